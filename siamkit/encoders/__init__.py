@@ -1,0 +1,1 @@
+"""Encoders: Keras models that turn one input into one embedding."""

@@ -1,0 +1,43 @@
+"""How good embeddings are: exact retrieval and verification figures, whatever the metric.
+
+Importing this package imports neither Keras nor NumPy; the functions load theirs when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from siamkit.evaluation.figures import DEFAULT_OBJECTIVE, FIGURES, Figure
+
+if TYPE_CHECKING:
+    from siamkit.evaluation.dispatch import evaluate
+    from siamkit.evaluation.labelled import evaluate_labels
+    from siamkit.evaluation.paired import evaluate_pairs, evaluate_scores
+
+__all__ = [
+    "DEFAULT_OBJECTIVE",
+    "FIGURES",
+    "Figure",
+    "evaluate",
+    "evaluate_labels",
+    "evaluate_pairs",
+    "evaluate_scores",
+]
+
+_HOMES = {
+    "evaluate": "dispatch",
+    "evaluate_labels": "labelled",
+    "evaluate_pairs": "paired",
+    "evaluate_scores": "paired",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

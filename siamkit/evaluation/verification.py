@@ -1,0 +1,119 @@
+"""Telling pairs alike from pairs not alike: ROC-AUC, equal error rate and the best threshold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 2**20
+"""Bins of a histogram of distances."""
+
+_FINEST = -100  # as a power of two; finer bins would overflow float32 when values are divided by them
+
+
+def roc_figures(
+    distances: NDArray[np.floating], alike: NDArray[np.int64], unlike: NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """ROC-AUC, equal error rate and threshold from counts at distinct distances.
+
+    A pair is accepted if its distance is at most t; FAR(t) is the share of pairs not alike that are
+    accepted, FRR(t) the share of pairs alike that are not.
+
+    - AUC = P(d⁺ < d⁻) + P(d⁺ = d⁻) / 2;
+    - EER = FAR = FRR, on straight lines between the points of the curve;
+    - the threshold maximises the balanced accuracy 1 - (FAR + FRR) / 2; it lies midway between two
+      neighbouring distances (the lowest such place), or at the largest if all is best accepted.
+
+    Args:
+        distances: `(n,)`, distinct, ascending.
+        alike, unlike: `(n,)`, how many pairs of each kind have that distance.
+
+    Returns:
+        The three, all NaN if there are no pairs of one kind.
+    """
+    if not alike.sum() or not unlike.sum():
+        return math.nan, math.nan, math.nan
+    hit, false = alike / alike.sum(), unlike / unlike.sum()
+    far, frr = np.cumsum(false), 1 - np.cumsum(hit)
+    far[-1], frr[-1] = 1.0, 0.0  # whatever the sums round to
+    auc = float(np.sum(hit * (1 - far + false / 2)))
+
+    far_from_none, frr_from_none = np.append(0.0, far), np.append(1.0, frr)  # accepting none comes first
+    gap = far_from_none - frr_from_none  # from -1 up to 1
+    after = int(np.argmax(gap >= 0))
+    step = -gap[after - 1] / (gap[after] - gap[after - 1])
+    eer = float(far_from_none[after - 1] + step * (far_from_none[after] - far_from_none[after - 1]))
+
+    errors = np.round(far + frr, 12)  # places equally good should not be told apart by rounding
+    return min(max(auc, 0.0), 1.0), eer, _between(distances, int(np.argmin(errors)))
+
+
+def _between(distances: NDArray[np.floating], last: int) -> float:
+    """A threshold that accepts the distances up to that index, and no more also in float32."""
+    if last + 1 == len(distances):
+        return float(distances[last])
+    low, high = float(distances[last]), float(distances[last + 1])
+    middle = np.float32(low / 2 + high / 2)
+    return float(middle) if middle < high else low
+
+
+class Histogram:
+    """Counts of any number of distances in 2**20 bins, whose width fits itself to their range.
+
+    Bin k holds the distances in ((k - 1)·w, k·w] with w a power of two. When the range outgrows the
+    bins, w doubles and each two bins become one: counts stay exact and depend on nothing but the
+    distances, neither on their order nor on how they were portioned. Bins are closed above, so that
+    a threshold on a bin's edge accepts just the bins below it.
+
+    In the end w is less than 2**-18 of the range of the distances, or one step of float32 at the largest
+    of them. Distances in one bin count as equal, which moves the AUC by at most half the share of
+    (alike, unlike) couples that meet in one bin; a few distances thousands of times larger than all
+    others coarsen the figures of the others.
+    """
+
+    def __init__(self) -> None:
+        self._exponent = _FINEST  # of w
+        self._first = 0  # the lowest k
+        self._counts = np.zeros((BINS, 2), np.int64)  # not alike, alike
+        self._range: tuple[np.float32, np.float32] | None = None
+
+    def add(self, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> None:
+        """Counts distances (of any shape), given whether each belongs to a pair alike."""
+        if not distances.size:
+            return
+        self._widen(distances.min(), distances.max())
+        scaled = distances * np.float32(2.0**-self._exponent)  # exact: a power of two
+        places = np.ceil(scaled, out=scaled).astype(np.int32)
+        places -= self._first
+        places <<= 1
+        places |= alike
+        self._counts += np.bincount(places.ravel(), minlength=2 * BINS).reshape(BINS, 2)
+
+    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """The centres of the bins that are not empty, ascending, and their pairs alike and not alike."""
+        filled = np.flatnonzero(self._counts.any(axis=1))
+        centres = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
+        return centres, self._counts[filled, 1], self._counts[filled, 0]
+
+    def _widen(self, low: np.float32, high: np.float32) -> None:
+        if self._range is not None:
+            low, high = min(low, self._range[0]), max(high, self._range[1])
+        if (low, high) == self._range:
+            return
+        largest = max(abs(float(low)), abs(float(high)))
+        step = math.frexp(largest)[1] - 24 if largest else _FINEST  # finer than float32 tells nothing
+        exponent = max(self._exponent, step)
+        while _place(high, exponent) - _place(low, exponent) >= BINS:
+            exponent += 1
+        filled = np.flatnonzero(self._counts.any(axis=1))
+        first = _place(low, exponent)
+        moved = -(-(filled + self._first) >> (exponent - self._exponent)) - first  # rounds up, as bins do
+        counts = np.zeros_like(self._counts)
+        np.add.at(counts, moved, self._counts[filled])
+        self._exponent, self._first, self._counts, self._range = exponent, first, counts, (low, high)
+
+
+def _place(value: np.float32, exponent: int) -> int:
+    return int(np.ceil(value * np.float32(2.0**-exponent)))  # in float32, just as `add` does

@@ -1,0 +1,1 @@
+"""Losses on `(y_true, embeddings)` that compare through a metric."""

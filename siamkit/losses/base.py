@@ -1,0 +1,119 @@
+"""What all losses share: one entry that casts, asks for a metric and reduces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from siamkit.errors import ComponentError, ModelError
+from siamkit.metrics.base import Metric, Tensor
+
+
+class Loss(keras.losses.Loss):
+    """A loss on `(y_true, embeddings)` that compares embeddings through a metric.
+
+    The embeddings are `(batch, dim)` under labels and `(batch, views, dim)` otherwise; `y_true` is
+    class ids, 1/0, graded similarities, or nothing at all (see the table of shapes in the docs).
+    Everything is computed in float32.
+
+    A subclass implements `call`. A scalar is taken as it is: such a loss couples the batch and refuses
+    a sample weight. Values `(batch,)` are averaged, by sample weight if there is one.
+
+    The metric is lent: `siamkit.get_loss(..., metric=...)` or `Siamese.compile` sets the attribute
+    `metric`; it is no part of the config. A loss with weights makes a Keras layer `head` in its
+    constructor; `Siamese.compile` adopts it, so that it is trained and saved with the model.
+
+    Args:
+        name: as in `keras.losses.Loss`.
+        reduction, dtype: accepted for Keras's sake; only their defaults are.
+    """
+
+    head: keras.layers.Layer | None = None
+    metric: Metric | None = None
+    owner: Any = None  # the model that the loss is lent to
+
+    def __init__(
+        self, name: str | None = None, reduction: str = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
+        if reduction != "sum_over_batch_size":
+            raise ComponentError(f"{type(self).__name__} reduces by itself, so reduction={reduction!r} "
+                                 "has no meaning; leave it out")
+        super().__init__(name=name, dtype="float32")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            y_true: what the supervision gives, `(batch,)` or `(batch, 1)`; None where it gives nothing.
+            y_pred: the embeddings.
+            sample_weight: `(batch,)`, for losses that do not couple the batch.
+        """
+        if self.metric is None:
+            raise ModelError(f"{type(self).__name__} has no metric to compare by; "
+                             "give get_loss(..., metric=...) or compile it in a Siamese")
+        with keras.name_scope(self.name):
+            embeddings = ops.convert_to_tensor(y_pred)
+            embeddings = ops.cast(embeddings, "float32")
+            values = self.call(_target(y_true, self.head is not None), embeddings)
+            if len(values.shape) == 0:
+                if sample_weight is not None:
+                    raise ModelError(f"{type(self).__name__} couples the items of a batch, so a sample "
+                                     "weight has no meaning; leave it out")
+                return values
+            if sample_weight is None:
+                return ops.mean(values)
+            weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), values.shape)
+            return masked_mean(values, weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    # The two forms in which a loss asks its metric; both low = alike.
+
+    def row_distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances row by row, `(n, dim)`, `(n, dim)` -> `(n,)`, whatever the metric's orientation."""
+        assert self.metric is not None
+        return self.metric.as_distance(self.metric(a, b))
+
+    def all_distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, whatever the orientation."""
+        assert self.metric is not None
+        return self.metric.as_distance(self.metric.matrix(a, b))
+
+
+def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Σ weight · values / Σ weight, and 0 with zero gradient where all weights are 0."""
+    total = ops.sum(weight)
+    # Values under weight 0 may be infinite; 0 · ∞ would spoil both the sum and its gradient.
+    kept = ops.where(weight > 0, values, 0.0)
+    return ops.sum(kept * weight) / ops.where(total > 0, total, 1.0)
+
+
+def _target(y_true: Any, indexes_a_head: bool) -> Tensor | None:
+    """`y_true` as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them)."""
+    if y_true is None:
+        return None
+    if isinstance(y_true, (list, tuple, np.ndarray)):
+        y_true = _numbers(np.asarray(y_true), indexes_a_head)
+    tensor = ops.convert_to_tensor(y_true)
+    if len(tensor.shape) == 2 and tensor.shape[1] == 1:
+        tensor = ops.squeeze(tensor, axis=1)
+    kind = keras.backend.standardize_dtype(tensor.dtype)
+    return ops.cast(tensor, "float32" if kind.startswith(("float", "bfloat")) else "int32")
+
+
+def _numbers(labels: np.ndarray, indexes_a_head: bool) -> np.ndarray:
+    """Labels that no int32 holds (names, 64-bit ids) renumbered: only their equality matters."""
+    whole = labels.dtype.kind in "iu"
+    if labels.dtype.kind in "fb" or (whole and (labels.size == 0 or np.abs(labels).max() < 2**31)):
+        return labels
+    if indexes_a_head:
+        raise ModelError("a loss with class proxies wants class ids from 0 to num_classes - 1, "
+                         f"got labels of type {labels.dtype}")
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)

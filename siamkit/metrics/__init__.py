@@ -1,0 +1,1 @@
+"""Metrics: how two embeddings are compared."""

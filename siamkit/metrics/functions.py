@@ -1,0 +1,59 @@
+"""Tensor functions behind the metrics, with finite gradients everywhere and the same on all backends."""
+
+from __future__ import annotations
+
+import math
+
+from keras import ops
+
+from siamkit.metrics.base import Tensor
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """sqrt(x) with gradient 0, not infinite, where x is 0."""
+    positive = x > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+
+
+def absolute(x: Tensor) -> Tensor:
+    """|x| with gradient 0 at 0 (JAX's own gives 1 there)."""
+    return ops.relu(x) + ops.relu(-x)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Vectors scaled to length 1 along the last axis; a zero vector stays zero, with gradient 0."""
+    # Scaled by the largest coordinate first: squares of tiny and of huge values leave float32's range.
+    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+    x = x / ops.where(largest > 0, largest, 1.0)
+    squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    positive = squares > 0
+    return ops.where(positive, x * ops.rsqrt(ops.where(positive, squares, 1.0)), 0.0)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products.
+
+    |a|² + |b|² - 2ab loses close points far from the origin to cancellation. So the coordinates are
+    centred and split, x = h + l, h on a grid so coarse that sums of products of h are exact in float32
+    (the splitting of Ozaki et al. 2012); cancellation then only touches the small rest. The gradient
+    flows through l and through the exact part's cross terms: it is 2(a - b), as it should be.
+    """
+    centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
+    a, b = a - centre, b - centre
+    largest = ops.maximum(ops.max(ops.abs(a)), ops.max(ops.abs(b)))
+    # |h_a|² + |h_b|² - 2 h_a h_b is exact while dim * (2 * 2^bits)² stays below 2^24.
+    bits = max(1, int((24 - 2 - math.log2(max(1, a.shape[-1]))) // 2))
+    exponent = ops.ceil(ops.log2(ops.where(largest > 0, largest, 1.0)))
+    grid = ops.stop_gradient(ops.exp2(exponent - bits))
+    high_a = ops.stop_gradient(ops.round(a / grid) * grid)
+    high_b = ops.stop_gradient(ops.round(b / grid) * grid)
+    low_a, low_b = a - high_a, b - high_b
+
+    def dot(x: Tensor, y: Tensor) -> Tensor:
+        return ops.sum(x * y, axis=-1)
+
+    exact = dot(high_a, high_a)[:, None] + dot(high_b, high_b)[None, :] - 2.0 * (high_a @ ops.transpose(high_b))
+    rest = dot(low_a, high_a + a)[:, None] + dot(low_b, high_b + b)[None, :]
+    # h_a l_b + l_a b in one product of twice the length.
+    cross = ops.concatenate([high_a, low_a], axis=-1) @ ops.transpose(ops.concatenate([low_b, b], axis=-1))
+    return ops.relu(exact + (rest - 2.0 * cross))

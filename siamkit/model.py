@@ -1,0 +1,289 @@
+"""Siamese: a Keras model that embeds with one encoder (or two towers) and compares through a metric."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+import siamkit
+from siamkit.data.preprocess import Preprocessor, load_preprocessor
+from siamkit.errors import ModelError
+from siamkit.losses.base import Loss
+from siamkit.metrics.base import Metric, Tensor
+from siamkit.records import record_of, restore
+from siamkit.resolve import check_fit, get_loss, get_metric
+from siamkit.steps import multiply_steps
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class HeadHolder(keras.layers.Layer):
+    """Holds the head of the compiled loss: Keras takes no new layer into a model that is built."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head: keras.layers.Layer | None = None
+        self.built = True  # it has no weights of its own; its state stays open
+
+    def adopt(self, head: keras.layers.Layer | None, embedding_dim: int | None) -> None:
+        """Puts a head in the place of the one before, and builds it once the dimension is known."""
+        if self.head is not head:
+            del self.head  # untracks it
+            self.head = head
+        if head is not None and not head.built and embedding_dim is not None:
+            head(keras.KerasTensor((1, embedding_dim)))
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Siamese(keras.Model):
+    """An encoder shared by all views (or one for each of two sides), and a metric to compare by.
+
+    Called with one view it gives embeddings `(batch, dim)`; called with a tuple or list of v views,
+    `(batch, v, dim)`. A view is a tensor or a dict of tensors. A shared encoder gets all views as one
+    batch. The model owns the metric's weights, the loss's head, the preprocessor and the threshold.
+
+    Args:
+        encoder: any Keras model from one input to `(batch, dim)`; a pair of them for two towers.
+        metric: a `siamkit.Metric`, or its name.
+        preprocessor: turns raw items into what the encoder takes; used by `embed`, `compare`, `same`
+            and saved inside the `.keras` file. `fit` and the model itself take prepared arrays.
+        threshold: in the metric's orientation; pairs at least as near as it are the same.
+        name: as in `keras.Model`.
+
+    Raises:
+        ModelError: encoders whose embeddings differ in size, or something that is no Keras model.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> encoder = siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4)
+        >>> model = siamkit.Siamese(encoder, "euclidean")
+        >>> model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+        >>> x = np.random.default_rng(0).normal(size=(3, 8, 10)).astype("float32")
+        >>> history = model.fit((x[0], x[1], x[2]), verbose=0)
+        >>> model.embed(x[0]).shape, model.compare(x[0], x[1]).shape
+        ((8, 4), (8,))
+    """
+
+    def __init__(
+        self, encoder: Any, metric: Any, *, preprocessor: Preprocessor | None = None,
+        threshold: float | None = None, name: str = "siamese", **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.encoders = list(encoder) if isinstance(encoder, (tuple, list)) else [encoder]
+        for each in self.encoders:
+            if not isinstance(each, keras.Model):
+                raise ModelError(f"an encoder is a keras.Model, got {each!r:.80}")
+        if len(self.encoders) not in (1, 2):
+            raise ModelError(f"a model has one shared encoder or two towers, got {len(self.encoders)}")
+        self.metric: Metric = get_metric(metric)
+        self.preprocessor = preprocessor
+        self.threshold = threshold
+        self.head_holder = HeadHolder(name="head")
+        self.embedding_dim: int | None = None
+        self._loss: Any = None
+        if all(each.built for each in self.encoders):
+            self._complete([each.output_shape for each in self.encoders])
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The shared encoder; of two towers the first."""
+        return self.encoders[0]
+
+    # --------------------------------------------------------------- building
+
+    def build(self, input_shape: Any) -> None:
+        """Builds encoders that came unbuilt, then the metric and the head."""
+        shapes = list(input_shape) if _is_views(input_shape) else [input_shape]
+        if len(self.encoders) == 1:
+            shapes = shapes[:1]
+        outputs = []
+        for encoder, shape in zip(self.encoders, shapes, strict=False):
+            if not encoder.built:
+                encoder.build(shape)
+            outputs.append(encoder.compute_output_shape(shape))
+        self._complete(outputs)
+
+    def _complete(self, output_shapes: list[Any]) -> None:
+        sizes = {shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None for shape in output_shapes}
+        if len(sizes) != 1 or None in sizes:
+            raise ModelError("an encoder gives embeddings (batch, dim), both towers of one dim; "
+                             f"got output shapes {output_shapes}")
+        (self.embedding_dim,) = sizes
+        if not self.metric.built:
+            # By a symbolic call, which builds whatever arguments its `build` takes.
+            embeddings = keras.KerasTensor((1, self.embedding_dim))
+            self.metric(embeddings, embeddings)
+        self.head_holder.adopt(self.head_holder.head, self.embedding_dim)
+        self.built = True
+
+    # ---------------------------------------------------------------- calling
+
+    def call(self, x: Any, training: bool | None = None) -> Tensor:
+        if not isinstance(x, (tuple, list)):
+            if len(self.encoders) == 2:
+                raise ModelError("a model of two towers takes two views, or embed(x, side=0)")
+            return self.encoder(x, training=training)
+        if len(self.encoders) == 2:
+            if len(x) != 2:
+                raise ModelError(f"a model of two towers takes two views, got {len(x)}")
+            sides = [encoder(view, training=training) for encoder, view in zip(self.encoders, x, strict=True)]
+            return ops.stack(sides, axis=1)
+        try:
+            together = tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=0), *x)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"the views of one item should be alike in structure and shape: {error}") from None
+        encoded = self.encoder(together, training=training)
+        # `(views * batch, dim)` -> `(batch, views, dim)`
+        stacked = ops.reshape(encoded, (len(x), -1, encoded.shape[-1]))
+        return ops.transpose(stacked, (1, 0, 2))
+
+    def embed(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
+        """Embeds raw items.
+
+        Args:
+            x: one view of n items, an array or a dict of arrays; goes through the preprocessor first.
+            side: which of two towers.
+            batch_size: items at a time; always full batches, so that nothing recompiles.
+
+        Returns:
+            `(n, dim)` float32.
+        """
+        if not 0 <= side < len(self.encoders):
+            raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
+        prepared = self.preprocessor(x) if self.preprocessor is not None else x
+        prepared = tree.map_structure(np.asarray, prepared)
+        lengths = {len(leaf) for leaf in tree.flatten(prepared)}
+        if len(lengths) != 1:
+            raise ModelError(f"embed takes one view of n items; got arrays of lengths {sorted(lengths)}")
+        (count,) = lengths
+        if count == 0:
+            raise ModelError("embed got no items")
+        size = min(batch_size, 1 << (count - 1).bit_length())
+        padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), prepared)
+        embeddings = self.encoders[side].predict(padded, batch_size=size, verbose=0)
+        return np.asarray(embeddings[:count], dtype="float32")
+
+    def compare(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
+        """Compares raw items row by row.
+
+        Args:
+            a, b: n items each.
+            batch_size: items at a time.
+
+        Returns:
+            `(n,)` float32 in the metric's own orientation.
+        """
+        left = self.embed(a, 0, batch_size)
+        right = self.embed(b, len(self.encoders) - 1, batch_size)
+        if len(left) != len(right):
+            raise ModelError(f"compare takes as many items on both sides, got {len(left)} and {len(right)}")
+        size = 1 << (len(left) - 1).bit_length()
+        rows = self.metric(_pad(left, size - len(left)), _pad(right, size - len(right)))
+        return np.asarray(ops.convert_to_numpy(rows)[: len(left)], dtype="float32")
+
+    def same(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
+        """Whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
+        if self.threshold is None:
+            raise ModelError("the model has no threshold; set model.threshold, for example to the "
+                             "'threshold' that siamkit.evaluate gives")
+        values = self.compare(a, b, batch_size)
+        return values <= self.threshold if self.metric.sign > 0 else values >= self.threshold
+
+    # --------------------------------------------------------------- training
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; the loss may be a name, borrows the metric, and lends its head.
+
+        Raises:
+            ModelError: a loss that another model uses, or that compares by another metric.
+            ComponentError: a loss that cannot compare through the metric.
+        """
+        if loss is not None:
+            loss = get_loss(loss)
+            self._lend(loss)
+        self._loss = loss
+        self.head_holder.adopt(getattr(loss, "head", None), self.embedding_dim)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        multiply_steps(self.optimizer, lambda: self.head_holder.head)
+
+    def _lend(self, loss: Any) -> None:
+        if not isinstance(loss, Loss):
+            return  # somebody's keras.losses.Loss: it compares by itself
+        owner = loss.owner() if loss.owner is not None else None
+        if owner is not None and owner is not self:
+            raise ModelError(f"the loss {loss.name!r} is lent to another model; make a new one")
+        if loss.owner is None and loss.metric is not None and loss.metric is not self.metric:
+            raise ModelError(f"the loss {loss.name!r} brings a metric of its own; make it without metric=, "
+                             "the model lends it its own")
+        check_fit(loss, self.metric)
+        loss.owner = weakref.ref(self)
+        loss.metric = self.metric
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        if self._loss is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        # Not through Keras's CompileLoss: it casts class ids to a float dtype and wants a y.
+        total = self._loss(y, y_pred, sample_weight)
+        for extra in self.losses:
+            total = total + ops.sum(ops.cast(extra, total.dtype))
+        return total
+
+    # ----------------------------------------------------------------- saving
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "encoders": [keras.saving.serialize_keras_object(each) for each in self.encoders],
+            "metric": keras.saving.serialize_keras_object(self.metric),
+            "threshold": self.threshold,
+            "components": {
+                "siamkit": siamkit.__version__,
+                "encoder": [record_of(each) for each in self.encoders],
+                "metric": [record_of(self.metric)],
+                "loss": [record_of(self._loss)],
+            },
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Siamese:
+        made = keras.saving.deserialize_keras_object
+        records = config["components"]
+        encoders = [made(each, custom_objects) for each in config["encoders"]]
+        metric = made(config["metric"], custom_objects)
+        for each, record in zip([*encoders, metric], [*records["encoder"], *records["metric"]], strict=True):
+            restore(each, record)
+        model = cls(encoders, metric, threshold=config["threshold"], name=config["name"])
+        model._loss_record = records["loss"][0]
+        return model
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        config = keras.saving.deserialize_keras_object(config)
+        restore(config.get("loss"), getattr(self, "_loss_record", None))
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_assets(self, inner_path: str) -> None:
+        if self.preprocessor is not None:
+            self.preprocessor.save(inner_path)
+
+    def load_assets(self, inner_path: str) -> None:
+        if (Path(inner_path) / "preprocessor.json").is_file():
+            self.preprocessor = load_preprocessor(inner_path)
+
+
+def _is_views(shape: Any) -> bool:
+    """Whether a shape is that of several views: a sequence of shapes, not of sizes."""
+    return isinstance(shape, (tuple, list)) and bool(shape) and isinstance(shape[0], (tuple, list, dict))
+
+
+def _pad(leaf: np.ndarray, missing: int) -> np.ndarray:
+    """An array lengthened by repeating its last row."""
+    return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf

@@ -1,0 +1,158 @@
+"""Components by name: a name, a name with parameters, or a finished object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from siamkit.errors import ComponentError, nearest
+from siamkit.losses.base import Loss
+from siamkit.metrics.base import Metric
+from siamkit.records import record_of, remember
+from siamkit.registry import Registered, components
+from siamkit.specs import Component, Kind, Param
+
+ENCODER_ARGUMENTS = ("input_shape", "embedding_dim", "normalize")
+
+
+def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
+    """An encoder by name, or the one given.
+
+    Args:
+        encoder: a name, a mapping `{name: parameters}`, or a `keras.Model` (returned as it is).
+        **params: `input_shape` and `embedding_dim`, `normalize` (True by default), the encoder's own
+            parameters, and what it needs of the data (`vocabulary_size`, say).
+
+    Raises:
+        ComponentError: no such encoder or parameter, or a value it cannot take.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4, depth=1).output_shape
+        (None, 4)
+    """
+    return _get("encoder", encoder, {"normalize": True, **params}, keras.Model)
+
+
+def get_metric(metric: Any, /, **params: Any) -> Metric:
+    """A metric by name, or the one given.
+
+    Args:
+        metric: a name, a mapping `{name: parameters}`, or a `siamkit.Metric` (returned as it is).
+        **params: its parameters.
+
+    Raises:
+        ComponentError: no such metric or parameter, or a value it cannot take.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_metric("cosine").orientation
+        'similarity'
+    """
+    return _get("metric", metric, params, keras.layers.Layer)
+
+
+def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
+    """A loss by name, or the one given.
+
+    Args:
+        loss: a name, a mapping `{name: parameters}`, or a loss (returned as it is).
+        metric: what to compare by, a name or a metric; leave it out for a loss that goes to
+            `Siamese.compile`, which lends it the model's.
+        **params: its parameters, and what it needs of the data (`num_classes`, say).
+
+    Raises:
+        ComponentError: no such loss or parameter, a value it cannot take, or a metric it cannot use.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("multi_similarity", metric="cosine", alpha=2.0)
+        >>> loss(np.array([0, 0, 1]), np.eye(3)).shape
+        ()
+    """
+    found: Loss = _get("loss", loss, params, keras.losses.Loss)
+    if metric is not None:
+        found.metric = get_metric(metric)
+        check_fit(found, found.metric)
+    return found
+
+
+def check_fit(loss: object, metric: object) -> None:
+    """Raises ComponentError where a loss cannot compare through a metric, naming what would fit.
+
+    Objects made by hand tell nothing of themselves and pass.
+    """
+    made_by, compared_by = spec_of("loss", loss), spec_of("metric", metric)
+    if made_by is None or compared_by is None or made_by.fits(compared_by):
+        return
+    fitting = [name for name, entry in components().metrics.items() if made_by.fits(entry.spec)]
+    raise ComponentError(f"the loss {made_by.name!r} wants a {made_by.orientation}, but the metric "
+                         f"{compared_by.name!r} is a {compared_by.orientation}; {', '.join(fitting)} would fit")
+
+
+def spec_of(kind: Kind, made: object) -> Any:
+    """The spec of the component that made an object; None for one made by hand or by another session."""
+    record = record_of(made)
+    catalogue = components().catalogue(kind)
+    return catalogue[record["name"]].spec if record is not None and record["name"] in catalogue else None
+
+
+def _get(kind: Kind, given: Any, params: Mapping[str, Any], accepted: type) -> Any:
+    name, own = split_name(kind, given)
+    if name is None:
+        extra = sorted(set(params) - {"normalize"})
+        if extra:
+            raise ComponentError(f"a finished {kind} takes no parameters, got {', '.join(extra)}")
+        if not isinstance(given, accepted):
+            raise ComponentError(f"a {kind} is given by name or as a {accepted.__module__.split('.')[0]}."
+                                 f"{accepted.__name__}, got {given!r:.80}")
+        return given
+    entry = components().find(kind, name)
+    arguments = checked(entry, {**own, **params})
+    made = entry.factory()(**arguments)
+    if not isinstance(made, accepted):
+        raise ComponentError(f"the factory of the {kind} {entry.qualified!r} should return a "
+                             f"{accepted.__name__}, got {made!r:.80}")
+    return remember(made, entry)
+
+
+def checked(entry: Registered[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a component's factory: those given, validated, and defaults for the rest."""
+    spec = entry.spec
+    free = (*(ENCODER_ARGUMENTS if spec.kind == "encoder" else ()), *spec.needs)
+    arguments = spec.defaults()
+    for key, value in given.items():
+        if key in free:
+            arguments[key] = value
+            continue
+        param: Param | None = spec.params.get(key)
+        if param is None:
+            raise ComponentError(f"{spec.kind} {spec.name!r} has no parameter {key!r}; "
+                                 f"{nearest(key, [*spec.params, *free])}")
+        try:
+            arguments[key] = param.validate(value)
+        except ValueError as error:
+            raise ComponentError(f"{key} of {spec.kind} {spec.name!r} {error}") from None
+    missing = [key for key in free if key not in arguments]
+    if missing:
+        raise ComponentError(f"the {spec.kind} {spec.name!r} wants {' and '.join(missing)}")
+    for key, param in spec.params.items():
+        if isinstance(param, Component):
+            arguments[key] = _get(param.kind, arguments[key], {}, object)
+    # None means that the factory decides.
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def split_name(kind: Kind, given: Any) -> tuple[str | None, Mapping[str, Any]]:
+    """Name and parameters of what a user gave: "name", {"name": {…}}, or neither for an object."""
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, Mapping):
+        if len(given) != 1 or not isinstance(next(iter(given.values())), Mapping | None):
+            raise ComponentError(f"a {kind} with parameters is one name with a mapping, "
+                                 f"{{'name': {{'parameter': value}}}}, got {given!r:.80}")
+        ((name, own),) = given.items()
+        return name, own or {}
+    return None, {}

@@ -1,0 +1,333 @@
+"""Specs: the light descriptions of components, and of the parameters worth searching.
+
+A spec imports no backend; it names its factory as `"module:attribute"`, which is imported only when
+the component is built.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+API = 1
+"""The version of the plugin contract."""
+
+Kind = Literal["encoder", "metric", "loss", "dataset"]
+Supervision = Literal["labels", "pairs", "scores", "triplets", "views"]
+Orientation = Literal["distance", "similarity"]
+
+SUPERVISIONS: tuple[Supervision, ...] = ("labels", "pairs", "scores", "triplets", "views")
+INPUTS = ("image", "tokens", "text", "series", "tabular", "records", "vector")
+UNITS = ("", "typical_distance", "typical_value")
+INFINITE = (-math.inf, math.inf)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FACTORY = re.compile(r"[\w.]+:[\w.]+")
+
+
+# ---------------------------------------------------------------- parameters
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number; `low` and `high` bound the search, `minimum` and `maximum` what is valid at all."""
+
+    default: float | None
+    low: float | None = field(default=None, kw_only=True)
+    high: float | None = field(default=None, kw_only=True)
+    log: bool = field(default=False, kw_only=True)
+    minimum: float = field(default=-math.inf, kw_only=True)
+    maximum: float = field(default=math.inf, kw_only=True)
+    help: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("give both low and high, or neither")
+        if self.low is not None and self.high is not None:
+            if not self.minimum <= self.low <= self.high <= self.maximum:
+                raise ValueError(f"low={self.low!r} to high={self.high!r} is no range")
+            if self.log and self.low <= 0:
+                raise ValueError(f"a log range starts above 0, got low={self.low!r}")
+        if self.default is not None:
+            self.validate(self.default)
+
+    def validate(self, value: object) -> float | None:
+        """The value as this parameter takes it; raises ValueError that says what would be right."""
+        if value is None and self.default is None:
+            return None
+        number = self._number(value)
+        if not self.minimum <= number <= self.maximum:
+            raise ValueError(f"should be {self._bounds()}, got {value!r}")
+        return number
+
+    def _number(self, value: object) -> float:
+        raise NotImplementedError
+
+    def _bounds(self) -> str:
+        if math.isinf(self.maximum):
+            return f"at least {self.minimum:g}"
+        if math.isinf(self.minimum):
+            return f"at most {self.maximum:g}"
+        return f"from {self.minimum:g} to {self.maximum:g}"
+
+
+@dataclass(frozen=True)
+class Float(_Number):
+    """A real parameter.
+
+    Args:
+        default: the value used when nobody says otherwise; `None` where the factory decides.
+        low, high: the range worth searching, in `unit`s.
+        log: search the range on a logarithmic scale.
+        minimum, maximum: what is valid at all.
+        unit: `""`; `"typical_distance"` if a searched value u means a difference of u typical
+            distances of the metric (a margin); `"typical_value"` if it means the point u typical
+            distances away from identity on the metric's own axis (a threshold).
+        help: the meaning, in a few words.
+    """
+
+    unit: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unit not in UNITS:
+            raise ValueError(f"unit should be one of {UNITS}, got {self.unit!r}")
+
+    def _number(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"should be a finite number, got {value!r}")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Int(_Number):
+    """A whole-number parameter; arguments as for `Float`, without units."""
+
+    def _number(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"should be a whole number, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few strings, numbers or None; all `options` are worth searching."""
+
+    default: Any
+    options: Sequence[Any] = field(kw_only=True)
+    help: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(self.options))
+        self.validate(self.default)
+
+    def validate(self, value: object) -> Any:
+        for option in self.options:
+            if type(option) is type(value) and option == value:
+                return option
+        raise ValueError(f"should be one of {', '.join(map(str, self.options))}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Bool:
+    """True or false."""
+
+    default: bool
+    help: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.validate(self.default)
+
+    def validate(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"should be true or false, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string, or None where that is the default: a column's name, say. Never searched."""
+
+    default: str | None = None
+    help: str = field(default="", kw_only=True)
+
+    def validate(self, value: object) -> str | None:
+        if isinstance(value, str) or (value is None and self.default is None):
+            return value
+        raise ValueError(f"should be a text, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component inside a component (a loss around a loss, say), given by name or object."""
+
+    default: str
+    kind: Kind = field(default="loss", kw_only=True)
+    help: str = field(default="", kw_only=True)
+
+    def validate(self, value: object) -> object:
+        if isinstance(value, (bool, int, float)) or value is None:
+            raise ValueError(f"should name a {self.kind}, got {value!r}")
+        return value
+
+
+Param = Float | Int | Choice | Bool | Text | Component
+
+
+# --------------------------------------------------------------------- specs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every component tells of itself.
+
+    Args:
+        name: lower case, digits and underscores.
+        factory: `"module:attribute"`, or a callable in code of your own; called with the parameters
+            and the values of `needs`, all by keyword.
+        api: the version of the plugin contract it was written for; this siamkit speaks 1.
+        summary: what it is, in a line.
+        reference: the paper or implementation it follows.
+        params: its parameters, each with default, range worth searching and meaning.
+        needs: what it must know of the training data: `num_classes`, `vocabulary_size`, `columns`,
+            `max_length`.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    factory: str | Callable[..., Any]
+    api: int = API
+    summary: str = ""
+    reference: str = ""
+    params: Mapping[str, Param] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"a name is lower case letters, digits and underscores, got {self.name!r}")
+        if not callable(self.factory) and not _FACTORY.fullmatch(str(self.factory)):
+            raise ValueError(f'factory should be "module:attribute" or a callable, got {self.factory!r}')
+        object.__setattr__(self, "needs", _texts("needs", self.needs))
+        for key, param in self.params.items():
+            if not isinstance(param, Param):
+                raise ValueError(f"parameter {key!r} should be a Float, Int, Choice, Bool, Text or "
+                                 f"Component, got {param!r}")
+
+    def defaults(self) -> dict[str, Any]:
+        """Every parameter at its default."""
+        return {key: param.default for key, param in self.params.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(Spec):
+    """An encoder; `inputs` are the kinds of input it takes, `pretrained` whether it comes trained.
+
+    Its factory always gets `input_shape`, `embedding_dim` and `normalize` too.
+    """
+
+    kind: ClassVar[Kind] = "encoder"
+    inputs: tuple[str, ...]
+    pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric; `range` is (lowest, highest) value it can take, `trainable` whether it has weights."""
+
+    kind: ClassVar[Kind] = "metric"
+    orientation: Orientation
+    range: tuple[float, float] = INFINITE
+    trainable: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.orientation not in ("distance", "similarity"):
+            raise ValueError(f"orientation should be distance or similarity, got {self.orientation!r}")
+
+    @property
+    def orientations(self) -> tuple[str, ...]:
+        """What the metric can be read as: a similarity s bounded by `high` is the distance high - s."""
+        if self.orientation == "similarity" and math.isfinite(self.range[1]):
+            return ("similarity", "distance")
+        return (self.orientation,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(Spec):
+    """A loss.
+
+    Args:
+        supervision: what it learns from, one or several; the first that the data can feed is used.
+        orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
+        normalized: whether it wants unit vectors.
+    """
+
+    kind: ClassVar[Kind] = "loss"
+    supervision: tuple[Supervision, ...]
+    orientation: Literal["any", "distance", "similarity"] = "any"
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
+        if self.orientation not in ("any", "distance", "similarity"):
+            raise ValueError(f"orientation should be any, distance or similarity, got {self.orientation!r}")
+
+    def fits(self, metric: MetricSpec) -> bool:
+        """Whether the loss can compare through this metric."""
+        return self.orientation == "any" or self.orientation in metric.orientations
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A source of data; `suffixes` are the file endings it reads (`"/"` for a folder)."""
+
+    kind: ClassVar[Kind] = "dataset"
+    supervision: tuple[Supervision, ...] = ("labels",)
+    inputs: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
+        object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
+        object.__setattr__(self, "suffixes", _texts("suffixes", self.suffixes))
+
+
+# Which supervisions each kind of data can feed; labels can be sampled into the others, but say nothing
+# of graded similarity.
+FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
+    "labels": ("labels", "pairs", "triplets", "views"),
+    "pairs": ("pairs",),
+    "scores": ("scores",),
+    "triplets": ("triplets",),
+    "views": ("views",),
+}
+
+
+def feedable(data: Supervision, loss: LossSpec) -> Supervision | None:
+    """The supervision under which data of one kind feed a loss, or None if they cannot."""
+    return next((kind for kind in loss.supervision if kind in FEEDS[data]), None)
+
+
+def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    values = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{name} should be texts, got {value!r}")
+    return values
+
+
+def _some_of(name: str, value: str | Sequence[str], valid: Sequence[str]) -> tuple[str, ...]:
+    values = _texts(name, value)
+    wrong = [each for each in values if each not in valid]
+    if wrong:
+        raise ValueError(f"{name} should be of {', '.join(valid)}, got {wrong[0]!r}")
+    return values

@@ -1,0 +1,36 @@
+"""Learning-rate multipliers that change the step itself, whatever the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]) -> None:
+    """Makes each step of the head's weights its `learning_rate_multiplier` times as long.
+
+    A Keras optimizer has no groups, and scaling gradients does nothing to Adam. So the step is taken as
+    it comes and then lengthened: w ← w_old + m (w_new - w_old), which is what a learning rate m times
+    as high would have done under SGD, momentum and Adam alike.
+
+    Args:
+        optimizer: a compiled model's; changed in place, its config stays as it was.
+        head: gives the head at the time of a step.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # a LossScaleOptimizer steps through it
+    step = type(optimizer).apply
+
+    def apply(grads: Any, trainable_variables: Any = None) -> None:
+        layer = head()
+        factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
+        weights = [] if layer is None or factor == 1.0 else layer.trainable_variables
+        # Copies: torch steps in place.
+        before = [ops.copy(weight.value) for weight in weights]
+        step(optimizer, grads, trainable_variables)
+        for weight, old in zip(weights, before, strict=True):
+            weight.assign(old + factor * (weight.value - old))
+
+    optimizer.apply = apply
