@@ -152,18 +152,19 @@ class Siamese(keras.Model):
         Returns:
             `(n, dim)` float32.
         """
+        return self.encode(self.preprocessor(x) if self.preprocessor is not None else x, side, batch_size)
+
+    def encode(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
+        """As `embed`, for items that are prepared already (as `fit` takes them)."""
         if not 0 <= side < len(self.encoders):
             raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
-        prepared = self.preprocessor(x) if self.preprocessor is not None else x
-        prepared = tree.map_structure(np.asarray, prepared)
-        lengths = {len(leaf) for leaf in tree.flatten(prepared)}
-        if len(lengths) != 1:
-            raise ModelError(f"embed takes one view of n items; got arrays of lengths {sorted(lengths)}")
+        x = tree.map_structure(np.asarray, x)
+        lengths = {len(leaf) for leaf in tree.flatten(x)}
+        if len(lengths) != 1 or lengths == {0}:
+            raise ModelError(f"expected one view of n items, got arrays of lengths {sorted(lengths)}")
         (count,) = lengths
-        if count == 0:
-            raise ModelError("embed got no items")
         size = min(batch_size, 1 << (count - 1).bit_length())
-        padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), prepared)
+        padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), x)
         embeddings = self.encoders[side].predict(padded, batch_size=size, verbose=0)
         return np.asarray(embeddings[:count], dtype="float32")
 

@@ -86,7 +86,7 @@ class Registered(Generic[S]):
             found: Any = importlib.import_module(module)
             for attribute in attributes.split("."):
                 found = getattr(found, attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"the {self.spec.kind} {self.qualified!r} cannot be used: its factory {target!r} "
                 f"fails with {type(error).__name__}: {error}"
@@ -210,15 +210,14 @@ class Registry:
         """
         try:
             module = importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"the plugin module {name!r} cannot be imported: "
                               f"{type(error).__name__}: {error}") from error
-        if self._manager.is_registered(module):
-            return
-        before = len(self.problems)
-        self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
-        if len(self.problems) > before:
-            raise PluginError(str(self.problems.pop()))
+        if not self._manager.is_registered(module):
+            self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
+        for problem in self.problems:
+            if problem.origin.distribution == name:
+                raise PluginError(str(problem))
 
     # ------------------------------------------------------------ discovery
 
@@ -239,6 +238,9 @@ class Registry:
         if self._manager.is_registered(module):
             self._problem(origin, f"entry point {point.name!r} names the module {point.value!r} twice")
             return
+        if not any(self._manager.parse_hookimpl_opts(module, name) for name in dir(module)):
+            self._problem(origin, f"entry point {point.value!r} has no function marked @siamkit.hookimpl")
+            return
         self._adopt(origin, module)
 
     def _adopt(self, origin: Origin, module: ModuleType) -> None:
@@ -250,7 +252,10 @@ class Registry:
             self._problem(origin, f"its hooks are wrong: {error}")
             return
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
-        for hook, spec_type in HOOKS.items():
+        for hook in [caller.name for caller in self._manager.get_hookcallers(module) or ()]:
+            if hook not in HOOKS:
+                self._problem(origin, f"implements the unknown hook {hook!r}; {nearest(hook, HOOKS)}")
+                continue
             try:
                 answers = self._manager.subset_hook_caller(hook, others)()
             except (Exception, SystemExit) as error:
@@ -258,8 +263,8 @@ class Registry:
                 continue
             if not self._backend_free(origin, before, hook):
                 continue
-            for answer in answers:
-                self._take(origin, hook, spec_type, answer)
+            for answer in answers or [None]:  # pluggy leaves None out
+                self._take(origin, hook, HOOKS[hook], answer)
 
     def _take(self, origin: Origin, hook: str, spec_type: type[Spec], answer: object) -> None:
         if not isinstance(answer, (list, tuple)):

@@ -51,7 +51,7 @@ def get_metric(metric: Any, /, **params: Any) -> Metric:
         >>> siamkit.get_metric("cosine").orientation
         'similarity'
     """
-    return _get("metric", metric, params, keras.layers.Layer)
+    return _get("metric", metric, params, Metric)
 
 
 def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:

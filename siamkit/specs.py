@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 API = 1
@@ -47,7 +48,7 @@ class _Number:
         if (self.low is None) != (self.high is None):
             raise ValueError("give both low and high, or neither")
         if self.low is not None and self.high is not None:
-            if not self.minimum <= self.low <= self.high <= self.maximum:
+            if not self.minimum <= self._number(self.low) <= self._number(self.high) <= self.maximum:
                 raise ValueError(f"low={self.low!r} to high={self.high!r} is no range")
             if self.log and self.low <= 0:
                 raise ValueError(f"a log range starts above 0, got low={self.low!r}")
@@ -97,7 +98,7 @@ class Float(_Number):
             raise ValueError(f"unit should be one of {UNITS}, got {self.unit!r}")
 
     def _number(self, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"should be a finite number, got {value!r}")
         return float(value)
 
@@ -107,9 +108,9 @@ class Int(_Number):
     """A whole-number parameter; arguments as for `Float`, without units."""
 
     def _number(self, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise ValueError(f"should be a whole number, got {value!r}")
-        return value
+        return int(value)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,9 @@ class Text:
     default: str | None = None
     help: str = field(default="", kw_only=True)
 
+    def __post_init__(self) -> None:
+        self.validate(self.default)
+
     def validate(self, value: object) -> str | None:
         if isinstance(value, str) or (value is None and self.default is None):
             return value
@@ -167,6 +171,9 @@ class Component:
     default: str
     kind: Kind = field(default="loss", kw_only=True)
     help: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.validate(self.default)
 
     def validate(self, value: object) -> object:
         if isinstance(value, (bool, int, float)) or value is None:
@@ -212,6 +219,8 @@ class Spec:
         if not callable(self.factory) and not _FACTORY.fullmatch(str(self.factory)):
             raise ValueError(f'factory should be "module:attribute" or a callable, got {self.factory!r}')
         object.__setattr__(self, "needs", _texts("needs", self.needs))
+        if not isinstance(self.params, Mapping):
+            raise ValueError(f"params should be a mapping from names to parameters, got {self.params!r}")
         for key, param in self.params.items():
             if not isinstance(param, Param):
                 raise ValueError(f"parameter {key!r} should be a Float, Int, Choice, Bool, Text or "
@@ -251,6 +260,8 @@ class MetricSpec(Spec):
         super().__post_init__()
         if self.orientation not in ("distance", "similarity"):
             raise ValueError(f"orientation should be distance or similarity, got {self.orientation!r}")
+        if not isinstance(self.range, tuple) or len(self.range) != 2 or not self.range[0] < self.range[1]:
+            raise ValueError(f"range should be (lowest, highest), got {self.range!r}")
 
     @property
     def orientations(self) -> tuple[str, ...]:
@@ -278,6 +289,8 @@ class LossSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
+        if not self.supervision:
+            raise ValueError(f"supervision should be of {', '.join(SUPERVISIONS)}, got none")
         if self.orientation not in ("any", "distance", "similarity"):
             raise ValueError(f"orientation should be any, distance or similarity, got {self.orientation!r}")
 

@@ -68,7 +68,8 @@ def load_arrays(path: Path, what: str) -> dict[str, Array]:
     """The named arrays of an `.npz` file; `what` it is meant to be, for the error."""
     errors = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
     # Never pickle: it could run anything.
-    with reading(path, what, *errors), open(path, "rb") as file, np.load(file, allow_pickle=False) as loaded:
+    with reading(path, what, *errors), open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, not named ones")
         return {name: loaded[name] for name in loaded.files}

@@ -115,20 +115,16 @@ def read_table(path: Path) -> Table:
     return Table(path, arrow)
 
 
-def _block(path: Path) -> int:
-    # One block for the file: Arrow guesses a column's type from the first block alone.
-    return min(max(path.stat().st_size + 1, 1 << 20), 2**31 - 1)
-
-
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv
 
     return csv.read_csv(
         path,
-        csv.ReadOptions(block_size=_block(path)),
-        csv.ParseOptions(delimiter=_DELIMITERS[path.suffix.lower()], newlines_in_values=True),
+        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[path.suffix.lower()], newlines_in_values=True),
         # Only an empty cell is null: "NA" and "null" are words.
-        csv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False),
+        convert_options=csv.ConvertOptions(
+            null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
     )
 
 
@@ -141,7 +137,7 @@ def _read_parquet(path: Path) -> Any:
 def _read_json(path: Path) -> Any:
     from pyarrow import json
 
-    return json.read_json(path, json.ReadOptions(block_size=_block(path)))
+    return json.read_json(path)
 
 
 def _is(column: Any, *kinds: str) -> bool:

@@ -21,9 +21,10 @@ Planner = Callable[[np.random.Generator], Plan]
 class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, shuffled anew each epoch.
 
-    What batch i of epoch e holds depends on the seed, e and i alone. Keras goes to the next epoch by
-    itself; to resume, set `epoch`. Fit with `shuffle=False`: Keras would shuffle the order of the
-    batches too, by Python's global chance.
+    What batch i of epoch e holds depends on the seed, e and i alone. Keras moves `epoch` on by itself,
+    also once before the first epoch of a `fit`; so before a fit that goes on at `initial_epoch=k`, set
+    `epoch` to k, and it trains on as if it had never stopped. Fit with `shuffle=False`: Keras would
+    shuffle the order of the batches too, by Python's global chance.
 
     Args:
         leaves: the prepared views; one of them may serve several of a batch's.

@@ -149,7 +149,7 @@ def _allot(n: int, fractions: Sequence[float], what: str) -> Array:
         raise DataError(f"train, valid and test need at least {len(PARTS)} {what}, got {n}")
     wanted = n * np.array(fractions)
     total = max(len(PARTS), round(wanted.sum()))
-    counts = np.maximum(1, np.floor(wanted)).astype(int)
+    counts: Array = np.maximum(1, np.floor(wanted)).astype(int)
     while counts.sum() != total:
         step = int(np.sign(total - counts.sum()))
         # The part furthest from what it wanted; none goes below one.

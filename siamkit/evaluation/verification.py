@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 BINS = 2**20
 """Bins of a histogram of distances."""
 
-_FINEST = -100  # as a power of two; finer bins would overflow float32 when values are divided by them
+_FINEST = -149  # as a power of two: the smallest float32 there is
 
 
 def roc_figures(
@@ -55,8 +55,8 @@ def _between(distances: NDArray[np.floating], last: int) -> float:
     if last + 1 == len(distances):
         return float(distances[last])
     low, high = float(distances[last]), float(distances[last + 1])
-    middle = np.float32(low / 2 + high / 2)
-    return float(middle) if middle < high else low
+    middle = float(np.float32(low / 2 + high / 2))
+    return middle if middle < high else low
 
 
 class Histogram:
@@ -77,14 +77,15 @@ class Histogram:
         self._exponent = _FINEST  # of w
         self._first = 0  # the lowest k
         self._counts = np.zeros((BINS, 2), np.int64)  # not alike, alike
-        self._range: tuple[np.float32, np.float32] | None = None
+        self._range: tuple[float, float] | None = None
 
     def add(self, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> None:
         """Counts distances (of any shape), given whether each belongs to a pair alike."""
         if not distances.size:
             return
-        self._widen(distances.min(), distances.max())
-        scaled = distances * np.float32(2.0**-self._exponent)  # exact: a power of two
+        self._widen(float(distances.min()), float(distances.max()))
+        # By a power of two in float64, where nothing underflows, so that each quotient is exact.
+        scaled = np.multiply(distances, 2.0**-self._exponent, dtype=np.float64)
         places = np.ceil(scaled, out=scaled).astype(np.int32)
         places -= self._first
         places <<= 1
@@ -97,12 +98,12 @@ class Histogram:
         centres = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
         return centres, self._counts[filled, 1], self._counts[filled, 0]
 
-    def _widen(self, low: np.float32, high: np.float32) -> None:
+    def _widen(self, low: float, high: float) -> None:
         if self._range is not None:
             low, high = min(low, self._range[0]), max(high, self._range[1])
         if (low, high) == self._range:
             return
-        largest = max(abs(float(low)), abs(float(high)))
+        largest = max(abs(low), abs(high))
         step = math.frexp(largest)[1] - 24 if largest else _FINEST  # finer than float32 tells nothing
         exponent = max(self._exponent, step)
         while _place(high, exponent) - _place(low, exponent) >= BINS:
@@ -115,5 +116,5 @@ class Histogram:
         self._exponent, self._first, self._counts, self._range = exponent, first, counts, (low, high)
 
 
-def _place(value: np.float32, exponent: int) -> int:
-    return int(np.ceil(value * np.float32(2.0**-exponent)))  # in float32, just as `add` does
+def _place(value: float, exponent: int) -> int:
+    return math.ceil(value * 2.0**-exponent)

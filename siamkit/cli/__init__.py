@@ -1,0 +1,33 @@
+"""The command line: it parses, calls the library and prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from siamkit import __version__
+from siamkit.errors import SiamkitError
+
+
+class Commands(click.Group):
+    """Turns a user's mistake into one message and exit code 2; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SiamkitError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="siamkit")
+def main() -> None:
+    """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
+
+
+from siamkit.cli import doctor, plugins, report, schema, tune  # noqa: E402
+
+for command in (tune.tune, plugins.plugins, schema.schema, doctor.doctor, report.report):
+    main.add_command(command)

@@ -1,0 +1,17 @@
+"""`siamkit report`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command()
+@click.argument("study", type=click.Path())
+def report(study: str) -> None:
+    """Make the report of the study in the file STUDY again, from its stored results."""
+    from siamkit.report import write_report
+    from siamkit.study.file import load_study
+
+    click.echo(os.path.relpath(write_report(load_study(study).folder)))

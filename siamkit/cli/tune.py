@@ -1,0 +1,34 @@
+"""`siamkit tune`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from siamkit.backends import BACKENDS
+
+
+@click.command()
+@click.argument("study", type=click.Path())
+@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND or the study's own.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="A module of yours to import first.")
+@click.option("--progress", type=click.Choice(["auto", "live", "plain", "none"]), default="auto",
+              help="How to tell what goes on.", show_default=True)
+@click.pass_context
+def tune(ctx: click.Context, study: str, backend: str | None, plugins: tuple[str, ...], progress: str) -> None:
+    """Run the study in the file STUDY, or go on with it where it stopped."""
+    from rich.console import Console
+
+    from siamkit.study import tune as run
+    from siamkit.study.summary import summary
+
+    results = run(study, backend=backend, plugins=plugins, progress=progress)
+    Console().print(summary(results))
+    if results.interrupted:
+        ctx.exit(130)
+    if results.winner is None:
+        ctx.exit(1)
+    click.echo(f"report  {os.path.relpath(results.report_path)}")
+    click.echo(f"model   {os.path.relpath(results.model_path)}   siamkit.load_model("
+               f"{os.path.relpath(results.model_path)!r})")

@@ -1,0 +1,127 @@
+"""The figures of a report, with Plotly."""
+
+from __future__ import annotations
+
+import warnings
+from html import escape
+from typing import Any
+
+import optuna
+import plotly.graph_objects as go
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from siamkit.report.read import Row, Stored
+
+# Okabe and Ito's colours, told apart by the colour-blind too.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+ENOUGH = 8  # completed trials below which importances say nothing
+
+
+def leaderboard(stored: Stored, most: int = 30) -> go.Figure:
+    """The objective of the best trials, a bar each."""
+    best = stored.completed[:most][::-1]
+    losses = list(dict.fromkeys(trial["factors"]["loss"] for trial in stored.completed))
+    figure = go.Figure(go.Bar(
+        x=[trial["figures"][stored.objective] for trial in best],
+        y=[f"#{trial['trial']}  {escape(words(trial))}" for trial in best], orientation="h",
+        marker_color=[COLOURS[losses.index(trial["factors"]["loss"]) % len(COLOURS)] for trial in best],
+        hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
+    ))
+    return _dressed(figure, stored.objective, "", height=120 + 24 * len(best))
+
+
+def importances(stored: Stored) -> go.Figure | None:
+    """The share of each factor in reaching the better trials (PED-ANOVA); None with too few trials."""
+    shares = shares_of(stored)
+    if not shares:
+        return None
+    names = sorted(shares, key=lambda name: shares[name])
+    figure = go.Figure(go.Bar(
+        x=[shares[name] for name in names], y=[escape(name) for name in names], orientation="h",
+        marker_color=COLOURS[0], hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    ))
+    return _dressed(figure, "share", "", height=120 + 28 * len(names), tickformat=".0%")
+
+
+def shares_of(stored: Stored) -> dict[str, float]:
+    """PED-ANOVA over the factors that all trials have, through an Optuna study in memory."""
+    names = stored.varied()
+    if len(stored.completed) < ENOUGH or len(names) < 2:
+        return {}
+    study = optuna.create_study(direction="maximize" if stored.maximize else "minimize")
+    spaces: dict[str, Any] = {}
+    for name in names:
+        values = [trial["factors"][name] for trial in stored.completed]
+        if all(_is_number(value) for value in values):
+            spaces[name] = FloatDistribution(min(values), max(values)) if min(values) < max(values) else None
+        else:
+            spaces[name] = CategoricalDistribution(sorted({str(value) for value in values}))
+    spaces = {name: space for name, space in spaces.items() if space is not None}
+    for trial in stored.completed:
+        params = {name: trial["factors"][name] if isinstance(space, FloatDistribution)
+                  else str(trial["factors"][name]) for name, space in spaces.items()}
+        study.add_trial(optuna.create_trial(params=params, distributions=spaces,
+                                            value=trial["figures"][stored.objective]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's notes on what is experimental
+        return dict(optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()))
+
+
+def levels(stored: Stored) -> list[tuple[str, go.Figure]]:
+    """For each factor the objective of every completed trial by its level: what was seen, no more."""
+    figures = []
+    for name in stored.varied():
+        points = [(trial["factors"].get(name), trial["figures"][stored.objective], trial)
+                  for trial in stored.completed]
+        numeric = all(_is_number(level) for level, _, _ in points)
+        figure = go.Figure(go.Scatter(
+            x=[level if numeric else escape(str(level)) for level, _, _ in points],
+            y=[value for _, value, _ in points], mode="markers",
+            marker={"color": COLOURS[0], "size": 9, "opacity": 0.6},
+            text=[f"#{trial['trial']} {escape(words(trial))}" for _, _, trial in points],
+            hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
+        ))
+        _dressed(figure, name, stored.objective, height=320)
+        wide = numeric and min(level for level, _, _ in points) > 0
+        if wide and max(level for level, _, _ in points) >= 8 * min(level for level, _, _ in points):
+            figure.update_xaxes(type="log")
+        figures.append((name, figure))
+    return figures
+
+
+def curves(stored: Stored) -> go.Figure:
+    """The first objective by epoch, a line a trial, coloured by loss."""
+    figure = go.Figure()
+    losses = list(dict.fromkeys(trial["factors"]["loss"] for trial, _, _ in stored.curves))
+    shown = set()
+    for trial, epochs, values in stored.curves:
+        loss = trial["factors"]["loss"]
+        figure.add_trace(go.Scatter(
+            x=epochs, y=values, mode="lines+markers", name=escape(loss), legendgroup=loss,
+            showlegend=loss not in shown, line={"color": COLOURS[losses.index(loss) % len(COLOURS)], "width": 1.5},
+            marker={"size": 4}, text=[f"#{trial['trial']} {escape(words(trial))}"] * len(epochs),
+            hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+        ))
+        shown.add(loss)
+    return _dressed(figure, "epoch", stored.objective, height=420)
+
+
+def words(trial: Row) -> str:
+    """A trial in a few words."""
+    factors = trial["factors"]
+    return f"{factors['encoder']} · {factors['metric']} · {factors['loss']} · {factors['embedding_dim']}-d"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _dressed(figure: go.Figure, x: str, y: str, height: int, tickformat: str | None = None) -> go.Figure:
+    figure.update_layout(
+        template="plotly_white", height=height, margin={"l": 10, "r": 10, "t": 20, "b": 40},
+        font={"family": "system-ui, sans-serif", "size": 13}, legend={"orientation": "h", "y": 1.08},
+    )
+    figure.update_xaxes(title=escape(x), automargin=True, tickformat=tickformat)
+    figure.update_yaxes(title=escape(y), automargin=True)
+    return figure

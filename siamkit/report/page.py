@@ -1,0 +1,77 @@
+"""The report: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import plotly.io
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from siamkit.report import figures
+from siamkit.report.read import Stored, read_stored
+
+SHOWN = 100  # rows of the leaderboard; a longer one says so
+
+
+def write_report(folder: Path) -> Path:
+    """Makes `report.html` in a run folder from its stored results.
+
+    Args:
+        folder: the run folder of a study.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        StudyError: there is no study in the folder.
+    """
+    page = render(read_stored(folder))
+    target = folder / "report.html"
+    aside = folder / f".{secrets.token_hex(4)}.html"
+    try:
+        aside.write_text(page, encoding="utf-8")
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+def render(stored: Stored) -> str:
+    """The page as text; every name in it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("siamkit", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.4f}"
+    completed = stored.completed
+    return environment.get_template("page.html").render(
+        stored=stored, frozen=stored.frozen, objective=stored.objective, shown=SHOWN,
+        words=figures.words, others=_others(stored), counts=_counts(stored), plotly=Markup(get_plotlyjs()),
+        leaderboard=_html(figures.leaderboard(stored)) if completed else "",
+        importances=_html(shares) if (shares := figures.importances(stored)) else "",
+        levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
+        curves=_html(figures.curves(stored)) if stored.curves else "",
+    )
+
+
+def _others(stored: Stored) -> list[str]:
+    """The figures shown beside the objective."""
+    wanted = (*stored.frozen["objectives"], "recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
+    have = stored.completed[0]["figures"] if stored.completed else {}
+    return [name for name in dict.fromkeys(wanted) if name in have and name != stored.objective]
+
+
+def _counts(stored: Stored) -> dict[str, int]:
+    outcomes = [trial["outcome"] for trial in stored.trials]
+    return {name: outcomes.count(name) for name in ("complete", "pruned", "failed")}
+
+
+def _html(figure: go.Figure) -> Any:
+    return Markup(plotly.io.to_html(figure, full_html=False, include_plotlyjs=False,
+                                    config={"displaylogo": False, "responsive": True}))

@@ -1,0 +1,91 @@
+"""Stored results, read for a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from siamkit.errors import StudyError
+from siamkit.report.store import read_results
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a run folder holds.
+
+    Args:
+        frozen: the frozen study.
+        trials: results of trials, the best first, those without a value last.
+        finalists: one row a confirmed configuration, the best first.
+        curves: per trial with a history its number and the first objective by epoch of the first repeat.
+    """
+
+    frozen: dict[str, Any]
+    trials: list[Row]
+    finalists: list[Row]
+    curves: list[tuple[Row, list[float], list[float]]]
+
+    @property
+    def objective(self) -> str:
+        return next(iter(self.frozen["objectives"]))
+
+    @property
+    def maximize(self) -> bool:
+        return bool(self.frozen["objectives"][self.objective] == "maximize")
+
+    @property
+    def completed(self) -> list[Row]:
+        return [trial for trial in self.trials if trial["outcome"] == "complete"]
+
+    def varied(self) -> list[str]:
+        """The factors beside components' own parameters that took more than one value."""
+        names = list(dict.fromkeys(name for trial in self.trials for name in trial["factors"] if "." not in name))
+        return [name for name in names if len({str(trial["factors"].get(name)) for trial in self.trials}) > 1]
+
+
+def read_stored(folder: Path) -> Stored:
+    """Reads a run folder.
+
+    Raises:
+        StudyError: there is no study in it.
+    """
+    frozen, trials, confirmations = read_results(folder)
+    if not frozen:
+        raise StudyError(f"there is no study in {str(folder)!r} yet; run it with siamkit tune")
+    objective = next(iter(frozen["objectives"]))
+    sign = 1 if frozen["objectives"][objective] == "maximize" else -1
+
+    def rank(trial: Row) -> tuple[bool, float]:
+        value = trial["figures"].get(objective)
+        return value is None, -sign * (value or 0.0)
+
+    curves = []
+    for trial in trials:
+        history = folder / trial["folder"] / "history.parquet"
+        if history.is_file():
+            rows = [row for row in pq.read_table(history).to_pylist() if row["repeat"] == 0]
+            curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
+    return Stored(frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves)
+
+
+def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]:
+    by_key: dict[str, list[Row]] = {}
+    for each in confirmations:
+        if each["outcome"] == "complete":
+            by_key.setdefault(each["key"], []).append(each)
+    finalists = []
+    for repeats in by_key.values():
+        row: Row = {"trial": repeats[0]["trial"], "factors": repeats[0]["factors"],
+                    "repeats": len(repeats), "parameters": repeats[0]["valid"].get("parameters")}
+        for part in ("valid", "test"):
+            values = [each[part][objective] for each in repeats if each[part].get(objective) is not None]
+            row[part] = fmean(values) if values else None
+            row[f"{part}_sd"] = stdev(values) if len(values) > 1 else None
+        finalists.append(row)
+    return sorted(finalists, key=lambda row: -sign * (row["valid"] or 0.0))

@@ -1,0 +1,29 @@
+"""Where a report's data come from: the files of a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from siamkit.errors import StudyError
+
+
+def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The frozen study (empty if there is none), results of trials, and results of confirmation."""
+    frozen = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
+    found = []
+    for pattern in ("trials/*/*/result.json", "confirm/*/*/result.json"):
+        found.append([{**read_json(file), "folder": str(file.parent.relative_to(folder))}
+                      for file in sorted(folder.glob(pattern))])
+    return frozen, *found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{str(path)!r} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise StudyError(f"{str(path)!r} is damaged: a mapping was expected")
+    return value

@@ -1,0 +1,7 @@
+"""Studies: one comparison each, from a study file to its results."""
+
+from __future__ import annotations
+
+from siamkit.study.runner import tune
+
+__all__ = ["tune"]

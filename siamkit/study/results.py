@@ -1,0 +1,54 @@
+"""What a study found, read from its run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamkit.study.folder import RunFolder
+from siamkit.study.space import factors_of
+
+if TYPE_CHECKING:
+    from siamkit.model import Siamese
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    Args:
+        folder: the run folder.
+        objectives: figure to direction.
+        trials: the stored results of all trials, by number.
+        winner: the configuration that won, in confirmation if there was one; None if no trial completed.
+        figures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
+        interrupted: whether the study was stopped before its budget was spent.
+    """
+
+    folder: Path
+    objectives: dict[str, str]
+    trials: list[dict[str, Any]] = field(repr=False)
+    winner: dict[str, Any] | None
+    figures: dict[str, dict[str, float]]
+    interrupted: bool = False
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """The winner by factor, flat: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
+        return factors_of(self.winner) if self.winner else {}
+
+    @property
+    def model_path(self) -> Path:
+        """The winner's model; `siamkit.load_model(results.model_path)`."""
+        return RunFolder(self.folder).best_model
+
+    @property
+    def report_path(self) -> Path:
+        return RunFolder(self.folder).report
+
+    def load_model(self) -> Siamese:
+        """The winner's model."""
+        from siamkit.saving import load_model
+
+        return load_model(self.model_path)

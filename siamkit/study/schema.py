@@ -1,0 +1,167 @@
+"""The schema of study.yaml, version 1. No Keras here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+
+Direction = Literal["maximize", "minimize"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
+Backend = Literal["tensorflow", "torch", "jax"]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _duration(value: object) -> object:
+    """Seconds of `90s`, `20m`, `2h`, `1h30m`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value) if isinstance(value, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise ValueError(f"should be a duration such as 90s, 20m, 2h or 1h30m, got {value!r}")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def _size(value: object) -> object:
+    """Bytes of `500MB`, `8GB`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"should be a size such as 500MB or 8GB, got {value!r}")
+    return float(match[1]) * _BYTES[match[2]]
+
+
+Duration = Annotated[
+    float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
+]
+Size = Annotated[
+    float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
+]
+
+# What one searched value may be: a value (fixed), a list to choose from, or a range. Looked at in
+# detail by siamkit.study.space, which knows what each parameter takes.
+_scalar: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
+_range: dict[str, Any] = {
+    "type": "object", "required": ["low", "high"], "additionalProperties": False,
+    "properties": {"low": {"type": "number"}, "high": {"type": "number"}, "log": {"type": "boolean"}},
+}
+_values: dict[str, Any] = {"anyOf": [_scalar, {"type": "array", "items": _scalar, "minItems": 1}, _range]}
+_named: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "object", "minProperties": 1, "maxProperties": 1,
+         "additionalProperties": {"type": ["object", "null"], "additionalProperties": _values}},
+    ]
+}
+Values = Annotated[Any, WithJsonSchema(_values)]
+Components = Annotated[Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+Part = Annotated[float, Field(gt=0, le=1)] | list[str | int]
+
+
+class Split(_Strict):
+    """How items are parted: fractions, or for `by: class` and `by: <column>` also lists of values."""
+
+    train: Part = 0.6
+    valid: Part = 0.2
+    test: Part = 0.2
+    by: str = Field("item", min_length=1, description="item, class (unseen classes), or a column's name")
+
+
+class Limit(_Strict):
+    """At most so many items of a part, drawn by seed."""
+
+    train: int | None = Field(None, ge=1)
+    valid: int | None = Field(None, ge=1)
+    test: int | None = Field(None, ge=1)
+
+
+class Data(_Strict):
+    """Where the data come from, and how they are split."""
+
+    source: str | dict[str, Any] | None = Field(None, description="a dataset's name, or {name: parameters}")
+    path: str | None = Field(None, description="relative to this file; its ending names the source")
+    split: Split = Split()
+    limit: Limit = Limit()
+
+
+class Fixed(_Strict):
+    """What is the same in all trials."""
+
+    optimizer: Optimizer = "adam"
+    batch_size: int = Field(128, ge=2)
+    epochs: int = Field(10, ge=1)
+    items_per_class: int = Field(4, ge=2, description="K of balanced P×K batches")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    embedding_dim: int = Field(64, ge=1)
+    normalize: bool = True
+    learning_rate: float = Field(1e-3, gt=0)
+
+
+class Search(_Strict):
+    """What is searched: components by name, and the factors beside them."""
+
+    encoder: Components
+    metric: Components
+    loss: Components
+    embedding_dim: Values = None
+    normalize: Values = None
+    learning_rate: Values = None
+    batch_size: Values = None
+    optimizer: Values = None
+
+
+class Budget(_Strict):
+    """When to stop: distinct configurations, time in all; and the limits of one trial."""
+
+    trials: int = Field(20, ge=1)
+    time: Duration | None = None
+    trial_time: Duration | None = None
+    trial_memory: Size | None = None
+
+
+class Confirm(_Strict):
+    """The finalists, trained afresh over several seeds; the test split is scored here."""
+
+    top: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=1)
+
+
+class StudyFile(_Strict):
+    """A study file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="siamkit study, version 1")
+
+    version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    seed: int = Field(0, ge=0, lt=2**32)
+    data: Data
+    fixed: Fixed = Fixed()
+    search: Search
+    objectives: dict[str, Direction] | None = Field(None, min_length=1)
+    budget: Budget = Budget()
+    seeds: int = Field(1, ge=1, description="per configuration, inside one trial")
+    confirm: Confirm | None = Confirm()
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["auto", "none", "median"] = "auto"
+    storage: Literal["sqlite"] = "sqlite"
+    artifacts: str | None = Field(None, description="the run folder; runs/<name> beside this file if not given")
+    workers: Literal["auto", 1] = "auto"
+    engine: Literal["local"] = "local"
+    backend: Backend | None = None
+    plugins: list[str] = []
+
+
+# What may change between two runs of one study; all else makes it another study.
+RESUMABLE = ("budget", "confirm", "workers", "engine", "artifacts", "backend", "plugins", "storage")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a study file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema()}

@@ -1,0 +1,111 @@
+"""What all trials of a study share: the split, prepared data, and how they are judged. No Keras here."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from siamkit.data import Dataset, fit_preprocessor, split
+from siamkit.data.preprocess import Preprocessor
+from siamkit.study.file import Study
+from siamkit.study.identity import derive_seed
+from siamkit.study.schema import Direction
+
+MOST_ITEMS = 5000  # of items.parquet
+THUMBNAIL = 48  # pixels
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study share.
+
+    Args:
+        train, valid, test: the parts, prepared for an encoder.
+        preprocessor: what prepared them, fitted on the training part.
+        objectives: figure to direction; the first names the best.
+        needs: what the training part tells components: `num_classes`, `vocabulary_size`, ….
+        record: of the data and the split, for the frozen study.
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    preprocessor: Preprocessor
+    objectives: dict[str, Direction]
+    needs: dict[str, Any]
+    record: dict[str, Any]
+
+    @property
+    def objective(self) -> str:
+        """The figure that names the best."""
+        return next(iter(self.objectives))
+
+    def better(self, value: float) -> float:
+        """The first objective turned so that higher is better."""
+        return value if self.objectives[self.objective] == "maximize" else -value
+
+
+def make_task(study: Study) -> tuple[Task, Dataset]:
+    """Reads, splits and prepares a study's data; returns the raw validation items too.
+
+    Raises:
+        StudyFileError, DataError: the data are not there or do not suit the study.
+    """
+    dataset = study.load_data()
+    asked = study.file.data
+    limit = {part: count for part, count in asked.limit.model_dump().items() if count is not None}
+    parts = split(
+        dataset, by=asked.split.by, train=asked.split.train, valid=asked.split.valid, test=asked.split.test,
+        seed=derive_seed(study.file.seed, "split"), limit=limit or None,
+    )
+    train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
+    preprocessor = fit_preprocessor(train)
+    needs = dict(preprocessor.facts)
+    if train.supervision == "labels":
+        needs["num_classes"] = len(train.classes)
+    record = {
+        "fingerprint": dataset.fingerprint(), "items": len(dataset), "supervision": dataset.supervision,
+        "input": dataset.input, "input_shape": list(preprocessor.input_shape), "split": parts.record,
+    }
+    prepared = [_prepared(part, preprocessor) for part in (train, valid, test)]
+    task = Task(*prepared, preprocessor, study.objectives(dataset), needs, record)
+    return task, valid
+
+
+def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
+    # Texts are token ids once they are prepared.
+    kind = "tokens" if part.input == "text" else part.input
+    return replace(part, views=tuple(preprocessor(view) for view in part.views), input=kind)
+
+
+def items_table(valid: Dataset) -> dict[str, Any]:
+    """The evaluated items for people to look at: id, target, and a thumbnail or text of each view.
+
+    The first 5,000; the table's length against the record's counts tells of a cut.
+    """
+    some = valid.take(np.arange(min(len(valid), MOST_ITEMS)))
+    table: dict[str, Any] = {"id": [str(each) for each in some.ids]}
+    if some.target is not None:
+        table["target"] = [str(each) for each in some.target]
+    for number, view in enumerate(some.views):
+        if isinstance(view, np.ndarray) and some.input == "image":
+            table[f"image_{number}"] = [_png(image) for image in view]
+        elif isinstance(view, np.ndarray) and some.input == "text":
+            table[f"text_{number}"] = [str(text) for text in view]
+    return table
+
+
+def _png(image: np.ndarray) -> bytes:
+    pixels = image if image.ndim == 3 else image[..., None]
+    if pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels - low) * (255.0 / (high - low or 1.0))).astype("uint8")
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,224 @@
+"""Trains one configuration with one seed, and judges it. The one module of studies that needs Keras."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+from keras import ops
+
+from siamkit.data.dataset import Dataset
+from siamkit.data.feeds import feed
+from siamkit.errors import StudyError
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.metrics.base import Metric
+from siamkit.model import Siamese
+from siamkit.registry import components
+from siamkit.resolve import get_encoder, get_loss, get_metric
+from siamkit.specs import Supervision, feedable
+from siamkit.study.schema import Fixed
+from siamkit.study.space import Configuration
+from siamkit.study.task import Task
+
+SAMPLE = 512  # pairs that the typical distance is measured on
+
+
+class TrialFailure(StudyError):
+    """A trial that failed by its configuration's own fault: a loss that is no number, or a limit."""
+
+
+class Pruned(StudyError):
+    """A trial that need not go on."""
+
+
+@dataclass
+class Limits:
+    """The limits of one trial: seconds from its start, bytes of this process."""
+
+    seconds: float | None = None
+    memory: float | None = None
+    start: float = field(default_factory=time.monotonic)
+
+    def check(self) -> None:
+        if self.seconds is not None and time.monotonic() - self.start > self.seconds:
+            raise TrialFailure(f"took longer than the trial_time of {self.seconds:g} s")
+        if self.memory is not None and psutil.Process().memory_info().rss > self.memory:
+            raise TrialFailure(f"took more memory than the trial_memory of {self.memory / 1e9:g} GB")
+
+
+@dataclass
+class Trained:
+    """A trained model and what was found out about it."""
+
+    model: Siamese
+    figures: dict[str, float]
+    history: list[dict[str, float]]
+    literal: dict[str, Any]
+    queries: dict[str, np.ndarray]
+    embeddings: np.ndarray
+
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Called after each epoch with its number from 1 and its figures; may raise `Pruned`."""
+
+
+def train(
+    configuration: Configuration, task: Task, fixed: Fixed, seed: int, limits: Limits, on_epoch: OnEpoch
+) -> Trained:
+    """Trains a configuration for the study's epochs and judges it on the validation part.
+
+    Args:
+        configuration: what was drawn.
+        task: the data.
+        fixed: what is the same in all trials.
+        seed: of initial weights, batches and dropout.
+        limits: looked at after each batch.
+        on_epoch: gets the figures of each epoch.
+
+    Raises:
+        TrialFailure: the loss or an embedding is no number, or a limit was passed.
+        Pruned: from `on_epoch`.
+    """
+    keras.utils.clear_session()
+    gc.collect()
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(fixed.precision)
+    try:
+        model, supervision, literal = _build(configuration, task)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    batches = feed(task.train, supervision, batch_size=configuration["batch_size"], seed=seed,
+                   items_per_class=fixed.items_per_class)
+    watch = _Watch(task, limits, on_epoch)
+    model.fit(batches, epochs=fixed.epochs, verbose=0, shuffle=False, callbacks=[watch])
+    figures, embeddings, queries = watch.judged
+    model.threshold = figures.get("threshold")
+    return Trained(model, figures, watch.history, literal, queries, embeddings)
+
+
+def try_feeds(task: Task, losses: list[str], batch_sizes: list[int], fixed: Fixed) -> None:
+    """Tries all feeds that a study may need, before the first trial.
+
+    Raises:
+        DataError: the training part cannot feed one of them.
+    """
+    for loss in losses:
+        supervision = feedable(task.train.supervision, components().find("loss", loss).spec)
+        assert supervision is not None  # the study file was checked against the data
+        for size in batch_sizes:
+            feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+
+
+def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """The figures of a model on a part, its embeddings, and scores by query where the data have queries."""
+    sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
+    embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
+    if not np.isfinite(embeddings).all():
+        raise TrialFailure("the embeddings are not all numbers")
+    queries: dict[str, np.ndarray] = {}
+    target = part.target
+    assert target is not None
+    if part.supervision == "labels":
+        figures, queries = evaluate_labels(embeddings, target, model.metric, return_queries=True)
+    else:
+        judged = evaluate_pairs if part.supervision == "pairs" else evaluate_scores
+        figures = judged(embeddings, target, model.metric)
+    weights = [weight for owner in (*model.encoders, model.metric) for weight in owner.weights]
+    return {**figures, "parameters": sum(math.prod(weight.shape) for weight in weights)}, embeddings, queries
+
+
+def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervision, dict[str, Any]]:
+    """The compiled model, what its loss learns from, and the parameters as the API takes them."""
+
+    def own(kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        part = configuration[kind]
+        wanted = components().find(kind, part["name"]).spec.needs  # type: ignore[arg-type]
+        return part["name"], part["params"], {need: task.needs[need] for need in wanted if need in task.needs}
+
+    name, params, needs = own("encoder")
+    encoder = get_encoder(
+        {name: _named(params)}, input_shape=task.preprocessor.input_shape,
+        embedding_dim=configuration["embedding_dim"], normalize=configuration["normalize"], **needs,
+    )
+    name, params, needs = own("metric")
+    metric = get_metric({name: _named(params)}, **needs)
+    typical = typical_distance(encoder, metric, task.train)
+    name, params, needs = own("loss")
+    literal = realise(params, metric, typical)
+    loss = get_loss({name: _named(literal)}, **needs)
+    model = Siamese(encoder, metric, preprocessor=task.preprocessor)
+    optimizer = keras.optimizers.get(configuration["optimizer"])
+    optimizer.learning_rate = configuration["learning_rate"]
+    model.compile(optimizer, loss)
+    supervision = feedable(task.train.supervision, components().find("loss", name).spec)
+    assert supervision is not None
+    return model, supervision, {"loss": literal, "typical_distance": typical}
+
+
+def _named(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as the API takes them: a component inside one is `{name: parameters}`."""
+    return {key: {value["name"]: _named(value["params"])} if isinstance(value, dict) else value
+            for key, value in params.items()}
+
+
+def typical_distance(encoder: keras.Model, metric: Metric, data: Dataset) -> float:
+    """The median distance of pairs of training items under the untrained encoder: the unit of margins."""
+    rng = np.random.default_rng(0)
+    view = data.views[0]
+    count = len(data)
+    size = min(SAMPLE, count)
+    first = rng.permutation(count)[:size]
+    embeddings = []
+    for rows in (first, np.roll(first, 1)):
+        items = {key: leaf[rows] for key, leaf in view.items()} if isinstance(view, dict) else view[rows]
+        embeddings.append(encoder.predict(items, batch_size=size, verbose=0))
+    distances = ops.convert_to_numpy(metric.as_distance(metric(*embeddings)))
+    typical = float(np.median(distances))
+    return typical if math.isfinite(typical) and typical > 0 else 1.0
+
+
+def realise(params: dict[str, Any], metric: Metric, typical: float) -> dict[str, Any]:
+    """Parameters drawn in typical distances, in the metric's own units."""
+
+    def one(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "name" in value:
+            return {"name": value["name"], "params": realise(value["params"], metric, typical)}
+        ((unit, amount),) = value.items()
+        if unit == "typical_value" and metric.orientation == "similarity":
+            high = metric.range[1] if math.isfinite(metric.range[1]) else 0.0
+            return high - amount * typical
+        return amount * typical
+
+    return {key: one(value) for key, value in params.items()}
+
+
+class _Watch(keras.callbacks.Callback):
+    """Judges each epoch, keeps the limits, and stops what is no number."""
+
+    def __init__(self, task: Task, limits: Limits, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self._task, self._limits, self._report = task, limits, on_epoch
+        self.history: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._limits.check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        loss = float((logs or {}).get("loss", math.nan))
+        if not math.isfinite(loss):
+            raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
+        self.judged = judge(self.model, self._task.valid)
+        figures = self.judged[0]
+        row = {"epoch": epoch + 1, "loss": loss,
+               **{name: float(value) for name, value in figures.items()}}
+        self.history.append(row)
+        self._report(epoch + 1, row)

@@ -1,0 +1,12 @@
+"""Set before keras is first imported: the tests leave the user's own Keras configuration alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
+os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")

@@ -1,0 +1,195 @@
+"""Preprocessors: right numbers, kept through saving, and nothing but data in the files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from siamkit.data import Dataset, fit_preprocessor, load_preprocessor
+from siamkit.data.scaling import ImageScaler, Standardizer
+from siamkit.data.text import TextTokenizer, TokenPadder
+from siamkit.errors import DataError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
+WORDS = np.array(["the cat sat", "the cat ran", "a dog sat", "the dog", "ünïcode 猫", "the the the"], object)
+
+
+def fitted(view, kind):
+    return fit_preprocessor(Dataset((view,), np.arange(len(view)), "labels", kind))
+
+
+def test_image_scaler_brings_each_channel_to_mean_0_and_deviation_1():
+    scaler = fitted(IMAGES, "image")
+    prepared = scaler(IMAGES)
+    assert isinstance(scaler, ImageScaler)
+    assert prepared.dtype == np.float32
+    assert prepared.shape == (6, *scaler.input_shape) == (6, 4, 5, 3)
+    np.testing.assert_allclose(prepared.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(prepared.std(axis=(0, 1, 2)), 1, atol=1e-6)
+    np.testing.assert_allclose(prepared[0, 1, 2, 1], (IMAGES[0, 1, 2, 1] - IMAGES[..., 1].mean())
+                               / IMAGES[..., 1].std(), rtol=1e-5)
+
+
+def test_moments_are_the_same_in_chunks(monkeypatch):
+    whole = fitted(IMAGES, "image")
+    monkeypatch.setattr("siamkit.data.scaling._CHUNK", 60)
+    chunked = fitted(IMAGES, "image")
+    np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(chunked.std, whole.std, rtol=1e-12)
+    np.testing.assert_array_equal(chunked(IMAGES), whole(IMAGES))
+
+
+def test_grey_images_get_a_channel_and_other_sizes_the_fitted_one():
+    ramp = np.tile(np.arange(8.0), (3, 8, 1))
+    scaler = fitted(ramp, "image")
+    assert scaler.input_shape == (8, 8, 1)
+    assert scaler(ramp).shape == (3, 8, 8, 1)
+    # A ramp of 16 columns, halved, has the means of neighbouring columns in its middle.
+    wide = np.tile(np.arange(16.0), (2, 4, 1))
+    resized = scaler(wide)[..., 0] * scaler.std + scaler.mean
+    assert resized.shape == (2, 8, 8)
+    np.testing.assert_allclose(resized[0, 3, 2:6], [4.5, 6.5, 8.5, 10.5], atol=1e-4)
+    assert fitted(IMAGES, "image")(np.zeros((2, 9, 7, 3), np.uint8)).shape == (2, 4, 5, 3)
+    mixed = np.empty(2, dtype=object)
+    mixed[:] = [ramp[0], wide[0]]
+    np.testing.assert_allclose(scaler(mixed)[1], scaler(wide)[0], atol=1e-6)
+
+
+def test_images_with_other_channels_are_refused():
+    with pytest.raises(DataError, match="should have 3 channels"):
+        fitted(IMAGES, "image")(IMAGES[..., :1])
+
+
+def test_standardizer_leaves_constant_features_finite():
+    view = np.array([[1e9 + 1, 0.1, 5], [1e9 + 3, 0.1, 7]] * 3)
+    scaler = fitted(view, "vector")
+    assert isinstance(scaler, Standardizer)
+    np.testing.assert_allclose(scaler(view), np.array([[-1, 0, -1], [1, 0, 1]] * 3), atol=1e-6)
+    with pytest.raises(DataError, match=r"numbers of shape \(3,\), got float64 of shape \(2,\)"):
+        scaler(view[:, :2])
+
+
+def test_series_are_scaled_by_feature_over_all_steps():
+    series = np.random.default_rng(1).normal([3, -2], [2, 5], (7, 4, 2))
+    prepared = fitted(series, "series")(series)
+    assert prepared.shape == (7, 4, 2)
+    np.testing.assert_allclose(prepared.std(axis=(0, 1)), 1, atol=1e-5)
+
+
+def test_all_views_are_fitted_on():
+    a, b = np.zeros((4, 1)), np.full((4, 1), 2.0)
+    scaler = fit_preprocessor(Dataset((a, b), np.array([1, 0, 1, 0]), "pairs", "vector"))
+    assert scaler(a).tolist() == [[-1]] * 4
+    wide = np.zeros((4, 2))
+    with pytest.raises(DataError, match="items of one shape"):
+        fit_preprocessor(Dataset((a, wide), np.array([1, 0, 1, 0]), "pairs", "vector"))
+
+
+def test_tokens_are_cut_filled_up_and_unknown_ones_gathered_in_the_last_id():
+    padder = fitted(np.array([[3, 0, 7, 0], [1, 0, 0, 0]]), "tokens")
+    assert isinstance(padder, TokenPadder)
+    assert padder.facts == {"vocabulary_size": 9, "max_length": 3}
+    assert padder(np.array([[7, 8, 99, 2]])).tolist() == [[7, 8, 8]]
+    assert padder(np.array([[2]], dtype=np.uint8)).tolist() == [[2, 0, 0]]
+    assert padder(np.array([[2]])).dtype == np.int32
+    with pytest.raises(DataError, match="0 or above, got -1"):
+        padder(np.array([[-1]]))
+    with pytest.raises(DataError, match="whole numbers"):
+        padder(np.array([[0.5]]))
+
+
+def test_tokenizer_is_deterministic_and_keeps_its_promises():
+    first, second = fitted(WORDS, "text"), fitted(WORDS, "text")
+    ids = first(WORDS)
+    assert isinstance(first, TextTokenizer)
+    assert first.tokenizer == second.tokenizer
+    assert ids.dtype == np.int32
+    assert ids.shape == (6, first.facts["max_length"]) == (6, *first.input_shape)
+    assert ids.max() < first.facts["vocabulary_size"]
+    # "the" is one piece, the same wherever it stands; nothing follows in a short text but 0.
+    assert ids[5, 0] == ids[5, 1] == ids[5, 2] == ids[0, 0] > 1
+    assert not ids[5, 3:].any()
+    assert not np.array_equal(ids[0], ids[1])
+
+
+def test_odd_texts_are_tokens_too():
+    tokenizer = fitted(WORDS, "text")
+    assert tokenizer(np.array([""])).tolist() == [[1] + [0] * (tokenizer.max_length - 1)]
+    assert tokenizer(np.array(["[PAD]"]))[0, 0] > 1
+    assert (tokenizer(np.array(["Ω≈ç√"]))[0] > 1).any()
+    assert tokenizer(np.array(["word " * 500])).shape == (1, tokenizer.max_length)
+    assert tokenizer(np.array([], dtype="U1")).shape == (0, tokenizer.max_length)
+    with pytest.raises(DataError, match="should be texts"):
+        tokenizer(np.array([1, 2]))
+
+
+def test_length_of_texts_is_capped():
+    long = np.array(["a b c d e f g h " * 50] * 3, dtype=object)
+    assert TextTokenizer.fit([long], vocabulary_size=260, longest=10).max_length == 10
+    assert TextTokenizer.fit([long], vocabulary_size=260).facts["vocabulary_size"] <= 260
+
+
+@pytest.mark.parametrize(("view", "kind"), [
+    (IMAGES, "image"), (IMAGES[..., 0, 0].astype(float), "vector"), (IMAGES[..., 0].astype(float), "series"),
+    (IMAGES[:, :, 0, 0], "tokens"), (WORDS, "text")])
+def test_saved_and_loaded_it_does_the_same(tmp_path, view, kind):
+    before = fitted(view, kind)
+    before.save(tmp_path / "asset")
+    after = load_preprocessor(tmp_path / "asset")
+    assert type(after) is type(before)
+    assert (after.input_shape, after.facts) == (before.input_shape, before.facts)
+    assert after.config() == before.config()
+    np.testing.assert_array_equal(after(view), before(view))
+    assert json.loads(json.dumps(before.config())) == before.config()
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"kind": "os:system"}, "names no known preprocessor"),
+    ({"version": 2}, "version 1"),
+    ({"config": {"size": [4]}}, "2 whole numbers"),
+    ({"config": {"sizes": [4, 5]}}, "is damaged"),
+    ({"config": [1]}, "is damaged"),
+    ({"arrays": False}, "is damaged"),
+])
+def test_a_changed_file_is_refused(tmp_path, change, sentence):
+    fitted(IMAGES, "image").save(tmp_path)
+    path = tmp_path / "preprocessor.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=sentence):
+        load_preprocessor(tmp_path)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        load_preprocessor(tmp_path)
+    fitted(IMAGES, "image").save(tmp_path)
+    np.savez(tmp_path / "arrays.npz", mean=np.array([object()]), std=np.ones(1))
+    with pytest.raises(DataError, match="cannot be read as stored arrays"):
+        load_preprocessor(tmp_path)
+    np.savez(tmp_path / "arrays.npz", mean=np.zeros(3), std=np.zeros(3))
+    with pytest.raises(DataError, match="std should be above 0"):
+        load_preprocessor(tmp_path)
+    (tmp_path / "arrays.npz").write_bytes(b"PK\x03\x04 no zip")
+    with pytest.raises(DataError, match="cannot be read as stored arrays"):
+        load_preprocessor(tmp_path)
+    (tmp_path / "preprocessor.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read as a stored preprocessor"):
+        load_preprocessor(tmp_path)
+
+
+def test_a_damaged_tokenizer_is_refused(tmp_path):
+    fitted(WORDS, "text").save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match="tokenizer cannot be read"):
+        load_preprocessor(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"tokenizer.json cannot be read"):
+        load_preprocessor(tmp_path)
+
+
+def test_inputs_without_a_preprocessor_are_named():
+    view = {"age": np.arange(3)}
+    with pytest.raises(DataError, match="no preprocessor for tabular yet"):
+        fit_preprocessor(Dataset((view,), np.arange(3), "labels", "tabular"))

@@ -1,0 +1,162 @@
+"""Splits: disjoint, covering, fair, and the same for the same seed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamkit.data import Dataset, split
+from siamkit.data.groups import ranks
+from siamkit.data.splits import PARTS
+from siamkit.errors import DataError
+
+
+def labelled(target, **columns):
+    target = np.asarray(target)
+    columns = {name: np.asarray(values) for name, values in columns.items()}
+    return Dataset((np.zeros((len(target), 1)),), target, "labels", "vector", columns)
+
+
+def parts(made):
+    return [getattr(made, part) for part in PARTS]
+
+
+TEN = labelled(np.repeat(np.arange(10), 5))
+
+
+def test_ranks_count_within_groups():
+    assert ranks(np.array([5, 7, 5, 5, 7])).tolist() == [0, 0, 1, 2, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=3, max_size=60), st.integers(0, 99), st.booleans())
+def test_split_by_item_is_disjoint_covering_sorted_and_fair_to_classes(target, seed, whole):
+    share = 0.2 if whole else 0.15
+    data = labelled(target)
+    made = split(data, train=0.6, valid=share, test=share, seed=seed)
+    joined = np.concatenate(parts(made))
+    assert len(set(joined.tolist())) == len(joined)
+    assert not whole or len(joined) == len(data)
+    for part, fraction in zip(parts(made), (0.6, share, share), strict=True):
+        assert np.array_equal(part, np.sort(part))
+        assert len(part) >= 1
+        assert abs(len(part) - fraction * len(data)) < 2 or len(data) < 10
+        if len(data) >= 10:
+            for name in set(target):
+                fair = len(part) * target.count(name) / len(data)
+                assert abs(np.sum(data.target[part] == name) - fair) <= 2.01
+
+
+def test_the_same_seed_gives_the_same_split_whatever_the_global_state():
+    first = split(TEN, seed=3)
+    np.random.seed(0)
+    again, other = split(TEN, seed=3), split(TEN, seed=4)
+    assert all(np.array_equal(a, b) for a, b in zip(parts(first), parts(again), strict=True))
+    assert not np.array_equal(first.train, other.train)
+
+
+def test_item_split_takes_each_class_alike():
+    made = split(TEN, train=0.6, valid=0.2, test=0.2)
+    assert np.bincount(TEN.target[made.train]).tolist() == [3] * 10
+    assert np.bincount(TEN.target[made.test], minlength=10).tolist() == [1] * 10
+
+
+def test_pairs_are_shared_out_by_kind():
+    target = np.array([1] * 5 + [0] * 15)
+    view = np.zeros((20, 1))
+    made = split(Dataset((view, view), target, "pairs", "vector"))
+    assert [int(target[part].sum()) for part in parts(made)] == [3, 1, 1]
+
+
+def test_class_split_holds_classes_apart():
+    made = split(TEN, by="class", seed=1)
+    classes = [set(TEN.target[part].tolist()) for part in parts(made)]
+    assert [len(each) for each in classes] == [6, 2, 2]
+    assert set.union(*classes) == set(range(10))
+    assert made.record["values"] == {
+        part: sorted(map(str, each)) for part, each in zip(PARTS, classes, strict=True)
+    }
+    assert [len(part) for part in parts(made)] == [30, 10, 10]
+    assert len({tuple(split(TEN, by="class", seed=seed).record["values"]["test"]) for seed in range(9)}) > 3
+
+
+def test_every_part_gets_a_class_where_there_are_three():
+    made = split(labelled([0, 0, 1, 1, 2, 2, 3]), by="class", train=0.8, valid=0.1, test=0.1)
+    assert [len(each) for each in made.record["values"].values()] == [2, 1, 1]
+    with pytest.raises(DataError, match="at least 3 classes, got 2"):
+        split(labelled([0, 0, 1, 1]), by="class")
+
+
+def test_listed_classes_compare_as_texts():
+    made = split(TEN, by="class", train=["0", 1, 2, 3], valid=[4, "5"], test=[6, 7, 8])
+    assert set(TEN.target[made.train]) == {0, 1, 2, 3}
+    assert set(TEN.target[made.valid]) == {4, 5}
+    assert set(TEN.target[made.test]) == {6, 7, 8}
+    assert made.record["shares"]["train"] == ["0", "1", "2", "3"]
+
+
+def test_column_split_keeps_the_rows_of_one_value_together():
+    who = np.repeat(list("abcdefghij"), 3)
+    made = split(labelled(np.arange(30) % 2, who=who), by="who")
+    groups = [set(who[part]) for part in parts(made)]
+    assert [len(each) for each in groups] == [6, 2, 2]
+    assert len(set.union(*groups)) == 10
+
+
+def test_a_column_of_parts_is_taken_as_given():
+    rows = ["test", "train", "valid", "train"]
+    made = split(labelled([0, 1, 0, 1], part=rows), by="part")
+    assert [part.tolist() for part in parts(made)] == [[1, 3], [2], [0]]
+    with pytest.raises(DataError, match="the valid part is empty"):
+        split(labelled([0, 1, 0], part=["train", "test", "train"]), by="part")
+
+
+def test_limit_caps_a_part_alike_for_each_class():
+    made = split(TEN, limit={"train": 20}, seed=2)
+    full = split(TEN, seed=2)
+    assert np.bincount(TEN.target[made.train]).tolist() == [2] * 10
+    assert set(made.train) < set(full.train)
+    assert np.array_equal(made.test, full.test)
+    assert made.record["limit"] == {"train": 20}
+    assert made.record["counts"]["train"] == 20
+
+
+def test_the_record_is_fit_for_json():
+    record = split(TEN, by="class", seed=5, limit={"test": 3}).record
+    assert json.loads(json.dumps(record)) == record
+    assert (record["by"], record["seed"]) == ("class", 5)
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    ({"train": 0.9}, "make 1 at most, got 1.3"),
+    ({"train": 0}, "train should be a fraction above 0 and up to 1, got 0"),
+    ({"valid": 1.5}, "valid should be a fraction"),
+    ({"valid": True}, "valid should be a fraction"),
+    ({"train": [0, 1]}, "train should be a fraction"),
+    ({"by": "klass"}, "did you mean 'class'"),
+    ({"by": "class", "train": ["0"], "valid": ["1"], "test": ["22"]}, "no class is '22'"),
+    ({"by": "class", "train": [0, 1], "valid": [1], "test": [2]}, "'1' .* got it in train and valid"),
+    ({"by": "class", "train": [0, 1], "valid": 0.2, "test": [2]}, "valid should be a list"),
+    ({"by": "class", "train": [0, 1], "valid": [], "test": [2]}, "the valid part is empty"),
+    ({"limit": {"validation": 3}}, "did you mean 'valid'"),
+    ({"limit": {"train": 0}}, "limit of train should be a whole number from 1, got 0"),
+    ({"seed": -1}, "seed should be a whole number from 0, got -1"),
+])
+def test_what_cannot_be_split_so_is_refused(arguments, sentence):
+    with pytest.raises(DataError, match=sentence):
+        split(TEN, **arguments)
+
+
+def test_only_labelled_data_split_by_class():
+    view = np.zeros((6, 1))
+    with pytest.raises(DataError, match="only labelled data have classes, these are scores"):
+        split(Dataset((view, view), np.arange(6), "scores", "vector"), by="class")
+
+
+def test_too_few_items_for_three_parts_are_refused():
+    with pytest.raises(DataError, match="at least 3 items, got 2"):
+        split(labelled([0, 1]))

@@ -1,0 +1,215 @@
+"""What evaluation takes and refuses, which kind it chooses, what it imports, and real metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import siamkit
+from siamkit.errors import DataError
+from siamkit.evaluation import (
+    DEFAULT_OBJECTIVE,
+    FIGURES,
+    evaluate,
+    evaluate_labels,
+    evaluate_pairs,
+    evaluate_scores,
+)
+
+
+class Euclidean:
+    orientation = "distance"
+
+    def __call__(self, a, b):
+        return np.sqrt(((a - b) ** 2).sum(-1))
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])
+
+
+class Negated(Euclidean):
+    orientation = "similarity"
+
+    def __call__(self, a, b):
+        return -super().__call__(a, b)
+
+
+PAIRS = np.random.default_rng(0).normal(size=(30, 2, 3)).astype(np.float32)
+LINE = np.arange(4.0)[:, None]
+
+
+def test_the_shape_decides_what_is_evaluated():
+    assert "map_at_r" in evaluate(LINE, [0, 0, 1, 1], Euclidean())
+    assert "roc_auc" in evaluate(PAIRS, np.arange(30) % 2, Euclidean())
+    assert "roc_auc" in evaluate(PAIRS, np.arange(30) % 2 == 0, Euclidean())
+    assert "roc_auc" in evaluate(PAIRS, (np.arange(30) % 2).astype(float), Euclidean())
+    assert "spearman" in evaluate(PAIRS, np.arange(30) / 29, Euclidean())
+    assert "spearman" in evaluate_scores(PAIRS, np.arange(30) % 2, Euclidean())
+
+
+@pytest.mark.parametrize("metric", [Euclidean(), Negated()])
+def test_correlations_equal_those_of_scipy(metric):
+    scores = np.round(np.random.default_rng(1).normal(size=30))  # with ties
+    similarity = -Euclidean()(PAIRS[:, 0], PAIRS[:, 1])
+    figures = evaluate_scores(PAIRS, scores, metric)
+    assert figures["spearman"] == pytest.approx(stats.spearmanr(similarity, scores).statistic)
+    assert figures["pearson"] == pytest.approx(stats.pearsonr(similarity, scores).statistic, abs=1e-6)
+    assert (figures["pairs"], figures["bytes_per_vector"]) == (30, 12)
+
+
+def test_correlations_with_constants_are_undefined():
+    assert math.isnan(evaluate_scores(PAIRS, [0.1] * 30, Euclidean())["spearman"])
+    assert math.isnan(evaluate_scores(np.zeros((3, 2, 1)), [1, 2, 3], Euclidean())["pearson"])
+
+
+def test_pairs_of_one_kind_leave_verification_undefined():
+    figures = evaluate_pairs(PAIRS, np.ones(30), Euclidean())
+    assert all(math.isnan(figures[name]) for name in ("roc_auc", "eer", "threshold"))
+    assert (figures["pairs_alike"], figures["pairs_unlike"]) == (30, 0)
+
+
+@pytest.mark.parametrize(("embeddings", "labels", "message"), [
+    ([[0.0], [math.nan]], [0, 0], r"NaN or infinity in 1 of 2 rows, first in row 1"),
+    ([[0.0], [1e300]], [0, 0], r"finite in float32"),
+    ([[0.0], [1.0]], [0, 0, 1], r"shape \(2,\), one for each item, got \(3,\)"),
+    ([[0.0], [1.0]], [[0, 1], [1, 0]], r"shape \(2,\), one for each item, got \(2, 2\)"),
+    ([[0.0], [1.0]], 3, r"got \(\)"),
+    ([[0.0], [1.0]], [0.0, math.nan], r"not be missing, got NaN in row 1"),
+    ([[0.0], [1.0]], [None, "a"], r"comparable with each other"),
+    ([0.0, 1.0], [0, 0], r"shape \(items, dim\), got \(2,\)"),
+    (np.zeros((2, 0)), [0, 0], r"shape \(items, dim\), got \(2, 0\)"),
+    (np.zeros((2, 2, 2, 2)), [0, 0], r"got \(2, 2, 2, 2\)"),
+    (np.zeros((2, 3, 2)), [0, 1], r"shape \(pairs, 2, dim\), got \(2, 3, 2\)"),
+    (np.zeros((0, 2, 2)), [], r"at least 1 rows, got 0"),
+    (np.zeros((1, 2, 2)), [0.5], r"at least 2 rows, got 1"),
+    ([[0.0]], [0], r"at least 2 rows, got 1"),
+    ([[0.0], [1.0, 2.0]], [0, 0], r"should be an array, got list"),
+    ([["a"], ["b"]], [0, 0], r"should be numbers"),
+    ([[0.0], [1.0]], [0, 1], r"no class has two items"),
+    (np.zeros((2, 2, 2)), ["x", "y"], r"scores should be numbers"),
+    (np.zeros((2, 2, 2)), [0.5, math.inf], r"scores should be finite"),
+])
+def test_bad_input_is_told_in_a_sentence(embeddings, labels, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(embeddings, labels, Euclidean())
+
+
+@pytest.mark.parametrize("ks", [(0,), (-1,), (1.5,), (True,), ("1",), 5, "15", None])
+def test_ks_that_cannot_be_are_refused(ks):
+    with pytest.raises(DataError, match="ks should be"):
+        evaluate(LINE, [0, 0, 1, 1], Euclidean(), ks=ks)
+
+
+@pytest.mark.parametrize(("gallery", "message"), [
+    (LINE, r"should be \(embeddings, labels\), got ndarray"),
+    ((np.zeros((3, 2)), [0, 1, 2]), "dim of the queries, 1, got 2"),
+    ((np.zeros((3, 1)), [0, 1]), "gallery's labels should have the shape"),
+    ((np.zeros((3, 1)), ["0", "1", "2"]), "of one type, got int64 and <U1"),
+    ((np.zeros((3, 1)), [7, 8, 9]), "share no label"),
+])
+def test_bad_galleries_are_told_in_a_sentence(gallery, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(LINE, [0, 0, 1, 1], Euclidean(), gallery=gallery)
+
+
+def test_pairs_take_no_gallery_and_no_other_labels():
+    with pytest.raises(DataError, match="a gallery goes with"):
+        evaluate(PAIRS, np.arange(30) % 2, Euclidean(), gallery=(LINE, [0] * 4))
+    with pytest.raises(DataError, match="should be 1"):
+        evaluate_pairs(PAIRS, np.arange(30), Euclidean())
+
+
+def test_a_metric_that_gives_nan_or_is_none_is_told():
+    class Broken(Euclidean):
+        def __call__(self, a, b):
+            return super().__call__(a, b) * np.nan
+
+    with pytest.raises(DataError, match="finite values"):
+        evaluate(LINE, [0, 0, 1, 1], Broken())
+    with pytest.raises(DataError, match="finite values"):
+        evaluate(PAIRS, np.arange(30) % 2, Broken())
+    with pytest.raises(DataError, match="metric should be a name"):
+        evaluate(LINE, [0, 0, 1, 1], print)
+
+
+def test_inputs_are_left_as_they_were():
+    embeddings = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    before = embeddings.copy()
+    evaluate(embeddings, np.arange(20) % 4, Negated())
+    evaluate(embeddings.reshape(10, 2, 3)[:, :, :2], np.arange(10) % 2, Negated())
+    np.testing.assert_array_equal(embeddings, before)
+
+
+def test_figures_are_plain_numbers():
+    for figures in (
+        evaluate(LINE, [0, 0, 1, 1], Negated()),
+        evaluate(PAIRS, np.arange(30) % 2, Negated()),
+        evaluate(PAIRS, np.arange(30) / 7, Negated()),
+    ):
+        assert all(type(value) in (int, float) for value in figures.values())
+        json.dumps(figures)
+
+
+def test_every_figure_of_an_objective_is_computed():
+    found = {
+        "labels": evaluate(LINE, [0, 0, 1, 1], Euclidean()),
+        "pairs": evaluate(PAIRS, np.arange(30) % 2, Euclidean()),
+        "scores": evaluate(PAIRS, np.arange(30) / 7, Euclidean()),
+    }
+    for name, figure in FIGURES.items():
+        for supervision, figures in found.items():
+            expected = supervision in figure.supervisions and name != "parameters"  # the model knows those
+            assert (name in figures) == expected, (name, supervision)
+    for supervision, name in DEFAULT_OBJECTIVE.items():
+        assert supervision in FIGURES[name].supervisions
+        assert FIGURES[name].direction == "maximize"
+
+
+def test_importing_evaluation_imports_no_backend_and_no_numpy():
+    code = (
+        "import sys, siamkit.evaluation as e; e.FIGURES; "
+        "assert not {'keras', 'numpy', 'scipy', 'torch', 'jax', 'tensorflow'} & set(sys.modules); "
+        "e.evaluate; assert not {'keras', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------- with Keras
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["cosine", "euclidean", "manhattan"])
+def test_metrics_by_name_equal_the_same_in_numpy(name):
+    class Reference(Euclidean):
+        orientation = "similarity" if name == "cosine" else "distance"
+
+        def __call__(self, a, b):
+            a, b = a.astype(float), b.astype(float)
+            if name == "cosine":
+                return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+            return np.abs(a - b).sum(-1) if name == "manhattan" else super().__call__(a, b)
+
+    draw = np.random.default_rng(0)
+    embeddings, labels = draw.normal(size=(150, 6)), draw.integers(0, 40, 150)
+    assert evaluate_labels(embeddings, labels, name) == pytest.approx(
+        evaluate_labels(embeddings, labels, Reference()), abs=1e-4
+    )
+    assert evaluate(PAIRS, np.arange(30) % 2, name) == pytest.approx(
+        evaluate(PAIRS, np.arange(30) % 2, Reference()), abs=1e-4
+    )
+    assert evaluate(PAIRS, np.arange(30) / 7, name) == pytest.approx(
+        evaluate(PAIRS, np.arange(30) / 7, Reference()), abs=1e-4
+    )
+
+
+@pytest.mark.keras
+def test_cosine_is_the_default_and_is_public():
+    figures = siamkit.evaluate([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
+    assert (figures["map_at_r"], figures["roc_auc"], figures["eer"]) == (1, 1, 0)
+    assert 0.1 < figures["threshold"] < 1

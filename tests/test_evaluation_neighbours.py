@@ -1,0 +1,147 @@
+"""Exact nearest neighbours: the order, ties, what is left out, fixed shapes, memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from siamkit.errors import DataError
+from siamkit.evaluation import blocks, evaluate_labels
+from siamkit.evaluation.neighbours import nearest_first, neighbours
+
+
+class Dot:
+    orientation = "similarity"
+
+    def __init__(self):
+        self.shapes = set()
+
+    def matrix(self, a, b):
+        self.shapes.add((a.shape, b.shape))
+        return a @ b.T
+
+
+class Euclidean(Dot):
+    orientation = "distance"
+
+    def matrix(self, a, b):
+        super().matrix(a, b)
+        return np.sqrt(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_nearest_first_is_a_stable_sort(data):
+    n, m = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 12))
+    # A few values, so that ties cross every boundary.
+    values = st.sampled_from([-np.float32(3e38), -1.5, -1e-45, 0.0, 1e-45, 1.0, 1.0000001, np.float32(3e38)])
+    flat = data.draw(st.lists(values, min_size=n * m, max_size=n * m))
+    distances = np.array(flat, np.float32).reshape(n, m)
+    exclude = np.array(data.draw(st.lists(st.integers(-1, m - 1), min_size=n, max_size=n)))
+    k = data.draw(st.integers(1, m))
+    expected = np.argsort(distances, axis=1, kind="stable")
+    indices, found = nearest_first(distances, k)
+    np.testing.assert_array_equal(indices, expected[:, :k])
+    np.testing.assert_array_equal(found, np.take_along_axis(distances, indices, axis=1))
+    if k < m:
+        indices, _ = nearest_first(distances, k, exclude)
+        for row, order, left_out in zip(indices, expected, exclude, strict=True):
+            assert row.tolist() == [j for j in order if j != left_out][:k]
+
+
+def test_neighbours_equal_those_of_scikit_learn():
+    draw = np.random.default_rng(0)
+    queries, gallery = draw.normal(size=(37, 5)), draw.normal(size=(91, 5))
+    distances, indices = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(gallery).kneighbors(queries)
+    found, values = neighbours(queries, gallery, Euclidean(), 7)
+    np.testing.assert_array_equal(found, indices)
+    np.testing.assert_allclose(values, distances, rtol=1e-4)
+
+
+def test_values_of_a_similarity_fall_from_the_first():
+    indices, values = neighbours([[1.0]], [[1.0], [3.0], [-2.0]], Dot(), 3)
+    assert indices.tolist() == [[1, 0, 2]]
+    assert values.tolist() == [[3.0, 1.0, -2.0]]
+
+
+def test_zero_and_negative_zero_are_a_tie():
+    indices, _ = neighbours([[1.0, 0.0]], [[0.0, 1.0], [-0.0, -1.0], [0.0, 0.0]], Dot(), 3)
+    assert indices.tolist() == [[0, 1, 2]]
+
+
+def test_an_item_is_left_out_by_its_index_not_by_its_distance():
+    same = np.ones((5, 2))
+    indices, _ = neighbours(same, same, Euclidean(), 4, exclude=np.arange(5))
+    assert indices.tolist() == [[j for j in range(5) if j != i] for i in range(5)]
+    indices, _ = neighbours(same[:2], same, Euclidean(), 2, exclude=[-1, 0])
+    assert indices.tolist() == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(("block", "chunk"), [(1, 1), (50, 10**9), (200, 100), (10**9, 230)])
+def test_neighbours_do_not_depend_on_how_the_work_is_portioned(monkeypatch, block, chunk):
+    draw = np.random.default_rng(0)
+    queries, gallery = draw.integers(-2, 3, (23, 3)), draw.integers(-2, 3, (31, 3))
+    expected = neighbours(queries, gallery, Dot(), 6)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    monkeypatch.setattr(blocks, "CHUNK", chunk)
+    for found, wanted in zip(neighbours(queries, gallery, Dot(), 6), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_all_blocks_have_one_shape_within_the_budget(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 400)
+    metric = Euclidean()
+    evaluate_labels(np.random.default_rng(0).normal(size=(101, 4)), np.arange(101) % 7, metric)
+    ((a, b),) = metric.shapes
+    assert a[0] * b[0] * 4 <= 400
+
+
+def test_rows_of_pairs_have_one_shape(monkeypatch):
+    class Rows(Dot):
+        def __call__(self, a, b):
+            self.shapes.add((a.shape, b.shape))
+            return (a * b).sum(-1)
+
+    monkeypatch.setattr(blocks, "CHUNK", 12)
+    metric, pairs = Rows(), np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
+    distances = blocks.row_by_row(metric, pairs[:, 0], pairs[:, 1])
+    np.testing.assert_allclose(distances, -(pairs[:, 0] * pairs[:, 1]).sum(-1))
+    ((a, _),) = metric.shapes
+    assert a[0] <= 4
+
+
+def test_memory_stays_far_below_all_against_all():
+    embeddings, labels = np.random.default_rng(0).normal(size=(8000, 8)), np.arange(8000) % 2000
+    tracemalloc.start()
+    evaluate_labels(embeddings, labels, Euclidean())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8000 * 8000 * 4  # bytes of the matrix alone; ranking it would take several times that
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, True, "3", None, 4])
+def test_a_k_that_cannot_be_is_refused(k):
+    with pytest.raises(DataError, match="k should be"):
+        neighbours(np.eye(3), np.eye(3), Dot(), k)
+
+
+def test_k_leaves_room_for_what_is_excluded():
+    assert neighbours(np.eye(3), np.eye(3), Dot(), 3, exclude=[-1, -1, -1])[0].shape == (3, 3)
+    with pytest.raises(DataError, match="k should be at most 2"):
+        neighbours(np.eye(3), np.eye(3), Dot(), 3, exclude=[0, -1, -1])
+
+
+@pytest.mark.parametrize("exclude", [[0, 1], [0, 1, 3], [-2, 0, 0], [0.0, 1.0, 2.0], "self"])
+def test_wrong_exclusions_are_refused(exclude):
+    with pytest.raises(DataError, match="exclude should"):
+        neighbours(np.eye(3), np.eye(3), Dot(), 1, exclude=exclude)
+
+
+def test_dims_that_differ_are_refused():
+    with pytest.raises(DataError, match="same dim, got 3 and 2"):
+        neighbours(np.eye(3), np.eye(2), Dot(), 1)

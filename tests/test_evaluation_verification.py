@@ -1,0 +1,191 @@
+"""Verification figures against scikit-learn, loops and hand calculation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, verification
+from siamkit.evaluation.verification import BINS, Histogram, roc_figures
+
+
+class OneDimension:
+    """Differences in one dimension, as a distance or a similarity."""
+
+    def __init__(self, orientation="distance"):
+        self.orientation = orientation
+
+    def __call__(self, a, b):
+        values = np.abs(a - b)[..., 0]
+        return values if self.orientation == "distance" else -values
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])
+
+
+def counted(distances, alike):
+    distances, alike = np.asarray(distances), np.asarray(alike, bool)
+    values = np.unique(distances)
+    at = distances == values[:, None]
+    return values, (at & alike).sum(axis=1), (at & ~alike).sum(axis=1)
+
+
+def slow_eer(distances, alike):
+    """The crossing of FAR and FRR along the curve, in tiny steps of each of its straight lines."""
+    far, tar, _ = roc_curve(alike, -np.asarray(distances, float), drop_intermediate=False)
+    best, answer = math.inf, math.nan
+    for i in range(len(far) - 1):
+        for t in np.linspace(0, 1, 1001):
+            x, y = far[i] + t * (far[i + 1] - far[i]), 1 - tar[i] - t * (tar[i + 1] - tar[i])
+            if abs(x - y) < best:
+                best, answer = abs(x - y), (x + y) / 2
+    return answer
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=20))
+def test_figures_equal_scikit_learn_and_loops(pairs):
+    distances, alike = np.array([d for d, _ in pairs], float), np.array([a for _, a in pairs])
+    auc, eer, threshold = roc_figures(*counted(distances, alike))
+    if alike.all() or not alike.any():
+        assert np.isnan([auc, eer, threshold]).all()
+        return
+    assert auc == pytest.approx(roc_auc_score(alike, -distances))
+    assert eer == pytest.approx(slow_eer(distances, alike), abs=2e-3)
+    reached = balanced_accuracy_score(alike, distances <= threshold)
+    assert reached == pytest.approx(max(balanced_accuracy_score(alike, distances <= t) for t in distances))
+
+
+def test_figures_worked_out_by_hand():
+    # Distances 1+ 2- 3+ 4-: of the four couples (alike, unlike) three are in order.
+    auc, eer, threshold = roc_figures(*counted([1, 2, 3, 4], [1, 0, 1, 0]))
+    assert auc == 0.75
+    assert eer == 0.5  # after 2: FAR 1/2, FRR 1/2
+    assert threshold == 1.5  # accepts 1 only: (1/2 + 1) / 2; so does 3.5, which is higher
+    # One alike at 1, one at 2 together with one of three unlike: FAR - FRR runs -1, -1/2, 1/3.
+    auc, eer, _ = roc_figures(np.array([1.0, 2, 3]), np.array([1, 1, 0]), np.array([0, 1, 2]))
+    assert auc == pytest.approx((3 + 2.5) / 6)
+    assert eer == pytest.approx(0.6 / 3)  # 3/5 of the way from FAR 0 to FAR 1/3
+
+
+def test_perfect_reversed_and_equal_distances():
+    assert roc_figures(*counted([1, 2, 5, 6], [1, 1, 0, 0])) == (1.0, 0.0, 3.5)
+    auc, eer, threshold = roc_figures(*counted([1, 2, 5, 6], [0, 0, 1, 1]))
+    assert (auc, eer, threshold) == (0.0, 1.0, 6.0)
+    assert roc_figures(*counted([3, 3, 3], [1, 0, 1])) == (0.5, 0.5, 3.0)
+
+
+def test_threshold_between_neighbouring_floats_accepts_just_the_lower():
+    low = np.float32(1)
+    while low < 1.00001:
+        high = np.nextafter(low, np.float32(2))
+        threshold = np.float32(roc_figures(*counted([low, high], [1, 0]))[2])
+        assert low <= threshold < high
+        low = high
+
+
+@pytest.mark.parametrize("orientation", ["distance", "similarity"])
+def test_threshold_is_in_the_metrics_own_orientation(orientation):
+    metric = OneDimension(orientation)
+    pairs = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], metric)
+    items = evaluate_labels([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], metric)
+    sign = 1 if orientation == "distance" else -1
+    assert pairs["threshold"] == sign * 2
+    assert items["threshold"] == pytest.approx(sign * 2, abs=1e-4)
+    assert (pairs["roc_auc"], items["roc_auc"], pairs["eer"], items["eer"]) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", ["distance", "similarity"])
+def test_all_pairs_of_items_agree_with_scikit_learn(orientation):
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 40, 3000)
+    embeddings = (labels + draw.normal(scale=8, size=3000)).astype(np.float32)[:, None]
+    figures = evaluate_labels(embeddings, labels, OneDimension(orientation))
+    i, j = np.triu_indices(len(labels), 1)
+    distances, alike = np.abs(embeddings[i, 0] - embeddings[j, 0]), labels[i] == labels[j]
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(alike, -distances), abs=1e-5)
+    far, tar, _ = roc_curve(alike, -distances, drop_intermediate=False)
+    assert figures["eer"] == pytest.approx(far[np.argmin(np.abs(far - 1 + tar))], abs=1e-5)
+    accepted = distances <= abs(figures["threshold"])
+    best = (1 + (tar - far).max()) / 2
+    assert balanced_accuracy_score(alike, accepted) == pytest.approx(best, abs=1e-5)
+
+
+def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
+    """A metric that is not symmetric tells (i, j) from (j, i); chunks of a few rows must not mix them."""
+
+    class Ordered(OneDimension):
+        def __call__(self, a, b):
+            return (2 * a + b)[..., 0]
+
+    monkeypatch.setattr("siamkit.evaluation.blocks.CHUNK", 30)
+    draw = np.random.default_rng(3)
+    embeddings, labels = draw.integers(0, 50, (13, 1)).astype(np.float32), draw.integers(0, 3, 13)
+    i, j = np.triu_indices(13, 1)
+    expected = roc_auc_score(labels[i] == labels[j], -(2 * embeddings[i] + embeddings[j])[:, 0])
+    assert evaluate_labels(embeddings, labels, Ordered())["roc_auc"] == pytest.approx(expected, abs=1e-6)
+
+
+# ---------------------------------------------------------------- the histogram
+
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.tuples(floats, st.booleans()), max_size=6), min_size=1, max_size=5))
+def test_histogram_counts_all_whatever_the_order_and_portions(portions):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "BINS", 2**10)  # quicker, and fuller
+        _check_histogram(portions)
+
+
+def _check_histogram(portions):
+    flat = [pair for portion in portions for pair in portion]
+    parts, whole, backwards = Histogram(), Histogram(), Histogram()
+    for portion in portions:
+        parts.add(np.array([d for d, _ in portion], np.float32), np.array([a for _, a in portion], bool))
+    distances, alike = np.array([d for d, _ in flat], np.float32), np.array([a for _, a in flat], bool)
+    whole.add(distances, alike)
+    for k in range(len(flat))[::-1]:
+        backwards.add(distances[k:k + 1], alike[k:k + 1])
+    for other in (parts, backwards):
+        for a, b in zip(whole.counts(), other.counts(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    centres, in_alike, in_unlike = whole.counts()
+    assert (in_alike.sum(), in_unlike.sum()) == (alike.sum(), (~alike).sum())
+    assert (np.diff(centres) > 0).all()
+    if flat:
+        span = float(distances.max()) - float(distances.min())
+        width = max(span * 2.0**-8, 2.0 ** (np.frexp(np.abs(distances).max())[1] - 24), 2.0**-149)
+        for distance in distances.astype(float):
+            assert np.abs(centres - distance).min() <= width / 2 * (1 + 1e-6)
+
+
+def test_histogram_bins_hold_what_their_edges_say():
+    histogram = Histogram()
+    values = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+    histogram.add(values[:10] / 1000, np.ones(10, bool))
+    histogram.add(values, np.ones(5000, bool))
+    everything = np.concatenate([values[:10] / 1000, values]).astype(float)
+    width = 2.0**histogram._exponent
+    bins, counts = np.unique(np.ceil(everything / width), return_counts=True)
+    centres, alike, unlike = histogram.counts()
+    np.testing.assert_array_equal(centres, (bins - 0.5) * width)
+    np.testing.assert_array_equal(alike, counts)
+    assert not unlike.any()
+    assert BINS // 2 <= np.ptp(bins) < BINS
+
+
+def test_histogram_threshold_parts_neighbouring_bins():
+    histogram = Histogram()  # narrow range: each bin is a single float32
+    low = np.float32(1)
+    high = np.nextafter(low, np.float32(2))
+    histogram.add(np.array([low, high]), np.array([True, False]))
+    auc, eer, threshold = roc_figures(*histogram.counts())
+    assert (auc, eer) == (1, 0)
+    assert low <= np.float32(threshold) < high

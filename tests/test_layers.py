@@ -1,0 +1,130 @@
+"""The house: who may import what, read from the source and seen in fresh processes."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import siamkit
+
+PACKAGE = Path(siamkit.__file__).parent
+BACKENDS = ("tensorflow", "torch", "jax")
+HEAVY = ("keras", *BACKENDS)
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ALLOWED = {PACKAGE / "device.py"}  # what Keras lacks, a function a backend
+
+
+def is_light(path):
+    """Whether a module must do without Keras."""
+    top, *rest = path.relative_to(PACKAGE).parts
+    if top in ("__init__.py", "errors.py", "specs.py", "hookspecs.py", "registry.py", "records.py"):
+        return True
+    if top == "study":
+        return not rest[-1].startswith("training")
+    return top in ("builtin", "comparison", "report", "cli")
+
+
+LIGHT = [path for path in SOURCES if is_light(path)]
+
+
+def imported(tree, anywhere):
+    """The top-level names of what a module imports: anywhere in it, or when it is itself imported."""
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not anywhere:
+            todo.extend(node.orelse)
+        elif anywhere or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def of(path):
+    return str(path.relative_to(PACKAGE))
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p not in ALLOWED], ids=of)
+def test_no_module_imports_a_backend(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not set(imported(tree, anywhere=True)) & set(BACKENDS)
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=of)
+def test_a_light_module_does_not_name_keras_at_its_top(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not set(imported(tree, anywhere=False)) & set(HEAVY)
+
+
+def run(script):
+    """What a fresh Python prints."""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def heavy_after(script):
+    """Which of Keras and its backends a fresh Python holds after running a script."""
+    end = f"\nimport sys\nprint('held:', *[n for n in {HEAVY!r} if n in sys.modules])"
+    return run(script + end).strip().splitlines()[-1].removeprefix("held:").split()
+
+
+def test_the_helper_sees_keras_where_it_is():
+    assert "keras" in heavy_after("import siamkit.metrics.base")
+
+
+def test_importing_siamkit_imports_no_backend():
+    assert heavy_after("import siamkit; dir(siamkit); siamkit.Float; siamkit.LossSpec") == []
+
+
+def test_listing_the_components_imports_no_backend():
+    assert heavy_after("import siamkit; list(siamkit.components().losses.items())") == []
+
+
+def test_light_modules_together_import_no_backend():
+    lines = "\n".join(f"import {module_name(path)}" for path in LIGHT if path.name != "__main__.py")
+    assert heavy_after(lines) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("siamkit.cli") is None, reason="siamkit.cli is not written yet")
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "--json"]], ids=" ".join)
+def test_the_command_line_lists_and_explains_without_a_backend(arguments):
+    script = f"""
+import sys
+from siamkit.cli import main
+sys.argv = ["siamkit", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+    assert heavy_after(script) == []
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=of)
+def test_no_public_name_is_a_submodule(path):
+    # `package.name` would turn from the function into the module once the module is imported.
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+             for a in node.names}
+    names |= {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    inside = {p.stem for p in path.parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    if path.parent == PACKAGE:
+        names |= set(siamkit.__all__)
+        assert set(siamkit.__all__) == set(siamkit._HOME)
+    # `from siamkit.builtin.metrics import METRICS` and the like are fine, `from package import module` too.
+    modules = {a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+               for a in node.names if node.module == module_name(path)}
+    assert not (names - modules) & inside
