@@ -35,7 +35,7 @@ def build(
         8
     """
     _check_known(needs)
-    shape = {} if input_shape is None else {"input_shape": tuple(input_shape)}
+    shape = {} if input_shape is None else {"input_shape": input_shape}
     if split_name("encoder", encoder)[0] is not None:
         encoder = get_encoder(encoder, embedding_dim=embedding_dim, normalize=normalize, **shape,
                               **_wanted("encoder", encoder, needs))
@@ -47,8 +47,8 @@ def build(
 
 
 def _check_known(needs: dict[str, Any]) -> None:
-    entries = [*components().encoders.all(), *components().losses.all()]
-    known = {need for entry in entries for need in entry.spec.needs}
+    specs = [entry.spec for catalogue in components().catalogues() for entry in catalogue.all()]
+    known = {need for spec in specs for need in spec.needs}
     for name in needs:
         if name not in known:
             raise ComponentError(f"build has no argument {name!r}; {nearest(name, known)} Parameters of a "

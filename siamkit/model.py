@@ -17,7 +17,7 @@ from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric, Tensor
 from siamkit.records import record_of, restore
 from siamkit.resolve import check_fit, get_loss, get_metric
-from siamkit.steps import multiply_steps
+from siamkit.steps import multiply_steps, portable
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -32,7 +32,9 @@ class HeadHolder(keras.layers.Layer):
     def adopt(self, head: keras.layers.Layer | None, embedding_dim: int | None) -> None:
         """Puts a head in the place of the one before, and builds it once the dimension is known."""
         if self.head is not head:
-            del self.head  # untracks it
+            # Assigning over a layer, or deleting it, leaves its weights among the trainable ones.
+            self._tracker.untrack(self.head)
+            del self.head
             self.head = head
         if head is not None and not head.built and embedding_dim is not None:
             head(keras.KerasTensor((1, embedding_dim)))
@@ -85,7 +87,7 @@ class Siamese(keras.Model):
         self.head_holder = HeadHolder(name="head")
         self.embedding_dim: int | None = None
         self._loss: Any = None
-        if all(each.built for each in self.encoders):
+        if all(each.built and hasattr(each, "output_shape") for each in self.encoders):
             self._complete([each.output_shape for each in self.encoders])
 
     @property
@@ -100,12 +102,9 @@ class Siamese(keras.Model):
         shapes = list(input_shape) if _is_views(input_shape) else [input_shape]
         if len(self.encoders) == 1:
             shapes = shapes[:1]
-        outputs = []
-        for encoder, shape in zip(self.encoders, shapes, strict=False):
-            if not encoder.built:
-                encoder.build(shape)
-            outputs.append(encoder.compute_output_shape(shape))
-        self._complete(outputs)
+        # By symbolic calls: not every encoder has a `build`, or tells its output's shape without one.
+        outputs = [encoder(_symbolic(shape)) for encoder, shape in zip(self.encoders, shapes, strict=False)]
+        self._complete([output.shape for output in outputs])
 
     def _complete(self, output_shapes: list[Any]) -> None:
         sizes = {shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None for shape in output_shapes}
@@ -132,10 +131,11 @@ class Siamese(keras.Model):
                 raise ModelError(f"a model of two towers takes two views, got {len(x)}")
             sides = [encoder(view, training=training) for encoder, view in zip(self.encoders, x, strict=True)]
             return ops.stack(sides, axis=1)
-        try:
-            together = tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=0), *x)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"the views of one item should be alike in structure and shape: {error}") from None
+        shapes = [tree.map_structure(lambda leaf: tuple(leaf.shape), view) for view in x]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ModelError("the views of one item should be alike in structure and shape, got "
+                             f"{' and '.join(map(str, shapes))}")
+        together = tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=0), *x)
         encoded = self.encoder(together, training=training)
         # `(views * batch, dim)` -> `(batch, views, dim)`
         stacked = ops.reshape(encoded, (len(x), -1, encoded.shape[-1]))
@@ -158,6 +158,8 @@ class Siamese(keras.Model):
         """As `embed`, for items that are prepared already (as `fit` takes them)."""
         if not 0 <= side < len(self.encoders):
             raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
+        if isinstance(x, (tuple, list)):
+            raise ModelError(f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}")
         x = tree.map_structure(np.asarray, x)
         lengths = {len(leaf) for leaf in tree.flatten(x)}
         if len(lengths) != 1 or lengths == {0}:
@@ -209,6 +211,7 @@ class Siamese(keras.Model):
         self._loss = loss
         self.head_holder.adopt(getattr(loss, "head", None), self.embedding_dim)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        self._jit_asked = kwargs.get("jit_compile", "auto")
         multiply_steps(self.optimizer, lambda: self.head_holder.head)
 
     def _lend(self, loss: Any) -> None:
@@ -264,11 +267,20 @@ class Siamese(keras.Model):
         model._loss_record = records["loss"][0]
         return model
 
+    def get_compile_config(self) -> Any:
+        config = super().get_compile_config()
+        if not config:
+            return config
+        # Keras writes what "auto" came to here, which on another backend may be the wrong answer.
+        return {**config, "jit_compile": self._jit_asked, "optimizer": portable(config["optimizer"]),
+                "optimizer_built": self.optimizer.built}
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)
+        optimizer_built = config.pop("optimizer_built")
         restore(config.get("loss"), getattr(self, "_loss_record", None))
         self.compile(**config)
-        if self.built:
+        if optimizer_built:  # a model that never trained has no such state in its file
             self.optimizer.build(self.trainable_variables)
 
     def save_assets(self, inner_path: str) -> None:
@@ -283,6 +295,13 @@ class Siamese(keras.Model):
 def _is_views(shape: Any) -> bool:
     """Whether a shape is that of several views: a sequence of shapes, not of sizes."""
     return isinstance(shape, (tuple, list)) and bool(shape) and isinstance(shape[0], (tuple, list, dict))
+
+
+def _symbolic(shape: Any) -> Any:
+    """A symbolic tensor of a shape, or a dict of them."""
+    if isinstance(shape, dict):
+        return {name: _symbolic(each) for name, each in shape.items()}
+    return keras.KerasTensor(shape)
 
 
 def _pad(leaf: np.ndarray, missing: int) -> np.ndarray:

@@ -183,6 +183,10 @@ class Registry:
         found: Catalogue[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
         return found
 
+    def catalogues(self) -> tuple[Catalogue[Any], ...]:
+        """The components of all kinds."""
+        return (self.encoders, self.metrics, self.losses, self.datasets)
+
     def find(self, kind: Kind, name: str) -> Registered[Any]:
         """The component of this kind and (bare or qualified) name."""
         return self.catalogue(kind)[name]

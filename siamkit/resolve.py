@@ -12,9 +12,10 @@ from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric
 from siamkit.records import record_of, remember
 from siamkit.registry import Registered, components
-from siamkit.specs import Component, Kind, Param
+from siamkit.specs import Bool, Component, Int, Kind, Param
 
 ENCODER_ARGUMENTS = ("input_shape", "embedding_dim", "normalize")
+_ENCODER_PARAMS: Mapping[str, Param] = {"embedding_dim": Int(None, minimum=1), "normalize": Bool(True)}
 
 
 def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
@@ -51,7 +52,8 @@ def get_metric(metric: Any, /, **params: Any) -> Metric:
         >>> siamkit.get_metric("cosine").orientation
         'similarity'
     """
-    return _get("metric", metric, params, Metric)
+    found: Metric = _get("metric", metric, params, Metric)
+    return found
 
 
 def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
@@ -106,7 +108,7 @@ def _get(kind: Kind, given: Any, params: Mapping[str, Any], accepted: type) -> A
         if extra:
             raise ComponentError(f"a finished {kind} takes no parameters, got {', '.join(extra)}")
         if not isinstance(given, accepted):
-            raise ComponentError(f"a {kind} is given by name or as a {accepted.__module__.split('.')[0]}."
+            raise ComponentError(f"{'an' if kind == 'encoder' else 'a'} {kind} is given by name or as a {accepted.__module__.split('.')[0]}."
                                  f"{accepted.__name__}, got {given!r:.80}")
         return given
     entry = components().find(kind, name)
@@ -122,12 +124,15 @@ def checked(entry: Registered[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a component's factory: those given, validated, and defaults for the rest."""
     spec = entry.spec
     free = (*(ENCODER_ARGUMENTS if spec.kind == "encoder" else ()), *spec.needs)
+    typed = {**spec.params, **(_ENCODER_PARAMS if spec.kind == "encoder" else {})}
     arguments = spec.defaults()
     for key, value in given.items():
-        if key in free:
+        param: Param | None = typed.get(key)
+        if key == "input_shape" and key in free and not isinstance(value, (tuple, list)):
+            raise ComponentError(f"input_shape of encoder {spec.name!r} should be a tuple of sizes, got {value!r}")
+        if param is None and key in free:
             arguments[key] = value
             continue
-        param: Param | None = spec.params.get(key)
         if param is None:
             raise ComponentError(f"{spec.kind} {spec.name!r} has no parameter {key!r}; "
                                  f"{nearest(key, [*spec.params, *free])}")

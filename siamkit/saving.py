@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ def _components(path: Path) -> dict[Kind, list[str]]:
                              "not a siamkit model; load it with keras.saving.load_model")
         records = described["config"]["components"]
         return {kind: [str(record["name"]) for record in records[kind] if record] for kind in KINDS}
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{str(path)!r} is no siamkit model file, or a damaged one") from error
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate multipliers that change the step itself, whatever the optimizer."""
+"""What siamkit wants of optimizers beyond what Keras gives: steps by group, and configs that travel."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]
             weight.assign(old + factor * (weight.value - old))
 
     optimizer.apply = apply
+
+
+def portable(config: Any) -> Any:
+    """An optimizer's config as every backend reads it: on torch, Keras names torch's own classes."""
+    if not isinstance(config, dict):
+        return config
+    config = {key: portable(value) for key, value in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend."):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config

@@ -7,6 +7,10 @@ import tempfile
 
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Tiny graphs by the hundred: compiling them takes longer than running them.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")

@@ -23,7 +23,7 @@ def value_and_gradient(
     leaves = [ops.convert_to_tensor(each) for each in (*inputs, *(v.value for v in variables))]
 
     def call(*values: Any) -> Any:
-        state = list(zip(variables, values[len(inputs):], strict=True))
+        state = list(zip(variables, values[len(inputs) :], strict=True))
         with keras.StatelessScope(state_mapping=state):
             return function(*values[: len(inputs)])
 

@@ -80,6 +80,11 @@ def test_perfect_reversed_and_equal_distances():
     assert roc_figures(*counted([3, 3, 3], [1, 0, 1])) == (0.5, 0.5, 3.0)
 
 
+def test_of_places_equally_good_the_lowest_is_the_threshold():
+    # 1/3 accepted of those alike and none of the others is as good as 3/3 and 2/3, but for rounding.
+    assert roc_figures(*counted([1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 1, 0]))[2] == 1.5
+
+
 def test_threshold_between_neighbouring_floats_accepts_just_the_lower():
     low = np.float32(1)
     while low < 1.00001:

@@ -117,14 +117,20 @@ except SystemExit as end:
 def test_no_public_name_is_a_submodule(path):
     # `package.name` would turn from the function into the module once the module is imported.
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-             for a in node.names}
+    names = {
+        a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names
+    }
     names |= {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
     inside = {p.stem for p in path.parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
     if path.parent == PACKAGE:
         names |= set(siamkit.__all__)
         assert set(siamkit.__all__) == set(siamkit._HOME)
     # `from siamkit.builtin.metrics import METRICS` and the like are fine, `from package import module` too.
-    modules = {a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-               for a in node.names if node.module == module_name(path)}
+    modules = {
+        a.asname or a.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for a in node.names
+        if node.module == module_name(path)
+    }
     assert not (names - modules) & inside

@@ -213,8 +213,9 @@ def test_unit_vectors_come_also_from_tiny_and_huge_ones(scale):
 def test_squared_distances_keep_their_precision_at_every_scale(scale, rng):
     a, b = (rng.normal(size=(5, 6)).astype("float32") * np.float32(scale) for _ in range(2))
     expected = cdist(a.astype("float64"), b.astype("float64"), "sqeuclidean")
-    np.testing.assert_allclose(numpy(squared_distances(ops.convert_to_tensor(a), ops.convert_to_tensor(b))),
-                               expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        numpy(squared_distances(ops.convert_to_tensor(a), ops.convert_to_tensor(b))), expected, rtol=1e-5
+    )
 
 
 def test_squared_distances_of_equal_points_are_zero_and_never_negative(rng):
@@ -247,10 +248,12 @@ def test_mahalanobis_learns_and_its_factor_has_a_finite_gradient_at_identical_po
     zero = np.zeros((1, 2), dtype="float32")
     # ∂|aᵀL|/∂L at L = 1 is a aᵀ / |a|
     _, (_, by_factor) = value_and_gradient(
-        lambda x: ops.sum(metric(x, ops.zeros_like(x))), a, variables=[metric.factor])
+        lambda x: ops.sum(metric(x, ops.zeros_like(x))), a, variables=[metric.factor]
+    )
     np.testing.assert_allclose(by_factor, [[9 / 5, 12 / 5], [12 / 5, 16 / 5]], rtol=1e-5)
     _, gradients = value_and_gradient(
-        lambda x: ops.sum(metric.matrix(x, ops.zeros_like(x))), zero, variables=[metric.factor])
+        lambda x: ops.sum(metric.matrix(x, ops.zeros_like(x))), zero, variables=[metric.factor]
+    )
     assert not np.concatenate([g.ravel() for g in gradients]).any()
 
 
@@ -308,7 +311,7 @@ def test_a_bad_metric_is_refused_in_one_sentence(given, params, words):
 
 
 def test_a_layer_that_is_no_metric_and_parameters_of_a_finished_metric_are_refused():
-    with pytest.raises(ComponentError, match="as a siamkit.Metric"):
+    with pytest.raises(ComponentError, match=r"as a siamkit\.Metric"):
         siamkit.get_metric(keras.layers.Dense(3))
     with pytest.raises(ComponentError, match="a finished metric takes no parameters, got axis"):
         siamkit.get_metric(siamkit.get_metric("cosine"), axis=1)

@@ -100,61 +100,88 @@ BROKEN = {
     "bad-syntax": ("def", "fails with SyntaxError"),
     "exits": ("raise SystemExit(3)", "fails with SystemExit: 3"),
     "bad-spec": (GOOD.format(name="Bad Name"), "siamkit_losses fails with ValueError: a name is lower case"),
-    "hook-raises": ("""
+    "hook-raises": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             raise OSError("disk gone")
-     """, "siamkit_losses fails with OSError: disk gone"),
-    "hook-exits": ("""
+     """,
+        "siamkit_losses fails with OSError: disk gone",
+    ),
+    "hook-exits": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             raise SystemExit("bye")
-     """, "siamkit_losses fails with SystemExit: bye"),
-    "returns-text": ("""
+     """,
+        "siamkit_losses fails with SystemExit: bye",
+    ),
+    "returns-text": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             return "triplet"
-     """, "siamkit_losses should return a list of LossSpec, got 'triplet'"),
-    "returns-nothing": ("""
+     """,
+        "siamkit_losses should return a list of LossSpec, got 'triplet'",
+    ),
+    "returns-nothing": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             pass
-     """, "siamkit_losses should return a list of LossSpec, got None"),
-    "wrong-kind": ("""
+     """,
+        "siamkit_losses should return a list of LossSpec, got None",
+    ),
+    "wrong-kind": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             return [siamkit.MetricSpec(name="m", factory="a:B", orientation="distance")]
-     """, "siamkit_losses should return LossSpecs, got MetricSpec("),
-    "wrong-api": ("""
+     """,
+        "siamkit_losses should return LossSpecs, got MetricSpec(",
+    ),
+    "wrong-api": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             return [siamkit.LossSpec(name="future", factory="a:B", supervision="labels", api=2)]
-     """, "loss 'future' wants api 2, this siamkit speaks 1"),
-    "wrong-arguments": ("""
+     """,
+        "loss 'future' wants api 2, this siamkit speaks 1",
+    ),
+    "wrong-arguments": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses(surprise):
             return []
-     """, "its hooks are wrong"),
-    "misspelt-hook": ("""
+     """,
+        "its hooks are wrong",
+    ),
+    "misspelt-hook": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_loss():
             return []
-     """, "implements the unknown hook 'siamkit_loss'; did you mean 'siamkit_losses'"),
+     """,
+        "implements the unknown hook 'siamkit_loss'; did you mean 'siamkit_losses'",
+    ),
     "unmarked": ("def siamkit_losses(): return []", "has no function marked @siamkit.hookimpl"),
-    "twice": ("""
+    "twice": (
+        """
         import siamkit
         @siamkit.hookimpl
         def siamkit_losses():
             return [siamkit.LossSpec(name="same", factory="a:B", supervision="labels")] * 2
-     """, "hands over the loss 'same' twice"),
+     """,
+        "hands over the loss 'same' twice",
+    ),
 }
 
 
@@ -215,8 +242,13 @@ def test_a_plugin_that_imports_a_backend_while_discovered_is_told_and_not_used(d
         print(*registry.problems, sep="\\n")
         print(sorted(registry.losses))
     """
-    told = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True,
-                          check=True, env={**os.environ, "PYTHONPATH": str(distributions.folder)})
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(distributions.folder)},
+    )
     *problems, losses = told.stdout.splitlines()
     assert losses == "['light']"
     (problem,) = problems
@@ -233,7 +265,8 @@ def test_a_plugin_cannot_take_a_name_of_the_core(distributions):
     assert registry.losses["triplet"].qualified == "siamkit/triplet"
     assert registry.losses["pirate/triplet"].spec.factory == "acme.losses:Loss"
     assert "the loss name 'triplet' is siamkit's own; this one is reached as 'pirate/triplet'" in problem_of(
-        registry, "pirate")
+        registry, "pirate"
+    )
 
 
 def test_a_name_claimed_by_two_plugins_is_refused_with_both(distributions):
@@ -263,7 +296,9 @@ def test_iteration_and_length_agree_and_every_name_finds_its_component(distribut
 
 def test_an_unknown_name_is_answered_with_the_nearest(distributions):
     registry = distributions.registry()
-    with pytest.raises(UnknownComponentError, match="unknown loss 'tripplet'; did you mean 'triplet'") as caught:
+    with pytest.raises(
+        UnknownComponentError, match="unknown loss 'tripplet'; did you mean 'triplet'"
+    ) as caught:
         registry.losses["tripplet"]
     assert isinstance(caught.value, (ComponentError, KeyError))
     assert not str(caught.value).startswith(("'", '"'))  # KeyError would quote the whole sentence
@@ -298,7 +333,9 @@ def test_the_environment_says_which_plugins_are_loaded(distributions, monkeypatc
     distributions.add("one", GOOD.format(name="one"))
     distributions.add("two.three".replace(".", "-"), GOOD.format(name="two"))
     core = [p for p in metadata.entry_points(group="siamkit") if p.dist.name == "siamkit"]
-    monkeypatch.setattr(registry_module.metadata, "entry_points", lambda group: [*core, *distributions.points()])
+    monkeypatch.setattr(
+        registry_module.metadata, "entry_points", lambda group: [*core, *distributions.points()]
+    )
     monkeypatch.setattr(registry_module, "_current", None)
     if value is None:
         monkeypatch.delenv("SIAMKIT_PLUGINS", raising=False)
@@ -313,7 +350,8 @@ def test_the_environment_says_which_plugins_are_loaded(distributions, monkeypatc
 def test_an_allowed_plugin_that_is_not_installed_is_told(distributions):
     registry = distributions.registry(frozenset({"ghost"}))
     assert problem_of(registry, "ghost") == (
-        "ghost: is named in SIAMKIT_PLUGINS, but no such plugin is installed")
+        "ghost: is named in SIAMKIT_PLUGINS, but no such plugin is installed"
+    )
 
 
 # ------------------------------------------------------------- code of one's own
@@ -358,7 +396,9 @@ def test_a_name_of_the_core_is_free_in_another_kind(distributions):
 
 
 def test_a_module_of_ones_own_is_loaded_once(distributions):
-    distributions.module("plugin_mine", "__version__ = '3.1'\n" + textwrap.dedent(GOOD.format(name="my_loss")))
+    distributions.module(
+        "plugin_mine", "__version__ = '3.1'\n" + textwrap.dedent(GOOD.format(name="my_loss"))
+    )
     registry = distributions.registry()
     registry.load_module("plugin_mine")
     registry.load_module("plugin_mine")

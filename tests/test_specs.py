@@ -45,7 +45,9 @@ def test_an_int_refuses_what_is_no_whole_number(value):
         Int(1).validate(value)
 
 
-@pytest.mark.parametrize(("given", "kept"), [(2, 2.0), (0.25, 0.25), (np.float32(0.25), 0.25), (np.int64(2), 2.0)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [(2, 2.0), (0.25, 0.25), (np.float32(0.25), 0.25), (np.int64(2), 2.0)]
+)
 def test_a_float_takes_numbers_of_python_and_numpy_as_a_python_float(given, kept):
     value = Float(0.5).validate(given)
     assert value == kept
@@ -106,7 +108,7 @@ def test_a_number_is_none_only_where_its_default_is():
     ],
 )
 def test_a_parameter_with_an_impossible_range_or_default_is_refused(made):
-    with pytest.raises(ValueError, match="should be|should name|no range|give both|starts above"):
+    with pytest.raises(ValueError, match=r"should be|should name|no range|give both|starts above"):
         made()
 
 

@@ -41,7 +41,7 @@ def list_components(registry: Registry) -> list[dict[str, Any]]:
          "distribution": entry.origin.distribution, "version": entry.origin.version,
          "summary": entry.spec.summary, "reference": entry.spec.reference,
          "params": {key: _describe(param) for key, param in entry.spec.params.items()}}
-        for catalogue in (registry.encoders, registry.metrics, registry.losses, registry.datasets)
+        for catalogue in registry.catalogues()
         for name, entry in ((catalogue.name_of(entry), entry) for entry in catalogue.all())
     ]
 

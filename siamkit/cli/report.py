@@ -9,9 +9,10 @@ import click
 
 @click.command()
 @click.argument("study", type=click.Path())
-def report(study: str) -> None:
+@click.option("--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own.")
+def report(study: str, artifacts: str | None) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
     from siamkit.report import write_report
     from siamkit.study.file import load_study
 
-    click.echo(os.path.relpath(write_report(load_study(study).folder)))
+    click.echo(os.path.relpath(write_report(load_study(study, artifacts=artifacts).folder)))

@@ -13,17 +13,21 @@ from siamkit.backends import BACKENDS
 @click.argument("study", type=click.Path())
 @click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND or the study's own.")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="A module of yours to import first.")
+@click.option("--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "none"]), default="auto",
               help="How to tell what goes on.", show_default=True)
 @click.pass_context
-def tune(ctx: click.Context, study: str, backend: str | None, plugins: tuple[str, ...], progress: str) -> None:
+def tune(
+    ctx: click.Context, study: str, backend: str | None, plugins: tuple[str, ...], artifacts: str | None,
+    progress: str,
+) -> None:
     """Run the study in the file STUDY, or go on with it where it stopped."""
     from rich.console import Console
 
     from siamkit.study import tune as run
     from siamkit.study.summary import summary
 
-    results = run(study, backend=backend, plugins=plugins, progress=progress)
+    results = run(study, backend=backend, plugins=plugins, artifacts=artifacts, progress=progress)
     Console().print(summary(results))
     if results.interrupted:
         ctx.exit(130)

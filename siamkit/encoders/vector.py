@@ -30,7 +30,7 @@ def mlp(
         >>> siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4).output_shape
         (None, 4)
     """
-    if not input_shape or any(not size for size in input_shape):
+    if not input_shape or any(size is None or size < 1 for size in input_shape):
         raise ComponentError(f"mlp takes items of a fixed shape, got input_shape={tuple(input_shape)}")
     inputs = keras.Input(tuple(input_shape))
     x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs

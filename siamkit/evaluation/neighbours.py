@@ -20,6 +20,7 @@ def neighbours(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k nearest items of the gallery, nearest first; among equals the lower index comes first.
 
+    Equal is what the metric gives as equal: matrix products may round twins apart in the last bit.
     The search is exact, and its memory grows with the gallery times a chunk of queries, never with
     queries times gallery.
 

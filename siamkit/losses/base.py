@@ -65,7 +65,7 @@ class Loss(keras.losses.Loss):
                 return values
             if sample_weight is None:
                 return ops.mean(values)
-            weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), values.shape)
+            weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
             return masked_mean(values, weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

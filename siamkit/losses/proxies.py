@@ -81,7 +81,8 @@ class ProxyAnchor(Loss):
         self.head = Proxies(num_classes, learning_rate_multiplier)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        assert self.metric is not None and isinstance(self.head, Proxies)
+        assert self.metric is not None
+        assert isinstance(self.head, Proxies)
         labels, embeddings = labelled(y_true, y_pred, "proxy_anchor")
         similarities = -self.metric.sign * self.metric.matrix(embeddings, self.head(embeddings))
         # `(batch, num_classes)`

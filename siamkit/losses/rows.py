@@ -13,6 +13,7 @@ from siamkit.losses.batch import labelled, pair_masks
 from siamkit.metrics.base import Tensor
 
 MINING = ("all", "hard", "semihard")
+ROUNDING = 1e-6  # 1 - s of equal vectors is 0 on one backend and 6e-8 on another; neither is an active pair
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -59,7 +60,8 @@ class Contrastive(Loss):
         labels, embeddings = labelled(y_true, y_pred, "contrastive")
         positive, negative = pair_masks(labels)
         pull, push = self._hinges(self.all_distances(embeddings, embeddings))
-        return active_mean(pull, positive) + active_mean(push, negative)
+        least = ROUNDING**self.power
+        return active_mean(pull, positive, least) + active_mean(push, negative, least)
 
     def _hinges(self, distances: Tensor) -> tuple[Tensor, Tensor]:
         pull, push = ops.relu(distances - self.pos_margin), ops.relu(self.neg_margin - distances)
@@ -179,9 +181,9 @@ def required(y_true: Tensor | None, loss: str, meaning: str) -> Tensor:
     return y_true
 
 
-def active_mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """The mean over the chosen entries whose loss is above 0; 0 where there are none."""
-    active = ops.logical_and(chosen, values > 0)
+def active_mean(values: Tensor, chosen: Tensor, least: float = 0.0) -> Tensor:
+    """The mean over the chosen entries whose loss is above `least`; 0 where there are none."""
+    active = ops.logical_and(chosen, values > least)
     return masked_mean(values, ops.stop_gradient(ops.cast(active, "float32")))
 
 

@@ -48,10 +48,11 @@ def shares_of(stored: Stored) -> dict[str, float]:
     names = stored.varied()
     if len(stored.completed) < ENOUGH or len(names) < 2:
         return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if stored.maximize else "minimize")
     spaces: dict[str, Any] = {}
     for name in names:
-        values = [trial["factors"][name] for trial in stored.completed]
+        values = [trial["factors"].get(name) for trial in stored.completed]
         if all(_is_number(value) for value in values):
             spaces[name] = FloatDistribution(min(values), max(values)) if min(values) < max(values) else None
         else:
@@ -59,7 +60,7 @@ def shares_of(stored: Stored) -> dict[str, float]:
     spaces = {name: space for name, space in spaces.items() if space is not None}
     for trial in stored.completed:
         params = {name: trial["factors"][name] if isinstance(space, FloatDistribution)
-                  else str(trial["factors"][name]) for name, space in spaces.items()}
+                  else str(trial["factors"].get(name)) for name, space in spaces.items()}
         study.add_trial(optuna.create_trial(params=params, distributions=spaces,
                                             value=trial["figures"][stored.objective]))
     with warnings.catch_warnings():

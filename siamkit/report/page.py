@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 from siamkit.report import figures
 from siamkit.report.read import Stored, read_stored
 
+COUNTS = ("parameters", "bytes_per_vector")
 SHOWN = 100  # rows of the leaderboard; a longer one says so
 
 
@@ -48,7 +49,7 @@ def render(stored: Stored) -> str:
         loader=jinja2.PackageLoader("siamkit", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["figure"] = _figure
     completed = stored.completed
     return environment.get_template("page.html").render(
         stored=stored, frozen=stored.frozen, objective=stored.objective, shown=SHOWN,
@@ -58,6 +59,13 @@ def render(stored: Stored) -> str:
         levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
         curves=_html(figures.curves(stored)) if stored.curves else "",
     )
+
+
+def _figure(value: float | None, name: str = "") -> str:
+    """A figure as text; counts are whole numbers, and what is missing is a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if name in COUNTS else f"{value:.4f}"
 
 
 def _others(stored: Stored) -> list[str]:

@@ -33,7 +33,7 @@ class Stored:
 
     @property
     def objective(self) -> str:
-        return next(iter(self.frozen["objectives"]))
+        return str(next(iter(self.frozen["objectives"])))
 
     @property
     def maximize(self) -> bool:

@@ -12,11 +12,12 @@ from siamkit.errors import StudyError
 def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     """The frozen study (empty if there is none), results of trials, and results of confirmation."""
     frozen = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
-    found = []
-    for pattern in ("trials/*/*/result.json", "confirm/*/*/result.json"):
-        found.append([{**read_json(file), "folder": str(file.parent.relative_to(folder))}
-                      for file in sorted(folder.glob(pattern))])
-    return frozen, *found
+    return frozen, _collect(folder, "trials"), _collect(folder, "confirm")
+
+
+def _collect(folder: Path, part: str) -> list[dict[str, Any]]:
+    return [{**read_json(file), "folder": str(file.parent.relative_to(folder))}
+            for file in sorted(folder.glob(f"{part}/*/*/result.json"))]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -51,13 +51,12 @@ def confirm(search: Search) -> list[Finalist]:
     for trial, repeat in todo:
         result = _run(search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
         stored[trial.user_attrs["key"], repeat] = result
-    finalists = []
-    for trial in best:
-        key = trial.user_attrs["key"]
-        repeats = [stored[key, repeat] for repeat in range(asked.seeds)]
-        whole = [each for each in repeats if each["outcome"] == "complete"]
-        if whole:
-            finalists.append(Finalist(trial.number, key, whole))
+    # Those confirmed before the budget grew are finalists still, here as in the report.
+    repeats: dict[str, list[dict[str, Any]]] = {}
+    for (key, _), result in sorted(stored.items()):
+        if result["outcome"] == "complete":
+            repeats.setdefault(key, []).append(result)
+    finalists = [Finalist(whole[0]["trial"], key, whole) for key, whole in repeats.items()]
     objective = search.task.objective
     return sorted(finalists, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
 

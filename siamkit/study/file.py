@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +31,14 @@ class Study:
         space: what is searched.
         source: the dataset's spec and arguments.
         document: the file itself, for messages that name its lines.
+        folder: the run folder.
     """
 
     file: StudyFile
     space: Space
     source: tuple[Registered[DatasetSpec], dict[str, Any]]
     document: Document
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        home = Path(self.document.name).parent
-        return (home / (self.file.artifacts or f"runs/{self.file.name}")).resolve()
+    folder: Path
 
     def load_data(self) -> Dataset:
         """Reads the data.
@@ -92,12 +89,15 @@ class Study:
                 yield ("objectives", name), f"cannot be told from data of {kind}; choose from {', '.join(fit)}"
 
 
-def load_study(path: str | os.PathLike[str], plugins: Iterable[str] = ()) -> Study:
+def load_study(
+    path: str | os.PathLike[str], plugins: Iterable[str] = (), artifacts: str | os.PathLike[str] | None = None
+) -> Study:
     """Reads and checks a study file, without its data.
 
     Args:
         path: the file.
         plugins: modules of your own to import besides those that the file names.
+        artifacts: the run folder, instead of the file's own; relative to where one stands.
 
     Raises:
         StudyFileError: all that is wrong in it.
@@ -106,10 +106,12 @@ def load_study(path: str | os.PathLike[str], plugins: Iterable[str] = ()) -> Stu
     problems: list[tuple[int, str]] = []
 
     def report(where: tuple[str | int, ...], message: str) -> None:
-        place = document.at(where)
-        problems.append((int(place.split(":")[-2 if where else -1]) if ":" in place else 0, f"{place}: {message}"))
+        problems.append((document.line(where), f"{document.at(where)}: {message}"))
 
     data = document.data
+    # Appended: a module beside the file is found, and hides none that is installed.
+    if (beside := str(Path(path).parent.resolve())) not in sys.path:
+        sys.path.append(beside)
     _load_plugins([*_texts(data.get("plugins")), *plugins], report)
     file = None
     try:
@@ -127,7 +129,8 @@ def load_study(path: str | os.PathLike[str], plugins: Iterable[str] = ()) -> Stu
         _check_objective(name, direction, report)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
-    return Study(file, space, source, document)
+    folder = Path(artifacts or Path(document.name).parent / (file.artifacts or f"runs/{file.name}"))
+    return Study(file, space, source, document, folder.resolve())
 
 
 def _load_plugins(modules: Iterable[str], report: Any) -> None:
@@ -159,7 +162,7 @@ def _source(
     elif isinstance(given, Mapping) and len(given) == 1:
         ((name, arguments),) = given.items()
         arguments = dict(_mapping(arguments))
-    elif isinstance(given, Mapping):
+    elif given is not None and name is None:
         report(where, f"should be a dataset's name, or one name with its parameters, got {given!r:.60}")
         return None
     if path is not None:

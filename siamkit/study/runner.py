@@ -22,7 +22,7 @@ from siamkit.study.task import Task, items_table, make_task
 
 def tune(
     study: str | os.PathLike[str], *, backend: str | None = None, plugins: Iterable[str] = (),
-    progress: str = "auto",
+    artifacts: str | os.PathLike[str] | None = None, progress: str = "auto",
 ) -> Results:
     """Runs a study, or goes on with one that was stopped.
 
@@ -30,6 +30,7 @@ def tune(
         study: the study file.
         backend: jax, torch or tensorflow; otherwise KERAS_BACKEND, the file, or an installed one.
         plugins: modules of your own that register components, besides those the file names.
+        artifacts: the run folder, instead of the file's own.
         progress: `live`, `plain`, `none`, or `auto`: live in a terminal, plain elsewhere.
 
     Returns:
@@ -45,18 +46,18 @@ def tune(
         >>> results = siamkit.tune("study.yaml")        # doctest: +SKIP
         >>> model = results.load_model()                # doctest: +SKIP
     """
-    asked = load_study(study, plugins)
+    asked = load_study(study, plugins, artifacts)
     name, why = backends.choose_backend(backend, asked.file.backend)
     backends.activate(name)
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
     task, raw = make_task(asked)
-    folder = RunFolder(asked.folder)
+    _try_feeds(asked, task)
+    folder = RunFolder(asked.folder)  # nothing is written before all this is known to work
     with folder.locked():
         frozen = _freeze(asked, task, name)
         storage = open_storage(asked, task, folder, frozen)
         search = Search(asked, task, storage, folder, frozen["versions"], watcher)
-        _try_feeds(asked, task)
         write_json(folder.path / "study.json", frozen)
         write_table(folder.path / "items.parquet", items_table(raw))
         try:

@@ -32,6 +32,12 @@ def _size(value: object) -> object:
     return float(match[1]) * _BYTES[match[2]]
 
 
+def _no_lookalike(value: object) -> object:
+    """True and 1.0 equal 1, and would pass for it."""
+    return str(value).lower() if isinstance(value, (bool, float)) else value
+
+
+_exact = BeforeValidator(_no_lookalike)
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
 ]
@@ -54,6 +60,7 @@ _named: dict[str, Any] = {
          "additionalProperties": {"type": ["object", "null"], "additionalProperties": _values}},
     ]
 }
+Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
 Components = Annotated[Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})]
 
@@ -85,7 +92,7 @@ class Limit(_Strict):
 class Data(_Strict):
     """Where the data come from, and how they are split."""
 
-    source: str | dict[str, Any] | None = Field(None, description="a dataset's name, or {name: parameters}")
+    source: Source = Field(None, description="a dataset's name, or {name: parameters}")
     path: str | None = Field(None, description="relative to this file; its ending names the source")
     split: Split = Split()
     limit: Limit = Limit()
@@ -101,7 +108,7 @@ class Fixed(_Strict):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     embedding_dim: int = Field(64, ge=1)
     normalize: bool = True
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
 
 
 class Search(_Strict):
@@ -138,7 +145,7 @@ class StudyFile(_Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="siamkit study, version 1")
 
-    version: Literal[1]
+    version: Annotated[Literal[1], _exact]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data
@@ -152,7 +159,7 @@ class StudyFile(_Strict):
     pruner: Literal["auto", "none", "median"] = "auto"
     storage: Literal["sqlite"] = "sqlite"
     artifacts: str | None = Field(None, description="the run folder; runs/<name> beside this file if not given")
-    workers: Literal["auto", 1] = "auto"
+    workers: Annotated[Literal["auto", 1], _exact] = "auto"
     engine: Literal["local"] = "local"
     backend: Backend | None = None
     plugins: list[str] = []

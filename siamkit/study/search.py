@@ -60,8 +60,8 @@ class Search:
         return next((trial.values[0] for trial in self.ranked()), None)
 
     def seconds(self) -> float:
-        """What all trials took so far."""
-        return sum(trial.duration.total_seconds() for trial in self.trials() if trial.duration)
+        """What all trials took so far; a dead one's clock ran on until it was found, so it says nothing."""
+        return sum(float(trial.user_attrs.get("seconds", 0)) for trial in self.trials())
 
     # ------------------------------------------------------------ the search
 
@@ -99,7 +99,7 @@ class Search:
             if budget.time is not None and self.seconds() >= budget.time:
                 self.progress.note(f"the time of {budget.time:g} s is spent")
                 break
-            if self._one():
+            if self._one(repeated):
                 repeated = 0
             else:
                 repeated += 1
@@ -107,12 +107,12 @@ class Search:
                     self.progress.note(f"the space holds no more than {len(self.counted())} configurations")
                     break
 
-    def _one(self) -> bool:
-        """Draws a configuration and runs it; False where it was there already."""
+    def _one(self, repeated: int = 0) -> bool:
+        """Draws a configuration and runs it; False where it was there already, as `repeated` before it were."""
         number = len(self.trials())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.storage.sampler = make_sampler(self.study, number)
+            self.storage.sampler = make_sampler(self.study, number, repeated > 0)
         trial = self.storage.ask()
         configuration = self.study.space.draw(trial)
         key = key_of(configuration)
@@ -160,6 +160,7 @@ class Search:
             cause = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
             attempt.trace(error)
         seconds = time.monotonic() - start
+        trial.set_user_attr("seconds", seconds)
         if outcome == "failed":
             # What tells its own fault from a death: those are not marked, and are tried again.
             trial.set_user_attr("outcome", "failed")
@@ -183,10 +184,14 @@ def _counts(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and outcome is None
 
 
-def make_sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one trial, seeded by the study's seed and the trial's number."""
+def make_sampler(study: Study, number: int, repeated: bool = False) -> optuna.samplers.BaseSampler:
+    """The sampler of one trial, seeded by the study's seed and the trial's number.
+
+    After a draw that was there already chance draws: TPE would propose its favourite again and again, and
+    that says nothing of whether the space holds more.
+    """
     seed = derive_seed(study.file.seed, "sampler", number)
-    if study.file.sampler == "random":
+    if repeated or study.file.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
 
@@ -206,6 +211,12 @@ def open_storage(study: Study, task: Task, folder: files.RunFolder, frozen: dict
         StudyError: it was begun with another space, other data or other versions.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    written = folder.path / "study.json"
+    if written.is_file():
+        compare_frozen(read_json(written), frozen, folder)
+        if not folder.database.is_file():
+            raise StudyError(f"the run folder {str(folder.path)!r} has lost its {folder.database.name!r}; put that "
+                             "back, or give the study another artifacts folder")
     url = sqlalchemy.URL.create("sqlite", database=str(folder.database))
     try:
         storage = optuna.create_study(

@@ -189,7 +189,7 @@ def parse_components(
         else:
             name, narrowed = item, None
         if not isinstance(name, str) or not isinstance(narrowed, Mapping | None):
-            report(here, f"should be the name of a {kind}, or one name with its parameters "
+            report(here, f"should be the name of {'an' if kind == 'encoder' else 'a'} {kind}, or one name with its parameters "
                          f"({{name: {{parameter: value}}}}), got {item!r:.60}")
             continue
         try:

@@ -71,8 +71,10 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         "fingerprint": dataset.fingerprint(), "items": len(dataset), "supervision": dataset.supervision,
         "input": dataset.input, "input_shape": list(preprocessor.input_shape), "split": parts.record,
     }
-    prepared = [_prepared(part, preprocessor) for part in (train, valid, test)]
-    task = Task(*prepared, preprocessor, study.objectives(dataset), needs, record)
+    task = Task(
+        _prepared(train, preprocessor), _prepared(valid, preprocessor), _prepared(test, preprocessor),
+        preprocessor, study.objectives(dataset), needs, record,
+    )
     return task, valid
 
 

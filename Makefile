@@ -1,0 +1,56 @@
+# Two commands for a fresh machine with Python 3.11+: `make demo` and `make test`.
+# Each sets up what it needs in .venv, pinned by constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BACKENDS := jax torch tensorflow
+# TensorFlow's build without CUDA; on a machine that lacks it: make TENSORFLOW=tensorflow test
+TENSORFLOW ?= tensorflow-cpu
+
+# Keras writes a configuration file into its home; keep the user's out of it.
+export KERAS_HOME := $(CURDIR)/$(VENV)/keras
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: demo test lint check study clean
+
+demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
+	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
+
+test: $(VENV)/.test  ## the whole suite: once without Keras, then once on each backend
+	$(BIN)/python -m pytest -q -m "not keras"
+	set -e; for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m keras; \
+	done
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
+
+lint: $(VENV)/.test  ## ruff and mypy, as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: test lint
+
+study: $(VENV)/.test  ## the Fashion-MNIST study on each backend; DATA=folder of the IDX files
+	$(BIN)/python docs/studies/run.py $(DATA)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "siamkit wants Python 3.11 or newer; make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[jax]"
+	touch $@
+
+# PyTorch first and by its exact version: a bare "torch" may draw a build with gigabytes of CUDA.
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt plugins/siamkit-tanimoto/pyproject.toml
+	$(PIP) torch==2.13.0
+	$(PIP) $(TENSORFLOW) -e ".[jax,test]"
+	$(PIP) ./plugins/siamkit-tanimoto
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

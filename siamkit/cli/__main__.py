@@ -1,0 +1,5 @@
+"""`python -m siamkit.cli`."""
+
+from siamkit.cli import main
+
+main(prog_name="siamkit")

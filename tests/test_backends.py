@@ -1,0 +1,103 @@
+"""Which backend runs, and who said so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from siamkit import backends
+from siamkit.errors import BackendError
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All three installed, nobody says which, Keras not imported."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(backends, "installed", lambda: ["jax", "torch", "tensorflow"])
+
+
+def configure(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keras.json").write_text(text)
+
+
+def test_the_option_comes_first_then_the_environment_then_the_study(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configure(tmp_path, json.dumps({"backend": "torch"}))
+    assert backends.choose_backend() == ("torch", "Keras's own configuration")
+    assert backends.choose_backend(study="tensorflow") == ("tensorflow", "the study file")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert backends.choose_backend(study="tensorflow") == ("jax", "KERAS_BACKEND")
+    assert backends.choose_backend("torch", "tensorflow") == ("torch", "--backend")
+
+
+def test_with_nothing_said_the_first_installed_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backends.choose_backend() == ("jax", "the first one installed")
+    monkeypatch.setattr(backends, "installed", lambda: ["tensorflow"])
+    assert backends.choose_backend() == ("tensorflow", "the first one installed")
+
+
+@pytest.mark.parametrize("text", ['{"backend": "tensorflow"}', "not json", "[]", '{"backend": 5}', "{}"])
+def test_a_configuration_that_cannot_be_had_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    configure(tmp_path, text)
+    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
+    assert backends.choose_backend() == ("torch", "the first one installed")
+
+
+def test_an_unknown_backend_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "pytorch")
+    with pytest.raises(BackendError, match=r"^KERAS_BACKEND names the unknown backend 'pytorch'; did you mean 'torch'\?$"):
+        backends.choose_backend()
+
+
+def test_one_that_is_not_installed_is_refused_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
+    with pytest.raises(BackendError, match=r"the study file names the backend 'jax', which is not installed; "
+                                           r"pip install 'siamkit\[jax\]' \(installed: torch\)"):
+        backends.choose_backend(study="jax")
+
+
+def test_with_none_installed_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "installed", list)
+    with pytest.raises(BackendError, match=r"no backend is installed; pip install 'siamkit\[jax\]'"):
+        backends.choose_backend()
+    with pytest.raises(BackendError, match="which is not installed"):
+        backends.choose_backend("torch")
+
+
+def test_once_keras_runs_only_its_backend_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "torch"))
+    monkeypatch.setitem(sys.modules, "keras", running)  # type: ignore[arg-type]
+    assert backends.choose_backend() == ("torch", "the backend Keras runs on already")
+    assert backends.choose_backend("torch") == ("torch", "--backend")
+    with pytest.raises(BackendError, match="names the backend 'jax', but Keras runs on 'torch' already"):
+        backends.choose_backend("jax")
+    with pytest.raises(BackendError, match="the study file names the backend 'jax', but Keras runs on 'torch'"):
+        backends.choose_backend(study="jax")
+
+
+def test_activating_sets_what_keras_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    backends.activate("torch")
+    assert os.environ["KERAS_BACKEND"] == "torch"
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
+
+
+def test_looking_for_backends_imports_none() -> None:
+    code = ("import sys; from siamkit import backends; backends.installed(); backends.choose_backend(); "
+            "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,553 @@
+"""Siamese: calling, training, heads, and what it refuses."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import siamkit
+from siamkit.errors import ComponentError, ModelError
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def policy():
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy("float32")
+
+
+def small(dim=3, features=5, **params):
+    return siamkit.get_encoder("mlp", input_shape=(features,), embedding_dim=dim, depth=1, width=8, **params)
+
+
+def data(rng, n=16, features=5):
+    return rng.normal(size=(n, features)).astype("float32")
+
+
+def test_every_public_name_is_there():
+    for name in set(siamkit.__all__) - {"tune"}:
+        assert getattr(siamkit, name) is not None
+
+
+# --------------------------------------------------------------------- calling
+
+
+def test_one_view_gives_embeddings_and_several_give_one_for_each(rng):
+    model = siamkit.Siamese(small(), "euclidean")
+    x = [data(rng, 4) for _ in range(4)]
+    single = [ops.convert_to_numpy(model.encoder(each)) for each in x]
+    assert ops.convert_to_numpy(model(x[0])).shape == (4, 3)
+    for views in (2, 3, 4):
+        for container in (tuple, list):
+            together = ops.convert_to_numpy(model(container(x[:views])))
+            assert together.shape == (4, views, 3)
+            np.testing.assert_allclose(together, np.stack(single[:views], axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("views", [2, 3, 4])
+def test_the_shared_encoder_is_called_once_for_all_views(views, rng):
+    sizes = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            sizes.append(x.shape[0])
+            return x
+
+    inputs = keras.Input((5,))
+    model = siamkit.Siamese(keras.Model(inputs, keras.layers.Dense(2)(Counting()(inputs))), "cosine")
+    sizes.clear()
+    model(tuple(data(rng, 4) for _ in range(views)))
+    assert sizes == [4 * views]
+
+
+def columns(rng, n):
+    return {
+        "age": rng.normal(size=(n, 1)).astype("float32"),
+        "town": rng.integers(0, 4, size=(n,)).astype("int32"),
+    }
+
+
+def of_columns():
+    inputs = {"age": keras.Input((1,), name="age"), "town": keras.Input((), dtype="int32", name="town")}
+    town = keras.layers.Embedding(4, 2)(inputs["town"])
+    x = keras.layers.Concatenate()([inputs["age"], town])
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def test_a_view_may_be_a_dict_of_columns(rng):
+    model = siamkit.Siamese(of_columns(), "euclidean")
+    a, b = columns(rng, 8), columns(rng, 8)
+    assert model.embed(a).shape == (8, 3)
+    together = ops.convert_to_numpy(model((a, b)))
+    np.testing.assert_allclose(together[:, 1], model.embed(b), atol=1e-5)
+    model.compile("adam", "contrastive")
+    history = model.fit((a, b), np.array([0, 1] * 4), epochs=2, batch_size=4, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    # One view of several columns is one view, not several.
+    model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+    assert np.isfinite(model.fit(a, np.array([0, 1] * 4), verbose=0).history["loss"]).all()
+    assert model.compare(a, b).shape == (8,)
+
+
+def test_two_towers_embed_their_own_sides(rng):
+    model = siamkit.Siamese((small(features=5), small(features=7)), "euclidean")
+    a, b = data(rng, 6, 5), data(rng, 6, 7)
+    left, right = model.embed(a, side=0), model.embed(b, side=1)
+    np.testing.assert_allclose(model.compare(a, b), np.linalg.norm(left - right, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model((a, b))), np.stack([left, right], axis=1), atol=1e-6
+    )
+    model.compile("adam", "contrastive")
+    before = [w.copy() for w in model.get_weights()]
+    model.fit((a, b), np.array([0, 1] * 3), verbose=0)
+    assert len(before) == 8
+    assert all((new != old).any() for new, old in zip(model.get_weights(), before, strict=True))
+
+
+# ------------------------------------------------------------ embed, compare, same
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_embed_gives_every_item_whatever_the_batch_size(count, rng):
+    model = siamkit.Siamese(small(), "cosine")
+    x = data(rng, count)
+    expected = ops.convert_to_numpy(model.encoder(x))
+    for size in (1, 4, 256):
+        embeddings = model.embed(x, batch_size=size)
+        assert embeddings.dtype == np.float32
+        np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+
+
+def test_compare_speaks_in_the_metrics_own_orientation(rng):
+    a, b = data(rng, 5), data(rng, 5)
+    encoder = small(normalize=False)
+    left, right = (siamkit.Siamese(encoder, "cosine").embed(each) for each in (a, b))
+    cosine = np.sum(left * right, axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
+    np.testing.assert_allclose(siamkit.Siamese(encoder, "cosine").compare(a, b), cosine, atol=1e-5)
+    np.testing.assert_allclose(
+        siamkit.Siamese(encoder, "manhattan").compare(a, b), np.abs(left - right).sum(axis=1), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_same_is_by_the_threshold_and_the_threshold_itself_counts(metric, rng):
+    model = siamkit.Siamese(small(), metric)
+    a, b = data(rng, 7), data(rng, 7)
+    values = model.compare(a, b)
+    model.threshold = float(np.sort(values)[3])
+    same = model.same(a, b)
+    assert same.dtype == bool
+    # Four of seven lie at or below the fourth smallest, and four at or above it.
+    assert same.sum() == 4
+    assert same[np.argmin(values)] == (metric == "euclidean")
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda m, x: m.same(x, x), "the model has no threshold; set model.threshold"),
+        (lambda m, x: m.embed(x, side=1), "side should be from 0 to 0, got 1"),
+        (lambda m, x: m.embed(x[:0]), "expected one view of n items"),
+        (lambda m, x: m.embed((x, x)), "expected one view of n items"),
+        (lambda m, x: m.embed(x.tolist()), "expected one view of n items"),
+        (lambda m, x: m.embed({"a": x, "b": x[:2]}), "expected one view of n items"),
+        (lambda m, x: m.compare(x, x[:2]), "as many items on both sides, got 4 and 2"),
+        (lambda m, x: m((x, x[:, :3])), "the views of one item should be alike"),
+        (lambda m, x: m((x, {"a": x})), "the views of one item should be alike"),
+        (lambda m, x: siamkit.Siamese([m.encoder] * 3, "cosine"), "one shared encoder or two towers, got 3"),
+        (lambda m, x: siamkit.Siamese("mlp", "cosine"), "an encoder is a keras.Model, got 'mlp'"),
+        (lambda m, x: siamkit.Siamese((small(dim=3), small(dim=4)), "cosine"), "both towers of one dim; got"),
+        (
+            lambda m, x: siamkit.Siamese(
+                keras.Sequential([keras.Input((4, 2)), keras.layers.Dense(3)]), "cosine"
+            ),
+            r"embeddings \(batch, dim\)",
+        ),
+        (
+            lambda m, x: siamkit.Siamese((small(), small()), "cosine")(x),
+            "a model of two towers takes two views",
+        ),
+        (lambda m, x: siamkit.Siamese((small(), small()), "cosine")((x, x, x)), "takes two views, got 3"),
+    ],
+)
+def test_what_the_model_cannot_do_is_told_in_a_sentence(ask, words, rng):
+    with pytest.raises(ModelError, match=words):
+        ask(siamkit.Siamese(small(), "cosine"), data(rng, 4))
+
+
+# -------------------------------------------------------------------- encoders given
+
+
+def test_a_sequential_that_is_not_built_is_built_by_the_first_batch(rng):
+    model = siamkit.Siamese(keras.Sequential([keras.layers.Dense(4)]), "mahalanobis")
+    model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=2))
+    model.fit(data(rng, 8), np.array([0, 1] * 4), verbose=0)
+    assert model.embedding_dim == 4
+    assert model.head_holder.head.built
+    assert model.metric.built
+    assert len(model.trainable_variables) == 4  # kernel, bias, factor, proxies
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_subclassed_encoder_works_built_or_not(built, rng):
+    encoder = Subclassed()
+    x = data(rng, 8)
+    if built:
+        encoder(x)
+    model = siamkit.Siamese(encoder, "cosine")
+    model.compile("adam", siamkit.get_loss("triplet", margin=0.5))
+    model.fit((x, x[::-1].copy(), x + 1), verbose=0)
+    assert model.embed(x).shape == (8, 4)
+    assert model.embedding_dim == 4
+
+
+# ---------------------------------------------------------------------- training
+
+TRAINABLE = [
+    ("triplet", {"margin": 1.0}, 3, None),
+    ("triplet", {"margin": 1.0, "mining": "hard"}, 1, "labels"),
+    ("contrastive", {}, 2, "pairs"),
+    ("cosine_mse", {}, 2, "scores"),
+    ("nt_xent", {}, 2, None),
+    ("multi_similarity", {}, 1, "labels"),
+    ("proxy_anchor", {"num_classes": 4}, 1, "labels"),
+]
+
+
+def batch(rng, views, kind, n=16):
+    x = tuple(data(rng, n) for _ in range(views))
+    y = {None: None, "labels": np.arange(n) % 4, "pairs": np.arange(n) % 2, "scores": np.linspace(-1, 1, n)}[
+        kind
+    ]
+    return (x if views > 1 else x[0]), y
+
+
+@pytest.mark.parametrize(("loss", "params", "views", "kind"), TRAINABLE)
+def test_fit_on_arrays_lowers_the_loss_and_evaluate_gives_it(loss, params, views, kind, rng):
+    keras.utils.set_random_seed(1)
+    model = siamkit.Siamese(small(), "cosine")
+    made = siamkit.get_loss(loss, **params)
+    model.compile(keras.optimizers.Adam(0.01), made)
+    x, y = batch(rng, views, kind)
+    assert np.isscalar(model.evaluate(x, y, batch_size=16, verbose=0))
+    history = model.fit(x, y, batch_size=16, epochs=6, verbose=0, shuffle=False).history["loss"]
+    assert history[-1] < history[0]
+    after = model.evaluate(x, y, batch_size=16, verbose=0)
+    embeddings = model(x if views == 1 else tuple(x))
+    assert after == pytest.approx(float(ops.convert_to_numpy(made(y, embeddings))), rel=1e-4)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_compiled_and_eager_training_agree(jit, rng):
+    if jit and keras.backend.backend() == "torch":
+        pytest.skip("torch.compile agrees too, but takes a minute and a C++ compiler")
+    x, y = batch(rng, 1, "labels")
+    losses = []
+    for compiled in (False, jit):
+        keras.utils.set_random_seed(3)
+        model = siamkit.Siamese(small(), "mahalanobis")
+        model.compile(
+            keras.optimizers.Adam(0.01),
+            siamkit.get_loss("proxy_anchor", num_classes=4),
+            jit_compile=compiled,
+            run_eagerly=not compiled,
+        )
+        losses.append(model.fit(x, y, batch_size=8, epochs=2, verbose=0, shuffle=False).history["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_partial_last_batch_and_sample_weights_pass_through_fit(rng):
+    model = siamkit.Siamese(small(), "euclidean")
+    model.compile("sgd", siamkit.get_loss("triplet", margin=1.0))
+    x, _ = batch(rng, 3, None, n=10)
+    weights = np.linspace(0, 1, 10)
+    single = np.array(
+        [
+            float(ops.convert_to_numpy(model._loss(None, model(tuple(v[i : i + 1] for v in x)))))
+            for i in range(10)
+        ]
+    )
+    nothing = np.zeros(10)  # without a y, Keras drops the weights
+    got = model.evaluate(x, nothing, sample_weight=weights, batch_size=10, verbose=0)
+    assert got == pytest.approx(np.average(single, weights=weights), rel=1e-4)
+    assert np.isfinite(
+        model.fit(x, nothing, sample_weight=weights, batch_size=4, verbose=0).history["loss"]
+    ).all()
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+@pytest.mark.parametrize(("loss", "params", "views", "kind"), TRAINABLE[:3])
+def test_fit_takes_a_feed_of_batches(loss, params, views, kind, rng):
+    batches = []
+    for _ in range(3):
+        x, y = batch(rng, views, kind, n=8)
+        batches.append((x, np.zeros(8) if y is None else y))
+    model = siamkit.Siamese(small(), "euclidean")
+    model.compile("adam", siamkit.get_loss(loss, **params))
+    history = model.fit(Batches(batches), validation_data=Batches(batches[:1]), epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert np.isfinite(history["val_loss"]).all()
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_with_metric_loss_and_head_in_float32(name, policy, rng):
+    policy(name)
+    keras.utils.set_random_seed(1)
+    model = siamkit.Siamese(small(), "mahalanobis")
+    model.compile(keras.optimizers.Adam(0.01), siamkit.get_loss("proxy_anchor", num_classes=4))
+    x, y = batch(rng, 1, "labels")
+    proxies = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+    history = model.fit(x, y, batch_size=16, epochs=10, verbose=0, shuffle=False).history["loss"]
+    assert np.isfinite(history).all()
+    assert history[-1] < history[0]
+    assert model.metric.compute_dtype == model.head_holder.head.compute_dtype == "float32"
+    assert (
+        np.abs(ops.convert_to_numpy(model.head_holder.head.proxies) - proxies).max() > 0.1
+    )  # 100 × 0.01 × steps
+
+
+def test_the_metrics_weights_are_trained(rng):
+    model = siamkit.Siamese(small(), "mahalanobis")
+    model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+    x, _ = batch(rng, 3, None)
+    model.fit(x, verbose=0)
+    assert not np.allclose(ops.convert_to_numpy(model.metric.factor), np.eye(3), atol=1e-6)
+
+
+def test_regularisers_of_the_encoder_count(rng):
+    x, _ = batch(rng, 3, None)
+    losses = []
+    for strength in (0.0, 10.0):
+        keras.utils.set_random_seed(1)
+        encoder = keras.Sequential(
+            [keras.Input((5,)), keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(strength))]
+        )
+        model = siamkit.Siamese(encoder, "euclidean")
+        model.compile("sgd", siamkit.get_loss("triplet"))
+        losses.append(model.evaluate(x, verbose=0))
+    assert losses[1] == pytest.approx(losses[0] + 10 * np.sum(encoder.get_weights()[0] ** 2), rel=1e-4)
+
+
+def test_a_loss_of_keras_own_kind_is_trained_as_it_is(rng):
+    class Spread(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return ops.sum(ops.square(y_pred - ops.cast(y_true, "float32")), axis=-1)
+
+    model = siamkit.Siamese(small(), "euclidean")
+    loss = Spread()
+    model.compile("adam", loss)
+    x = data(rng)
+    target = np.zeros((16, 3), dtype="float32")
+    assert model.evaluate(x, target, verbose=0) == pytest.approx(
+        np.mean(np.sum(model.embed(x) ** 2, axis=1)), rel=1e-4
+    )
+    model.fit(x, target, verbose=0)
+
+
+# ------------------------------------------------------------------------- heads
+
+
+def moved(optimizer, multiplier, rng_seed=0):
+    """How far proxies and encoder move in one step."""
+    keras.utils.set_random_seed(4)
+    model = siamkit.Siamese(small(), "cosine")
+    model.compile(
+        optimizer(), siamkit.get_loss("proxy_anchor", num_classes=4, learning_rate_multiplier=multiplier)
+    )
+    x, y = batch(np.random.default_rng(rng_seed), 1, "labels")
+    before = (
+        np.array(ops.convert_to_numpy(model.head_holder.head.proxies)),
+        model.encoder.get_weights()[0].copy(),
+    )
+    model.fit(x, y, batch_size=16, verbose=0)
+    after = ops.convert_to_numpy(model.head_holder.head.proxies), model.encoder.get_weights()[0]
+    return [np.asarray(new, "float64") - old for new, old in zip(after, before, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [lambda: keras.optimizers.Adam(1e-3), lambda: keras.optimizers.SGD(1e-3)],
+    ids=["adam", "sgd"],
+)
+def test_a_heads_step_is_its_multiplier_times_as_long(optimizer):
+    proxies, kernel = moved(optimizer, 1.0)
+    assert np.abs(proxies).min() > 1e-8
+    far, same = moved(optimizer, 50.0)
+    np.testing.assert_allclose(far, 50 * proxies, rtol=2e-2, atol=50 * 3e-7)
+    np.testing.assert_allclose(same, kernel, atol=1e-7)
+    still, _ = moved(optimizer, 0.0)
+    assert not still.any()
+
+
+def test_a_head_is_adopted_also_by_a_model_that_is_built_and_trained(rng):
+    model = siamkit.Siamese(small(), "cosine")
+    x, y = batch(rng, 1, "labels")
+    model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+    model.fit(x, y, verbose=0)
+    assert model.head_holder.weights == []
+    model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=4))
+    assert [v.path.split("/")[-1] for v in model.head_holder.trainable_variables] == ["proxies"]
+    before = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+    model.fit(x, y, verbose=0)
+    assert np.abs(ops.convert_to_numpy(model.head_holder.head.proxies) - before).max() > 1e-3
+
+
+def test_compiling_again_with_another_loss_drops_the_old_head_and_keeps_the_encoder(rng):
+    model = siamkit.Siamese(small(), "cosine")
+    x, y = batch(rng, 1, "labels")
+    model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=4))
+    model.fit(x, y, verbose=0)
+    encoder = model.encoder.get_weights()
+    model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=7))
+    assert [tuple(v.shape) for v in model.head_holder.trainable_variables] == [(7, 3)]
+    model.compile("adam", siamkit.get_loss("multi_similarity"))
+    assert model.head_holder.trainable_variables == []
+    assert len(model.trainable_variables) == len(encoder)
+    for old, new in zip(encoder, model.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model.fit(x, y, verbose=0)
+
+
+def test_compiling_again_with_the_same_optimizer_does_not_multiply_twice(rng):
+    x, y = batch(rng, 1, "labels")
+    steps = []
+    for times in (1, 3):
+        keras.utils.set_random_seed(4)
+        model = siamkit.Siamese(small(), "cosine")
+        optimizer, loss = keras.optimizers.SGD(1e-3), siamkit.get_loss("proxy_anchor", num_classes=4)
+        for _ in range(times):
+            model.compile(optimizer, loss)
+        before = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+        model.fit(x, y, batch_size=16, verbose=0)
+        steps.append(ops.convert_to_numpy(model.head_holder.head.proxies) - before)
+    np.testing.assert_allclose(steps[0], steps[1], rtol=1e-4)
+
+
+# -------------------------------------------------------------------- what does not fit
+
+
+def test_a_loss_lent_to_one_model_is_refused_by_another():
+    loss = siamkit.get_loss("triplet")
+    first, second = siamkit.Siamese(small(), "cosine"), siamkit.Siamese(small(), "cosine")
+    first.compile("adam", loss)
+    first.compile("adam", loss)  # its own model may compile it again
+    with pytest.raises(ModelError, match=r"the loss 'triplet\w*' is lent to another model; make a new one"):
+        second.compile("adam", loss)
+
+
+def test_a_loss_whose_model_is_gone_may_be_lent_again():
+    import gc
+
+    loss = siamkit.get_loss("triplet")
+    siamkit.Siamese(small(), "cosine").compile("adam", loss)
+    gc.collect()
+    model = siamkit.Siamese(small(), "euclidean")
+    model.compile("adam", loss)
+    assert loss.metric is model.metric
+
+
+def test_a_loss_with_a_metric_of_its_own_is_refused():
+    with pytest.raises(ModelError, match="brings a metric of its own; make it without"):
+        siamkit.Siamese(small(), "cosine").compile("adam", siamkit.get_loss("triplet", metric="cosine"))
+
+
+def test_a_loss_that_cannot_compare_by_the_metric_is_refused_with_what_would_fit():
+    with pytest.raises(
+        ComponentError,
+        match=r"'cosine_mse' wants a similarity, but the metric 'euclidean' is a distance; cosine.* would fit",
+    ) as caught:
+        siamkit.Siamese(small(), "euclidean").compile("adam", "cosine_mse")
+    assert "manhattan" not in str(caught.value).rpartition(";")[2]
+
+
+def test_a_refused_loss_leaves_the_model_as_it_was(rng):
+    model = siamkit.Siamese(small(), "euclidean")
+    model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+    kept = model._loss
+    wrong = siamkit.get_loss("cosine_mse")
+    with pytest.raises(ComponentError):
+        model.compile("adam", wrong)
+    assert model._loss is kept
+    assert wrong.metric is None
+    model.fit(batch(rng, 3, None)[0], verbose=0)
+
+
+# ------------------------------------------------------------------------- build
+
+
+def test_build_makes_a_compiled_model_from_names(rng):
+    model = siamkit.build("mlp", "euclidean", {"triplet": {"margin": 1.0}}, embedding_dim=8, input_shape=(5,))
+    assert model.embedding_dim == 8
+    assert model._loss.margin == 1.0
+    assert np.isfinite(model.fit(batch(rng, 3, None)[0], verbose=0).history["loss"]).all()
+
+
+def test_build_hands_needs_to_the_components_that_want_them():
+    model = siamkit.build(
+        {"lstm": {"units": 8}},
+        "cosine",
+        "proxy_anchor",
+        embedding_dim=4,
+        input_shape=(6,),
+        vocabulary_size=20,
+        num_classes=3,
+    )
+    assert model.head_holder.head.num_classes == 3
+    assert model.embed(np.ones((2, 6), dtype="int32")).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"encoder": "mpl"}, "unknown encoder 'mpl'; did you mean 'mlp'"),
+        ({"metric": "cosin"}, "unknown metric 'cosin'; did you mean 'cosine'"),
+        ({"loss": "tripple"}, "unknown loss 'tripple'; did you mean 'triplet'"),
+        ({"loss": "proxy_anchor"}, "the loss 'proxy_anchor' wants num_classes"),
+        ({"input_shape": None}, "the encoder 'mlp' wants input_shape"),
+        ({"embeding_dim": 3}, "build has no argument 'embeding_dim'"),
+        ({"num_clases": 3}, "build has no argument 'num_clases'; did you mean 'num_classes'"),
+        ({"metric": "euclidean", "loss": "cosine_mse"}, "'cosine_mse' wants a similarity"),
+        ({"input_shape": 5}, "input_shape.* should be a tuple of sizes, got 5"),
+    ],
+)
+def test_build_refuses_in_one_sentence(arguments, words):
+    with pytest.raises(ComponentError, match=words) as caught:
+        siamkit.build(
+            **{
+                "encoder": "mlp",
+                "metric": "cosine",
+                "loss": "triplet",
+                "embedding_dim": 4,
+                "input_shape": (5,),
+            }
+            | arguments
+        )
+    assert "\n" not in str(caught.value)

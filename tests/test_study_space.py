@@ -1,0 +1,168 @@
+"""The search space: only fitting combinations are drawn, under names that Optuna can keep apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from siamkit import LossSpec
+from siamkit.registry import Registry, components
+from siamkit.specs import Component
+from siamkit.study.identity import canonical, derive_seed, key_of
+from siamkit.study.space import Space, factors_of, parse_space
+
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+
+class Draws:
+    """A trial that draws by a given rule, and keeps what it was asked."""
+
+    def __init__(self, pick: Any = None) -> None:
+        self.asked: dict[str, Any] = {}
+        self.pick = pick or (lambda options: options[0])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.asked[name] = tuple(choices)
+        return self.pick(list(choices))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        self.asked[name] = (low, high, log)
+        return float(self.pick([low, high]))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        self.asked[name] = (low, high, log)
+        return int(self.pick([low, high]))
+
+
+def make(registry: Registry | None = None, fixed: dict[str, Any] | None = None, **search: Any) -> Space:
+    found: list[str] = []
+    space = parse_space({"encoder": "mlp", "metric": "euclidean", "loss": "triplet", **search}, fixed or {},
+                        registry or components(), lambda where, message: found.append(message))
+    assert not found
+    assert space is not None
+    return space
+
+
+EVERYTHING = make(
+    encoder=["mlp", "cnn"], metric=["euclidean", "squared_euclidean", "cosine", "manhattan", "mahalanobis"],
+    loss=["contrastive", "triplet", "cosine_mse", "multi_similarity", "nt_xent", "proxy_anchor"],
+    embedding_dim={"low": 8, "high": 64, "log": True}, normalize=[True, False],
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_only_fitting_pairs_are_drawn(data: st.DataObject) -> None:
+    drawn = EVERYTHING.draw(Draws(lambda options: data.draw(st.sampled_from(options))))
+    loss, metric = (components().find(kind, drawn[kind]["name"]).spec for kind in ("loss", "metric"))
+    if loss.name == "cosine_mse":
+        assert metric.name == "cosine"
+    if loss.orientation == "distance":
+        assert metric.orientation == "distance" or metric.range[1] < float("inf")
+    assert set(drawn["loss"]["params"]) == set(loss.params)
+
+
+def test_parameters_have_the_names_of_the_design() -> None:
+    trial = Draws(lambda options: options[-1])
+    make(encoder=["mlp", "cnn"], metric=["cosine", "euclidean"], loss=["contrastive", "triplet"],
+         learning_rate={"low": 1e-4, "high": 1e-2, "log": True}).draw(trial)
+    assert trial.asked["encoder"] == ("mlp", "cnn")
+    assert trial.asked["loss"] == ("contrastive", "triplet")
+    assert trial.asked["metric"] == ("cosine", "euclidean")
+    assert trial.asked["encoder.cnn.depth"] == (2, 4, False)
+    assert trial.asked["loss.triplet.margin"] == (0.05, 1.0, False)
+    assert trial.asked["loss.triplet.mining"] == ("all", "hard", "semihard")
+    assert trial.asked["learning_rate"] == (1e-4, 1e-2, True)
+    assert not [name for name in trial.asked if name.startswith(("loss.contrastive", "encoder.mlp"))]
+
+
+def test_a_narrowed_choice_has_a_name_of_its_own_for_each_set() -> None:
+    space = make(metric=["euclidean", "cosine", "manhattan"], loss=["triplet", "cosine_mse"])
+    wide, narrow = Draws(lambda options: options[0]), Draws(lambda options: options[-1])
+    assert space.draw(wide)["metric"]["name"] == "siamkit/euclidean"
+    assert space.draw(narrow)["metric"]["name"] == "siamkit/cosine"
+    assert wide.asked["metric"] == ("euclidean", "cosine", "manhattan")
+    assert "metric" not in narrow.asked  # one is left: nothing to draw
+
+    wants_similarity = LossSpec(name="sim", factory="m:S", supervision="labels", orientation="similarity")
+    other = Registry(metadata_of_builtins())
+    other.register(wants_similarity)
+    from siamkit import MetricSpec
+    other.register(MetricSpec(name="dot", factory="m:D", orientation="similarity"))
+    narrow = Draws(lambda options: options[-1])
+    make(other, metric=["euclidean", "cosine", "dot"], loss=["triplet", "sim"]).draw(narrow)
+    assert narrow.asked["metric[cosine,dot]"] == ("cosine", "dot")
+    assert "metric" not in narrow.asked
+
+
+def metadata_of_builtins() -> Any:
+    from importlib import metadata
+
+    return [point for point in metadata.entry_points(group="siamkit") if point.name == "siamkit"]
+
+
+def test_optuna_can_draw_the_whole_space_again_and_again() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = set()
+    for number in range(60):
+        trial = study.ask()
+        seen.add(EVERYTHING.draw(trial)["loss"]["name"])
+        study.tell(trial, float(number))  # a changing set of choices would have raised
+    assert len(seen) == 6
+
+
+def test_a_range_on_a_margin_is_in_typical_distances_and_a_value_is_literal() -> None:
+    ranged = make(loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}}}).draw(Draws())
+    assert ranged["loss"]["params"]["margin"] == {"typical_distance": 0.1}
+    literal = make(loss={"triplet": {"margin": 0.3}}).draw(Draws())
+    assert literal["loss"]["params"]["margin"] == 0.3
+    listed = make(loss={"triplet": {"margin": [0.3, 0.5]}}).draw(Draws())
+    assert listed["loss"]["params"]["margin"] == 0.3
+    assert make(loss="triplet").draw(Draws())["loss"]["params"]["margin"] == {"typical_distance": 0.05}
+
+
+def test_factors_are_canonical_and_flat() -> None:
+    drawn = make(loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}, "mining": "hard"}},
+                 fixed={"batch_size": 64}).draw(Draws())
+    factors = factors_of(drawn)
+    assert factors["loss"] == "triplet"
+    assert factors["loss.triplet.margin"] == 0.1
+    assert factors["loss.triplet.mining"] == "hard"
+    assert (factors["batch_size"], factors["embedding_dim"], factors["normalize"]) == (64, 64, True)
+
+
+def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> None:
+    registry = Registry(metadata_of_builtins())
+    registry.register(LossSpec(name="wrap", factory="m:W", supervision="labels",
+                               params={"inner": Component("triplet")}))
+    trial = Draws()
+    drawn = make(registry, loss={"wrap": {"inner": ["triplet", "nt_xent"]}}).draw(trial)
+    assert drawn["loss"]["params"]["inner"]["name"] == "siamkit/triplet"
+    assert trial.asked["loss.wrap.inner"] == ("triplet", "nt_xent")
+    assert "loss.wrap.inner.triplet.margin" in trial.asked
+    assert factors_of(drawn)["loss.session/wrap.inner.triplet.mining"] == "all"
+
+
+def test_the_key_of_a_configuration_does_not_depend_on_order() -> None:
+    drawn = EVERYTHING.draw(Draws())
+    turned = {name: dict(reversed(value.items())) if isinstance(value, dict) else value
+              for name, value in reversed(drawn.items())}
+    assert list(turned) != list(drawn)
+    assert key_of(turned) == key_of(drawn)
+    assert key_of({**drawn, "embedding_dim": 9}) != key_of(drawn)
+
+
+def test_seeds_differ_by_every_part() -> None:
+    seeds = {derive_seed(0, {"a": 1}, 0), derive_seed(1, {"a": 1}, 0), derive_seed(0, {"a": 2}, 0),
+             derive_seed(0, {"a": 1}, 1), derive_seed(0, {"a": 1}, "confirm", 0)}
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert derive_seed(0, {"a": 1, "b": 2}) == derive_seed(0, {"b": 2, "a": 1})
+    assert canonical({"b": 1.5, "a": "é"}) == '{"a":"é","b":1.5}'
