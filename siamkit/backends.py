@@ -32,7 +32,9 @@ def choose_backend(option: str | None = None, study: str | None = None) -> tuple
         BackendError: no such backend, none installed, or another one runs already.
     """
     said = [
-        (option, "--backend"), (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"), (study, "the study file"),
+        (option, "--backend"),
+        (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"),
+        (study, "the study file"),
     ]
     there = installed()
     for name, where in said:
@@ -58,8 +60,10 @@ def _check(name: str, where: str, there: list[str]) -> None:
         raise BackendError(f"{where} names the unknown backend {name!r}; {nearest(name, BACKENDS)}")
     if name not in there:
         others = f" (installed: {', '.join(there)})" if there else ""
-        raise BackendError(f"{where} names the backend {name!r}, which is not installed; "
-                           f"pip install 'siamkit[{name}]'{others}")
+        raise BackendError(
+            f"{where} names the backend {name!r}, which is not installed; "
+            f"pip install 'siamkit[{name}]'{others}"
+        )
 
 
 def _running(name: str, where: str) -> tuple[str, str]:
@@ -69,8 +73,10 @@ def _running(name: str, where: str) -> tuple[str, str]:
     if running == name:
         return name, where
     if where in ("--backend", "the study file"):
-        raise BackendError(f"{where} names the backend {name!r}, but Keras runs on {running!r} already; "
-                           "set KERAS_BACKEND before Python starts")
+        raise BackendError(
+            f"{where} names the backend {name!r}, but Keras runs on {running!r} already; "
+            "set KERAS_BACKEND before Python starts"
+        )
     return running, "the backend Keras runs on already"
 
 

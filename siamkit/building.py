@@ -12,8 +12,15 @@ from siamkit.specs import Kind
 
 
 def build(
-    encoder: Any = "cnn", metric: Any = "cosine", loss: Any = "triplet", *, embedding_dim: int = 64,
-    input_shape: tuple[int, ...] | None = None, optimizer: Any = "adam", normalize: bool = True, **needs: Any,
+    encoder: Any = "cnn",
+    metric: Any = "cosine",
+    loss: Any = "triplet",
+    *,
+    embedding_dim: int = 64,
+    input_shape: tuple[int, ...] | None = None,
+    optimizer: Any = "adam",
+    normalize: bool = True,
+    **needs: Any,
 ) -> Siamese:
     """A compiled Siamese model from names.
 
@@ -37,8 +44,13 @@ def build(
     _check_known(needs)
     shape = {} if input_shape is None else {"input_shape": input_shape}
     if split_name("encoder", encoder)[0] is not None:
-        encoder = get_encoder(encoder, embedding_dim=embedding_dim, normalize=normalize, **shape,
-                              **_wanted("encoder", encoder, needs))
+        encoder = get_encoder(
+            encoder,
+            embedding_dim=embedding_dim,
+            normalize=normalize,
+            **shape,
+            **_wanted("encoder", encoder, needs),
+        )
     if split_name("loss", loss)[0] is not None:
         loss = get_loss(loss, **_wanted("loss", loss, needs))
     model = Siamese(encoder, get_metric(metric))
@@ -51,8 +63,10 @@ def _check_known(needs: dict[str, Any]) -> None:
     known = {need for spec in specs for need in spec.needs}
     for name in needs:
         if name not in known:
-            raise ComponentError(f"build has no argument {name!r}; {nearest(name, known)} Parameters of a "
-                                 "component go with its name: {'triplet': {'margin': 1.0}}.")
+            raise ComponentError(
+                f"build has no argument {name!r}; {nearest(name, known)} Parameters of a "
+                "component go with its name: {'triplet': {'margin': 1.0}}."
+            )
 
 
 def _wanted(kind: Kind, given: Any, needs: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,11 @@ def _tensorflow() -> tuple[str, list[str]]:
     return tensorflow.__version__, [each.name.removeprefix("/physical_device:").lower() for each in devices]
 
 
-ASK: dict[str, Callable[[], tuple[str, list[str]]]] = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}
+ASK: dict[str, Callable[[], tuple[str, list[str]]]] = {
+    "jax": _jax,
+    "torch": _torch,
+    "tensorflow": _tensorflow,
+}
 
 
 def main(arguments: list[str]) -> None:

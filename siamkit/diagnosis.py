@@ -27,13 +27,27 @@ def diagnose() -> dict[str, Any]:
         chosen, why = None, str(error)
         problems.append(str(error))
     there = backends.installed()
-    found = [_ask(name) if name in there else
-             {"name": name, "version": "", "devices": [], "error": f"not installed; pip install 'siamkit[{name}]'"}
-             for name in backends.BACKENDS]
-    problems += [f"{each['name']}: {each['error']}" for each in found if each["name"] in there and each["error"]]
+    found = [
+        _ask(name)
+        if name in there
+        else {
+            "name": name,
+            "version": "",
+            "devices": [],
+            "error": f"not installed; pip install 'siamkit[{name}]'",
+        }
+        for name in backends.BACKENDS
+    ]
+    problems += [
+        f"{each['name']}: {each['error']}" for each in found if each["name"] in there and each["error"]
+    ]
     return {
-        "siamkit": siamkit.__version__, "keras": metadata.version("keras"), "chosen": chosen, "why": why,
-        "backends": found, "plugins": [str(origin) for origin in components().plugins.values()],
+        "siamkit": siamkit.__version__,
+        "keras": metadata.version("keras"),
+        "chosen": chosen,
+        "why": why,
+        "backends": found,
+        "plugins": [str(origin) for origin in components().plugins.values()],
         "problems": problems,
     }
 
@@ -43,8 +57,12 @@ def _ask(name: str) -> dict[str, Any]:
     error = ""
     try:
         ran = subprocess.run(
-            [sys.executable, "-m", "siamkit.device", name], capture_output=True, text=True, timeout=PATIENCE,
-            env=environment, check=False,
+            [sys.executable, "-m", "siamkit.device", name],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment,
+            check=False,
         )
         if ran.returncode == 0:
             told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])

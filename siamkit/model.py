@@ -13,31 +13,12 @@ from keras import ops, tree
 import siamkit
 from siamkit.data.preprocess import Preprocessor, load_preprocessor
 from siamkit.errors import ModelError
+from siamkit.heads import HeadHolder
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric, Tensor
 from siamkit.records import record_of, restore
 from siamkit.resolve import check_fit, get_loss, get_metric
 from siamkit.steps import multiply_steps, portable
-
-
-@keras.saving.register_keras_serializable("siamkit")
-class HeadHolder(keras.layers.Layer):
-    """Holds the head of the compiled loss: Keras takes no new layer into a model that is built."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.head: keras.layers.Layer | None = None
-        self.built = True  # it has no weights of its own; its state stays open
-
-    def adopt(self, head: keras.layers.Layer | None, embedding_dim: int | None) -> None:
-        """Puts a head in the place of the one before, and builds it once the dimension is known."""
-        if self.head is not head:
-            # Assigning over a layer, or deleting it, leaves its weights among the trainable ones.
-            self._tracker.untrack(self.head)
-            del self.head
-            self.head = head
-        if head is not None and not head.built and embedding_dim is not None:
-            head(keras.KerasTensor((1, embedding_dim)))
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -71,8 +52,14 @@ class Siamese(keras.Model):
     """
 
     def __init__(
-        self, encoder: Any, metric: Any, *, preprocessor: Preprocessor | None = None,
-        threshold: float | None = None, name: str = "siamese", **kwargs: Any,
+        self,
+        encoder: Any,
+        metric: Any,
+        *,
+        preprocessor: Preprocessor | None = None,
+        threshold: float | None = None,
+        name: str = "siamese",
+        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.encoders = list(encoder) if isinstance(encoder, (tuple, list)) else [encoder]
@@ -107,10 +94,14 @@ class Siamese(keras.Model):
         self._complete([output.shape for output in outputs])
 
     def _complete(self, output_shapes: list[Any]) -> None:
-        sizes = {shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None for shape in output_shapes}
+        sizes = {
+            shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None for shape in output_shapes
+        }
         if len(sizes) != 1 or None in sizes:
-            raise ModelError("an encoder gives embeddings (batch, dim), both towers of one dim; "
-                             f"got output shapes {output_shapes}")
+            raise ModelError(
+                "an encoder gives embeddings (batch, dim), both towers of one dim; "
+                f"got output shapes {output_shapes}"
+            )
         (self.embedding_dim,) = sizes
         if not self.metric.built:
             # By a symbolic call, which builds whatever arguments its `build` takes.
@@ -133,8 +124,10 @@ class Siamese(keras.Model):
             return ops.stack(sides, axis=1)
         shapes = [tree.map_structure(lambda leaf: tuple(leaf.shape), view) for view in x]
         if any(shape != shapes[0] for shape in shapes):
-            raise ModelError("the views of one item should be alike in structure and shape, got "
-                             f"{' and '.join(map(str, shapes))}")
+            raise ModelError(
+                "the views of one item should be alike in structure and shape, got "
+                f"{' and '.join(map(str, shapes))}"
+            )
         together = tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=0), *x)
         encoded = self.encoder(together, training=training)
         # `(views * batch, dim)` -> `(batch, views, dim)`
@@ -159,7 +152,9 @@ class Siamese(keras.Model):
         if not 0 <= side < len(self.encoders):
             raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
         if isinstance(x, (tuple, list)):
-            raise ModelError(f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}")
+            raise ModelError(
+                f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}"
+            )
         x = tree.map_structure(np.asarray, x)
         lengths = {len(leaf) for leaf in tree.flatten(x)}
         if len(lengths) != 1 or lengths == {0}:
@@ -191,8 +186,10 @@ class Siamese(keras.Model):
     def same(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
         """Whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
         if self.threshold is None:
-            raise ModelError("the model has no threshold; set model.threshold, for example to the "
-                             "'threshold' that siamkit.evaluate gives")
+            raise ModelError(
+                "the model has no threshold; set model.threshold, for example to the "
+                "'threshold' that siamkit.evaluate gives"
+            )
         values = self.compare(a, b, batch_size)
         return values <= self.threshold if self.metric.sign > 0 else values >= self.threshold
 
@@ -221,14 +218,20 @@ class Siamese(keras.Model):
         if owner is not None and owner is not self:
             raise ModelError(f"the loss {loss.name!r} is lent to another model; make a new one")
         if loss.owner is None and loss.metric is not None and loss.metric is not self.metric:
-            raise ModelError(f"the loss {loss.name!r} brings a metric of its own; make it without metric=, "
-                             "the model lends it its own")
+            raise ModelError(
+                f"the loss {loss.name!r} brings a metric of its own; make it without metric=, "
+                "the model lends it its own"
+            )
         check_fit(loss, self.metric)
         loss.owner = weakref.ref(self)
         loss.metric = self.metric
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
         if self._loss is None:
@@ -272,8 +275,12 @@ class Siamese(keras.Model):
         if not config:
             return config
         # Keras writes what "auto" came to here, which on another backend may be the wrong answer.
-        return {**config, "jit_compile": self._jit_asked, "optimizer": portable(config["optimizer"]),
-                "optimizer_built": self.optimizer.built}
+        return {
+            **config,
+            "jit_compile": self._jit_asked,
+            "optimizer": portable(config["optimizer"]),
+            "optimizer_built": self.optimizer.built,
+        }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from siamkit.registry import Registered
+from siamkit.catalogue import Registered
 
 T = TypeVar("T")
 

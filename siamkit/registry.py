@@ -11,20 +11,19 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pluggy
 
 from siamkit import hookspecs
-from siamkit.errors import ComponentError, PluginError, UnknownComponentError, nearest
+from siamkit.catalogue import CORE, SESSION, Catalogue, Origin, Problem, Registered
+from siamkit.errors import ComponentError, PluginError, nearest
 from siamkit.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
 
-CORE = "siamkit"
-SESSION = "session"  # the origin of specs handed to `siamkit.register`
 BACKENDS = ("keras", "tensorflow", "torch", "jax")
 SLOW_SECONDS = 2.0
 
@@ -34,119 +33,6 @@ HOOKS: Mapping[str, type[Spec]] = {
     "siamkit_losses": LossSpec,
     "siamkit_datasets": DatasetSpec,
 }
-
-S = TypeVar("S", bound=Spec)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a component comes from: a distribution and its version, a module, or this session."""
-
-    distribution: str
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}".strip()
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A plugin, or a part of one, that cannot be used as it is."""
-
-    origin: Origin
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.origin}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Registered(Generic[S]):
-    """A spec with its origin."""
-
-    spec: S
-    origin: Origin
-
-    @property
-    def qualified(self) -> str:
-        """`distribution/name`, as studies and saved models store it."""
-        return f"{self.origin.distribution}/{self.spec.name}"
-
-    def record(self) -> dict[str, str]:
-        """What is stored of it: qualified name and version."""
-        return {"name": self.qualified, "version": self.origin.version}
-
-    def factory(self) -> Callable[..., Any]:
-        """Imports the factory; raises PluginError with the cause where that fails."""
-        target = self.spec.factory
-        if callable(target):
-            return target
-        module, _, attributes = target.partition(":")
-        try:
-            found: Any = importlib.import_module(module)
-            for attribute in attributes.split("."):
-                found = getattr(found, attribute)
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"the {self.spec.kind} {self.qualified!r} cannot be used: its factory {target!r} "
-                f"fails with {type(error).__name__}: {error}"
-            ) from error
-        if not callable(found):
-            raise PluginError(f"the factory {target!r} of {self.qualified!r} is not callable")
-        result: Callable[..., Any] = found
-        return result
-
-
-class Catalogue(Mapping[str, Registered[S]]):
-    """All components of one kind, by bare name where that is unambiguous and by qualified name."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind: Kind = kind
-        self._by_qualified: dict[str, Registered[S]] = {}
-
-    def add(self, entry: Registered[S]) -> None:
-        self._by_qualified[entry.qualified] = entry
-
-    def all(self) -> list[Registered[S]]:
-        """Every component, the core's first."""
-        return list(self._by_qualified.values())
-
-    def namesakes(self, name: str) -> list[Registered[S]]:
-        return [entry for entry in self._by_qualified.values() if entry.spec.name == name]
-
-    def name_of(self, entry: Registered[S]) -> str:
-        """The shortest name that finds this component."""
-        return entry.spec.name if self._bare(entry.spec.name) is entry else entry.qualified
-
-    def _bare(self, name: str) -> Registered[S] | None:
-        """The owner of a bare name: the core if it has it, else the only one that does."""
-        found = self.namesakes(name)
-        core = [entry for entry in found if entry.origin.distribution == CORE]
-        if core:
-            return core[0]
-        return found[0] if len(found) == 1 else None
-
-    def __getitem__(self, name: str) -> Registered[S]:
-        """Finds a component; raises UnknownComponentError with the nearest valid names."""
-        found = self._by_qualified.get(name) or self._bare(name)
-        if found is not None:
-            return found
-        rivals = self.namesakes(name)
-        if rivals:
-            choices = " and ".join(f"{r.qualified!r}" for r in rivals)
-            raise UnknownComponentError(
-                f"the {self.kind} name {name!r} is claimed by {choices}; write one of these"
-            )
-        raise UnknownComponentError(f"unknown {self.kind} {name!r}; {nearest(name, self)}")
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._by_qualified or self._bare(name) is not None)
-
-    def __iter__(self) -> Iterator[str]:
-        return (self.name_of(entry) for entry in self._by_qualified.values())
-
-    def __len__(self) -> int:
-        return len(self._by_qualified)
 
 
 @dataclass
@@ -215,8 +101,9 @@ class Registry:
         try:
             module = importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"the plugin module {name!r} cannot be imported: "
-                              f"{type(error).__name__}: {error}") from error
+            raise PluginError(
+                f"the plugin module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
         if not self._manager.is_registered(module):
             self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
         for problem in self.problems:
@@ -238,7 +125,9 @@ class Registry:
         if not self._backend_free(origin, before, "its discovery"):
             return
         if seconds > SLOW_SECONDS:
-            self._problem(origin, f"took {seconds:.1f} s to load; a plugin's specs should import nothing heavy")
+            self._problem(
+                origin, f"took {seconds:.1f} s to load; a plugin's specs should import nothing heavy"
+            )
         if self._manager.is_registered(module):
             self._problem(origin, f"entry point {point.name!r} names the module {point.value!r} twice")
             return
@@ -278,21 +167,26 @@ class Registry:
             if not isinstance(spec, spec_type):
                 self._problem(origin, f"{hook} should return {spec_type.__name__}s, got {spec!r:.80}")
             elif spec.api != API:
-                self._problem(origin, f"{spec.kind} {spec.name!r} wants api {spec.api!r}, this siamkit speaks {API}")
+                self._problem(
+                    origin, f"{spec.kind} {spec.name!r} wants api {spec.api!r}, this siamkit speaks {API}"
+                )
             else:
                 self._add(origin, spec)
 
     def _add(self, origin: Origin, spec: Spec) -> None:
         catalogue = self.catalogue(spec.kind)
         entry = Registered(spec, origin)
-        if entry.qualified in catalogue._by_qualified:
+        if entry.qualified in catalogue:
             self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")
             return
         rivals = catalogue.namesakes(spec.name)
         catalogue.add(entry)
         if any(rival.origin.distribution == CORE for rival in rivals):
-            self._problem(origin, f"the {spec.kind} name {spec.name!r} is siamkit's own; "
-                                  f"this one is reached as {entry.qualified!r}")
+            self._problem(
+                origin,
+                f"the {spec.kind} name {spec.name!r} is siamkit's own; "
+                f"this one is reached as {entry.qualified!r}",
+            )
         elif rivals:
             both = " and ".join(repr(each.qualified) for each in (*rivals, entry))
             self._problem(origin, f"the {spec.kind} name {spec.name!r} is claimed by {both}; use these names")
@@ -300,8 +194,11 @@ class Registry:
     def _backend_free(self, origin: Origin, before: set[str], where: str) -> bool:
         loaded = [name for name in BACKENDS if name in sys.modules and name not in before]
         if loaded:
-            self._problem(origin, f"{where} imports {', '.join(loaded)}; a plugin's specs must not "
-                                  "(name the factory as text, and import there)")
+            self._problem(
+                origin,
+                f"{where} imports {', '.join(loaded)}; a plugin's specs must not "
+                "(name the factory as text, and import there)",
+            )
         return not loaded
 
     def _problem(self, origin: Origin, message: str) -> None:
@@ -320,6 +217,7 @@ def _normal(distribution: str) -> str:
 
 
 _current: Registry | None = None
+_filling = False
 
 
 def components() -> Registry:
@@ -332,13 +230,21 @@ def components() -> Registry:
         >>> "euclidean" in siamkit.components().metrics
         True
     """
-    global _current
+    global _current, _filling
+    if _filling:
+        raise PluginError(
+            "while plugins are discovered there is no registry yet; hand specs over through hooks"
+        )
     if _current is None:
         chosen = os.environ.get("SIAMKIT_PLUGINS")
         allowed = None
         if chosen is not None:
             allowed = frozenset(_normal(name.strip()) for name in chosen.split(",") if name.strip())
-        _current = Registry(metadata.entry_points(group=hookspecs.PROJECT), allowed)
+        _filling = True
+        try:
+            _current = Registry(metadata.entry_points(group=hookspecs.PROJECT), allowed)
+        finally:
+            _filling = False
     return _current
 
 

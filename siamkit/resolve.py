@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 
+from siamkit.catalogue import Registered
 from siamkit.errors import ComponentError, nearest
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric
 from siamkit.records import record_of, remember
-from siamkit.registry import Registered, components
+from siamkit.registry import components
 from siamkit.specs import Bool, Component, Int, Kind, Param
 
 ENCODER_ARGUMENTS = ("input_shape", "embedding_dim", "normalize")
@@ -90,8 +91,10 @@ def check_fit(loss: object, metric: object) -> None:
     if made_by is None or compared_by is None or made_by.fits(compared_by):
         return
     fitting = [name for name, entry in components().metrics.items() if made_by.fits(entry.spec)]
-    raise ComponentError(f"the loss {made_by.name!r} wants a {made_by.orientation}, but the metric "
-                         f"{compared_by.name!r} is a {compared_by.orientation}; {', '.join(fitting)} would fit")
+    raise ComponentError(
+        f"the loss {made_by.name!r} wants a {made_by.orientation}, but the metric "
+        f"{compared_by.name!r} is a {compared_by.orientation}; {', '.join(fitting)} would fit"
+    )
 
 
 def spec_of(kind: Kind, made: object) -> Any:
@@ -108,15 +111,19 @@ def _get(kind: Kind, given: Any, params: Mapping[str, Any], accepted: type) -> A
         if extra:
             raise ComponentError(f"a finished {kind} takes no parameters, got {', '.join(extra)}")
         if not isinstance(given, accepted):
-            raise ComponentError(f"{'an' if kind == 'encoder' else 'a'} {kind} is given by name or as a {accepted.__module__.split('.')[0]}."
-                                 f"{accepted.__name__}, got {given!r:.80}")
+            raise ComponentError(
+                f"{'an' if kind == 'encoder' else 'a'} {kind} is given by name or as a "
+                f"{accepted.__module__.split('.')[0]}.{accepted.__name__}, got {given!r:.80}"
+            )
         return given
     entry = components().find(kind, name)
     arguments = checked(entry, {**own, **params})
     made = entry.factory()(**arguments)
     if not isinstance(made, accepted):
-        raise ComponentError(f"the factory of the {kind} {entry.qualified!r} should return a "
-                             f"{accepted.__name__}, got {made!r:.80}")
+        raise ComponentError(
+            f"the factory of the {kind} {entry.qualified!r} should return a "
+            f"{accepted.__name__}, got {made!r:.80}"
+        )
     return remember(made, entry)
 
 
@@ -129,13 +136,16 @@ def checked(entry: Registered[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in given.items():
         param: Param | None = typed.get(key)
         if key == "input_shape" and key in free and not isinstance(value, (tuple, list)):
-            raise ComponentError(f"input_shape of encoder {spec.name!r} should be a tuple of sizes, got {value!r}")
+            raise ComponentError(
+                f"input_shape of encoder {spec.name!r} should be a tuple of sizes, got {value!r}"
+            )
         if param is None and key in free:
             arguments[key] = value
             continue
         if param is None:
-            raise ComponentError(f"{spec.kind} {spec.name!r} has no parameter {key!r}; "
-                                 f"{nearest(key, [*spec.params, *free])}")
+            raise ComponentError(
+                f"{spec.kind} {spec.name!r} has no parameter {key!r}; {nearest(key, [*spec.params, *free])}"
+            )
         try:
             arguments[key] = param.validate(value)
         except ValueError as error:
@@ -156,8 +166,10 @@ def split_name(kind: Kind, given: Any) -> tuple[str | None, Mapping[str, Any]]:
         return given, {}
     if isinstance(given, Mapping):
         if len(given) != 1 or not isinstance(next(iter(given.values())), Mapping | None):
-            raise ComponentError(f"a {kind} with parameters is one name with a mapping, "
-                                 f"{{'name': {{'parameter': value}}}}, got {given!r:.80}")
+            raise ComponentError(
+                f"a {kind} with parameters is one name with a mapping, "
+                f"{{'name': {{'parameter': value}}}}, got {given!r:.80}"
+            )
         ((name, own),) = given.items()
         return name, own or {}
     return None, {}

@@ -11,9 +11,10 @@ from typing import Any
 
 import keras
 
+from siamkit.catalogue import CORE, SESSION
 from siamkit.errors import ComponentError, ModelError
 from siamkit.model import Siamese
-from siamkit.registry import CORE, SESSION, components
+from siamkit.registry import components
 from siamkit.specs import Kind
 
 KINDS: tuple[Kind, ...] = ("encoder", "metric", "loss")
@@ -63,13 +64,24 @@ def _components(path: Path) -> dict[Kind, list[str]]:
         with zipfile.ZipFile(path) as archive:
             described: Any = json.loads(archive.read("config.json"))
         if described["registered_name"] != "siamkit>Siamese":
-            raise ModelError(f"{str(path)!r} holds a {described['registered_name'] or described['class_name']}, "
-                             "not a siamkit model; load it with keras.saving.load_model")
+            raise ModelError(
+                f"{str(path)!r} holds a {described['registered_name'] or described['class_name']}, "
+                "not a siamkit model; load it with keras.saving.load_model"
+            )
         records = described["config"]["components"]
         return {kind: [str(record["name"]) for record in records[kind] if record] for kind in KINDS}
     except ModelError:
         raise
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ) as error:
         raise ModelError(f"{str(path)!r} is no siamkit model file, or a damaged one") from error
 
 

@@ -1,4 +1,4 @@
-"""Specs: the light descriptions of components, and of the parameters worth searching.
+"""Specs: the light descriptions of components.
 
 A spec imports no backend; it names its factory as `"module:attribute"`, which is imported only when
 the component is built.
@@ -10,181 +10,45 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
+
+from siamkit.parameters import Bool, Choice, Component, Float, Int, Kind, Param, Text
+
+__all__ = [
+    "API",
+    "FEEDS",
+    "INPUTS",
+    "SUPERVISIONS",
+    "Bool",
+    "Choice",
+    "Component",
+    "DatasetSpec",
+    "EncoderSpec",
+    "Float",
+    "Int",
+    "Kind",
+    "LossSpec",
+    "MetricSpec",
+    "Orientation",
+    "Param",
+    "Spec",
+    "Supervision",
+    "Text",
+    "feedable",
+]
 
 API = 1
 """The version of the plugin contract."""
 
-Kind = Literal["encoder", "metric", "loss", "dataset"]
 Supervision = Literal["labels", "pairs", "scores", "triplets", "views"]
 Orientation = Literal["distance", "similarity"]
 
 SUPERVISIONS: tuple[Supervision, ...] = ("labels", "pairs", "scores", "triplets", "views")
 INPUTS = ("image", "tokens", "text", "series", "tabular", "records", "vector")
-UNITS = ("", "typical_distance", "typical_value")
 INFINITE = (-math.inf, math.inf)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FACTORY = re.compile(r"[\w.]+:[\w.]+")
-
-
-# ---------------------------------------------------------------- parameters
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A number; `low` and `high` bound the search, `minimum` and `maximum` what is valid at all."""
-
-    default: float | None
-    low: float | None = field(default=None, kw_only=True)
-    high: float | None = field(default=None, kw_only=True)
-    log: bool = field(default=False, kw_only=True)
-    minimum: float = field(default=-math.inf, kw_only=True)
-    maximum: float = field(default=math.inf, kw_only=True)
-    help: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        if (self.low is None) != (self.high is None):
-            raise ValueError("give both low and high, or neither")
-        if self.low is not None and self.high is not None:
-            if not self.minimum <= self._number(self.low) <= self._number(self.high) <= self.maximum:
-                raise ValueError(f"low={self.low!r} to high={self.high!r} is no range")
-            if self.log and self.low <= 0:
-                raise ValueError(f"a log range starts above 0, got low={self.low!r}")
-        if self.default is not None:
-            self.validate(self.default)
-
-    def validate(self, value: object) -> float | None:
-        """The value as this parameter takes it; raises ValueError that says what would be right."""
-        if value is None and self.default is None:
-            return None
-        number = self._number(value)
-        if not self.minimum <= number <= self.maximum:
-            raise ValueError(f"should be {self._bounds()}, got {value!r}")
-        return number
-
-    def _number(self, value: object) -> float:
-        raise NotImplementedError
-
-    def _bounds(self) -> str:
-        if math.isinf(self.maximum):
-            return f"at least {self.minimum:g}"
-        if math.isinf(self.minimum):
-            return f"at most {self.maximum:g}"
-        return f"from {self.minimum:g} to {self.maximum:g}"
-
-
-@dataclass(frozen=True)
-class Float(_Number):
-    """A real parameter.
-
-    Args:
-        default: the value used when nobody says otherwise; `None` where the factory decides.
-        low, high: the range worth searching, in `unit`s.
-        log: search the range on a logarithmic scale.
-        minimum, maximum: what is valid at all.
-        unit: `""`; `"typical_distance"` if a searched value u means a difference of u typical
-            distances of the metric (a margin); `"typical_value"` if it means the point u typical
-            distances away from identity on the metric's own axis (a threshold).
-        help: the meaning, in a few words.
-    """
-
-    unit: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.unit not in UNITS:
-            raise ValueError(f"unit should be one of {UNITS}, got {self.unit!r}")
-
-    def _number(self, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            raise ValueError(f"should be a finite number, got {value!r}")
-        return float(value)
-
-
-@dataclass(frozen=True)
-class Int(_Number):
-    """A whole-number parameter; arguments as for `Float`, without units."""
-
-    def _number(self, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ValueError(f"should be a whole number, got {value!r}")
-        return int(value)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few strings, numbers or None; all `options` are worth searching."""
-
-    default: Any
-    options: Sequence[Any] = field(kw_only=True)
-    help: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", tuple(self.options))
-        self.validate(self.default)
-
-    def validate(self, value: object) -> Any:
-        for option in self.options:
-            if type(option) is type(value) and option == value:
-                return option
-        raise ValueError(f"should be one of {', '.join(map(str, self.options))}, got {value!r}")
-
-
-@dataclass(frozen=True)
-class Bool:
-    """True or false."""
-
-    default: bool
-    help: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        self.validate(self.default)
-
-    def validate(self, value: object) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"should be true or false, got {value!r}")
-        return value
-
-
-@dataclass(frozen=True)
-class Text:
-    """A string, or None where that is the default: a column's name, say. Never searched."""
-
-    default: str | None = None
-    help: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        self.validate(self.default)
-
-    def validate(self, value: object) -> str | None:
-        if isinstance(value, str) or (value is None and self.default is None):
-            return value
-        raise ValueError(f"should be a text, got {value!r}")
-
-
-@dataclass(frozen=True)
-class Component:
-    """A component inside a component (a loss around a loss, say), given by name or object."""
-
-    default: str
-    kind: Kind = field(default="loss", kw_only=True)
-    help: str = field(default="", kw_only=True)
-
-    def __post_init__(self) -> None:
-        self.validate(self.default)
-
-    def validate(self, value: object) -> object:
-        if isinstance(value, (bool, int, float)) or value is None:
-            raise ValueError(f"should name a {self.kind}, got {value!r}")
-        return value
-
-
-Param = Float | Int | Choice | Bool | Text | Component
-
-
-# --------------------------------------------------------------------- specs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +87,10 @@ class Spec:
             raise ValueError(f"params should be a mapping from names to parameters, got {self.params!r}")
         for key, param in self.params.items():
             if not isinstance(param, Param):
-                raise ValueError(f"parameter {key!r} should be a Float, Int, Choice, Bool, Text or "
-                                 f"Component, got {param!r}")
+                raise ValueError(
+                    f"parameter {key!r} should be a Float, Int, Choice, Bool, Text or "
+                    f"Component, got {param!r}"
+                )
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter at its default."""

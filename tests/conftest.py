@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # Tiny graphs by the hundred: compiling them takes longer than running them.
@@ -14,3 +16,12 @@ os.environ.setdefault(
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")
+
+
+@pytest.fixture(autouse=True)
+def seeded(request):
+    """The same initial weights in every run: networks this small now and then start dead."""
+    if request.node.get_closest_marker("keras"):
+        import keras
+
+        keras.utils.set_random_seed(0)

@@ -56,7 +56,9 @@ def test_a_configuration_that_cannot_be_had_is_passed_over(
 
 def test_an_unknown_backend_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "pytorch")
-    with pytest.raises(BackendError, match=r"^KERAS_BACKEND names the unknown backend 'pytorch'; did you mean 'torch'\?$"):
+    with pytest.raises(
+        BackendError, match=r"^KERAS_BACKEND names the unknown backend 'pytorch'; did you mean 'torch'\?$"
+    ):
         backends.choose_backend()
 
 
@@ -64,8 +66,11 @@ def test_one_that_is_not_installed_is_refused_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backends, "installed", lambda: ["torch"])
-    with pytest.raises(BackendError, match=r"the study file names the backend 'jax', which is not installed; "
-                                           r"pip install 'siamkit\[jax\]' \(installed: torch\)"):
+    with pytest.raises(
+        BackendError,
+        match=r"the study file names the backend 'jax', which is not installed; "
+        r"pip install 'siamkit\[jax\]' \(installed: torch\)",
+    ):
         backends.choose_backend(study="jax")
 
 
@@ -84,7 +89,9 @@ def test_once_keras_runs_only_its_backend_can_be_had(monkeypatch: pytest.MonkeyP
     assert backends.choose_backend("torch") == ("torch", "--backend")
     with pytest.raises(BackendError, match="names the backend 'jax', but Keras runs on 'torch' already"):
         backends.choose_backend("jax")
-    with pytest.raises(BackendError, match="the study file names the backend 'jax', but Keras runs on 'torch'"):
+    with pytest.raises(
+        BackendError, match="the study file names the backend 'jax', but Keras runs on 'torch'"
+    ):
         backends.choose_backend(study="jax")
 
 
@@ -97,7 +104,9 @@ def test_activating_sets_what_keras_reads(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_looking_for_backends_imports_none() -> None:
-    code = ("import sys; from siamkit import backends; backends.installed(); backends.choose_backend(); "
-            "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])")
+    code = (
+        "import sys; from siamkit import backends; backends.installed(); backends.choose_backend(); "
+        "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

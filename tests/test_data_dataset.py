@@ -19,8 +19,10 @@ def labelled(target, **more):
 
 
 def test_importing_the_package_imports_no_backend():
-    code = ("import sys, siamkit.data, siamkit.data.sources; "
-            "print([m for m in ('keras', 'torch', 'jax', 'tensorflow', 'pandas') if m in sys.modules])")
+    code = (
+        "import sys, siamkit.data, siamkit.data.sources; "
+        "print([m for m in ('keras', 'torch', 'jax', 'tensorflow', 'pandas') if m in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -59,32 +61,40 @@ def test_take_takes_everything_alike():
     assert data.ids.tolist() == ["3", "1"]
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    ({"views": (VECTORS,), "target": np.arange(3)}, "view 1 holds 4 items but the target 3"),
-    ({"views": (VECTORS,), "target": None}, "labels need a target"),
-    ({"views": (VECTORS, VECTORS), "target": np.arange(4)}, "labels need 1 views, got 2"),
-    ({"views": (VECTORS[:0],), "target": np.arange(0)}, "empty"),
-    ({"views": (VECTORS,), "target": np.array([0, 1, np.nan, 1])}, "got nan for item 2"),
-    ({"views": (VECTORS,), "target": np.array([0, 1, 0.5, 1])}, "whole numbers or texts, got 0.5"),
-    ({"views": (VECTORS,), "target": np.array(["a", None, "b", "b"], object)}, "texts, got None"),
-    ({"views": (VECTORS,), "target": VECTORS}, "one value an item"),
-    ({"views": (VECTORS,), "target": np.arange(4), "columns": {"c": np.arange(5)}}, "column 'c' 5"),
-    ({"views": (VECTORS,), "target": np.arange(4), "ids": np.arange(2)}, "ids 2"),
-    ({"views": (VECTORS,), "target": np.arange(4), "input": "vectors"}, "did you mean 'vector'"),
-    ({"views": (VECTORS,), "target": np.arange(4), "supervision": "label"}, "did you mean 'labels'"),
-    ({"views": (VECTORS,), "target": np.arange(4), "input": "image"}, r"should hold numbers \(n, height"),
-    ({"views": (VECTORS,), "target": np.arange(4), "input": "tokens"}, "whole numbers .* got float32"),
-    ({"views": ([1, 2, 3, 4],), "target": np.arange(4)}, "NumPy array of items, got list"),
-    ({"views": (np.array([[1.0], [np.nan], [0], [0]]),), "target": np.arange(4)}, "infinity in item 1"),
-    ({"views": ({"a": VECTORS, "b": np.arange(3)},), "target": np.arange(4), "input": "tabular"},
-     "'a' 4, 'b' 3"),
-    ({"views": ({},), "target": np.arange(4), "input": "tabular"}, "no fields"),
-    ({"views": (VECTORS,) * 2, "target": np.array([0, 1, 2, 1]), "supervision": "pairs"}, "got 2"),
-    ({"views": (VECTORS, VECTORS[:3]), "target": np.arange(4) % 2, "supervision": "pairs"}, "view 2 3"),
-    ({"views": (VECTORS,) * 3, "target": np.arange(4), "supervision": "triplets"}, "no target"),
-    ({"views": (VECTORS,), "target": None, "supervision": "views"}, "two or more views, got 1"),
-    ({"views": (VECTORS,) * 2, "target": np.array(list("abcd")), "supervision": "scores"}, "hold numbers"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"views": (VECTORS,), "target": np.arange(3)}, "view 1 holds 4 items but the target 3"),
+        ({"views": (VECTORS,), "target": None}, "labels need a target"),
+        ({"views": (VECTORS, VECTORS), "target": np.arange(4)}, "labels need 1 views, got 2"),
+        ({"views": (VECTORS[:0],), "target": np.arange(0)}, "empty"),
+        ({"views": (VECTORS,), "target": np.array([0, 1, np.nan, 1])}, "got nan for item 2"),
+        ({"views": (VECTORS,), "target": np.array([0, 1, 0.5, 1])}, "whole numbers or texts, got 0.5"),
+        ({"views": (VECTORS,), "target": np.array(["a", None, "b", "b"], object)}, "texts, got None"),
+        ({"views": (VECTORS,), "target": VECTORS}, "one value an item"),
+        ({"views": (VECTORS,), "target": np.arange(4), "columns": {"c": np.arange(5)}}, "column 'c' 5"),
+        ({"views": (VECTORS,), "target": np.arange(4), "ids": np.arange(2)}, "ids 2"),
+        ({"views": (VECTORS,), "target": np.arange(4), "input": "vectors"}, "did you mean 'vector'"),
+        ({"views": (VECTORS,), "target": np.arange(4), "supervision": "label"}, "did you mean 'labels'"),
+        ({"views": (VECTORS,), "target": np.arange(4), "input": "image"}, r"should hold numbers \(n, height"),
+        ({"views": (VECTORS,), "target": np.arange(4), "input": "tokens"}, "whole numbers .* got float32"),
+        ({"views": ([1, 2, 3, 4],), "target": np.arange(4)}, "NumPy array of items, got list"),
+        ({"views": (np.array([[1.0], [np.nan], [0], [0]]),), "target": np.arange(4)}, "infinity in item 1"),
+        (
+            {"views": ({"a": VECTORS, "b": np.arange(3)},), "target": np.arange(4), "input": "tabular"},
+            "'a' 4, 'b' 3",
+        ),
+        ({"views": ({},), "target": np.arange(4), "input": "tabular"}, "no fields"),
+        ({"views": (VECTORS,) * 2, "target": np.array([0, 1, 2, 1]), "supervision": "pairs"}, "got 2"),
+        ({"views": (VECTORS, VECTORS[:3]), "target": np.arange(4) % 2, "supervision": "pairs"}, "view 2 3"),
+        ({"views": (VECTORS,) * 3, "target": np.arange(4), "supervision": "triplets"}, "no target"),
+        ({"views": (VECTORS,), "target": None, "supervision": "views"}, "two or more views, got 1"),
+        (
+            {"views": (VECTORS,) * 2, "target": np.array(list("abcd")), "supervision": "scores"},
+            "hold numbers",
+        ),
+    ],
+)
 def test_what_does_not_fit_together_is_refused_in_a_sentence(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         Dataset(**{"supervision": "labels", "input": "vector", **arguments})
@@ -107,9 +117,16 @@ def test_the_fingerprint_is_of_the_content_and_not_of_how_it_is_stored():
 def test_the_fingerprint_changes_with_values_target_dtype_and_order():
     other = VECTORS.copy()
     other[3, 1] += 1
-    prints = [Dataset((view,), np.array(target), "labels", "vector").fingerprint() for view, target in (
-        (VECTORS, [0, 1, 0, 1]), (other, [0, 1, 0, 1]), (VECTORS, [0, 1, 1, 1]),
-        (VECTORS.astype(np.float64), [0, 1, 0, 1]), (VECTORS[::-1], [0, 1, 0, 1]))]
+    prints = [
+        Dataset((view,), np.array(target), "labels", "vector").fingerprint()
+        for view, target in (
+            (VECTORS, [0, 1, 0, 1]),
+            (other, [0, 1, 0, 1]),
+            (VECTORS, [0, 1, 1, 1]),
+            (VECTORS.astype(np.float64), [0, 1, 0, 1]),
+            (VECTORS[::-1], [0, 1, 0, 1]),
+        )
+    ]
     assert len(set(prints)) == 5
 
 

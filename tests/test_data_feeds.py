@@ -41,15 +41,26 @@ FEEDS = {
     "triplets": lambda size, seed=0: feed(TEN, "triplets", batch_size=size, seed=seed),
     "views": lambda size, seed=0: feed(TEN, "views", batch_size=size, seed=seed),
     "native pairs": lambda size, seed=0: feed(
-        native("pairs", 50, 2, np.arange(50) % 2), "pairs", batch_size=size, seed=seed),
+        native("pairs", 50, 2, np.arange(50) % 2), "pairs", batch_size=size, seed=seed
+    ),
     "native scores": lambda size, seed=0: feed(
-        native("scores", 50, 2, np.arange(50) / 50), "scores", batch_size=size, seed=seed),
+        native("scores", 50, 2, np.arange(50) / 50), "scores", batch_size=size, seed=seed
+    ),
     "native triplets": lambda size, seed=0: feed(
-        native("triplets", 50, 3), "triplets", batch_size=size, seed=seed),
+        native("triplets", 50, 3), "triplets", batch_size=size, seed=seed
+    ),
     "native views": lambda size, seed=0: feed(native("views", 50, 4), "views", batch_size=size, seed=seed),
 }
-VIEWS = {"labels": 1, "pairs": 2, "triplets": 3, "views": 2, "native pairs": 2, "native scores": 2,
-         "native triplets": 3, "native views": 4}
+VIEWS = {
+    "labels": 1,
+    "pairs": 2,
+    "triplets": 3,
+    "views": 2,
+    "native pairs": 2,
+    "native scores": 2,
+    "native triplets": 3,
+    "native views": 4,
+}
 each_feed = pytest.mark.parametrize("name", FEEDS)
 
 
@@ -198,7 +209,9 @@ def test_views_are_two_items_of_a_class_and_classes_differ_in_a_batch():
     assert len(set(items(a)) | set(items(b))) == 40
     for (a, b), _ in feed(LONELY, "views", batch_size=2, seed=0):
         assert {frozenset((p, q)) for p, q in zip(items(a), items(b), strict=True)} == {
-            frozenset((5, 6)), frozenset((10, 11))}
+            frozenset((5, 6)),
+            frozenset((10, 11)),
+        }
 
 
 def test_what_cannot_be_sampled_is_refused_in_a_sentence():
@@ -210,8 +223,13 @@ def test_what_cannot_be_sampled_is_refused_in_a_sentence():
         (labelled(["a", "a", "b"]), "views", 8, "2 classes with 2 items .* got 1"),
         (TEN, "labels", 3, "room for 2 classes with 2 items each, got batch_size 3"),
         (TEN, "labels", 0, "batch_size should be a whole number from 1, got 0"),
-        (TEN, "scores", 8, "data of labels cannot feed a loss that learns from scores; choose a loss that "
-                           "learns from labels or pairs or triplets or views"),
+        (
+            TEN,
+            "scores",
+            8,
+            "data of labels cannot feed a loss that learns from scores; choose a loss that "
+            "learns from labels or pairs or triplets or views",
+        ),
         (native("pairs", 4, 2, np.array([0, 1, 0, 1])), "labels", 8, "choose a loss that learns from pairs"),
         (TEN, "label", 8, "did you mean 'labels'"),
     ]
@@ -300,7 +318,8 @@ def test_keras_fits_on_a_feed_and_resumes_it(name):
     model.compile(optimizer="sgd", loss="mse")
     epochs = []
     record = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, _: epochs.append((epoch, made.epoch)))
+        on_epoch_begin=lambda epoch, _: epochs.append((epoch, made.epoch))
+    )
     history = model.fit(made, epochs=2, shuffle=False, verbose=0, callbacks=[record])
     made.epoch = 1
     model.fit(made, initial_epoch=1, epochs=3, shuffle=False, verbose=0, callbacks=[record])

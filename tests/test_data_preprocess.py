@@ -28,8 +28,9 @@ def test_image_scaler_brings_each_channel_to_mean_0_and_deviation_1():
     assert prepared.shape == (6, *scaler.input_shape) == (6, 4, 5, 3)
     np.testing.assert_allclose(prepared.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(prepared.std(axis=(0, 1, 2)), 1, atol=1e-6)
-    np.testing.assert_allclose(prepared[0, 1, 2, 1], (IMAGES[0, 1, 2, 1] - IMAGES[..., 1].mean())
-                               / IMAGES[..., 1].std(), rtol=1e-5)
+    np.testing.assert_allclose(
+        prepared[0, 1, 2, 1], (IMAGES[0, 1, 2, 1] - IMAGES[..., 1].mean()) / IMAGES[..., 1].std(), rtol=1e-5
+    )
 
 
 def test_moments_are_the_same_in_chunks(monkeypatch):
@@ -131,9 +132,16 @@ def test_length_of_texts_is_capped():
     assert TextTokenizer.fit([long], vocabulary_size=260).facts["vocabulary_size"] <= 260
 
 
-@pytest.mark.parametrize(("view", "kind"), [
-    (IMAGES, "image"), (IMAGES[..., 0, 0].astype(float), "vector"), (IMAGES[..., 0].astype(float), "series"),
-    (IMAGES[:, :, 0, 0], "tokens"), (WORDS, "text")])
+@pytest.mark.parametrize(
+    ("view", "kind"),
+    [
+        (IMAGES, "image"),
+        (IMAGES[..., 0, 0].astype(float), "vector"),
+        (IMAGES[..., 0].astype(float), "series"),
+        (IMAGES[:, :, 0, 0], "tokens"),
+        (WORDS, "text"),
+    ],
+)
 def test_saved_and_loaded_it_does_the_same(tmp_path, view, kind):
     before = fitted(view, kind)
     before.save(tmp_path / "asset")
@@ -145,14 +153,17 @@ def test_saved_and_loaded_it_does_the_same(tmp_path, view, kind):
     assert json.loads(json.dumps(before.config())) == before.config()
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"kind": "os:system"}, "names no known preprocessor"),
-    ({"version": 2}, "version 1"),
-    ({"config": {"size": [4]}}, "2 whole numbers"),
-    ({"config": {"sizes": [4, 5]}}, "is damaged"),
-    ({"config": [1]}, "is damaged"),
-    ({"arrays": False}, "is damaged"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"kind": "os:system"}, "names no known preprocessor"),
+        ({"version": 2}, "version 1"),
+        ({"config": {"size": [4]}}, "2 whole numbers"),
+        ({"config": {"sizes": [4, 5]}}, "is damaged"),
+        ({"config": [1]}, "is damaged"),
+        ({"arrays": False}, "is damaged"),
+    ],
+)
 def test_a_changed_file_is_refused(tmp_path, change, sentence):
     fitted(IMAGES, "image").save(tmp_path)
     path = tmp_path / "preprocessor.json"

@@ -104,10 +104,17 @@ def saved(folder, **arrays):
     return folder / "data.npz"
 
 
-@pytest.mark.parametrize(("x", "kind", "shape"), [
-    (np.zeros((3, 4, 5, 1)), "image", (3, 4, 5, 1)), (np.zeros((3, 4, 5), np.uint8), "image", (3, 4, 5)),
-    (np.zeros((3, 4), int), "tokens", (3, 4)), (np.zeros((3, 4)), "vector", (3, 4)),
-    (np.zeros((3, 4, 5)), "series", (3, 4, 5)), (np.array(["a", "b", "c"]), "text", (3,))])
+@pytest.mark.parametrize(
+    ("x", "kind", "shape"),
+    [
+        (np.zeros((3, 4, 5, 1)), "image", (3, 4, 5, 1)),
+        (np.zeros((3, 4, 5), np.uint8), "image", (3, 4, 5)),
+        (np.zeros((3, 4), int), "tokens", (3, 4)),
+        (np.zeros((3, 4)), "vector", (3, 4)),
+        (np.zeros((3, 4, 5)), "series", (3, 4, 5)),
+        (np.array(["a", "b", "c"]), "text", (3,)),
+    ],
+)
 def test_npz_guesses_the_kind_of_input(tmp_path, x, kind, shape):
     data = npz(path=saved(tmp_path, x=x, y=[0, 1, 1], who=["u", "v", "w"], other=np.zeros((2, 2))))
     assert (data.input, data.views[0].shape) == (kind, shape)
@@ -238,8 +245,12 @@ def test_graded_targets_are_scores_and_the_user_may_say(tmp_path):
 
 
 def test_several_columns_make_vectors(tmp_path):
-    data = table(path=written(tmp_path, "a1,a2,b1,b2,same\n1,2,3,4.5,1\n5,6,7,8,0\n"),
-                 left="a1,a2", right="b1, b2", target="same")
+    data = table(
+        path=written(tmp_path, "a1,a2,b1,b2,same\n1,2,3,4.5,1\n5,6,7,8,0\n"),
+        left="a1,a2",
+        right="b1, b2",
+        target="same",
+    )
     assert data.input == "vector"
     assert data.views[0].tolist() == [[1, 2], [5, 6]]
     assert data.views[1].tolist() == [[3, 4.5], [7, 8]]
@@ -296,24 +307,31 @@ def test_long_files_may_have_newlines_in_their_texts(tmp_path):
     assert data.views[0][-1] == "a\n149999\n"
 
 
-@pytest.mark.parametrize(("text", "arguments", "sentence"), [
-    ("left,right,target\na,b,1\n,c,0\nd,e,1\n,f,1\n", {}, r"'left' .* got none in 2 of 4: row 2, 4 \(the"),
-    ("left,right,target\na,b,1\nc,d,\n", {}, "column 'target' .* got none in 1 of 2: row 2 "),
-    ("left,right,target\na,b,yes\nc,d,1\n", {}, "column 'target' .* should hold numbers, got 'yes'"),
-    ("left,right,target\na,1,1\nc,2,1\n", {}, "got text in 'left' and vector in 'right'"),
-    ("lefft,right,target\na,b,1\n", {"left": "left"}, "no column 'left'; did you mean 'lefft'"),
-    ("p,q\na,b\n", {}, "say with left, right and target, or with label and features, .*: p, q"),
-    ("p,q\na,b\n", {"features": "p"}, "labelled rows .* or pairs"),
-    ("p,q\na,b\n", {"label": "p", "features": "p,q"}, "'p' is the label and cannot be a feature"),
-    ("p,q,r\n1,2,a\n", {"label": "r", "features": "p,r2"}, "no column 'r2'"),
-    ("p,q,r\n1,2,a\n", {"label": "p", "features": "q,r"}, "column 'r' .* should hold numbers, got 'a'"),
-    ("p,p\n1,2\n", {"label": "p"}, "each column once, got 'p' twice"),
-    ("p,q\n", {"label": "p"}, "should hold rows, got none"),
-    ("", {}, "cannot be read as a .csv file: Empty CSV file"),
-    ("p,q\n1\n", {}, "cannot be read as a .csv file: CSV parse error"),
-    ("p,q\n1,2\n", {"supervision": "pair"}, "did you mean 'pairs'"),
-    ("left,right,target\n1,nan,1\n3,2,0\n", {}, "view 2 should hold finite numbers"),
-])
+@pytest.mark.parametrize(
+    ("text", "arguments", "sentence"),
+    [
+        (
+            "left,right,target\na,b,1\n,c,0\nd,e,1\n,f,1\n",
+            {},
+            r"'left' .* got none in 2 of 4: row 2, 4 \(the",
+        ),
+        ("left,right,target\na,b,1\nc,d,\n", {}, "column 'target' .* got none in 1 of 2: row 2 "),
+        ("left,right,target\na,b,yes\nc,d,1\n", {}, "column 'target' .* should hold numbers, got 'yes'"),
+        ("left,right,target\na,1,1\nc,2,1\n", {}, "got text in 'left' and vector in 'right'"),
+        ("lefft,right,target\na,b,1\n", {"left": "left"}, "no column 'left'; did you mean 'lefft'"),
+        ("p,q\na,b\n", {}, "say with left, right and target, or with label and features, .*: p, q"),
+        ("p,q\na,b\n", {"features": "p"}, "labelled rows .* or pairs"),
+        ("p,q\na,b\n", {"label": "p", "features": "p,q"}, "'p' is the label and cannot be a feature"),
+        ("p,q,r\n1,2,a\n", {"label": "r", "features": "p,r2"}, "no column 'r2'"),
+        ("p,q,r\n1,2,a\n", {"label": "p", "features": "q,r"}, "column 'r' .* should hold numbers, got 'a'"),
+        ("p,p\n1,2\n", {"label": "p"}, "each column once, got 'p' twice"),
+        ("p,q\n", {"label": "p"}, "should hold rows, got none"),
+        ("", {}, "cannot be read as a .csv file: Empty CSV file"),
+        ("p,q\n1\n", {}, "cannot be read as a .csv file: CSV parse error"),
+        ("p,q\n1,2\n", {"supervision": "pair"}, "did you mean 'pairs'"),
+        ("left,right,target\n1,nan,1\n3,2,0\n", {}, "view 2 should hold finite numbers"),
+    ],
+)
 def test_wrong_tables_are_refused_in_a_sentence(tmp_path, text, arguments, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
         table(path=written(tmp_path, text), **arguments)

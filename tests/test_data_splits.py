@@ -131,21 +131,24 @@ def test_the_record_is_fit_for_json():
     assert (record["by"], record["seed"]) == ("class", 5)
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    ({"train": 0.9}, "make 1 at most, got 1.3"),
-    ({"train": 0}, "train should be a fraction above 0 and up to 1, got 0"),
-    ({"valid": 1.5}, "valid should be a fraction"),
-    ({"valid": True}, "valid should be a fraction"),
-    ({"train": [0, 1]}, "train should be a fraction"),
-    ({"by": "klass"}, "did you mean 'class'"),
-    ({"by": "class", "train": ["0"], "valid": ["1"], "test": ["22"]}, "no class is '22'"),
-    ({"by": "class", "train": [0, 1], "valid": [1], "test": [2]}, "'1' .* got it in train and valid"),
-    ({"by": "class", "train": [0, 1], "valid": 0.2, "test": [2]}, "valid should be a list"),
-    ({"by": "class", "train": [0, 1], "valid": [], "test": [2]}, "the valid part is empty"),
-    ({"limit": {"validation": 3}}, "did you mean 'valid'"),
-    ({"limit": {"train": 0}}, "limit of train should be a whole number from 1, got 0"),
-    ({"seed": -1}, "seed should be a whole number from 0, got -1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"train": 0.9}, "make 1 at most, got 1.3"),
+        ({"train": 0}, "train should be a fraction above 0 and up to 1, got 0"),
+        ({"valid": 1.5}, "valid should be a fraction"),
+        ({"valid": True}, "valid should be a fraction"),
+        ({"train": [0, 1]}, "train should be a fraction"),
+        ({"by": "klass"}, "did you mean 'class'"),
+        ({"by": "class", "train": ["0"], "valid": ["1"], "test": ["22"]}, "no class is '22'"),
+        ({"by": "class", "train": [0, 1], "valid": [1], "test": [2]}, "'1' .* got it in train and valid"),
+        ({"by": "class", "train": [0, 1], "valid": 0.2, "test": [2]}, "valid should be a list"),
+        ({"by": "class", "train": [0, 1], "valid": [], "test": [2]}, "the valid part is empty"),
+        ({"limit": {"validation": 3}}, "did you mean 'valid'"),
+        ({"limit": {"train": 0}}, "limit of train should be a whole number from 1, got 0"),
+        ({"seed": -1}, "seed should be a whole number from 0, got -1"),
+    ],
+)
 def test_what_cannot_be_split_so_is_refused(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         split(TEN, **arguments)

@@ -74,27 +74,30 @@ def test_pairs_of_one_kind_leave_verification_undefined():
     assert (figures["pairs_alike"], figures["pairs_unlike"]) == (30, 0)
 
 
-@pytest.mark.parametrize(("embeddings", "labels", "message"), [
-    ([[0.0], [math.nan]], [0, 0], r"NaN or infinity in 1 of 2 rows, first in row 1"),
-    ([[0.0], [1e300]], [0, 0], r"finite in float32"),
-    ([[0.0], [1.0]], [0, 0, 1], r"shape \(2,\), one for each item, got \(3,\)"),
-    ([[0.0], [1.0]], [[0, 1], [1, 0]], r"shape \(2,\), one for each item, got \(2, 2\)"),
-    ([[0.0], [1.0]], 3, r"got \(\)"),
-    ([[0.0], [1.0]], [0.0, math.nan], r"not be missing, got NaN in row 1"),
-    ([[0.0], [1.0]], [None, "a"], r"comparable with each other"),
-    ([0.0, 1.0], [0, 0], r"shape \(items, dim\), got \(2,\)"),
-    (np.zeros((2, 0)), [0, 0], r"shape \(items, dim\), got \(2, 0\)"),
-    (np.zeros((2, 2, 2, 2)), [0, 0], r"got \(2, 2, 2, 2\)"),
-    (np.zeros((2, 3, 2)), [0, 1], r"shape \(pairs, 2, dim\), got \(2, 3, 2\)"),
-    (np.zeros((0, 2, 2)), [], r"at least 1 rows, got 0"),
-    (np.zeros((1, 2, 2)), [0.5], r"at least 2 rows, got 1"),
-    ([[0.0]], [0], r"at least 2 rows, got 1"),
-    ([[0.0], [1.0, 2.0]], [0, 0], r"should be an array, got list"),
-    ([["a"], ["b"]], [0, 0], r"should be numbers"),
-    ([[0.0], [1.0]], [0, 1], r"no class has two items"),
-    (np.zeros((2, 2, 2)), ["x", "y"], r"scores should be numbers"),
-    (np.zeros((2, 2, 2)), [0.5, math.inf], r"scores should be finite"),
-])
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        ([[0.0], [math.nan]], [0, 0], r"NaN or infinity in 1 of 2 rows, first in row 1"),
+        ([[0.0], [1e300]], [0, 0], r"finite in float32"),
+        ([[0.0], [1.0]], [0, 0, 1], r"shape \(2,\), one for each item, got \(3,\)"),
+        ([[0.0], [1.0]], [[0, 1], [1, 0]], r"shape \(2,\), one for each item, got \(2, 2\)"),
+        ([[0.0], [1.0]], 3, r"got \(\)"),
+        ([[0.0], [1.0]], [0.0, math.nan], r"not be missing, got NaN in row 1"),
+        ([[0.0], [1.0]], [None, "a"], r"comparable with each other"),
+        ([0.0, 1.0], [0, 0], r"shape \(items, dim\), got \(2,\)"),
+        (np.zeros((2, 0)), [0, 0], r"shape \(items, dim\), got \(2, 0\)"),
+        (np.zeros((2, 2, 2, 2)), [0, 0], r"got \(2, 2, 2, 2\)"),
+        (np.zeros((2, 3, 2)), [0, 1], r"shape \(pairs, 2, dim\), got \(2, 3, 2\)"),
+        (np.zeros((0, 2, 2)), [], r"at least 1 rows, got 0"),
+        (np.zeros((1, 2, 2)), [0.5], r"at least 2 rows, got 1"),
+        ([[0.0]], [0], r"at least 2 rows, got 1"),
+        ([[0.0], [1.0, 2.0]], [0, 0], r"should be an array, got list"),
+        ([["a"], ["b"]], [0, 0], r"should be numbers"),
+        ([[0.0], [1.0]], [0, 1], r"no class has two items"),
+        (np.zeros((2, 2, 2)), ["x", "y"], r"scores should be numbers"),
+        (np.zeros((2, 2, 2)), [0.5, math.inf], r"scores should be finite"),
+    ],
+)
 def test_bad_input_is_told_in_a_sentence(embeddings, labels, message):
     with pytest.raises(DataError, match=message):
         evaluate(embeddings, labels, Euclidean())
@@ -106,13 +109,16 @@ def test_ks_that_cannot_be_are_refused(ks):
         evaluate(LINE, [0, 0, 1, 1], Euclidean(), ks=ks)
 
 
-@pytest.mark.parametrize(("gallery", "message"), [
-    (LINE, r"should be \(embeddings, labels\), got ndarray"),
-    ((np.zeros((3, 2)), [0, 1, 2]), "dim of the queries, 1, got 2"),
-    ((np.zeros((3, 1)), [0, 1]), "gallery's labels should have the shape"),
-    ((np.zeros((3, 1)), ["0", "1", "2"]), "of one type, got int64 and <U1"),
-    ((np.zeros((3, 1)), [7, 8, 9]), "share no label"),
-])
+@pytest.mark.parametrize(
+    ("gallery", "message"),
+    [
+        (LINE, r"should be \(embeddings, labels\), got ndarray"),
+        ((np.zeros((3, 2)), [0, 1, 2]), "dim of the queries, 1, got 2"),
+        ((np.zeros((3, 1)), [0, 1]), "gallery's labels should have the shape"),
+        ((np.zeros((3, 1)), ["0", "1", "2"]), "of one type, got int64 and <U1"),
+        ((np.zeros((3, 1)), [7, 8, 9]), "share no label"),
+    ],
+)
 def test_bad_galleries_are_told_in_a_sentence(gallery, message):
     with pytest.raises(DataError, match=message):
         evaluate(LINE, [0, 0, 1, 1], Euclidean(), gallery=gallery)

@@ -49,7 +49,7 @@ def slow_figures(queries, labels, metric, ks, gallery=None):
     recalls, r_precisions, averages, excluded = {k: [] for k in ks}, [], [], 0
     for i in range(len(queries)):
         others = [j for j in range(len(pool)) if gallery is not None or j != i]
-        values = {j: sign * metric(queries[i:i + 1], pool[j:j + 1])[0] for j in others}
+        values = {j: sign * metric(queries[i : i + 1], pool[j : j + 1])[0] for j in others}
         ranking = sorted(others, key=lambda j, values=values: (values[j], j))
         hits = [pool_labels[j] == labels[i] for j in ranking]
         total = sum(hits)
@@ -166,11 +166,19 @@ def test_similarity_and_distance_agree():
     assert similar == pytest.approx(distant, abs=1e-5)
 
 
-@pytest.mark.parametrize("labels", [
-    np.array(["x", "y", "x", "y"]), np.array(["x", "y", "x", "y"], object), [7, -3, 7, -3],
-    [[1], [2], [1], [2]], np.array([0.5, 1.5, 0.5, 1.5]), [True, False, True, False],
-    np.array([2**62, 2**62 + 1] * 2),
-], ids=str)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["x", "y", "x", "y"]),
+        np.array(["x", "y", "x", "y"], object),
+        [7, -3, 7, -3],
+        [[1], [2], [1], [2]],
+        np.array([0.5, 1.5, 0.5, 1.5]),
+        [True, False, True, False],
+        np.array([2**62, 2**62 + 1] * 2),
+    ],
+    ids=str,
+)
 def test_labels_may_be_of_any_type(labels):
     figures = evaluate_labels([[0.0], [9.0], [1.0], [8.0]], labels, Euclidean())
     assert (figures["map_at_r"], figures["roc_auc"], figures["queries"]) == (1.0, 1.0, 4)

@@ -157,7 +157,7 @@ def _check_histogram(portions):
     distances, alike = np.array([d for d, _ in flat], np.float32), np.array([a for _, a in flat], bool)
     whole.add(distances, alike)
     for k in range(len(flat))[::-1]:
-        backwards.add(distances[k:k + 1], alike[k:k + 1])
+        backwards.add(distances[k : k + 1], alike[k : k + 1])
     for other in (parts, backwards):
         for a, b in zip(whole.counts(), other.counts(), strict=True):
             np.testing.assert_array_equal(a, b)

@@ -356,11 +356,14 @@ def test_sharp_exponentials_neither_overflow_nor_lose_their_value(name, params, 
     assert all(np.isfinite(g).all() for g in gradients)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+HALVES = [(case, "float16") for case in CASES] + [(case, "bfloat16") for case in BY_ROW]
+
+
 @pytest.mark.parametrize(
-    ("name", "supervision", "params"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)]
+    ("case", "dtype"), HALVES, ids=[f"{h[0][0]}-{i}-{h[1]}" for i, h in enumerate(HALVES)]
 )
-def test_embeddings_of_half_precision_are_computed_in_float32(name, supervision, params, dtype):
+def test_embeddings_of_half_precision_are_computed_in_float32(case, dtype):
+    name, supervision, params = case
     y, e = batch(supervision)
     half = ops.cast(ops.convert_to_tensor(e.astype("float32")), dtype)
     whole = ops.cast(half, "float32")
@@ -398,12 +401,6 @@ def test_labels_of_any_type_mean_only_who_is_alike(rename):
     loss = made("multi_similarity", "euclidean")
     e = e.astype("float32")
     assert number(loss(RENAMED[rename](y), e)) == pytest.approx(number(loss(y, e)), rel=1e-6)
-
-
-def test_names_of_classes_cannot_index_proxies():
-    loss = made("proxy_anchor", "cosine")
-    with pytest.raises(ModelError, match="wants class ids from 0 to num_classes - 1"):
-        loss(np.array(["a", "b"]), np.eye(2, 4))
 
 
 # ------------------------------------------------------------------ sample weights
@@ -543,3 +540,10 @@ def test_another_reduction_is_refused():
 
     with pytest.raises(ComponentError, match="reduces by itself, so reduction='sum' has no meaning"):
         Triplet(reduction="sum")
+
+
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0], ["a", "b"]])
+def test_class_ids_without_a_proxy_are_refused(labels):
+    loss = siamkit.get_loss("proxy_anchor", metric="cosine", num_classes=3)
+    with pytest.raises(siamkit.SiamkitError, match="3 class proxies wants class ids from 0 to 2"):
+        loss(np.array(labels), np.eye(2, 4))

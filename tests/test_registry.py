@@ -457,3 +457,19 @@ def test_a_factory_may_be_an_attribute_of_an_attribute(distributions):
     registry = distributions.registry()
     registry.register(LossSpec(name="mine", factory="collections:OrderedDict.fromkeys", supervision="labels"))
     assert registry.losses["mine"].factory()("ab") == {"a": None, "b": None}
+
+
+def test_a_plugin_that_registers_while_it_is_discovered_is_a_problem_not_a_loop(distributions, monkeypatch):
+    distributions.add(
+        "eager",
+        """
+        import siamkit
+        siamkit.register(siamkit.LossSpec(name="eager", factory="a:b", supervision="labels"))
+        """,
+    )
+    monkeypatch.setattr(registry_module.metadata, "entry_points", lambda group: distributions.points())
+    monkeypatch.setattr(registry_module, "_current", None)
+    monkeypatch.delenv("SIAMKIT_PLUGINS", raising=False)
+    (problem,) = registry_module.components().problems
+    assert problem.origin.distribution == "eager"
+    assert "hand specs over through hooks" in problem.message

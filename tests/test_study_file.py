@@ -74,8 +74,9 @@ def test_a_right_file_is_read_with_its_defaults(load: Load, tmp_path: Path) -> N
 
 
 def test_durations_and_sizes_are_read(load: Load) -> None:
-    budget = load(("budget: {trials: 3}",
-                   "budget: {trials: 3, time: 1h30m, trial_time: 90s, trial_memory: 1.5GB}")).file.budget
+    budget = load(
+        ("budget: {trials: 3}", "budget: {trials: 3, time: 1h30m, trial_time: 90s, trial_memory: 1.5GB}")
+    ).file.budget
     assert (budget.time, budget.trial_time, budget.trial_memory) == (5400, 90, 1_500_000_000)
 
 
@@ -85,76 +86,194 @@ LOSSES = "[contrastive, {triplet: {mining: all}}]"
 DIM = "{low: 4, high: 16}"
 
 
-@pytest.mark.parametrize(("old", "new", "line", "sentence"), [
-    # unknown keys, at every level
-    ("name: tiny", "nmae: tiny", 2, "nmae: unknown key 'nmae'; did you mean 'name'?"),
-    ("source: digits", "sorce: digits", 4, "data.sorce: unknown key 'sorce'; did you mean 'source'?"),
-    ("train: 0.5", "trian: 0.5", 4, "data.split.trian: unknown key 'trian'; did you mean 'train'?"),
-    ("limit: {train", "limit: {tarin", 4, "data.limit.tarin: unknown key 'tarin'; did you mean 'train'?"),
-    ("epochs: 2", "epoch: 2", 5, "fixed.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
-    ("  metric:", "  metrics:", 8, "search.metrics: unknown key 'metrics'; did you mean 'metric'?"),
-    ("embedding_dim", '"a:b"', 10, "search.a:b: unknown key 'a:b'; choose from batch_size, embedding_dim"),
-    ("budget: {trials", "budget: {trails", 11, "budget.trails: unknown key 'trails'; did you mean 'trials'?"),
-    ("confirm: {top", "confirm: {tpo", 12, "confirm.tpo: unknown key 'tpo'; did you mean 'top'?"),
-    # missing keys stand on the line of their parent
-    ("version: 1\n", "", 1, "version: 'version' is missing"),
-    ("search:\n", "searhc:\n", 1, "search: 'search' is missing"),
-    # wrong types and values
-    ("version: 1", "version: 2", 1, "version: should be 1, got 2"),
-    ("version: 1", "version: true", 1, "version: should be 1, got"),
-    ("name: tiny", "name: 5", 2, "name: should be a text, got 5"),
-    ("name: tiny", "name: ../up", 2, "name: should be of letters, digits"),
-    ("seed: 3", "seed: true", 3, "seed: should be a whole number, got True"),
-    ("seed: 3", "seed: yes", 3, "seed: should be a whole number, got 'yes'"),
-    ("seed: 3", "seed: 1.5", 3, "seed: should be a whole number, got 1.5"),
-    ("seed: 3", "seed: -1", 3, "seed: should be at least 0, got -1"),
-    ("source: digits", "source: 5", 4, "data.source: should be a dataset's name"),
-    ("source: digits", "source: {a: 1, b: 2}", 4, "data.source: should be a dataset's name"),
-    ("source: digits", "source: {digits: {x: 1}}", 4, "data.source.digits.x: the dataset 'digits' has no parameter 'x'"),
-    ("source: digits, ", "", 4, "data: should name a source (a dataset) or a path (a file or folder)"),
-    ("source: digits", "path: nowhere", 4, "data.path: 'nowhere' is no folder and has none of the endings .csv"),
-    ("train: 0.5", "train: 2", 4, "data.split.train: should be a fraction above 0 and at most 1, or a list"),
-    ("train: 0.5", "train: yes", 4, "data.split.train: should be a fraction above 0 and at most 1, or a list"),
-    ("train: 200", "train: 0", 4, "data.limit.train: should be at least 1, got 0"),
-    ("epochs: 2", "learning_rate: .inf", 5, "fixed.learning_rate: should be a finite number, got inf"),
-    ("epochs: 2", "optimizer: adma", 5, "fixed.optimizer: should be 'adam',"),
-    ("budget: {trials: 3}", "budget: {time: 1:30}", 11, "budget.time: should be a duration such as 90s, 20m, 2h or 1h30m, got '1:30'"),
-    ("budget: {trials: 3}", "budget: {time: 90}", 11, "budget.time: should be a duration"),
-    ("budget: {trials: 3}", "budget: {trial_memory: 8}", 11, "budget.trial_memory: should be a size such as 500MB or 8GB, got 8"),
-    ("budget: {trials: 3}", "budget: 3", 11, "budget: should be a mapping, got 3"),
-    (LAST, "workers: true", 12, "workers: should be 'auto' or 1, got"),
-    (LAST, "backend: mxnet", 12, "backend: should be 'tensorflow', 'torch' or 'jax', got 'mxnet'"),
-    (LAST, "plugins: one", 12, "plugins: should be a list, got 'one'"),
-    # the search space
-    ("{mlp:", "{mpl:", 7, "search.encoder.mpl: unknown encoder 'mpl'; did you mean 'mlp'?"),
-    ("source: digits", "source: digit", 4, "data.source: unknown dataset 'digit'; did you mean 'digits'?"),
-    ("depth: 1", "dept: 1", 7, "search.encoder.mlp.dept: encoder 'mlp' has no parameter 'dept'; did you mean 'depth'?"),
-    ("depth: 1", "depth: true", 7, "search.encoder.mlp.depth: should be a whole number, got True"),
-    ("depth: 1", "depth: {low: 3, high: 1}", 7, "search.encoder.mlp.depth: low should be below high, got 3 and 1"),
-    ("depth: 1", "depth: {low: 0, high: 3, log: true}", 7, "search.encoder.mlp.depth.low: a log range starts above 0, got 0"),
-    ("depth: 1", "depth: {low: 1}", 7, "search.encoder.mlp.depth: a range wants both low and high"),
-    ("depth: 1", "depth: {low: 1, hihg: 2}", 7, "search.encoder.mlp.depth.hihg: a range has low, high and log; did you mean 'high'?"),
-    ("depth: 1", "depth: []", 7, "search.encoder.mlp.depth: should list at least one value"),
-    ("depth: 1", "depth: [1, 1]", 7, "search.encoder.mlp.depth: lists a value twice"),
-    ("mining: all", "mining: {low: 1, high: 2}", 9, "search.loss.1.triplet.mining: cannot be a range"),
-    ("mining: all", "mining: [all, easy]", 9, "search.loss.1.triplet.mining.1: should be one of all, hard, semihard, got 'easy'"),
-    ("mining: all", "margin: 1:30", 9, "search.loss.1.triplet.margin: should be a finite number, got '1:30'"),
-    (DIM, "{low: 4, high: 16, log: yes}", 10, "search.embedding_dim.log: should be true or false, got 'yes'"),
-    ("embedding_dim: " + DIM, "normalize: yes", 10, "search.normalize: should be true or false, got 'yes'"),
-    ("[euclidean, cosine]", "[euclidean, siamkit/euclidean]", 8, "search.metric.1: 'siamkit/euclidean' is listed twice"),
-    ("[euclidean, cosine]", "[]", 8, "search.metric: should name at least one metric, got an empty list"),
-    ("[euclidean, cosine]", "[euclidean, 5]", 8, "search.metric.1: should be the name of a metric"),
-    (ENCODER, "null", 7, "search.encoder: should be the name of an encoder"),
-    ("epochs: 2", "embedding_dim: 3", 10, "search.embedding_dim: is both fixed and searched"),
-    # what does not fit together
-    (LOSSES, "cosine_mse", 8, "search.metric: the metric 'euclidean' fits none of the listed losses (cosine_mse)"),
-    # objectives and plugins
-    (LAST, "objectives: {map_at: maximize}", 12, "objectives.map_at: unknown figure 'map_at'; did you mean 'map_at_r'"),
-    (LAST, "objectives: {eer: maximize}", 12, "objectives.eer: eer is better the lower it is; write minimize"),
-    (LAST, "objectives: {map_at_r: minimize}", 12, "objectives.map_at_r: map_at_r is better the higher it is; write maximize"),
-    (LAST, "objectives: {eer: up}", 12, "objectives.eer: should be 'maximize' or 'minimize', got 'up'"),
-    (LAST, "plugins: [no_such_module]", 12, "plugins.0: the plugin module 'no_such_module' cannot be imported: ModuleNotFoundError"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "line", "sentence"),
+    [
+        # unknown keys, at every level
+        ("name: tiny", "nmae: tiny", 2, "nmae: unknown key 'nmae'; did you mean 'name'?"),
+        ("source: digits", "sorce: digits", 4, "data.sorce: unknown key 'sorce'; did you mean 'source'?"),
+        ("train: 0.5", "trian: 0.5", 4, "data.split.trian: unknown key 'trian'; did you mean 'train'?"),
+        ("limit: {train", "limit: {tarin", 4, "data.limit.tarin: unknown key 'tarin'; did you mean 'train'?"),
+        ("epochs: 2", "epoch: 2", 5, "fixed.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("  metric:", "  metrics:", 8, "search.metrics: unknown key 'metrics'; did you mean 'metric'?"),
+        (
+            "embedding_dim",
+            '"a:b"',
+            10,
+            "search.a:b: unknown key 'a:b'; choose from batch_size, embedding_dim",
+        ),
+        (
+            "budget: {trials",
+            "budget: {trails",
+            11,
+            "budget.trails: unknown key 'trails'; did you mean 'trials'?",
+        ),
+        ("confirm: {top", "confirm: {tpo", 12, "confirm.tpo: unknown key 'tpo'; did you mean 'top'?"),
+        # missing keys stand on the line of their parent
+        ("version: 1\n", "", 1, "version: 'version' is missing"),
+        ("search:\n", "searhc:\n", 1, "search: 'search' is missing"),
+        # wrong types and values
+        ("version: 1", "version: 2", 1, "version: should be 1, got 2"),
+        ("version: 1", "version: true", 1, "version: should be 1, got"),
+        ("name: tiny", "name: 5", 2, "name: should be a text, got 5"),
+        ("name: tiny", "name: ../up", 2, "name: should be of letters, digits"),
+        ("seed: 3", "seed: true", 3, "seed: should be a whole number, got True"),
+        ("seed: 3", "seed: yes", 3, "seed: should be a whole number, got 'yes'"),
+        ("seed: 3", "seed: 1.5", 3, "seed: should be a whole number, got 1.5"),
+        ("seed: 3", "seed: -1", 3, "seed: should be at least 0, got -1"),
+        ("source: digits", "source: 5", 4, "data.source: should be a dataset's name"),
+        ("source: digits", "source: {a: 1, b: 2}", 4, "data.source: should be a dataset's name"),
+        (
+            "source: digits",
+            "source: {digits: {x: 1}}",
+            4,
+            "data.source.digits.x: the dataset 'digits' has no parameter 'x'",
+        ),
+        ("source: digits, ", "", 4, "data: should name a source (a dataset) or a path (a file or folder)"),
+        (
+            "source: digits",
+            "path: nowhere",
+            4,
+            "data.path: 'nowhere' is no folder and has none of the endings .csv",
+        ),
+        (
+            "train: 0.5",
+            "train: 2",
+            4,
+            "data.split.train: should be a fraction above 0 and at most 1, or a list",
+        ),
+        (
+            "train: 0.5",
+            "train: yes",
+            4,
+            "data.split.train: should be a fraction above 0 and at most 1, or a list",
+        ),
+        ("train: 200", "train: 0", 4, "data.limit.train: should be at least 1, got 0"),
+        ("epochs: 2", "learning_rate: .inf", 5, "fixed.learning_rate: should be a finite number, got inf"),
+        ("epochs: 2", "optimizer: adma", 5, "fixed.optimizer: should be 'adam',"),
+        (
+            "budget: {trials: 3}",
+            "budget: {time: 1:30}",
+            11,
+            "budget.time: should be a duration such as 90s, 20m, 2h or 1h30m, got '1:30'",
+        ),
+        ("budget: {trials: 3}", "budget: {time: 90}", 11, "budget.time: should be a duration"),
+        (
+            "budget: {trials: 3}",
+            "budget: {trial_memory: 8}",
+            11,
+            "budget.trial_memory: should be a size such as 500MB or 8GB, got 8",
+        ),
+        ("budget: {trials: 3}", "budget: 3", 11, "budget: should be a mapping, got 3"),
+        (LAST, "workers: true", 12, "workers: should be 'auto' or 1, got"),
+        (LAST, "backend: mxnet", 12, "backend: should be 'tensorflow', 'torch' or 'jax', got 'mxnet'"),
+        (LAST, "plugins: one", 12, "plugins: should be a list, got 'one'"),
+        # the search space
+        ("{mlp:", "{mpl:", 7, "search.encoder.mpl: unknown encoder 'mpl'; did you mean 'mlp'?"),
+        (
+            "source: digits",
+            "source: digit",
+            4,
+            "data.source: unknown dataset 'digit'; did you mean 'digits'?",
+        ),
+        (
+            "depth: 1",
+            "dept: 1",
+            7,
+            "search.encoder.mlp.dept: encoder 'mlp' has no parameter 'dept'; did you mean 'depth'?",
+        ),
+        ("depth: 1", "depth: true", 7, "search.encoder.mlp.depth: should be a whole number, got True"),
+        (
+            "depth: 1",
+            "depth: {low: 3, high: 1}",
+            7,
+            "search.encoder.mlp.depth: low should be below high, got 3 and 1",
+        ),
+        (
+            "depth: 1",
+            "depth: {low: 0, high: 3, log: true}",
+            7,
+            "search.encoder.mlp.depth.low: a log range starts above 0, got 0",
+        ),
+        ("depth: 1", "depth: {low: 1}", 7, "search.encoder.mlp.depth: a range wants both low and high"),
+        (
+            "depth: 1",
+            "depth: {low: 1, hihg: 2}",
+            7,
+            "search.encoder.mlp.depth.hihg: a range has low, high and log; did you mean 'high'?",
+        ),
+        ("depth: 1", "depth: []", 7, "search.encoder.mlp.depth: should list at least one value"),
+        ("depth: 1", "depth: [1, 1]", 7, "search.encoder.mlp.depth: lists a value twice"),
+        ("mining: all", "mining: {low: 1, high: 2}", 9, "search.loss.1.triplet.mining: cannot be a range"),
+        (
+            "mining: all",
+            "mining: [all, easy]",
+            9,
+            "search.loss.1.triplet.mining.1: should be one of all, hard, semihard, got 'easy'",
+        ),
+        (
+            "mining: all",
+            "margin: 1:30",
+            9,
+            "search.loss.1.triplet.margin: should be a finite number, got '1:30'",
+        ),
+        (
+            DIM,
+            "{low: 4, high: 16, log: yes}",
+            10,
+            "search.embedding_dim.log: should be true or false, got 'yes'",
+        ),
+        (
+            "embedding_dim: " + DIM,
+            "normalize: yes",
+            10,
+            "search.normalize: should be true or false, got 'yes'",
+        ),
+        (
+            "[euclidean, cosine]",
+            "[euclidean, siamkit/euclidean]",
+            8,
+            "search.metric.1: 'siamkit/euclidean' is listed twice",
+        ),
+        ("[euclidean, cosine]", "[]", 8, "search.metric: should name at least one metric, got an empty list"),
+        ("[euclidean, cosine]", "[euclidean, 5]", 8, "search.metric.1: should be the name of a metric"),
+        (ENCODER, "null", 7, "search.encoder: should be the name of an encoder"),
+        ("epochs: 2", "embedding_dim: 3", 10, "search.embedding_dim: is both fixed and searched"),
+        # what does not fit together
+        (
+            LOSSES,
+            "cosine_mse",
+            8,
+            "search.metric: the metric 'euclidean' fits none of the listed losses (cosine_mse)",
+        ),
+        # objectives and plugins
+        (
+            LAST,
+            "objectives: {map_at: maximize}",
+            12,
+            "objectives.map_at: unknown figure 'map_at'; did you mean 'map_at_r'",
+        ),
+        (
+            LAST,
+            "objectives: {eer: maximize}",
+            12,
+            "objectives.eer: eer is better the lower it is; write minimize",
+        ),
+        (
+            LAST,
+            "objectives: {map_at_r: minimize}",
+            12,
+            "objectives.map_at_r: map_at_r is better the higher it is; write maximize",
+        ),
+        (LAST, "objectives: {eer: up}", 12, "objectives.eer: should be 'maximize' or 'minimize', got 'up'"),
+        (
+            LAST,
+            "plugins: [no_such_module]",
+            12,
+            "plugins.0: the plugin module 'no_such_module' cannot be imported: ModuleNotFoundError",
+        ),
+    ],
+)
 def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
     load: Load, old: str, new: str, line: int, sentence: str
 ) -> None:
@@ -171,22 +290,40 @@ def test_a_loss_that_fits_no_metric_is_refused_on_both_lines(load: Load) -> None
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None:
-    found = problems(load, ("seed: 3", "seed: no"), ("epochs: 2", "epoch: 2"), ("{mlp:", "{mpl:"),
-                     ("mining: all", "mining: easy"), ("budget: {trials: 3}", "budget: {trials: 0}"),
-                     (LAST, "objectives: {best: maximize}"), ("version: 1", "version: 3"))
+    found = problems(
+        load,
+        ("seed: 3", "seed: no"),
+        ("epochs: 2", "epoch: 2"),
+        ("{mlp:", "{mpl:"),
+        ("mining: all", "mining: easy"),
+        ("budget: {trials: 3}", "budget: {trials: 0}"),
+        (LAST, "objectives: {best: maximize}"),
+        ("version: 1", "version: 3"),
+    )
     assert [int(problem.partition(":")[0]) for problem in found] == [1, 3, 5, 7, 9, 11, 12]
 
 
-@pytest.mark.parametrize(("changes", "sentence"), [
-    ([(LOSSES, "cosine_mse"), ("[euclidean, cosine]", "cosine")],
-     "9: search.loss: the loss 'cosine_mse' learns from scores, but the data give labels "
-     "(which feed labels, pairs, triplets, views); contrastive, triplet, multi_similarity"),
-    ([(ENCODER, "lstm")],
-     "7: search.encoder: the encoder 'lstm' takes tokens or text, but the data are image; mlp, cnn"),
-    ([(LAST, "objectives: {spearman: maximize}")],
-     "12: objectives.spearman: cannot be told from data of labels; choose from recall_at_1"),
-])
-def test_what_does_not_suit_the_data_is_refused(load: Load, changes: list[tuple[str, str]], sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            [(LOSSES, "cosine_mse"), ("[euclidean, cosine]", "cosine")],
+            "9: search.loss: the loss 'cosine_mse' learns from scores, but the data give labels "
+            "(which feed labels, pairs, triplets, views); contrastive, triplet, multi_similarity",
+        ),
+        (
+            [(ENCODER, "lstm")],
+            "7: search.encoder: the encoder 'lstm' takes tokens or text, but the data are image; mlp, cnn",
+        ),
+        (
+            [(LAST, "objectives: {spearman: maximize}")],
+            "12: objectives.spearman: cannot be told from data of labels; choose from recall_at_1",
+        ),
+    ],
+)
+def test_what_does_not_suit_the_data_is_refused(
+    load: Load, changes: list[tuple[str, str]], sentence: str
+) -> None:
     study = load(*changes)
     with pytest.raises(StudyFileError) as caught:
         study.load_data()
@@ -207,7 +344,8 @@ def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path, monkeypatch:
 def test_a_plugin_module_beside_the_file_is_found(load: Load, tmp_path: Path) -> None:
     (tmp_path / "beside_the_study.py").write_text(
         "import siamkit\nsiamkit.register(siamkit.LossSpec(name='beside', factory='beside_the_study:L', "
-        "supervision='labels'))\n")
+        "supervision='labels'))\n"
+    )
     try:
         study = load((LAST, "plugins: [beside_the_study]"), (LOSSES, "beside"))
         assert list(study.space.loss.alternatives) == ["beside"]
@@ -228,12 +366,21 @@ def fits(schema: Any, value: Any, root: Any) -> bool:
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
-             "integer": int, "number": (int, float)}
+    kinds = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "null": type(None),
+        "integer": int,
+        "number": (int, float),
+    }
     wanted = schema.get("type")
     names = [wanted] if isinstance(wanted, str) else wanted
-    if names and not any(isinstance(value, kinds[n]) and (n == "boolean" or not isinstance(value, bool))  # type: ignore[arg-type]
-                         for n in names):
+    if names and not any(
+        isinstance(value, kinds[n]) and (n == "boolean" or not isinstance(value, bool))  # type: ignore[arg-type]
+        for n in names
+    ):
         return False
     if isinstance(value, dict):
         known, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
@@ -260,8 +407,16 @@ def test_the_schema_refuses_what_the_study_file_refuses() -> None:
     schema = json_schema()
     data = YAML(typ="safe", pure=True).load(GOOD)
     assert fits(schema, data, schema)
-    for wrong in ({"unknown": 1}, {"seed": "yes"}, {"version": 2}, {"budget": 3}, {"backend": "mxnet"},
-                  {"budget": {"time": 90}}, {"search": {}}, {"workers": 2}):
+    for wrong in (
+        {"unknown": 1},
+        {"seed": "yes"},
+        {"version": 2},
+        {"budget": 3},
+        {"backend": "mxnet"},
+        {"budget": {"time": 90}},
+        {"search": {}},
+        {"workers": 2},
+    ):
         assert not fits(schema, {**data, **wrong}, schema), wrong
 
 
@@ -275,7 +430,11 @@ def test_the_schema_names_every_key() -> None:
 
 def test_reading_a_study_file_imports_no_backend(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(GOOD)
-    code = ("import sys; from siamkit.study.file import load_study; load_study('study.yaml').load_data(); "
-            "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])")
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from siamkit.study.file import load_study; load_study('study.yaml').load_data(); "
+        "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert ran.stdout.strip() == "[]"

@@ -40,17 +40,23 @@ class Draws:
 
 def make(registry: Registry | None = None, fixed: dict[str, Any] | None = None, **search: Any) -> Space:
     found: list[str] = []
-    space = parse_space({"encoder": "mlp", "metric": "euclidean", "loss": "triplet", **search}, fixed or {},
-                        registry or components(), lambda where, message: found.append(message))
+    space = parse_space(
+        {"encoder": "mlp", "metric": "euclidean", "loss": "triplet", **search},
+        fixed or {},
+        registry or components(),
+        lambda where, message: found.append(message),
+    )
     assert not found
     assert space is not None
     return space
 
 
 EVERYTHING = make(
-    encoder=["mlp", "cnn"], metric=["euclidean", "squared_euclidean", "cosine", "manhattan", "mahalanobis"],
+    encoder=["mlp", "cnn"],
+    metric=["euclidean", "squared_euclidean", "cosine", "manhattan", "mahalanobis"],
     loss=["contrastive", "triplet", "cosine_mse", "multi_similarity", "nt_xent", "proxy_anchor"],
-    embedding_dim={"low": 8, "high": 64, "log": True}, normalize=[True, False],
+    embedding_dim={"low": 8, "high": 64, "log": True},
+    normalize=[True, False],
 )
 
 
@@ -68,8 +74,12 @@ def test_only_fitting_pairs_are_drawn(data: st.DataObject) -> None:
 
 def test_parameters_have_the_names_of_the_design() -> None:
     trial = Draws(lambda options: options[-1])
-    make(encoder=["mlp", "cnn"], metric=["cosine", "euclidean"], loss=["contrastive", "triplet"],
-         learning_rate={"low": 1e-4, "high": 1e-2, "log": True}).draw(trial)
+    make(
+        encoder=["mlp", "cnn"],
+        metric=["cosine", "euclidean"],
+        loss=["contrastive", "triplet"],
+        learning_rate={"low": 1e-4, "high": 1e-2, "log": True},
+    ).draw(trial)
     assert trial.asked["encoder"] == ("mlp", "cnn")
     assert trial.asked["loss"] == ("contrastive", "triplet")
     assert trial.asked["metric"] == ("cosine", "euclidean")
@@ -92,6 +102,7 @@ def test_a_narrowed_choice_has_a_name_of_its_own_for_each_set() -> None:
     other = Registry(metadata_of_builtins())
     other.register(wants_similarity)
     from siamkit import MetricSpec
+
     other.register(MetricSpec(name="dot", factory="m:D", orientation="similarity"))
     narrow = Draws(lambda options: options[-1])
     make(other, metric=["euclidean", "cosine", "dot"], loss=["triplet", "sim"]).draw(narrow)
@@ -129,8 +140,9 @@ def test_a_range_on_a_margin_is_in_typical_distances_and_a_value_is_literal() ->
 
 
 def test_factors_are_canonical_and_flat() -> None:
-    drawn = make(loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}, "mining": "hard"}},
-                 fixed={"batch_size": 64}).draw(Draws())
+    drawn = make(
+        loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}, "mining": "hard"}}, fixed={"batch_size": 64}
+    ).draw(Draws())
     factors = factors_of(drawn)
     assert factors["loss"] == "triplet"
     assert factors["loss.triplet.margin"] == 0.1
@@ -140,8 +152,9 @@ def test_factors_are_canonical_and_flat() -> None:
 
 def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> None:
     registry = Registry(metadata_of_builtins())
-    registry.register(LossSpec(name="wrap", factory="m:W", supervision="labels",
-                               params={"inner": Component("triplet")}))
+    registry.register(
+        LossSpec(name="wrap", factory="m:W", supervision="labels", params={"inner": Component("triplet")})
+    )
     trial = Draws()
     drawn = make(registry, loss={"wrap": {"inner": ["triplet", "nt_xent"]}}).draw(trial)
     assert drawn["loss"]["params"]["inner"]["name"] == "siamkit/triplet"
@@ -150,18 +163,38 @@ def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> No
     assert factors_of(drawn)["loss.session/wrap.inner.triplet.mining"] == "all"
 
 
+def test_a_finite_space_knows_its_size() -> None:
+    # By hand: 2 depths; triplet has 3 minings and 2 metrics, cosine_mse 1 metric; 5 dims; 2 normalize.
+    space = make(
+        encoder={"mlp": {"depth": [1, 2], "width": 8, "dropout": 0.0}},
+        metric=["euclidean", "cosine"],
+        loss=[{"triplet": {"margin": 0.2}}, "cosine_mse"],
+        embedding_dim={"low": 4, "high": 8},
+        normalize=[True, False],
+    )
+    assert space.count() == 2 * (3 * 2 + 1) * 5 * 2
+    assert make(learning_rate={"low": 1e-4, "high": 1e-2}).count() == float("inf")
+
+
 def test_the_key_of_a_configuration_does_not_depend_on_order() -> None:
     drawn = EVERYTHING.draw(Draws())
-    turned = {name: dict(reversed(value.items())) if isinstance(value, dict) else value
-              for name, value in reversed(drawn.items())}
+    turned = {
+        name: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for name, value in reversed(drawn.items())
+    }
     assert list(turned) != list(drawn)
     assert key_of(turned) == key_of(drawn)
     assert key_of({**drawn, "embedding_dim": 9}) != key_of(drawn)
 
 
 def test_seeds_differ_by_every_part() -> None:
-    seeds = {derive_seed(0, {"a": 1}, 0), derive_seed(1, {"a": 1}, 0), derive_seed(0, {"a": 2}, 0),
-             derive_seed(0, {"a": 1}, 1), derive_seed(0, {"a": 1}, "confirm", 0)}
+    seeds = {
+        derive_seed(0, {"a": 1}, 0),
+        derive_seed(1, {"a": 1}, 0),
+        derive_seed(0, {"a": 2}, 0),
+        derive_seed(0, {"a": 1}, 1),
+        derive_seed(0, {"a": 1}, "confirm", 0),
+    }
     assert len(seeds) == 5
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert derive_seed(0, {"a": 1, "b": 2}) == derive_seed(0, {"b": 2, "a": 1})

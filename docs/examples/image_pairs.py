@@ -1,7 +1,8 @@
 """A CNN on pairs of 64×64×3 images, Euclidean distance, contrastive loss (Hadsell et al. 2006).
 
 The images show a disc, a square or a cross of any size and place; two are alike if their shapes are both
-mostly red, mostly green or mostly blue, whatever the shape. Prints how well the distance tells alike from unlike on images never seen.
+mostly red, mostly green or mostly blue, whatever the shape. Prints how well the distance tells alike
+from unlike on images never seen.
 
     python docs/examples/image_pairs.py
 """
@@ -48,8 +49,12 @@ def main(count: int = 512, epochs: int = 8, seed: int = 0) -> float:
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     model = siamkit.build(
-        {"cnn": {"depth": 3, "filters": 8}}, "euclidean", {"contrastive": {"neg_margin": 1.0}},
-        embedding_dim=16, input_shape=(64, 64, 3), optimizer=keras.optimizers.Adam(1e-3),
+        {"cnn": {"depth": 3, "filters": 8}},
+        "euclidean",
+        {"contrastive": {"neg_margin": 1.0}},
+        embedding_dim=16,
+        input_shape=(64, 64, 3),
+        optimizer=keras.optimizers.Adam(1e-3),
     )
     images, alike = pairs(count, rng)
     model.fit(images, alike, batch_size=64, epochs=epochs, verbose=0)
@@ -59,8 +64,10 @@ def main(count: int = 512, epochs: int = 8, seed: int = 0) -> float:
     figures = siamkit.evaluate(embeddings, alike, metric="euclidean")
     model.threshold = figures["threshold"]
     right_answers = (model.same(left, right) == (alike == 1)).mean()
-    print(f"fresh pairs: ROC AUC {figures['roc_auc']:.3f}, right at distance {model.threshold:.3f}: "
-          f"{right_answers:.1%}")
+    print(
+        f"fresh pairs: ROC AUC {figures['roc_auc']:.3f}, right at distance {model.threshold:.3f}: "
+        f"{right_answers:.1%}"
+    )
     return float(figures["roc_auc"])
 
 

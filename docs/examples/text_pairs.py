@@ -38,8 +38,13 @@ def main(count: int = 2048, epochs: int = 6, seed: int = 0) -> float:
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     model = siamkit.build(
-        {"lstm": {"units": 32, "token_dim": 16}}, "cosine", "cosine_mse", embedding_dim=16,
-        input_shape=(LENGTH,), vocabulary_size=VOCABULARY, optimizer=keras.optimizers.Adam(1e-2),
+        {"lstm": {"units": 32, "token_dim": 16}},
+        "cosine",
+        "cosine_mse",
+        embedding_dim=16,
+        input_shape=(LENGTH,),
+        vocabulary_size=VOCABULARY,
+        optimizer=keras.optimizers.Adam(1e-2),
     )
     both, scores = pairs(count, rng)
     model.fit(both, scores, batch_size=64, epochs=epochs, verbose=0)

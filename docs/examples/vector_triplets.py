@@ -33,8 +33,12 @@ def main(count: int = 4096, epochs: int = 10, seed: int = 0) -> float:
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     model = siamkit.build(
-        {"mlp": {"depth": 2, "width": 64}}, "euclidean", {"triplet": {"margin": 1.0}}, embedding_dim=8,
-        input_shape=(10,), optimizer=keras.optimizers.Adam(3e-3),
+        {"mlp": {"depth": 2, "width": 64}},
+        "euclidean",
+        {"triplet": {"margin": 1.0}},
+        embedding_dim=8,
+        input_shape=(10,),
+        optimizer=keras.optimizers.Adam(3e-3),
     )
     model.fit(triplets(count, rng), batch_size=128, epochs=epochs, verbose=0)
 

@@ -29,9 +29,19 @@ def run(backend: str, data: Path) -> float:
     study.write_text(STUDY.read_text().replace("../../data/fashion-mnist", str(data.resolve())))
     start = time.monotonic()
     subprocess.run(
-        [sys.executable, "-m", "siamkit.cli", "tune", str(study), "--progress", "plain",
-         "--artifacts", str(RUNS / f"fashion-{backend}")],
-        env={**os.environ, "KERAS_BACKEND": backend}, check=True,
+        [
+            sys.executable,
+            "-m",
+            "siamkit.cli",
+            "tune",
+            str(study),
+            "--progress",
+            "plain",
+            "--artifacts",
+            str(RUNS / f"fashion-{backend}"),
+        ],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        check=True,
     )
     return time.monotonic() - start
 
@@ -39,22 +49,37 @@ def run(backend: str, data: Path) -> float:
 def table(backend: str, stored: Stored) -> str:
     """The results of one backend in Markdown."""
     packages = stored.frozen["versions"]["packages"]
-    lines = [f"## {backend} {packages[backend]}, Keras {packages['keras']}", "",
-             "| trial | metric | loss | dim | margin or base (literal) | map_at_r | recall_at_1 | roc_auc | outcome |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"## {backend} {packages[backend]}, Keras {packages['keras']}",
+        "",
+        "| trial | metric | loss | dim | cut (literal) | map_at_r | recall_at_1 | roc_auc | outcome |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for trial in sorted(stored.trials, key=lambda each: int(each["trial"])):
         factors, figures, literal = trial["factors"], trial["figures"], trial["literal"].get("loss", {})
         cut = next((literal[name] for name in ("neg_margin", "margin", "base") if name in literal), None)
-        shown = [f"{figures[name]:.4f}" if name in figures else "–" for name in ("map_at_r", "recall_at_1", "roc_auc")]
-        lines.append(f"| {trial['trial']} | {factors['metric']} | {factors['loss']} | {factors['embedding_dim']} | "
-                     f"{'–' if cut is None else f'{cut:.3f}'} | {' | '.join(shown)} | {trial['outcome']} |")
-    lines += ["", "Confirmed over fresh seeds (mean ± standard deviation), test classes 6–9 scored once:", "",
-              "| metric | loss | dim | seeds | valid map_at_r | test map_at_r |", "|---|---|---|---|---|---|"]
+        shown = [
+            f"{figures[name]:.4f}" if name in figures else "–"
+            for name in ("map_at_r", "recall_at_1", "roc_auc")
+        ]
+        lines.append(
+            f"| {trial['trial']} | {factors['metric']} | {factors['loss']} | {factors['embedding_dim']} | "
+            f"{'–' if cut is None else f'{cut:.3f}'} | {' | '.join(shown)} | {trial['outcome']} |"
+        )
+    lines += [
+        "",
+        "Confirmed over fresh seeds (mean ± standard deviation), test classes 6–9 scored once:",
+        "",
+        "| metric | loss | dim | seeds | valid map_at_r | test map_at_r |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in stored.finalists:
         factors = row["factors"]
         spread = [f"{row[part]:.4f} ± {row[f'{part}_sd'] or 0:.4f}" for part in ("valid", "test")]
-        lines.append(f"| {factors['metric']} | {factors['loss']} | {factors['embedding_dim']} | {row['repeats']} | "
-                     f"{' | '.join(spread)} |")
+        lines.append(
+            f"| {factors['metric']} | {factors['loss']} | {factors['embedding_dim']} | {row['repeats']} | "
+            f"{' | '.join(spread)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -62,8 +87,9 @@ def write(backends: list[str]) -> None:
     """Writes fashion.md from the stored results."""
     parts = [
         "# Fashion-MNIST, unseen classes, on three backends\n",
-        "10,000 training items of classes 0–3, chosen on 3,000 of 4–5, tested on 6,000 of 6–9 once at the end; "
-        "three metrics × three losses × embedding size, 12 trials. The study is [fashion.yaml](fashion.yaml), "
+        "10,000 training items of classes 0–3, chosen on 3,000 of 4–5, tested on 6,000 of 6–9 once at "
+        "the end; three metrics × three losses × embedding size, 12 trials. "
+        "The study is [fashion.yaml](fashion.yaml), "
         f"the command\n\n```bash\n{COMMAND}\n```\n",
         "Initial weights differ between backends even for one seed, so do the trials that follow; the same "
         "seeds draw the same first trials. One seed a trial, two validation classes: differences of a few "

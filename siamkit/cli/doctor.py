@@ -22,14 +22,18 @@ def doctor(as_json: bool) -> None:
     from rich.markup import escape
 
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]siamkit[/] {found['siamkit']}   keras {found['keras']}   Python {sys.version.split()[0]}")
+    console.print(
+        f"[bold]siamkit[/] {found['siamkit']}   keras {found['keras']}   Python {sys.version.split()[0]}"
+    )
     console.print("\n[bold]backends[/]")
     for backend in found["backends"]:
         mark = "→" if backend["name"] == found["chosen"] else " "
         if backend["error"]:
             console.print(f" {mark} {backend['name']:<11}{escape(backend['error'])}")
         else:
-            console.print(f" {mark} {backend['name']:<11}{backend['version']:<12}{', '.join(backend['devices'])}")
+            console.print(
+                f" {mark} {backend['name']:<11}{backend['version']:<12}{', '.join(backend['devices'])}"
+            )
     console.print(f"   {escape(found['why'])}")
     console.print("\n[bold]plugins[/]")
     for plugin in found["plugins"]:

@@ -16,8 +16,13 @@ def plugins(as_json: bool) -> None:
     """List all components: kind, name, origin, summary; and problems."""
     registry = components()
     if as_json:
-        click.echo(json.dumps({"components": list_components(registry), "problems": list_problems(registry)},
-                              indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {"components": list_components(registry), "problems": list_problems(registry)},
+                indent=1,
+                ensure_ascii=False,
+            )
+        )
         return
     from rich.console import Console
     from rich.markup import escape
@@ -27,8 +32,12 @@ def plugins(as_json: bool) -> None:
     for column in ("kind", "name", "from", "what"):
         table.add_column(column, no_wrap=column != "what")
     for each in list_components(registry):
-        table.add_row(each["kind"], escape(each["name"]), escape(f"{each['distribution']} {each['version']}"),
-                      escape(each["summary"]))
+        table.add_row(
+            each["kind"],
+            escape(each["name"]),
+            escape(f"{each['distribution']} {each['version']}"),
+            escape(each["summary"]),
+        )
     console = Console()
     console.print(table)
     for problem in registry.problems:
@@ -37,21 +46,37 @@ def plugins(as_json: bool) -> None:
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     return [
-        {"kind": catalogue.kind, "name": name, "qualified": entry.qualified,
-         "distribution": entry.origin.distribution, "version": entry.origin.version,
-         "summary": entry.spec.summary, "reference": entry.spec.reference,
-         "params": {key: _describe(param) for key, param in entry.spec.params.items()}}
+        {
+            "kind": catalogue.kind,
+            "name": name,
+            "qualified": entry.qualified,
+            "distribution": entry.origin.distribution,
+            "version": entry.origin.version,
+            "summary": entry.spec.summary,
+            "reference": entry.spec.reference,
+            "params": {key: _describe(param) for key, param in entry.spec.params.items()},
+        }
         for catalogue in registry.catalogues()
         for name, entry in ((catalogue.name_of(entry), entry) for entry in catalogue.all())
     ]
 
 
 def list_problems(registry: Registry) -> list[dict[str, str]]:
-    return [{"distribution": problem.origin.distribution, "version": problem.origin.version,
-             "message": problem.message} for problem in registry.problems]
+    return [
+        {
+            "distribution": problem.origin.distribution,
+            "version": problem.origin.version,
+            "message": problem.message,
+        }
+        for problem in registry.problems
+    ]
 
 
 def _describe(param: Any) -> dict[str, Any]:
     """A parameter for machines; infinite limits, which JSON lacks, are left out."""
-    shown = {key: value for key, value in vars(param).items() if value not in (None, "", float("inf"), -float("inf"))}
+    shown = {
+        key: value
+        for key, value in vars(param).items()
+        if value not in (None, "", float("inf"), -float("inf"))
+    }
     return {"type": type(param).__name__.lower(), **shown}

@@ -9,7 +9,9 @@ import click
 
 @click.command()
 @click.argument("study", type=click.Path())
-@click.option("--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own.")
+@click.option(
+    "--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own."
+)
 def report(study: str, artifacts: str | None) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
     from siamkit.report import write_report

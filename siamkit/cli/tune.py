@@ -12,13 +12,26 @@ from siamkit.backends import BACKENDS
 @click.command()
 @click.argument("study", type=click.Path())
 @click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND or the study's own.")
-@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="A module of yours to import first.")
-@click.option("--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own.")
-@click.option("--progress", type=click.Choice(["auto", "live", "plain", "none"]), default="auto",
-              help="How to tell what goes on.", show_default=True)
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module of yours to import first."
+)
+@click.option(
+    "--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own."
+)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "live", "plain", "none"]),
+    default="auto",
+    help="How to tell what goes on.",
+    show_default=True,
+)
 @click.pass_context
 def tune(
-    ctx: click.Context, study: str, backend: str | None, plugins: tuple[str, ...], artifacts: str | None,
+    ctx: click.Context,
+    study: str,
+    backend: str | None,
+    plugins: tuple[str, ...],
+    artifacts: str | None,
     progress: str,
 ) -> None:
     """Run the study in the file STUDY, or go on with it where it stopped."""
@@ -34,5 +47,7 @@ def tune(
     if results.winner is None:
         ctx.exit(1)
     click.echo(f"report  {os.path.relpath(results.report_path)}")
-    click.echo(f"model   {os.path.relpath(results.model_path)}   siamkit.load_model("
-               f"{os.path.relpath(results.model_path)!r})")
+    click.echo(
+        f"model   {os.path.relpath(results.model_path)}   siamkit.load_model("
+        f"{os.path.relpath(results.model_path)!r})"
+    )

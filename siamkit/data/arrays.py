@@ -55,8 +55,10 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
     views = tuple(each[..., None] if kind == "series" and each.ndim == 2 else each for each in items)
     for name, array in zip(names, views, strict=True):
         if array.shape[:1] != target.shape[:1]:
-            raise DataError(f"{place} should hold one {y!r} an item of {name!r}, got shapes {array.shape} "
-                            f"and {target.shape}")
+            raise DataError(
+                f"{place} should hold one {y!r} an item of {name!r}, got shapes {array.shape} "
+                f"and {target.shape}"
+            )
     supervision: Supervision = "labels"
     if len(views) == 2:
         supervision = "pairs" if np.isin(target, (0, 1)).all() else "scores"
@@ -85,5 +87,7 @@ def _kind(array: Array, name: str) -> str:
         return "tokens"
     if kind in "biuf" and axes in (2, 3):
         return "vector" if axes == 2 else "series"
-    raise DataError(f"array {name!r}, {array.dtype} of shape {array.shape}, is of no known kind; say with "
-                    f"input which of {', '.join(INPUTS)} it is")
+    raise DataError(
+        f"array {name!r}, {array.dtype} of shape {array.shape}, is of no known kind; say with "
+        f"input which of {', '.join(INPUTS)} it is"
+    )

@@ -56,8 +56,10 @@ def check_target(target: Array | None, supervision: str) -> Array | None:
     if target.ndim != 1:
         raise DataError(f"the target should be one value an item, got an array of shape {target.shape}")
     if target.dtype.kind == "f" and not np.isfinite(target).all():
-        raise DataError(f"the target should hold finite numbers, got {target[~np.isfinite(target)][0]} "
-                        f"for item {int(np.argmin(np.isfinite(target)))}")
+        raise DataError(
+            f"the target should hold finite numbers, got {target[~np.isfinite(target)][0]} "
+            f"for item {int(np.argmin(np.isfinite(target)))}"
+        )
     return _labels(target) if supervision == "labels" else _graded(target, supervision)
 
 

@@ -72,8 +72,10 @@ class Table:
         if column.null_count:
             rows = np.flatnonzero(column.is_null().to_numpy()) + 1
             some = ", ".join(map(str, rows[:3])) + (", …" if len(rows) > 3 else "")
-            raise DataError(f"column {name!r} of {self.path} should have a value in every row, got none in "
-                            f"{len(rows)} of {len(column)}: row {some} (the first is 1)")
+            raise DataError(
+                f"column {name!r} of {self.path} should have a value in every row, got none in "
+                f"{len(rows)} of {len(column)}: row {some} (the first is 1)"
+            )
         if pyarrow.types.is_binary(column.type) or pyarrow.types.is_large_binary(column.type):
             raise DataError(f"column {name!r} of {self.path} should hold UTF-8 text or numbers, got bytes")
         return column
@@ -85,11 +87,14 @@ class Table:
         flat = pc.list_flatten(column)
         kind = "tokens" if _is(flat, "integer") else "vector"
         if not _is(flat, "integer", "floating") or flat.null_count:
-            raise DataError(f"column {name!r} of {self.path} should hold lists of numbers, got "
-                            f"{_example(column)!r}")
+            raise DataError(
+                f"column {name!r} of {self.path} should hold lists of numbers, got {_example(column)!r}"
+            )
         if kind == "vector" and len(set(lengths)) > 1:
-            raise DataError(f"column {name!r} of {self.path} should hold lists of one length, got lengths "
-                            f"{lengths.min()} to {lengths.max()}")
+            raise DataError(
+                f"column {name!r} of {self.path} should hold lists of one length, got lengths "
+                f"{lengths.min()} to {lengths.max()}"
+            )
         values = flat.to_numpy()
         items = np.zeros((len(lengths), max(lengths, default=0)), dtype=values.dtype)
         # Shorter lists of tokens end in 0, which means nothing.

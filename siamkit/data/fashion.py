@@ -35,8 +35,10 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None, part: str = "train
     if part not in ("train", "test", "all"):
         raise DataError(f"no part {part!r}; {nearest(part, ('train', 'test', 'all'))}")
     if path is None and not DEBIAN.is_dir():
-        raise DataError(f"fashion_mnist needs the path of a folder with its .gz files; without one they are "
-                        f"looked for in {DEBIAN}, where Debian's package dataset-fashion-mnist puts them")
+        raise DataError(
+            f"fashion_mnist needs the path of a folder with its .gz files; without one they are "
+            f"looked for in {DEBIAN}, where Debian's package dataset-fashion-mnist puts them"
+        )
     folder = folder_at(DEBIAN if path is None else path, "a folder with Fashion-MNIST's .gz files")
     parts = ("train", "test") if part == "all" else (part,)
     loaded = [_part(folder, _STEMS[each]) for each in parts]
@@ -52,8 +54,10 @@ def read_idx(path: Path, axes: int) -> Array:
         content = file.read()
     # Two zeros, 8 for unsigned bytes, the number of axes; then the sizes, big-endian.
     if content[:4] != bytes((0, 0, 8, axes)) or len(content) < 4 + 4 * axes:
-        raise DataError(f"{place} should start with the IDX magic number {0x800 + axes}, "
-                        f"got {int.from_bytes(content[:4], 'big')}")
+        raise DataError(
+            f"{place} should start with the IDX magic number {0x800 + axes}, "
+            f"got {int.from_bytes(content[:4], 'big')}"
+        )
     shape = struct.unpack_from(f">{axes}I", content, 4)
     body = memoryview(content)[4 + 4 * axes :]
     if len(body) != math.prod(shape):
@@ -65,6 +69,8 @@ def _part(folder: Path, stem: str) -> tuple[Array, Array]:
     images = read_idx(folder / f"{stem}-images-idx3-ubyte.gz", 3)
     labels = read_idx(folder / f"{stem}-labels-idx1-ubyte.gz", 1)
     if len(images) != len(labels):
-        raise DataError(f"{folder} should hold one label an image, got {len(images)} {stem} images and "
-                        f"{len(labels)} labels")
+        raise DataError(
+            f"{folder} should hold one label an image, got {len(images)} {stem} images and "
+            f"{len(labels)} labels"
+        )
     return images, labels

@@ -119,8 +119,9 @@ def _sampled(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
         return lambda rng: sampling.random_triplets(classes, anchors // size, size, rng)
     several = int((classes.sizes > 1).sum())
     if most < 2 or several < 2:
-        raise DataError(f"views need 2 classes with 2 items in a batch of 2 at least, got {several} and "
-                        f"batch_size {most}")
+        raise DataError(
+            f"views need 2 classes with 2 items in a batch of 2 at least, got {several} and batch_size {most}"
+        )
     size = min(most, anchors // 2)
     p = min(size, several)
     repeats = size // p
@@ -131,8 +132,9 @@ def _sampled(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
 def _p_by_k(classes: Classes, size: int, k: int) -> Planner:
     if classes.alone.any():
         name = classes.names[np.argmin(classes.sizes)]
-        raise DataError(f"class {str(name)!r} has a single item; a class needs at least 2 items for balanced "
-                        "batches")
+        raise DataError(
+            f"class {str(name)!r} has a single item; a class needs at least 2 items for balanced batches"
+        )
     if size < 4:
         raise DataError(f"balanced batches need room for 2 classes with 2 items each, got batch_size {size}")
     p = min(max(size // k, 2), len(classes.names))
@@ -163,8 +165,10 @@ def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:
         raise DataError(f"no supervision {supervision!r}; {nearest(supervision, SUPERVISIONS)}")
     fitting = FEEDS[dataset.supervision]
     if supervision not in fitting:
-        raise DataError(f"data of {dataset.supervision} cannot feed a loss that learns from {supervision}; "
-                        f"choose a loss that learns from {' or '.join(fitting)}")
+        raise DataError(
+            f"data of {dataset.supervision} cannot feed a loss that learns from {supervision}; "
+            f"choose a loss that learns from {' or '.join(fitting)}"
+        )
     least = {"batch_size": 1, "seed": 0, "items_per_class": 2}
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:

@@ -44,8 +44,10 @@ def image_folder(
     for name in names:
         images.append(_read(name, _MODES[channels], size))
         if images[-1].shape != images[0].shape:
-            raise DataError(f"{names[0]} is {_by(images[0])} pixels but {name} {_by(images[-1])}; give "
-                            "image_size to bring all to one size")
+            raise DataError(
+                f"{names[0]} is {_by(images[0])} pixels but {name} {_by(images[-1])}; give "
+                "image_size to bring all to one size"
+            )
     labels = np.repeat([folder.name for folder in files], [len(inside) for inside in files.values()])
     ids = np.array([name.relative_to(root).as_posix() for name in names])
     return Dataset((np.stack(images),), labels, "labels", "image", ids=ids)

@@ -37,8 +37,9 @@ def fit_preprocessor(dataset: Dataset) -> Preprocessor:
             return TokenPadder.fit(dataset.views)
         case "text":
             return TextTokenizer.fit(dataset.views)
-    raise DataError(f"there is no preprocessor for {dataset.input} yet, only for image, vector, series, "
-                    f"tokens and text")
+    raise DataError(
+        f"there is no preprocessor for {dataset.input} yet, only for image, vector, series, tokens and text"
+    )
 
 
 def load_preprocessor(folder: str | Path) -> Preprocessor:

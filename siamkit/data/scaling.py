@@ -67,8 +67,10 @@ class ImageScaler(Preprocessor):
         from PIL import Image
 
         if images.ndim != 4 or images.shape[3] != len(self.mean) or images.dtype.kind not in "biuf":
-            raise DataError(f"images should have {len(self.mean)} channels, (n, height, width, "
-                            f"{len(self.mean)}), got {images.dtype} of shape {images.shape}")
+            raise DataError(
+                f"images should have {len(self.mean)} channels, (n, height, width, "
+                f"{len(self.mean)}), got {images.dtype} of shape {images.shape}"
+            )
         if images.shape[1:3] == self.size:
             return images
         resized = np.empty((len(images), *self.input_shape), dtype=np.float32)
@@ -115,8 +117,9 @@ class Standardizer(Preprocessor):
     def __call__(self, leaf: Leaf) -> Array:
         items = single(leaf)
         if items.shape[1:] != self.shape or items.dtype.kind not in "biuf":
-            raise DataError(f"items should be numbers of shape {self.shape}, got {items.dtype} of shape "
-                            f"{items.shape[1:]}")
+            raise DataError(
+                f"items should be numbers of shape {self.shape}, got {items.dtype} of shape {items.shape[1:]}"
+            )
         return _scale(items, self.mean, self.std)
 
     def config(self) -> dict[str, Any]:
@@ -133,8 +136,9 @@ def _with_channel(images: Array) -> Array:
 def _same(items: list[Array]) -> list[Array]:
     for each in items:
         if each.shape[1:] != items[0].shape[1:]:
-            raise DataError(f"all views should hold items of one shape, got {items[0].shape[1:]} and "
-                            f"{each.shape[1:]}")
+            raise DataError(
+                f"all views should hold items of one shape, got {items[0].shape[1:]} and {each.shape[1:]}"
+            )
     return items
 
 

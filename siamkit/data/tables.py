@@ -47,27 +47,30 @@ def table(
     if label is None and features is None:
         return _pairs(data, left, right, target, supervision)
     if label is None or left or right or target or supervision != "auto":
-        raise DataError("a table holds labelled rows (label, features) or pairs (left, right, target); "
-                        "give the columns of one of them")
+        raise DataError(
+            "a table holds labelled rows (label, features) or pairs (left, right, target); "
+            "give the columns of one of them"
+        )
     return _labelled(data, label, features)
 
 
-def _pairs(
-    data: Table, left: str | None, right: str | None, target: str | None, supervision: str
-) -> Dataset:
+def _pairs(data: Table, left: str | None, right: str | None, target: str | None, supervision: str) -> Dataset:
     fitting = (names for names in _DEFAULTS if set(names) <= set(data.names))
     given = (left, right, target)
     defaults = next(fitting, _DEFAULTS[0])
     chosen = [name or default for name, default in zip(given, defaults, strict=True)]
     if not any(given) and not set(chosen) <= set(data.names):
-        raise DataError(f"{data.path} has no columns left, right and target; say with left, right and "
-                        "target, or with label and features, which of its columns hold what: "
-                        + ", ".join(data.names))
+        raise DataError(
+            f"{data.path} has no columns left, right and target; say with left, right and "
+            "target, or with label and features, which of its columns hold what: " + ", ".join(data.names)
+        )
     sides = [_names(chosen[0]), _names(chosen[1])]
     (first, kind), (second, other) = (data.view(side) for side in sides)
     if kind != other:
-        raise DataError(f"{data.path} should hold the same on both sides of a pair, got {kind} in "
-                        f"{chosen[0]!r} and {other} in {chosen[1]!r}")
+        raise DataError(
+            f"{data.path} should hold the same on both sides of a pair, got {kind} in "
+            f"{chosen[0]!r} and {other} in {chosen[1]!r}"
+        )
     values = data.numbers(chosen[2])
     if supervision == "auto":
         supervision = "pairs" if np.isin(values, (0, 1)).all() else "scores"

@@ -164,8 +164,9 @@ def _texts(values: Array) -> list[str]:
 
 def _ids(tokens: Array) -> Array:
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
-        raise DataError(f"tokens should be whole numbers (n, length), got {tokens.dtype} of shape "
-                        f"{tokens.shape}")
+        raise DataError(
+            f"tokens should be whole numbers (n, length), got {tokens.dtype} of shape {tokens.shape}"
+        )
     if tokens.size and tokens.min() < 0:
         raise DataError(f"token ids should be 0 or above, got {tokens.min()}")
     return tokens

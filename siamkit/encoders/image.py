@@ -10,8 +10,13 @@ SMALLEST = 4  # a feature map narrower than twice this is not pooled any further
 
 
 def cnn(
-    *, input_shape: tuple[int, ...], embedding_dim: int, normalize: bool = True,
-    depth: int = 3, filters: int = 32, dropout: float = 0.0,
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    depth: int = 3,
+    filters: int = 32,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """A plain convolutional network: `depth` blocks of convolution, pooling, normalisation and ReLU.
 
@@ -39,7 +44,11 @@ def cnn(
     inputs = x = keras.Input(shape)
     for block in range(depth):
         x = keras.layers.Conv2D(
-            filters * 2**block, 3, padding="same", use_bias=False, kernel_initializer="he_normal",
+            filters * 2**block,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
             data_format="channels_last",
         )(x)
         # Pooled before it is normalised: a quarter of the work, and ReLU does not mind the order.
@@ -47,10 +56,12 @@ def cnn(
             x = keras.layers.MaxPooling2D(2, data_format="channels_last")(x)
         x = keras.layers.LayerNormalization()(x)
         x = keras.layers.ReLU()(x)
-    x = keras.layers.Concatenate()([
-        keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x),
-        keras.layers.GlobalMaxPooling2D(data_format="channels_last")(x),
-    ])
+    x = keras.layers.Concatenate()(
+        [
+            keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x),
+            keras.layers.GlobalMaxPooling2D(data_format="channels_last")(x),
+        ]
+    )
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "cnn")

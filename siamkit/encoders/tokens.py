@@ -9,8 +9,15 @@ from siamkit.errors import ComponentError
 
 
 def lstm(
-    *, input_shape: tuple[int, ...], embedding_dim: int, vocabulary_size: int, normalize: bool = True,
-    units: int = 64, token_dim: int = 64, bidirectional: bool = False, dropout: float = 0.0,
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    vocabulary_size: int,
+    normalize: bool = True,
+    units: int = 64,
+    token_dim: int = 64,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """An LSTM over token ids: its state after the last token that is not padding, projected.
 

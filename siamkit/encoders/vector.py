@@ -9,8 +9,13 @@ from siamkit.errors import ComponentError
 
 
 def mlp(
-    *, input_shape: tuple[int, ...], embedding_dim: int, normalize: bool = True,
-    depth: int = 2, width: int = 128, dropout: float = 0.0,
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    depth: int = 2,
+    width: int = 128,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """A multilayer perceptron: `depth` ReLU layers of `width` units, then the projection.
 

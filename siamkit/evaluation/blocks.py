@@ -40,8 +40,9 @@ def resolve(metric: str | Metric) -> Metric:
         named: Metric = siamkit.get_metric(metric)
         return named
     if getattr(metric, "orientation", None) not in ("distance", "similarity"):
-        raise DataError("metric should be a name or have the orientation 'distance' or 'similarity', "
-                        f"got {metric!r}")
+        raise DataError(
+            f"metric should be a name or have the orientation 'distance' or 'similarity', got {metric!r}"
+        )
     return metric
 
 
@@ -69,12 +70,12 @@ def chunks(
     rows, columns = _block_shape(len(queries), *gallery.shape)
     padded_queries, padded_gallery = _padded(queries, rows), _padded(gallery, columns)
     for start in range(0, len(queries), rows):
-        block = padded_queries[start:start + rows]
+        block = padded_queries[start : start + rows]
         kept = min(rows, len(queries) - start)
         values = np.empty((kept, len(gallery)), np.float32)
         for left in range(0, len(gallery), columns):
-            part = _numpy(metric.matrix(block, padded_gallery[left:left + columns]))
-            values[:, left:left + columns] = part[:kept, :len(gallery) - left]
+            part = _numpy(metric.matrix(block, padded_gallery[left : left + columns]))
+            values[:, left : left + columns] = part[:kept, : len(gallery) - left]
         yield start, _distances(values, metric)
 
 
@@ -82,9 +83,11 @@ def row_by_row(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -
     """Distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
     rows = _even(len(a), max(1, CHUNK // a.shape[1]))
     padded_a, padded_b = _padded(a, rows), _padded(b, rows)
-    parts = [_numpy(metric(padded_a[start:start + rows], padded_b[start:start + rows]))
-             for start in range(0, len(a), rows)]
-    return _distances(np.concatenate(parts)[:len(a)], metric)
+    parts = [
+        _numpy(metric(padded_a[start : start + rows], padded_b[start : start + rows]))
+        for start in range(0, len(a), rows)
+    ]
+    return _distances(np.concatenate(parts)[: len(a)], metric)
 
 
 def _block_shape(queries: int, gallery: int, dim: int) -> tuple[int, int]:

@@ -36,8 +36,10 @@ def vectors(values: ArrayLike, rank: int, *, name: str = "embeddings", least: in
         raise DataError(f"{name} should have at least {least} rows, got {len(array)}")
     broken = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
     if broken.size:
-        raise DataError(f"{name} should be finite in float32, got NaN or infinity in {broken.size} of "
-                        f"{len(array)} rows, first in row {broken[0]}")
+        raise DataError(
+            f"{name} should be finite in float32, got NaN or infinity in {broken.size} of "
+            f"{len(array)} rows, first in row {broken[0]}"
+        )
     return array
 
 

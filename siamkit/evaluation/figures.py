@@ -29,20 +29,24 @@ _LABELS = ("labels",)
 _VERIFIED = ("labels", "pairs")
 _SCORES = ("scores",)
 
-FIGURES: Mapping[str, Figure] = MappingProxyType({
-    "recall_at_1": Figure("maximize", _LABELS, "share of queries with a relevant item first"),
-    "recall_at_5": Figure("maximize", _LABELS, "share of queries with a relevant item among the first 5"),
-    "recall_at_10": Figure("maximize", _LABELS, "share of queries with a relevant item among the first 10"),
-    "precision_at_1": Figure("maximize", _LABELS, "share of first items that are relevant"),
-    "r_precision": Figure("maximize", _LABELS, "share of relevant items among the first R, their number"),
-    "map_at_r": Figure("maximize", _LABELS, "mean average precision over the first R items"),
-    "roc_auc": Figure("maximize", _VERIFIED, "chance that a pair alike is nearer than a pair not alike"),
-    "eer": Figure("minimize", _VERIFIED, "error rate where false accepts and false rejects are equal"),
-    "spearman": Figure("maximize", _SCORES, "rank correlation of similarity with the given scores"),
-    "pearson": Figure("maximize", _SCORES, "linear correlation of similarity with the given scores"),
-    "bytes_per_vector": Figure("minimize", SUPERVISIONS, "what one embedding takes to store"),
-    "parameters": Figure("minimize", SUPERVISIONS, "how many numbers the model has learnt"),
-})
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "recall_at_1": Figure("maximize", _LABELS, "share of queries with a relevant item first"),
+        "recall_at_5": Figure("maximize", _LABELS, "share of queries with a relevant item among the first 5"),
+        "recall_at_10": Figure(
+            "maximize", _LABELS, "share of queries with a relevant item among the first 10"
+        ),
+        "precision_at_1": Figure("maximize", _LABELS, "share of first items that are relevant"),
+        "r_precision": Figure("maximize", _LABELS, "share of relevant items among the first R, their number"),
+        "map_at_r": Figure("maximize", _LABELS, "mean average precision over the first R items"),
+        "roc_auc": Figure("maximize", _VERIFIED, "chance that a pair alike is nearer than a pair not alike"),
+        "eer": Figure("minimize", _VERIFIED, "error rate where false accepts and false rejects are equal"),
+        "spearman": Figure("maximize", _SCORES, "rank correlation of similarity with the given scores"),
+        "pearson": Figure("maximize", _SCORES, "linear correlation of similarity with the given scores"),
+        "bytes_per_vector": Figure("minimize", SUPERVISIONS, "what one embedding takes to store"),
+        "parameters": Figure("minimize", SUPERVISIONS, "how many numbers the model has learnt"),
+    }
+)
 """Every figure an objective may name."""
 
 DEFAULT_OBJECTIVE: Mapping[str, str] = MappingProxyType(

@@ -20,15 +20,25 @@ Queries = dict[str, NDArray[Any]]
 
 @overload
 def evaluate_labels(
-    embeddings: ArrayLike, labels: ArrayLike, metric: str | blocks.Metric = ..., *, ks: Iterable[int] = ...,
-    gallery: tuple[ArrayLike, ArrayLike] | None = ..., return_queries: Literal[False] = ...,
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | blocks.Metric = ...,
+    *,
+    ks: Iterable[int] = ...,
+    gallery: tuple[ArrayLike, ArrayLike] | None = ...,
+    return_queries: Literal[False] = ...,
 ) -> Figures: ...
 
 
 @overload
 def evaluate_labels(
-    embeddings: ArrayLike, labels: ArrayLike, metric: str | blocks.Metric = ..., *, ks: Iterable[int] = ...,
-    gallery: tuple[ArrayLike, ArrayLike] | None = ..., return_queries: Literal[True],
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | blocks.Metric = ...,
+    *,
+    ks: Iterable[int] = ...,
+    gallery: tuple[ArrayLike, ArrayLike] | None = ...,
+    return_queries: Literal[True],
 ) -> tuple[Figures, Queries]: ...
 
 
@@ -82,8 +92,11 @@ def evaluate_labels(
         pool, (ids, pool_ids) = _gallery(gallery, queries, ids)
     relevant = np.bincount(pool_ids, minlength=ids.max() + 1)[ids] - (gallery is None)
     if not relevant.any():
-        raise DataError("no class has two items, so no query has a relevant item to find" if gallery is None
-                        else "no query has a relevant item in the gallery: they share no label")
+        raise DataError(
+            "no class has two items, so no query has a relevant item to find"
+            if gallery is None
+            else "no query has a relevant item in the gallery: they share no label"
+        )
 
     findable = len(pool) - (gallery is None)
     ks_scored = tuple(sorted({1, *wanted}))
@@ -129,8 +142,10 @@ def _gallery(
         raise DataError(f"gallery should be (embeddings, labels), got {type(gallery).__name__}")
     pool = checks.vectors(gallery[0], 2, name="the gallery's embeddings")
     if pool.shape[1] != queries.shape[1]:
-        raise DataError("the gallery's embeddings should have the dim of the queries, "
-                        f"{queries.shape[1]}, got {pool.shape[1]}")
+        raise DataError(
+            "the gallery's embeddings should have the dim of the queries, "
+            f"{queries.shape[1]}, got {pool.shape[1]}"
+        )
     pool_labels = checks.column(gallery[1], len(pool), name="the gallery's labels")
     return pool, checks.classes(labels, pool_labels)
 

@@ -45,8 +45,9 @@ def neighbours(
     searched = checks.vectors(queries, 2, name="queries")
     pool = checks.vectors(gallery, 2, name="gallery")
     if searched.shape[1] != pool.shape[1]:
-        raise DataError("queries and gallery should have the same dim, "
-                        f"got {searched.shape[1]} and {pool.shape[1]}")
+        raise DataError(
+            f"queries and gallery should have the same dim, got {searched.shape[1]} and {pool.shape[1]}"
+        )
     left_out = None if exclude is None else _left_out(exclude, len(searched), len(pool))
     most = len(pool) - (left_out is not None and bool((left_out >= 0).any()))
     if checks.whole(k) > most:

@@ -39,8 +39,10 @@ class Loss(keras.losses.Loss):
         self, name: str | None = None, reduction: str = "sum_over_batch_size", dtype: Any = None
     ) -> None:
         if reduction != "sum_over_batch_size":
-            raise ComponentError(f"{type(self).__name__} reduces by itself, so reduction={reduction!r} "
-                                 "has no meaning; leave it out")
+            raise ComponentError(
+                f"{type(self).__name__} reduces by itself, so reduction={reduction!r} "
+                "has no meaning; leave it out"
+            )
         super().__init__(name=name, dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
@@ -52,16 +54,20 @@ class Loss(keras.losses.Loss):
             sample_weight: `(batch,)`, for losses that do not couple the batch.
         """
         if self.metric is None:
-            raise ModelError(f"{type(self).__name__} has no metric to compare by; "
-                             "give get_loss(..., metric=...) or compile it in a Siamese")
+            raise ModelError(
+                f"{type(self).__name__} has no metric to compare by; "
+                "give get_loss(..., metric=...) or compile it in a Siamese"
+            )
         with keras.name_scope(self.name):
             embeddings = ops.convert_to_tensor(y_pred)
             embeddings = ops.cast(embeddings, "float32")
-            values = self.call(_target(y_true, self.head is not None), embeddings)
+            values = self.call(_target(y_true, getattr(self.head, "num_classes", None)), embeddings)
             if len(values.shape) == 0:
                 if sample_weight is not None:
-                    raise ModelError(f"{type(self).__name__} couples the items of a batch, so a sample "
-                                     "weight has no meaning; leave it out")
+                    raise ModelError(
+                        f"{type(self).__name__} couples the items of a batch, so a sample "
+                        "weight has no meaning; leave it out"
+                    )
                 return values
             if sample_weight is None:
                 return ops.mean(values)
@@ -95,12 +101,15 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
     return ops.sum(kept * weight) / ops.where(total > 0, total, 1.0)
 
 
-def _target(y_true: Any, indexes_a_head: bool) -> Tensor | None:
-    """`y_true` as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them)."""
+def _target(y_true: Any, proxies: int | None) -> Tensor | None:
+    """`y_true` as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them).
+
+    With class proxies ids are their numbers, which is checked where the ids are still on the host.
+    """
     if y_true is None:
         return None
     if isinstance(y_true, (list, tuple, np.ndarray)):
-        y_true = _numbers(np.asarray(y_true), indexes_a_head)
+        y_true = _numbers(np.asarray(y_true), proxies)
     tensor = ops.convert_to_tensor(y_true)
     if len(tensor.shape) == 2 and tensor.shape[1] == 1:
         tensor = ops.squeeze(tensor, axis=1)
@@ -108,12 +117,14 @@ def _target(y_true: Any, indexes_a_head: bool) -> Tensor | None:
     return ops.cast(tensor, "float32" if kind.startswith(("float", "bfloat")) else "int32")
 
 
-def _numbers(labels: np.ndarray, indexes_a_head: bool) -> np.ndarray:
+def _numbers(labels: np.ndarray, proxies: int | None) -> np.ndarray:
     """Labels that no int32 holds (names, 64-bit ids) renumbered: only their equality matters."""
-    whole = labels.dtype.kind in "iu"
-    if labels.dtype.kind in "fb" or (whole and (labels.size == 0 or np.abs(labels).max() < 2**31)):
+    numeric = labels.dtype.kind in "iufb" and labels.size > 0
+    if proxies is not None and not (numeric and labels.min() >= 0 and labels.max() < proxies):
+        got = f"ids from {labels.min()} to {labels.max()}" if numeric else f"labels of type {labels.dtype}"
+        raise ModelError(
+            f"a loss with {proxies} class proxies wants class ids from 0 to {proxies - 1}, got {got}"
+        )
+    if labels.size == 0 or labels.dtype.kind in "fb" or (numeric and np.abs(labels).max() < 2**31):
         return labels
-    if indexes_a_head:
-        raise ModelError("a loss with class proxies wants class ids from 0 to num_classes - 1, "
-                         f"got labels of type {labels.dtype}")
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)

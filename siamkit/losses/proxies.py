@@ -31,7 +31,8 @@ class Proxies(keras.layers.Layer):
     def build(self, input_shape: tuple[int, ...]) -> None:
         # PML's Kaiming initialisation over (num_classes, dim): std = √(2 / num_classes).
         self.proxies = self.add_weight(
-            name="proxies", shape=(self.num_classes, input_shape[-1]),
+            name="proxies",
+            shape=(self.num_classes, input_shape[-1]),
             initializer=keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal"),
         )
 
@@ -39,8 +40,11 @@ class Proxies(keras.layers.Layer):
         return ops.convert_to_tensor(self.proxies)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes,
-                "learning_rate_multiplier": self.learning_rate_multiplier}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "learning_rate_multiplier": self.learning_rate_multiplier,
+        }
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -68,8 +72,12 @@ class ProxyAnchor(Loss):
     """
 
     def __init__(
-        self, num_classes: int, margin: float = 0.1, alpha: float = 32.0,
-        learning_rate_multiplier: float = 100.0, **kwargs: Any,
+        self,
+        num_classes: int,
+        margin: float = 0.1,
+        alpha: float = 32.0,
+        learning_rate_multiplier: float = 100.0,
+        **kwargs: Any,
     ) -> None:
         if not alpha > 0:
             raise ComponentError(f"alpha should be above 0, got {alpha!r}")
@@ -96,5 +104,10 @@ class ProxyAnchor(Loss):
 
     def get_config(self) -> dict[str, Any]:
         assert isinstance(self.head, Proxies)
-        return {**super().get_config(), "num_classes": self.head.num_classes, "margin": self.margin,
-                "alpha": self.alpha, "learning_rate_multiplier": self.head.learning_rate_multiplier}
+        return {
+            **super().get_config(),
+            "num_classes": self.head.num_classes,
+            "margin": self.margin,
+            "alpha": self.alpha,
+            "learning_rate_multiplier": self.head.learning_rate_multiplier,
+        }

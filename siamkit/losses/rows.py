@@ -72,8 +72,12 @@ class Contrastive(Loss):
         return _safe_power(pull, self.power), _safe_power(push, self.power)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "neg_margin": self.neg_margin, "pos_margin": self.pos_margin,
-                "power": self.power}
+        return {
+            **super().get_config(),
+            "neg_margin": self.neg_margin,
+            "pos_margin": self.pos_margin,
+            "power": self.power,
+        }
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -168,8 +172,10 @@ class CosineMse(Loss):
 def views_of(embeddings: Tensor, count: int, loss: str) -> list[Tensor]:
     """The views of `(batch, count, dim)` embeddings, each `(batch, dim)`."""
     if len(embeddings.shape) != 3 or embeddings.shape[1] != count:
-        raise ModelError(f"{loss} takes embeddings of {count} views, (batch, {count}, dim), "
-                         f"got shape {tuple(embeddings.shape)}")
+        raise ModelError(
+            f"{loss} takes embeddings of {count} views, (batch, {count}, dim), "
+            f"got shape {tuple(embeddings.shape)}"
+        )
     return [embeddings[:, i] for i in range(count)]
 
 

@@ -52,7 +52,9 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     def dot(x: Tensor, y: Tensor) -> Tensor:
         return ops.sum(x * y, axis=-1)
 
-    exact = dot(high_a, high_a)[:, None] + dot(high_b, high_b)[None, :] - 2.0 * (high_a @ ops.transpose(high_b))
+    exact = (
+        dot(high_a, high_a)[:, None] + dot(high_b, high_b)[None, :] - 2.0 * (high_a @ ops.transpose(high_b))
+    )
     rest = dot(low_a, high_a + a)[:, None] + dot(low_b, high_b + b)[None, :]
     # h_a l_b + l_a b in one product of twice the length.
     cross = ops.concatenate([high_a, low_a], axis=-1) @ ops.transpose(ops.concatenate([low_b, b], axis=-1))

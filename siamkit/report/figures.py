@@ -21,12 +21,15 @@ def leaderboard(stored: Stored, most: int = 30) -> go.Figure:
     """The objective of the best trials, a bar each."""
     best = stored.completed[:most][::-1]
     losses = list(dict.fromkeys(trial["factors"]["loss"] for trial in stored.completed))
-    figure = go.Figure(go.Bar(
-        x=[trial["figures"][stored.objective] for trial in best],
-        y=[f"#{trial['trial']}  {escape(words(trial))}" for trial in best], orientation="h",
-        marker_color=[COLOURS[losses.index(trial["factors"]["loss"]) % len(COLOURS)] for trial in best],
-        hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
-    ))
+    figure = go.Figure(
+        go.Bar(
+            x=[trial["figures"][stored.objective] for trial in best],
+            y=[f"#{trial['trial']}  {escape(words(trial))}" for trial in best],
+            orientation="h",
+            marker_color=[COLOURS[losses.index(trial["factors"]["loss"]) % len(COLOURS)] for trial in best],
+            hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
+        )
+    )
     return _dressed(figure, stored.objective, "", height=120 + 24 * len(best))
 
 
@@ -36,10 +39,15 @@ def importances(stored: Stored) -> go.Figure | None:
     if not shares:
         return None
     names = sorted(shares, key=lambda name: shares[name])
-    figure = go.Figure(go.Bar(
-        x=[shares[name] for name in names], y=[escape(name) for name in names], orientation="h",
-        marker_color=COLOURS[0], hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-    ))
+    figure = go.Figure(
+        go.Bar(
+            x=[shares[name] for name in names],
+            y=[escape(name) for name in names],
+            orientation="h",
+            marker_color=COLOURS[0],
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )
     return _dressed(figure, "share", "", height=120 + 28 * len(names), tickformat=".0%")
 
 
@@ -59,30 +67,43 @@ def shares_of(stored: Stored) -> dict[str, float]:
             spaces[name] = CategoricalDistribution(sorted({str(value) for value in values}))
     spaces = {name: space for name, space in spaces.items() if space is not None}
     for trial in stored.completed:
-        params = {name: trial["factors"][name] if isinstance(space, FloatDistribution)
-                  else str(trial["factors"].get(name)) for name, space in spaces.items()}
-        study.add_trial(optuna.create_trial(params=params, distributions=spaces,
-                                            value=trial["figures"][stored.objective]))
+        params = {
+            name: trial["factors"][name]
+            if isinstance(space, FloatDistribution)
+            else str(trial["factors"].get(name))
+            for name, space in spaces.items()
+        }
+        study.add_trial(
+            optuna.create_trial(params=params, distributions=spaces, value=trial["figures"][stored.objective])
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's notes on what is experimental
-        return dict(optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()))
+        return dict(
+            optuna.importance.get_param_importances(
+                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )
+        )
 
 
 def levels(stored: Stored) -> list[tuple[str, go.Figure]]:
     """For each factor the objective of every completed trial by its level: what was seen, no more."""
     figures = []
     for name in stored.varied():
-        points = [(trial["factors"].get(name), trial["figures"][stored.objective], trial)
-                  for trial in stored.completed]
+        points = [
+            (trial["factors"].get(name), trial["figures"][stored.objective], trial)
+            for trial in stored.completed
+        ]
         numeric = all(_is_number(level) for level, _, _ in points)
-        figure = go.Figure(go.Scatter(
-            x=[level if numeric else escape(str(level)) for level, _, _ in points],
-            y=[value for _, value, _ in points], mode="markers",
-            marker={"color": COLOURS[0], "size": 9, "opacity": 0.6},
-            text=[f"#{trial['trial']} {escape(words(trial))}" for _, _, trial in points],
-            hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
-        ))
+        figure = go.Figure(
+            go.Scatter(
+                x=[level if numeric else escape(str(level)) for level, _, _ in points],
+                y=[value for _, value, _ in points],
+                mode="markers",
+                marker={"color": COLOURS[0], "size": 9, "opacity": 0.6},
+                text=[f"#{trial['trial']} {escape(words(trial))}" for _, _, trial in points],
+                hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
+            )
+        )
         _dressed(figure, name, stored.objective, height=320)
         wide = numeric and min(level for level, _, _ in points) > 0
         if wide and max(level for level, _, _ in points) >= 8 * min(level for level, _, _ in points):
@@ -98,14 +119,25 @@ def curves(stored: Stored) -> go.Figure:
     shown = set()
     for trial, epochs, values in stored.curves:
         loss = trial["factors"]["loss"]
-        figure.add_trace(go.Scatter(
-            x=epochs, y=values, mode="lines+markers", name=escape(loss), legendgroup=loss,
-            showlegend=loss not in shown, line={"color": COLOURS[losses.index(loss) % len(COLOURS)], "width": 1.5},
-            marker={"size": 4}, text=[f"#{trial['trial']} {escape(words(trial))}"] * len(epochs),
-            hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
-        ))
+        figure.add_trace(
+            go.Scatter(
+                x=epochs,
+                y=values,
+                mode="lines+markers",
+                name=escape(loss),
+                legendgroup=loss,
+                showlegend=loss not in shown,
+                line={"color": COLOURS[losses.index(loss) % len(COLOURS)], "width": 1.5},
+                marker={"size": 4},
+                text=[f"#{trial['trial']} {escape(words(trial))}"] * len(epochs),
+                hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+            )
+        )
         shown.add(loss)
-    return _dressed(figure, "epoch", stored.objective, height=420)
+    _dressed(figure, "epoch", stored.objective, height=420)
+    if max((len(epochs) for _, epochs, _ in stored.curves), default=0) <= 20:
+        figure.update_xaxes(dtick=1)  # else Plotly marks half epochs
+    return figure
 
 
 def words(trial: Row) -> str:
@@ -120,8 +152,11 @@ def _is_number(value: Any) -> bool:
 
 def _dressed(figure: go.Figure, x: str, y: str, height: int, tickformat: str | None = None) -> go.Figure:
     figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 10, "r": 10, "t": 20, "b": 40},
-        font={"family": "system-ui, sans-serif", "size": 13}, legend={"orientation": "h", "y": 1.08},
+        template="plotly_white",
+        height=height,
+        margin={"l": 10, "r": 10, "t": 20, "b": 40},
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "y": 1.08},
     )
     figure.update_xaxes(title=escape(x), automargin=True, tickformat=tickformat)
     figure.update_yaxes(title=escape(y), automargin=True)

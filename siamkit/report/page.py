@@ -46,14 +46,23 @@ def write_report(folder: Path) -> Path:
 def render(stored: Stored) -> str:
     """The page as text; every name in it is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("siamkit", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("siamkit", "report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["figure"] = _figure
     completed = stored.completed
     return environment.get_template("page.html").render(
-        stored=stored, frozen=stored.frozen, objective=stored.objective, shown=SHOWN,
-        words=figures.words, others=_others(stored), counts=_counts(stored), plotly=Markup(get_plotlyjs()),
+        stored=stored,
+        frozen=stored.frozen,
+        objective=stored.objective,
+        shown=SHOWN,
+        words=figures.words,
+        others=_others(stored),
+        counts=_counts(stored),
+        plotly=Markup(get_plotlyjs()),
         leaderboard=_html(figures.leaderboard(stored)) if completed else "",
         importances=_html(shares) if (shares := figures.importances(stored)) else "",
         levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
@@ -70,7 +79,15 @@ def _figure(value: float | None, name: str = "") -> str:
 
 def _others(stored: Stored) -> list[str]:
     """The figures shown beside the objective."""
-    wanted = (*stored.frozen["objectives"], "recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
+    wanted = (
+        *stored.frozen["objectives"],
+        "recall_at_1",
+        "map_at_r",
+        "roc_auc",
+        "eer",
+        "spearman",
+        "parameters",
+    )
     have = stored.completed[0]["figures"] if stored.completed else {}
     return [name for name in dict.fromkeys(wanted) if name in have and name != stored.objective]
 
@@ -81,5 +98,11 @@ def _counts(stored: Stored) -> dict[str, int]:
 
 
 def _html(figure: go.Figure) -> Any:
-    return Markup(plotly.io.to_html(figure, full_html=False, include_plotlyjs=False,
-                                    config={"displaylogo": False, "responsive": True}))
+    return Markup(
+        plotly.io.to_html(
+            figure,
+            full_html=False,
+            include_plotlyjs=False,
+            config={"displayModeBar": False, "responsive": True},
+        )
+    )

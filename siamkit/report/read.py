@@ -45,7 +45,9 @@ class Stored:
 
     def varied(self) -> list[str]:
         """The factors beside components' own parameters that took more than one value."""
-        names = list(dict.fromkeys(name for trial in self.trials for name in trial["factors"] if "." not in name))
+        names = list(
+            dict.fromkeys(name for trial in self.trials for name in trial["factors"] if "." not in name)
+        )
         return [name for name in names if len({str(trial["factors"].get(name)) for trial in self.trials}) > 1]
 
 
@@ -81,8 +83,12 @@ def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]
             by_key.setdefault(each["key"], []).append(each)
     finalists = []
     for repeats in by_key.values():
-        row: Row = {"trial": repeats[0]["trial"], "factors": repeats[0]["factors"],
-                    "repeats": len(repeats), "parameters": repeats[0]["valid"].get("parameters")}
+        row: Row = {
+            "trial": repeats[0]["trial"],
+            "factors": repeats[0]["factors"],
+            "repeats": len(repeats),
+            "parameters": repeats[0]["valid"].get("parameters"),
+        }
         for part in ("valid", "test"):
             values = [each[part][objective] for each in repeats if each[part].get(objective) is not None]
             row[part] = fmean(values) if values else None

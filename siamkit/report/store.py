@@ -16,8 +16,10 @@ def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], li
 
 
 def _collect(folder: Path, part: str) -> list[dict[str, Any]]:
-    return [{**read_json(file), "folder": str(file.parent.relative_to(folder))}
-            for file in sorted(folder.glob(f"{part}/*/*/result.json"))]
+    return [
+        {**read_json(file), "folder": str(file.parent.relative_to(folder))}
+        for file in sorted(folder.glob(f"{part}/*/*/result.json"))
+    ]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -72,23 +72,39 @@ class Attempt:
                 self._keep(trained)
         values = [self._mean(name) for name in task.objectives]
         if not all(math.isfinite(value) for value in values):
-            raise TrialFailure(f"an objective is no number: {dict(zip(task.objectives, values, strict=True))}")
+            raise TrialFailure(
+                f"an objective is no number: {dict(zip(task.objectives, values, strict=True))}"
+            )
         return "complete", values
 
     def write(self, outcome: str, cause: str, seconds: float) -> None:
         """Writes the history and, last, the result."""
         if self._history:
             names = list(dict.fromkeys(name for row in self._history for name in row))
-            write_table(self.place / "history.parquet",
-                        {name: [row.get(name) for row in self._history] for name in names})
+            write_table(
+                self.place / "history.parquet",
+                {name: [row.get(name) for row in self._history] for name in names},
+            )
         figures = {name: self._mean(name) for name in self._figures[0]} if outcome == "complete" else {}
-        write_json(self.place / "result.json", {
-            "trial": self.trial.number, "token": self.place.name, "key": self.key, "outcome": outcome,
-            "cause": cause, "traceback": self._trace, "configuration": self.configuration,
-            "factors": factors_of(self.configuration), "literal": self._literal, "figures": figures,
-            "repeats": self._figures, "seconds": round(seconds, 3), "versions": self.search.versions,
-            "attempt": self.trial.user_attrs.get("attempt", 1),
-        })
+        write_json(
+            self.place / "result.json",
+            {
+                "trial": self.trial.number,
+                "token": self.place.name,
+                "key": self.key,
+                "outcome": outcome,
+                "cause": cause,
+                "traceback": self._trace,
+                "configuration": self.configuration,
+                "factors": factors_of(self.configuration),
+                "literal": self._literal,
+                "figures": figures,
+                "repeats": self._figures,
+                "seconds": round(seconds, 3),
+                "versions": self.search.versions,
+                "attempt": self.trial.user_attrs.get("attempt", 1),
+            },
+        )
 
     def trace(self, error: BaseException) -> None:
         """Keeps the traceback of a failure that is nobody's sentence."""

@@ -49,7 +49,9 @@ def confirm(search: Search) -> list[Finalist]:
     todo = [(trial, repeat) for trial, repeat in runs if (trial.user_attrs["key"], repeat) not in stored]
     search.progress.begin("confirming", len(runs) - len(todo), len(runs), search.task.objective)
     for trial, repeat in todo:
-        result = _run(search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
+        result = _run(
+            search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat
+        )
         stored[trial.user_attrs["key"], repeat] = result
     # Those confirmed before the budget grew are finalists still, here as in the report.
     repeats: dict[str, list[dict[str, Any]]] = {}
@@ -69,13 +71,25 @@ def _run(search: Search, configuration: dict[str, Any], key: str, trial: int, re
     search.progress.run(f"final {trial}", configuration)
     seed = derive_seed(study.seed, configuration, "confirm", repeat)
     result: dict[str, Any] = {
-        "repeat": repeat, "key": key, "trial": trial, "seed": seed, "configuration": configuration,
-        "factors": factors_of(configuration), "versions": search.versions, "outcome": "complete", "cause": "",
+        "repeat": repeat,
+        "key": key,
+        "trial": trial,
+        "seed": seed,
+        "configuration": configuration,
+        "factors": factors_of(configuration),
+        "versions": search.versions,
+        "outcome": "complete",
+        "cause": "",
     }
     try:
-        trained = train(configuration, task, study.fixed, seed,
-                        Limits(study.budget.trial_time, study.budget.trial_memory),
-                        lambda number, row: search.progress.epoch(number, study.fixed.epochs, row))
+        trained = train(
+            configuration,
+            task,
+            study.fixed,
+            seed,
+            Limits(study.budget.trial_time, study.budget.trial_memory),
+            lambda number, row: search.progress.epoch(number, study.fixed.epochs, row),
+        )
         figures, _, _ = judge(trained.model, task.test)
         result |= {"valid": trained.figures, "test": figures, "literal": trained.literal}
         write_aside(place / "checkpoint.keras", trained.model.save)

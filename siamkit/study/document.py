@@ -105,7 +105,9 @@ def _check_tokens(name: str, tokens: Iterable[Token]) -> None:
     """
     depth = 0
     for token in tokens:
-        depth += isinstance(token, _OPEN) - isinstance(token, (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken))
+        depth += isinstance(token, _OPEN) - isinstance(
+            token, (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
+        )
         refused = ""
         if isinstance(token, (AliasToken, AnchorToken)):
             refused = "anchors and aliases (&, *) are not allowed in a study file; write the value out"

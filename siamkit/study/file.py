@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from siamkit.catalogue import Registered
 from siamkit.data import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
-from siamkit.registry import Registered, Registry, components
+from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
 from siamkit.study.schema import Direction, StudyFile
@@ -52,8 +53,12 @@ class Study:
         except (DataError, PluginError) as error:
             raise StudyFileError([f"{self.document.at(('data',))}: {error}"]) from error
         if not isinstance(dataset, Dataset):
-            raise StudyFileError([f"{self.document.at(('data',))}: the dataset {entry.qualified!r} should give a "
-                                  f"siamkit.Dataset, got {type(dataset).__name__}"])
+            raise StudyFileError(
+                [
+                    f"{self.document.at(('data',))}: the dataset {entry.qualified!r} should give a "
+                    f"siamkit.Dataset, got {type(dataset).__name__}"
+                ]
+            )
         problems = [f"{self.document.at(path)}: {message}" for path, message in self._misfits(dataset)]
         if problems:
             raise StudyFileError(problems)
@@ -71,22 +76,38 @@ class Study:
         catalogues = components()
         kind, given = dataset.supervision, dataset.input
         if kind not in DEFAULT_OBJECTIVE:
-            yield ("data",), f"data of {kind} can train a model but not judge it; a study wants labels, pairs or scores"
+            yield (
+                ("data",),
+                f"data of {kind} can train a model but not judge it; a study wants labels, pairs or scores",
+            )
         for part, name, alternative in self.space.components():
             spec = alternative.entry.spec
             if part == "encoder" and given not in spec.inputs:
                 fit = [n for n, entry in catalogues.encoders.items() if given in entry.spec.inputs]
-                yield ("search", "encoder"), (f"the encoder {name!r} takes {' or '.join(spec.inputs)}, but the "
-                                              f"data are {given}; {', '.join(fit) or 'no installed encoder'} would fit")
+                yield (
+                    ("search", "encoder"),
+                    (
+                        f"the encoder {name!r} takes {' or '.join(spec.inputs)}, but the "
+                        f"data are {given}; {', '.join(fit) or 'no installed encoder'} would fit"
+                    ),
+                )
             if part == "loss" and feedable(kind, spec) is None:
                 fit = [n for n, entry in catalogues.losses.items() if feedable(kind, entry.spec)]
-                yield ("search", "loss"), (f"the loss {name!r} learns from {' or '.join(spec.supervision)}, but the "
-                                           f"data give {kind} (which feed {', '.join(FEEDS[kind])}); "
-                                           f"{', '.join(fit)} would fit")
+                yield (
+                    ("search", "loss"),
+                    (
+                        f"the loss {name!r} learns from {' or '.join(spec.supervision)}, but the "
+                        f"data give {kind} (which feed {', '.join(FEEDS[kind])}); "
+                        f"{', '.join(fit)} would fit"
+                    ),
+                )
         for name in self.file.objectives or {}:
             if name in FIGURES and kind not in FIGURES[name].supervisions:
                 fit = [n for n, figure in FIGURES.items() if kind in figure.supervisions]
-                yield ("objectives", name), f"cannot be told from data of {kind}; choose from {', '.join(fit)}"
+                yield (
+                    ("objectives", name),
+                    f"cannot be told from data of {kind}; choose from {', '.join(fit)}",
+                )
 
 
 def load_study(
@@ -124,7 +145,9 @@ def load_study(
     space = None
     if isinstance(search, Mapping) and isinstance(fixed, Mapping):
         space = parse_space(search, fixed, registry, report)
-    source = _source(data["data"], document, registry, report) if isinstance(data.get("data"), Mapping) else None
+    source = (
+        _source(data["data"], document, registry, report) if isinstance(data.get("data"), Mapping) else None
+    )
     for name, direction in _mapping(data.get("objectives")).items():
         _check_objective(name, direction, report)
     if problems or file is None or space is None or source is None:
@@ -145,8 +168,11 @@ def _check_objective(name: str, direction: object, report: Any) -> None:
     if name not in FIGURES:
         report(("objectives", name), f"unknown figure {name!r}; {nearest(name, FIGURES)}")
     elif direction in ("maximize", "minimize") and direction != FIGURES[name].direction:
-        report(("objectives", name), f"{name} is better the {'higher' if direction == 'minimize' else 'lower'} "
-                                     f"it is; write {FIGURES[name].direction}")
+        report(
+            ("objectives", name),
+            f"{name} is better the {'higher' if direction == 'minimize' else 'lower'} "
+            f"it is; write {FIGURES[name].direction}",
+        )
 
 
 def _source(
@@ -173,9 +199,14 @@ def _source(
             return None
         name = _by_suffix(arguments["path"], document, registry)
         if name is None:
-            endings = sorted({suffix for entry in registry.datasets.all() for suffix in entry.spec.suffixes} - {"/"})
-            report(("data", "path"), f"{arguments['path']!r} is no folder and has none of the endings "
-                                     f"{', '.join(endings)}; name its source")
+            endings = sorted(
+                {suffix for entry in registry.datasets.all() for suffix in entry.spec.suffixes} - {"/"}
+            )
+            report(
+                ("data", "path"),
+                f"{arguments['path']!r} is no folder and has none of the endings "
+                f"{', '.join(endings)}; name its source",
+            )
             return None
     try:
         entry = registry.find("dataset", name)
@@ -185,8 +216,10 @@ def _source(
     checked = entry.spec.defaults()
     for key, value in arguments.items():
         if key not in entry.spec.params:
-            report((*where, name, key) if key != "path" else ("data", "path"),
-                   f"the dataset {name!r} has no parameter {key!r}; {nearest(key, entry.spec.params)}")
+            report(
+                (*where, name, key) if key != "path" else ("data", "path"),
+                f"the dataset {name!r} has no parameter {key!r}; {nearest(key, entry.spec.params)}",
+            )
             continue
         try:
             checked[key] = entry.spec.params[key].validate(value)
@@ -235,13 +268,22 @@ def _explain(detail: ErrorDetails) -> str:
     if any(part in ("train", "valid", "test") for part in detail["loc"]) and "split" in detail["loc"]:
         return f"should be a fraction above 0 and at most 1, or a list of classes or values, {got}"
     wanted = {
-        "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
-        "string_type": "a text", "dict_type": "a mapping", "list_type": "a list",
-        "model_type": "a mapping", "model_attributes_type": "a mapping",
-        "greater_than": f"above {context.get('gt')}", "greater_than_equal": f"at least {context.get('ge')}",
-        "less_than": f"below {context.get('lt')}", "less_than_equal": f"at most {context.get('le')}",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "a text",
+        "dict_type": "a mapping",
+        "list_type": "a list",
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "greater_than": f"above {context.get('gt')}",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than": f"below {context.get('lt')}",
+        "less_than_equal": f"at most {context.get('le')}",
         "string_pattern_mismatch": "of letters, digits, '.', '_' and '-', and begin with a letter or digit",
-        "too_short": "not empty", "string_too_short": "not empty", "finite_number": "a finite number",
+        "too_short": "not empty",
+        "string_too_short": "not empty",
+        "finite_number": "a finite number",
     }.get(kind)
     return f"should be {wanted}, {got}" if wanted else f"{detail['msg'].lower()}, {got}"
 

@@ -67,7 +67,9 @@ class RunFolder:
         except filelock.Timeout:
             raise StudyError(f"another 'siamkit tune' is running this study in {str(self.path)!r}") from None
         except OSError as error:
-            raise StudyError(f"the run folder {str(self.path)!r} cannot be written: {error.strerror}") from None
+            raise StudyError(
+                f"the run folder {str(self.path)!r} cannot be written: {error.strerror}"
+            ) from None
         try:
             yield
         finally:
@@ -75,7 +77,9 @@ class RunFolder:
 
     def log(self, event: str, **details: Any) -> None:
         """Appends a line to `log.jsonl`."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **plain(details)}, ensure_ascii=False)
+        line = json.dumps(
+            {"time": round(time.time(), 3), "event": event, **plain(details)}, ensure_ascii=False
+        )
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

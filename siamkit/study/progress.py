@@ -7,7 +7,14 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from siamkit.study.space import Configuration, factors_of
 
@@ -68,8 +75,10 @@ class Plain(Silent):
         self._done += 1
         shown = f"{self._objective} {value:.4f}" if value is not None else ""
         mark = "  ← best" if value is not None and value == best and state == "complete" else ""
-        self.note(f"[{min(self._done, self._total)}/{self._total}] {self._label:<60} {state:<9}"
-                  f"{shown}{mark}{'  ' + cause if cause else ''}")
+        self.note(
+            f"[{min(self._done, self._total)}/{self._total}] {self._label:<60} {state:<9}"
+            f"{shown}{mark}{'  ' + cause if cause else ''}"
+        )
 
 
 class Live(Plain):
@@ -78,8 +87,14 @@ class Live(Plain):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"), TimeElapsedColumn(), console=self._console, transient=True,
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
         )
         self._phase: Any = None
         self._running: Any = None
@@ -113,8 +128,9 @@ class Live(Plain):
 
     def ended(self, state: str, value: float | None, best: float | None, cause: str = "") -> None:
         super().ended(state, value, best, cause)
-        self._progress.update(self._phase, completed=self._done,
-                              best=f"best {best:.4f}" if best is not None else "")
+        self._progress.update(
+            self._phase, completed=self._done, best=f"best {best:.4f}" if best is not None else ""
+        )
 
 
 def make_progress(choice: str = "auto") -> Silent:

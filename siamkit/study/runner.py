@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-
 from siamkit import backends
 from siamkit.report import write_report
 from siamkit.study.confirm import Finalist, confirm, publish_best
 from siamkit.study.file import Study, load_study
 from siamkit.study.folder import RunFolder, plain, write_json, write_table
 from siamkit.study.identity import versions
-from siamkit.study.progress import Silent, make_progress
+from siamkit.study.progress import make_progress
 from siamkit.study.results import Results
 from siamkit.study.schema import RESUMABLE
 from siamkit.study.search import Search, open_storage
@@ -21,8 +20,12 @@ from siamkit.study.task import Task, items_table, make_task
 
 
 def tune(
-    study: str | os.PathLike[str], *, backend: str | None = None, plugins: Iterable[str] = (),
-    artifacts: str | os.PathLike[str] | None = None, progress: str = "auto",
+    study: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    plugins: Iterable[str] = (),
+    artifacts: str | os.PathLike[str] | None = None,
+    progress: str = "auto",
 ) -> Results:
     """Runs a study, or goes on with one that was stopped.
 
@@ -83,19 +86,30 @@ def _run(search: Search) -> Results:
     publish_best(search, finalists)
     write_report(search.folder.path)
     winner, figures = _winner(search, finalists)
-    return Results(search.folder.path, dict(search.task.objectives), search.folder.results(), winner, figures,
-                   interrupted)
+    return Results(
+        search.folder.path,
+        dict(search.task.objectives),
+        search.folder.results(),
+        winner,
+        figures,
+        interrupted,
+    )
 
 
 def _winner(search: Search, finalists: list[Finalist]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     if finalists:
         best = finalists[0]
-        parts = {part: {name: best.mean(part, name) for name in best.repeats[0][part]} for part in ("valid", "test")}
+        parts = {
+            part: {name: best.mean(part, name) for name in best.repeats[0][part]}
+            for part in ("valid", "test")
+        }
         return best.repeats[0]["configuration"], parts
     trial = next(search.ranked(), None)
     if trial is None:
         return None, {}
-    return trial.user_attrs["configuration"], {"valid": dict(zip(search.task.objectives, trial.values, strict=True))}
+    return trial.user_attrs["configuration"], {
+        "valid": dict(zip(search.task.objectives, trial.values, strict=True))
+    }
 
 
 def _freeze(study: Study, task: Task, backend: str) -> Any:
@@ -105,11 +119,17 @@ def _freeze(study: Study, task: Task, backend: str) -> Any:
     plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
     searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
     searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
-    return plain({
-        "layout": 1, "name": study.file.name, "study": searched,
-        "settings": {key: resolved[key] for key in RESUMABLE},
-        "objectives": task.objectives, "data": task.record, "versions": versions(backend, plugins),
-    })
+    return plain(
+        {
+            "layout": 1,
+            "name": study.file.name,
+            "study": searched,
+            "settings": {key: resolved[key] for key in RESUMABLE},
+            "objectives": task.objectives,
+            "data": task.record,
+            "versions": versions(backend, plugins),
+        }
+    )
 
 
 def _try_feeds(study: Study, task: Task) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
 Backend = Literal["tensorflow", "torch", "jax"]
@@ -49,20 +48,28 @@ Size = Annotated[
 # detail by siamkit.study.space, which knows what each parameter takes.
 _scalar: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
 _range: dict[str, Any] = {
-    "type": "object", "required": ["low", "high"], "additionalProperties": False,
+    "type": "object",
+    "required": ["low", "high"],
+    "additionalProperties": False,
     "properties": {"low": {"type": "number"}, "high": {"type": "number"}, "log": {"type": "boolean"}},
 }
 _values: dict[str, Any] = {"anyOf": [_scalar, {"type": "array", "items": _scalar, "minItems": 1}, _range]}
 _named: dict[str, Any] = {
     "anyOf": [
         {"type": "string"},
-        {"type": "object", "minProperties": 1, "maxProperties": 1,
-         "additionalProperties": {"type": ["object", "null"], "additionalProperties": _values}},
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": ["object", "null"], "additionalProperties": _values},
+        },
     ]
 }
 Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
-Components = Annotated[Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})]
+Components = Annotated[
+    Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})
+]
 
 
 class _Strict(BaseModel):
@@ -158,7 +165,9 @@ class StudyFile(_Strict):
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["auto", "none", "median"] = "auto"
     storage: Literal["sqlite"] = "sqlite"
-    artifacts: str | None = Field(None, description="the run folder; runs/<name> beside this file if not given")
+    artifacts: str | None = Field(
+        None, description="the run folder; runs/<name> beside this file if not given"
+    )
     workers: Annotated[Literal["auto", 1], _exact] = "auto"
     engine: Literal["local"] = "local"
     backend: Backend | None = None

@@ -23,7 +23,7 @@ from siamkit.study.task import Task
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 ATTEMPTS = 3  # how often a trial that died from outside is tried again
-EXHAUSTED = 200  # draws in a row that were all there already: the space holds no more
+EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
 
 
 @dataclass
@@ -92,10 +92,13 @@ class Search:
 
     def go(self) -> None:
         """Runs trials until the budget is spent or the space holds no more."""
-        budget = self.study.file.budget
+        budget, size = self.study.file.budget, self.study.space.count()
         self.progress.begin("trials", len(self.counted()), budget.trials, self.task.objective)
         repeated = 0
         while len(self.counted()) < budget.trials:
+            if len(self.counted()) >= size:
+                self.progress.note(f"the space holds no more than {size:.0f} configurations")
+                break
             if budget.time is not None and self.seconds() >= budget.time:
                 self.progress.note(f"the time of {budget.time:g} s is spent")
                 break
@@ -104,11 +107,14 @@ class Search:
             else:
                 repeated += 1
                 if repeated >= EXHAUSTED:
-                    self.progress.note(f"the space holds no more than {len(self.counted())} configurations")
+                    self.progress.note(
+                        f"{EXHAUSTED} draws in a row brought nothing new; "
+                        f"{len(self.counted())} of {size:.0f} configurations were tried"
+                    )
                     break
 
     def _one(self, repeated: int = 0) -> bool:
-        """Draws a configuration and runs it; False where it was there already, as `repeated` before it were."""
+        """Draws a configuration and runs it; False where it was there already, as the `repeated` before it."""
         number = len(self.trials())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -167,7 +173,9 @@ class Search:
             trial.set_user_attr("cause", cause)
         attempt.write(outcome, cause, seconds)
         self.storage.tell(trial, values, state=STATES[outcome])
-        self.folder.log("trial ended", trial=trial.number, outcome=outcome, cause=cause, seconds=round(seconds, 2))
+        self.folder.log(
+            "trial ended", trial=trial.number, outcome=outcome, cause=cause, seconds=round(seconds, 2)
+        )
         self.progress.ended(outcome, values[0] if values else attempt.last, self.best_value(), cause)
 
     def ranked(self) -> Iterator[FrozenTrial]:
@@ -215,17 +223,23 @@ def open_storage(study: Study, task: Task, folder: files.RunFolder, frozen: dict
     if written.is_file():
         compare_frozen(read_json(written), frozen, folder)
         if not folder.database.is_file():
-            raise StudyError(f"the run folder {str(folder.path)!r} has lost its {folder.database.name!r}; put that "
-                             "back, or give the study another artifacts folder")
+            raise StudyError(
+                f"the run folder {str(folder.path)!r} has lost its {folder.database.name!r}; put that "
+                "back, or give the study another artifacts folder"
+            )
     url = sqlalchemy.URL.create("sqlite", database=str(folder.database))
     try:
         storage = optuna.create_study(
-            storage=url.render_as_string(hide_password=False), study_name=study.file.name, load_if_exists=True,
-            directions=list(task.objectives.values()), pruner=make_pruner(study, len(task.objectives)),
+            storage=url.render_as_string(hide_password=False),
+            study_name=study.file.name,
+            load_if_exists=True,
+            directions=list(task.objectives.values()),
+            pruner=make_pruner(study, len(task.objectives)),
         )
     except Exception as error:
-        raise StudyError(f"the storage {str(folder.database)!r} cannot be opened: "
-                         f"{str(error).splitlines()[0]}") from error
+        raise StudyError(
+            f"the storage {str(folder.database)!r} cannot be opened: {str(error).splitlines()[0]}"
+        ) from error
     before = storage.user_attrs.get("frozen")
     if before is None:
         storage.set_user_attr("frozen", frozen)
@@ -240,9 +254,11 @@ def compare_frozen(before: dict[str, Any], now: dict[str, Any], folder: files.Ru
         found = _difference(part, before.get(part), now.get(part))
         if found is not None:
             where, old, new = found
-            raise StudyError(f"the study in {str(folder.path)!r} was begun with another {where} "
-                             f"({old!r:.80}, now {new!r:.80}); put that back, or give the study another "
-                             "artifacts folder")
+            raise StudyError(
+                f"the study in {str(folder.path)!r} was begun with another {where} "
+                f"({old!r:.80}, now {new!r:.80}); put that back, or give the study another "
+                "artifacts folder"
+            )
 
 
 def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
+from siamkit.catalogue import Registered
 from siamkit.errors import ComponentError, nearest
-from siamkit.registry import Registered, Registry
+from siamkit.registry import Registry
 from siamkit.specs import Bool, Choice, Component, Float, Int, Kind, Param
 from siamkit.study.schema import Fixed, Optimizer
 
@@ -51,6 +52,10 @@ class Values:
     whole: bool = False
     unit: str = ""
 
+    def count(self) -> float:
+        """How many values there are; infinite for a range of real numbers."""
+        return len(self.options) or (self.high - self.low + 1 if self.whole else math.inf)
+
     def draw(self, trial: Trial, name: str) -> Any:
         if len(self.options) == 1:
             return self.options[0]
@@ -69,6 +74,10 @@ class Alternative:
     entry: Registered[Any]
     params: Mapping[str, Values | Components]
 
+    def count(self) -> float:
+        """In how many ways its parameters can be drawn."""
+        return math.prod(what.count() for what in self.params.values())
+
 
 @dataclass(frozen=True)
 class Components:
@@ -76,6 +85,10 @@ class Components:
 
     kind: Kind
     alternatives: Mapping[str, Alternative]
+
+    def count(self) -> float:
+        """In how many ways one can be drawn."""
+        return sum(alternative.count() for alternative in self.alternatives.values())
 
     def draw(self, trial: Trial, name: str, among: Sequence[str] | None = None) -> dict[str, Any]:
         """Draws one and its parameters; `among` narrows the choice, under a name of its own.
@@ -107,11 +120,27 @@ class Space:
         """Draws a configuration; only metrics that fit the drawn loss can come with it."""
         encoder = self.encoder.draw(trial, "encoder")
         loss = self.loss.draw(trial, "loss")
-        spec = next(a.entry.spec for a in self.loss.alternatives.values() if a.entry.qualified == loss["name"])
-        metric = self.metric.draw(trial, "metric", [n for n, a in self.metric.alternatives.items()
-                                                    if spec.fits(a.entry.spec)])
+        chosen = next(a for a in self.loss.alternatives.values() if a.entry.qualified == loss["name"])
+        metric = self.metric.draw(trial, "metric", self.fitting(chosen))
         drawn = {name: values.draw(trial, name) for name, values in self.factors.items()}
         return {"encoder": encoder, "metric": metric, "loss": loss, **drawn}
+
+    def fitting(self, loss: Alternative) -> list[str]:
+        """The metrics that fit a loss."""
+        return [
+            name
+            for name, metric in self.metric.alternatives.items()
+            if loss.entry.spec.fits(metric.entry.spec)
+        ]
+
+    def count(self) -> float:
+        """How many configurations there are; infinite where a real number is drawn from a range."""
+        metrics = self.metric.alternatives
+        pairs = sum(
+            loss.count() * sum(metrics[name].count() for name in self.fitting(loss))
+            for loss in self.loss.alternatives.values()
+        )
+        return self.encoder.count() * pairs * math.prod(values.count() for values in self.factors.values())
 
     def components(self) -> Iterator[tuple[Kind, str, Alternative]]:
         """All that may be drawn: kind, name, and the alternative itself."""
@@ -126,7 +155,9 @@ def factors_of(configuration: Configuration) -> dict[str, Any]:
 
     def add(name: str, value: Any) -> None:
         if isinstance(value, dict) and "name" in value:
-            short = value["name"].rpartition("/")[2] if value["name"].startswith("siamkit/") else value["name"]
+            short = (
+                value["name"].rpartition("/")[2] if value["name"].startswith("siamkit/") else value["name"]
+            )
             flat[name] = short
             for key, inner in value["params"].items():
                 add(f"{name}.{short}.{key}", inner)
@@ -143,7 +174,9 @@ def factors_of(configuration: Configuration) -> dict[str, Any]:
 # -------------------------------------------------------------------- parsing
 
 
-def parse_space(search: Mapping[str, Any], fixed: Mapping[str, Any], registry: Registry, report: Report) -> Space | None:
+def parse_space(
+    search: Mapping[str, Any], fixed: Mapping[str, Any], registry: Registry, report: Report
+) -> Space | None:
     """The space that a study file's `search` and `fixed` describe; None if it has problems."""
     problems = 0
 
@@ -189,8 +222,11 @@ def parse_components(
         else:
             name, narrowed = item, None
         if not isinstance(name, str) or not isinstance(narrowed, Mapping | None):
-            report(here, f"should be the name of {'an' if kind == 'encoder' else 'a'} {kind}, or one name with its parameters "
-                         f"({{name: {{parameter: value}}}}), got {item!r:.60}")
+            report(
+                here,
+                f"should be the name of {'an' if kind == 'encoder' else 'a'} {kind}, or one name with its "
+                f"parameters ({{name: {{parameter: value}}}}), got {item!r:.60}",
+            )
             continue
         try:
             entry = registry.find(kind, name)
@@ -206,15 +242,20 @@ def parse_components(
 
 
 def _narrow(
-    entry: Registered[Any], narrowed: Mapping[str, Any], registry: Registry,
-    path: tuple[str | int, ...], report: Report,
+    entry: Registered[Any],
+    narrowed: Mapping[str, Any],
+    registry: Registry,
+    path: tuple[str | int, ...],
+    report: Report,
 ) -> dict[str, Values | Components]:
     """What each parameter of a component may be: as narrowed, or as its own spec has it."""
     params: Mapping[str, Param] = entry.spec.params
     for key in narrowed:
         if key not in params:
-            report((*path, key), f"{entry.spec.kind} {entry.spec.name!r} has no parameter {key!r}; "
-                                 f"{nearest(key, params)}")
+            report(
+                (*path, key),
+                f"{entry.spec.kind} {entry.spec.name!r} has no parameter {key!r}; {nearest(key, params)}",
+            )
     result: dict[str, Values | Components] = {}
     for key, param in params.items():
         if isinstance(param, Component):
@@ -230,8 +271,13 @@ def _narrow(
 def worth_searching(param: Param) -> Values:
     """The range that a parameter brings with it, or its default alone."""
     if isinstance(param, Float | Int) and param.low is not None and param.high is not None:
-        return Values(low=param.low, high=param.high, log=param.log, whole=isinstance(param, Int),
-                      unit=getattr(param, "unit", ""))
+        return Values(
+            low=param.low,
+            high=param.high,
+            log=param.log,
+            whole=isinstance(param, Int),
+            unit=getattr(param, "unit", ""),
+        )
     if isinstance(param, Choice):
         return Values(tuple(param.options))
     if isinstance(param, Bool):
@@ -295,9 +341,14 @@ def _check_fit(space: Space, report: Report) -> None:
     losses = {name: a.entry.spec for name, a in space.loss.alternatives.items()}
     for name, loss in losses.items():
         if not any(loss.fits(metric) for metric in metrics.values()):
-            report(("search", "loss"), f"the loss {name!r} wants a {loss.orientation}; none of the listed "
-                                       f"metrics ({', '.join(metrics)}) can be read as one")
+            report(
+                ("search", "loss"),
+                f"the loss {name!r} wants a {loss.orientation}; none of the listed "
+                f"metrics ({', '.join(metrics)}) can be read as one",
+            )
     for name, metric in metrics.items():
         if not any(loss.fits(metric) for loss in losses.values()):
-            report(("search", "metric"), f"the metric {name!r} fits none of the listed losses "
-                                         f"({', '.join(losses)})")
+            report(
+                ("search", "metric"),
+                f"the metric {name!r} fits none of the listed losses ({', '.join(losses)})",
+            )

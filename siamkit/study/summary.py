@@ -18,15 +18,26 @@ def summary(results: Results) -> RenderableType:
         causes = sorted({trial["cause"] for trial in results.trials if trial["cause"]})
         lines = "".join(f"\n  {escape(cause)}" for cause in causes[:SHOWN])
         return Text.from_markup(f"[bold red]no trial completed[/]{lines}")
-    best = Table(box=None, show_header=False, title="best configuration", title_justify="left", pad_edge=False)
+    best = Table(
+        box=None, show_header=False, title="best configuration", title_justify="left", pad_edge=False
+    )
     for name, value in results.factors.items():
-        best.add_row(escape(name), f"[bold]{value:.4g}[/]" if isinstance(value, float) else f"[bold]{escape(str(value))}[/]")
+        best.add_row(
+            escape(name),
+            f"[bold]{value:.4g}[/]" if isinstance(value, float) else f"[bold]{escape(str(value))}[/]",
+        )
     figures = Table(box=None, pad_edge=False)
     parts = list(results.figures)
     for column in ("", *parts):
         figures.add_column(column, justify="left" if not column else "right")
-    names = [*results.objectives, *(name for name in ("recall_at_1", "roc_auc", "eer")
-                                    if name in results.figures["valid"] and name not in results.objectives)]
+    names = [
+        *results.objectives,
+        *(
+            name
+            for name in ("recall_at_1", "roc_auc", "eer")
+            if name in results.figures["valid"] and name not in results.objectives
+        ),
+    ]
     for name in names:
         figures.add_row(name, *(f"{results.figures[part][name]:.4f}" for part in parts))
     return Group(Text(), best, Text(), figures, Text())

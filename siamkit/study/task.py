@@ -59,8 +59,13 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
     asked = study.file.data
     limit = {part: count for part, count in asked.limit.model_dump().items() if count is not None}
     parts = split(
-        dataset, by=asked.split.by, train=asked.split.train, valid=asked.split.valid, test=asked.split.test,
-        seed=derive_seed(study.file.seed, "split"), limit=limit or None,
+        dataset,
+        by=asked.split.by,
+        train=asked.split.train,
+        valid=asked.split.valid,
+        test=asked.split.test,
+        seed=derive_seed(study.file.seed, "split"),
+        limit=limit or None,
     )
     train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
     preprocessor = fit_preprocessor(train)
@@ -68,12 +73,21 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
     if train.supervision == "labels":
         needs["num_classes"] = len(train.classes)
     record = {
-        "fingerprint": dataset.fingerprint(), "items": len(dataset), "supervision": dataset.supervision,
-        "input": dataset.input, "input_shape": list(preprocessor.input_shape), "split": parts.record,
+        "fingerprint": dataset.fingerprint(),
+        "items": len(dataset),
+        "supervision": dataset.supervision,
+        "input": dataset.input,
+        "input_shape": list(preprocessor.input_shape),
+        "split": parts.record,
     }
     task = Task(
-        _prepared(train, preprocessor), _prepared(valid, preprocessor), _prepared(test, preprocessor),
-        preprocessor, study.objectives(dataset), needs, record,
+        _prepared(train, preprocessor),
+        _prepared(valid, preprocessor),
+        _prepared(test, preprocessor),
+        preprocessor,
+        study.objectives(dataset),
+        needs,
+        record,
     )
     return task, valid
 

@@ -94,8 +94,13 @@ def train(
         model, supervision, literal = _build(configuration, task)
     finally:
         keras.config.set_dtype_policy("float32")
-    batches = feed(task.train, supervision, batch_size=configuration["batch_size"], seed=seed,
-                   items_per_class=fixed.items_per_class)
+    batches = feed(
+        task.train,
+        supervision,
+        batch_size=configuration["batch_size"],
+        seed=seed,
+        items_per_class=fixed.items_per_class,
+    )
     watch = _Watch(task, limits, on_epoch)
     model.fit(batches, epochs=fixed.epochs, verbose=0, shuffle=False, callbacks=[watch])
     figures, embeddings, queries = watch.judged
@@ -144,8 +149,11 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervisi
 
     name, params, needs = own("encoder")
     encoder = get_encoder(
-        {name: _named(params)}, input_shape=task.preprocessor.input_shape,
-        embedding_dim=configuration["embedding_dim"], normalize=configuration["normalize"], **needs,
+        {name: _named(params)},
+        input_shape=task.preprocessor.input_shape,
+        embedding_dim=configuration["embedding_dim"],
+        normalize=configuration["normalize"],
+        **needs,
     )
     name, params, needs = own("metric")
     metric = get_metric({name: _named(params)}, **needs)
@@ -164,8 +172,10 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervisi
 
 def _named(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters as the API takes them: a component inside one is `{name: parameters}`."""
-    return {key: {value["name"]: _named(value["params"])} if isinstance(value, dict) else value
-            for key, value in params.items()}
+    return {
+        key: {value["name"]: _named(value["params"])} if isinstance(value, dict) else value
+        for key, value in params.items()
+    }
 
 
 def typical_distance(encoder: keras.Model, metric: Metric, data: Dataset) -> float:
@@ -218,7 +228,6 @@ class _Watch(keras.callbacks.Callback):
             raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
         self.judged = judge(self.model, self._task.valid)
         figures = self.judged[0]
-        row = {"epoch": epoch + 1, "loss": loss,
-               **{name: float(value) for name, value in figures.items()}}
+        row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
         self.history.append(row)
         self._report(epoch + 1, row)

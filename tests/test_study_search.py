@@ -1,0 +1,629 @@
+"""How a study counts, resumes and keeps: the engine, with a formula in place of training, and so without Keras."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from siamkit.errors import StudyError
+from siamkit.study import tune
+from siamkit.study.folder import RunFolder
+from siamkit.study.results import Results
+
+STUDY = """\
+version: 1
+name: tiny
+seed: 3
+data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
+fixed: {batch_size: 8, epochs: 3}
+search:
+  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
+  metric: euclidean
+  loss: {triplet: {margin: 0.2, mining: all}}
+  embedding_dim: {low: 2, high: 90}
+budget: {trials: 4}
+confirm: null
+"""
+
+
+class Killed(BaseException):
+    """The process dies here: nothing may catch this."""
+
+
+class TrialFailure(StudyError):
+    """As training's own."""
+
+
+class Pruned(StudyError):
+    """As training's own."""
+
+
+class Model:
+    """Stands for a trained model."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def save(self, path: Path) -> None:
+        Path(path).write_text(self.text)
+
+
+class Training:
+    """Replaces training by a formula of the embedding's size, and keeps what was asked of it."""
+
+    def __init__(self) -> None:
+        self.dims: list[int] = []
+        self.seeds: list[int] = []
+        self.scored: list[str] = []
+        self.value: Callable[[int, int], float] = lambda dim, epoch: dim / 100
+        self.before: Callable[[int, int], None] = lambda dim, count: None
+
+    def train(self, configuration: Any, task: Any, fixed: Any, seed: int, limits: Any, on_epoch: Any) -> Any:
+        dim = configuration["embedding_dim"]
+        self.dims.append(dim)
+        self.seeds.append(seed)
+        self.before(dim, len(self.dims))
+        for epoch in range(1, fixed.epochs + 1):
+            figures = {
+                "map_at_r": self.value(dim, epoch),
+                "eer": 0.5,
+                "threshold": 0.5,
+                "parameters": 10.0 * dim,
+            }
+            on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **figures})
+        return SimpleNamespace(
+            model=Model(f"{dim} {seed}"),
+            figures=figures,
+            history=[],
+            literal={"loss": {"margin": 0.2}},
+            queries={"map_at_r": np.ones(len(task.valid))},
+            embeddings=np.ones((len(task.valid), dim)),
+        )
+
+    def judge(self, model: Any, part: Any) -> Any:
+        self.scored.append(model.text)
+        return {"map_at_r": 0.4, "eer": 0.5}, None, {}
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+    fake = Training()
+    module = ModuleType("siamkit.study.training")
+    vars(module).update(
+        train=fake.train,
+        judge=fake.judge,
+        try_feeds=lambda *_: None,
+        Pruned=Pruned,
+        TrialFailure=TrialFailure,
+        Limits=lambda seconds, memory: None,
+    )
+    monkeypatch.setitem(sys.modules, "siamkit.study.training", module)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
+    return fake
+
+
+@pytest.fixture
+def run(tmp_path: Path, training: Training) -> Callable[..., Results]:
+    """Runs the study with parts of its file replaced, for good."""
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "items.npz", x=rng.normal(size=(48, 5)).astype("float32"), y=np.repeat(np.arange(4), 12)
+    )
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+
+    def runner(*changes: tuple[str, str]) -> Results:
+        text = path.read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        path.write_text(text)
+        return tune(path, progress="none")
+
+    return runner
+
+
+def attempts(results: Results) -> list[Path]:
+    return sorted(results.folder.glob("trials/*/*"))
+
+
+# ---------------------------------------------------------------- the run folder
+
+
+def test_the_run_folder_holds_what_the_design_names(run: Callable[..., Results], training: Training) -> None:
+    results = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
+    folder = results.folder
+    frozen = json.loads((folder / "study.json").read_text())
+    assert (frozen["layout"], frozen["name"], frozen["study"]["seed"]) == (1, "tiny", 3)
+    assert frozen["data"]["split"]["counts"] == {"train": 24, "valid": 12, "test": 12}
+    assert frozen["study"]["data"]["source"] == "siamkit/npz"
+    assert set(frozen["versions"]["packages"]) >= {"siamkit", "keras", "optuna", "numpy"}
+    assert frozen["versions"]["plugins"] == {"siamkit": frozen["versions"]["packages"]["siamkit"]}
+    items = pq.read_table(folder / "items.parquet").to_pydict()
+    assert len(items["id"]) == 12
+    assert len(attempts(results)) == 4
+    for place in attempts(results):
+        result = json.loads((place / "result.json").read_text())
+        dim = result["configuration"]["embedding_dim"]
+        assert result["outcome"] == "complete"
+        assert result["token"] == place.name
+        assert str(result["trial"]) == place.parent.name
+        assert result["figures"]["map_at_r"] == pytest.approx(dim / 100)
+        assert result["factors"]["embedding_dim"] == dim
+        assert result["versions"] == frozen["versions"]
+        assert (result["cause"], result["traceback"], result["attempt"]) == ("", "", 1)
+        assert result["literal"] == {"loss": {"margin": 0.2}}
+        history = pq.read_table(place / "history.parquet").to_pydict()
+        assert history["epoch"] == [1, 2, 3]
+        assert history["map_at_r"] == [dim / 100] * 3
+        assert pq.read_table(place / "queries.parquet").to_pydict()["id"] == items["id"]
+        assert (place / "checkpoint.keras").read_text().startswith(f"{dim} ")
+    best = max(
+        attempts(results),
+        key=lambda place: json.loads((place / "result.json").read_text())["figures"]["map_at_r"],
+    )
+    assert np.load(best / "embeddings.npy").shape[0] == 12
+    events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert events == ["started", *["trial started", "trial ended"] * 4, "confirmed", "confirmed", "stopped"]
+    assert (folder / "report.html").stat().st_size > 1_000_000  # Plotly inside
+    assert (folder / "best.keras").is_file()
+    assert not [each for each in folder.rglob(".*") if each.name != ".lock"]
+
+
+def test_the_best_is_the_highest_and_its_model_is_published(
+    run: Callable[..., Results], training: Training
+) -> None:
+    results = run()
+    assert results.factors["embedding_dim"] == max(training.dims)
+    assert results.figures["valid"]["map_at_r"] == pytest.approx(max(training.dims) / 100)
+    assert results.model_path.read_text().startswith(f"{max(training.dims)} ")
+    assert "test" not in results.figures
+
+
+def test_lower_is_better_where_the_objective_says_so(run: Callable[..., Results], training: Training) -> None:
+    results = run(("confirm: null", "confirm: null\nobjectives: {parameters: minimize}"))
+    assert results.factors["embedding_dim"] == min(training.dims)
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_run_again_nothing_is_trained_again(run: Callable[..., Results], training: Training) -> None:
+    first = run(("confirm: null", "confirm: {top: 2, seeds: 2}"))
+    asked = len(training.dims)
+    again = run()
+    assert len(training.dims) == asked
+    assert (again.winner, again.figures, again.trials) == (first.winner, first.figures, first.trials)
+
+
+def test_a_larger_budget_goes_on(run: Callable[..., Results], training: Training) -> None:
+    run()
+    first = list(training.dims)
+    results = run(("trials: 4", "trials: 7"))
+    assert len(results.trials) == 7
+    assert training.dims[:4] == first
+    assert len(set(training.dims)) == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("high: 90", "high: 80", "study.search.embedding_dim.high"),
+        ("seed: 3", "seed: 4", "study.seed"),
+        ("epochs: 3", "epochs: 4", "study.fixed.epochs"),
+        ("name: tiny", "name: other\nartifacts: runs/tiny", "study.name"),
+        ("train: 0.5", "train: 0.4", "study.data.split.train"),
+        ("confirm: null", "confirm: null\nobjectives: {eer: minimize}", "study.objectives"),
+    ],
+)
+def test_another_study_in_the_same_folder_is_refused_in_one_sentence(
+    run: Callable[..., Results], training: Training, old: str, new: str, named: str
+) -> None:
+    folder = run().folder
+    before = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+    with pytest.raises(StudyError) as caught:
+        run((old, new))
+    assert re.fullmatch(
+        r"the study in '.*' was begun with another (\S+) .*; put that back, or give the study another "
+        "artifacts folder",
+        str(caught.value),
+    )
+    assert f"another {named}" in str(caught.value)
+    assert len(training.dims) == 4
+    assert {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()} == before
+
+
+def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> None:
+    run()
+    np.savez(tmp_path / "items.npz", x=np.ones((48, 5), "float32"), y=np.repeat(np.arange(4), 12))
+    with pytest.raises(StudyError, match=r"begun with another data\.fingerprint"):
+        run()
+
+
+def test_other_versions_and_another_backend_are_refused(
+    run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study import identity, runner
+
+    run()
+    real = identity.versions("jax", {})
+    monkeypatch.setattr(
+        runner, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
+    )
+    with pytest.raises(StudyError, match=r"begun with another versions\.backend \('\w+', now 'abacus'\)"):
+        run()
+
+
+def test_a_lost_or_damaged_storage_is_a_sentence(run: Callable[..., Results]) -> None:
+    folder = run().folder
+    database = folder / "study.db"
+    kept = database.read_bytes()
+    database.unlink()
+    with pytest.raises(StudyError, match=r"has lost its 'study\.db'; put that back"):
+        run()
+    assert not database.exists()
+    database.write_bytes(b"SQLite format 3\0 and then nothing")
+    with pytest.raises(StudyError, match=r"the storage '.*study\.db' cannot be opened"):
+        run()
+    database.write_bytes(kept)
+    assert len(run().trials) == 4
+
+
+def test_two_at_once_the_second_gets_a_sentence(run: Callable[..., Results], training: Training) -> None:
+    folder = run().folder
+    with (
+        RunFolder(folder).locked(),
+        pytest.raises(StudyError, match=r"^another 'siamkit tune' is running this study in"),
+    ):
+        run()
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_sentence(run: Callable[..., Results], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StudyError, match=r"the run folder '.*taken' cannot be written"):
+        run(("confirm: null", "confirm: null\nartifacts: taken"))
+
+
+# ---------------------------------------------------------------- failures and counting
+
+
+def test_failures_count_and_keep_their_cause_and_are_never_the_best(
+    run: Callable[..., Results], training: Training
+) -> None:
+    def before(dim: int, count: int) -> None:
+        if count == 2:
+            raise TrialFailure("the loss of epoch 1 is nan")
+        if count == 3:
+            raise RuntimeError("first line\nsecond line")
+
+    training.before = before
+    results = run()
+    by_number = {each["trial"]: each for each in results.trials}
+    assert [by_number[n]["outcome"] for n in range(4)] == ["complete", "failed", "failed", "complete"]
+    assert by_number[1]["cause"] == "the loss of epoch 1 is nan"
+    assert by_number[1]["traceback"] == ""
+    assert by_number[2]["cause"] == "RuntimeError: first line"
+    assert "in before" in by_number[2]["traceback"]
+    assert by_number[1]["figures"] == {}
+    assert (
+        results.winner
+        == max((by_number[0], by_number[3]), key=lambda r: r["figures"]["map_at_r"])["configuration"]
+    )
+    assert run().winner == results.winner
+    assert len(training.dims) == 4
+
+
+def test_an_objective_that_is_no_number_fails_the_trial(
+    run: Callable[..., Results], training: Training
+) -> None:
+    training.value = lambda dim, epoch: float("nan") if dim > 40 else dim / 100
+    results = run(("trials: 4", "trials: 8"))
+    assert len(results.trials) == 8
+    for each in results.trials:
+        assert (each["outcome"] == "failed") == (each["configuration"]["embedding_dim"] > 40)
+    assert results.factors["embedding_dim"] == max(dim for dim in training.dims if dim <= 40)
+
+
+def test_when_all_fail_there_is_no_winner_and_the_study_ends(
+    run: Callable[..., Results], training: Training
+) -> None:
+    def before(dim: int, count: int) -> None:
+        raise ValueError("no good")
+
+    training.before = before
+    results = run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
+    assert results.winner is None
+    assert [each["cause"] for each in results.trials] == ["ValueError: no good"] * 4
+    assert not results.model_path.exists()
+    assert "No trial has completed" in results.report_path.read_text()
+
+
+def test_a_finite_space_is_searched_whole_and_ends(run: Callable[..., Results], training: Training) -> None:
+    results = run(("{low: 2, high: 90}", "[4, 8, 12]"), ("trials: 4", "trials: 10"))
+    assert sorted(training.dims) == [4, 8, 12]
+    assert len(results.trials) == 3
+    run()
+    assert len(training.dims) == 3
+
+
+def test_a_budget_as_large_as_the_space_reaches_every_configuration(
+    run: Callable[..., Results], training: Training
+) -> None:
+    # TPE loves the best and would draw it for ever.
+    dims = list(range(2, 32))
+    run(("{low: 2, high: 90}", str(dims)), ("trials: 4", "trials: 30"))
+    assert sorted(training.dims) == dims
+
+
+def test_pruned_trials_count(run: Callable[..., Results], training: Training) -> None:
+    # The sixth is worse than the median of the five before it, from the first epoch on.
+    training.value = lambda dim, epoch: 0.01 if len(training.dims) == 6 else 0.5 + dim / 1000
+    results = run(("trials: 4", "trials: 7"), ("confirm: null", "confirm: null\npruner: median"))
+    outcomes = [each["outcome"] for each in sorted(results.trials, key=lambda each: each["trial"])]
+    assert outcomes[:6] == ["complete"] * 5 + ["pruned"]
+    assert len(outcomes) == len(training.dims) == 7
+    history = pq.read_table(
+        results.folder
+        / next(each["folder"] for each in results.trials if each["outcome"] == "pruned")
+        / "history.parquet"
+    )
+    assert history.column("epoch").to_pylist() == [1]  # a quarter of 3 epochs is 1
+    run()
+    assert len(training.dims) == 7
+
+
+def test_with_several_objectives_nothing_is_pruned_and_all_are_kept(
+    run: Callable[..., Results], training: Training
+) -> None:
+    training.value = lambda dim, epoch: 0.01 if len(training.dims) > 5 else 0.5
+    results = run(
+        ("trials: 4", "trials: 8"),
+        (
+            "confirm: null",
+            "confirm: {top: 1, seeds: 1}\npruner: median\n"
+            "objectives: {map_at_r: maximize, parameters: minimize}",
+        ),
+    )
+    assert [each["outcome"] for each in results.trials] == ["complete"] * 8
+    assert set(results.figures["valid"]) >= {"map_at_r", "parameters"}
+    assert list(results.objectives) == ["map_at_r", "parameters"]
+
+
+def test_seeds_are_repeats_inside_one_trial(run: Callable[..., Results], training: Training) -> None:
+    training.value = lambda dim, epoch: dim / 100 + (0.01 if len(training.dims) % 2 else 0.03)
+    results = run(("confirm: null", "confirm: null\nseeds: 2"))
+    assert len(results.trials) == 4
+    assert len(training.dims) == 8
+    assert len(set(training.seeds)) == 8
+    for each in results.trials:
+        assert each["figures"]["map_at_r"] == pytest.approx(
+            each["configuration"]["embedding_dim"] / 100 + 0.02
+        )
+        assert len(each["repeats"]) == 2
+
+
+def test_the_same_seed_draws_the_same_study(
+    run: Callable[..., Results], training: Training, tmp_path: Path
+) -> None:
+    run()
+    run(("confirm: null", "confirm: null\nartifacts: again"))
+    assert training.dims[:4] == training.dims[4:]
+    assert training.seeds[:4] == training.seeds[4:]
+    run(("seed: 3", "seed: 5"), ("artifacts: again", "artifacts: other"))
+    assert training.dims[8:] != training.dims[:4]
+
+
+# ---------------------------------------------------------------- deaths and Ctrl-C
+
+
+def die_at(number: int) -> Callable[[int, int], None]:
+    def before(dim: int, count: int) -> None:
+        if count == number:
+            raise Killed
+
+    return before
+
+
+def test_a_killed_trial_is_tried_again_and_the_budget_is_exact(
+    run: Callable[..., Results], training: Training
+) -> None:
+    training.before = die_at(2)
+    with pytest.raises(Killed):
+        run()
+    results = run()
+    assert training.dims[2] == training.dims[1]  # the dead one first
+    assert training.seeds[2] == training.seeds[1]
+    assert len(results.trials) == 4
+    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
+    assert len(training.dims) == 5
+
+
+def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
+    run: Callable[..., Results], training: Training
+) -> None:
+    victim: list[int] = []
+
+    def before(dim: int, count: int) -> None:
+        victim.append(dim)
+        if dim == victim[0]:
+            raise Killed
+
+    training.before = before
+    for _ in range(4):
+        with pytest.raises(Killed):
+            run()
+    results = run()
+    assert training.dims.count(victim[0]) == 4
+    assert len(results.trials) == 4
+    assert victim[0] not in [each["configuration"]["embedding_dim"] for each in results.trials]
+
+
+def test_death_between_result_and_storage_loses_nothing(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study.attempt import Attempt
+
+    write = Attempt.write
+
+    def dying(self: Attempt, *args: Any) -> None:
+        write(self, *args)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attempt, "write", dying)
+        with pytest.raises(Killed):
+            run()
+    results = run()
+    assert len(training.dims) == 4
+    assert len(results.trials) == 4
+    assert results.factors["embedding_dim"] == max(training.dims)
+
+
+def test_what_a_dead_attempt_left_behind_disturbs_nothing(
+    run: Callable[..., Results], training: Training, tmp_path: Path
+) -> None:
+    training.before = die_at(2)
+    with pytest.raises(Killed):
+        run()
+    dead = tmp_path / "runs" / "tiny" / "trials" / "1" / "dead"
+    dead.mkdir(parents=True, exist_ok=True)
+    (dead / "checkpoint.keras").write_text("half")
+    (dead / ".0a1b2c3d.keras").write_text("half")
+    assert len(run().trials) == 4
+
+
+def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(
+    run: Callable[..., Results], training: Training
+) -> None:
+    def before(dim: int, count: int) -> None:
+        if count == 3:
+            raise KeyboardInterrupt
+
+    training.before = before
+    results = run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
+    assert results.interrupted
+    assert len(results.trials) == 2
+    assert results.report_path.is_file()
+    assert results.model_path.is_file()
+    done = run()
+    assert not done.interrupted
+    assert training.dims[3] == training.dims[2]
+    assert len(done.trials) == 4
+    assert {each["attempt"] for each in done.trials} == {1}  # no death
+    assert "test" in done.figures
+
+
+def test_a_second_ctrl_c_stops_at_once(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study import runner
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    training.before = lambda dim, count: interrupt() if count == 2 else None
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_report", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert len(run().trials) == 4
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_the_time_budget_ends_the_search(run: Callable[..., Results], training: Training) -> None:
+    training.before = lambda dim, count: time.sleep(0.3)
+    results = run(("trials: 4", "trials: 50, time: 0.5s"))
+    assert len(results.trials) == 2
+
+
+def test_the_night_after_a_death_is_not_on_the_clock(
+    run: Callable[..., Results], training: Training, tmp_path: Path
+) -> None:
+    training.before = die_at(1)
+    with pytest.raises(Killed):
+        run(("trials: 4", "trials: 4, time: 1h"))
+    with sqlite3.connect(tmp_path / "runs" / "tiny" / "study.db") as database:
+        database.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000000'")
+    assert len(run().trials) == 4
+
+
+# ---------------------------------------------------------------- confirmation
+
+
+def test_the_test_part_is_scored_in_confirmation_and_nowhere_else(
+    run: Callable[..., Results], training: Training
+) -> None:
+    results = run(("confirm: null", "confirm: {top: 2, seeds: 3}"))
+    assert len(training.scored) == 6
+    assert all(
+        "test" not in json.dumps({k: v for k, v in each.items() if k != "versions"})
+        for each in results.trials
+    )
+    stored = [json.loads(path.read_text()) for path in results.folder.glob("confirm/*/*/result.json")]
+    assert len(stored) == 6
+    assert {each["configuration"]["embedding_dim"] for each in stored} == set(sorted(training.dims[:4])[-2:])
+    assert (
+        len({each["seed"] for each in stored} | set(training.seeds[:4])) == 10
+    )  # afresh: other seeds than the search's
+    assert results.figures["test"]["map_at_r"] == pytest.approx(0.4)
+
+
+def test_confirmation_goes_on_where_it_was_killed(run: Callable[..., Results], training: Training) -> None:
+    training.before = die_at(6)
+    with pytest.raises(Killed):
+        run(("confirm: null", "confirm: {top: 2, seeds: 2}"))
+    run()
+    assert len(training.dims) == 4 + 4 + 1
+
+
+def test_a_finalist_that_fails_is_no_winner(run: Callable[..., Results], training: Training) -> None:
+    def before(dim: int, count: int) -> None:
+        if count > 4 and dim == max(training.dims[:4]):
+            raise ValueError("not again")
+
+    training.before = before
+    results = run(("confirm: null", "confirm: {top: 2, seeds: 1}"))
+    assert results.factors["embedding_dim"] == sorted(training.dims[:4])[-2]
+    failed = [json.loads(path.read_text()) for path in results.folder.glob("confirm/*/*/result.json")]
+    assert sorted(each["cause"] for each in failed) == ["", "ValueError: not again"]
+
+
+def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_grows(
+    run: Callable[..., Results], training: Training
+) -> None:
+    from siamkit.report.read import read_stored
+
+    # In the search the larger is the better; trained afresh it is the smaller.
+    training.value = lambda dim, epoch: dim / 100 if training.searching else 1 - dim / 100  # type: ignore[attr-defined]
+    searched: list[int] = []
+
+    def before(dim: int, count: int) -> None:
+        training.searching = dim not in searched  # type: ignore[attr-defined]
+        searched.append(dim)
+
+    training.before = before
+    first = run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
+    second = run(("trials: 4", "trials: 12"))
+    assert len(list(second.folder.glob("confirm/*"))) == 2  # another one leads the search now
+    assert second.factors["embedding_dim"] == first.factors["embedding_dim"]
+    best = read_stored(second.folder).finalists[0]
+    assert best["factors"]["embedding_dim"] == second.factors["embedding_dim"]
+    assert second.model_path.read_text().startswith(f"{second.factors['embedding_dim']} ")
+
+
+def test_all_this_ran_without_keras(run: Callable[..., Results], training: Training) -> None:
+    run()
+    assert "keras" not in sys.modules
