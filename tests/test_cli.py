@@ -23,7 +23,8 @@ version: 1
 name: tiny
 data: {DATA}
 fixed: {batch_size: 16, epochs: 1}
-search: {encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}, metric: euclidean, loss: triplet, embedding_dim: [4, 8]}
+search: {encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}, metric: euclidean, loss: triplet,
+         embedding_dim: [4, 8]}
 budget: {trials: 1}
 confirm: null
 """
@@ -140,7 +141,7 @@ def test_all_problems_of_a_file_come_in_one_message(here: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "Error: study.yaml:3: data.source: unknown dataset 'digit'; did you mean 'digits'?",
-        "study.yaml:6: budget.trials: should be a whole number, got 'yes'",
+        "study.yaml:7: budget.trials: should be a whole number, got 'yes'",
     ]
 
 

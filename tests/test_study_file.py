@@ -284,8 +284,8 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
 def test_a_loss_that_fits_no_metric_is_refused_on_both_lines(load: Load) -> None:
     assert problems(load, (LOSSES, "cosine_mse"), ("[euclidean, cosine]", "euclidean")) == [
         "8: search.metric: the metric 'euclidean' fits none of the listed losses (cosine_mse)",
-        "9: search.loss: the loss 'cosine_mse' wants a similarity; none of the listed metrics (euclidean) can be "
-        "read as one",
+        "9: search.loss: the loss 'cosine_mse' wants a similarity; none of the listed metrics (euclidean) "
+        "can be read as one",
     ]
 
 

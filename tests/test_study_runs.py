@@ -25,7 +25,7 @@ STUDY = """\
 version: 1
 name: tiny
 seed: 3
-data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 120, valid: 60, test: 60}}
+data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 120, valid: 60}}
 fixed: {batch_size: 40, epochs: 2, embedding_dim: 6, learning_rate: 0.01}
 search:
   encoder: {mlp: {depth: 1, width: [8, 12], dropout: 0.0}}
@@ -118,7 +118,7 @@ def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
             tmp_path,
             (
                 "source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, "
-                "limit: {train: 120, valid: 60, test: 60}",
+                "limit: {train: 120, valid: 60}",
                 "path: pairs.csv, split: {by: part}",
             ),
             (
@@ -153,7 +153,7 @@ def test_vector_pairs_are_searched(tmp_path: Path) -> None:
             tmp_path,
             (
                 "source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, "
-                "limit: {train: 120, valid: 60, test: 60}",
+                "limit: {train: 120, valid: 60}",
                 "path: pairs.npz",
             ),
             ("[euclidean, cosine]", "euclidean"),

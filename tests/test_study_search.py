@@ -1,4 +1,4 @@
-"""How a study counts, resumes and keeps: the engine, with a formula in place of training, and so without Keras."""
+"""How a study counts, resumes and keeps: the engine, with a formula for training and no Keras."""
 
 from __future__ import annotations
 
@@ -364,6 +364,29 @@ def test_a_budget_as_large_as_the_space_reaches_every_configuration(
     dims = list(range(2, 32))
     run(("{low: 2, high: 90}", str(dims)), ("trials: 4", "trials: 30"))
     assert sorted(training.dims) == dims
+
+
+@pytest.mark.filterwarnings("ignore:Argument ``(group|multivariate)`` is an experimental feature")
+def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Results]) -> None:
+    from siamkit.study.file import load_study
+    from siamkit.study.search import make_sampler
+
+    study = load_study(run().folder.parents[1] / "study.yaml")
+    assert type(make_sampler(study, 0)).__name__ == "TPESampler"
+    assert type(make_sampler(study, 0, repeated=True)).__name__ == "RandomSampler"
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
+    from siamkit.study.folder import write_aside
+
+    def half(aside: Path) -> None:
+        aside.write_text("half")
+        raise OSError("the disk is full")
+
+    (tmp_path / "kept.json").write_text("before")
+    with pytest.raises(OSError, match="the disk is full"):
+        write_aside(tmp_path / "kept.json", half)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept.json", "before")]
 
 
 def test_pruned_trials_count(run: Callable[..., Results], training: Training) -> None:

@@ -56,12 +56,11 @@ def cnn(
             x = keras.layers.MaxPooling2D(2, data_format="channels_last")(x)
         x = keras.layers.LayerNormalization()(x)
         x = keras.layers.ReLU()(x)
-    x = keras.layers.Concatenate()(
-        [
-            keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x),
-            keras.layers.GlobalMaxPooling2D(data_format="channels_last")(x),
-        ]
-    )
+    average = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+    # Not GlobalMaxPooling2D: on JAX its gradient divides by how many places equal the maximum, and where
+    # XLA computes the places twice, rounded differently, none does and the gradient is NaN (seen).
+    maximum = keras.layers.MaxPooling2D(x.shape[1:3], data_format="channels_last")(x)
+    x = keras.layers.Concatenate()([average, keras.layers.Flatten()(maximum)])
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "cnn")

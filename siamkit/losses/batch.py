@@ -60,5 +60,5 @@ def log_sum_exp(values: Tensor, mask: Tensor, axis: int, plus_one: bool = False)
     top = ops.squeeze(top, axis=axis)
     if plus_one:
         total = total + ops.exp(-top)
-    some = total > 0
-    return ops.where(some, top + ops.log(ops.where(some, total, 1.0)), floor)
+    nothing = total <= 0  # NaN is not
+    return ops.where(nothing, floor, top + ops.log(ops.where(nothing, 1.0, total)))

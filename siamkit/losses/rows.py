@@ -133,8 +133,11 @@ class Triplet(Loss):
         return active_mean(ops.relu(gap + self.margin), chosen)
 
     def _hardest(self, distances: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        far = ops.max(ops.where(positive, distances, -3e38), axis=1)
-        near = ops.min(ops.where(negative, distances, 3e38), axis=1)
+        # Taken by index: the gradient of max and min is shared out differently between backends on ties.
+        farthest = ops.argmax(ops.where(positive, distances, -3e38), axis=1)
+        nearest = ops.argmin(ops.where(negative, distances, 3e38), axis=1)
+        far = ops.squeeze(ops.take_along_axis(distances, farthest[:, None], axis=1), axis=1)
+        near = ops.squeeze(ops.take_along_axis(distances, nearest[:, None], axis=1), axis=1)
         chosen = ops.logical_and(ops.any(positive, axis=1), ops.any(negative, axis=1))
         gap = ops.where(chosen, far, 0.0) - ops.where(chosen, near, 0.0)
         return active_mean(ops.relu(gap + self.margin), chosen)
@@ -189,10 +192,11 @@ def required(y_true: Tensor | None, loss: str, meaning: str) -> Tensor:
 
 def active_mean(values: Tensor, chosen: Tensor, least: float = 0.0) -> Tensor:
     """The mean over the chosen entries whose loss is above `least`; 0 where there are none."""
-    active = ops.logical_and(chosen, values > least)
+    inactive = values <= least  # NaN is not: it should reach the loss and be noticed
+    active = ops.logical_and(chosen, ops.logical_not(inactive))
     return masked_mean(values, ops.stop_gradient(ops.cast(active, "float32")))
 
 
 def _safe_power(x: Tensor, power: float) -> Tensor:
-    positive = x > 0
-    return ops.where(positive, ops.power(ops.where(positive, x, 1.0), power), 0.0)
+    zero = x <= 0  # NaN is not
+    return ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, x), power))

@@ -11,8 +11,8 @@ from siamkit.metrics.base import Tensor
 
 def safe_sqrt(x: Tensor) -> Tensor:
     """sqrt(x) with gradient 0, not infinite, where x is 0."""
-    positive = x > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+    zero = x <= 0  # asked this way round, so that NaN stays NaN and is noticed
+    return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, x)))
 
 
 def absolute(x: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def unit(x: Tensor) -> Tensor:
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     x = x / ops.where(largest > 0, largest, 1.0)
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    positive = squares > 0
-    return ops.where(positive, x * ops.rsqrt(ops.where(positive, squares, 1.0)), 0.0)
+    zero = squares <= 0  # NaN is not
+    return ops.where(zero, 0.0, x * ops.rsqrt(ops.where(zero, 1.0, squares)))
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

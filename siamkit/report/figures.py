@@ -125,7 +125,7 @@ def curves(stored: Stored) -> go.Figure:
                 y=values,
                 mode="lines+markers",
                 name=escape(loss),
-                legendgroup=loss,
+                legendgroup=escape(loss),
                 showlegend=loss not in shown,
                 line={"color": COLOURS[losses.index(loss) % len(COLOURS)], "width": 1.5},
                 marker={"size": 4},

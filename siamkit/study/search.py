@@ -114,7 +114,7 @@ class Search:
                     break
 
     def _one(self, repeated: int = 0) -> bool:
-        """Draws a configuration and runs it; False where it was there already, as the `repeated` before it."""
+        """Draws a configuration and runs it; False where it was there already, like `repeated` before it."""
         number = len(self.trials())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
