@@ -278,6 +278,8 @@ class Runs:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "SLOW_HERE": str(self.slow)},
+            # A suite started in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.started.append(process)
         return process
