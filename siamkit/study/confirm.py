@@ -34,36 +34,36 @@ class Finalist:
         return float(np.mean([repeat[part][figure] for repeat in self.repeats]))
 
 
-def confirm(search: Search) -> list[Finalist]:
-    """Confirms the best configurations, best first by the first objective on the validation part.
-
-    Repeats that are stored already are not run again.
-    """
+def confirm(search: Search) -> None:
+    """Trains the best configurations afresh; repeats that are stored already are not run again."""
     asked = search.study.file.confirm
     if asked is None:
-        return []
+        return
     chosen = {trial.user_attrs["key"]: trial for trial in reversed(list(search.ranked()))}
     best = sorted(chosen.values(), key=lambda trial: -search.task.better(trial.values[0]))[: asked.top]
     runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds)]
-    stored = {(each["key"], each["repeat"]): each for each in search.folder.confirmations()}
+    stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
     todo = [(trial, repeat) for trial, repeat in runs if (trial.user_attrs["key"], repeat) not in stored]
     search.progress.begin("confirming", len(runs) - len(todo), len(runs), search.task.objective)
     for trial, repeat in todo:
-        result = _run(
-            search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat
-        )
-        stored[trial.user_attrs["key"], repeat] = result
-    # Those confirmed before the budget grew are finalists still, here as in the report.
+        _run(search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
+
+
+def finalists(search: Search) -> list[Finalist]:
+    """All that was confirmed, best first by the first objective on the validation part.
+
+    Those confirmed before the budget grew are finalists still, here as in the report.
+    """
     repeats: dict[str, list[dict[str, Any]]] = {}
-    for (key, _), result in sorted(stored.items()):
+    for result in sorted(search.folder.confirmations(), key=lambda each: (each["key"], each["repeat"])):
         if result["outcome"] == "complete":
-            repeats.setdefault(key, []).append(result)
-    finalists = [Finalist(whole[0]["trial"], key, whole) for key, whole in repeats.items()]
+            repeats.setdefault(result["key"], []).append(result)
+    found = [Finalist(whole[0]["trial"], key, whole) for key, whole in repeats.items()]
     objective = search.task.objective
-    return sorted(finalists, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
+    return sorted(found, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
 
 
-def _run(search: Search, configuration: dict[str, Any], key: str, trial: int, repeat: int) -> dict[str, Any]:
+def _run(search: Search, configuration: dict[str, Any], key: str, trial: int, repeat: int) -> None:
     from siamkit.study.training import Limits, judge, train
 
     study, task = search.study.file, search.task
@@ -101,15 +101,14 @@ def _run(search: Search, configuration: dict[str, Any], key: str, trial: int, re
     search.folder.log("confirmed", key=key, repeat=repeat, outcome=result["outcome"], cause=result["cause"])
     value = result["valid"][task.objective] if result["outcome"] == "complete" else None
     search.progress.ended(result["outcome"], value, None, result["cause"])
-    return result
 
 
-def publish_best(search: Search, finalists: list[Finalist]) -> None:
+def publish_best(search: Search, confirmed: list[Finalist]) -> None:
     """Puts the best model into its place: of the best finalist the repeat that validates best."""
     objective = search.task.objective
-    if finalists:
-        repeat = max(finalists[0].repeats, key=lambda each: search.task.better(each["valid"][objective]))
-        source = search.folder.confirmation(finalists[0].key, repeat["repeat"]) / "checkpoint.keras"
+    if confirmed:
+        repeat = max(confirmed[0].repeats, key=lambda each: search.task.better(each["valid"][objective]))
+        source = search.folder.confirmation(confirmed[0].key, repeat["repeat"]) / "checkpoint.keras"
     else:
         trial = next(search.ranked(), None)
         if trial is None:

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from siamkit.errors import StudyError
 from siamkit.study.space import Configuration, factors_of
 
 
@@ -134,7 +135,13 @@ class Live(Plain):
 
 
 def make_progress(choice: str = "auto") -> Silent:
-    """`live`, `plain`, `none`, or `auto`: live in a terminal, plain elsewhere."""
+    """`live`, `plain`, `none`, or `auto`: live in a terminal, plain elsewhere.
+
+    Raises:
+        StudyError: it is something else.
+    """
+    if choice not in ("live", "plain", "none", "auto"):
+        raise StudyError(f"progress should be auto, live, plain or none, got {choice!r}")
     if choice == "none":
         return Silent()
     if choice == "live" or (choice == "auto" and sys.stdout.isatty()):

@@ -8,7 +8,7 @@ from typing import Any
 
 from siamkit import backends
 from siamkit.report import write_report
-from siamkit.study.confirm import Finalist, confirm, publish_best
+from siamkit.study.confirm import Finalist, confirm, finalists, publish_best
 from siamkit.study.file import Study, load_study
 from siamkit.study.folder import RunFolder, plain, write_json, write_table
 from siamkit.study.identity import versions
@@ -72,20 +72,20 @@ def tune(
 def _run(search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
     search.folder.log("started", counted=len(search.counted()))
-    finalists: list[Finalist] = []
     interrupted = False
     with search.progress:
         try:
             search.recover()
             search.go()
-            finalists = confirm(search)
+            confirm(search)
         except KeyboardInterrupt:
             interrupted = True
             search.progress.note("stopped; the same command goes on from here")
     # Outside the display: what is written now is short, and a second Ctrl-C ends it at once.
-    publish_best(search, finalists)
+    confirmed = finalists(search)
+    publish_best(search, confirmed)
     write_report(search.folder.path)
-    winner, figures = _winner(search, finalists)
+    winner, figures = _winner(search, confirmed)
     return Results(
         search.folder.path,
         dict(search.task.objectives),
@@ -96,9 +96,9 @@ def _run(search: Search) -> Results:
     )
 
 
-def _winner(search: Search, finalists: list[Finalist]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    if finalists:
-        best = finalists[0]
+def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    if confirmed:
+        best = confirmed[0]
         parts = {
             part: {name: best.mean(part, name) for name in best.repeats[0][part]}
             for part in ("valid", "test")
