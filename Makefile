@@ -19,13 +19,15 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
 
-test: $(VENV)/.test  ## the whole suite: once without Keras, then once on each backend
+test: $(VENV)/.test  ## the whole suite: once without Keras, then once on each backend, two at a time
 	$(BIN)/python -m pytest -q -m "not keras"
-	set -e; for backend in $(BACKENDS); do \
-		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m keras; \
-	done
+	@echo "on each backend, two at a time; each prints when it is done"
+	$(MAKE) --no-print-directory -j2 --output-sync=target $(BACKENDS:%=test-%)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
+
+test-%: $(VENV)/.test
+	@echo "== $*"
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m keras
 
 lint: $(VENV)/.test  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .

@@ -255,6 +255,15 @@ def siamkit_losses():
 """
 
 
+# A suite started in the background ignores Ctrl-C, and its children would inherit that.
+TUNE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from siamkit.cli import main
+main()
+"""
+
+
 class Runs:
     """`siamkit tune` in processes of their own; each hangs in its first trial while `slow` is there."""
 
@@ -272,14 +281,12 @@ class Runs:
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from siamkit.cli import main; main()", "tune", "study.yaml"],
+            [sys.executable, "-c", TUNE, "tune", "study.yaml"],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "SLOW_HERE": str(self.slow)},
-            # A suite started in the background ignores Ctrl-C, and its children would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.started.append(process)
         return process
