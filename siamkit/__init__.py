@@ -93,9 +93,14 @@ __all__ = [
 ]
 
 
+_NEED_KERAS = {"Loss", "Metric", "Siamese", "build", "get_encoder", "get_loss", "get_metric", "load_model"}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'siamkit' has no attribute {name!r}")
+    if name in _NEED_KERAS:
+        importlib.import_module("siamkit.backends").prepare()
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

@@ -55,6 +55,12 @@ def activate(name: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length otherwise
 
 
+def prepare() -> None:
+    """Chooses a backend where nobody has: Keras alone would take TensorFlow, installed or not."""
+    if "keras" not in sys.modules and not os.environ.get("KERAS_BACKEND"):
+        activate(choose_backend()[0])
+
+
 def _check(name: str, where: str, there: list[str]) -> None:
     if name not in BACKENDS:
         raise BackendError(f"{where} names the unknown backend {name!r}; {nearest(name, BACKENDS)}")

@@ -110,3 +110,15 @@ def test_looking_for_backends_imports_none() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_python_takes_an_installed_backend_where_nobody_says_and_leaves_what_is_said(monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setenv("KERAS_HOME", "/nowhere")
+    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    backends.prepare()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    backends.prepare()
+    assert os.environ["KERAS_BACKEND"] == "jax"

@@ -223,11 +223,17 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
     assert "class '1' should be in one part" in said
     np.savez(
         here / "lonely.npz",
-        x=np.random.default_rng(0).normal(size=(19, 4)),
-        y=[0] * 6 + [1] * 6 + [2] * 6 + [3],
+        x=np.random.default_rng(0).normal(size=(21, 4)),
+        y=[0] * 4 + [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4 + [5],
     )
-    said = refusal("path: lonely.npz, split: {by: class, train: [0, 3], valid: [1], test: [2]}", here=here)
-    assert said == "class '3' has a single item; a class needs at least 2 items for balanced batches"
+    said = refusal(
+        "path: lonely.npz, split: {by: class, train: [0, 5], valid: [1, 2], test: [3, 4]}", here=here
+    )
+    assert said == "class '5' has a single item; a class needs at least 2 items for balanced batches"
+    said = refusal(
+        "path: lonely.npz, split: {by: class, train: [0, 1, 2], valid: [3], test: [4, 5]}", here=here
+    )
+    assert "the valid part holds one class only ('3')" in said
 
 
 @pytest.mark.keras

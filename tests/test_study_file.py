@@ -134,7 +134,7 @@ DIM = "{low: 4, high: 16}"
             "source: digits",
             "path: nowhere",
             4,
-            "data.path: 'nowhere' is no folder and has none of the endings .csv",
+            "data.path: 'nowhere' does not exist",
         ),
         (
             "train: 0.5",

@@ -199,6 +199,9 @@ def _source(
             return None
         name = _by_suffix(arguments["path"], document, registry)
         if name is None:
+            if not (Path(document.name).parent / arguments["path"]).exists():
+                report(("data", "path"), f"{arguments['path']!r} does not exist")
+                return None
             endings = sorted(
                 {suffix for entry in registry.datasets.all() for suffix in entry.spec.suffixes} - {"/"}
             )

@@ -60,6 +60,7 @@ class Plain(Silent):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stdout, soft_wrap=True, highlight=False, markup=False)
         self._label, self._done, self._total, self._objective = "", 0, 0, ""
+        self._best: float | None = None
 
     def note(self, text: str) -> None:
         self._console.print(text)
@@ -75,7 +76,9 @@ class Plain(Silent):
     def ended(self, state: str, value: float | None, best: float | None, cause: str = "") -> None:
         self._done += 1
         shown = f"{self._objective} {value:.4f}" if value is not None else ""
-        mark = "  ← best" if value is not None and value == best and state == "complete" else ""
+        new = best is not None and best != self._best and value == best and state == "complete"
+        self._best = best
+        mark = "  ← best" if new else ""
         self.note(
             f"[{min(self._done, self._total)}/{self._total}] {self._label:<60} {state:<9}"
             f"{shown}{mark}{'  ' + cause if cause else ''}"

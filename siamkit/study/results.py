@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from siamkit.model import Siamese
 
 
+def literally(stored: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a stored result, its loss as the API takes it: margins in the metric's units."""
+    configuration: dict[str, Any] = stored["configuration"]
+    loss = configuration["loss"]
+    literal = (stored.get("literal") or {}).get("loss", {})
+    return {**configuration, "loss": {**loss, "params": {**loss["params"], **literal}}}
+
+
 @dataclass(frozen=True)
 class Results:
     """What a study found.
@@ -21,7 +29,8 @@ class Results:
         folder: the run folder.
         objectives: figure to direction.
         trials: the stored results of all trials, by number.
-        winner: the configuration that won, in confirmation if there was one; None if no trial completed.
+        winner: the configuration that won, in confirmation if there was one, its margins literal; None if
+            no trial completed.
         figures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
         interrupted: whether the study was stopped before its budget was spent.
     """

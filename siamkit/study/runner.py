@@ -13,7 +13,7 @@ from siamkit.study.file import Study, load_study
 from siamkit.study.folder import RunFolder, plain, write_json, write_table
 from siamkit.study.identity import versions
 from siamkit.study.progress import make_progress
-from siamkit.study.results import Results
+from siamkit.study.results import Results, literally
 from siamkit.study.schema import RESUMABLE
 from siamkit.study.search import Search, open_storage
 from siamkit.study.task import Task, items_table, make_task
@@ -103,13 +103,12 @@ def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] |
             part: {name: best.mean(part, name) for name in best.repeats[0][part]}
             for part in ("valid", "test")
         }
-        return best.repeats[0]["configuration"], parts
+        return literally(best.repeats[0]), parts
     trial = next(search.ranked(), None)
     if trial is None:
         return None, {}
-    return trial.user_attrs["configuration"], {
-        "valid": dict(zip(search.task.objectives, trial.values, strict=True))
-    }
+    stored = next(each for each in search.folder.results() if each["key"] == trial.user_attrs["key"])
+    return literally(stored), {"valid": dict(zip(search.task.objectives, trial.values, strict=True))}
 
 
 def _freeze(study: Study, task: Task, backend: str) -> Any:

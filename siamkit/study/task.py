@@ -11,6 +11,8 @@ from PIL import Image
 
 from siamkit.data import Dataset, fit_preprocessor, split
 from siamkit.data.preprocess import Preprocessor
+from siamkit.data.splits import Split
+from siamkit.errors import DataError, StudyFileError
 from siamkit.study.file import Study
 from siamkit.study.identity import derive_seed
 from siamkit.study.schema import Direction
@@ -56,18 +58,13 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         StudyFileError, DataError: the data are not there or do not suit the study.
     """
     dataset = study.load_data()
-    asked = study.file.data
-    limit = {part: count for part, count in asked.limit.model_dump().items() if count is not None}
-    parts = split(
-        dataset,
-        by=asked.split.by,
-        train=asked.split.train,
-        valid=asked.split.valid,
-        test=asked.split.test,
-        seed=derive_seed(study.file.seed, "split"),
-        limit=limit or None,
-    )
+    limit = {part: count for part, count in study.file.data.limit.model_dump().items() if count is not None}
+    try:
+        parts = _split(study, dataset, limit)
+    except DataError as error:
+        raise StudyFileError([f"{study.document.at(('data', 'split'))}: {error}"]) from error
     train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
+    _check_classes(study, valid=valid, test=test)
     preprocessor = fit_preprocessor(train)
     needs = dict(preprocessor.facts)
     if train.supervision == "labels":
@@ -90,6 +87,32 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         record,
     )
     return task, valid
+
+
+def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
+    asked = study.file.data.split
+    return split(
+        dataset,
+        by=asked.by,
+        train=asked.train,
+        valid=asked.valid,
+        test=asked.test,
+        seed=derive_seed(study.file.seed, "split"),
+        limit=limit or None,
+    )
+
+
+def _check_classes(study: Study, **parts: Dataset) -> None:
+    """With one class everything is alike, and every figure perfect or undefined."""
+    for name, part in parts.items():
+        if part.supervision == "labels" and len(part.classes) < 2:
+            raise StudyFileError(
+                [
+                    f"{study.document.at(('data', 'split'))}: the {name} part holds one class only "
+                    f"({str(part.classes[0])!r}), so nothing can be told apart in it; give it 2 classes or "
+                    f"more, by a larger fraction or a list ({name}: [a, b])"
+                ]
+            )
 
 
 def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:

@@ -104,7 +104,8 @@ def train(
     watch = _Watch(task, limits, on_epoch)
     model.fit(batches, epochs=fixed.epochs, verbose=0, shuffle=False, callbacks=[watch])
     figures, embeddings, queries = watch.judged
-    model.threshold = figures.get("threshold")
+    threshold = figures.get("threshold", math.nan)
+    model.threshold = threshold if math.isfinite(threshold) else None
     return Trained(model, figures, watch.history, literal, queries, embeddings)
 
 
