@@ -72,7 +72,7 @@ def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
     Example:
         >>> import numpy as np, siamkit
         >>> loss = siamkit.get_loss("multi_similarity", metric="cosine", alpha=2.0)
-        >>> loss(np.array([0, 0, 1]), np.eye(3)).shape
+        >>> tuple(loss(np.array([0, 0, 1]), np.eye(3)).shape)
         ()
     """
     found: Loss = _get("loss", loss, params, keras.losses.Loss)

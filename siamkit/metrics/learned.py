@@ -19,8 +19,9 @@ class Mahalanobis(Metric):
     the matrix positive semi-definite whatever the weights (Xing et al. 2002).
 
     Example:
-        >>> import numpy as np, siamkit
-        >>> float(siamkit.get_metric("mahalanobis")(np.zeros((1, 2)), np.array([[3.0, 4.0]]))[0])
+        >>> import keras, numpy as np, siamkit
+        >>> distances = siamkit.get_metric("mahalanobis")(np.zeros((1, 2)), np.array([[3.0, 4.0]]))
+        >>> float(keras.ops.convert_to_numpy(distances)[0])
         5.0
     """
 
