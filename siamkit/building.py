@@ -7,7 +7,7 @@ from typing import Any
 from siamkit.errors import ComponentError, nearest
 from siamkit.model import Siamese
 from siamkit.registry import components
-from siamkit.resolve import get_encoder, get_loss, get_metric, split_name
+from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given, split_name
 from siamkit.specs import Kind
 
 
@@ -71,5 +71,4 @@ def _check_known(needs: dict[str, Any]) -> None:
 
 def _wanted(kind: Kind, given: Any, needs: dict[str, Any]) -> dict[str, Any]:
     """Of what is known of the data, what this component asks for."""
-    name = split_name(kind, given)[0] or ""
-    return {key: needs[key] for key in components().find(kind, name).spec.needs if key in needs}
+    return {key: needs[key] for key in spec_given(kind, given).needs if key in needs}

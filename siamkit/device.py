@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+# ----------------------------------------------------------------- versions and devices
 
 
 def _jax() -> tuple[str, list[str]]:
@@ -34,6 +36,139 @@ ASK: dict[str, Callable[[], tuple[str, list[str]]]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,
 }
+
+
+# ----------------------------------------------------------------- value and gradient
+
+
+def value_and_gradient(
+    function: Callable[..., Any], *inputs: Any, variables: Sequence[Any] = ()
+) -> tuple[float, list[Any]]:
+    """A scalar function's value, and its gradient by each input and then by each Keras variable.
+
+    Whatever the function does to the variables' values is forgotten.
+
+    Args:
+        function: of as many tensors as there are inputs.
+        *inputs: arrays or tensors of floating point, whose dtypes are kept.
+        variables: Keras variables that the function reads.
+
+    Returns:
+        The value, and float64 NumPy arrays.
+
+    Example:
+        >>> value, (gradient,) = value_and_gradient(lambda x: x * x, 3.0)
+        >>> value, float(gradient)
+        (9.0, 6.0)
+    """
+    return differentiated(function, len(inputs), variables)(*inputs, *(v.value for v in variables))
+
+
+def differentiated(
+    function: Callable[..., Any],
+    inputs: int,
+    variables: Sequence[Any] = (),
+    run: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda plain: plain,
+) -> Callable[..., tuple[float, list[Any]]]:
+    """As `value_and_gradient`, to be called often: with the inputs and then the variables' values.
+
+    Args:
+        function: scalar, of the inputs.
+        inputs: how many.
+        variables: Keras variables that it reads.
+        run: `compiled` or `quick`, to run it so.
+    """
+    import keras
+    import numpy as np
+    from keras import ops
+
+    both = run(_GRADIENT[keras.backend.backend()](stateless(function, inputs, variables)))
+
+    def call(*values: Any) -> tuple[float, list[Any]]:
+        value, gradients = both(*(ops.convert_to_tensor(each) for each in values))
+        return float(value), [np.asarray(ops.convert_to_numpy(g), dtype="float64") for g in gradients]
+
+    return call
+
+
+def stateless(function: Callable[..., Any], inputs: int, variables: Sequence[Any]) -> Callable[..., Any]:
+    """A function of its inputs and then of the variables' values, that leaves the variables alone."""
+    import keras
+
+    def call(*values: Any) -> Any:
+        state = list(zip(variables, values[inputs:], strict=True))
+        with keras.StatelessScope(state_mapping=state):
+            return function(*values[:inputs])
+
+    return call
+
+
+def _jax_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    import jax
+
+    return lambda *leaves: jax.value_and_grad(function, argnums=tuple(range(len(leaves))))(*leaves)
+
+
+def _tensorflow_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    def run(*leaves: Any) -> tuple[Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            tape.watch(leaves)
+            value = function(*leaves)
+        gradients = tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return value, [tf.convert_to_tensor(each) for each in gradients]
+
+    return run
+
+
+def _torch_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    def run(*leaves: Any) -> tuple[Any, list[Any]]:
+        with torch.enable_grad():
+            watched = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+            value = function(*watched)
+            gradients = torch.autograd.grad(value, watched, allow_unused=True)
+        return value.detach(), [
+            torch.zeros_like(leaf) if g is None else g for leaf, g in zip(watched, gradients, strict=True)
+        ]
+
+    return run
+
+
+_GRADIENT: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "jax": _jax_gradient,
+    "tensorflow": _tensorflow_gradient,
+    "torch": _torch_gradient,
+}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors compiled by XLA on JAX and TensorFlow.
+
+    On torch it comes back as it is: Keras trains eagerly there, and `torch.compile` wants a C++ compiler
+    on the machine.
+    """
+    import keras
+
+    name = keras.backend.backend()
+    if name == "jax":
+        import jax
+
+        return jax.jit(function)  # type: ignore[no-any-return]
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
+    return function
+
+
+def quick(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, compiled on JAX, which eagerly compiles each operation for each shape anew."""
+    import keras
+
+    return compiled(function) if keras.backend.backend() == "jax" else function
 
 
 def main(arguments: list[str]) -> None:

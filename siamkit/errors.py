@@ -56,12 +56,19 @@ class StudyFileError(StudyError):
         super().__init__("\n".join(self.problems))
 
 
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names with commas, the first of them if they are many."""
+    names = list(names)
+    more = len(names) - most
+    return ", ".join(names) if more <= 1 else ", ".join(names[:most]) + f" or {more} others"
+
+
 def nearest(name: object, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid ones, or all of them if few."""
+    """The end of a sentence about an unknown name: the nearest valid ones, or the first of them."""
     names = sorted(valid)
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
     if not names:
         return "there are none."
-    return "choose from " + ", ".join(names) + "."
+    return f"choose from {listed(names)}."

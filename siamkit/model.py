@@ -16,7 +16,7 @@ from siamkit.errors import ModelError
 from siamkit.heads import HeadHolder
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric, Tensor
-from siamkit.records import record_of, restore
+from siamkit.records import family, record_of, restore
 from siamkit.resolve import check_fit, get_loss, get_metric
 from siamkit.steps import multiply_steps, portable
 
@@ -236,6 +236,8 @@ class Siamese(keras.Model):
     ) -> Tensor:
         if self._loss is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if isinstance(self._loss, Loss):
+            self._loss.training = training
         # Not through Keras's CompileLoss: it casts class ids to a float dtype and wants a y.
         total = self._loss(y, y_pred, sample_weight)
         for extra in self.losses:
@@ -254,7 +256,7 @@ class Siamese(keras.Model):
                 "siamkit": siamkit.__version__,
                 "encoder": [record_of(each) for each in self.encoders],
                 "metric": [record_of(self.metric)],
-                "loss": [record_of(self._loss)],
+                "loss": [record_of(each) for each in family(self._loss)],
             },
         }
 
@@ -267,7 +269,7 @@ class Siamese(keras.Model):
         for each, record in zip([*encoders, metric], [*records["encoder"], *records["metric"]], strict=True):
             restore(each, record)
         model = cls(encoders, metric, threshold=config["threshold"], name=config["name"])
-        model._loss_record = records["loss"][0]
+        model._loss_records = records["loss"]
         return model
 
     def get_compile_config(self) -> Any:
@@ -285,7 +287,8 @@ class Siamese(keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)
         optimizer_built = config.pop("optimizer_built")
-        restore(config.get("loss"), getattr(self, "_loss_record", None))
+        for each, record in zip(family(config.get("loss")), getattr(self, "_loss_records", []), strict=False):
+            restore(each, record)
         self.compile(**config)
         if optimizer_built:  # a model that never trained has no such state in its file
             self.optimizer.build(self.trainable_variables)

@@ -95,15 +95,25 @@ class Int(_Number):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few strings, numbers or None; all `options` are worth searching."""
+    """One of a few strings, numbers or None.
+
+    Args:
+        default: the value used when nobody says otherwise.
+        options: all that is valid.
+        search: those worth searching; all of them unless given.
+        help: the meaning, in a few words.
+    """
 
     default: Any
     options: Sequence[Any] = field(kw_only=True)
+    search: Sequence[Any] = field(default=(), kw_only=True)
     help: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(self.options))
-        self.validate(self.default)
+        object.__setattr__(self, "search", tuple(self.search) or self.options)
+        for each in (self.default, *self.search):
+            self.validate(each)
 
     def validate(self, value: object) -> Any:
         for option in self.options:
@@ -114,9 +124,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Bool:
-    """True or false."""
+    """True or false; both worth searching unless `search` is False."""
 
     default: bool
+    search: bool = field(default=True, kw_only=True)
     help: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -145,6 +156,26 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Ints:
+    """Several whole numbers, or None where the factory decides. Never searched."""
+
+    default: Sequence[int] | None = None
+    minimum: int = field(default=1, kw_only=True)
+    help: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.validate(self.default)
+
+    def validate(self, value: object) -> list[int] | None:
+        if value is None and self.default is None:
+            return None
+        one = Int(None, minimum=self.minimum)
+        if not isinstance(value, (list, tuple)) or not value or None in value:
+            raise ValueError(f"should be a list of whole numbers, got {value!r}")
+        return [int(one.validate(each) or 0) for each in value]
+
+
+@dataclass(frozen=True)
 class Component:
     """A component inside a component (a loss around a loss, say), given by name or object."""
 
@@ -161,4 +192,4 @@ class Component:
         return value
 
 
-Param = Float | Int | Choice | Bool | Text | Component
+Param = Float | Int | Choice | Bool | Text | Ints | Component

@@ -28,3 +28,8 @@ def record_of(made: object) -> dict[str, str] | None:
     """Qualified name and version of the component that made an object; None for one made by hand."""
     found: dict[str, str] | None = getattr(made, _MARK, None)
     return found
+
+
+def family(made: Any) -> list[Any]:
+    """An object and, depth first, the objects inside it: a loss around losses, say."""
+    return [made, *(each for inner in getattr(made, "inner", ()) for each in family(inner))]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from siamkit.catalogue import Registered
-from siamkit.errors import ComponentError, nearest
+from siamkit.errors import ComponentError, listed, nearest
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric
 from siamkit.records import record_of, remember
@@ -35,7 +35,7 @@ def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
         >>> siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4, depth=1).output_shape
         (None, 4)
     """
-    return _get("encoder", encoder, {"normalize": True, **params}, keras.Model)
+    return _get("encoder", encoder, {"normalize": True, **params})
 
 
 def get_metric(metric: Any, /, **params: Any) -> Metric:
@@ -53,7 +53,7 @@ def get_metric(metric: Any, /, **params: Any) -> Metric:
         >>> siamkit.get_metric("cosine").orientation
         'similarity'
     """
-    found: Metric = _get("metric", metric, params, Metric)
+    found: Metric = _get("metric", metric, params)
     return found
 
 
@@ -75,7 +75,7 @@ def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
         >>> tuple(loss(np.array([0, 0, 1]), np.eye(3)).shape)
         ()
     """
-    found: Loss = _get("loss", loss, params, keras.losses.Loss)
+    found: Loss = _get("loss", loss, params)
     if metric is not None:
         found.metric = get_metric(metric)
         check_fit(found, found.metric)
@@ -87,14 +87,15 @@ def check_fit(loss: object, metric: object) -> None:
 
     Objects made by hand tell nothing of themselves and pass.
     """
+    for inner in getattr(loss, "inner", ()):
+        check_fit(inner, metric)
     made_by, compared_by = spec_of("loss", loss), spec_of("metric", metric)
-    if made_by is None or compared_by is None or made_by.fits(compared_by):
+    if made_by is None or compared_by is None:
         return
-    fitting = [name for name, entry in components().metrics.items() if made_by.fits(entry.spec)]
-    raise ComponentError(
-        f"the loss {made_by.name!r} wants a {made_by.orientation}, but the metric "
-        f"{compared_by.name!r} is a {compared_by.orientation}; {', '.join(fitting)} would fit"
-    )
+    misfit = made_by.misfit(compared_by)
+    if misfit is not None:
+        fitting = [name for name, entry in components().metrics.items() if made_by.fits(entry.spec)]
+        raise ComponentError(f"the loss {made_by.name!r} {misfit}; {listed(fitting)} would fit")
 
 
 def spec_of(kind: Kind, made: object) -> Any:
@@ -104,7 +105,35 @@ def spec_of(kind: Kind, made: object) -> Any:
     return catalogue[record["name"]].spec if record is not None and record["name"] in catalogue else None
 
 
-def _get(kind: Kind, given: Any, params: Mapping[str, Any], accepted: type) -> Any:
+def spec_given(kind: Kind, given: Any) -> Any:
+    """The spec of a component given by name, with those of the components inside folded in.
+
+    Args:
+        kind: its kind.
+        given: a name, a mapping `{name: parameters}`, or an object made from one; None for one made by hand.
+
+    Raises:
+        ComponentError: there is no such component, or those inside do not go together.
+    """
+    name, own = split_name(kind, given)
+    if name is None:
+        return spec_of(kind, given)
+    spec = components().find(kind, name).spec
+    inside = [
+        spec_given(param.kind, own.get(key, param.default))
+        for key, param in spec.params.items()
+        if isinstance(param, Component)
+    ]
+    if not inside or None in inside:
+        return spec
+    try:
+        return spec.around(inside)
+    except ValueError as error:
+        raise ComponentError(str(error)) from None
+
+
+def _get(kind: Kind, given: Any, params: Mapping[str, Any]) -> Any:
+    accepted: type = {"encoder": keras.Model, "metric": Metric}.get(kind, keras.losses.Loss)
     name, own = split_name(kind, given)
     if name is None:
         extra = sorted(set(params) - {"normalize"})
@@ -130,34 +159,50 @@ def _get(kind: Kind, given: Any, params: Mapping[str, Any], accepted: type) -> A
 def checked(entry: Registered[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a component's factory: those given, validated, and defaults for the rest."""
     spec = entry.spec
+    inside = {key: param for key, param in spec.params.items() if isinstance(param, Component)}
+    whole = spec_given(spec.kind, {entry.qualified: {key: given[key] for key in inside if key in given}})
     free = (*(ENCODER_ARGUMENTS if spec.kind == "encoder" else ()), *spec.needs)
     typed = {**spec.params, **(_ENCODER_PARAMS if spec.kind == "encoder" else {})}
     arguments = spec.defaults()
+    passed: dict[str, Any] = {}  # what the components inside need
     for key, value in given.items():
         param: Param | None = typed.get(key)
-        if key == "input_shape" and key in free and not isinstance(value, (tuple, list)):
+        if key == "input_shape" and key in free and not isinstance(value, _shapes_of(spec)):
             raise ComponentError(
                 f"input_shape of encoder {spec.name!r} should be a tuple of sizes, got {value!r}"
             )
+        if param is None and key in whole.needs:
+            passed[key] = value
         if param is None and key in free:
             arguments[key] = value
-            continue
-        if param is None:
+        elif param is None and key not in passed:
             raise ComponentError(
                 f"{spec.kind} {spec.name!r} has no parameter {key!r}; {nearest(key, [*spec.params, *free])}"
             )
-        try:
-            arguments[key] = param.validate(value)
-        except ValueError as error:
-            raise ComponentError(f"{key} of {spec.kind} {spec.name!r} {error}") from None
+        elif param is not None:
+            arguments[key] = _valid(spec, key, param, value)
     missing = [key for key in free if key not in arguments]
     if missing:
         raise ComponentError(f"the {spec.kind} {spec.name!r} wants {' and '.join(missing)}")
-    for key, param in spec.params.items():
-        if isinstance(param, Component):
-            arguments[key] = _get(param.kind, arguments[key], {}, object)
+    for key, param in inside.items():
+        inner = arguments[key]
+        named = split_name(param.kind, inner)[0] is not None
+        wanted = spec_given(param.kind, inner).needs if named else ()
+        arguments[key] = _get(param.kind, inner, {need: passed[need] for need in wanted if need in passed})
     # None means that the factory decides.
     return {key: value for key, value in arguments.items() if value is not None}
+
+
+def _valid(spec: Any, key: str, param: Param, value: Any) -> Any:
+    try:
+        return param.validate(value)
+    except ValueError as error:
+        raise ComponentError(f"{key} of {spec.kind} {spec.name!r} {error}") from None
+
+
+def _shapes_of(spec: Any) -> tuple[type, ...]:
+    """What the input_shape of an encoder may be: that of items with columns or fields is a dict of shapes."""
+    return (tuple, list, Mapping) if {"tabular", "records"} & set(spec.inputs) else (tuple, list)
 
 
 def split_name(kind: Kind, given: Any) -> tuple[str | None, Mapping[str, Any]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from siamkit.parameters import Bool, Choice, Component, Float, Int, Kind, Param, Text
+from siamkit.parameters import Bool, Choice, Component, Float, Int, Ints, Kind, Param, Text
 
 __all__ = [
     "API",
@@ -26,6 +26,7 @@ __all__ = [
     "EncoderSpec",
     "Float",
     "Int",
+    "Ints",
     "Kind",
     "LossSpec",
     "MetricSpec",
@@ -62,6 +63,7 @@ class Spec:
         api: the version of the plugin contract it was written for; this siamkit speaks 1.
         summary: what it is, in a line.
         reference: the paper or implementation it follows.
+        formula: what it computes, in one line, where there is a formula.
         params: its parameters, each with default, range worth searching and meaning.
         needs: what it must know of the training data: `num_classes`, `vocabulary_size`, `columns`,
             `max_length`.
@@ -74,6 +76,7 @@ class Spec:
     api: int = API
     summary: str = ""
     reference: str = ""
+    formula: str = ""
     params: Mapping[str, Param] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
@@ -88,7 +91,7 @@ class Spec:
         for key, param in self.params.items():
             if not isinstance(param, Param):
                 raise ValueError(
-                    f"parameter {key!r} should be a Float, Int, Choice, Bool, Text or "
+                    f"parameter {key!r} should be a Float, Int, Choice, Bool, Text, Ints or "
                     f"Component, got {param!r}"
                 )
 
@@ -144,13 +147,22 @@ class LossSpec(Spec):
     Args:
         supervision: what it learns from, one or several; the first that the data can feed is used.
         orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
+        range: what the metric's values must lie within, (-1, 1) for a loss of angles, say.
+        metrics: the only metrics it can compare through, by name; any that fit the rest if empty.
+        compares: whether it compares through the metric at all; one that does not cannot teach a
+            metric its weights.
         normalized: whether it wants unit vectors.
+        inner: of a loss around others, the specs of these; folded in by `around`, not given.
     """
 
     kind: ClassVar[Kind] = "loss"
     supervision: tuple[Supervision, ...]
     orientation: Literal["any", "distance", "similarity"] = "any"
+    range: tuple[float, float] = INFINITE
+    metrics: tuple[str, ...] = ()
+    compares: bool = True
     normalized: bool = False
+    inner: tuple[LossSpec, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,10 +171,55 @@ class LossSpec(Spec):
             raise ValueError(f"supervision should be of {', '.join(SUPERVISIONS)}, got none")
         if self.orientation not in ("any", "distance", "similarity"):
             raise ValueError(f"orientation should be any, distance or similarity, got {self.orientation!r}")
+        object.__setattr__(self, "metrics", _texts("metrics", self.metrics))
+
+    def around(self, inner: Sequence[LossSpec]) -> LossSpec:
+        """This loss with these inside: it learns from what all of them learn from, and wants what they want.
+
+        Raises:
+            ValueError: there is nothing that all of them learn from.
+        """
+        first, *others = inner
+        common = [
+            each
+            for each in first.supervision
+            if each in self.supervision and all(each in other.supervision for other in others)
+        ]
+        if not common:
+            told = "; ".join(f"{each.name!r} learns from {' or '.join(each.supervision)}" for each in inner)
+            raise ValueError(f"{self.name} cannot go around these losses, which want different data: {told}")
+        needs = dict.fromkeys(need for spec in (self, *inner) for need in spec.needs)
+        return replace(
+            self,
+            supervision=tuple(common),
+            normalized=any(spec.normalized for spec in (self, *inner)),
+            needs=tuple(needs),
+            inner=tuple(inner),
+        )
 
     def fits(self, metric: MetricSpec) -> bool:
         """Whether the loss can compare through this metric."""
-        return self.orientation == "any" or self.orientation in metric.orientations
+        return self.misfit(metric) is None
+
+    def misfit(self, metric: MetricSpec) -> str | None:
+        """Why the loss cannot compare through this metric, the end of a sentence; None if it can."""
+        if self.orientation not in ("any", *metric.orientations):
+            return f"wants a {self.orientation}, but the metric {metric.name!r} is a {metric.orientation}"
+        if self.metrics and metric.name not in self.metrics:
+            return f"compares through {' or '.join(self.metrics)} alone, not through {metric.name!r}"
+        low, high = self.range
+        if metric.range[0] < low or metric.range[1] > high:
+            return (
+                f"wants values from {low:g} to {high:g}, but those of the metric {metric.name!r} run "
+                f"from {metric.range[0]:g} to {metric.range[1]:g}"
+            )
+        if not self.compares and metric.trainable:
+            return f"does not compare through the metric, so {metric.name!r} would never learn its weights"
+        for spec in self.inner:
+            reason = spec.misfit(metric)
+            if reason is not None:
+                return f"goes around {spec.name!r}, which {reason}"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

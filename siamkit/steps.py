@@ -24,16 +24,23 @@ def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]
     step = type(optimizer).apply
 
     def apply(grads: Any, trainable_variables: Any = None) -> None:
-        layer = head()
-        factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
-        weights = [] if layer is None or factor == 1.0 else layer.trainable_variables
         # Copies: torch steps in place.
-        before = [ops.copy(weight.value) for weight in weights]
+        before = [(weight, factor, ops.copy(weight.value)) for weight, factor in multiplied(head())]
         step(optimizer, grads, trainable_variables)
-        for weight, old in zip(weights, before, strict=True):
+        for weight, factor, old in before:
             weight.assign(old + factor * (weight.value - old))
 
     optimizer.apply = apply
+
+
+def multiplied(head: keras.layers.Layer | None) -> list[tuple[Any, float]]:
+    """The trained weights of a head, or of its parts, with their multipliers where these are not 1."""
+    found = []
+    for layer in getattr(head, "parts", [head]):
+        factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
+        if factor != 1.0:
+            found += [(weight, factor) for weight in layer.trainable_variables]
+    return found
 
 
 def portable(config: Any) -> Any:

@@ -7,11 +7,12 @@ from siamkit.builtin.datasets import DATASETS
 from siamkit.builtin.encoders import ENCODERS
 from siamkit.builtin.losses import LOSSES
 from siamkit.builtin.metrics import METRICS
+from siamkit.builtin.tabular import TABULAR
 
 
 @hookspecs.hookimpl
 def siamkit_encoders() -> list[specs.EncoderSpec]:
-    return ENCODERS
+    return [*ENCODERS, *TABULAR]
 
 
 @hookspecs.hookimpl

@@ -52,7 +52,7 @@ DATASETS: list[DatasetSpec] = [
         name="table",
         factory="siamkit.data.sources:table",
         supervision=("pairs", "scores", "labels"),
-        inputs=("text", "vector", "tokens"),
+        inputs=("text", "vector", "tokens", "tabular"),
         suffixes=(".csv", ".tsv", ".parquet", ".jsonl"),
         summary="pairs, or labelled rows, from a table",
         params={
@@ -63,6 +63,8 @@ DATASETS: list[DatasetSpec] = [
             "supervision": Choice("auto", options=("auto", "pairs", "scores"), help="what the target says"),
             "label": Text(help="the column of classes, for labelled rows"),
             "features": Text(help="the column, or columns with commas, of a labelled row's item"),
+            "input": Choice("auto", options=("auto", "tabular"), help="tabular where it is not seen to be"),
+            "categorical": Text(help="the columns of numbers that are names, not quantities"),
         },
     ),
 ]

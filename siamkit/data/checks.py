@@ -23,11 +23,16 @@ _SHAPES: Mapping[str, tuple[str, tuple[int, ...], str]] = {
 
 def check_leaf(name: str, leaf: Array | dict[str, Array], kind: str) -> None:
     """Raise DataError unless the leaf can be one view of this kind of input."""
+    if kind == "tabular" and not isinstance(leaf, dict):
+        raise DataError(f"{name} should be a dict of columns, each (n,), got {type(leaf).__name__}")
     if isinstance(leaf, dict):
         if not leaf:
             raise DataError(f"{name} has no fields")
         for key, values in leaf.items():
-            check_leaf(f"field {key!r} of {name}", values, "")
+            if kind == "tabular":
+                check_column(f"column {key!r} of {name}", values)
+            else:
+                check_leaf(f"field {key!r} of {name}", values, "")
         if len({len(values) for values in leaf.values()}) > 1:
             sizes = ", ".join(f"{key!r} {len(values)}" for key, values in leaf.items())
             raise DataError(f"the fields of {name} should have one length, got {sizes}")
@@ -42,6 +47,34 @@ def check_leaf(name: str, leaf: Array | dict[str, Array], kind: str) -> None:
     if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
         bad = int(np.argmin(np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)))
         raise DataError(f"{name} should hold finite numbers, got NaN or infinity in item {bad}")
+
+
+def check_column(name: str, values: Array) -> bool:
+    """Whether a table's column holds numbers, NaN where missing; else it holds texts, "" or None there.
+
+    Raises:
+        DataError: if it is neither, or a number is infinite.
+    """
+    words = "numbers or texts (n,)"
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        got = f"shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise DataError(f"{name} should hold {words}, got {got}")
+    if values.dtype.kind in "biuf":
+        if np.isinf(values).any():
+            infinite = int(np.argmax(np.isinf(values)))
+            raise DataError(f"{name} should hold finite numbers, got {values[infinite]} in item {infinite}")
+        return True
+    if values.dtype.kind not in "OUT":
+        raise DataError(f"{name} should hold {words}, got {values.dtype}")
+    for value in values:
+        if not isinstance(value, str) and not missing(value):
+            raise DataError(f"{name} should hold {words}, a text among objects, got {value!r}")
+    return False
+
+
+def missing(value: object) -> bool:
+    """Whether a value of a column of texts says that there is none: None, NaN or an empty text."""
+    return value is None or value == "" or (isinstance(value, float) and value != value)
 
 
 def check_target(target: Array | None, supervision: str) -> Array | None:

@@ -48,6 +48,31 @@ class Table:
             return column.to_numpy()  # type: ignore[no-any-return]
         return np.array([float(value) for value in column.to_pylist()])
 
+    def is_numeric(self, name: str) -> bool:
+        """Whether a column holds numbers, or nothing at all."""
+        return _is(self._find(name), "integer", "floating", "boolean", "decimal", "null")
+
+    def has_missing(self, name: str) -> bool:
+        """Whether a row has no value in a column; NaN is none."""
+        column = self._find(name)
+        return bool(column.null_count) or (_is(column, "floating") and np.isnan(column.to_numpy()).any())
+
+    def optional_numbers(self, name: str) -> Array:
+        """`(n,)` a column of numbers, NaN where there is none."""
+        column = self._find(name)
+        if _is(column, "integer", "floating"):
+            return column.to_numpy()  # type: ignore[no-any-return]
+        return np.array([np.nan if value is None else float(value) for value in column.to_pylist()])
+
+    def optional_texts(self, name: str) -> Array:
+        """`(n,)` any column of single values as texts, `""` where there is none."""
+        column = self._find(name)
+        if _is(column, "nested", "binary", "large_binary"):
+            raise DataError(
+                f"column {name!r} of {self.path} should hold UTF-8 text or numbers, got {column.type}"
+            )
+        return _texts(column)
+
     def labels(self, name: str) -> Array:
         """`(n,)` a column of classes: numbers as they are, all else as texts."""
         column = self._full(name)

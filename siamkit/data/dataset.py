@@ -137,7 +137,9 @@ def _update(digest: Any, values: Array) -> None:
         chunk = values[start : start + step]
         if texts:
             # Each text with its length: the same hash however the array stores its texts.
-            for encoded in (str(text).encode("utf-8", "surrogatepass") for text in chunk.ravel()):
+            # One that is missing is like an empty one.
+            given = (text if isinstance(text, str) else "" for text in chunk.ravel())
+            for encoded in (text.encode("utf-8", "surrogatepass") for text in given):
                 digest.update(len(encoded).to_bytes(8, "little") + encoded)
         else:
             digest.update(np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")).tobytes())

@@ -77,10 +77,11 @@ def feed(
     seed: int,
     preprocessor: Preprocessor | None = None,
     items_per_class: int = 4,
+    drop_last: bool = False,
 ) -> keras.utils.PyDataset:
     """Feed a dataset to a loss of this supervision.
 
-    `y` is int32 class codes, int32 1 and 0, float32 scores, or int32 zeros. Labels are sampled:
+    `y` is int32 class codes, int32 1 and 0, float32 scores, int32 zeros. Labels are sampled:
     balanced batches of P classes with K items each, pairs half alike, triplets, or two views of one
     class, of different classes where there are enough. Pairs, scores and triplets come as they are,
     each once an epoch, the last batch filled up with rows of `sample_weight` 0; of views, what
@@ -93,16 +94,22 @@ def feed(
         seed: what chance starts from.
         preprocessor: prepares the views, once; None where they are fit for the encoder already.
         items_per_class: K; more where there are too few classes to fill a batch.
+        drop_last: leave out the pairs, scores or triplets that fill no batch, in place of filling it up;
+            for a loss that compares the rows of a batch with one another (`Loss.couples`).
 
     Raises:
         DataError: if the data cannot feed this supervision.
     """
     _check(dataset, supervision, batch_size=batch_size, seed=seed, items_per_class=items_per_class)
     leaves = [preprocessor(view) if preprocessor else view for view in dataset.views]
-    if preprocessor is None and dataset.input == "text":
-        raise DataError("texts need a preprocessor to be fed, got none")
-    plan = _sampled if dataset.supervision == "labels" else _native
-    return Feed(leaves, plan(dataset, supervision, batch_size, items_per_class), seed)
+    if preprocessor is None and dataset.input in ("text", "tabular"):
+        what = "texts" if dataset.input == "text" else "columns of a table"
+        raise DataError(f"{what} need a preprocessor to be fed, got none")
+    if dataset.supervision == "labels":
+        plan = _sampled(dataset, supervision, batch_size, items_per_class)
+    else:
+        plan = _native(dataset, supervision, batch_size, drop_last)
+    return Feed(leaves, plan, seed)
 
 
 def _sampled(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
@@ -148,15 +155,15 @@ def _p_by_k(classes: Classes, size: int, k: int) -> Planner:
     return plan
 
 
-def _native(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
+def _native(dataset: Dataset, supervision: str, most: int, drop_last: bool) -> Planner:
     """The plan of data that come as the loss wants them."""
     n, views = len(dataset), len(dataset.views)
     size = min(most, n)
-    if supervision == "views":
-        return lambda rng: sampling.dropped(n, views, size, rng)
     target: Array | None = dataset.target
     if target is not None:
         target = target.astype(np.float32 if supervision == "scores" else np.int32)
+    if supervision == "views" or drop_last:
+        return lambda rng: sampling.dropped(target, n, views, size, rng)
     return lambda rng: sampling.padded(target, n, views, size, rng)
 
 

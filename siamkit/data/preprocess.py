@@ -11,6 +11,7 @@ from siamkit.data.dataset import Dataset
 from siamkit.data.files import file_at, folder_at, reading
 from siamkit.data.preprocessor import VERSION, Preprocessor
 from siamkit.data.scaling import ImageScaler, Standardizer
+from siamkit.data.tabular import ColumnEncoder
 from siamkit.data.text import TextTokenizer, TokenPadder
 from siamkit.errors import DataError, nearest
 
@@ -18,7 +19,7 @@ __all__ = ["Preprocessor", "fit_preprocessor", "load_preprocessor"]
 
 # A stored preprocessor may name one of these, and nothing else is ever imported for it.
 _KINDS: Mapping[str, type[Preprocessor]] = {
-    kind.kind: kind for kind in (ImageScaler, Standardizer, TokenPadder, TextTokenizer)
+    kind.kind: kind for kind in (ImageScaler, Standardizer, TokenPadder, TextTokenizer, ColumnEncoder)
 }
 
 
@@ -37,8 +38,11 @@ def fit_preprocessor(dataset: Dataset) -> Preprocessor:
             return TokenPadder.fit(dataset.views)
         case "text":
             return TextTokenizer.fit(dataset.views)
+        case "tabular":
+            return ColumnEncoder.fit(dataset.views)
     raise DataError(
-        f"there is no preprocessor for {dataset.input} yet, only for image, vector, series, tokens and text"
+        f"there is no preprocessor for {dataset.input} yet, only for image, vector, series, tokens, text "
+        "and tabular"
     )
 
 

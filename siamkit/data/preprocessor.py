@@ -17,6 +17,8 @@ from siamkit.errors import DataError
 
 VERSION = 1
 
+Shape = tuple[int, ...] | dict[str, tuple[int, ...]]
+
 
 class Preprocessor(ABC):
     """What raw items go through on their way to the encoder.
@@ -31,17 +33,17 @@ class Preprocessor(ABC):
 
     @property
     @abstractmethod
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one prepared item."""
+    def input_shape(self) -> Shape:
+        """The shape of one prepared item; of an item of several arrays a dict of shapes."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the data know that an encoder may need: `vocabulary_size`, `max_length`."""
+        """What the data know that an encoder may need: `vocabulary_size`, `max_length`, `columns`."""
         return {}
 
     @abstractmethod
     def __call__(self, leaf: Leaf) -> Leaf:
-        """Prepare items: raw ones `(n, …)` to float32 or int32 `(n, *input_shape)`."""
+        """Prepare items: raw ones `(n, …)` to float32 or int32 `(n, *input_shape)`, or a dict."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

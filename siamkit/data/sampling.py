@@ -136,11 +136,11 @@ def padded(target: Array | None, n: int, views: int, size: int, rng: Rng) -> Pla
     return Plan(_side_by_side(rows, views), _nothing(rows) if target is None else target[rows], weight)
 
 
-def dropped(n: int, views: int, size: int, rng: Rng) -> Plan:
+def dropped(target: Array | None, n: int, views: int, size: int, rng: Rng) -> Plan:
     """Items shuffled, each once at most: what does not fill a batch waits for another epoch."""
     batches = n // size
     rows = rng.permutation(n)[: batches * size].reshape(batches, size)
-    return Plan(_side_by_side(rows, views), _nothing(rows))
+    return Plan(_side_by_side(rows, views), _nothing(rows) if target is None else target[rows])
 
 
 def _side_by_side(rows: Array, views: int) -> Array:

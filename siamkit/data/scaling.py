@@ -42,7 +42,7 @@ class ImageScaler(Preprocessor):
     def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
         """Fit on the training images of all views, whose size becomes the size."""
         images = [_with_channel(single(view)) for view in views]
-        return cls(images[0].shape[1:3], *_moments(_same(images)))
+        return cls(images[0].shape[1:3], *moments(_same(images)))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -108,11 +108,17 @@ class Standardizer(Preprocessor):
     def fit(cls, views: Sequence[Leaf]) -> Standardizer:
         """Fit on the training items of all views."""
         items = _same([single(view) for view in views])
-        return cls(items[0].shape[1:], *_moments(items))
+        return cls(items[0].shape[1:], *moments(items))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.shape
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        # A vector is a table's row of numbers, none missing.
+        numeric = [str(number) for number in range(*self.shape)] if len(self.shape) == 1 else None
+        return {} if numeric is None else {"columns": {"numeric": numeric, "categorical": {}}}
 
     def __call__(self, leaf: Leaf) -> Array:
         items = single(leaf)
@@ -148,7 +154,7 @@ def _chunks(items: Array) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(items), step))
 
 
-def _moments(views: Sequence[Array]) -> tuple[Array, Array]:
+def moments(views: Sequence[Array]) -> tuple[Array, Array]:
     """Mean and deviation `(features,)` of the last axis, over all else; two passes, to be exact."""
     features = views[0].shape[-1]
     count = sum(view.size for view in views) // max(1, features)

@@ -4,48 +4,157 @@ from __future__ import annotations
 
 import keras
 
+from siamkit.encoders.attention import attend
 from siamkit.encoders.common import finish, of_rank
+from siamkit.encoders.layers import Positions, RealMean, RealTokens
 from siamkit.errors import ComponentError
+from siamkit.metrics.base import Tensor
 
 
-def lstm(
+def bag(
     *,
     input_shape: tuple[int, ...],
     embedding_dim: int,
     vocabulary_size: int,
     normalize: bool = True,
-    units: int = 64,
     token_dim: int = 64,
-    bidirectional: bool = False,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """An LSTM over token ids: its state after the last token that is not padding, projected.
+    """A bag of tokens: the mean of their embeddings, whatever their order, projected.
 
     Args:
         input_shape: `(length,)`.
         embedding_dim: numbers in an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
         normalize: end in unit length.
-        units: of the LSTM, one direction.
         token_dim: numbers a token is embedded in.
-        bidirectional: read backwards too.
-        dropout: share of the LSTM's inputs dropped in training.
+        dropout: share of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
 
-    Reference: Hochreiter, Schmidhuber 1997; Mueller, Thyagarajan 2016 for the Siamese use.
+    Reference: Wieting et al. 2016.
 
     Example:
         >>> import siamkit
-        >>> siamkit.get_encoder("lstm", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
+        >>> siamkit.get_encoder("bag", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
         (None, 8)
     """
-    shape = of_rank(input_shape, 1, "lstm", "(length,) of token ids")
+    inputs = token_ids(input_shape, vocabulary_size, "bag")
+    x = keras.layers.Embedding(vocabulary_size, token_dim)(inputs)
+    x = RealMean()(x, RealTokens()(inputs))
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "bag")
+
+
+def text_cnn(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    vocabulary_size: int,
+    normalize: bool = True,
+    token_dim: int = 64,
+    filters: int = 64,
+    narrowest: int = 3,
+    widths: int = 3,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Parallel convolutions of several widths over the tokens, each filter's maximum over time.
+
+    The paper's widths 3, 4 and 5 are `narrowest=3, widths=3`. A window stands around each token and sees
+    zeros beyond the text's ends, so that a text shorter than a window has an embedding too.
+
+    Args:
+        input_shape: `(length,)`.
+        embedding_dim: numbers in an embedding.
+        vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
+        normalize: end in unit length.
+        token_dim: numbers a token is embedded in.
+        filters: of each width.
+        narrowest: tokens in the narrowest window.
+        widths: number of widths, each a token wider than the one before.
+        dropout: share of features dropped in training, before the projection.
+
+    Returns:
+        A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
+
+    Reference: Kim 2014.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder(
+        ...     "text_cnn", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
+        (None, 8)
+    """
+    inputs = token_ids(input_shape, vocabulary_size, "text_cnn")
+    real = RealTokens()(inputs)
+    x = keras.layers.Multiply()([keras.layers.Embedding(vocabulary_size, token_dim)(inputs), real])
+    found = [_strongest(x, real, filters, narrowest + wider) for wider in range(widths)]
+    x = keras.layers.Concatenate()(found) if widths > 1 else found[0]
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "text_cnn")
+
+
+def transformer(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    vocabulary_size: int,
+    normalize: bool = True,
+    depth: int = 2,
+    width: int = 64,
+    heads: int = 4,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """A transformer encoder: learnt positions, pre-norm blocks, the mean over the real tokens.
+
+    Positions are counted from the first id, so padding belongs at the end.
+
+    Args:
+        input_shape: `(length,)`.
+        embedding_dim: numbers in an embedding.
+        vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
+        normalize: end in unit length.
+        depth: transformer blocks.
+        width: numbers a token is embedded in.
+        heads: of the attention.
+        dropout: share of what each block adds that is dropped in training.
+
+    Returns:
+        A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
+
+    Reference: Vaswani et al. 2017; Reimers, Gurevych 2019 for the mean.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder(
+        ...     "transformer", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
+        (None, 8)
+    """
+    inputs = token_ids(input_shape, vocabulary_size, "transformer")
+    real = RealTokens()(inputs)
+    mask = keras.layers.Permute((2, 1))(real)
+    x = Positions()(keras.layers.Embedding(vocabulary_size, width)(inputs))
+    for _ in range(depth):
+        x = attend(x, heads, dropout, mask)
+    x = RealMean()(keras.layers.LayerNormalization()(x), real)
+    return finish(inputs, x, embedding_dim, normalize, "transformer")
+
+
+def token_ids(input_shape: tuple[int, ...], vocabulary_size: int, name: str) -> Tensor:
+    """The input of an encoder of token ids, its sizes checked."""
+    shape = of_rank(input_shape, 1, name, "(length,) of token ids")
     if vocabulary_size < 2:
         raise ComponentError(f"vocabulary_size should be at least 2, got {vocabulary_size!r}")
-    inputs = keras.Input(shape, dtype="int32")
-    x = keras.layers.Embedding(vocabulary_size, token_dim, mask_zero=True)(inputs)
-    layer = keras.layers.LSTM(units, dropout=dropout)
-    x = keras.layers.Bidirectional(layer)(x) if bidirectional else layer(x)
-    return finish(inputs, x, embedding_dim, normalize, "lstm")
+    return keras.Input(shape, dtype="int32")
+
+
+def _strongest(x: Tensor, real: Tensor, filters: int, width: int) -> Tensor:
+    """Each filter's maximum over the windows around real tokens, `(batch, filters)`."""
+    x = keras.layers.Conv1D(filters, width, padding="same", activation="relu", data_format="channels_last")(x)
+    # After ReLU nothing is below 0, so 0 masks as well as minus infinity. Why not GlobalMaxPooling1D: see
+    # siamkit.encoders.image.
+    x = keras.layers.Multiply()([x, real])
+    return keras.layers.Flatten()(keras.layers.MaxPooling1D(x.shape[1], data_format="channels_last")(x))

@@ -45,6 +45,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "pearson": Figure("maximize", _SCORES, "linear correlation of similarity with the given scores"),
         "bytes_per_vector": Figure("minimize", SUPERVISIONS, "what one embedding takes to store"),
         "parameters": Figure("minimize", SUPERVISIONS, "how many numbers the model has learnt"),
+        "flops": Figure("minimize", SUPERVISIONS, "floating-point operations to embed one item"),
     }
 )
 """Every figure an objective may name."""

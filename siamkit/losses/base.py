@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -33,7 +34,11 @@ class Loss(keras.losses.Loss):
 
     head: keras.layers.Layer | None = None
     metric: Metric | None = None
+    compares: bool = True  # whether it asks the metric at all
+    couples: bool = False  # whether it compares given pairs, scores or triplets with one another
     owner: Any = None  # the model that the loss is lent to
+    inner: tuple[Loss, ...] = ()  # the losses that it is made of
+    training: bool = True  # whether state (a memory, a histogram) moves on; the model sets it
 
     def __init__(
         self, name: str | None = None, reduction: str = "sum_over_batch_size", dtype: Any = None
@@ -43,7 +48,7 @@ class Loss(keras.losses.Loss):
                 f"{type(self).__name__} reduces by itself, so reduction={reduction!r} "
                 "has no meaning; leave it out"
             )
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name or _snake(type(self).__name__), dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         """The loss, a scalar.
@@ -53,15 +58,17 @@ class Loss(keras.losses.Loss):
             y_pred: the embeddings.
             sample_weight: `(batch,)`, for losses that do not couple the batch.
         """
-        if self.metric is None:
+        if self.metric is None and self.compares:
             raise ModelError(
                 f"{type(self).__name__} has no metric to compare by; "
                 "give get_loss(..., metric=...) or compile it in a Siamese"
             )
+        for each in self.inner:
+            each.metric, each.training = self.metric, self.training
         with keras.name_scope(self.name):
             embeddings = ops.convert_to_tensor(y_pred)
             embeddings = ops.cast(embeddings, "float32")
-            values = self.call(_target(y_true, getattr(self.head, "num_classes", None)), embeddings)
+            values = self.call(_target(y_true, self._classes()), embeddings)
             if len(values.shape) == 0:
                 if sample_weight is not None:
                     raise ModelError(
@@ -76,6 +83,11 @@ class Loss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def _classes(self) -> int | None:
+        """How many classes have proxies in the head, or in that of a loss inside; None without proxies."""
+        own: int | None = getattr(self.head, "num_classes", None)
+        return own or next(filter(None, (each._classes() for each in self.inner)), None)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
@@ -99,6 +111,11 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
     # Values under weight 0 may be infinite; 0 · ∞ would spoil both the sum and its gradient.
     kept = ops.where(weight > 0, values, 0.0)
     return ops.sum(kept * weight) / ops.where(total > 0, total, 1.0)
+
+
+def _snake(name: str) -> str:
+    """MultiSimilarity as multi_similarity: a name that is the same whenever the loss is made."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _target(y_true: Any, proxies: int | None) -> Tensor | None:

@@ -1,60 +1,165 @@
-"""Losses with weights: one proxy, a learned embedding, for each class."""
+"""Losses with weights: learned embeddings, the proxies, that stand for the classes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
 
-from siamkit.errors import ComponentError
+from siamkit.errors import ComponentError, ModelError
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.batch import labelled, log_sum_exp
+from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
+from siamkit.metrics.functions import unit
+
+_SCALED = keras.initializers.VarianceScaling
+
+# What proxies begin with, by name; over (count, dim), Keras's fan_in is the count and its fan_out dim.
+STARTS: dict[str, Callable[[], Any]] = {
+    "normal": lambda: keras.initializers.RandomNormal(stddev=1.0),
+    "kaiming": lambda: _SCALED(2.0, "fan_in", "untruncated_normal"),  # normal, std √(2 / count)
+    "uniform": lambda: _SCALED(1 / 3, "fan_in", "uniform"),  # within ±1 / √count
+    "xavier": lambda: _SCALED(1.0, "fan_out", "uniform"),  # within ±√(3 / dim): lengths about 1
+    "sphere": lambda: _on_sphere,
+}
+
+
+def _on_sphere(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Coordinates uniform in [-1, 1], scaled to unit length."""
+    return unit(keras.random.uniform(shape, -1.0, 1.0, dtype=dtype))
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Proxies(keras.layers.Layer):
-    """A learned embedding for each class; called with the embeddings, it gives `(num_classes, dim)`.
+    """Learned embeddings for each class; called with embeddings, it gives `(num_classes · per_class, dim)`.
+
+    Those of a class lie next to each other. Embeddings cut short get the leading part of the proxies.
 
     Args:
-        num_classes: how many.
+        num_classes: how many classes.
         learning_rate_multiplier: how many times the model's step its own is. Proxies see few gradients
             and want about 100.
+        per_class: how many for each class.
+        start: what they begin with, a name in `STARTS`.
     """
 
-    def __init__(self, num_classes: int, learning_rate_multiplier: float = 100.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate_multiplier: float = 100.0,
+        per_class: int = 1,
+        start: str = "kaiming",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.num_classes = num_classes
         self.learning_rate_multiplier = learning_rate_multiplier
+        self.per_class = per_class
+        self.start = start
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        # PML's Kaiming initialisation over (num_classes, dim): std = √(2 / num_classes).
         self.proxies = self.add_weight(
             name="proxies",
-            shape=(self.num_classes, input_shape[-1]),
-            initializer=keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal"),
+            shape=(self.num_classes * self.per_class, input_shape[-1]),
+            initializer=STARTS[self.start](),
         )
 
     def call(self, embeddings: Tensor) -> Tensor:
-        return ops.convert_to_tensor(self.proxies)
+        return ops.convert_to_tensor(self.proxies)[:, : embeddings.shape[-1]]
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
             "learning_rate_multiplier": self.learning_rate_multiplier,
+            "per_class": self.per_class,
+            "start": self.start,
         }
 
 
+class ProxyLoss(Loss):
+    """A loss of items against the proxies of classes; a subclass implements `against`.
+
+    An item whose class id has no proxy makes the loss NaN, where the id cannot be refused (inside a
+    compiled step); the item itself has no gradient.
+
+    Args:
+        num_classes: how many classes; class ids run from 0 to num_classes - 1.
+        learning_rate_multiplier: of the proxies, at least 0.
+        per_class: how many proxies a class has.
+        start: what they begin with, see `Proxies`.
+    """
+
+    head: Proxies
+
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate_multiplier: float,
+        per_class: int = 1,
+        start: str = "normal",
+        **kwargs: Any,
+    ) -> None:
+        whole(num_classes=num_classes)
+        if not learning_rate_multiplier >= 0:
+            raise ComponentError(
+                f"learning_rate_multiplier should be at least 0, got {learning_rate_multiplier!r}"
+            )
+        super().__init__(**kwargs)
+        self.head = Proxies(int(num_classes), learning_rate_multiplier, per_class, start)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        if len(y_pred.shape) != 2:
+            raise ModelError(
+                f"{self.name} takes one embedding an item, (batch, dim), got shape {tuple(y_pred.shape)}"
+            )
+        labels, embeddings = labelled(y_true, y_pred, self.name)
+        values = self.against(labels, embeddings, self.head(embeddings))
+        known = ops.logical_and(labels >= 0, labels < self.head.num_classes)
+        return ops.where(known if len(values.shape) == 1 else ops.all(known), values, math.nan)
+
+    def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """The loss of these items against these proxies, `(batch,)` or a scalar."""
+        raise NotImplementedError
+
+    def own(self, labels: Tensor) -> Tensor:
+        """Which class is each item's, `(batch, num_classes)` bool; none where the id has no proxy."""
+        return labels[:, None] == ops.arange(self.head.num_classes, dtype="int32")[None, :]
+
+    def similarities(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """All items with all proxies, high = alike: the similarity itself, or minus the distance."""
+        assert self.metric is not None
+        return -self.metric.sign * self.metric.matrix(embeddings, proxies)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_classes": self.head.num_classes,
+            "learning_rate_multiplier": self.head.learning_rate_multiplier,
+        }
+
+
+def whole(**values: Any) -> None:
+    """Raises ComponentError for the first value that is not a whole number of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ComponentError(f"{name} should be a whole number of at least 1, got {value!r}")
+
+
 @keras.saving.register_keras_serializable("siamkit")
-class ProxyAnchor(Loss):
+class ProxyAnchor(ProxyLoss):
     """Proxy-Anchor loss: each class proxy is an anchor against all embeddings of the batch.
 
     L = mean over proxies with positives of log(1 + Σₓ₊ e^{-α(s(x,p) - δ)})
       + mean over all proxies of            log(1 + Σₓ₋ e^{α(s(x,p) + δ)})
 
-    s is the metric turned so that high means alike (the similarity itself, or minus the distance).
+    s is the metric turned so that high means alike (the similarity itself, or minus the distance). The
+    proxies begin normal with standard deviation √(2 / num_classes).
 
     Args:
         num_classes: how many proxies; labels run from 0 to num_classes - 1.
@@ -79,22 +184,14 @@ class ProxyAnchor(Loss):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        if not alpha > 0:
-            raise ComponentError(f"alpha should be above 0, got {alpha!r}")
-        if not num_classes >= 1:
-            raise ComponentError(f"num_classes should be at least 1, got {num_classes!r}")
-        super().__init__(**kwargs)
+        above_0(alpha=alpha)
+        super().__init__(num_classes, learning_rate_multiplier, start="kaiming", **kwargs)
         self.margin = margin
         self.alpha = alpha
-        self.head = Proxies(num_classes, learning_rate_multiplier)
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        assert self.metric is not None
-        assert isinstance(self.head, Proxies)
-        labels, embeddings = labelled(y_true, y_pred, "proxy_anchor")
-        similarities = -self.metric.sign * self.metric.matrix(embeddings, self.head(embeddings))
-        # `(batch, num_classes)`
-        positive = labels[:, None] == ops.arange(self.head.num_classes, dtype="int32")[None, :]
+    def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        similarities = self.similarities(embeddings, proxies)
+        positive = self.own(labels)
         pull = log_sum_exp(-self.alpha * (similarities - self.margin), positive, axis=0, plus_one=True)
         push = log_sum_exp(
             self.alpha * (similarities + self.margin), ops.logical_not(positive), axis=0, plus_one=True
@@ -103,11 +200,4 @@ class ProxyAnchor(Loss):
         return masked_mean(pull, present) + ops.mean(push)
 
     def get_config(self) -> dict[str, Any]:
-        assert isinstance(self.head, Proxies)
-        return {
-            **super().get_config(),
-            "num_classes": self.head.num_classes,
-            "margin": self.margin,
-            "alpha": self.alpha,
-            "learning_rate_multiplier": self.head.learning_rate_multiplier,
-        }
+        return {**super().get_config(), "margin": self.margin, "alpha": self.alpha}

@@ -30,6 +30,27 @@ def unit(x: Tensor) -> Tensor:
     return ops.where(zero, 0.0, x * ops.rsqrt(ops.where(zero, 1.0, squares)))
 
 
+def is_zero(x: Tensor) -> Tensor:
+    """Which vectors are zero in every coordinate, `(..., dim)` -> `(...)` bool; NaN is not."""
+    return ops.sum(ops.abs(x), axis=-1) <= 0
+
+
+def centred(x: Tensor) -> Tensor:
+    """Each vector less the mean of its coordinates; exactly zero where they are all equal."""
+    # The first coordinate goes before the mean does: the mean of equal numbers may round off them.
+    x = x - ops.stop_gradient(x[..., :1])
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+def quotient(x: Tensor, y: Tensor) -> Tensor:
+    """x / y for y ≥ 0, and 0 with gradient 0 where y is 0 (or too small for a reciprocal)."""
+    zero = y < 1.2e-38  # float32's smallest normal number; NaN is not below it
+    y = ops.where(zero, 1.0, y)
+    reciprocal = ops.stop_gradient(1.0 / y)
+    # A Newton step: the value is x / y, the gradient by y is -x / y², and no y² leaves float32's range.
+    return ops.where(zero, 0.0, x * reciprocal * (2.0 - y * reciprocal))
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products.
 

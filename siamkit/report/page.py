@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from siamkit.report import figures
 from siamkit.report.read import Stored, read_stored
 
-COUNTS = ("parameters", "bytes_per_vector")
+COUNTS = ("parameters", "flops", "bytes_per_vector")
 SHOWN = 100  # rows of the leaderboard; a longer one says so
 
 

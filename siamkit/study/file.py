@@ -14,13 +14,14 @@ from pydantic_core import ErrorDetails
 
 from siamkit.catalogue import Registered
 from siamkit.data import Dataset
-from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, nearest
+from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
 from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
+from siamkit.study.parse import parse_space
 from siamkit.study.schema import Direction, StudyFile
-from siamkit.study.space import Space, parse_space
+from siamkit.study.space import Space
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,19 @@ class Study:
                     ("search", "encoder"),
                     (
                         f"the encoder {name!r} takes {' or '.join(spec.inputs)}, but the "
-                        f"data are {given}; {', '.join(fit) or 'no installed encoder'} would fit"
+                        f"data are {given}; {listed(fit) or 'no installed encoder'} would fit"
                     ),
                 )
-            if part == "loss" and feedable(kind, spec) is None:
+            if part != "loss":
+                continue
+            for spec in (shape for shape, _ in alternative.shapes() if feedable(kind, shape) is None):
                 fit = [n for n, entry in catalogues.losses.items() if feedable(kind, entry.spec)]
                 yield (
                     ("search", "loss"),
                     (
                         f"the loss {name!r} learns from {' or '.join(spec.supervision)}, but the "
                         f"data give {kind} (which feed {', '.join(FEEDS[kind])}); "
-                        f"{', '.join(fit)} would fit"
+                        f"{listed(fit)} would fit"
                     ),
                 )
         for name in self.file.objectives or {}:

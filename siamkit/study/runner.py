@@ -137,5 +137,5 @@ def _try_feeds(study: Study, task: Task) -> None:
 
     sizes = study.space.factors["batch_size"]
     tried = [int(size) for size in (sizes.options or (sizes.low, sizes.high))]
-    losses = [a.entry.qualified for a in study.space.loss.alternatives.values()]
+    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.shapes()]
     try_feeds(task, losses, sorted(set(tried)), study.file.fixed)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from siamkit.data import Dataset, fit_preprocessor, split
 from siamkit.data.preprocess import Preprocessor
+from siamkit.data.preprocessor import Shape
 from siamkit.data.splits import Split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.study.file import Study
@@ -74,7 +75,7 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         "items": len(dataset),
         "supervision": dataset.supervision,
         "input": dataset.input,
-        "input_shape": list(preprocessor.input_shape),
+        "input_shape": _plain(preprocessor.input_shape),
         "split": parts.record,
     }
     task = Task(
@@ -116,9 +117,14 @@ def _check_classes(study: Study, **parts: Dataset) -> None:
 
 
 def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
-    # Texts are token ids once they are prepared.
-    kind = "tokens" if part.input == "text" else part.input
+    # Texts are token ids once they are prepared, and columns a record of arrays.
+    kind = {"text": "tokens", "tabular": "records"}.get(part.input, part.input)
     return replace(part, views=tuple(preprocessor(view) for view in part.views), input=kind)
+
+
+def _plain(shape: Shape) -> list[int] | dict[str, list[int]]:
+    """A shape as JSON has it."""
+    return {name: list(each) for name, each in shape.items()} if isinstance(shape, dict) else list(shape)
 
 
 def items_table(valid: Dataset) -> dict[str, Any]:
@@ -135,6 +141,11 @@ def items_table(valid: Dataset) -> dict[str, Any]:
             table[f"image_{number}"] = [_png(image) for image in view]
         elif isinstance(view, np.ndarray) and some.input == "text":
             table[f"text_{number}"] = [str(text) for text in view]
+        elif isinstance(view, dict) and some.input == "tabular":
+            rows = zip(*view.values(), strict=True)
+            table[f"text_{number}"] = [
+                ", ".join(f"{name} {value}" for name, value in zip(view, row, strict=True)) for row in rows
+            ]
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,13 @@ from keras import ops
 
 from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
+from siamkit.encoders.cost import cost
 from siamkit.errors import StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
-from siamkit.registry import components
-from siamkit.resolve import get_encoder, get_loss, get_metric
-from siamkit.specs import Supervision, feedable
+from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
+from siamkit.specs import Kind, LossSpec, Supervision, feedable
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
@@ -100,6 +100,7 @@ def train(
         batch_size=configuration["batch_size"],
         seed=seed,
         items_per_class=fixed.items_per_class,
+        drop_last=getattr(model.loss, "couples", False),
     )
     watch = _Watch(task, limits, on_epoch)
     model.fit(batches, epochs=fixed.epochs, verbose=0, shuffle=False, callbacks=[watch])
@@ -109,14 +110,14 @@ def train(
     return Trained(model, figures, watch.history, literal, queries, embeddings)
 
 
-def try_feeds(task: Task, losses: list[str], batch_sizes: list[int], fixed: Fixed) -> None:
+def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fixed: Fixed) -> None:
     """Tries all feeds that a study may need, before the first trial.
 
     Raises:
         DataError: the training part cannot feed one of them.
     """
     for loss in losses:
-        supervision = feedable(task.train.supervision, components().find("loss", loss).spec)
+        supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
             feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
@@ -136,16 +137,18 @@ def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, 
     else:
         judged = evaluate_pairs if part.supervision == "pairs" else evaluate_scores
         figures = judged(embeddings, target, model.metric)
-    weights = [weight for owner in (*model.encoders, model.metric) for weight in owner.weights]
-    return {**figures, "parameters": sum(math.prod(weight.shape) for weight in weights)}, embeddings, queries
+    costs = [cost(encoder) for encoder in model.encoders]
+    figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
+    figures["flops"] = sum(each.flops for each in costs)
+    return figures, embeddings, queries
 
 
 def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervision, dict[str, Any]]:
     """The compiled model, what its loss learns from, and the parameters as the API takes them."""
 
-    def own(kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    def own(kind: Kind) -> tuple[str, dict[str, Any], dict[str, Any]]:
         part = configuration[kind]
-        wanted = components().find(kind, part["name"]).spec.needs  # type: ignore[arg-type]
+        wanted = spec_given(kind, {part["name"]: _named(part["params"])}).needs
         return part["name"], part["params"], {need: task.needs[need] for need in wanted if need in task.needs}
 
     name, params, needs = own("encoder")
@@ -166,7 +169,7 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervisi
     optimizer = keras.optimizers.get(configuration["optimizer"])
     optimizer.learning_rate = configuration["learning_rate"]
     model.compile(optimizer, loss)
-    supervision = feedable(task.train.supervision, components().find("loss", name).spec)
+    supervision = feedable(task.train.supervision, spec_given("loss", {name: _named(params)}))
     assert supervision is not None
     return model, supervision, {"loss": literal, "typical_distance": typical}
 
@@ -174,7 +177,9 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervisi
 def _named(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters as the API takes them: a component inside one is `{name: parameters}`."""
     return {
-        key: {value["name"]: _named(value["params"])} if isinstance(value, dict) else value
+        key: {value["name"]: _named(value["params"])}
+        if isinstance(value, dict) and "name" in value
+        else value
         for key, value in params.items()
     }
 

@@ -1,0 +1,130 @@
+"""Convolutional encoders for time series, `(steps, features)`."""
+
+from __future__ import annotations
+
+import keras
+
+from siamkit.encoders.common import finish, of_rank
+from siamkit.metrics.base import Tensor
+
+# Layer normalisation takes the place of the papers' weight and batch normalisation: an embedding must not
+# depend on what else is in the batch. It forgets how large a step's values are; the shortcuts, which are
+# not normalised, remember.
+
+
+def tcn(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    depth: int = 4,
+    filters: int = 32,
+    kernel: int = 3,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """A temporal convolutional network: residual blocks of two dilated causal convolutions.
+
+    The dilation doubles with each block, so a step sees the `1 + 2 (kernel - 1) (2^depth - 1)` up to it.
+    The features are averaged over the steps: the paper's last step alone would be blind to the start of
+    a longer series.
+
+    Args:
+        input_shape: `(steps, features)`.
+        embedding_dim: numbers in an embedding.
+        normalize: end in unit length.
+        depth: residual blocks.
+        filters: of each convolution.
+        kernel: steps a convolution looks at.
+        dropout: share of filters dropped in training, after each convolution.
+
+    Returns:
+        A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
+
+    Reference: Bai, Kolter, Koltun 2018.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("tcn", input_shape=(50, 3), embedding_dim=8).output_shape
+        (None, 8)
+    """
+    inputs = x = keras.Input(of_rank(input_shape, 2, "tcn", "(steps, features)"))
+    for block in range(depth):
+        shortcut = x if x.shape[-1] == filters else _convolution(x, filters, 1)
+        for _ in range(2):
+            x = _convolution(x, filters, kernel, padding="causal", dilation_rate=2**block)
+            x = keras.layers.ReLU()(keras.layers.LayerNormalization()(x))
+            if dropout:
+                x = keras.layers.SpatialDropout1D(dropout)(x)
+        x = keras.layers.ReLU()(keras.layers.Add()([shortcut, x]))
+    return finish(inputs, _averaged(x), embedding_dim, normalize, "tcn")
+
+
+def inception_time(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    depth: int = 3,
+    filters: int = 16,
+    kernel: int = 40,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """An InceptionTime network: modules of convolutions of three lengths and a maximum, side by side.
+
+    A shortcut bridges every three modules, or what is left of them. One network, of which the paper
+    averages five, with half its depth and filters; no convolution is longer than the series.
+
+    Args:
+        input_shape: `(steps, features)`.
+        embedding_dim: numbers in an embedding.
+        normalize: end in unit length.
+        depth: modules.
+        filters: of each branch; a module has four.
+        kernel: steps that the longest convolution looks at; the others a half and a quarter of them.
+        dropout: share of features dropped in training, before the projection.
+
+    Returns:
+        A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
+
+    Reference: Ismail Fawaz et al. 2020.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("inception_time", input_shape=(50, 3), embedding_dim=8).output_shape
+        (None, 8)
+    """
+    inputs = x = keras.Input(of_rank(input_shape, 2, "inception_time", "(steps, features)"))
+    bridged = x
+    for module in range(1, depth + 1):
+        x = _inception(x, filters, kernel)
+        if module % 3 == 0 or module == depth:
+            x = keras.layers.ReLU()(keras.layers.Add()([_convolution(bridged, 4 * filters, 1), x]))
+            bridged = x
+    x = _averaged(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "inception_time")
+
+
+def _inception(x: Tensor, filters: int, kernel: int) -> Tensor:
+    steps = x.shape[1]
+    narrow = _convolution(x, filters, 1) if x.shape[-1] > 1 else x
+    branches = [_convolution(narrow, filters, min(max(1, kernel // part), steps)) for part in (1, 2, 4)]
+    maximum = keras.layers.MaxPooling1D(3, strides=1, padding="same", data_format="channels_last")(x)
+    x = keras.layers.Concatenate()([*branches, _convolution(maximum, filters, 1)])
+    return keras.layers.ReLU()(keras.layers.LayerNormalization()(x))
+
+
+def _averaged(x: Tensor) -> Tensor:
+    return keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)
+
+
+def _convolution(x: Tensor, filters: int, size: int, padding: str = "same", dilation_rate: int = 1) -> Tensor:
+    return keras.layers.Conv1D(
+        filters,
+        size,
+        padding=padding,
+        dilation_rate=dilation_rate,
+        kernel_initializer="he_normal",
+        data_format="channels_last",
+    )(x)

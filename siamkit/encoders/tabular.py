@@ -1,0 +1,197 @@
+"""Encoders for the columns of a table: numbers, which may be missing, and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from siamkit.encoders.common import finish
+from siamkit.errors import ComponentError
+from siamkit.metrics.base import Tensor
+
+Shape = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+KEYS = ("numeric", "missing", "categorical")
+
+
+def tabular(
+    *,
+    input_shape: Shape,
+    embedding_dim: int,
+    columns: Mapping[str, Any] | None = None,
+    normalize: bool = True,
+    category_dim: int = 8,
+    depth: int = 2,
+    width: int = 128,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Categories embedded, then a multilayer perceptron over them, the numbers and what is missing.
+
+    h₀ = [x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]], each column with a table E of its own;
+    then `depth` ReLU layers and the projection.
+
+    Args:
+        input_shape: of one row, `{"numeric": (k,), "missing": (k,), "categorical": (c,)}` without the
+            keys that no column is for; or `(k,)`, numbers only, none missing.
+        embedding_dim: numbers in an embedding.
+        columns: what a table's preprocessor tells: `{"numeric": names, "categorical": {name: codes}}`;
+            may be None where there are no categories.
+        normalize: end in unit length.
+        category_dim: numbers a category is embedded in.
+        depth: hidden layers.
+        width: units a layer.
+        dropout: share of units dropped in training.
+
+    Returns:
+        A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: shapes that are no table's, or that do not fit the columns.
+
+    Reference: Guo, Berkhahn 2016 (entity embeddings).
+
+    Example:
+        >>> import siamkit
+        >>> columns = {"numeric": ["price"], "categorical": {"colour": 5}}
+        >>> shape = {"numeric": (1,), "missing": (1,), "categorical": (1,)}
+        >>> siamkit.get_encoder("tabular", input_shape=shape, embedding_dim=4, columns=columns).output_shape
+        (None, 4)
+    """
+    inputs, parts, codes = _inputs(input_shape, columns, "tabular")
+    features = [part for part in (parts.get("numeric"), parts.get("missing")) if part is not None]
+    if codes is not None:
+        features.append(keras.layers.Flatten()(_embedded(codes, category_dim)))
+    x = keras.layers.Concatenate()(features) if len(features) > 1 else features[0]
+    for _ in range(depth):
+        x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "tabular")
+
+
+def ft_transformer(
+    *,
+    input_shape: Shape,
+    embedding_dim: int,
+    columns: Mapping[str, Any] | None = None,
+    normalize: bool = True,
+    depth: int = 3,
+    token_dim: int = 64,
+    heads: int = 8,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """A transformer over columns, each of them a token; the embedding is read from a token of its own.
+
+    A number x becomes x w_j + b_j, and where it is missing an embedding m_j; a category c becomes E_j[c].
+    A learned token [CLS] goes first. Each block is x + attention(norm(x)), then x + W₂(W₁ᵃ norm(x) · relu(
+    W₁ᵇ norm(x))) with 4/3 token_dim hidden units; the first attention has no norm before it, as in the paper.
+    The embedding is projected from relu(norm([CLS])). A category's bias, which its embedding could
+    take up, is left out, and dropout is the same in attention and in hidden units.
+
+    Args:
+        input_shape: as for `tabular`.
+        embedding_dim: numbers in an embedding.
+        columns: as for `tabular`.
+        normalize: end in unit length.
+        depth: blocks.
+        token_dim: numbers a token has.
+        heads: of attention, each of token_dim / heads numbers, rounded up.
+        dropout: share of attention weights and of hidden units dropped in training.
+
+    Returns:
+        A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: shapes that are no table's, or that do not fit the columns.
+
+    Reference: Gorishniy, Rubachev, Khrulkov, Babenko 2021 (Revisiting Deep Learning Models for Tabular Data).
+
+    Example:
+        >>> import siamkit
+        >>> encoder = siamkit.get_encoder("ft_transformer", input_shape=(5,), embedding_dim=4, columns=None)
+        >>> encoder.output_shape
+        (None, 4)
+    """
+    inputs, parts, codes = _inputs(input_shape, columns, "ft_transformer")
+    layers, start = keras.layers, keras.initializers.RandomUniform(-(token_dim**-0.5), token_dim**-0.5)
+    first = next(iter(parts.values()))
+    # [CLS] is the one row of a table that every item looks up.
+    cls = layers.Embedding(1, token_dim, embeddings_initializer=start.clone(), name="cls")
+    tokens = [cls(ops.zeros_like(first[:, :1], dtype="int32"))]
+    if "numeric" in parts:
+        tokens.append(_weighted(parts["numeric"], token_dim, start, "numeric_tokens"))
+        if "missing" in parts:
+            # A missing number is 0, of which b_j is left; so this makes it b_j + w'_j, free to be anything.
+            absent = _weighted(parts["missing"], token_dim, start, "missing_tokens", bias=False)
+            tokens[-1] = layers.Add()([tokens[-1], absent])
+    if codes is not None:
+        tokens.append(_embedded(codes, token_dim, start.clone()))
+    x = layers.Concatenate(axis=1)(tokens)
+    hidden = max(1, token_dim * 4 // 3)
+    for block in range(depth):
+        y = layers.LayerNormalization()(x) if block else x
+        attention = layers.MultiHeadAttention(heads, -(-token_dim // heads), dropout=dropout)
+        x = layers.Add()([x, attention(y, y)])
+        y = layers.LayerNormalization()(x)
+        y = layers.Multiply()([layers.Dense(hidden)(y), layers.Dense(hidden, activation="relu")(y)])
+        if dropout:
+            y = layers.Dropout(dropout)(y)
+        x = layers.Add()([x, layers.Dense(token_dim)(y)])
+    x = layers.ReLU()(layers.LayerNormalization()(x[:, 0]))
+    return finish(inputs, x, embedding_dim, normalize, "ft_transformer")
+
+
+def _weighted(x: Tensor, dim: int, start: Any, name: str, bias: bool = True) -> Tensor:
+    """`(batch, k)` -> `(batch, k, dim)`: x_j w_j + b_j, each column with weights of its own."""
+    layer = keras.layers.EinsumDense(
+        "bk,kd->bkd",
+        (x.shape[1], dim),
+        bias_axes="kd" if bias else None,
+        kernel_initializer=start.clone(),
+        bias_initializer=start.clone() if bias else "zeros",
+        name=name,
+    )
+    return layer(x)
+
+
+def _embedded(codes: tuple[Tensor, list[int]], dim: int, start: Any = "uniform") -> Tensor:
+    """`(batch, c)` codes -> `(batch, c, dim)`; the columns' tables lie in one, each after the other."""
+    x, cardinalities = codes
+    starts = np.cumsum([0, *cardinalities[:-1]]).astype("int32")
+    table = keras.layers.Embedding(
+        sum(cardinalities), dim, embeddings_initializer=start, name="category_tokens"
+    )
+    return table(ops.add(x, starts))
+
+
+def _inputs(
+    input_shape: Shape, columns: Mapping[str, Any] | None, name: str
+) -> tuple[Any, dict[str, Tensor], tuple[Tensor, list[int]] | None]:
+    """The inputs as the model takes them, by key, and the codes with each column's number of codes."""
+    shapes = dict(input_shape) if isinstance(input_shape, Mapping) else {"numeric": tuple(input_shape)}
+    fine = bool(shapes) and all(
+        key in KEYS and len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 0
+        for key, shape in shapes.items()
+    )
+    if not fine or shapes.get("missing", shapes.get("numeric")) != shapes.get("numeric"):
+        raise ComponentError(
+            f"{name} takes rows of shape (k,), or of shapes {{'numeric': (k,), 'missing': (k,), "
+            f"'categorical': (c,)}}, got input_shape={input_shape}"
+        )
+    cardinalities = [int(count) for count in (columns or {}).get("categorical", {}).values()]
+    wanted = shapes.get("categorical", (0,))[0]
+    if len(cardinalities) != wanted:
+        raise ComponentError(
+            f"{name} wants the number of codes of each of {wanted} categorical columns, got "
+            f"columns={columns!r:.80}"
+        )
+    parts = {
+        key: keras.Input(shape, dtype="int32" if key == "categorical" else None, name=key)
+        for key, shape in shapes.items()
+    }
+    inputs = parts if isinstance(input_shape, Mapping) else parts["numeric"]
+    codes = (parts["categorical"], cardinalities) if "categorical" in parts else None
+    return inputs, parts, codes

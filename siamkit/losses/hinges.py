@@ -1,0 +1,315 @@
+"""Losses of hinges over the pairs of a batch: variance, consistent thresholds, ranked lists, soft margins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.errors import ComponentError
+from siamkit.losses.base import masked_mean
+from siamkit.losses.batch import BatchLoss, Pairs
+from siamkit.losses.mining import PairLoss
+from siamkit.metrics.base import Tensor
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class IntraPairVariance(PairLoss):
+    """Intra-pair variance loss: positives alike in their similarity, and negatives too.
+
+    L = meanₚ [(1 - ε₊) μ₊ - s]₊² + meanₙ [s - (1 + ε₋) μ₋]₊²
+
+    s is the metric, μ₊ and μ₋ its means over the positive and over the negative pairs; for a distance d it is
+    [d - (1 + ε₊) μ₊]₊² and [(1 - ε₋) μ₋ - d]₊². Meant to be added to another loss (`weighted_sum`).
+
+    Args:
+        pos_eps: ε₊.
+        neg_eps: ε₋.
+        mining: which pairs, see `siamkit.losses.mining`.
+
+    Reference: Yu, Tao 2019, "Deep Metric Learning with Tuplet Margin Loss"; PML IntraPairVarianceLoss.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("intra_pair_variance", metric="euclidean", pos_eps=0.5)
+        >>> x = np.array([[0.0], [1.0], [0.0], [3.0]])          # distances 1 and 3, their mean 2
+        >>> float(loss(np.array([0, 0, 1, 1]), x)) > 0
+        True
+    """
+
+    def __init__(
+        self, pos_eps: float = 0.01, neg_eps: float = 0.01, mining: str = "all", **kwargs: Any
+    ) -> None:
+        super().__init__(mining, **kwargs)
+        self.pos_eps = pos_eps
+        self.neg_eps = neg_eps
+
+    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+        assert self.metric is not None
+        sign = self.metric.sign
+        values = self.metric.matrix(pairs.queries, pairs.references)
+        near, far = masked_mean(values, positive), masked_mean(values, negative)
+        pull = ops.square(ops.relu(sign * (values - (1.0 + sign * self.pos_eps) * near)))
+        push = ops.square(ops.relu(sign * ((1.0 - sign * self.neg_eps) * far - values)))
+        return masked_mean(pull, positive) + masked_mean(push, negative)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pos_eps": self.pos_eps, "neg_eps": self.neg_eps}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class ThresholdConsistentMargin(PairLoss):
+    """Threshold-consistent margin loss: one pair of thresholds for all classes alike.
+
+    L = λ₊ mean_{p: s ≤ m₊} (m₊ - s) + λ₋ mean_{n: s ≥ m₋} (s - m₋)
+
+    s is the metric, a similarity. The means are over the pairs past their threshold. Meant to be added to
+    another loss (`weighted_sum`).
+
+    Args:
+        lambda_plus: λ₊.
+        lambda_minus: λ₋.
+        margin_plus: m₊, on the metric's own axis.
+        margin_minus: m₋, on the metric's own axis.
+        mining: which pairs, see `siamkit.losses.mining`.
+
+    Reference: Zhang et al. 2024, "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning";
+    PML ThresholdConsistentMarginLoss.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("threshold_consistent_margin", metric="cosine")
+        >>> round(float(loss(np.array([0, 0, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))), 4)
+        1.4
+    """
+
+    def __init__(
+        self,
+        lambda_plus: float = 1.0,
+        lambda_minus: float = 1.0,
+        margin_plus: float = 0.9,
+        margin_minus: float = 0.5,
+        mining: str = "all",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mining, **kwargs)
+        self.lambda_plus = lambda_plus
+        self.lambda_minus = lambda_minus
+        self.margin_plus = margin_plus
+        self.margin_minus = margin_minus
+
+    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+        values = self.similarities(pairs)
+        above = ops.cast(values > self.margin_plus, "float32")
+        below = ops.cast(values < self.margin_minus, "float32")
+        return self.lambda_plus * masked_mean(
+            self.margin_plus - values, positive * (1.0 - above)
+        ) + self.lambda_minus * masked_mean(values - self.margin_minus, negative * (1.0 - below))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lambda_plus": self.lambda_plus,
+            "lambda_minus": self.lambda_minus,
+            "margin_plus": self.margin_plus,
+            "margin_minus": self.margin_minus,
+        }
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class RankedList(BatchLoss):
+    """Ranked list loss: positives within α - m, negatives beyond α, each weighted by how far it is off.
+
+    L = mean over anchors of  (1 - λ) Σₚ wₚ (d - (α - m)) / Σₚ wₚ + λ Σₙ wₙ (α - d) / Σₙ wₙ
+
+    over the pairs on the wrong side, with wₚ = e^{Tₚ (d - (α - m))} and wₙ = e^{Tₙ (α - d)}; d is the metric
+    read as a distance (1 - s for cosine). As in PML the weights have a gradient, and 1e-5 an item of the
+    batch is added below the fractions.
+
+    Args:
+        margin: m.
+        Tn: Tₙ, at least 0.
+        imbalance: λ, from 0 to 1.
+        alpha: α; 1 + m/2 unless given.
+        Tp: Tₚ, at least 0.
+
+    Reference: Wang et al. 2019, "Ranked List Loss for Deep Metric Learning"; PML RankedListLoss, which has
+    no defaults for margin and Tn: these are the paper's.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("ranked_list", metric="euclidean", margin=0.4, Tn=10.0)
+        >>> round(float(loss(np.array([0, 0, 1]), np.array([[0.0], [0.0], [5.0]]))), 4)
+        0.0
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.4,
+        Tn: float = 10.0,
+        imbalance: float = 0.5,
+        alpha: float | None = None,
+        Tp: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= imbalance <= 1:
+            raise ComponentError(f"imbalance should be from 0 to 1, got {imbalance!r}")
+        for name, value in (("Tn", Tn), ("Tp", Tp)):
+            if not value >= 0:
+                raise ComponentError(f"{name} should be at least 0, got {value!r}")
+        super().__init__(**kwargs)
+        self.margin = margin
+        self.Tn = Tn
+        self.imbalance = imbalance
+        self.alpha = alpha
+        self.Tp = Tp
+
+    def compare(self, pairs: Pairs) -> Tensor:
+        alpha = 1.0 + self.margin / 2.0 if self.alpha is None else self.alpha
+        distances = self.distances(pairs)
+        # Pairs at distance 0 are left out, as the reference has it.
+        apart = ops.logical_not(distances <= 0)
+        pull = self._weighted(distances - (alpha - self.margin), self.Tp, pairs.positive, apart)
+        push = self._weighted(alpha - distances, self.Tn, pairs.negative, apart)
+        return ops.mean((1.0 - self.imbalance) * pull + self.imbalance * push)
+
+    def _weighted(self, excess: Tensor, temperature: float, chosen: Tensor, apart: Tensor) -> Tensor:
+        """The weighted mean over the chosen pairs on the wrong side, of each anchor `(n,)`."""
+        wrong = ops.logical_and(ops.logical_and(chosen, apart), ops.logical_not(excess <= 0))
+        kept = ops.where(wrong, excess, 0.0)
+        weights = ops.where(wrong, ops.exp(temperature * kept), 0.0)
+        return ops.sum(weights * kept, axis=1) / ops.sum(weights + 1e-5, axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "Tn": self.Tn,
+            "imbalance": self.imbalance,
+            "alpha": self.alpha,
+            "Tp": self.Tp,
+        }
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Histogram1D(keras.layers.Layer):
+    """A running histogram of numbers, not trained: the state of a dynamic soft margin.
+
+    Args:
+        low: the place of the first bin.
+        width: from one bin to the next.
+        bins: how many.
+        momentum: the share of what is new.
+    """
+
+    def __init__(self, low: float, width: float, bins: int, momentum: float, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.low, self.width, self.bins, self.momentum = low, width, bins, momentum
+
+    def build(self, input_shape: Any) -> None:
+        self.shares = self.add_weight(name="shares", shape=(self.bins,), initializer="zeros", trainable=False)
+
+    def call(self, embeddings: Tensor) -> Tensor:
+        return ops.convert_to_tensor(self.shares)
+
+    def after(self, values: Tensor, weight: Tensor) -> Tensor:
+        """The histogram `(bins,)` with these values in it, each shared out between its two bins."""
+        place = (values - self.low) / self.width
+        below = ops.floor(place)
+        right = place - below
+        fresh = self._sums(below, weight * (1.0 - right)) + self._sums(below + 1.0, weight * right)
+        old = ops.convert_to_tensor(self.shares)
+        momentum = ops.where(ops.sum(old) > 0, self.momentum, 1.0)
+        mixed = (1.0 - momentum) * old + momentum * fresh
+        total = ops.sum(mixed)
+        return mixed / ops.where(total > 0, total, 1.0)
+
+    def bin_of(self, values: Tensor) -> Tensor:
+        """The bin below each value; those outside go to the outermost."""
+        return self._index(ops.floor((values - self.low) / self.width))
+
+    def _index(self, place: Tensor) -> Tensor:
+        inside = ops.minimum(place, self.bins - 1.0)
+        return ops.cast(ops.where(place >= 0, inside, 0.0), "int32")  # NaN has no bin; any will do
+
+    def _sums(self, place: Tensor, weight: Tensor) -> Tensor:
+        flat = ops.reshape(self._index(place), (-1,))
+        return ops.segment_sum(ops.reshape(weight, (-1,)), flat, num_segments=self.bins)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "low": self.low,
+            "width": self.width,
+            "bins": self.bins,
+            "momentum": self.momentum,
+        }
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class DynamicSoftMargin(BatchLoss):
+    """Dynamic soft margin loss: triplets weighted by the share of all triplets that are easier than they are.
+
+    L = mean over triplets of  CDF(x) · x,  x = d(a, p) - d(a, n)
+
+    d is the metric read as a distance; CDF is the cumulated running histogram of x, kept in the head and
+    taken without gradient, as the paper means it (in PML a gradient runs through the histogram's update,
+    which is why a second step there fails). Values beyond the histogram count in its outermost bins. All
+    triplets of the batch take part, which takes memory for `batch³` numbers; the paper looks at the
+    hardest negative of each pair only.
+
+    Args:
+        min_val: where the histogram begins, below 0; it is as wide to the other side.
+        num_bins: the bins of the histogram.
+        momentum: the weight of the current batch in it.
+
+    Reference: Zhang, Rusinkiewicz 2019, "Learning Local Descriptors with a CDF-Based Dynamic Soft Margin";
+    PML DynamicSoftMarginLoss.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("dynamic_soft_margin", metric="euclidean")
+        >>> float(loss(np.array([0, 1, 2]), np.eye(3)))      # no triplet
+        0.0
+    """
+
+    takes_references = False
+
+    def __init__(
+        self, min_val: float = -2.0, num_bins: int = 10, momentum: float = 0.01, **kwargs: Any
+    ) -> None:
+        if not min_val < 0:
+            raise ComponentError(f"min_val should be below 0, got {min_val!r}")
+        if not num_bins >= 2:
+            raise ComponentError(f"num_bins should be at least 2, got {num_bins!r}")
+        if not 0 < momentum <= 1:
+            raise ComponentError(f"momentum should be above 0 and at most 1, got {momentum!r}")
+        super().__init__(**kwargs)
+        self.min_val = min_val
+        self.num_bins = num_bins
+        self.momentum = momentum
+        self.head = Histogram1D(min_val, 2.0 * -min_val / num_bins, num_bins, momentum)
+
+    def compare(self, pairs: Pairs) -> Tensor:
+        assert isinstance(self.head, Histogram1D)
+        self.head(pairs.queries)
+        distances = self.distances(pairs)
+        gaps = distances[:, :, None] - distances[:, None, :]
+        triplets = ops.cast(
+            ops.logical_and(pairs.positive[:, :, None], pairs.negative[:, None, :]), "float32"
+        )
+        frozen = ops.stop_gradient(gaps)
+        shares = self.head.after(frozen, triplets)
+        if self.training:
+            self.head.shares.assign(shares)
+        share_below = ops.take(ops.cumsum(shares), self.head.bin_of(frozen), axis=0)
+        return masked_mean(share_below * gaps, triplets)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "min_val": self.min_val,
+            "num_bins": self.num_bins,
+            "momentum": self.momentum,
+        }

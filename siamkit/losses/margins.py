@@ -1,0 +1,279 @@
+"""Losses that classify by a softmax in which an item's own class must win by a margin."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.errors import ComponentError
+from siamkit.losses.classes import ClassSoftmax
+from siamkit.losses.proxies import whole
+from siamkit.losses.softmax import above_0
+from siamkit.metrics.base import Tensor
+from siamkit.metrics.functions import safe_sqrt
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class CosFace(ClassSoftmax):
+    """CosFace: a softmax over class proxies with a margin taken off the own class's similarity.
+
+    L = -log( e^{σ (s(x, p_y) - m)} / (e^{σ (s(x, p_y) - m)} + Σ_{j≠y} e^{σ s(x, pⱼ)}) )
+
+    s is the metric turned so that high means alike (the similarity itself, or minus the distance); cosine
+    in the paper. The proxies begin standard normal.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        margin: m, on the metric's own axis.
+        scale: σ, above 0.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition"; PML
+    CosFaceLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("cosface", metric="cosine", num_classes=2, margin=0.5, scale=2.0)
+        >>> value = loss(np.array([0, 1]), np.zeros((2, 4)))        # all cosines 0
+        >>> round(float(keras.ops.convert_to_numpy(value)), 4)      # log(1 + e)
+        1.3133
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 0.35,
+        scale: float = 64.0,
+        learning_rate_multiplier: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        above_0(scale=scale)
+        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        self.margin = margin
+        self.scale = scale
+
+    def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
+        similarities = self.similarities(embeddings, proxies)
+        return self.scale * (similarities - self.margin * ops.cast(own, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class ArcFace(ClassSoftmax):
+    """ArcFace: a softmax over class proxies with a margin added to the own class's angle.
+
+    L = -log( e^{σ ψ(θ_y)} / (e^{σ ψ(θ_y)} + Σ_{j≠y} e^{σ cos θⱼ}) )
+    ψ(θ) = cos(θ + m) where θ + m ≤ π, and cos θ - m sin m beyond
+
+    cos θⱼ is the metric, a similarity in [-1, 1]. As in the reference and the authors' code, the second
+    branch keeps the loss rising with the angle; the paper does without. The proxies begin standard normal.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        margin: m, in degrees, from 0 to below 180.
+        scale: σ, above 0.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; PML
+    ArcFaceLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("arcface", metric="cosine", num_classes=2, margin=30, scale=2.0)
+        >>> value = loss(np.array([0, 1]), np.zeros((2, 4)))        # all at 90 degrees; cos 120 = -½
+        >>> round(float(keras.ops.convert_to_numpy(value)), 4)      # log(1 + e)
+        1.3133
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 28.6,
+        scale: float = 64.0,
+        learning_rate_multiplier: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        above_0(scale=scale)
+        if not 0 <= margin < 180:
+            raise ComponentError(f"margin should be from 0 to below 180 degrees, got {margin!r}")
+        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        self.margin = margin
+        self.scale = scale
+
+    def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """`(batch, num_classes)`."""
+        return self.similarities(embeddings, proxies)
+
+    def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
+        cosine = self.cosines(embeddings, proxies)
+        margin = math.radians(self.margin)
+        # cos(θ + m) not through arccos, whose gradient is infinite where an embedding is on its proxy.
+        sine = safe_sqrt((1.0 - cosine) * (1.0 + cosine))
+        added = cosine * math.cos(margin) - sine * math.sin(margin)
+        beyond = cosine < -math.cos(margin)  # θ > π - m
+        relaxed = ops.where(beyond, cosine - margin * math.sin(margin), added)
+        return self.scale * ops.where(own, relaxed, cosine)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class SubCenterArcFace(ArcFace):
+    """Sub-centre ArcFace: ArcFace with several proxies a class, of which the nearest counts.
+
+    L = -log( e^{σ ψ(θ_y)} / (e^{σ ψ(θ_y)} + Σ_{j≠y} e^{σ cos θⱼ}) ),  cos θⱼ = maxₖ cos(x, pⱼₖ)
+
+    ψ and the rest are ArcFace's; noisy items gather about a sub-centre of their own. The proxies begin
+    standard normal.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        margin: m, in degrees, from 0 to below 180.
+        scale: σ, above 0.
+        sub_centers: proxies a class.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
+    Faces"; PML SubCenterArcFaceLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("subcenter_arcface", metric="cosine", num_classes=2, scale=2.0, margin=30)
+        >>> value = loss(np.array([0, 1]), np.zeros((2, 4)))        # all at 90 degrees; cos 120 = -½
+        >>> round(float(keras.ops.convert_to_numpy(value)), 4)      # log(1 + e)
+        1.3133
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 28.6,
+        scale: float = 64.0,
+        sub_centers: int = 3,
+        learning_rate_multiplier: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        whole(sub_centers=sub_centers)
+        super().__init__(
+            num_classes, margin, scale, learning_rate_multiplier, per_class=int(sub_centers), **kwargs
+        )
+
+    def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        shape = (-1, self.head.num_classes, self.head.per_class)
+        each = ops.reshape(self.similarities(embeddings, proxies), shape)
+        nearest = ops.argmax(each, axis=2, keepdims=True)
+        return ops.squeeze(ops.take_along_axis(each, nearest, axis=2), axis=2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sub_centers": self.head.per_class}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class SphereFace(ClassSoftmax):
+    """SphereFace (A-Softmax): a softmax over class proxies with the own class's angle multiplied.
+
+    L = -log( e^{σ|x| ψ(θ_y)} / (e^{σ|x| ψ(θ_y)} + Σ_{j≠y} e^{σ|x| cos θⱼ}) )
+    ψ(θ) = (-1)ᵏ cos(m θ) - 2k  for θ in [kπ/m, (k + 1)π/m]
+
+    cos θⱼ is the metric, a similarity in [-1, 1]; |x| is the embedding's length. With unit embeddings a
+    scale of 1 leaves the softmax soft: raise it. As in the reference without the paper's annealing of
+    the margin. The proxies begin standard normal.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        margin: m, a whole number of at least 1; 1 is no margin.
+        scale: σ, above 0.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face Recognition"; PML
+    SphereFaceLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("sphereface", metric="cosine", num_classes=2)
+        >>> value = loss(np.array([0, 1]), np.zeros((2, 4)))        # of length 0: all logits 0
+        >>> round(float(keras.ops.convert_to_numpy(value)), 4)      # log 2
+        0.6931
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: int = 4,
+        scale: float = 1.0,
+        learning_rate_multiplier: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        whole(margin=margin)
+        above_0(scale=scale)
+        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        self.margin = int(margin)
+        self.scale = scale
+
+    def lengths(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """By what the cosines are multiplied, besides the scale; broadcasts to `(batch, num_classes)`."""
+        return length(embeddings)[:, None]
+
+    def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
+        cosine = self.similarities(embeddings, proxies)
+        multiplied = ops.where(own, _multiplied(cosine, self.margin), cosine)
+        return self.scale * self.lengths(embeddings, proxies) * multiplied
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class LargeMarginSoftmax(SphereFace):
+    """Large-margin softmax (L-Softmax): SphereFace whose proxies count with their length.
+
+    L = -log( e^{σ|x||p_y| ψ(θ_y)} / (e^{σ|x||p_y| ψ(θ_y)} + Σ_{j≠y} e^{σ|x||pⱼ| cos θⱼ}) )
+    ψ(θ) = (-1)ᵏ cos(m θ) - 2k  for θ in [kπ/m, (k + 1)π/m]
+
+    cos θⱼ is the metric, a similarity in [-1, 1]; |x| and |pⱼ| are the lengths of embedding and proxy. As
+    in the reference without the paper's annealing of the margin. The proxies begin standard normal.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        margin: m, a whole number of at least 1; 1 is no margin.
+        scale: σ, above 0.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks"; PML
+    LargeMarginSoftmaxLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("large_margin_softmax", metric="cosine", num_classes=2)
+        >>> value = loss(np.array([0, 1]), np.zeros((2, 4)))        # of length 0: all logits 0
+        >>> round(float(keras.ops.convert_to_numpy(value)), 4)      # log 2
+        0.6931
+    """
+
+    def lengths(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        return length(embeddings)[:, None] * length(proxies)[None, :]
+
+
+def length(x: Tensor) -> Tensor:
+    """The length of each vector, with gradient 0 where it is 0."""
+    return safe_sqrt(ops.sum(ops.square(x), axis=-1))
+
+
+def _multiplied(cosine: Tensor, times: int) -> Tensor:
+    """ψ(θ) = (-1)ᵏ cos(m θ) - 2k by cos θ: the cosine of m times the angle, made to fall all the way to π."""
+    # cos(m θ) is Chebyshev's polynomial of cos θ: Tₘ₊₁ = 2 cos θ Tₘ - Tₘ₋₁. No arccos, no infinite gradient.
+    before, now = ops.ones_like(cosine), cosine
+    for _ in range(times - 1):
+        before, now = now, 2.0 * cosine * now - before
+    # k counts the multiples of π/m that the angle has reached; it has no gradient.
+    sign, lost = ops.ones_like(cosine), ops.zeros_like(cosine)
+    for k in range(1, times):
+        reached = cosine <= math.cos(k * math.pi / times)
+        sign, lost = ops.where(reached, -sign, sign), ops.where(reached, lost + 2.0, lost)
+    return sign * now - lost

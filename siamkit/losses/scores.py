@@ -1,0 +1,143 @@
+"""Losses over pairs with a graded similarity: its value, or the order of the pairs by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.errors import ModelError
+from siamkit.losses.base import Loss
+from siamkit.losses.batch import log_sum_exp
+from siamkit.losses.rows import required, views_of
+from siamkit.losses.softmax import above_0
+from siamkit.metrics.base import Tensor
+from siamkit.metrics.functions import absolute, unit
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class CosineMse(Loss):
+    """Squared error between the similarity of two embeddings and a graded target, row by row.
+
+    L = (s(a, b) - y)²
+
+    Args:
+        name: as in `keras.losses.Loss`.
+
+    Reference: Reimers, Gurevych 2019, "Sentence-BERT" (the regression objective; sentence-transformers'
+    CosineSimilarityLoss).
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("cosine_mse", metric="cosine")
+        >>> float(loss(np.array([0.5]), np.array([[[1.0, 0.0], [0.0, 1.0]]])))
+        0.25
+    """
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        assert self.metric is not None
+        a, b = views_of(y_pred, 2, "cosine_mse")
+        target = ops.cast(required(y_true, "cosine_mse", "a graded similarity"), "float32")
+        return ops.square(self.metric(a, b) - target)
+
+
+class OrderLoss(Loss):
+    """A loss on the order of pairs by their similarity; a subclass implements `similarity`.
+
+    Args:
+        scale: the inverse temperature, above 0; 20 suits cosine.
+    """
+
+    couples = True
+
+    def __init__(self, scale: float = 20.0, **kwargs: Any) -> None:
+        above_0(scale=scale)
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """How alike the two of each row are, `(batch, dim)`, `(batch, dim)` -> `(batch,)`."""
+        raise NotImplementedError
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        loss = type(self).__name__.lower()
+        a, b = views_of(y_pred, 2, loss)
+        target = ops.cast(required(y_true, loss, "a graded similarity"), "float32")
+        values = self.scale * self.similarity(a, b)
+        # Entry (i, j): by how much row j is more alike than row i, which should be less than 0 where yᵢ > yⱼ.
+        excess = values[None, :] - values[:, None]
+        wrong = target[:, None] > target[None, :]
+        # log(1 + e^x) of x = log Σ; exactly 0 where nothing is to be ordered
+        return ops.softplus(log_sum_exp(ops.reshape(excess, (-1,)), ops.reshape(wrong, (-1,)), axis=0))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Cosent(OrderLoss):
+    """CoSENT: pairs of a higher target more alike than pairs of a lower one.
+
+    L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ
+
+    s is the metric turned so that high means alike. Only the order of the targets matters. 0 where all
+    targets are equal.
+
+    Args:
+        scale: the inverse temperature, above 0; 20 suits cosine.
+
+    Reference: Su 2022, "CoSENT" (kexue.fm/archives/8847); sentence-transformers' CoSENTLoss.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("cosent", metric="cosine", scale=1.0)
+        >>> same, other = [[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]
+        >>> round(float(loss(np.array([0.9, 0.2]), np.array([same, other]))), 4)     # log(1 + 1/e)
+        0.3133
+    """
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        assert self.metric is not None
+        return -self.metric.sign * self.metric(a, b)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Angle(OrderLoss):
+    """AnglE: CoSENT by a difference of angles in complex space; it does not compare by the metric.
+
+    L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ
+    s(a, b) = |Σ Re(u v̄) + Σ Im(u v̄)|,  u and v being a and b at unit length, read as complex numbers
+
+    The first half of an embedding holds the real parts, the second the imaginary ones. This is
+    sentence-transformers' form; the paper adds it to two other terms.
+
+    Args:
+        scale: the inverse temperature, above 0.
+
+    Raises:
+        ModelError: embeddings of an odd dimension.
+
+    Reference: Li, Li 2023, "AnglE-optimized Text Embeddings"; sentence-transformers' AnglELoss.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("angle", metric="cosine", scale=1.0)
+        >>> same, other = [[1.0, 0.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, -1.0]]
+        >>> round(float(loss(np.array([0.2, 0.9]), np.array([same, other]))), 4)     # log(1 + e⁰)
+        0.6931
+    """
+
+    compares = False
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        dim = a.shape[-1]
+        if dim % 2:
+            raise ModelError(
+                f"angle reads embeddings as complex numbers, so it wants an even embedding_dim, got {dim}"
+            )
+        u, v = unit(a), unit(b)
+        half = dim // 2
+        real = ops.sum(u * v, axis=-1)
+        imaginary = ops.sum(u[:, half:] * v[:, :half] - u[:, :half] * v[:, half:], axis=-1)
+        return absolute(real + imaginary)

@@ -1,0 +1,199 @@
+"""Save and load in a process that knows of a component only what is installed.
+
+Starting Python with a backend takes seconds, so one process serves all components of a session. Before
+each it forgets what the last one's modules were and what they registered with Keras.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+import siamkit
+from siamkit.catalogue import SESSION
+from siamkit.model import Siamese
+from siamkit.registry import components
+from siamkit.testing.common import data, model_with
+from siamkit.testing.numbers import CannotCheck, close, frozen, numpy, require, told, worst
+from siamkit.testing.subject import BATCH, Subject
+
+ANSWER = "siamkit answers: "  # other lines on the way are whatever backends print
+
+
+def fresh_process(subject: Subject) -> None:
+    """A saved model is loaded where only siamkit was imported, and gives the same."""
+    installed = subject.entry.origin.distribution != SESSION
+    if not installed and not subject.plugins:
+        raise CannotCheck(
+            f"{subject} is known to this session alone; give plugins=[module], the module that registers it"
+        )
+    with told(f"a model with {subject}"):
+        model = model_with(subject)
+        x, y = data(subject, BATCH)
+        expected = outputs(model, x, y)
+    with tempfile.TemporaryDirectory() as folder:
+        with told(f"saving a model with {subject}"):
+            model.save(Path(folder) / "model.keras")
+        np.savez(Path(folder) / "given.npz", y=y, **packed(x))
+        error = server().ask({"folder": folder, "plugins": list(subject.plugins)})
+        require(error is None, f"a model with {subject} should load in a fresh process, got {error}")
+        with np.load(Path(folder) / "got.npz") as got:
+            for name, value in expected.items():
+                require(
+                    close(got[name], value),
+                    f"a model with {subject} should give the same {name} in a fresh process, "
+                    f"got {worst(got[name], value)}",
+                )
+
+
+def outputs(model: Siamese, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
+    """What a model gives: its embeddings, some compared, and its loss."""
+    x = tree.map_structure(ops.convert_to_tensor, x)
+    embeddings = model(x, training=False)
+    rows = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
+    loss = frozen(lambda: model.loss(y, embeddings))
+    return {
+        "embeddings": numpy(embeddings),
+        "comparisons": numpy(model.metric.matrix(rows, rows)),
+        "loss": numpy(loss),
+    }
+
+
+def packed(x: Any) -> dict[str, Any]:
+    """Views, each an array or a dict of them, as one dict of arrays."""
+    views = x if isinstance(x, tuple) else (x,)
+    leaves_by_name: dict[str, Any] = {}
+    for i, view in enumerate(views):
+        leaves = view.items() if isinstance(view, dict) else [("", view)]
+        leaves_by_name |= {f"{i}/{name}": leaf for name, leaf in leaves}
+    return leaves_by_name
+
+
+def unpacked(arrays: dict[str, np.ndarray]) -> Any:
+    views: dict[str, Any] = {}
+    for key, leaf in arrays.items():
+        view, _, name = key.partition("/")
+        views.setdefault(view, {})[name] = leaf
+    given = [view.get("", view) for view in views.values()]
+    return tuple(given) if len(given) > 1 else given[0]
+
+
+# ------------------------------------------------------------------ this side
+
+
+class Server:
+    """The other process, started at the first question."""
+
+    def __init__(self) -> None:
+        self.errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "siamkit.testing.fresh"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            encoding="utf-8",
+            env={
+                **os.environ,
+                "KERAS_BACKEND": keras.backend.backend(),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+        )
+        atexit.register(self.close)
+
+    def ask(self, question: dict[str, Any]) -> str | None:
+        """What went wrong there, if anything."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(json.dumps(question), file=self.process.stdin, flush=True)
+            for line in self.process.stdout:
+                if line.startswith(ANSWER):
+                    answer: str | None = json.loads(line.removeprefix(ANSWER))
+                    return answer
+        except BrokenPipeError:
+            pass
+        self.errors.seek(0)
+        last = self.errors.read().strip().splitlines()[-1:]
+        self.close()
+        return f"a process that ended: {''.join(last)}"
+
+    def close(self) -> None:
+        """Ends the process by closing its input."""
+        global _server
+        _server = None
+        atexit.unregister(self.close)
+        self.process.communicate()
+        self.errors.close()
+
+
+_server: Server | None = None
+
+
+def server() -> Server:
+    global _server
+    if _server is None:
+        _server = Server()
+    return _server
+
+
+# ------------------------------------------------------------------ that side
+
+
+def answer(question: dict[str, Any]) -> None:
+    """Loads a model and leaves beside it what it gives."""
+    folder = Path(question["folder"])
+    for module in question["plugins"]:
+        components().load_module(module)
+    model = siamkit.load_model(folder / "model.keras")
+    with np.load(folder / "given.npz") as given:
+        arrays = dict(given)
+    y = arrays.pop("y")
+    told_here: dict[str, Any] = outputs(model, unpacked(arrays), y)
+    np.savez(folder / "got.npz", **told_here)
+
+
+class Memory:
+    """What modules and what classes of Keras's registry a process holds, to go back to."""
+
+    def __init__(self) -> None:
+        self.modules = set(sys.modules)
+        self.registered = dict(keras.saving.get_custom_objects())
+
+    def forget(self, packages: set[str]) -> None:
+        """Forgets what has come since of these packages, so that the next component imports it anew."""
+        for name in set(sys.modules) - self.modules:
+            if name.partition(".")[0] in packages:
+                del sys.modules[name]
+        keras.saving.get_custom_objects().clear()
+        keras.saving.get_custom_objects().update(self.registered)
+
+
+def main() -> None:
+    """Answers questions, a line of JSON each, until there are no more."""
+    memory = Memory()
+    factories = [e.spec.factory for catalogue in components().catalogues() for e in catalogue.all()]
+    packages = {str(factory).partition(".")[0].partition(":")[0] for factory in factories}
+    for line in sys.stdin:
+        try:
+            answer(json.loads(line))
+            error = None
+        except Exception as reason:
+            first = str(reason).strip().splitlines() or [""]
+            error = f"{type(reason).__name__}: {first[0]}"
+        print(ANSWER + json.dumps(error), flush=True)
+        memory.forget(packages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The component under test: how it is made, and what it is fed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from siamkit.catalogue import Registered
+from siamkit.errors import ComponentError
+from siamkit.losses.base import Loss
+from siamkit.metrics.base import Metric
+from siamkit.records import remember
+from siamkit.registry import components
+from siamkit.resolve import checked, get_metric, spec_given
+from siamkit.specs import Bool, Choice, Kind, Supervision
+from siamkit.testing.numbers import told
+
+DIM = 8
+CLASSES = 8
+LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2], dtype="int32")
+BATCH = len(LABELS)
+VOCABULARY = 12
+
+COLUMNS: Mapping[str, Any] = {
+    "numeric": ["height", "width", "price"],
+    "categorical": {"colour": 5, "maker": 7},
+}
+SHAPES: Mapping[str, Any] = {
+    "vector": (10,),
+    "image": (16, 16, 3),
+    "tokens": (10,),
+    "text": (10,),  # raw text reaches an encoder as token ids
+    "series": (16, 3),
+    "tabular": {"numeric": (3,), "missing": (3,), "categorical": (2,)},
+}
+"""The shape of one item of each kind of input."""
+
+KNOWN: Mapping[str, Any] = {
+    "num_classes": CLASSES,
+    "vocabulary_size": VOCABULARY,
+    "max_length": SHAPES["tokens"][0],
+    "columns": COLUMNS,
+}
+"""What the kit can tell a component of the data."""
+
+EVERYDAY = ("cosine", "euclidean", "dot")  # tried in this order as the metric that a loss borrows
+
+VIEWS = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3, "views": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A component as the kit sees it.
+
+    Args:
+        entry: its spec and origin.
+        params: fixed parameters.
+        needs: what it needs of the data, beyond what the kit makes up; `input_shape` of an encoder too.
+        metric: what a loss compares by; the kit picks one that fits unless given.
+        items: for an encoder, a function `(n, rng)` that makes n items.
+        plugins: modules that a fresh process must load to know the component.
+        supervision: for a loss, what it learns from.
+    """
+
+    entry: Registered[Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    metric: Any = None
+    items: Callable[[int, np.random.Generator], Any] | None = None
+    plugins: tuple[str, ...] = ()
+    supervision: Supervision = "labels"
+    spec: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self.known():
+            # With what the components inside it need and learn from.
+            object.__setattr__(self, "spec", spec_given(self.kind, {self.entry.qualified: dict(self.params)}))
+        unknown = [each for each in self.spec.needs if each not in {**KNOWN, **self.needs}]
+        if unknown:
+            raise ComponentError(
+                f"{self} needs {' and '.join(unknown)}, which the kit cannot make up; "
+                f"give needs={{{unknown[0]!r}: ...}}"
+            )
+        if self.kind == "encoder" and not self.inputs:
+            raise ComponentError(
+                f"{self} takes {' or '.join(self.spec.inputs)}, which the kit cannot make up; give "
+                "items=, a function (n, rng) that makes n items, and needs={'input_shape': ...}"
+            )
+
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.spec.name!r}" + (
+            f" over {self.supervision}" if self.kind == "loss" else ""
+        )
+
+    @property
+    def kind(self) -> Kind:
+        kind: Kind = self.entry.spec.kind
+        return kind
+
+    @contextmanager
+    def known(self) -> Iterator[None]:
+        """For a while the registry holds the component: a spec may come from nowhere else."""
+        held = components().catalogue(self.kind)._by_qualified
+        before = dict(held)
+        held[self.entry.qualified] = self.entry
+        try:
+            yield
+        finally:
+            held.clear()
+            held.update(before)
+
+    # ------------------------------------------------------------------ making
+
+    def make(self, kind_of_input: str | None = None, **more: Any) -> Any:
+        """A new one, with what it needs; `more` are parameters on top of the fixed ones."""
+        facts = {need: {**KNOWN, **self.needs}[need] for need in self.spec.needs}
+        if self.kind == "encoder":
+            shape: Any = self.needs.get("input_shape") or SHAPES.get(kind_of_input or self.inputs[0])
+            if facts.get("columns") is COLUMNS and not isinstance(shape, Mapping):
+                facts["columns"] = {"numeric": [str(i) for i in range(shape[0])], "categorical": {}}
+            facts = {"input_shape": shape, "embedding_dim": DIM, "normalize": True, **facts}
+        arguments = checked(self.entry, {**facts, **self.params, **more})
+        made = remember(self.entry.factory()(**arguments), self.entry)
+        accepted = {"encoder": keras.Model, "metric": Metric, "loss": keras.losses.Loss}[self.kind]
+        assert isinstance(made, accepted), (
+            f"{self} should be made by a factory that returns a {accepted.__name__}, got {made!r:.80}"
+        )
+        return made
+
+    def ready(self, seed: int = 0, **more: Any) -> Any:
+        """A new one, seeded, with its weights built and, for a loss, a metric lent."""
+        keras.utils.set_random_seed(seed)
+        made = self.make(**more)
+        with told(f"building {self}"):
+            self._build(made)
+        return made
+
+    def _build(self, made: Any) -> None:
+        symbolic = keras.KerasTensor((BATCH, DIM))
+        if self.kind == "metric" and not made.built:
+            made(symbolic, symbolic)
+        if isinstance(made, Loss):
+            made.metric = self.lent()
+            made.metric(symbolic, symbolic)
+            if made.head is not None and not made.head.built:
+                made.head(keras.KerasTensor((1, DIM)))
+
+    def lent(self) -> Metric:
+        """The metric that a loss compares by: the one given, or an everyday one that fits."""
+        if self.metric is not None:
+            return get_metric(self.metric)
+        catalogue = components().metrics
+        for name in (*EVERYDAY, *catalogue):
+            fits = self.spec.fits(catalogue[name].spec)
+            # Unit vectors say more through their angle, others through their distance.
+            wanted = self.spec.normalized or name != "cosine" or self.spec.orientation == "similarity"
+            if fits and wanted and not catalogue[name].spec.needs:
+                return get_metric(name)
+        raise ComponentError(f"{self} fits no metric that is installed; give metric=")
+
+    def variants(self) -> list[dict[str, Any]]:
+        """Its parameters, one at a time, at each end of their range and at each option."""
+        ends: list[dict[str, Any]] = []
+        for name, param in self.spec.params.items():
+            if name not in self.params:
+                ends += [{name: value} for value in _ends(param) if value != param.default]
+        return ends
+
+    @cached_property
+    def smallest(self) -> dict[str, Any]:
+        """Its whole-number and real parameters at the low end of their range: the quickest to run."""
+        return {
+            name: param.low
+            for name, param in self.spec.params.items()
+            if name not in self.params and getattr(param, "low", None) is not None
+        }
+
+    # ----------------------------------------------------------------- feeding
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The kinds of input that the kit can make for an encoder."""
+        if self.items is not None:
+            return ("",)
+        return tuple(each for each in self.spec.inputs if each in SHAPES)
+
+    def sample(self, kind: str, seed: int = 0, n: int = BATCH) -> Any:
+        """`n` items of one kind of input."""
+        rng = np.random.default_rng(seed)
+        if self.items is not None:
+            return self.items(n, rng)
+        shape = self.needs.get("input_shape") or SHAPES[kind]
+        if kind == "tabular":
+            return _rows_of_a_table(n, rng)
+        if kind not in ("tokens", "text"):
+            return rng.normal(size=(n, *shape)).astype("float32")
+        tokens = rng.integers(1, {**KNOWN, **self.needs}["vocabulary_size"], size=(n, *shape))
+        tokens[: n // 2, -3:] = 0  # padding
+        return tokens.astype("int32")
+
+    def batch(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """A target and embeddings for a loss."""
+        shape = (BATCH, DIM) if self.supervision == "labels" else (BATCH, VIEWS[self.supervision], DIM)
+        return target(self.supervision, seed), points(shape, seed, unit=self.spec.normalized)
+
+
+def target(supervision: str, seed: int = 0) -> np.ndarray:
+    """What a feed gives as `y`."""
+    if supervision == "labels":
+        return LABELS
+    if supervision == "pairs":
+        return np.arange(BATCH, dtype="int32") % 2
+    if supervision == "scores":
+        return np.random.default_rng(seed).permutation(np.linspace(0, 1, BATCH)).astype("float32")
+    return np.zeros(BATCH, dtype="float32")
+
+
+def points(shape: tuple[int, ...], seed: int = 0, unit: bool = False) -> np.ndarray:
+    """Random vectors of length 1, or of lengths from 0.4 to 0.9: inside every metric's domain."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    return (x if unit else x * rng.uniform(0.4, 0.9, size=(*shape[:-1], 1))).astype("float32")
+
+
+def _rows_of_a_table(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Columns as a table's preprocessor hands them over."""
+    missing = rng.random(size=(n, len(COLUMNS["numeric"]))) < 0.2
+    codes = [rng.integers(0, count, size=n) for count in COLUMNS["categorical"].values()]
+    return {
+        "numeric": np.where(missing, 0, rng.normal(size=missing.shape)).astype("float32"),
+        "missing": missing.astype("float32"),
+        "categorical": np.stack(codes, axis=1).astype("int32"),
+    }
+
+
+def _ends(param: Any) -> list[Any]:
+    if isinstance(param, Bool):
+        return [True, False]
+    if isinstance(param, Choice):
+        return list(param.options)
+    low, high = getattr(param, "low", None), getattr(param, "high", None)
+    return [end for end in (low, high) if end is not None and math.isfinite(end)]
