@@ -106,7 +106,8 @@ def test_plugins_are_listed_for_machines() -> None:
     assert triplet["params"]["mining"] == {
         "type": "choice",
         "default": "all",
-        "options": ["all", "hard", "semihard"],
+        "options": ["all", "hard", "semihard", "easy_positive", "distance_weighted", "multi_similarity"],
+        "search": ["all", "hard", "semihard"],
         "help": triplet["params"]["mining"]["help"],
     }
     assert {each["kind"] for each in found["components"]} == {"encoder", "metric", "loss", "dataset"}

@@ -81,7 +81,7 @@ def test_take_takes_everything_alike():
         ({"views": ([1, 2, 3, 4],), "target": np.arange(4)}, "NumPy array of items, got list"),
         ({"views": (np.array([[1.0], [np.nan], [0], [0]]),), "target": np.arange(4)}, "infinity in item 1"),
         (
-            {"views": ({"a": VECTORS, "b": np.arange(3)},), "target": np.arange(4), "input": "tabular"},
+            {"views": ({"a": VECTORS, "b": np.arange(3)},), "target": np.arange(4), "input": "records"},
             "'a' 4, 'b' 3",
         ),
         ({"views": ({},), "target": np.arange(4), "input": "tabular"}, "no fields"),

@@ -290,9 +290,11 @@ def test_the_preprocessor_prepares_the_views_once():
 
 def test_dictionary_views_are_taken_field_by_field():
     view = {"a": np.arange(8.0), "b": np.arange(8)}
-    x, _ = feed(Dataset((view,), np.arange(8) % 2, "labels", "tabular"), "labels", batch_size=4, seed=0)[0]
+    x, _ = feed(Dataset((view,), np.arange(8) % 2, "labels", "records"), "labels", batch_size=4, seed=0)[0]
     assert x["a"].shape == (4,)
     assert np.array_equal(x["a"].astype(int), x["b"])
+    with pytest.raises(DataError, match="columns of a table need a preprocessor to be fed, got none"):
+        feed(Dataset((view,), np.arange(8) % 2, "labels", "tabular"), "labels", batch_size=4, seed=0)
 
 
 # ---------------------------------------------------------------- in Keras

@@ -202,5 +202,5 @@ def test_a_damaged_tokenizer_is_refused(tmp_path):
 
 def test_inputs_without_a_preprocessor_are_named():
     view = {"age": np.arange(3)}
-    with pytest.raises(DataError, match="no preprocessor for tabular yet"):
-        fit_preprocessor(Dataset((view,), np.arange(3), "labels", "tabular"))
+    with pytest.raises(DataError, match="no preprocessor for records yet"):
+        fit_preprocessor(Dataset((view,), np.arange(3), "labels", "records"))

@@ -268,6 +268,66 @@ def test_labelled_rows(tmp_path):
     assert table(path=written(tmp_path, "kind,text\n7,p\n8,q\n"), label="kind").input == "text"
 
 
+def test_columns_that_mix_numbers_and_texts_are_tabular(tmp_path):
+    path = written(tmp_path, "kind,price,colour,day\ncat,1.5,red,1\ndog,,,2\ncat,3,blue,1\n")
+    data = table(path=path, label="kind", features="price,colour")
+    assert data.input == "tabular"
+    np.testing.assert_array_equal(data.views[0]["price"], [1.5, np.nan, 3])
+    assert data.views[0]["colour"].tolist() == ["red", "", "blue"]
+    assert data.columns["day"].tolist() == [1, 2, 1]
+
+
+def test_columns_of_numbers_are_tabular_where_one_is_missing_or_it_is_asked_for(tmp_path):
+    rows = "kind,x,z\ncat,1,2\ndog,3,4\n"
+    path = written(tmp_path, rows)
+    assert table(path=path, label="kind", features="x,z").input == "vector"
+    asked = table(path=path, label="kind", features="x,z", input="tabular")
+    assert (asked.input, asked.views[0]["z"].tolist()) == ("tabular", [2, 4])
+    coded = table(path=path, label="kind", features="x,z", categorical="z")
+    assert coded.views[0]["z"].tolist() == ["2", "4"]
+    for gap in ("cat,,5\n", "cat,nan,5\n"):
+        data = table(path=written(tmp_path, rows + gap), label="kind", features="x,z")
+        assert data.input == "tabular"
+        np.testing.assert_array_equal(data.views[0]["x"], [1, 3, np.nan])
+    # A column of its own stays what it was.
+    assert table(path=written(tmp_path, "kind,t\n7,p\n"), label="kind").input == "text"
+    one = table(path=written(tmp_path, "kind,t\n7,p\n"), label="kind", input="tabular")
+    assert one.views[0]["t"].tolist() == ["p"]
+
+
+def test_tabular_pairs_go_by_the_names_of_the_left_columns(tmp_path):
+    text = "a_price,a_zip,b_price,b_zip,same\n1,75001,2,75001,1\n3,2000,,2B,0\n"
+    data = table(path=written(tmp_path, text), left="a_price,a_zip", right="b_price,b_zip", target="same")
+    assert (data.supervision, data.input) == ("pairs", "tabular")
+    assert [list(view) for view in data.views] == [["a_price", "a_zip"]] * 2
+    np.testing.assert_array_equal(data.views[1]["a_price"], [2, np.nan])
+    # Numbers on one side and texts on the other are texts on both.
+    assert [view["a_zip"].tolist() for view in data.views] == [["75001", "2000"], ["75001", "2B"]]
+
+
+def test_parquet_columns_of_every_type_become_tabular(tmp_path):
+    from decimal import Decimal
+
+    columns = {
+        "y": [0, 1, 1],
+        "whole": pyarrow.array([1, None, 3], pyarrow.int32()),
+        "flag": [True, None, False],
+        "money": [Decimal("1.5"), None, Decimal("2")],
+        "nothing": pyarrow.nulls(3),
+        "name": pyarrow.array(["p", None, "q"]).dictionary_encode(),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    view = table(path=tmp_path / "t.parquet", label="y", features="whole,flag,money,nothing,name").views[0]
+    np.testing.assert_array_equal(view["whole"], [1, np.nan, 3])
+    np.testing.assert_array_equal(view["flag"], [1, np.nan, 0])
+    np.testing.assert_array_equal(view["money"], [1.5, np.nan, 2])
+    assert np.isnan(view["nothing"]).all()
+    assert view["name"].tolist() == ["p", "", "q"]
+    parquet.write_table(pyarrow.table({"y": [0], "x": [1], "l": [[1, 2]]}), tmp_path / "l.parquet")
+    with pytest.raises(DataError, match=r"column .l. .* should hold UTF-8 text or numbers, got list"):
+        table(path=tmp_path / "l.parquet", label="y", features="x,l")
+
+
 def test_jsonl_holds_lists_of_tokens_or_numbers(tmp_path):
     path = written(tmp_path, '{"y": 3, "t": [4, 5]}\n{"y": 4, "t": [6]}\n{"y": 3, "t": []}\n', "t.jsonl")
     data = table(path=path, label="y", features="t")
@@ -323,7 +383,10 @@ def test_long_files_may_have_newlines_in_their_texts(tmp_path):
         ("p,q\na,b\n", {"features": "p"}, "labelled rows .* or pairs"),
         ("p,q\na,b\n", {"label": "p", "features": "p,q"}, "'p' is the label and cannot be a feature"),
         ("p,q,r\n1,2,a\n", {"label": "r", "features": "p,r2"}, "no column 'r2'"),
-        ("p,q,r\n1,2,a\n", {"label": "p", "features": "q,r"}, "column 'r' .* should hold numbers, got 'a'"),
+        ("p,q\n1,2\n", {"label": "p", "input": "table"}, "no input 'table' .* did you mean 'tabular'"),
+        ("p,q,r\n1,2,3\n", {"label": "p", "features": "q", "categorical": "r"}, "'r' is no feature; .* q"),
+        ("a,b,c,y\n1,x,2,1\n", {"left": "a,b", "right": "c", "target": "y"}, "as many columns .* a, b and c"),
+        ("p,q,r\n1,inf,a\n", {"label": "p", "features": "q,r"}, "'q' .* finite numbers, got inf in item 0"),
         ("p,p\n1,2\n", {"label": "p"}, "each column once, got 'p' twice"),
         ("p,q\n", {"label": "p"}, "should hold rows, got none"),
         ("", {}, "cannot be read as a .csv file: Empty CSV file"),

@@ -1,6 +1,8 @@
-"""Encoders: shapes, unit length, masks, and what they refuse."""
+"""Encoders, whatever they encode: shapes, unit length, independence, training, saving, refusals."""
 
 from __future__ import annotations
+
+import functools
 
 import keras
 import numpy as np
@@ -11,24 +13,44 @@ from siamkit.errors import ComponentError
 
 pytestmark = pytest.mark.keras
 
+IMAGE = {"input_shape": (9, 8, 2)}
+TOKENS = {"input_shape": (6,), "vocabulary_size": 20}
+SERIES = {"input_shape": (7, 2)}
 SMALL = {
     "mlp": {"input_shape": (5,), "width": 8},
-    "cnn": {"input_shape": (8, 8, 2), "filters": 4, "depth": 2},
-    "lstm": {"input_shape": (6,), "vocabulary_size": 20, "units": 8, "token_dim": 4},
+    "cnn": {**IMAGE, "filters": 4, "depth": 2},
+    "resnet": {**IMAGE, "filters": 4, "depth": 2},
+    "convnext": {**IMAGE, "filters": 4, "blocks": 1, "kernel": 3},
+    "vit": {**IMAGE, "width": 8, "depth": 1, "heads": 2},
+    "bag": {**TOKENS, "token_dim": 4},
+    "text_cnn": {**TOKENS, "token_dim": 4, "filters": 4},
+    "lstm": {**TOKENS, "units": 8, "token_dim": 4},
+    "gru": {**TOKENS, "units": 8, "token_dim": 4},
+    "transformer": {**TOKENS, "width": 8, "depth": 1, "heads": 2},
+    "tcn": {**SERIES, "filters": 4, "depth": 2},
+    "inception_time": {**SERIES, "filters": 2},
+    "rnn": {**SERIES, "units": 4},
 }
 NAMES = sorted(SMALL)
+OF_COLUMNS = {"tabular", "ft_transformer"}  # tested beside the preprocessor of tables
 
 
 @pytest.fixture
-def bfloat16_policy():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
     keras.config.set_dtype_policy("float32")
 
 
-def items(name, n=3):
+@functools.cache
+def made(name):
+    """One encoder of each name for all tests that only look at it: compiling takes longer than running."""
+    return siamkit.get_encoder(name, embedding_dim=4, dropout=0.3, **SMALL[name])
+
+
+def items(name, n=4):
     rng = np.random.default_rng(2)
-    if name == "lstm":
+    if "vocabulary_size" in SMALL[name]:
         return rng.integers(1, 20, size=(n, 6)).astype("int32")
     return rng.normal(size=(n, *SMALL[name]["input_shape"])).astype("float32")
 
@@ -38,70 +60,105 @@ def embed(encoder, x):
 
 
 def test_every_built_in_encoder_is_tested_here():
-    core = [e.spec.name for e in siamkit.components().encoders.all() if e.origin.distribution == "siamkit"]
-    assert sorted(core) == NAMES
+    core = {e.spec.name for e in siamkit.components().encoders.all() if e.origin.distribution == "siamkit"}
+    assert core - OF_COLUMNS == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_have_the_size_asked_for_and_unit_length(name):
-    encoder = siamkit.get_encoder(name, embedding_dim=4, **SMALL[name])
-    embeddings = embed(encoder, items(name))
-    assert embeddings.shape == (3, 4)
-    assert encoder.output_shape == (None, 4)
+    embeddings = embed(made(name), items(name))
+    assert embeddings.shape == (4, 4)
+    assert made(name).output_shape == (None, 4)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-6)
+    assert np.abs(embeddings[1:] - embeddings[0]).max() > 1e-3  # and tell the items apart
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_normalisation_the_length_is_free(name):
     encoder = siamkit.get_encoder(name, embedding_dim=4, normalize=False, **SMALL[name])
-    assert not np.allclose(np.linalg.norm(embed(encoder, items(name)), axis=1), 1, rtol=1e-3)
+    assert encoder.layers[-1].name == "projection"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_under_mixed_precision_embeddings_are_still_float32_of_unit_length(name, bfloat16_policy):
+def test_without_normalisation_lengths_are_other_than_1():
+    encoder = siamkit.get_encoder("mlp", embedding_dim=4, normalize=False, **SMALL["mlp"])
+    assert not np.allclose(np.linalg.norm(embed(encoder, items("mlp")), axis=1), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [(name, "mixed_bfloat16") for name in ("mlp", "cnn", "convnext", "lstm", "tcn")]
+    + [(name, "mixed_float16") for name in ("text_cnn", "transformer")],  # those that mask by hand
+    indirect=["policy"],
+)
+def test_under_mixed_precision_embeddings_are_still_float32_of_unit_length(name, policy):
     encoder = siamkit.get_encoder(name, embedding_dim=4, **SMALL[name])
     embeddings = encoder.predict(items(name), verbose=0)
     assert embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-6)
-    assert (
-        encoder.get_layer("projection").compute_dtype == "bfloat16"
-    )  # the encoder itself follows the policy
 
 
-def test_an_embedding_does_not_depend_on_what_else_is_in_the_batch():
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_encoders_follow_the_policy_up_to_their_unit_length(policy):
     for name in NAMES:
-        encoder = siamkit.get_encoder(name, embedding_dim=4, dropout=0.3, **SMALL[name])
-        x = items(name, 4)
-        np.testing.assert_allclose(embed(encoder, x)[:1], embed(encoder, x[:1]), atol=1e-5)
+        encoder = siamkit.get_encoder(name, embedding_dim=4, **SMALL[name])
+        assert f"mixed_{encoder.get_layer('projection').compute_dtype}" == policy
+        assert encoder.output.dtype == "float32"
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding_does_not_change_the_embedding_of_a_text(bidirectional):
-    encoder = siamkit.get_encoder("lstm", embedding_dim=4, bidirectional=bidirectional, **SMALL["lstm"])
-    short, rest = [7, 3, 9], [0, 0, 0]
-    x = np.array([[*short, *rest], [*rest, *short], [0, 7, 0, 3, 9, 0], [*short, 1, 1, 1]], dtype="int32")
-    embeddings = embed(encoder, x)
-    np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-5)
-    np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-5)
-    assert not np.allclose(embeddings[3], embeddings[0], atol=1e-3)  # a real token does
+@pytest.mark.parametrize("name", NAMES)
+def test_an_embedding_does_not_depend_on_what_else_is_in_the_batch(name):
+    x = items(name)
+    among_others = np.concatenate([x[:1], 1 + x[1:] // 2])
+    np.testing.assert_allclose(embed(made(name), among_others)[0], embed(made(name), x)[0], atol=1e-5)
 
 
-def test_a_text_of_nothing_but_padding_has_a_finite_embedding():
-    encoder = siamkit.get_encoder("lstm", embedding_dim=4, **SMALL["lstm"])
-    x = np.array([[0] * 6, [1, 2, 3, 4, 5, 6]], dtype="int32")
-    assert np.isfinite(embed(encoder, x)).all()
-    # And none spoils training.
-    model = siamkit.Siamese(encoder, "cosine")
-    model.compile("adam", siamkit.get_loss("cosine_mse"))
-    history = model.fit((x, x[::-1].copy()), np.array([0.5, 0.2]), epochs=2, verbose=0)
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_of_compiled_training_moves_every_weight_and_leaves_it_finite(name):
+    encoder = siamkit.get_encoder(name, embedding_dim=4, **SMALL[name])
+    x = items(name)
+    if "vocabulary_size" in SMALL[name]:
+        x[1, 3:] = 0
+        x[2] = 0  # nothing but padding
+    before = encoder.get_weights()
+    jit = keras.backend.backend() != "torch"  # torch.compile wants a C++ compiler
+    encoder.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=jit)
+    history = encoder.fit(x, np.eye(4, dtype="float32"), batch_size=4, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert encoder.count_params() == sum(weight.size for weight in before)  # nothing is frozen
+    for variable, old in zip(encoder.weights, before, strict=True):
+        new = keras.ops.convert_to_numpy(variable)
+        assert np.isfinite(new).all(), variable.path
+        assert np.abs(new - old).max() > 1e-4, variable.path
 
 
-@pytest.mark.parametrize("size", [1, 3, 7])
-def test_a_cnn_takes_images_smaller_than_its_pooling(size):
-    encoder = siamkit.get_encoder("cnn", input_shape=(size, size, 1), embedding_dim=2, depth=4, filters=2)
-    assert embed(encoder, np.ones((1, size, size, 1), dtype="float32")).shape == (1, 2)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_saved_encoder_is_loaded_whole(name, tmp_path):
+    made(name).save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras", safe_mode=True)
+    for theirs, ours in zip(loaded.get_weights(), made(name).get_weights(), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    if name in ("convnext", "vit", "gru", "transformer"):  # layers of our own, a mask of Keras's
+        x = items(name)
+        np.testing.assert_allclose(embed(loaded, x), embed(made(name), x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_decides_the_weights(name):
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        return siamkit.get_encoder(name, embedding_dim=4, **SMALL[name]).get_weights()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_encoder_and_every_parameter_says_what_it_means(name):
+    spec = siamkit.components().encoders[name].spec
+    assert spec.summary
+    assert spec.formula
+    assert all(param.help for param in spec.params.values())
 
 
 def test_an_mlp_flattens_what_is_no_vector():
@@ -160,6 +217,45 @@ def test_an_mlp_flattens_what_is_no_vector():
             "mlp",
             {"input_shape": (3,), "embedding_dim": 2, "dept": 1},
             "'mlp' has no parameter 'dept'; did you mean 'depth'",
+        ),
+        (
+            "resnet",
+            {"input_shape": (8, 8), "embedding_dim": 2},
+            r"resnet takes items of shape \(height, width, channels\), got input_shape=\(8, 8\)",
+        ),
+        ("convnext", {"input_shape": (8,), "embedding_dim": 2}, "convnext takes items of shape"),
+        ("vit", {"input_shape": (8, 8), "embedding_dim": 2}, "vit takes items of shape"),
+        (
+            "vit",
+            {"input_shape": (8, 8, 1), "embedding_dim": 2, "patch": 0},
+            "patch of encoder 'vit' should be at least 1, got 0",
+        ),
+        (
+            "bag",
+            {"input_shape": (8, 2), "embedding_dim": 2, "vocabulary_size": 9},
+            "bag takes items of shape",
+        ),
+        ("transformer", {"input_shape": (8,), "embedding_dim": 2}, "'transformer' wants vocabulary_size"),
+        (
+            "text_cnn",
+            {"input_shape": (8,), "embedding_dim": 2, "vocabulary_size": 0},
+            "vocabulary_size should be at least 2, got 0",
+        ),
+        (
+            "tcn",
+            {"input_shape": (8,), "embedding_dim": 2},
+            r"tcn takes items of shape \(steps, features\), got input_shape=\(8,\)",
+        ),
+        (
+            "inception_time",
+            {"input_shape": (0, 2), "embedding_dim": 2},
+            "inception_time takes items of shape",
+        ),
+        ("rnn", {"input_shape": (None, 2), "embedding_dim": 2}, "rnn takes items of shape"),
+        (
+            "rnn",
+            {"input_shape": (4, 2), "embedding_dim": 2, "cell": "elman"},
+            "cell of encoder 'rnn' should be one of gru, lstm, got 'elman'",
         ),
         (object(), {}, "an encoder is given by name or as a keras.Model"),
     ],

@@ -24,6 +24,8 @@ def is_light(path):
     top, *rest = path.relative_to(PACKAGE).parts
     if top in ("__init__.py", "errors.py", "specs.py", "hookspecs.py", "registry.py", "records.py"):
         return True
+    if top == "testing":
+        return rest in (["__init__.py"], ["plugin.py"])
     if top == "study":
         return not rest[-1].startswith("training")
     return top in ("builtin", "comparison", "report", "cli")
@@ -91,6 +93,10 @@ def test_importing_siamkit_imports_no_backend():
 
 def test_listing_the_components_imports_no_backend():
     assert heavy_after("import siamkit; list(siamkit.components().losses.items())") == []
+
+
+def test_loading_the_conformance_plugin_imports_no_backend():
+    assert heavy_after("import siamkit.testing.plugin, siamkit.testing") == []
 
 
 def test_light_modules_together_import_no_backend():

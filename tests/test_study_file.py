@@ -209,7 +209,7 @@ DIM = "{low: 4, high: 16}"
             "mining: all",
             "mining: [all, easy]",
             9,
-            "search.loss.1.triplet.mining.1: should be one of all, hard, semihard, got 'easy'",
+            "search.loss.1.triplet.mining.1: should be one of all, hard, semihard, easy_positive",
         ),
         (
             "mining: all",
@@ -284,8 +284,8 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
 def test_a_loss_that_fits_no_metric_is_refused_on_both_lines(load: Load) -> None:
     assert problems(load, (LOSSES, "cosine_mse"), ("[euclidean, cosine]", "euclidean")) == [
         "8: search.metric: the metric 'euclidean' fits none of the listed losses (cosine_mse)",
-        "9: search.loss: the loss 'cosine_mse' wants a similarity; none of the listed metrics (euclidean) "
-        "can be read as one",
+        "9: search.loss: the loss 'cosine_mse' fits none of the metrics (euclidean): it wants a similarity, "
+        "but the metric 'euclidean' is a distance",
     ]
 
 
@@ -309,7 +309,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
         (
             [(LOSSES, "cosine_mse"), ("[euclidean, cosine]", "cosine")],
             "9: search.loss: the loss 'cosine_mse' learns from scores, but the data give labels "
-            "(which feed labels, pairs, triplets, views); contrastive, triplet, multi_similarity",
+            "(which feed labels, pairs, triplets, views); contrastive, snr_contrastive, triplet",
         ),
         (
             [(ENCODER, "lstm")],

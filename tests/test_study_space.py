@@ -11,7 +11,8 @@ from siamkit import LossSpec
 from siamkit.registry import Registry, components
 from siamkit.specs import Component
 from siamkit.study.identity import canonical, derive_seed, key_of
-from siamkit.study.space import Space, factors_of, parse_space
+from siamkit.study.parse import parse_space
+from siamkit.study.space import Space, factors_of
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402
@@ -103,10 +104,10 @@ def test_a_narrowed_choice_has_a_name_of_its_own_for_each_set() -> None:
     other.register(wants_similarity)
     from siamkit import MetricSpec
 
-    other.register(MetricSpec(name="dot", factory="m:D", orientation="similarity"))
+    other.register(MetricSpec(name="near", factory="m:D", orientation="similarity"))
     narrow = Draws(lambda options: options[-1])
-    make(other, metric=["euclidean", "cosine", "dot"], loss=["triplet", "sim"]).draw(narrow)
-    assert narrow.asked["metric[cosine,dot]"] == ("cosine", "dot")
+    make(other, metric=["euclidean", "cosine", "near"], loss=["triplet", "sim"]).draw(narrow)
+    assert narrow.asked["metric[cosine,near]"] == ("cosine", "near")
     assert "metric" not in narrow.asked
 
 

@@ -37,6 +37,6 @@ class Tanimoto(siamkit.Metric):
 
 def _ratio(product: Any, squares_a: Any, squares_b: Any) -> Any:
     union = squares_a + squares_b - product  # at least half of |a|² + |b|²
-    some = union > 0
+    none = union <= 0  # asked this way round, so that NaN stays NaN and is noticed
     # The inner `where` keeps 0/0 out of the gradient, the outer one out of the value.
-    return ops.where(some, product / ops.where(some, union, 1.0), 0.0)
+    return ops.where(none, 0.0, product / ops.where(none, 1.0, union))

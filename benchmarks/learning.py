@@ -1,0 +1,271 @@
+"""Does each loss learn as well as its reference? Every loss beside PML's, on unseen classes.
+
+    python benchmarks/learning.py FOLDER [--losses triplet,arcface] [--workers 2]
+
+FOLDER holds the Fashion-MNIST IDX .gz files. The same `cnn`, with the same initial weights, is trained on the
+same batches of classes 0 to 4 by our loss and by pytorch-metric-learning's (PML), each at its default
+parameters, and judged by MAP@R (cosine) on test images of classes 5 to 9. Class weights have the same
+learning rate on both sides. Both run on PyTorch. The table goes to benchmarks/results/learning.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+HERE = Path(__file__).parent
+SEEDS = (0, 1, 2)
+TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 80, 300  # items a class, numbers, items, steps
+LEARNING_RATE, HEAD = 1e-3, 100.0  # of the encoder; how many times that the class weights'
+
+# What each loss compares by; cosine where the reference does.
+METRICS = {
+    "contrastive": "euclidean",
+    "triplet": "euclidean",
+    "margin": "euclidean",
+    "fast_ap": "squared_euclidean",
+    "nca": "squared_euclidean",
+    "proxy_nca": "squared_euclidean",
+    "center": "squared_euclidean",
+    "generalized_lifted_structure": "euclidean",
+    "lifted_structure": "euclidean",
+    "ranked_list": "euclidean",
+    "dynamic_soft_margin": "euclidean",
+    "snr_contrastive": "snr",
+    "binary_cross_entropy": "weighted_manhattan",
+    "cross_batch_memory": "euclidean",
+}
+# PML's loss has power 1 only.
+PARAMS: dict[str, dict[str, Any]] = {
+    "contrastive": {"power": 1.0},
+    "cross_batch_memory": {"loss": {"contrastive": {"power": 1.0}}},
+}
+
+
+def references(classes: int) -> dict[str, Any]:
+    """For each loss a function that makes PML's."""
+    from pytorch_metric_learning import losses as pml
+
+    with_proxies = {
+        "arcface": pml.ArcFaceLoss,
+        "subcenter_arcface": pml.SubCenterArcFaceLoss,
+        "cosface": pml.CosFaceLoss,
+        "sphereface": pml.SphereFaceLoss,
+        "large_margin_softmax": pml.LargeMarginSoftmaxLoss,
+        "normalized_softmax": pml.NormalizedSoftmaxLoss,
+        "proxy_nca": pml.ProxyNCALoss,
+        "proxy_anchor": pml.ProxyAnchorLoss,
+        "soft_triple": pml.SoftTripleLoss,
+    }
+    plain = {
+        "contrastive": pml.ContrastiveLoss,
+        "triplet": pml.TripletMarginLoss,
+        "angular": pml.AngularLoss,
+        "circle": pml.CircleLoss,
+        "fast_ap": pml.FastAPLoss,
+        "generalized_lifted_structure": pml.GeneralizedLiftedStructureLoss,
+        "lifted_structure": pml.LiftedStructureLoss,
+        "histogram": pml.HistogramLoss,
+        "instance": pml.InstanceLoss,
+        "intra_pair_variance": pml.IntraPairVarianceLoss,
+        "margin": pml.MarginLoss,
+        "multi_similarity": pml.MultiSimilarityLoss,
+        "nca": pml.NCALoss,
+        "n_pairs": pml.NPairsLoss,
+        "nt_xent": pml.NTXentLoss,
+        "pnp": pml.PNPLoss,
+        "ranked_list": lambda: pml.RankedListLoss(margin=0.4, Tn=10.0),
+        "snr_contrastive": pml.SignalToNoiseRatioContrastiveLoss,
+        "sup_con": pml.SupConLoss,
+        "tuplet_margin": pml.TupletMarginLoss,
+        "dynamic_soft_margin": pml.DynamicSoftMarginLoss,
+        "threshold_consistent_margin": pml.ThresholdConsistentMarginLoss,
+        "cross_batch_memory": lambda: pml.CrossBatchMemory(pml.ContrastiveLoss(), embedding_size=DIM),
+    }
+    return {
+        **plain,
+        **{
+            name: lambda made=made: made(num_classes=classes, embedding_size=DIM)
+            for name, made in with_proxies.items()
+        },
+        "p2s_grad": lambda: pml.P2SGradLoss(descriptors_dim=DIM, num_classes=classes),
+        "manifold": lambda: pml.ManifoldLoss(l=DIM),
+        "vicreg": pml.VICRegLoss,
+    }
+
+
+def data(folder: str) -> tuple[Any, Any]:
+    """The training items of classes 0 to 4 and the test items of the others."""
+    from siamkit.registry import components
+
+    read = components().find("dataset", "fashion_mnist").factory()
+    train, test = read(path=folder, part="train"), read(path=folder, part="test")
+
+    def some(part: Any, wanted: range, count: int) -> Any:
+        rows = [np.flatnonzero(part.target == label)[:count] for label in wanted]
+        return part.take(np.concatenate(rows))
+
+    return some(train, range(5), TRAIN), some(test, range(5, 10), TEST)
+
+
+def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int, float, float]:
+    """One training; returns its MAP@R and its seconds."""
+    import keras
+    import torch
+
+    import siamkit
+    from siamkit.data.feeds import feed
+    from siamkit.data.preprocess import fit_preprocessor
+    from siamkit.specs import feedable
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    train, test = data(folder)
+    prepare = fit_preprocessor(train)
+    keras.utils.set_random_seed(seed)
+    encoder = siamkit.get_encoder("cnn", input_shape=prepare.input_shape, embedding_dim=DIM, filters=16)
+    spec = siamkit.components().losses[name].spec
+    # Scores are not among what labels feed: alike is 1, unlike 0 for them.
+    supervision = feedable("labels", spec) or "pairs"
+    if theirs:
+        supervision = "views" if name == "vicreg" else "labels"
+    elif name == "instance":
+        supervision = "labels"  # as the reference
+    batches = feed(train, supervision, batch_size=BATCH, seed=seed, preprocessor=prepare, items_per_class=16)
+    epochs = -(-STEPS // len(batches))
+    metric = METRICS.get(name, "cosine")
+    if theirs:
+        _train_theirs(encoder, references(5)[name](), batches, epochs, name)
+    else:
+        loss = _made(name, spec)
+        model = siamkit.Siamese(encoder, metric)
+        model.compile(keras.optimizers.Adam(LEARNING_RATE), loss)
+        batches.epoch = -1  # fit moves it on once before it begins
+        model.fit(batches, epochs=epochs, verbose=0, shuffle=False)
+    embeddings = encoder.predict(prepare(test.views[0]), batch_size=250, verbose=0)
+    figure = siamkit.evaluate(embeddings, test.target, metric="cosine")["map_at_r"]
+    return name, theirs, seed, float(figure), time.perf_counter() - start
+
+
+def _made(name: str, spec: Any) -> Any:
+    import siamkit
+
+    needs = {"num_classes": 5} if "num_classes" in spec.needs else {}
+    return siamkit.get_loss(name, **needs, **PARAMS.get(name, {}))
+
+
+def _train_theirs(encoder: Any, loss: Any, batches: Any, epochs: int, name: str) -> None:
+    """PML's loss by the same optimizer: Keras's Adam for the encoder, the same steps for class weights."""
+    import keras
+    import torch
+
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    optimizer.build(encoder.trainable_variables)
+    weights = list(loss.parameters())
+    heads = torch.optim.Adam(weights, lr=LEARNING_RATE * HEAD, eps=1e-7) if weights else None
+    for _ in range(epochs):
+        for index in range(len(batches)):
+            x, y = batches[index]
+            labels = torch.as_tensor(np.asarray(y)).long()
+            encoder.zero_grad()
+            views = [encoder(each, training=True) for each in (x if isinstance(x, tuple) else (x,))]
+            if name == "vicreg":
+                value = loss(views[0], ref_emb=views[1])
+            elif name == "manifold":
+                value = loss(views[0], indices_tuple=labels % loss.K)
+            else:
+                value = loss(views[0], labels)
+            value.backward()
+            with torch.no_grad():
+                optimizer.apply(
+                    [v.value.grad for v in encoder.trainable_variables], encoder.trainable_variables
+                )
+            if heads is not None:
+                heads.step()
+                heads.zero_grad()
+            if name == "dynamic_soft_margin":
+                loss.hist_ = loss.hist_.detach()  # else the second step fails
+        batches.on_epoch_end()
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean and half a 95 % interval by Student's t."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def table(found: dict[tuple[str, bool], dict[int, float]], seconds: float) -> str:
+    lines = [
+        "# Learning: every loss beside its reference",
+        "",
+        f"Fashion-MNIST, MAP@R on {TEST} test images of each of the unseen classes 5 to 9 (a random",
+        f"order gives about 0.2). `cnn` with 16 filters, {DIM} dimensions, {TRAIN} images of each of",
+        f"classes 0 to 4, about {STEPS} steps with {BATCH} items, Adam {LEARNING_RATE:g}, class weights at",
+        f"{HEAD:g} times that on both sides, {len(SEEDS)} seeds; mean ± 95 % interval (Student's t). The",
+        "difference is paired by seed: same initial weights, same batches. Defaults of either library;",
+        "`contrastive` with power 1, as PML has it.",
+        "",
+        f"`python benchmarks/learning.py FOLDER`, {seconds / 60:.0f} minutes.",
+        "",
+        "| loss | siamkit | PML | difference | |",
+        "|---|---|---|---|---|",
+    ]
+    names = sorted({name for name, _ in found}, key=lambda n: -np.mean(list(found[n, False].values())))
+    for name in names:
+        mine = np.array([found[name, False][seed] for seed in SEEDS])
+        cells = ["{:.3f} ± {:.3f}".format(*interval(mine)), "–", "–", ""]
+        if (name, True) in found:
+            theirs = np.array([found[name, True][seed] for seed in SEEDS])
+            mean, half = interval(mine - theirs)
+            verdict = "" if abs(mean) <= half else "behind" if mean < 0 else "ahead"
+            cells[1:] = ["{:.3f} ± {:.3f}".format(*interval(theirs)), f"{mean:+.3f} ± {half:.3f}", verdict]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", help="the folder of the IDX .gz files")
+    parser.add_argument("--losses", help="some of them, with commas")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", SIAMKIT_PLUGINS="")
+    from siamkit.registry import components
+
+    names = arguments.losses.split(",") if arguments.losses else list(components().losses)
+    compared = references(5)
+    folder = str(Path(arguments.folder).resolve())
+    tasks = [
+        (name, theirs, seed, folder)
+        for name in names
+        for seed in SEEDS
+        for theirs in ((False, True) if name in compared else (False,))
+    ]
+    found: dict[tuple[str, bool], dict[int, float]] = {}
+    start = time.perf_counter()
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(run, *task): task for task in tasks}
+        for done, future in enumerate(as_completed(futures), start=1):
+            name, theirs, seed, figure, seconds = future.result()
+            found.setdefault((name, theirs), {})[seed] = figure
+            side = "PML" if theirs else "siamkit"
+            print(
+                f"{done}/{len(tasks)} {name} {side} seed {seed}: {figure:.3f} in {seconds:.0f} s", flush=True
+            )
+    text = table(found, time.perf_counter() - start)
+    print(text)
+    if not arguments.losses:
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "learning.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Encoders of token ids: what padding does not change, and what the formulas say."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import siamkit
+
+pytestmark = pytest.mark.keras
+
+SMALL = {
+    "bag": {"token_dim": 4},
+    "text_cnn": {"token_dim": 4, "filters": 4},
+    "lstm": {"units": 8, "token_dim": 4},
+    "gru": {"units": 8, "token_dim": 4, "bidirectional": True},
+    "transformer": {"width": 8, "depth": 2, "heads": 2},
+}
+NAMES = [*SMALL, "lstm, both ways"]
+WHEREVER = [name for name in NAMES if name not in ("text_cnn", "transformer")]
+TEXTS = np.array(
+    [
+        [7, 3, 9, 0, 0, 0],
+        [7, 3, 9, 5, 5, 5],
+        [9, 3, 7, 0, 0, 0],
+        [0, 0, 0, 7, 3, 9],
+        [0, 7, 0, 3, 9, 0],
+        [0, 0, 0, 0, 0, 0],
+    ],
+    dtype="int32",
+)
+
+
+@functools.cache
+def made(name, length=6):
+    given, _, both = name.partition(", ")
+    params = {**SMALL[given], **({"bidirectional": True} if both else {})}
+    return siamkit.get_encoder(given, input_shape=(length,), vocabulary_size=20, embedding_dim=4, **params)
+
+
+@functools.cache
+def embeddings(name):
+    """Of the texts above: padded behind, with other tokens there, turned round, padded elsewhere, empty."""
+    return np.asarray(made(name).predict(TEXTS, verbose=0), dtype="float64")
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_padding_at_the_end_does_not_change_the_embedding(name):
+    alone = made(name, length=3)
+    for theirs, ours in zip(made(name).weights, alone.weights, strict=True):
+        ours.assign(keras.ops.convert_to_numpy(theirs)[: ours.shape[0]])  # of six positions the first three
+    found = alone.predict(TEXTS[:1, :3], verbose=0)
+    np.testing.assert_allclose(found[0], embeddings(name)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_real_token_changes_the_embedding(name):
+    found = embeddings(name)
+    assert not np.allclose(found[1], found[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", WHEREVER)
+def test_padding_anywhere_does_not_change_the_embedding(name):
+    found = embeddings(name)
+    np.testing.assert_allclose(found[3], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[4], found[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_of_nothing_but_padding_has_a_finite_embedding(name):
+    assert np.isfinite(embeddings(name)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_a_bag_is_blind_to_the_order_of_the_tokens(name):
+    found = embeddings(name)
+    assert np.allclose(found[2], found[0], atol=1e-4) == (name == "bag")
+
+
+def with_random_biases(encoder):
+    rng = np.random.default_rng(3)
+    encoder.set_weights([rng.normal(size=weight.shape) for weight in encoder.get_weights()])
+    return [weight.astype("float64") for weight in encoder.get_weights()]
+
+
+def test_a_bag_is_the_projected_mean_of_the_embedded_tokens():
+    encoder = siamkit.get_encoder(
+        "bag", input_shape=(6,), vocabulary_size=20, embedding_dim=4, token_dim=3, normalize=False
+    )
+    table, projection, bias = with_random_biases(encoder)
+    expected = table[[7, 3, 9]].mean(axis=0) @ projection + bias
+    np.testing.assert_allclose(encoder.predict(TEXTS[4:5], verbose=0)[0], expected, atol=1e-5)
+
+
+def test_a_text_cnn_is_the_maximum_over_all_windows_around_a_token():
+    encoder = siamkit.get_encoder(
+        "text_cnn",
+        input_shape=(6,),
+        vocabulary_size=20,
+        embedding_dim=4,
+        token_dim=3,
+        filters=5,
+        narrowest=2,
+        widths=2,
+        normalize=False,
+    )
+    table, *kernels, projection, bias = with_random_biases(encoder)
+    ids = [7, 3, 9, 2]
+    strongest = []
+    for kernel, shift in (kernels[:2], kernels[2:]):
+        width = len(kernel)
+        # As many zeros before the text as behind it, or one fewer.
+        before = (width - 1) // 2
+        rows = np.concatenate([np.zeros((before, 3)), table[ids], np.zeros((width - 1 - before, 3))])
+        windows = [rows[i : i + width] for i in range(len(ids))]
+        heights = [np.maximum(0, np.tensordot(window, kernel, 2) + shift) for window in windows]
+        strongest.append(np.max(heights, axis=0))
+    expected = np.concatenate(strongest) @ projection + bias
+    found = encoder.predict(np.array([[*ids, 0, 0]], dtype="int32"), verbose=0)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
