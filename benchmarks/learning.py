@@ -24,6 +24,7 @@ from scipy import stats
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
 TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 80, 300  # items a class, numbers, items, steps
+UNTRAINED = "(untrained)"
 LEARNING_RATE, HEAD = 1e-3, 100.0  # of the encoder; how many times that the class weights'
 
 # What each loss compares by; cosine where the reference does.
@@ -122,9 +123,7 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
     import torch
 
     import siamkit
-    from siamkit.data.feeds import feed
     from siamkit.data.preprocess import fit_preprocessor
-    from siamkit.specs import feedable
 
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -132,6 +131,20 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
     prepare = fit_preprocessor(train)
     keras.utils.set_random_seed(seed)
     encoder = siamkit.get_encoder("cnn", input_shape=prepare.input_shape, embedding_dim=DIM, filters=16)
+    if name != UNTRAINED:
+        _train(name, theirs, encoder, train, prepare, seed)
+    embeddings = encoder.predict(prepare(test.views[0]), batch_size=250, verbose=0)
+    figure = siamkit.evaluate(embeddings, test.target, metric="cosine")["map_at_r"]
+    return name, theirs, seed, float(figure), time.perf_counter() - start
+
+
+def _train(name: str, theirs: bool, encoder: Any, train: Any, prepare: Any, seed: int) -> None:
+    import keras
+
+    import siamkit
+    from siamkit.data.feeds import feed
+    from siamkit.specs import feedable
+
     spec = siamkit.components().losses[name].spec
     # Scores are not among what labels feed: alike is 1, unlike 0 for them.
     supervision = feedable("labels", spec) or "pairs"
@@ -148,11 +161,7 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
         loss = _made(name, spec)
         model = siamkit.Siamese(encoder, metric)
         model.compile(keras.optimizers.Adam(LEARNING_RATE), loss)
-        batches.epoch = -1  # fit moves it on once before it begins
         model.fit(batches, epochs=epochs, verbose=0, shuffle=False)
-    embeddings = encoder.predict(prepare(test.views[0]), batch_size=250, verbose=0)
-    figure = siamkit.evaluate(embeddings, test.target, metric="cosine")["map_at_r"]
-    return name, theirs, seed, float(figure), time.perf_counter() - start
 
 
 def _made(name: str, spec: Any) -> Any:
@@ -171,6 +180,7 @@ def _train_theirs(encoder: Any, loss: Any, batches: Any, epochs: int, name: str)
     optimizer.build(encoder.trainable_variables)
     weights = list(loss.parameters())
     heads = torch.optim.Adam(weights, lr=LEARNING_RATE * HEAD, eps=1e-7) if weights else None
+    batches.on_epoch_end()  # as `fit` does before it begins, so that the batches are the same
     for _ in range(epochs):
         for index in range(len(batches)):
             x, y = batches[index]
@@ -240,7 +250,7 @@ def main() -> None:
     os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", SIAMKIT_PLUGINS="")
     from siamkit.registry import components
 
-    names = arguments.losses.split(",") if arguments.losses else list(components().losses)
+    names = [UNTRAINED, *(arguments.losses.split(",") if arguments.losses else components().losses)]
     compared = references(5)
     folder = str(Path(arguments.folder).resolve())
     tasks = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -84,6 +85,16 @@ class Catalogue(Mapping[str, Registered[S]]):
 
     def add(self, entry: Registered[S]) -> None:
         self._by_qualified[entry.qualified] = entry
+
+    @contextmanager
+    def holding(self, entry: Registered[S]) -> Iterator[None]:
+        """For a while this catalogue has a component that it may not have otherwise."""
+        before = dict(self._by_qualified)
+        self.add(entry)
+        try:
+            yield
+        finally:
+            self._by_qualified = before
 
     def all(self) -> list[Registered[S]]:
         """Every component, the core's first."""

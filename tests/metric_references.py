@@ -108,3 +108,11 @@ CASES = [
     Case("weighted_manhattan", loop(lambda a, b, v: np.sum(np.log1p(np.exp(v)) * np.abs(a - b)))),
 ]
 LEARNED = [case for case in CASES if case.name in ("mahalanobis", "bilinear", "weighted_manhattan")]
+
+SCIPY = {"euclidean", "squared_euclidean", "cosine", "manhattan", "minkowski", "chebyshev", "correlation"}
+SCIPY |= {"canberra", "braycurtis", "mahalanobis"}
+CHECKED = {
+    case.name: ("SciPy's cdist" if case.name in SCIPY else "a NumPy loop of the formula")
+    + "; gradient against central differences of it in float64"
+    for case in CASES
+}

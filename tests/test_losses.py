@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gradients import value_and_gradient
 from keras import ops
+from parity import EAGER
 from scipy.special import logsumexp
 
 import siamkit
@@ -17,7 +18,12 @@ from siamkit.errors import ComponentError, ModelError
 pytestmark = pytest.mark.keras
 
 FACTOR = np.array([[1.0, 0.3, 0, 0], [0, 0.8, 0.2, 0], [-0.4, 0, 1.1, 0], [0, 0.1, 0, 0.9]])
-METRICS = ("euclidean", "squared_euclidean", "cosine", "manhattan", "mahalanobis")
+# The backends that compile each shape anew are asked about a distance and a similarity, torch about all.
+METRICS = (
+    ("euclidean", "squared_euclidean", "cosine", "manhattan", "mahalanobis")
+    if EAGER
+    else ("euclidean", "cosine")
+)
 LABELS = np.array([0, 0, 1, 1, 2, 0])  # 2 is on its own
 
 
@@ -264,7 +270,7 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"] if EAGER else ["euclidean"])
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize(
     ("name", "supervision", "params"), BY_LABELS, ids=[f"{c[0]}-{i}" for i, c in enumerate(BY_LABELS)]

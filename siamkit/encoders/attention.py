@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from siamkit.metrics.base import Tensor
@@ -23,16 +25,21 @@ def attend(x: Tensor, heads: int, dropout: float, mask: Tensor | None = None) ->
     """
     width = x.shape[-1]
     y = keras.layers.LayerNormalization()(x)
-    # Float16 is too narrow for attention's logits, and JAX has no attention in it on a CPU (seen).
-    narrow = keras.config.dtype_policy().compute_dtype == "float16"
     # No biases: softmax is blind to the keys' own, so it would never learn.
-    attention = keras.layers.MultiHeadAttention(
-        heads, max(1, width // heads), use_bias=False, dtype="float32" if narrow else None
-    )
+    attention = attention_layer(heads, max(1, width // heads), use_bias=False)
     x = _add(x, attention(y, y, attention_mask=mask), dropout)
     y = keras.layers.LayerNormalization()(x)
     y = keras.layers.Dense(4 * width, activation="gelu")(y)
     return _add(x, keras.layers.Dense(width)(y), dropout)
+
+
+def attention_layer(heads: int, size: int, **options: Any) -> keras.layers.Layer:
+    """Multi-head attention that follows the dtype policy, but for float16.
+
+    That is too narrow for attention's logits, and JAX has no attention in it on a CPU (seen).
+    """
+    narrow = keras.config.dtype_policy().compute_dtype == "float16"
+    return keras.layers.MultiHeadAttention(heads, size, dtype="float32" if narrow else None, **options)
 
 
 def _add(x: Tensor, y: Tensor, dropout: float) -> Tensor:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from siamkit.encoders.attention import attention_layer
 from siamkit.encoders.common import finish
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
@@ -133,7 +134,7 @@ def ft_transformer(
     hidden = max(1, token_dim * 4 // 3)
     for block in range(depth):
         y = layers.LayerNormalization()(x) if block else x
-        attention = layers.MultiHeadAttention(heads, -(-token_dim // heads), dropout=dropout)
+        attention = attention_layer(heads, -(-token_dim // heads), dropout=dropout)
         x = layers.Add()([x, attention(y, y)])
         y = layers.LayerNormalization()(x)
         y = layers.Multiply()([layers.Dense(hidden)(y), layers.Dense(hidden, activation="relu")(y)])

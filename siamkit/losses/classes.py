@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.losses.arguments import above_0
 from siamkit.losses.proxies import ProxyLoss, whole
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import unit
 

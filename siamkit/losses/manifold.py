@@ -110,7 +110,10 @@ class Manifold(BatchLoss):
         affinity = ops.where(itself, 0.0, affinity)
         root = ops.rsqrt(ops.sum(affinity, axis=1))
         step = self.alpha * affinity * root[:, None] * root[None, :]
-        walk = (1.0 - self.alpha) * ops.inv(ops.cast(itself, "float32") - step)
+        # TensorFlow raises on the inverse of NaN; it should reach the loss and be noticed there.
+        spoilt = ops.isnan(step)
+        walk = (1.0 - self.alpha) * ops.inv(ops.cast(itself, "float32") - ops.where(spoilt, 0.0, step))
+        walk = ops.where(ops.any(spoilt), float("nan"), walk)
         of_items, of_proxies = walk[: -self.K], walk[-self.K :]
         own = (pairs.labels % self.K)[:, None] == ops.arange(self.K, dtype="int32")[None, :]
         context = self._penalty(unit(of_items) @ ops.transpose(unit(of_proxies)), own)

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.classes import ClassSoftmax
 from siamkit.losses.proxies import whole
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt
 

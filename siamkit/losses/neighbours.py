@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import masked_mean
 from siamkit.losses.batch import BatchLoss, Pairs, log_sum_exp
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 
 

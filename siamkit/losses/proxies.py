@@ -11,9 +11,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.batch import labelled, log_sum_exp
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import unit
 

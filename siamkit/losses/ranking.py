@@ -9,10 +9,10 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.batch import log_sum_exp, positions
 from siamkit.losses.rows import views_of
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 
 

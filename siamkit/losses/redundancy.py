@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.errors import ComponentError
+from siamkit.losses.arguments import above_0, at_least_0
 from siamkit.losses.base import Loss
 from siamkit.losses.rows import views_of
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import centred
 
@@ -144,10 +143,3 @@ def count(items: Tensor) -> Tensor:
 def several(items: Tensor) -> Tensor:
     """1 if there are 2 items or more, otherwise 0: one has no variance."""
     return ops.cast(items > 1, "float32")
-
-
-def at_least_0(**values: float) -> None:
-    """Raises ComponentError for the first value below 0."""
-    for name, value in values.items():
-        if not value >= 0:
-            raise ComponentError(f"{name} should be at least 0, got {value!r}")

@@ -8,10 +8,10 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import Loss
 from siamkit.losses.batch import log_sum_exp
 from siamkit.losses.rows import required, views_of
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import absolute, unit
 

@@ -8,19 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.errors import ComponentError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.batch import BatchLoss, Pairs, active_mean, labelled, log_sum_exp, positions
 from siamkit.losses.mining import PairLoss
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt
-
-
-def above_0(**values: float) -> None:
-    """Raises ComponentError for the first value that is not above 0."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ComponentError(f"{name} should be above 0, got {value!r}")
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -141,8 +134,10 @@ class NPairs(BatchLoss):
         partners = ops.take(pairs.references, partner, axis=0)
         assert self.metric is not None
         scores = -self.metric.sign * self.metric.matrix(pairs.queries, partners)
-        total = log_sum_exp(scores, ops.logical_and(first[None, :], ops.ones_like(scores) > 0), axis=1)
-        return masked_mean(total - ops.diagonal(scores), ops.cast(first, "float32"))
+        others = ops.logical_and(first[None, :], rows[:, None] != rows[None, :])
+        against = log_sum_exp(scores, others, axis=1)
+        # log(e^x + e^m) - x = softplus(m - x), exactly 0 where there is no other pair
+        return masked_mean(ops.softplus(against - ops.diagonal(scores)), ops.cast(first, "float32"))
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.rows import required, views_of
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 
 FAR = 3e38

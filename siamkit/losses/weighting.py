@@ -9,10 +9,10 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
+from siamkit.losses.arguments import above_0
 from siamkit.losses.base import masked_mean
 from siamkit.losses.batch import BatchLoss, Pairs, active_mean, log_sum_exp
 from siamkit.losses.mining import PairLoss
-from siamkit.losses.softmax import above_0
 from siamkit.metrics.base import Tensor
 
 

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
+from siamkit.losses.arguments import at_least_0
 from siamkit.losses.base import Loss
 from siamkit.losses.batch import BatchLoss, Pairs, labelled, positions
 from siamkit.losses.memory import Memory
@@ -241,8 +242,7 @@ class WeightedSum(_Wrapper):
     """
 
     def __init__(self, first: Any, second: Any, weight: float = 1.0, **kwargs: Any) -> None:
-        if not weight >= 0:
-            raise ComponentError(f"weight should be at least 0, got {weight!r}")
+        at_least_0(weight=weight)
         if first is second:
             raise ComponentError("weighted_sum wants two losses, got the same object twice")
         super().__init__([first, second], **kwargs)

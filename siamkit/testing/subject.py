@@ -107,14 +107,8 @@ class Subject:
     @contextmanager
     def known(self) -> Iterator[None]:
         """For a while the registry holds the component: a spec may come from nowhere else."""
-        held = components().catalogue(self.kind)._by_qualified
-        before = dict(held)
-        held[self.entry.qualified] = self.entry
-        try:
+        with components().catalogue(self.kind).holding(self.entry):
             yield
-        finally:
-            held.clear()
-            held.update(before)
 
     # ------------------------------------------------------------------ making
 

@@ -281,7 +281,7 @@ _HINGED = [
     ),
     LossSpec(
         name="dynamic_soft_margin",
-        factory="siamkit.losses.hinges:DynamicSoftMargin",
+        factory="siamkit.losses.soft_margin:DynamicSoftMargin",
         supervision=("labels", "views"),
         orientation="distance",
         normalized=True,
