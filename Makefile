@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BACKENDS := jax torch tensorflow
+BACKENDS := jax tensorflow torch
 # TensorFlow's build without CUDA; on a machine that lacks it: make TENSORFLOW=tensorflow test
 TENSORFLOW ?= tensorflow-cpu
 
@@ -14,15 +14,22 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test lint check study clean
+.PHONY: demo test test-plain test-examples lint check study learning components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
 
-test: $(VENV)/.test  ## the whole suite: once without Keras, then once on each backend, two at a time
+# The longest first. One thread each: two at a time with more would be in each other's way.
+PARTS := $(BACKENDS:%=test-%) test-plain test-examples
+
+test: $(VENV)/.test  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
+	@echo "two parts at a time; each prints when it is done"
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(PARTS)
+
+test-plain: $(VENV)/.test  ## what needs no backend
 	$(BIN)/python -m pytest -q -m "not keras"
-	@echo "on each backend, two at a time; each prints when it is done"
-	$(MAKE) --no-print-directory -j2 --output-sync=target $(BACKENDS:%=test-%)
+
+test-examples: $(VENV)/.test  ## the examples of the docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
 
 test-%: $(VENV)/.test
@@ -38,6 +45,12 @@ check: test lint
 
 study: $(VENV)/.test  ## the Fashion-MNIST study on each backend; DATA=folder of the IDX files
 	$(BIN)/python docs/studies/run.py $(DATA)
+
+learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DATA=folder of the IDX files
+	$(BIN)/python benchmarks/learning.py $(DATA)
+
+components: $(VENV)/.test  ## docs/components.md from the registry
+	KERAS_BACKEND=torch $(BIN)/python docs/components.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "siamkit wants Python 3.11 or newer; make PYTHON=python3.11 ...")'

@@ -140,3 +140,15 @@ def test_no_public_name_is_a_submodule(path):
         if node.module == module_name(path)
     }
     assert not (names - modules) & inside
+
+
+def test_no_two_classes_take_one_name_in_model_files():
+    taken = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and any(
+                "register_keras_serializable" in ast.unparse(each) for each in node.decorator_list
+            ):
+                taken.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert len(taken) > 50
+    assert {name: places for name, places in taken.items() if len(places) > 1} == {}

@@ -70,7 +70,8 @@ def multiple_negatives_ranking(y, e, metric, scale, symmetric):
     if symmetric:
         terms = (terms + F.cross_entropy(scores[:, : len(e)].T, own, reduction="none")) / 2
     if y is not None and e.shape[1] == 2:
-        terms = terms[torch.tensor(y) == 1]
+        # A target of zeros alone says nothing.
+        terms = terms[torch.tensor(y) == 1] if any(y) else terms
     return terms.mean() if len(terms) else 0.0 * e.sum()
 
 

@@ -170,7 +170,7 @@ def test_vector_pairs_are_searched(tmp_path: Path) -> None:
 MODULE = """\
 import os, time
 import siamkit
-from siamkit.losses.rows import Triplet
+from siamkit.losses.triplet import Triplet
 from keras import ops
 
 
@@ -237,7 +237,7 @@ def test_the_limits_of_a_trial_fail_it(tmp_path: Path) -> None:
 SLOW = """\
 import os, pathlib, time
 import siamkit
-from siamkit.losses.rows import Triplet
+from siamkit.losses.triplet import Triplet
 
 
 def make(**parameters):

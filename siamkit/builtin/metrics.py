@@ -36,7 +36,7 @@ METRICS = [
     ),
     MetricSpec(
         name="angular",
-        factory="siamkit.metrics.angles:Angular",
+        factory="siamkit.metrics.angles:AngularDistance",
         orientation="distance",
         range=(0.0, 1.0),
         summary="angle as a share of the half circle; ½ where a vector is zero",

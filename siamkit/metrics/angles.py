@@ -54,7 +54,7 @@ class Cosine(Metric):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Angular(Metric):
+class AngularDistance(Metric):
     """Angular distance, d(a, b) = arccos(cos(a, b)) / π; in [0, 1].
 
     It is the angle as a share of the half circle: 0 for one direction, ½ for right angles, 1 for opposite
