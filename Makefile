@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test test-plain test-examples lint check study learning components clean
+.PHONY: demo test test-plain test-examples lint check conformance study learning components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -35,6 +35,13 @@ test-examples: $(VENV)/.test  ## the examples of the docstrings
 test-%: $(VENV)/.test
 	@echo "== $*"
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m keras
+
+conformance: $(VENV)/.test  ## the whole conformance kit over every built-in component, on each backend
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(BACKENDS:%=conformance-%)
+
+conformance-%: $(VENV)/.test
+	@echo "== $*"
+	KERAS_BACKEND=$* SIAMKIT_CONFORMANCE=all $(BIN)/python -m pytest -q tests/test_testing_builtin.py
 
 lint: $(VENV)/.test  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .
