@@ -3,8 +3,8 @@
     python benchmarks/learning.py FOLDER [--losses triplet,arcface] [--workers 2]
 
 FOLDER holds the Fashion-MNIST IDX .gz files. The same `cnn`, with the same initial weights, is trained on the
-same batches of classes 0 to 4 by our loss and by pytorch-metric-learning's (PML), each at its default
-parameters, and judged by MAP@R (cosine) on test images of classes 5 to 9. Class weights have the same
+same batches of five classes by our loss and by pytorch-metric-learning's (PML), each at its default
+parameters, and judged by MAP@R (cosine) on test images of the five others. Class weights have the same
 learning rate on both sides. Both run on PyTorch. The table goes to benchmarks/results/learning.md.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from scipy import stats
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
-TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 80, 300  # items a class, numbers, items, steps
+TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 60, 250  # items a class, numbers, items, steps
+SEEN, UNSEEN = (0, 1, 3, 5, 9), (2, 4, 6, 7, 8)
 UNTRAINED = "(untrained)"
 LEARNING_RATE, HEAD = 1e-3, 100.0  # of the encoder; how many times that the class weights'
 
@@ -104,17 +106,20 @@ def references(classes: int) -> dict[str, Any]:
 
 
 def data(folder: str) -> tuple[Any, Any]:
-    """The training items of classes 0 to 4 and the test items of the others."""
+    """The training items of some classes and the test items of the others."""
     from siamkit.registry import components
 
     read = components().find("dataset", "fashion_mnist").factory()
     train, test = read(path=folder, part="train"), read(path=folder, part="test")
 
-    def some(part: Any, wanted: range, count: int) -> Any:
+    def some(part: Any, wanted: tuple[int, ...], count: int) -> Any:
         rows = [np.flatnonzero(part.target == label)[:count] for label in wanted]
-        return part.take(np.concatenate(rows))
+        chosen = part.take(np.concatenate(rows))
+        # Halved, so that hundreds of trainings fit into an hour on two cores.
+        small = chosen.views[0].reshape(-1, 14, 2, 14, 2, 1).astype("float32").mean(axis=(2, 4))
+        return replace(chosen, views=(small,))
 
-    return some(train, range(5), TRAIN), some(test, range(5, 10), TEST)
+    return some(train, SEEN, TRAIN), some(test, UNSEEN, TEST)
 
 
 def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int, float, float]:
@@ -152,7 +157,7 @@ def _train(name: str, theirs: bool, encoder: Any, train: Any, prepare: Any, seed
         supervision = "views" if name == "vicreg" else "labels"
     elif name == "instance":
         supervision = "labels"  # as the reference
-    batches = feed(train, supervision, batch_size=BATCH, seed=seed, preprocessor=prepare, items_per_class=16)
+    batches = feed(train, supervision, batch_size=BATCH, seed=seed, preprocessor=prepare, items_per_class=12)
     epochs = -(-STEPS // len(batches))
     metric = METRICS.get(name, "cosine")
     if theirs:
@@ -206,6 +211,10 @@ def _train_theirs(encoder: Any, loss: Any, batches: Any, epochs: int, name: str)
         batches.on_epoch_end()
 
 
+def _list(classes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, classes))
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean and half a 95 % interval by Student's t."""
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
@@ -216,10 +225,11 @@ def table(found: dict[tuple[str, bool], dict[int, float]], seconds: float) -> st
     lines = [
         "# Learning: every loss beside its reference",
         "",
-        f"Fashion-MNIST, MAP@R on {TEST} test images of each of the unseen classes 5 to 9 (a random",
-        f"order gives about 0.2). `cnn` with 16 filters, {DIM} dimensions, {TRAIN} images of each of",
-        f"classes 0 to 4, about {STEPS} steps with {BATCH} items, Adam {LEARNING_RATE:g}, class weights at",
-        f"{HEAD:g} times that on both sides, {len(SEEDS)} seeds; mean ± 95 % interval (Student's t). The",
+        f"Fashion-MNIST halved to 14 by 14 pixels: trained on classes {_list(SEEN)}, judged by MAP@R on",
+        f"{TEST} test images of each of the unseen classes {_list(UNSEEN)}. `cnn` with 16 filters,",
+        f"{DIM} dimensions, {TRAIN} images a class, about {STEPS} steps of {BATCH} items, Adam",
+        f"{LEARNING_RATE:g}, class weights at {HEAD:g} times that on both sides, {len(SEEDS)} seeds; mean",
+        "± 95 % interval (Student's t). The",
         "difference is paired by seed: same initial weights, same batches. Defaults of either library;",
         "`contrastive` with power 1, as PML has it.",
         "",

@@ -14,7 +14,7 @@ from typing import Any
 
 from siamkit.catalogue import CORE, Registered
 from siamkit.registry import components
-from siamkit.specs import Component, Float, Int, Kind, Param, Spec
+from siamkit.specs import Choice, Float, Int, Kind, Param, Spec
 
 HERE = Path(__file__).parent
 PAGE = HERE / "components.md"
@@ -30,7 +30,12 @@ on a logarithmic scale). Every component passes the conformance kit (`siamkit.te
 differences, half precision, compiled and not, awkward batches, configs and files, determinism. "Checked
 against" names the independent reference beside that.
 
-s is a similarity, d a distance; a, p, n an anchor, its positives and its negatives; [x]₊ = max(x, 0).
+s is the metric as a similarity, d as a distance; a, p, n an anchor, its positives and its negatives; x an
+item and pⱼ, c the learned proxies and centres of the classes; [x]₊ = max(x, 0). Angles (`margin` of the
+losses of angles, `alpha` of `angular`) are in degrees. Where it says "unit vectors" the loss is meant for them and
+does not make them: that is the encoder's `normalize=True`, while pytorch-metric-learning (PML) normalises
+inside its losses.
+`contrastive` squares its hinges as the paper does; PML's is `power=1`.
 """
 
 
@@ -97,7 +102,7 @@ def _wants(spec: Any) -> str:
     wanted = spec.orientation if spec.orientation != "any" else "any"
     if spec.range[1] != float("inf"):
         wanted += f" in {_interval(*spec.range)}"
-    return wanted + (", of unit vectors" if spec.normalized else "")
+    return wanted + ("; unit vectors" if spec.normalized else "")
 
 
 def _interval(low: float, high: float) -> str:
@@ -116,9 +121,9 @@ def _parameter(name: str, param: Param) -> str:
     if isinstance(param, Float | Int) and param.low is not None and param.high is not None:
         unit = UNITS.get(getattr(param, "unit", ""), "")
         text += f" [{param.low:g} to {param.high:g}{unit}{', log' if param.log else ''}]"
-    elif getattr(param, "search", ()) and not isinstance(param, Component):
-        searched = param.search if isinstance(param.search, tuple) else (True, False)
-        text += f" [{', '.join(map(str, searched))}]"
+    elif isinstance(param, Choice):
+        others = [str(each) for each in param.options if each not in param.search]
+        text += f" [{', '.join(map(str, param.search))}]" + (f" or {', '.join(others)}" if others else "")
     return text
 
 

@@ -214,17 +214,39 @@ class Siamese(keras.Model):
     def _lend(self, loss: Any) -> None:
         if not isinstance(loss, Loss):
             return  # somebody's keras.losses.Loss: it compares by itself
-        owner = loss.owner() if loss.owner is not None else None
-        if owner is not None and owner is not self:
-            raise ModelError(f"the loss {loss.name!r} is lent to another model; make a new one")
-        if loss.owner is None and loss.metric is not None and loss.metric is not self.metric:
-            raise ModelError(
-                f"the loss {loss.name!r} brings a metric of its own; make it without metric=, "
-                "the model lends it its own"
-            )
+        for each in family(loss):
+            owner = each.owner() if each.owner is not None else None
+            if owner is not None and owner is not self:
+                raise ModelError(f"the loss {each.name!r} is lent to another model; make a new one")
+            if each.owner is None and not _interchangeable(each.metric, self.metric):
+                raise ModelError(
+                    f"the loss {each.name!r} brings a metric of its own; make it without metric=, "
+                    "the model lends it its own"
+                )
         check_fit(loss, self.metric)
-        loss.owner = weakref.ref(self)
-        loss.metric = self.metric
+        for each in family(loss):
+            each.owner = weakref.ref(self)
+            each.metric = self.metric
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; labels may be names or numbers of 64 bits.
+
+        Raises:
+            ModelError: class ids that a loss with class proxies has no proxies for.
+        """
+        if kwargs.get("validation_data") is not None and isinstance(kwargs["validation_data"], (tuple, list)):
+            views, target, *weight = kwargs["validation_data"]
+            kwargs["validation_data"] = (views, self._on_host(target), *weight)
+        return super().fit(x, self._on_host(y), *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; `y` as for `fit`."""
+        return super().evaluate(x, self._on_host(y), *args, **kwargs)
+
+    def _on_host(self, y: Any) -> Any:
+        """A target given as an array, as the loss can use it: a batch on a device is too late to ask."""
+        given = isinstance(y, (list, tuple, np.ndarray))
+        return self._loss.on_host(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
 
     def compute_loss(
         self,
@@ -300,6 +322,14 @@ class Siamese(keras.Model):
     def load_assets(self, inner_path: str) -> None:
         if (Path(inner_path) / "preprocessor.json").is_file():
             self.preprocessor = load_preprocessor(inner_path)
+
+
+def _interchangeable(brought: Metric | None, lent: Metric) -> bool:
+    """Whether a loss loses nothing by comparing through the model's metric in place of its own."""
+    if brought is None or brought is lent:
+        return True
+    same = type(brought) is type(lent) and not lent.weights
+    return same and {**brought.get_config(), "name": ""} == {**lent.get_config(), "name": ""}
 
 
 def _is_views(shape: Any) -> bool:

@@ -153,6 +153,8 @@ def _get(kind: Kind, given: Any, params: Mapping[str, Any]) -> Any:
             f"the factory of the {kind} {entry.qualified!r} should return a "
             f"{accepted.__name__}, got {made!r:.80}"
         )
+    if isinstance(made, Loss):
+        made.name = entry.spec.name  # sentences speak of it by the name it was asked for
     return remember(made, entry)
 
 

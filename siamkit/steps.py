@@ -35,12 +35,20 @@ def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]
 
 def multiplied(head: keras.layers.Layer | None) -> list[tuple[Any, float]]:
     """The trained weights of a head, or of its parts, with their multipliers where these are not 1."""
-    found = []
-    for layer in getattr(head, "parts", [head]):
+    found: dict[
+        int, tuple[Any, float]
+    ] = {}  # by weight: a loss that is inside twice has its head there twice
+    for layer in _leaves(head):
         factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
         if factor != 1.0:
-            found += [(weight, factor) for weight in layer.trainable_variables]
-    return found
+            found |= {id(weight): (weight, factor) for weight in layer.trainable_variables}
+    return list(found.values())
+
+
+def _leaves(head: keras.layers.Layer | None) -> list[keras.layers.Layer]:
+    """The heads that a head is made of, however deep: itself if of none."""
+    parts = getattr(head, "parts", None)
+    return [head] if parts is None else [leaf for part in parts for leaf in _leaves(part)]
 
 
 def portable(config: Any) -> Any:

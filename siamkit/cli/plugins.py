@@ -39,6 +39,8 @@ def plugins(as_json: bool) -> None:
             escape(each["summary"]),
         )
     console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # one line each, for grep and less
     console.print(table)
     for problem in registry.problems:
         console.print(f"[bold red]problem[/] {escape(str(problem))}", soft_wrap=True)

@@ -11,6 +11,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
 from siamkit.metrics.base import Metric, Tensor
+from siamkit.records import family
 
 
 class Loss(keras.losses.Loss):
@@ -25,7 +26,8 @@ class Loss(keras.losses.Loss):
 
     The metric is lent: `siamkit.get_loss(..., metric=...)` or `Siamese.compile` sets the attribute
     `metric`; it is no part of the config. A loss with weights makes a Keras layer `head` in its
-    constructor; `Siamese.compile` adopts it, so that it is trained and saved with the model.
+    constructor; `Siamese.compile` adopts it, so that it is trained and saved with the model. In a plain
+    Keras model nobody does, and they stay as they are.
 
     Args:
         name: as in `keras.losses.Loss`.
@@ -36,6 +38,7 @@ class Loss(keras.losses.Loss):
     metric: Metric | None = None
     compares: bool = True  # whether it asks the metric at all
     couples: bool = False  # whether it compares given pairs, scores or triplets with one another
+    remembers: bool = False  # whether it keeps embeddings and labels from batch to batch
     owner: Any = None  # the model that the loss is lent to
     inner: tuple[Loss, ...] = ()  # the losses that it is made of
     training: bool = True  # whether state (a memory, a histogram) moves on; the model sets it
@@ -63,12 +66,12 @@ class Loss(keras.losses.Loss):
                 f"{type(self).__name__} has no metric to compare by; "
                 "give get_loss(..., metric=...) or compile it in a Siamese"
             )
-        for each in self.inner:
+        for each in family(self)[1:]:
             each.metric, each.training = self.metric, self.training
         with keras.name_scope(self.name):
             embeddings = ops.convert_to_tensor(y_pred)
             embeddings = ops.cast(embeddings, "float32")
-            values = self.call(_target(y_true, self._classes()), embeddings)
+            values = self.call(self._target(y_true), embeddings)
             if len(values.shape) == 0:
                 if sample_weight is not None:
                     raise ModelError(
@@ -84,10 +87,45 @@ class Loss(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _classes(self) -> int | None:
-        """How many classes have proxies in the head, or in that of a loss inside; None without proxies."""
-        own: int | None = getattr(self.head, "num_classes", None)
-        return own or next(filter(None, (each._classes() for each in self.inner)), None)
+    def on_host(self, y_true: np.ndarray) -> np.ndarray:
+        """A whole target as a backend can hold it: labels that no int32 holds are renumbered.
+
+        Raises:
+            ModelError: ids that a loss with class proxies has no proxies for.
+        """
+        return _renumbered(y_true) if _beyond_int32(self._checked(y_true)) else y_true
+
+    def _target(self, y_true: Any) -> Tensor | None:
+        """`y_true` of a batch as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them)."""
+        if y_true is None:
+            return None
+        if isinstance(y_true, (list, tuple, np.ndarray)):
+            y_true = self._checked(np.asarray(y_true))
+            if _beyond_int32(y_true) and any(each.remembers for each in family(self)):
+                raise ModelError(
+                    f"{self.name} remembers labels from batch to batch, so it wants whole numbers of "
+                    f"32 bits, got labels of type {y_true.dtype}; number the classes first"
+                )
+            y_true = _renumbered(y_true) if _beyond_int32(y_true) else y_true
+        tensor = ops.convert_to_tensor(y_true)
+        if len(tensor.shape) == 2 and tensor.shape[1] == 1:
+            tensor = ops.squeeze(tensor, axis=1)
+        kind = keras.backend.standardize_dtype(tensor.dtype)
+        return ops.cast(tensor, "float32" if kind.startswith(("float", "bfloat")) else "int32")
+
+    def _checked(self, labels: np.ndarray) -> np.ndarray:
+        """Class ids that are the numbers of proxies, checked while they are still on the host."""
+        found = (getattr(each.head, "num_classes", None) for each in family(self))
+        proxies = next(filter(None, found), None)
+        numeric = labels.dtype.kind in "iufb" and labels.size > 0
+        if proxies is not None and not (numeric and labels.min() >= 0 and labels.max() < proxies):
+            got = (
+                f"ids from {labels.min()} to {labels.max()}" if numeric else f"labels of type {labels.dtype}"
+            )
+            raise ModelError(
+                f"a loss with {proxies} class proxies wants class ids from 0 to {proxies - 1}, got {got}"
+            )
+        return labels
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
@@ -118,30 +156,13 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _target(y_true: Any, proxies: int | None) -> Tensor | None:
-    """`y_true` as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them).
-
-    With class proxies ids are their numbers, which is checked where the ids are still on the host.
-    """
-    if y_true is None:
-        return None
-    if isinstance(y_true, (list, tuple, np.ndarray)):
-        y_true = _numbers(np.asarray(y_true), proxies)
-    tensor = ops.convert_to_tensor(y_true)
-    if len(tensor.shape) == 2 and tensor.shape[1] == 1:
-        tensor = ops.squeeze(tensor, axis=1)
-    kind = keras.backend.standardize_dtype(tensor.dtype)
-    return ops.cast(tensor, "float32" if kind.startswith(("float", "bfloat")) else "int32")
+def _beyond_int32(labels: np.ndarray) -> bool:
+    """Whether labels are names, or ids that 32 bits would merge."""
+    if labels.size == 0 or labels.dtype.kind in "fb":
+        return False
+    return labels.dtype.kind not in "iu" or bool(labels.max() >= 2**31 or labels.min() < -(2**31))
 
 
-def _numbers(labels: np.ndarray, proxies: int | None) -> np.ndarray:
-    """Labels that no int32 holds (names, 64-bit ids) renumbered: only their equality matters."""
-    numeric = labels.dtype.kind in "iufb" and labels.size > 0
-    if proxies is not None and not (numeric and labels.min() >= 0 and labels.max() < proxies):
-        got = f"ids from {labels.min()} to {labels.max()}" if numeric else f"labels of type {labels.dtype}"
-        raise ModelError(
-            f"a loss with {proxies} class proxies wants class ids from 0 to {proxies - 1}, got {got}"
-        )
-    if labels.size == 0 or labels.dtype.kind in "fb" or (numeric and np.abs(labels).max() < 2**31):
-        return labels
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """0, 1, … for the distinct labels in order: only their equality matters."""
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)

@@ -15,6 +15,7 @@ from siamkit.losses.batch import BatchLoss, Pairs, labelled, positions
 from siamkit.losses.memory import Memory
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt, unit
+from siamkit.records import family
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -65,7 +66,7 @@ def can_compare(loss: Loss) -> bool:
 
 def remembers(loss: Loss) -> bool:
     """Whether a loss, or one inside it, keeps a memory of embeddings."""
-    return isinstance(loss, CrossBatchMemory) or any(remembers(each) for each in loss.inner)
+    return any(each.remembers for each in family(loss))
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -99,6 +100,7 @@ class CrossBatchMemory(_Wrapper):
                 f"cross_batch_memory goes around a loss over all pairs of a batch, not around {loss.name!r}; "
                 "contrastive, triplet, multi_similarity or nt_xent would do"
             )
+        self.remembers = True
         self.memory = Memory(memory_size)
         super().__init__([loss], self.memory, **kwargs)
         self.takes_references = False
@@ -249,8 +251,10 @@ class WeightedSum(_Wrapper):
         self.weight = weight
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        first, second = self.inner
-        return first.call(y_true, y_pred) + self.weight * second.call(y_true, y_pred)
+        first, second = (each.call(y_true, y_pred) for each in self.inner)
+        if len(first.shape) != len(second.shape):  # one of them couples the batch, and so does the sum
+            first, second = ops.mean(first), ops.mean(second)
+        return first + self.weight * second
 
     def compare(self, pairs: Pairs) -> Tensor:
         first, second = self.inner

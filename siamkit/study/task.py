@@ -106,6 +106,14 @@ def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
 def _check_classes(study: Study, **parts: Dataset) -> None:
     """With one class everything is alike, and every figure perfect or undefined."""
     for name, part in parts.items():
+        if part.supervision == "pairs" and part.target is not None and len(np.unique(part.target)) < 2:
+            kind = "alike" if part.target[0] else "unlike"
+            raise StudyFileError(
+                [
+                    f"{study.document.at(('data', 'split'))}: the pairs of the {name} part are all {kind}, "
+                    "so nothing can be told apart in it; a study judges by pairs of both kinds"
+                ]
+            )
         if part.supervision == "labels" and len(part.classes) < 2:
             raise StudyFileError(
                 [

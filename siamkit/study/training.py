@@ -22,7 +22,7 @@ from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
-from siamkit.specs import Kind, LossSpec, Supervision, feedable
+from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
@@ -115,12 +115,25 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
 
     Raises:
         DataError: the training part cannot feed one of them.
+        ComponentError: a loss cannot go around another.
     """
     for loss in losses:
+        _try_loss(loss, task)
         supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
             feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+
+
+def _try_loss(spec: LossSpec, task: Task) -> None:
+    """Makes a loss around others at its defaults: only the loss itself knows what it can go around."""
+
+    def given(spec: LossSpec) -> dict[str, Any]:
+        inside = [key for key, param in spec.params.items() if isinstance(param, Component)]
+        return {spec.name: {key: given(each) for key, each in zip(inside, spec.inner, strict=False)}}
+
+    if spec.inner:
+        get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
 
 
 def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:

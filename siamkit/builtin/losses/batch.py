@@ -180,7 +180,7 @@ _SOFT = [
         supervision=("views", "labels"),
         normalized=True,
         summary="every item a class of its own",
-        formula="log Σⱼ e^(γ s(i,j)) - γ s(i,t(i))",
+        formula="log Σⱼ e^(γ s(i,j)) - γ s(i,t), t the item's own row (over labels see the docstring)",
         reference="Zheng et al. 2020",
         params={"gamma": _sharpness(64.0, 4.0, 128.0, "γ, sharpness")},
     ),
@@ -207,7 +207,8 @@ _SOFT = [
         range=(-1.0, 1.0),
         normalized=True,
         summary="each similarity pulled by how far off it is",
-        formula="log(1 + Σₚ e^(-γαₚ(s(a,p) - 1 + m)) · Σₙ e^(γαₙ(s(a,n) - m)))",
+        formula="log(1 + Σₚ e^(-γαₚ(s(a,p) - 1 + m)) · Σₙ e^(γαₙ(s(a,n) - m))), "
+        "αₚ = [1 + m - s]₊ and αₙ = [s + m]₊ held constant",
         reference="Sun et al. 2020",
         params={
             "m": Float(0.4, low=0.1, high=0.5, help="margin"),
@@ -269,7 +270,8 @@ _HINGED = [
         orientation="distance",
         normalized=True,
         summary="positives within one bound, negatives beyond another, weighted",
-        formula="(1 - λ) Σₚ wₚ(d - (α - m)) / Σwₚ + λ Σₙ wₙ(α - d) / Σwₙ",
+        formula="(1 - λ) Σₚ wₚ(d - (α - m)) / Σwₚ + λ Σₙ wₙ(α - d) / Σwₙ over pairs on the wrong side, "
+        "wₚ = e^(Tp(d - (α - m))), wₙ = e^(Tn(α - d))",
         reference="Wang et al. 2019 (RLL)",
         params={
             "margin": Float(0.4, low=0.1, high=0.6, unit="typical_distance", help="m, between the bounds"),
@@ -334,7 +336,7 @@ _RANKED = [
         supervision=("labels", "views"),
         normalized=True,
         summary="a penalty on the negatives before each positive",
-        formula="f(R), R = Σₙ σ((s(a,n) - s(a,p))/τ)",
+        formula="f(R), R = Σₙ sigmoid((s(a,n) - s(a,p))/τ), f(R) = R for variant O",
         reference="Li et al. 2022",
         params={
             "b": Float(2.0, minimum=1e-6, help="of variant Ib"),

@@ -38,7 +38,8 @@ PROXIES = [
         normalized=True,
         summary="class proxies as anchors",
         reference="Kim et al. 2020; PML ProxyAnchorLoss",
-        formula="mean over p of log(1 + Σ₊ e^(-α(s(x, p) - δ))) + log(1 + Σ₋ e^(α(s(x, p) + δ)))",
+        formula="mean over proxies with positives of log(1 + Σ₊ e^(-α(s(x, p) - δ))) "
+        "+ mean over all of log(1 + Σ₋ e^(α(s(x, p) + δ)))",
     ),
     _spec(
         "proxy_nca",
@@ -152,6 +153,6 @@ PROXIES = [
         orientation="distance",
         summary="items near the centre of their class; to be added to another loss",
         reference="Wen et al. 2016",
-        formula="½ d(x, c_y)",
+        formula="½ d(x, c_y), d = squared_euclidean in the paper",
     ),
 ]

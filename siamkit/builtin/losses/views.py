@@ -116,7 +116,7 @@ VIEWS = [
         compares=False,
         summary="CoSENT by angles in complex space",
         reference="Li and Li 2023; sentence-transformers AnglELoss",
-        formula="log(1 + Σ e^(scale (sⱼ - sᵢ))) over yᵢ > yⱼ,  s = |Σ Re(u v̄) + Σ Im(u v̄)|",
+        formula="log(1 + Σ e^(scale (sⱼ - sᵢ))) over yᵢ > yⱼ, s = |Σ Re(u v̄) + Σ Im(u v̄)|, |u| = |v| = 1",
         params={"scale": _SCALE},
     ),
     LossSpec(
@@ -141,7 +141,7 @@ VIEWS = [
         compares=False,
         summary="views alike, dimensions spread and uncorrelated",
         reference="Bardes, Ponce and LeCun 2022; PML VICRegLoss",
-        formula="λ mean (a - b)² + Σ over views of μ mean [1 - √(var + ε)]₊ / 2 + ν Σᵢ≠ⱼ covᵢⱼ² / dim",
+        formula="λ mean (a - b)² + Σ_views (μ mean [1 - √(var + ε)]₊ / 2 + ν Σᵢ≠ⱼ covᵢⱼ² / dim)",
         params={
             "invariance_lambda": Float(
                 25.0, low=1.0, high=50.0, log=True, minimum=0.0, help="λ, weight of likeness"
