@@ -32,9 +32,9 @@ against" names the independent reference beside that.
 
 s is the metric as a similarity, d as a distance; a, p, n an anchor, its positives and its negatives; x an
 item and pⱼ, c the learned proxies and centres of the classes; [x]₊ = max(x, 0). Angles (`margin` of the
-losses of angles, `alpha` of `angular`) are in degrees. Where it says "unit vectors" the loss is meant for them and
-does not make them: that is the encoder's `normalize=True`, while pytorch-metric-learning (PML) normalises
-inside its losses.
+losses of angles, `alpha` of `angular`) are in degrees. Where it says "unit vectors" the loss is meant for
+them and does not make them: that is the encoder's `normalize=True`, while pytorch-metric-learning (PML)
+normalises inside its losses.
 `contrastive` squares its hinges as the paper does; PML's is `power=1`.
 """
 

@@ -1,4 +1,4 @@
-"""Losses around losses, in models: whatever is inside gets the metric, is trained, saved, and stepped once."""
+"""Losses around losses, in models: whatever is inside gets the metric, is trained and saved, stepped once."""
 
 from __future__ import annotations
 
