@@ -5,12 +5,14 @@
 FOLDER holds the Fashion-MNIST IDX .gz files. The same `cnn`, with the same initial weights, is trained on the
 same batches of five classes by our loss and by pytorch-metric-learning's (PML), each at its default
 parameters, and judged by MAP@R (cosine) on test images of the five others. Class weights have the same
-learning rate on both sides. Both run on PyTorch. The table goes to benchmarks/results/learning.md.
+learning rate on both sides. Both run on PyTorch. The table goes to benchmarks/results/learning.md;
+what learning.jsonl beside it holds already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,7 +24,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results"
+FIGURES, PAGE = RESULTS / "learning.jsonl", RESULTS / "learning.md"
 SEEDS = (0, 1, 2)
 TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 60, 250  # items a class, numbers, items, steps
 SEEN, UNSEEN = (0, 1, 3, 5, 9), (2, 4, 6, 7, 8)
@@ -55,7 +58,9 @@ PARAMS: dict[str, dict[str, Any]] = {
 
 def references(classes: int) -> dict[str, Any]:
     """For each loss a function that makes PML's."""
+    import torch
     from pytorch_metric_learning import losses as pml
+    from pytorch_metric_learning.losses import histogram_loss
 
     with_proxies = {
         "arcface": pml.ArcFaceLoss,
@@ -68,6 +73,15 @@ def references(classes: int) -> dict[str, Any]:
         "proxy_anchor": pml.ProxyAnchorLoss,
         "soft_triple": pml.SoftTripleLoss,
     }
+
+    def unordered(one: Any, other: Any) -> tuple[Any, Any]:
+        """Each pair once. PML's own way takes seconds a step; this gives the same pairs."""
+        low, high = torch.minimum(one, other), torch.maximum(one, other)
+        base = int(high.max()) + 1
+        codes = torch.unique(low * base + high)
+        return codes // base, codes % base
+
+    histogram_loss.filter_pairs = unordered
     plain = {
         "contrastive": pml.ContrastiveLoss,
         "triplet": pml.TripletMarginLoss,
@@ -221,7 +235,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(half)
 
 
-def table(found: dict[tuple[str, bool], dict[int, float]], seconds: float) -> str:
+def table(found: dict[tuple[str, bool], dict[int, float]], compared: dict[str, Any]) -> str:
     lines = [
         "# Learning: every loss beside its reference",
         "",
@@ -233,16 +247,19 @@ def table(found: dict[tuple[str, bool], dict[int, float]], seconds: float) -> st
         "difference is paired by seed: same initial weights, same batches. Defaults of either library;",
         "`contrastive` with power 1, as PML has it.",
         "",
-        f"`python benchmarks/learning.py FOLDER`, {seconds / 60:.0f} minutes.",
+        "`make learning DATA=FOLDER`; the figures of each seed are in learning.jsonl. On a small machine a",
+        "training takes some seconds.",
         "",
         "| loss | siamkit | PML | difference | |",
         "|---|---|---|---|---|",
     ]
-    names = sorted({name for name, _ in found}, key=lambda n: -np.mean(list(found[n, False].values())))
+    whole = {key: seeds for key, seeds in found.items() if len(seeds) == len(SEEDS)}
+    names = sorted({name for name, _ in whole}, key=lambda n: -np.mean(list(whole[n, False].values())))
     for name in names:
         mine = np.array([found[name, False][seed] for seed in SEEDS])
-        cells = ["{:.3f} ± {:.3f}".format(*interval(mine)), "–", "–", ""]
-        if (name, True) in found:
+        fails = name in compared and (name, True) not in whole
+        cells = ["{:.3f} ± {:.3f}".format(*interval(mine)), "fails" if fails else "–", "–", ""]
+        if (name, True) in whole:
             theirs = np.array([found[name, True][seed] for seed in SEEDS])
             mean, half = interval(mine - theirs)
             verdict = "" if abs(mean) <= half else "behind" if mean < 0 else "ahead"
@@ -270,21 +287,28 @@ def main() -> None:
         for theirs in ((False, True) if name in compared else (False,))
     ]
     found: dict[tuple[str, bool], dict[int, float]] = {}
-    start = time.perf_counter()
+    lines = FIGURES.read_text(encoding="utf-8").splitlines() if FIGURES.is_file() else []
+    for name, theirs, seed, figure, _ in map(json.loads, lines):
+        found.setdefault((name, theirs), {})[seed] = figure
+    tasks = [task for task in tasks if task[2] not in found.get(task[:2], {})]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run, *task): task for task in tasks}
         for done, future in enumerate(as_completed(futures), start=1):
-            name, theirs, seed, figure, seconds = future.result()
+            try:
+                name, theirs, seed, figure, seconds = future.result()
+            except Exception as error:  # one that cannot be trained is told, and the others go on
+                print(f"{done}/{len(tasks)} {futures[future][:3]} fails: {error!r:.100}", flush=True)
+                continue
             found.setdefault((name, theirs), {})[seed] = figure
+            with FIGURES.open("a", encoding="utf-8") as file:
+                print(json.dumps([name, theirs, seed, round(figure, 5), round(seconds, 1)]), file=file)
             side = "PML" if theirs else "siamkit"
             print(
                 f"{done}/{len(tasks)} {name} {side} seed {seed}: {figure:.3f} in {seconds:.0f} s", flush=True
             )
-    text = table(found, time.perf_counter() - start)
+    text = table(found, compared)
     print(text)
-    if not arguments.losses:
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / "learning.md").write_text(text, encoding="utf-8")
+    PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
