@@ -273,6 +273,7 @@ def main() -> None:
     parser.add_argument("folder", help="the folder of the IDX .gz files")
     parser.add_argument("--losses", help="some of them, with commas")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="only write the table of what was run")
     arguments = parser.parse_args()
     os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", SIAMKIT_PLUGINS="")
     from siamkit.registry import components
@@ -290,7 +291,7 @@ def main() -> None:
     lines = FIGURES.read_text(encoding="utf-8").splitlines() if FIGURES.is_file() else []
     for name, theirs, seed, figure, _ in map(json.loads, lines):
         found.setdefault((name, theirs), {})[seed] = figure
-    tasks = [task for task in tasks if task[2] not in found.get(task[:2], {})]
+    tasks = [task for task in tasks if not arguments.table and task[2] not in found.get(task[:2], {})]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run, *task): task for task in tasks}
         for done, future in enumerate(as_completed(futures), start=1):
@@ -306,7 +307,10 @@ def main() -> None:
             print(
                 f"{done}/{len(tasks)} {name} {side} seed {seed}: {figure:.3f} in {seconds:.0f} s", flush=True
             )
+    missing = [name for name in components().losses if len(found.get((name, False), {})) < len(SEEDS)]
     text = table(found, compared)
+    if missing:
+        text += f"\nNot run yet: {', '.join(missing)}.\n"
     print(text)
     PAGE.write_text(text, encoding="utf-8")
 
