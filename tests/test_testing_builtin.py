@@ -33,7 +33,7 @@ EXCUSED = {
 }
 
 EVERYTHING = keras.backend.backend() == "torch" or os.environ.get("SIAMKIT_CONFORMANCE") == "all"
-OF_THE_BACKEND = {"gradients", "edge_cases", "dtypes", "jit", "training"}
+OF_THE_BACKEND = {"edge_cases", "dtypes", "jit", "training"}
 
 
 def wanted(case):
