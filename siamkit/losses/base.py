@@ -38,6 +38,7 @@ class Loss(keras.losses.Loss):
     metric: Metric | None = None
     compares: bool = True  # whether it asks the metric at all
     couples: bool = False  # whether it compares given pairs, scores or triplets with one another
+    num_classes: int | None = None  # class ids are numbers below it, each with weights of its own
     remembers: bool = False  # whether it keeps embeddings and labels from batch to batch
     owner: Any = None  # the model that the loss is lent to
     inner: tuple[Loss, ...] = ()  # the losses that it is made of
@@ -115,8 +116,7 @@ class Loss(keras.losses.Loss):
 
     def _checked(self, labels: np.ndarray) -> np.ndarray:
         """Class ids that are the numbers of proxies, checked while they are still on the host."""
-        found = (getattr(each.head, "num_classes", None) for each in family(self))
-        proxies = next(filter(None, found), None)
+        proxies = next(filter(None, (each.num_classes for each in family(self))), None)
         numeric = labels.dtype.kind in "iufb" and labels.size > 0
         if proxies is not None and not (numeric and labels.min() >= 0 and labels.max() < proxies):
             got = (
@@ -130,7 +130,7 @@ class Loss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    # The two forms in which a loss asks its metric; both low = alike.
+    # The forms in which a loss asks its metric, row by row and all pairs: low = alike, or high = alike.
 
     def row_distances(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances row by row, `(n, dim)`, `(n, dim)` -> `(n,)`, whatever the metric's orientation."""
@@ -141,6 +141,16 @@ class Loss(keras.losses.Loss):
         """Distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, whatever the orientation."""
         assert self.metric is not None
         return self.metric.as_distance(self.metric.matrix(a, b))
+
+    def row_similarities(self, a: Tensor, b: Tensor) -> Tensor:
+        """Row by row, `(n,)`: the similarity itself, or minus the distance."""
+        assert self.metric is not None
+        return -self.metric.sign * self.metric(a, b)
+
+    def all_similarities(self, a: Tensor, b: Tensor) -> Tensor:
+        """All pairs, `(n, m)`: the similarity itself, or minus the distance."""
+        assert self.metric is not None
+        return -self.metric.sign * self.metric.matrix(a, b)
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:

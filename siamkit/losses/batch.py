@@ -53,8 +53,7 @@ class BatchLoss(Loss):
 
     def similarities(self, pairs: Pairs) -> Tensor:
         """`(n, m)`, high = alike: the similarity itself, or minus the distance."""
-        assert self.metric is not None
-        return -self.metric.sign * self.metric.matrix(pairs.queries, pairs.references)
+        return self.all_similarities(pairs.queries, pairs.references)
 
 
 def labelled(labels: Tensor | None, embeddings: Tensor, loss: str) -> tuple[Tensor, Tensor]:

@@ -77,4 +77,4 @@ class P2SGrad(ProxyLoss):
 
     def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
         wanted = ops.cast(self.own(labels), "float32")
-        return ops.mean(ops.square(self.similarities(embeddings, proxies) - wanted), axis=1)
+        return ops.mean(ops.square(self.all_similarities(embeddings, proxies) - wanted), axis=1)

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.losses.arguments import above_0
-from siamkit.losses.proxies import ProxyLoss, whole
+from siamkit.losses.arguments import above_0, whole
+from siamkit.losses.proxies import ProxyLoss
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import unit
 
@@ -72,7 +72,7 @@ class NormalizedSoftmax(ClassSoftmax):
         self.temperature = temperature
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        return self.similarities(embeddings, unit(proxies)) / self.temperature
+        return self.all_similarities(embeddings, unit(proxies)) / self.temperature
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "temperature": self.temperature}
@@ -118,7 +118,7 @@ class ProxyNca(ClassSoftmax):
         self.softmax_scale = softmax_scale
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        return self.softmax_scale * self.similarities(embeddings, unit(proxies))
+        return self.softmax_scale * self.all_similarities(embeddings, unit(proxies))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "softmax_scale": self.softmax_scale}
@@ -173,7 +173,7 @@ class SoftTriple(ClassSoftmax):
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
         shape = (-1, self.head.num_classes, self.head.per_class)
-        each = ops.reshape(self.similarities(embeddings, proxies), shape)
+        each = ops.reshape(self.all_similarities(embeddings, proxies), shape)
         likeness = ops.sum(ops.softmax(each / self.gamma, axis=2) * each, axis=2)
         return self.la * (likeness - self.margin * ops.cast(own, "float32"))
 

@@ -9,42 +9,11 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses.batch import BatchLoss, Pairs, positions
+from siamkit.losses.proxies import Proxies
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import unit
 
 TEMPERATURE = 0.5  # of the affinities, as in the reference
-
-
-@keras.saving.register_keras_serializable("siamkit")
-class MetaProxies(keras.layers.Layer):
-    """K learned points, each standing for some of the classes; cut to the dimensions of the embeddings.
-
-    Args:
-        count: K.
-        learning_rate_multiplier: how many times the model's step its own is.
-    """
-
-    def __init__(self, count: int, learning_rate_multiplier: float = 100.0, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.count = count
-        self.learning_rate_multiplier = learning_rate_multiplier
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        self.proxies = self.add_weight(
-            name="proxies",
-            shape=(self.count, input_shape[-1]),
-            initializer=keras.initializers.RandomNormal(stddev=1.0),
-        )
-
-    def call(self, embeddings: Tensor) -> Tensor:
-        return ops.convert_to_tensor(self.proxies)[:, : embeddings.shape[-1]]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "count": self.count,
-            "learning_rate_multiplier": self.learning_rate_multiplier,
-        }
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -98,15 +67,14 @@ class Manifold(BatchLoss):
         self.lambdaC = lambdaC
         self.alpha = alpha
         self.margin = margin
-        self.head = MetaProxies(K)
+        self.head = Proxies(K, start="normal")
 
     def compare(self, pairs: Pairs) -> Tensor:
-        assert self.metric is not None
         assert self.head is not None
         points = ops.concatenate([pairs.queries, self.head(pairs.queries)], axis=0)
         rows = positions(points)
         itself = rows[:, None] == rows[None, :]
-        affinity = ops.exp(ops.relu(-self.metric.sign * self.metric.matrix(points, points)) / TEMPERATURE)
+        affinity = ops.exp(ops.relu(self.all_similarities(points, points)) / TEMPERATURE)
         affinity = ops.where(itself, 0.0, affinity)
         root = ops.rsqrt(ops.sum(affinity, axis=1))
         step = self.alpha * affinity * root[:, None] * root[None, :]

@@ -9,9 +9,8 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.arguments import above_0
+from siamkit.losses.arguments import above_0, whole
 from siamkit.losses.classes import ClassSoftmax
-from siamkit.losses.proxies import whole
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt
 
@@ -56,7 +55,7 @@ class CosFace(ClassSoftmax):
         self.scale = scale
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        similarities = self.similarities(embeddings, proxies)
+        similarities = self.all_similarities(embeddings, proxies)
         return self.scale * (similarities - self.margin * ops.cast(own, "float32"))
 
     def get_config(self) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class ArcFace(ClassSoftmax):
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
         """`(batch, num_classes)`."""
-        return self.similarities(embeddings, proxies)
+        return self.all_similarities(embeddings, proxies)
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
         cosine = self.cosines(embeddings, proxies)
@@ -166,7 +165,7 @@ class SubCenterArcFace(ArcFace):
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
         shape = (-1, self.head.num_classes, self.head.per_class)
-        each = ops.reshape(self.similarities(embeddings, proxies), shape)
+        each = ops.reshape(self.all_similarities(embeddings, proxies), shape)
         nearest = ops.argmax(each, axis=2, keepdims=True)
         return ops.squeeze(ops.take_along_axis(each, nearest, axis=2), axis=2)
 
@@ -221,7 +220,7 @@ class SphereFace(ClassSoftmax):
         return length(embeddings)[:, None]
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        cosine = self.similarities(embeddings, proxies)
+        cosine = self.all_similarities(embeddings, proxies)
         multiplied = ops.where(own, _multiplied(cosine, self.margin), cosine)
         return self.scale * self.lengths(embeddings, proxies) * multiplied
 

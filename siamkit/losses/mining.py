@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import ops
 
 from siamkit.errors import ComponentError
@@ -34,8 +36,8 @@ class PairLoss(BatchLoss):
     A pair that is part of k mined triplets has the weight k.
     """
 
-    def __init__(self, mining: str = "all", **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
+    def __init__(self, mining: str = "all", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.mining = checked(mining)
 
     def compare(self, pairs: Pairs) -> Tensor:
@@ -49,7 +51,7 @@ class PairLoss(BatchLoss):
         """The loss over pairs of these weights, each `(n, m)` float32, 0 for a pair left out."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, object]:
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mining": self.mining}
 
 

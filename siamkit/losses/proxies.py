@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
 
-from siamkit.errors import ComponentError, ModelError
-from siamkit.losses.arguments import above_0
+from siamkit.errors import ModelError
+from siamkit.losses.arguments import above_0, at_least_0, whole
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.losses.batch import labelled, log_sum_exp
 from siamkit.metrics.base import Tensor
@@ -106,12 +105,10 @@ class ProxyLoss(Loss):
         **kwargs: Any,
     ) -> None:
         whole(num_classes=num_classes)
-        if not learning_rate_multiplier >= 0:
-            raise ComponentError(
-                f"learning_rate_multiplier should be at least 0, got {learning_rate_multiplier!r}"
-            )
+        at_least_0(learning_rate_multiplier=learning_rate_multiplier)
         super().__init__(**kwargs)
-        self.head = Proxies(int(num_classes), learning_rate_multiplier, per_class, start)
+        self.num_classes = int(num_classes)
+        self.head = Proxies(self.num_classes, learning_rate_multiplier, per_class, start)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if len(y_pred.shape) != 2:
@@ -131,24 +128,12 @@ class ProxyLoss(Loss):
         """Which class is each item's, `(batch, num_classes)` bool; none where the id has no proxy."""
         return labels[:, None] == ops.arange(self.head.num_classes, dtype="int32")[None, :]
 
-    def similarities(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        """All items with all proxies, high = alike: the similarity itself, or minus the distance."""
-        assert self.metric is not None
-        return -self.metric.sign * self.metric.matrix(embeddings, proxies)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.head.num_classes,
             "learning_rate_multiplier": self.head.learning_rate_multiplier,
         }
-
-
-def whole(**values: Any) -> None:
-    """Raises ComponentError for the first value that is not a whole number of at least 1."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ComponentError(f"{name} should be a whole number of at least 1, got {value!r}")
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -190,7 +175,7 @@ class ProxyAnchor(ProxyLoss):
         self.alpha = alpha
 
     def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        similarities = self.similarities(embeddings, proxies)
+        similarities = self.all_similarities(embeddings, proxies)
         positive = self.own(labels)
         pull = log_sum_exp(-self.alpha * (similarities - self.margin), positive, axis=0, plus_one=True)
         push = log_sum_exp(

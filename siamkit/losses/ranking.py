@@ -16,19 +16,8 @@ from siamkit.losses.rows import views_of
 from siamkit.metrics.base import Tensor
 
 
-class RankingLoss(Loss):
-    """A loss that compares the items of one view with all items of another."""
-
-    couples = True
-
-    def similarities(self, a: Tensor, b: Tensor) -> Tensor:
-        """`(n, m)`, high = alike: the similarity itself, or minus the distance."""
-        assert self.metric is not None
-        return -self.metric.sign * self.metric.matrix(a, b)
-
-
 @keras.saving.register_keras_serializable("siamkit")
-class MultipleNegativesRanking(RankingLoss):
+class MultipleNegativesRanking(Loss):
     """Multiple negatives ranking: each anchor finds its positive among those of the whole batch.
 
     L = mean over anchors i of  -log( e^{scale · s(aᵢ, pᵢ)} / Σ꜀ e^{scale · s(aᵢ, c)} )
@@ -53,6 +42,8 @@ class MultipleNegativesRanking(RankingLoss):
         0.3133
     """
 
+    couples = True
+
     def __init__(self, scale: float = 20.0, symmetric: bool = False, **kwargs: Any) -> None:
         above_0(scale=scale)
         super().__init__(**kwargs)
@@ -61,9 +52,9 @@ class MultipleNegativesRanking(RankingLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         triplets = len(y_pred.shape) == 3 and y_pred.shape[1] == 3
-        anchors, positives, *negatives = views_of(y_pred, 3 if triplets else 2, "multiple_negatives_ranking")
-        own = self.scale * self.similarities(anchors, positives)
-        more = [self.scale * self.similarities(anchors, each) for each in negatives]
+        anchors, positives, *negatives = views_of(y_pred, 3 if triplets else 2, self.name)
+        own = self.scale * self.all_similarities(anchors, positives)
+        more = [self.scale * self.all_similarities(anchors, each) for each in negatives]
         terms = of_partners(ops.concatenate([own, *more], axis=1))
         if self.symmetric:
             terms = (terms + of_partners(ops.transpose(own))) / 2.0
@@ -77,7 +68,7 @@ class MultipleNegativesRanking(RankingLoss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class InfoNCE(RankingLoss):
+class InfoNCE(Loss):
     """InfoNCE: each item finds itself in another view among all items of that view.
 
     L = mean over ordered pairs of views k ≠ l and items i of
@@ -100,6 +91,8 @@ class InfoNCE(RankingLoss):
         0.3133
     """
 
+    couples = True
+
     def __init__(self, temperature: float = 0.07, **kwargs: Any) -> None:
         above_0(temperature=temperature)
         super().__init__(**kwargs)
@@ -111,9 +104,9 @@ class InfoNCE(RankingLoss):
                 "info_nce takes embeddings of 2 views or more, (batch, views, dim), "
                 f"got shape {tuple(y_pred.shape)}"
             )
-        views = views_of(y_pred, y_pred.shape[1], "info_nce")
+        views = views_of(y_pred, y_pred.shape[1], self.name)
         ordered = list(itertools.permutations(views, 2))
-        terms = [of_partners(self.similarities(a, b) / self.temperature) for a, b in ordered]
+        terms = [of_partners(self.all_similarities(a, b) / self.temperature) for a, b in ordered]
         return ops.mean(sum(terms[1:], terms[0])) / len(ordered)
 
     def get_config(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class BarlowTwins(Loss):
         self.eps = eps
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = (self._standardised(each) for each in views_of(y_pred, 2, "barlow_twins"))
+        a, b = (self._standardised(each) for each in views_of(y_pred, 2, self.name))
         same = ops.eye(y_pred.shape[-1], dtype="float32")
         items = count(y_pred)
         correlations = a @ ops.transpose(b) / items
@@ -110,7 +110,7 @@ class Vicreg(Loss):
         self.eps = eps
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, "vicreg")
+        a, b = views_of(y_pred, 2, self.name)
         spread = several(count(y_pred)) * (self._spread(a) + self._spread(b))
         return self.invariance_lambda * ops.mean(ops.square(a - b)) + spread
 

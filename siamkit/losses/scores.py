@@ -37,8 +37,8 @@ class CosineMse(Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         assert self.metric is not None
-        a, b = views_of(y_pred, 2, "cosine_mse")
-        target = ops.cast(required(y_true, "cosine_mse", "a graded similarity"), "float32")
+        a, b = views_of(y_pred, 2, self.name)
+        target = ops.cast(required(y_true, self.name, "a graded similarity"), "float32")
         return ops.square(self.metric(a, b) - target)
 
 
@@ -61,9 +61,8 @@ class OrderLoss(Loss):
         raise NotImplementedError
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        loss = type(self).__name__.lower()
-        a, b = views_of(y_pred, 2, loss)
-        target = ops.cast(required(y_true, loss, "a graded similarity"), "float32")
+        a, b = views_of(y_pred, 2, self.name)
+        target = ops.cast(required(y_true, self.name, "a graded similarity"), "float32")
         values = self.scale * self.similarity(a, b)
         # Entry (i, j): by how much row j is more alike than row i, which should be less than 0 where yᵢ > yⱼ.
         excess = values[None, :] - values[:, None]
@@ -98,8 +97,7 @@ class Cosent(OrderLoss):
     """
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        assert self.metric is not None
-        return -self.metric.sign * self.metric(a, b)
+        return self.row_similarities(a, b)
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -132,50 +132,11 @@ class NPairs(BatchLoss):
         # The first positive of a class's first item is its second item.
         partner = ops.cast(ops.argmax(ops.cast(pairs.positive, "int32"), axis=1), "int32")
         partners = ops.take(pairs.references, partner, axis=0)
-        assert self.metric is not None
-        scores = -self.metric.sign * self.metric.matrix(pairs.queries, partners)
+        scores = self.all_similarities(pairs.queries, partners)
         others = ops.logical_and(first[None, :], rows[:, None] != rows[None, :])
         against = log_sum_exp(scores, others, axis=1)
         # log(e^x + e^m) - x = softplus(m - x), exactly 0 where there is no other pair
         return masked_mean(ops.softplus(against - ops.diagonal(scores)), ops.cast(first, "float32"))
-
-
-@keras.saving.register_keras_serializable("siamkit")
-class Nca(BatchLoss):
-    """Neighbourhood components analysis: the chance that an item picks a neighbour of its own class.
-
-    L = mean over items of  -log( Σₚ e^{σ s(a,p)} / Σ_{i ≠ a} e^{σ s(a,i)} )
-
-    s is the metric turned so that high means alike; minus the squared Euclidean distance in the paper.
-    Items without a positive are left out; 0 where there are none.
-
-    Args:
-        softmax_scale: σ, above 0.
-
-    Reference: Goldberger et al. 2004, "Neighbourhood Components Analysis" (the KL form); PML NCALoss.
-
-    Example:
-        >>> import numpy as np, siamkit
-        >>> loss = siamkit.get_loss("nca", metric="squared_euclidean")
-        >>> x = np.array([[0.0], [0.0], [1.0], [1.0]])
-        >>> round(float(loss(np.array([0, 0, 1, 1]), x)), 4)      # log(1 + 2/e)
-        0.5514
-    """
-
-    def __init__(self, softmax_scale: float = 1.0, **kwargs: Any) -> None:
-        above_0(softmax_scale=softmax_scale)
-        super().__init__(**kwargs)
-        self.softmax_scale = softmax_scale
-
-    def compare(self, pairs: Pairs) -> Tensor:
-        logits = self.softmax_scale * self.similarities(pairs)
-        some = ops.any(pairs.positive, axis=1)
-        picked = log_sum_exp(logits, pairs.positive, axis=1, empty=0.0)
-        total = log_sum_exp(logits, ops.logical_or(pairs.positive, pairs.negative), axis=1, empty=0.0)
-        return masked_mean(total - picked, ops.cast(some, "float32"))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "softmax_scale": self.softmax_scale}
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -117,8 +117,6 @@ class Boundary(keras.layers.Layer):
         self.count = count
         self.start = start
         self.learning_rate_multiplier = learning_rate_multiplier
-        if count > 1:
-            self.num_classes = count  # class ids are checked where they are still on the host
 
     def build(self, input_shape: Any) -> None:
         start = keras.initializers.Constant(self.start)

@@ -48,8 +48,8 @@ class OnlineContrastive(Loss):
         self.margin = margin
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, "online_contrastive")
-        target = ops.cast(required(y_true, "online_contrastive", MEANING), "float32")
+        a, b = views_of(y_pred, 2, self.name)
+        target = ops.cast(required(y_true, self.name, MEANING), "float32")
         distances = self.row_distances(a, b)
         alike, other = target == 1.0, target == 0.0
         frozen = ops.stop_gradient(distances)
@@ -150,8 +150,8 @@ class BinaryCrossEntropy(Loss):
         self.head = Logistic(scale, bias, learning_rate_multiplier)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, "binary_cross_entropy")
-        target = ops.cast(required(y_true, "binary_cross_entropy", MEANING), "float32")
+        a, b = views_of(y_pred, 2, self.name)
+        target = ops.cast(required(y_true, self.name, MEANING), "float32")
         assert self.head is not None
         odds = self.head(self.row_distances(a, b))
         # -log σ(x) = softplus(-x): no σ that could round to 0 or 1 first

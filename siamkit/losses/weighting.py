@@ -145,10 +145,9 @@ class Angular(BatchLoss):
         self.alpha = alpha
 
     def compare(self, pairs: Pairs) -> Tensor:
-        assert self.metric is not None
         square = math.tan(math.radians(self.alpha)) ** 2
         values = self.similarities(pairs)
-        among = -self.metric.sign * self.metric.matrix(pairs.references, pairs.references)
+        among = self.all_similarities(pairs.references, pairs.references)
         # `(anchor, positive, negative)`
         logits = 4.0 * square * (values[:, None, :] + among[None]) - 2.0 * (1.0 + square) * values[:, :, None]
         negative = ops.logical_and(pairs.negative[:, None, :], ops.ones_like(logits) > 0)

@@ -151,7 +151,7 @@ _SOFT = [
     ),
     LossSpec(
         name="nca",
-        factory="siamkit.losses.softmax:Nca",
+        factory="siamkit.losses.neighbours:Nca",
         supervision=("labels", "views"),
         summary="the chance of a neighbour of one's own class",
         formula="-log(Σₚ e^(σ s(a,p)) / Σᵢ e^(σ s(a,i)))",
