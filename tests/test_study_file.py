@@ -100,7 +100,7 @@ DIM = "{low: 4, high: 16}"
             "embedding_dim",
             '"a:b"',
             10,
-            "search.a:b: unknown key 'a:b'; choose from batch_size, embedding_dim",
+            "search.a:b: unknown key 'a:b'; choose from batch_size, data, embedding_dim",
         ),
         (
             "budget: {trials",

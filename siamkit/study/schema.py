@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
@@ -29,6 +29,17 @@ def _size(value: object) -> object:
     if match is None:
         raise ValueError(f"should be a size such as 500MB or 8GB, got {value!r}")
     return float(match[1]) * _BYTES[match[2]]
+
+
+def _storage(value: str) -> str:
+    """Which storages there are; passwords in a URL are not repeated."""
+    scheme, _, rest = value.partition("://")
+    if value in ("sqlite", "journal") or (rest and scheme.split("+")[0] in ("postgresql", "mysql")):
+        return value
+    raise ValueError(
+        "should be sqlite or journal (files in the run folder), or the URL of a database, "
+        f"postgresql://… or mysql://…, got {scheme + '://…' if rest else value!r}"
+    )
 
 
 def _no_lookalike(value: object) -> object:
@@ -118,6 +129,16 @@ class Fixed(_Strict):
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
 
 
+class DataFactors(_Strict):
+    """What of the training data is varied; validation and test data stay as they are."""
+
+    label_noise: Values = Field(None, description="share of training labels that are wrong, 0 to 1")
+    items_per_class: Values = Field(None, description="at most so many training items a class")
+    num_classes: Values = Field(None, description="at most so many training classes")
+    imbalance: Values = Field(None, description="items of the largest class to those of the smallest, from 1")
+    corruption: Values = Field(None, description="none, or what is done to training images")
+
+
 class Search(_Strict):
     """What is searched: components by name, and the factors beside them."""
 
@@ -129,6 +150,7 @@ class Search(_Strict):
     learning_rate: Values = None
     batch_size: Values = None
     optimizer: Values = None
+    data: DataFactors = DataFactors()
 
 
 class Budget(_Strict):
@@ -147,6 +169,22 @@ class Confirm(_Strict):
     seeds: int = Field(3, ge=1)
 
 
+class Resources(_Strict):
+    """What one trial gets: processor cores, and accelerators (a fraction shares one, on engine ray)."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float | None = Field(None, ge=0, description="null: one where there are any")
+
+
+class Log(_Strict):
+    """Where else a study is logged, for those who watch it there."""
+
+    tensorboard: bool = Field(
+        False, description="event files of every trial in the run folder's tensorboard/"
+    )
+    mlflow: str | None = Field(None, min_length=1, description="an MLflow tracking URI")
+
+
 class StudyFile(_Strict):
     """A study file."""
 
@@ -162,20 +200,46 @@ class StudyFile(_Strict):
     budget: Budget = Budget()
     seeds: int = Field(1, ge=1, description="per configuration, inside one trial")
     confirm: Confirm | None = Confirm()
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["auto", "none", "median"] = "auto"
-    storage: Literal["sqlite"] = "sqlite"
-    artifacts: str | None = Field(
-        None, description="the run folder; runs/<name> beside this file if not given"
+    design: Literal["adaptive", "factorial"] = Field(
+        "adaptive", description="factorial: a balanced grid in place of a sampler, to ask about factors"
     )
-    workers: Annotated[Literal["auto", 1], _exact] = "auto"
-    engine: Literal["local"] = "local"
+    sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"] = "tpe"
+    pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
+        "auto"
+    )
+    enqueue: list[dict[str, Any] | Literal["defaults"]] = Field(
+        ["defaults"], description="configurations to try first; what they leave out is at its default"
+    )
+    warm_start: str | None = Field(None, description="the run folder of an earlier study to learn from")
+    storage: Annotated[str, AfterValidator(_storage)] = Field(
+        "sqlite", description="sqlite or journal, in the run folder; or postgresql://… or mysql://…"
+    )
+    artifacts: str | None = Field(
+        None, description="the run folder, or an fsspec URL; runs/<name> beside this file if not given"
+    )
+    workers: Literal["auto"] | Annotated[int, BeforeValidator(_no_lookalike), Field(ge=1)] = "auto"
+    resources: Resources = Resources()
+    engine: Literal["local", "ray", "inline"] = "local"
+    lease: Duration = Field(60.0, ge=1, description="how long a silent machine's trials are left to it")
+    log: Log = Log()
     backend: Backend | None = None
     plugins: list[str] = []
 
 
 # What may change between two runs of one study; all else makes it another study.
-RESUMABLE = ("budget", "confirm", "workers", "engine", "artifacts", "backend", "plugins", "storage")
+RESUMABLE = (
+    "budget",
+    "confirm",
+    "workers",
+    "resources",
+    "engine",
+    "lease",
+    "log",
+    "artifacts",
+    "backend",
+    "plugins",
+    "storage",
+)
 
 
 def json_schema() -> dict[str, Any]:
