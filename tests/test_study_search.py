@@ -34,6 +34,7 @@ search:
   embedding_dim: {low: 2, high: 90}
 budget: {trials: 4}
 confirm: null
+engine: inline
 """
 
 
@@ -68,20 +69,36 @@ class Training:
         self.scored: list[str] = []
         self.value: Callable[[int, int], float] = lambda dim, epoch: dim / 100
         self.before: Callable[[int, int], None] = lambda dim, count: None
+        self.during: Callable[[int, int], None] = lambda dim, epoch: None
+        self.starts: list[int] = []
 
-    def train(self, configuration: Any, task: Any, fixed: Any, seed: int, limits: Any, on_epoch: Any) -> Any:
+    def train(
+        self,
+        configuration: Any,
+        task: Any,
+        fixed: Any,
+        seed: int,
+        limits: Any,
+        on_epoch: Any,
+        keep: Any,
+        start: Any,
+    ) -> Any:
         dim = configuration["embedding_dim"]
         self.dims.append(dim)
         self.seeds.append(seed)
         self.before(dim, len(self.dims))
-        for epoch in range(1, fixed.epochs + 1):
+        self.starts.append(start.epoch if start else 0)
+        for epoch in range(1 + self.starts[-1], fixed.epochs + 1):
             figures = {
                 "map_at_r": self.value(dim, epoch),
                 "eer": 0.5,
                 "threshold": 0.5,
                 "parameters": 10.0 * dim,
             }
-            on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **figures})
+            row = {"epoch": epoch, "loss": 1.0, **figures}
+            self.during(dim, epoch)
+            keep(Model(f"{dim} {seed}"), epoch, row, {"loss": {"margin": 0.2}})
+            on_epoch(epoch, row)
         return SimpleNamespace(
             model=Model(f"{dim} {seed}"),
             figures=figures,
@@ -107,6 +124,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
         Pruned=Pruned,
         TrialFailure=TrialFailure,
         Limits=lambda seconds, memory: None,
+        Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
     monkeypatch.setitem(sys.modules, "siamkit.study.training", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
@@ -369,15 +387,15 @@ def test_a_budget_as_large_as_the_space_reaches_every_configuration(
 @pytest.mark.filterwarnings("ignore:Argument ``(group|multivariate)`` is an experimental feature")
 def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Results]) -> None:
     from siamkit.study.file import load_study
-    from siamkit.study.search import make_sampler
+    from siamkit.study.samplers import make_sampler
 
     study = load_study(run().folder.parents[1] / "study.yaml")
-    assert type(make_sampler(study, 0)).__name__ == "TPESampler"
-    assert type(make_sampler(study, 0, repeated=True)).__name__ == "RandomSampler"
+    assert type(make_sampler(study, 0, 1)).__name__ == "TPESampler"
+    assert type(make_sampler(study, 0, 1, repeated=True)).__name__ == "RandomSampler"
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
-    from siamkit.study.folder import write_aside
+    from siamkit.files import write_aside
 
     def half(aside: Path) -> None:
         aside.write_text("half")
@@ -495,16 +513,16 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
 def test_death_between_result_and_storage_loses_nothing(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.attempt import Attempt
+    from siamkit.study.trial import TrialWork
 
-    write = Attempt.write
+    write = TrialWork._write
 
-    def dying(self: Attempt, *args: Any) -> None:
+    def dying(self: TrialWork, *args: Any) -> None:
         write(self, *args)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Attempt, "write", dying)
+        patch.setattr(TrialWork, "_write", dying)
         with pytest.raises(Killed):
             run()
     results = run()
@@ -567,8 +585,8 @@ def test_a_second_ctrl_c_stops_at_once(
 
 
 def test_the_time_budget_ends_the_search(run: Callable[..., Results], training: Training) -> None:
-    training.before = lambda dim, count: time.sleep(0.3)
-    results = run(("trials: 4", "trials: 50, time: 0.5s"))
+    training.before = lambda dim, count: time.sleep(0.7)
+    results = run(("trials: 4", "trials: 50, time: 1.2s"))
     assert len(results.trials) == 2
 
 

@@ -6,25 +6,11 @@ import os
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.cli.options import options
 
 
 @click.command()
-@click.argument("study", type=click.Path())
-@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND or the study's own.")
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="MODULE", help="A module of yours to import first."
-)
-@click.option(
-    "--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own."
-)
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "live", "plain", "none"]),
-    default="auto",
-    help="How to tell what goes on.",
-    show_default=True,
-)
+@options
 @click.pass_context
 def tune(
     ctx: click.Context,

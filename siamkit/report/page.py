@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import plotly.io
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from siamkit.files import write_text
 from siamkit.report import figures
 from siamkit.report.read import Stored, read_stored
 
@@ -34,12 +33,7 @@ def write_report(folder: Path) -> Path:
     """
     page = render(read_stored(folder))
     target = folder / "report.html"
-    aside = folder / f".{secrets.token_hex(4)}.html"
-    try:
-        aside.write_text(page, encoding="utf-8")
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_text(target, page)
     return target
 
 

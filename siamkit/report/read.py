@@ -7,9 +7,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from siamkit.errors import StudyError
+from siamkit.files import read_table
 from siamkit.report.store import read_results
 
 Row = dict[str, Any]
@@ -71,7 +70,7 @@ def read_stored(folder: Path) -> Stored:
     for trial in trials:
         history = folder / trial["folder"] / "history.parquet"
         if history.is_file():
-            rows = [row for row in pq.read_table(history).to_pylist() if row["repeat"] == 0]
+            rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
             curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
     return Stored(frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves)
 

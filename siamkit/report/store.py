@@ -18,7 +18,7 @@ def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], li
 def _collect(folder: Path, part: str) -> list[dict[str, Any]]:
     return [
         {**read_json(file), "folder": str(file.parent.relative_to(folder))}
-        for file in sorted(folder.glob(f"{part}/*/*/result.json"))
+        for file in sorted(folder.glob(f"{part}/*/*/result.json"), key=str)
     ]
 
 

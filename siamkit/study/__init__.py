@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from siamkit.study.runner import tune
+from siamkit.study.runner import join, tune
 
-__all__ = ["tune"]
+__all__ = ["join", "tune"]

@@ -1,126 +1,136 @@
-"""One attempt at a trial: trains over its seeds, and writes what was found under its own token."""
+"""One job, as a worker does it: trains over its seeds, leaves files in its place, says what it found."""
 
 from __future__ import annotations
 
 import math
 import traceback
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
+import psutil
 
-from siamkit.study.folder import write_array, write_aside, write_json, write_table
-from siamkit.study.identity import derive_seed
-from siamkit.study.space import Configuration, factors_of
+from siamkit.errors import SiamkitError
+from siamkit.files import no_room, place, write_array, write_table
+from siamkit.study.checkpoint import Progress, local_file, sweep, take_over
+from siamkit.study.messages import Ended, Epoch, Job, Resumed, Said
+from siamkit.study.schema import StudyFile
+from siamkit.study.task import Task
 
 if TYPE_CHECKING:
-    from siamkit.study.search import Search
     from siamkit.study.training import Trained
+
+Tell = Callable[[Said], str | None]
+"""Says something to the supervisor; its answer to an epoch is None to go on, or why not to."""
 
 
 @dataclass
-class Attempt:
-    """One attempt at a trial.
+class Bench:
+    """What all jobs of a worker share.
 
     Args:
-        search: of which it is part.
-        trial: Optuna's.
-        configuration: what was drawn.
-        key: of the configuration.
-        place: the folder it writes to, and nobody else.
+        file: the study.
+        task: its data.
     """
 
-    search: Search
-    trial: optuna.Trial
-    configuration: Configuration
-    key: str
-    place: Path
-    last: float | None = None  # the first objective after the last epoch
-    _figures: list[dict[str, float]] = field(default_factory=list)
-    _history: list[dict[str, float]] = field(default_factory=list)
-    _literal: dict[str, Any] = field(default_factory=dict)
-    _trace: str = ""
+    file: StudyFile
+    task: Task
 
-    def run(self) -> tuple[str, list[float] | None]:
-        """Trains all seeds; returns the outcome, and the mean of each objective if it is complete."""
-        from siamkit.study.training import Limits, Pruned, TrialFailure, train
+    def do(self, job: Job, tell: Tell) -> Ended:
+        """Does a job; whatever goes wrong in it is told, not raised, but for what ends the process."""
+        from siamkit.study.training import Pruned, TrialFailure
 
-        study, task = self.search.study.file, self.search.task
-        limits = Limits(study.budget.trial_time, study.budget.trial_memory)
-        for repeat in range(study.seeds):
-            seed = derive_seed(study.seed, self.configuration, repeat)
+        try:
+            work = {"trial": self._trial, "confirm": self._confirm, "feeds": self._feeds}[job.kind]
+            ended = work(job, tell)
+        except Pruned as stop:
+            ended = Ended("pruned", str(stop))
+        except (SiamkitError, TrialFailure) as error:
+            ended = Ended("failed", str(error))
+        except Exception as error:
+            # One bad trial never ends a study; its traceback goes into its result.
+            first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
+            outcome = "outside" if no_room(error) else "failed"
+            ended = Ended(outcome, first, "".join(traceback.format_exception(error)))  # type: ignore[arg-type]
+        if job.place and ended.outcome != "outside":
+            sweep(place(job.place))
+        return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
 
-            def on_epoch(number: int, row: dict[str, float], repeat: int = repeat) -> None:
-                self._history.append({"repeat": repeat, **row})
-                self.last = row[task.objective]
-                self.search.progress.epoch(number, study.fixed.epochs, row)
-                if repeat == 0 and len(task.objectives) == 1:
-                    self.trial.report(self.last, number)
-                    # Never after the last epoch: by then it is trained.
-                    if number < study.fixed.epochs and self.trial.should_prune():
-                        raise Pruned(f"behind the others after epoch {number}")
+    def _trial(self, job: Job, tell: Tell) -> Ended:
+        from siamkit.study.training import TrialFailure
 
-            try:
-                trained = train(self.configuration, task, study.fixed, seed, limits, on_epoch)
-            except Pruned:
-                return "pruned", None
-            self._figures.append(trained.figures)
-            self._literal = trained.literal
-            if repeat == 0:
-                self._keep(trained)
-        values = [self._mean(name) for name in task.objectives]
-        if not all(math.isfinite(value) for value in values):
-            raise TrialFailure(
-                f"an objective is no number: {dict(zip(task.objectives, values, strict=True))}"
-            )
-        return "complete", values
+        state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        if state.history:
+            tell(Resumed(state.history))
+        while state.repeat < len(job.seeds):
+            trained = self._repeat(job, state, tell)
+            if state.repeat == 0:
+                self._keep(job, state, trained)
+            state.next_repeat(trained.figures)
+            state.literal = trained.literal
+            if state.repeat < len(job.seeds) and (why := self._hopeless(job, state, trained)):
+                return self._ended(job, state, "pruned", why)
+        ended = self._ended(job, state, "complete", "")
+        if not all(math.isfinite(value) for value in ended.values or []):
+            values = dict(zip(self.task.objectives, ended.values or [], strict=True))
+            raise TrialFailure(f"an objective is no number: {values}")
+        return ended
 
-    def write(self, outcome: str, cause: str, seconds: float) -> None:
-        """Writes the history and, last, the result."""
-        if self._history:
-            names = list(dict.fromkeys(name for row in self._history for name in row))
-            write_table(
-                self.place / "history.parquet",
-                {name: [row.get(name) for row in self._history] for name in names},
-            )
-        figures = {name: self._mean(name) for name in self._figures[0]} if outcome == "complete" else {}
-        write_json(
-            self.place / "result.json",
-            {
-                "trial": self.trial.number,
-                "token": self.place.name,
-                "key": self.key,
-                "outcome": outcome,
-                "cause": cause,
-                "traceback": self._trace,
-                "configuration": self.configuration,
-                "factors": factors_of(self.configuration),
-                "literal": self._literal,
-                "figures": figures,
-                "repeats": self._figures,
-                "seconds": round(seconds, 3),
-                "versions": self.search.versions,
-                "attempt": self.trial.user_attrs.get("attempt", 1),
-            },
-        )
+    def _repeat(self, job: Job, state: Progress, tell: Tell) -> Trained:
+        from siamkit.study.training import Limits, Pruned, Start, train
 
-    def trace(self, error: BaseException) -> None:
-        """Keeps the traceback of a failure that is nobody's sentence."""
-        self._trace = "".join(traceback.format_exception(error))
+        fixed, budget = self.file.fixed, self.file.budget
 
-    def _mean(self, name: str) -> float:
-        return float(np.mean([figures[name] for figures in self._figures]))
+        def keep(model: Any, epoch: int, row: dict[str, float], literal: dict[str, Any]) -> None:
+            state.epoch, state.literal = epoch, literal
+            state.history.append({"repeat": state.repeat, **row})
+            state.save(model, last=epoch == fixed.epochs)
 
-    def _keep(self, trained: Trained) -> None:
-        """Stores model, per-query scores and, while it is among the best, embeddings."""
-        write_aside(self.place / "checkpoint.keras", trained.model.save)
+        def on_epoch(epoch: int, row: dict[str, float]) -> None:
+            why = tell(Epoch(state.repeat, epoch, row))
+            # Never after the last epoch: by then it is trained.
+            if why is not None and epoch < fixed.epochs:
+                raise Pruned(why)
+
+        def go(start: Start | None) -> Trained:
+            seed = job.seeds[state.repeat]
+            limits = Limits(budget.trial_time, budget.trial_memory)
+            return train(job.configuration, self.task, fixed, seed, limits, on_epoch, keep, start)
+
+        if state.model is None:
+            return go(None)
+        with local_file(state.place / state.model) as file:
+            return go(Start(file, state.epoch, state.literal))
+
+    def _keep(self, job: Job, state: Progress, trained: Trained) -> None:
+        """Stores per-query scores and, of what may be among the best, embeddings; the model is there."""
         if trained.queries:
-            ids = [str(each) for each in self.search.task.valid.ids]
-            write_table(self.place / "queries.parquet", {"id": ids, **trained.queries})
-        confirm = self.search.study.file.confirm
-        value = self.search.task.better(trained.figures[self.search.task.objective])
-        ahead = sum(self.search.task.better(trial.values[0]) > value for trial in self.search.ranked())
-        if ahead < (confirm.top if confirm else 1):
-            write_array(self.place / "embeddings.npy", trained.embeddings)
+            ids = [str(each) for each in self.task.valid.ids]
+            write_table(state.place / "queries.parquet", {"id": ids, **trained.queries})
+        value = self.task.better(trained.figures[self.task.objective])
+        if job.keep_above is None or value > job.keep_above:
+            write_array(state.place / "embeddings.npy", trained.embeddings)
+
+    def _hopeless(self, job: Job, state: Progress, trained: Trained) -> str | None:
+        return None
+
+    def _ended(self, job: Job, state: Progress, outcome: Any, cause: str) -> Ended:
+        values = [float(np.mean([each[name] for each in state.figures])) for name in self.task.objectives]
+        return Ended(outcome, cause, values=values, figures=state.figures, literal=state.literal)
+
+    def _confirm(self, job: Job, tell: Tell) -> Ended:
+        """Trains afresh, and scores the test part too: here and nowhere else."""
+        from siamkit.study.training import judge
+
+        state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        trained = self._repeat(job, state, tell)
+        state.next_repeat(trained.figures)
+        figures, _, _ = judge(trained.model, self.task.test)
+        return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
+
+    def _feeds(self, job: Job, tell: Tell) -> Ended:
+        from siamkit.study.training import try_feeds
+
+        try_feeds(self.task, job.losses, list(job.batch_sizes), self.file.fixed)
+        return Ended("complete")

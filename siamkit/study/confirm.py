@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from siamkit.errors import SiamkitError
-from siamkit.study.folder import write_aside, write_json
+from siamkit.errors import StudyError
+from siamkit.files import no_room, write_aside, write_json
+from siamkit.study.checkpoint import FINAL, STATE, sweep
 from siamkit.study.identity import derive_seed
+from siamkit.study.ledger import ATTEMPTS
+from siamkit.study.messages import Ended, Job
+from siamkit.study.pool import Assignment
 from siamkit.study.search import Search
 from siamkit.study.space import factors_of
 
@@ -34,21 +38,6 @@ class Finalist:
         return float(np.mean([repeat[part][figure] for repeat in self.repeats]))
 
 
-def confirm(search: Search) -> None:
-    """Trains the best configurations afresh; repeats that are stored already are not run again."""
-    asked = search.study.file.confirm
-    if asked is None:
-        return
-    chosen = {trial.user_attrs["key"]: trial for trial in reversed(list(search.ranked()))}
-    best = sorted(chosen.values(), key=lambda trial: -search.task.better(trial.values[0]))[: asked.top]
-    runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds)]
-    stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
-    todo = [(trial, repeat) for trial, repeat in runs if (trial.user_attrs["key"], repeat) not in stored]
-    search.progress.begin("confirming", len(runs) - len(todo), len(runs), search.task.objective)
-    for trial, repeat in todo:
-        _run(search, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
-
-
 def finalists(search: Search) -> list[Finalist]:
     """All that was confirmed, best first by the first objective on the validation part.
 
@@ -63,44 +52,116 @@ def finalists(search: Search) -> list[Finalist]:
     return sorted(found, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
 
 
-def _run(search: Search, configuration: dict[str, Any], key: str, trial: int, repeat: int) -> None:
-    from siamkit.study.training import Limits, judge, train
+class Confirmation:
+    """The best configurations, each to be trained afresh: a source of work for the pool.
 
-    study, task = search.study.file, search.task
-    place = search.folder.confirmation(key, repeat)
-    search.progress.run(f"final {trial}", configuration)
-    seed = derive_seed(study.seed, configuration, "confirm", repeat)
-    result: dict[str, Any] = {
-        "repeat": repeat,
-        "key": key,
-        "trial": trial,
-        "seed": seed,
-        "configuration": configuration,
-        "factors": factors_of(configuration),
-        "versions": search.versions,
-        "outcome": "complete",
-        "cause": "",
-    }
-    try:
-        trained = train(
-            configuration,
-            task,
-            study.fixed,
-            seed,
-            Limits(study.budget.trial_time, study.budget.trial_memory),
-            lambda number, row: search.progress.epoch(number, study.fixed.epochs, row),
+    Repeats that are stored already are not run again.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        asked = search.study.file.confirm
+        best = search.ledger.ranked(asked.top) if asked else []
+        runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds if asked else 0)]
+        stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
+        self.todo = [
+            Repeat(self, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
+            for trial, repeat in runs
+            if (trial.user_attrs["key"], repeat) not in stored
+        ]
+        self.left, self.total = len(self.todo), len(runs)
+        if asked:
+            search.progress.begin("confirming", self.total - self.left, self.total, search.task.objective)
+
+    def room(self) -> int:
+        return self.left
+
+    def tick(self) -> None:
+        pass
+
+    def next(self) -> Assignment | None:
+        return self.todo.pop(0) if self.todo else None
+
+    def done(self) -> bool:
+        return self.left == 0
+
+
+@dataclass
+class Repeat:
+    """One finalist, trained afresh with one seed."""
+
+    source: Confirmation
+    configuration: dict[str, Any]
+    key: str
+    trial: int
+    repeat: int
+    lost: bool = False
+    deaths: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._search = self.source.search
+        self._seed = derive_seed(self._search.study.file.seed, self.configuration, "confirm", self.repeat)
+        self._place = self._search.folder.confirmation(self.key, self.repeat)
+        self.label = f"final {self.trial}/{self.repeat}"
+
+    @property
+    def job(self) -> Job:
+        here = str(self._place)
+        resume = here if (self._place / STATE).is_file() else None
+        return Job("confirm", here, self.configuration, (self._seed,), resume=resume)
+
+    def started(self) -> None:
+        self._search.progress.run(self.label, self.configuration)
+
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        pass
+
+    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
+        self._search.progress.epoch(self.label, number, self._search.study.file.fixed.epochs, row)
+        return None
+
+    def ended(self, ended: Ended, seconds: float) -> None:
+        if ended.outcome == "outside":
+            raise StudyError(f"{str(self._place)!r} cannot be written: {ended.cause}")
+        search, complete = self._search, ended.outcome == "complete"
+        result: dict[str, Any] = {
+            "repeat": self.repeat,
+            "key": self.key,
+            "trial": self.trial,
+            "seed": self._seed,
+            "configuration": self.configuration,
+            "factors": factors_of(self.configuration),
+            "versions": search.versions,
+            "outcome": "complete" if complete else "failed",
+            "cause": ended.cause,
+            "traceback": ended.traceback,
+            "seconds": round(seconds, 3),
+        }
+        if complete:
+            result |= {"valid": ended.figures[0], "test": ended.test, "literal": ended.literal}
+        try:
+            sweep(self._place)
+            write_json(self._place / "result.json", result)
+        except OSError as error:
+            if not no_room(error):
+                raise
+            raise StudyError(f"{str(self._place)!r} cannot be written: {error.strerror}") from error
+        search.folder.log(
+            "confirmed", key=self.key, repeat=self.repeat, outcome=result["outcome"], cause=ended.cause
         )
-        figures, _, _ = judge(trained.model, task.test)
-        result |= {"valid": trained.figures, "test": figures, "literal": trained.literal}
-        write_aside(place / "checkpoint.keras", trained.model.save)
-    except SiamkitError as error:
-        result |= {"outcome": "failed", "cause": str(error)}
-    except Exception as error:
-        result |= {"outcome": "failed", "cause": f"{type(error).__name__}: {error}".splitlines()[0][:500]}
-    write_json(place / "result.json", result)
-    search.folder.log("confirmed", key=key, repeat=repeat, outcome=result["outcome"], cause=result["cause"])
-    value = result["valid"][task.objective] if result["outcome"] == "complete" else None
-    search.progress.ended(result["outcome"], value, None, result["cause"])
+        self.source.left -= 1
+        value = ended.figures[0][search.task.objective] if complete else None
+        done = self.source.total - self.source.left
+        search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
+
+    def died(self, cause: str, crashed: bool) -> None:
+        self.deaths += 1
+        if self.deaths > ATTEMPTS:
+            self.ended(Ended("failed", f"{cause}, {self.deaths} times"), 0.0)
+        else:
+            self._search.progress.ended(self.label, "died", None, None, cause)
+            self.source.todo.insert(0, self)
 
 
 def publish_best(search: Search, confirmed: list[Finalist]) -> None:
@@ -108,10 +169,15 @@ def publish_best(search: Search, confirmed: list[Finalist]) -> None:
     objective = search.task.objective
     if confirmed:
         repeat = max(confirmed[0].repeats, key=lambda each: search.task.better(each["valid"][objective]))
-        source = search.folder.confirmation(confirmed[0].key, repeat["repeat"]) / "checkpoint.keras"
+        source = search.folder.confirmation(confirmed[0].key, repeat["repeat"]) / FINAL
     else:
-        trial = next(search.ranked(), None)
+        trial = next(iter(search.ledger.ranked(1)), None)
         if trial is None:
             return
-        source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / "checkpoint.keras"
-    write_aside(search.folder.best_model, lambda aside: shutil.copyfile(source, aside))
+        source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / FINAL
+
+    def copy(aside: Any) -> None:
+        with source.open("rb") as reading, aside.open("wb") as writing:
+            shutil.copyfileobj(reading, writing)
+
+    write_aside(search.folder.best_model, copy)

@@ -16,6 +16,7 @@ from siamkit.catalogue import Registered
 from siamkit.data import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
+from siamkit.files import place
 from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
@@ -155,7 +156,10 @@ def load_study(
         _check_objective(name, direction, report)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
-    folder = Path(artifacts or Path(document.name).parent / (file.artifacts or f"runs/{file.name}"))
+    given = str(artifacts or file.artifacts or f"runs/{file.name}")
+    if "://" in given:
+        return Study(file, space, source, document, place(given))
+    folder = Path(given) if artifacts else Path(document.name).parent / given
     return Study(file, space, source, document, folder.resolve())
 
 

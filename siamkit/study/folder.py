@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from siamkit.errors import StudyError
+from siamkit.files import is_local, plain, write_text
 from siamkit.report.store import read_results
 
 LAYOUT = 1
@@ -27,15 +23,13 @@ class RunFolder:
     """A study's folder.
 
     Args:
-        path: made if need be.
+        path: made if need be; a local folder, or one behind a URL (`siamkit.files.place`).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def database(self) -> Path:
-        return self.path / "study.db"
+        self._lines: list[str] = []
+        self._name = secrets.token_hex(4)
 
     @property
     def report(self) -> Path:
@@ -53,13 +47,20 @@ class RunFolder:
         """The folder of one repeat of a finalist."""
         return self.path / "confirm" / key / str(repeat)
 
+    def inside(self, place: Path) -> str:
+        """A place in the folder as it is called from within, wherever the folder is seen from."""
+        return str(place.relative_to(self.path))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One `tune` at a time; the lock dies with its process.
+        """One `tune` at a time; the lock dies with its process. Behind a URL there are no locks.
 
         Raises:
             StudyError: another one holds it, or the folder cannot be made.
         """
+        if not is_local(self.path):
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock")
@@ -80,8 +81,12 @@ class RunFolder:
         line = json.dumps(
             {"time": round(time.time(), 3), "event": event, **plain(details)}, ensure_ascii=False
         )
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        if is_local(self.path):
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        else:  # objects cannot be appended to: a file of its own for each process
+            self._lines.append(line + "\n")
+            write_text(self.path / f"log-{self._name}.jsonl", "".join(self._lines))
 
     def results(self) -> list[dict[str, Any]]:
         """The stored results of all trials, one an attempt that ended."""
@@ -95,43 +100,3 @@ class RunFolder:
 def new_token() -> str:
     """A name for one attempt."""
     return secrets.token_hex(4)
-
-
-def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(plain(value), indent=1, ensure_ascii=False)
-    write_aside(path, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
-
-
-def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Columns of one length as Parquet."""
-    table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    write_aside(path, lambda aside: pq.write_table(table, aside))
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    write_aside(path, lambda aside: np.save(aside, array, allow_pickle=False))
-
-
-def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file beside its place and renames it, so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays: Keras and NumPy go by it.
-    aside = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def plain(value: Any) -> Any:
-    """NumPy numbers as Python's, tuples as lists, and NaN and infinity, which JSON lacks, as None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,22 +1,43 @@
-"""`tune`: a study from its file to its results."""
+"""`tune`: a study from its file to its results; `join`: a hand for one that runs elsewhere."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from siamkit import backends
+from siamkit.catalogue import SESSION
+from siamkit.data import Dataset
+from siamkit.errors import SiamkitError
+from siamkit.files import plain, write_json, write_table
+from siamkit.registry import components
 from siamkit.report import write_report
-from siamkit.study.confirm import Finalist, confirm, finalists, publish_best
+from siamkit.study.checking import try_feeds
+from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
+from siamkit.study.engines import make_engine
 from siamkit.study.file import Study, load_study
-from siamkit.study.folder import RunFolder, plain, write_json, write_table
+from siamkit.study.folder import RunFolder
 from siamkit.study.identity import versions
-from siamkit.study.progress import make_progress
+from siamkit.study.leases import RENEWALS, Pulse, new_owner
+from siamkit.study.ledger import Ledger
+from siamkit.study.machine import scratch
+from siamkit.study.messages import Setup
+from siamkit.study.pool import Limits, Pool, Source
+from siamkit.study.progress import Silent, make_progress
+from siamkit.study.pruners import make_pruner
 from siamkit.study.results import Results, literally
-from siamkit.study.schema import RESUMABLE
-from siamkit.study.search import Search, open_storage
+from siamkit.study.schema import RESUMABLE, Direction
+from siamkit.study.search import Search
+from siamkit.study.shared import share
+from siamkit.study.storage import open_storage
 from siamkit.study.task import Task, items_table, make_task
+from siamkit.study.tidy import tidy
 
 
 def tune(
@@ -41,7 +62,7 @@ def tune(
 
     Raises:
         StudyFileError: what is wrong in the file, all of it.
-        StudyError: the study was begun otherwise, or is running.
+        StudyError: the study was begun otherwise, is running, or cannot be written.
         BackendError: the backend is not installed.
 
     Example:
@@ -49,39 +70,125 @@ def tune(
         >>> results = siamkit.tune("study.yaml")        # doctest: +SKIP
         >>> model = results.load_model()                # doctest: +SKIP
     """
-    asked = load_study(study, plugins, artifacts)
-    name, why = backends.choose_backend(backend, asked.file.backend)
+    with _ready("tune", study, backend, tuple(plugins), artifacts, progress) as (part, raw):
+        # Nothing is written before all this is known to work.
+        try_feeds(part.pool, part.study, part.task)
+        with part.folder.locked():
+            search = part.search(list(part.task.objectives.values()), alone=True)
+            write_json(part.folder.path / "study.json", part.frozen)
+            write_table(part.folder.path / "items.parquet", items_table(raw))
+            try:
+                return _conduct(part, search)
+            finally:
+                part.folder.log("stopped")
+
+
+def join(
+    study: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    plugins: Iterable[str] = (),
+    artifacts: str | os.PathLike[str] | None = None,
+    progress: str = "auto",
+) -> bool:
+    """Takes part in a study that `tune` runs elsewhere, until its budget is spent.
+
+    Args:
+        study: the same study file, with a storage and `artifacts` that this machine reaches.
+        backend, plugins, artifacts, progress: as for `tune`.
+
+    Returns:
+        Whether the budget is spent; False where the user stopped it before.
+
+    Raises:
+        StudyError: there is no such study yet, or this machine differs from where it was begun.
+    """
+    with _ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
+        search = part.search(None, alone=False)
+        return _search(part, search)
+
+
+class Part:
+    """What one process needs to take part in a study."""
+
+    def __init__(
+        self, role: str, study: Study, task: Task, backend: str, pool: Pool, watcher: Silent
+    ) -> None:
+        self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
+        self.folder = RunFolder(study.folder)
+        self.frozen = _freeze(study, task, backend)
+
+    def search(self, directions: list[Direction] | None, alone: bool) -> Search:
+        """Opens the study in its storage, or makes it where directions are given."""
+        file = self.study.file
+        storage = open_storage(file.name, self.folder, file.storage, directions, self.frozen)
+        storage.pruner = make_pruner(self.study, len(self.task.objectives))
+        ledger = Ledger(
+            storage,
+            self.folder,
+            new_owner(self.role),
+            file.lease,
+            self.task.objectives[self.task.objective] == "maximize",
+            alone,
+            self.watcher.note,
+        )
+        return Search(self.study, self.task, ledger, self.folder, self.frozen["versions"], self.watcher)
+
+
+@contextmanager
+def _ready(
+    role: str,
+    path: str | os.PathLike[str],
+    backend: str | None,
+    plugins: tuple[str, ...],
+    artifacts: str | os.PathLike[str] | None,
+    progress: str,
+) -> Iterator[tuple[Part, Dataset]]:
+    """Reads a study and its data, shares them with workers to come, and ends those at the end."""
+    study = load_study(path, plugins, artifacts)
+    name, why = backends.choose_backend(backend, study.file.backend)
     backends.activate(name)
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
-    task, raw = make_task(asked)
-    _try_feeds(asked, task)
-    folder = RunFolder(asked.folder)  # nothing is written before all this is known to work
-    with folder.locked():
-        frozen = _freeze(asked, task, name)
-        storage = open_storage(asked, task, folder, frozen)
-        search = Search(asked, task, storage, folder, frozen["versions"], watcher)
-        write_json(folder.path / "study.json", frozen)
-        write_table(folder.path / "items.parquet", items_table(raw))
+    task, raw = make_task(study)
+    aside = Path(tempfile.mkdtemp(dir=scratch()))
+    try:
+        share(task, aside / "task")
+        setup = Setup(
+            name,
+            study.file,
+            str(aside / "task"),
+            (*study.file.plugins, *plugins),
+            tuple(
+                entry.spec
+                for catalogue in components().catalogues()
+                for entry in catalogue.all()
+                if entry.origin.distribution == SESSION
+            ),
+            tuple(sys.path),
+        )
+        budget = study.file.budget
+        limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
+        pool = Pool(make_engine(study.file, setup, aside), limits)
         try:
-            return _run(search)
+            yield Part(role, study, task, name, pool, watcher), raw
         finally:
-            folder.log("stopped")
+            pool.close()
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # another study of this process has it still
+            aside.parent.rmdir()
 
 
-def _run(search: Search) -> Results:
+def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
-    search.folder.log("started", counted=len(search.counted()))
-    interrupted = False
     with search.progress:
-        try:
-            search.recover()
-            search.go()
-            confirm(search)
-        except KeyboardInterrupt:
-            interrupted = True
-            search.progress.note("stopped; the same command goes on from here")
+        finished = _search(part, search)
+        if finished:
+            finished = _work(part, search, Confirmation(search))
+    part.pool.close()
     # Outside the display: what is written now is short, and a second Ctrl-C ends it at once.
+    tidy(search)
     confirmed = finalists(search)
     publish_best(search, confirmed)
     write_report(search.folder.path)
@@ -92,8 +199,43 @@ def _run(search: Search) -> Results:
         search.folder.results(),
         winner,
         figures,
-        interrupted,
+        not finished,
     )
+
+
+def _search(part: Part, search: Search) -> bool:
+    """Takes part in the search until it is over; False where the user stopped it."""
+    ledger = search.ledger
+    ledger.look()
+    search.folder.log("started", counted=len(ledger.counted), owner=ledger.owner)
+    ledger.reap()
+    ledger.look()
+    ledger.adopt()
+    search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
+    with Pulse(search.beat, ledger.lease / RENEWALS) as pulse:
+        finished = _work(part, search, search)
+    if pulse.error is not None:
+        raise pulse.error
+    why = search.why_it_ends()
+    if finished and why is not None:
+        search.progress.note(why)
+    return finished
+
+
+def _work(part: Part, search: Search, source: Source) -> bool:
+    """Does all the work of a source; False where the user stopped it."""
+    try:
+        part.pool.run(source)
+    except KeyboardInterrupt:
+        search.progress.note("stopping; the same command goes on from here")
+        part.pool.close()
+        search.release()
+        return False
+    except SiamkitError:
+        part.pool.close()
+        search.release()
+        raise
+    return True
 
 
 def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
@@ -104,7 +246,7 @@ def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] |
             for part in ("valid", "test")
         }
         return literally(best.repeats[0]), parts
-    trial = next(search.ranked(), None)
+    trial = next(iter(search.ledger.ranked(1)), None)
     if trial is None:
         return None, {}
     stored = next(each for each in search.folder.results() if each["key"] == trial.user_attrs["key"])
@@ -129,13 +271,3 @@ def _freeze(study: Study, task: Task, backend: str) -> Any:
             "versions": versions(backend, plugins),
         }
     )
-
-
-def _try_feeds(study: Study, task: Task) -> None:
-    """Learns before the first trial whether the training part can feed every loss."""
-    from siamkit.study.training import try_feeds
-
-    sizes = study.space.factors["batch_size"]
-    tried = [int(size) for size in (sizes.options or (sizes.low, sizes.high))]
-    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.shapes()]
-    try_feeds(task, losses, sorted(set(tried)), study.file.fixed)

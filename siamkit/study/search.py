@@ -1,272 +1,176 @@
-"""The search: draws configurations, trains them, and counts; its state is in the Optuna storage."""
+"""The search: gives the workers configurations to train until the budget is spent."""
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-import sqlalchemy
-from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.errors import SiamkitError, StudyError
-from siamkit.report.store import read_json
-from siamkit.study import folder as files
 from siamkit.study.file import Study
-from siamkit.study.identity import derive_seed, key_of
+from siamkit.study.folder import RunFolder
+from siamkit.study.identity import derive_seed
+from siamkit.study.ledger import Claim, Ledger
+from siamkit.study.messages import Job
 from siamkit.study.progress import Silent
-from siamkit.study.space import Configuration, factors_of
+from siamkit.study.samplers import make_sampler
+from siamkit.study.storage import patiently
 from siamkit.study.task import Task
+from siamkit.study.trial import TrialWork
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-ATTEMPTS = 3  # how often a trial that died from outside is tried again
 EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
+LOOKS = 1.0  # seconds between two looks at what others do
 
 
 @dataclass
 class Search:
-    """One study's search.
+    """One study's search, as one process takes part in it: a source of work for its pool.
 
     Args:
         study: the file.
         task: its data.
-        storage: Optuna's study, opened.
+        ledger: what was tried, and by whom.
         folder: where results go.
         versions: recorded with each result.
         progress: hears of everything.
+        planned: how many configurations there are to be, where a plan says so in place of a sampler.
     """
 
     study: Study
     task: Task
-    storage: optuna.Study
-    folder: files.RunFolder
+    ledger: Ledger
+    folder: RunFolder
     versions: dict[str, Any]
     progress: Silent
+    planned: float = math.inf
+    hand: dict[int, TrialWork] = field(default_factory=dict)
 
-    # ------------------------------------------------------------- counting
+    def __post_init__(self) -> None:
+        self._repeated = 0
+        self._looked = -math.inf
+        self._told = False
+        self._size = self.study.space.count()
+        self._worked_before = float(patiently(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
+        self._began = time.monotonic()
 
-    def trials(self) -> list[FrozenTrial]:
-        return self.storage.get_trials(deepcopy=False)
+    # ------------------------------------------------------------- a source of work
 
-    def counted(self) -> dict[str, FrozenTrial]:
-        """The configurations that used up budget, by key: complete, pruned, or failed by their own fault."""
-        return {trial.user_attrs["key"]: trial for trial in self.trials() if _counts(trial)}
+    def room(self) -> int:
+        return int(min(self.target - len(self.ledger.counted), 1e6))
+
+    def tick(self) -> None:
+        if time.monotonic() - self._looked >= LOOKS:
+            self.ledger.look()
+            self.ledger.reap()
+            self._looked = time.monotonic()
+
+    def next(self) -> TrialWork | None:
+        for _ in range(20):  # then the workers are heard again
+            self.ledger.look()
+            if not self._may_draw():
+                return None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._ready_sampler()
+                claim = self.ledger.draw(self.study.space, self.target)
+            if isinstance(claim, Claim):
+                self._repeated = 0
+                return self._work(claim)
+            self._repeated += claim == "repeated"
+        return None
+
+    def done(self) -> bool:
+        if self.hand:
+            return False
+        if len(self.ledger.counted) >= self.target:
+            return True
+        if self.ledger.open and not self.time_is_over():
+            return False  # what others run may yet die, and then somebody must see to it
+        return self._drained() or self.time_is_over()
+
+    def release(self) -> None:
+        """Gives back what the user stopped."""
+        for work in list(self.hand.values()):
+            work.interrupted()
+
+    # ------------------------------------------------------------- when it ends
+
+    @property
+    def target(self) -> float:
+        """How many configurations are to be tried in all."""
+        return min(self.study.file.budget.trials, self._size, self.planned)
+
+    def worked(self) -> float:
+        """Seconds that `tune` has spent on this study, in this run and those before it."""
+        return self._worked_before + time.monotonic() - self._began
+
+    def time_is_over(self) -> bool:
+        budget = self.study.file.budget
+        return budget.time is not None and self.worked() >= budget.time
+
+    def why_it_ends(self) -> str | None:
+        """Why the search ends before its budget of trials is spent, in a sentence."""
+        budget, counted = self.study.file.budget, len(self.ledger.counted)
+        if counted >= budget.trials:
+            return None
+        if self.time_is_over():
+            return f"the time of {budget.time:g} s is spent"
+        if counted >= self._size:
+            return f"the space holds no more than {self._size:.0f} configurations"
+        if counted >= self.planned:
+            return f"the plan holds no more than {self.planned:.0f} configurations"
+        return (
+            f"{EXHAUSTED} draws in a row brought nothing new; "
+            f"{counted} of {self._size:.0f} configurations were tried"
+        )
+
+    def _drained(self) -> bool:
+        return self._repeated >= EXHAUSTED or math.isfinite(self.planned)
+
+    def _may_draw(self) -> bool:
+        ledger = self.ledger
+        counted, waiting = len(ledger.counted), len(ledger.waiting)
+        if self.time_is_over() or counted + len(ledger.running) >= self.target:
+            return False
+        return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
+
+    def _ready_sampler(self) -> None:
+        self.ledger.storage.sampler = make_sampler(
+            self.study, self.ledger.length, len(self.task.objectives), self._repeated > 0
+        )
+
+    # ------------------------------------------------------------- one trial
+
+    def _work(self, claim: Claim) -> TrialWork:
+        study = self.study.file
+        place = self.folder.attempt(claim.trial.number, claim.token)
+        confirm = study.confirm
+        top = self.ledger.ranked(confirm.top if confirm else 1)
+        full = len(top) == (confirm.top if confirm else 1)
+        best = top[0] if top and study.seeds > 1 else None
+        job = Job(
+            "trial",
+            str(place),
+            claim.configuration,
+            tuple(derive_seed(study.seed, claim.configuration, repeat) for repeat in range(study.seeds)),
+            resume=str(self.folder.path / claim.resume) if claim.resume else None,
+            rival=str(self._queries(best)) if best is not None else None,
+            keep_above=self.task.better(top[-1].values[0]) if full else None,
+        )
+        return TrialWork(self, claim, job, place)
+
+    def _queries(self, trial: optuna.trial.FrozenTrial) -> Any:
+        return self.folder.attempt(trial.number, trial.user_attrs["token"]) / "queries.parquet"
 
     def best_value(self) -> float | None:
         """The best value of the first objective so far."""
-        return next((trial.values[0] for trial in self.ranked()), None)
+        return next((trial.values[0] for trial in self.ledger.ranked(1)), None)
 
-    def seconds(self) -> float:
-        """What all trials took so far; a dead one's clock ran on until it was found, so it says nothing."""
-        return sum(float(trial.user_attrs.get("seconds", 0)) for trial in self.trials())
-
-    # ------------------------------------------------------------ the search
-
-    def recover(self) -> None:
-        """Ends trials whose process died, and has them tried again; called under the folder's lock."""
-        for trial in self.trials():
-            if trial.state != TrialState.RUNNING:
-                continue
-            stored = self._stored(trial)
-            if stored is not None:
-                # It died after its result was written, before the storage heard of it.
-                values = [stored["figures"][name] for name in self.task.objectives if stored["figures"]]
-                self.storage.tell(trial.number, values or None, state=STATES[stored["outcome"]])
-                continue
-            self.storage.tell(trial.number, state=TrialState.FAIL)
-            self.folder.log("trial died", trial=trial.number)
-            self.retry(trial)
-
-    def _stored(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        result = self.folder.attempt(trial.number, trial.user_attrs.get("token", "-")) / "result.json"
-        return read_json(result) if result.is_file() else None
-
-    def retry(self, trial: FrozenTrial, died: bool = True) -> None:
-        """Has a trial's configuration tried again, if it was not tried too often."""
-        attempt = trial.user_attrs.get("attempt", 1) + (1 if died else 0)
-        if trial.params and attempt <= 1 + ATTEMPTS:
-            self.storage.enqueue_trial(trial.params, user_attrs={"attempt": attempt, "retries": trial.number})
-
-    def go(self) -> None:
-        """Runs trials until the budget is spent or the space holds no more."""
-        budget, size = self.study.file.budget, self.study.space.count()
-        self.progress.begin("trials", len(self.counted()), budget.trials, self.task.objective)
-        repeated = 0
-        while len(self.counted()) < budget.trials:
-            if len(self.counted()) >= size:
-                self.progress.note(f"the space holds no more than {size:.0f} configurations")
-                break
-            if budget.time is not None and self.seconds() >= budget.time:
-                self.progress.note(f"the time of {budget.time:g} s is spent")
-                break
-            if self._one(repeated):
-                repeated = 0
-            else:
-                repeated += 1
-                if repeated >= EXHAUSTED:
-                    self.progress.note(
-                        f"{EXHAUSTED} draws in a row brought nothing new; "
-                        f"{len(self.counted())} of {size:.0f} configurations were tried"
-                    )
-                    break
-
-    def _one(self, repeated: int = 0) -> bool:
-        """Draws a configuration and runs it; False where it was there already, like `repeated` before it."""
-        number = len(self.trials())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.storage.sampler = make_sampler(self.study, number, repeated > 0)
-        trial = self.storage.ask()
-        configuration = self.study.space.draw(trial)
-        key = key_of(configuration)
-        token = files.new_token()
-        trial.set_user_attr("key", key)
-        trial.set_user_attr("configuration", configuration)
-        trial.set_user_attr("factors", factors_of(configuration))
-        known = self.counted().get(key)
-        if known is not None:
-            self._repeat(trial, known)
-            return False
-        trial.set_user_attr("token", token)
-        self._run(trial, token, configuration, key)
-        return True
-
-    def _repeat(self, trial: optuna.Trial, known: FrozenTrial) -> None:
-        """Answers a configuration that was tried from what is stored."""
-        trial.set_user_attr("outcome", "duplicate")
-        trial.set_user_attr("duplicate_of", known.number)
-        if known.state == TrialState.COMPLETE:
-            self.storage.tell(trial, known.values)
-        else:
-            self.storage.tell(trial, state=TrialState.FAIL)
-
-    def _run(self, trial: optuna.Trial, token: str, configuration: Configuration, key: str) -> None:
-        from siamkit.study.attempt import Attempt
-
-        place = self.folder.attempt(trial.number, token)
-        attempt = Attempt(self, trial, configuration, key, place)
-        self.progress.run(f"trial {trial.number}", configuration)
-        self.folder.log("trial started", trial=trial.number, token=token, configuration=configuration)
-        start = time.monotonic()
-        outcome, cause, values = "failed", "", None
-        try:
-            outcome, values = attempt.run()
-        except KeyboardInterrupt:
-            self.storage.tell(trial, state=TrialState.FAIL)
-            self.folder.log("trial interrupted", trial=trial.number)
-            self.retry(next(each for each in self.trials() if each.number == trial.number), died=False)
-            raise
-        except SiamkitError as error:
-            cause = str(error)
-        except Exception as error:
-            # One bad trial never ends a study; its traceback goes into its result.
-            cause = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-            attempt.trace(error)
-        seconds = time.monotonic() - start
-        trial.set_user_attr("seconds", seconds)
-        if outcome == "failed":
-            # What tells its own fault from a death: those are not marked, and are tried again.
-            trial.set_user_attr("outcome", "failed")
-            trial.set_user_attr("cause", cause)
-        attempt.write(outcome, cause, seconds)
-        self.storage.tell(trial, values, state=STATES[outcome])
-        self.folder.log(
-            "trial ended", trial=trial.number, outcome=outcome, cause=cause, seconds=round(seconds, 2)
-        )
-        self.progress.ended(outcome, values[0] if values else attempt.last, self.best_value(), cause)
-
-    def ranked(self) -> Iterator[FrozenTrial]:
-        """Completed trials, the best of the first objective first."""
-        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE and _counts(trial)]
-        yield from sorted(complete, key=lambda trial: -self.task.better(trial.values[0]))
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    """Whether a trial used up budget. A failure counts only if it was the configuration's own."""
-    outcome = trial.user_attrs.get("outcome")  # "failed", "duplicate", or nothing
-    if trial.state == TrialState.FAIL:
-        return outcome == "failed"
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and outcome is None
-
-
-def make_sampler(study: Study, number: int, repeated: bool = False) -> optuna.samplers.BaseSampler:
-    """The sampler of one trial, seeded by the study's seed and the trial's number.
-
-    After a draw that was there already chance draws: TPE would propose its favourite again and again, and
-    that says nothing of whether the space holds more.
-    """
-    seed = derive_seed(study.file.seed, "sampler", number)
-    if repeated or study.file.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-
-
-def make_pruner(study: Study, objectives: int) -> optuna.pruners.BasePruner:
-    """The pruner; none with several objectives, where Optuna's do not work."""
-    if study.file.pruner == "none" or objectives > 1:
-        return optuna.pruners.NopPruner()
-    warmup = max(1, study.file.fixed.epochs // 4)
-    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
-
-
-def open_storage(study: Study, task: Task, folder: files.RunFolder, frozen: dict[str, Any]) -> optuna.Study:
-    """Opens or makes the study in its storage, and compares what is frozen there.
-
-    Raises:
-        StudyError: it was begun with another space, other data or other versions.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    written = folder.path / "study.json"
-    if written.is_file():
-        compare_frozen(read_json(written), frozen, folder)
-        if not folder.database.is_file():
-            raise StudyError(
-                f"the run folder {str(folder.path)!r} has lost its {folder.database.name!r}; put that "
-                "back, or give the study another artifacts folder"
-            )
-    url = sqlalchemy.URL.create("sqlite", database=str(folder.database))
-    try:
-        storage = optuna.create_study(
-            storage=url.render_as_string(hide_password=False),
-            study_name=study.file.name,
-            load_if_exists=True,
-            directions=list(task.objectives.values()),
-            pruner=make_pruner(study, len(task.objectives)),
-        )
-    except Exception as error:
-        raise StudyError(
-            f"the storage {str(folder.database)!r} cannot be opened: {str(error).splitlines()[0]}"
-        ) from error
-    before = storage.user_attrs.get("frozen")
-    if before is None:
-        storage.set_user_attr("frozen", frozen)
-    else:
-        compare_frozen(before, frozen, folder)
-    return storage
-
-
-def compare_frozen(before: dict[str, Any], now: dict[str, Any], folder: files.RunFolder) -> None:
-    """Raises StudyError where a study was begun otherwise than it would go on, naming the difference."""
-    for part in ("layout", "study", "objectives", "data", "versions"):
-        found = _difference(part, before.get(part), now.get(part))
-        if found is not None:
-            where, old, new = found
-            raise StudyError(
-                f"the study in {str(folder.path)!r} was begun with another {where} "
-                f"({old!r:.80}, now {new!r:.80}); put that back, or give the study another "
-                "artifacts folder"
-            )
-
-
-def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:
-    """The first place where two pieces of plain data differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            found = _difference(f"{where}.{key}", old.get(key), new.get(key))
-            if found is not None:
-                return found
-        return None
-    return None if old == new else (where, old, new)
+    def beat(self) -> None:
+        """Renews the leases, and notes how long the study has been worked on."""
+        self.ledger.beat()
+        if self.ledger.alone:
+            patiently(self.ledger.storage.set_user_attr, "worked", self.worked())

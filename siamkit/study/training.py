@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
+from siamkit.saving import load_model
 from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
@@ -65,12 +67,37 @@ class Trained:
     embeddings: np.ndarray
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where an earlier attempt left off.
+
+    Args:
+        model: the file of its model, optimizer included.
+        epoch: how many epochs it was trained for.
+        literal: as in `Trained`.
+    """
+
+    model: Path
+    epoch: int
+    literal: dict[str, Any]
+
+
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Called after each epoch with its number from 1 and its figures; may raise `Pruned`."""
 
+Keep = Callable[[Siamese, int, dict[str, float], dict[str, Any]], None]
+"""Called before that with the model, the number, the figures and the literal parameters, to keep them."""
+
 
 def train(
-    configuration: Configuration, task: Task, fixed: Fixed, seed: int, limits: Limits, on_epoch: OnEpoch
+    configuration: Configuration,
+    task: Task,
+    fixed: Fixed,
+    seed: int,
+    limits: Limits,
+    on_epoch: OnEpoch,
+    keep: Keep | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Trains a configuration for the study's epochs and judges it on the validation part.
 
@@ -81,6 +108,8 @@ def train(
         seed: of initial weights, batches and dropout.
         limits: looked at after each batch.
         on_epoch: gets the figures of each epoch.
+        keep: gets the model after each epoch.
+        start: goes on from there; what follows is as if it had never stopped.
 
     Raises:
         TrialFailure: the loss or an embedding is no number, or a limit was passed.
@@ -89,11 +118,16 @@ def train(
     keras.utils.clear_session()
     gc.collect()
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(fixed.precision)
-    try:
-        model, supervision, literal = _build(configuration, task)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    if start is not None:
+        model, literal = load_model(start.model), start.literal
+        supervision = _supervision(configuration, task)
+    else:
+        keras.config.set_dtype_policy(fixed.precision)
+        try:
+            model, literal = _build(configuration, task)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        supervision = _supervision(configuration, task)
     batches = feed(
         task.train,
         supervision,
@@ -102,11 +136,16 @@ def train(
         items_per_class=fixed.items_per_class,
         drop_last=getattr(model.loss, "couples", False),
     )
-    watch = _Watch(task, limits, on_epoch)
-    model.fit(batches, epochs=fixed.epochs, verbose=0, shuffle=False, callbacks=[watch])
-    figures, embeddings, queries = watch.judged
-    threshold = figures.get("threshold", math.nan)
-    model.threshold = threshold if math.isfinite(threshold) else None
+    watch = _Watch(task, limits, on_epoch, keep, literal)
+    done = start.epoch if start is not None else 0
+    if done < fixed.epochs:
+        batches.epoch = done
+        model.fit(
+            batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[watch]
+        )
+        figures, embeddings, queries = watch.judged
+    else:
+        figures, embeddings, queries = judge(model, task.valid)
     return Trained(model, figures, watch.history, literal, queries, embeddings)
 
 
@@ -156,8 +195,8 @@ def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, 
     return figures, embeddings, queries
 
 
-def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervision, dict[str, Any]]:
-    """The compiled model, what its loss learns from, and the parameters as the API takes them."""
+def _build(configuration: Configuration, task: Task) -> tuple[Siamese, dict[str, Any]]:
+    """The compiled model, and the parameters as the API takes them."""
 
     def own(kind: Kind) -> tuple[str, dict[str, Any], dict[str, Any]]:
         part = configuration[kind]
@@ -182,9 +221,15 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, Supervisi
     optimizer = keras.optimizers.get(configuration["optimizer"])
     optimizer.learning_rate = configuration["learning_rate"]
     model.compile(optimizer, loss)
-    supervision = feedable(task.train.supervision, spec_given("loss", {name: _named(params)}))
-    assert supervision is not None
-    return model, supervision, {"loss": literal, "typical_distance": typical}
+    return model, {"loss": literal, "typical_distance": typical}
+
+
+def _supervision(configuration: Configuration, task: Task) -> Supervision:
+    """What the loss of a configuration learns from."""
+    loss = configuration["loss"]
+    found = feedable(task.train.supervision, spec_given("loss", {loss["name"]: _named(loss["params"])}))
+    assert found is not None  # the study file was checked against the data
+    return found
 
 
 def _named(params: dict[str, Any]) -> dict[str, Any]:
@@ -233,9 +278,12 @@ def realise(params: dict[str, Any], metric: Metric, typical: float) -> dict[str,
 class _Watch(keras.callbacks.Callback):
     """Judges each epoch, keeps the limits, and stops what is no number."""
 
-    def __init__(self, task: Task, limits: Limits, on_epoch: OnEpoch) -> None:
+    def __init__(
+        self, task: Task, limits: Limits, on_epoch: OnEpoch, keep: Keep | None, literal: dict[str, Any]
+    ) -> None:
         super().__init__()
         self._task, self._limits, self._report = task, limits, on_epoch
+        self._keep, self._literal = keep, literal
         self.history: list[dict[str, float]] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -249,4 +297,8 @@ class _Watch(keras.callbacks.Callback):
         figures = self.judged[0]
         row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
         self.history.append(row)
+        threshold = figures.get("threshold", math.nan)
+        self.model.threshold = threshold if math.isfinite(threshold) else None
+        if self._keep is not None:
+            self._keep(self.model, epoch + 1, row, self._literal)
         self._report(epoch + 1, row)

@@ -1,0 +1,105 @@
+"""Files that are there whole or not at all, in a folder or behind a URL that fsspec knows."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def place(where: str | os.PathLike[str]) -> Path:
+    """A local path, or one of the same behaviour behind a URL (`s3://…`, `gs://…`, `memory://…`)."""
+    found: Any = UPath(where) if "://" in str(where) else Path(where)
+    return found  # type: ignore[no-any-return]
+
+
+def is_local(path: Path) -> bool:
+    """Whether the operating system itself sees a path."""
+    return isinstance(path, os.PathLike) and not isinstance(path, UPath)
+
+
+def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file beside its place and renames it, so that it is there whole or not at all.
+
+    Behind a URL it is written to a temporary file and sent; object stores show only whole objects.
+    """
+    if not is_local(path):
+        with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
+            aside = Path(folder) / path.name
+            write(aside)
+            with aside.open("rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending stays: Keras and NumPy go by it.
+    aside = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8 text, whole or not at all."""
+    write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain data as JSON."""
+    write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Columns of one length as Parquet."""
+    table = pa.table({name: pa.array(column) for name, column in columns.items()})
+    write_aside(path, lambda aside: pq.write_table(table, aside))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """An array of numbers as `.npy`."""
+    write_aside(path, lambda aside: np.save(aside, array, allow_pickle=False))
+
+
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file."""
+    with path.open("rb") as file:
+        return pq.read_table(file)
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that a disk is full or cannot be written any more."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if "disk is full" in str(error) or "No space left on device" in str(error):
+            return True  # as SQLite and HDF5 say it
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def plain(value: Any) -> Any:
+    """NumPy numbers as Python's, tuples as lists, and NaN and infinity, which JSON lacks, as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

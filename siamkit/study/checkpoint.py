@@ -1,0 +1,108 @@
+"""How far an attempt has come: its model after the last epoch, and what it has found so far."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamkit.files import is_local, write_aside, write_json
+from siamkit.report.store import read_json
+
+STATE = "resume.json"
+FINAL = "checkpoint.keras"  # the model that a trial leaves
+CARRIED = (FINAL, "queries.parquet", "embeddings.npy")
+
+
+@dataclass
+class Progress:
+    """The state of an attempt, as it stands in its folder.
+
+    Args:
+        place: the folder.
+        repeat: the repeat that it is at, from 0.
+        epoch: how many epochs of that were done.
+        model: the file of the model after them; None before the first.
+        literal: the parameters as the API takes them.
+        history: the rows of all epochs so far.
+        figures: of the repeats that are done.
+    """
+
+    place: Path
+    repeat: int = 0
+    epoch: int = 0
+    model: str | None = None
+    literal: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, model: Any, last: bool) -> None:
+        """Keeps a model after an epoch; the file with the state is written last, and names it.
+
+        Args:
+            model: a Keras model.
+            last: whether the repeat is done; the first repeat's model then is the one that stays.
+        """
+        before = self.model
+        self.model = FINAL if last and self.repeat == 0 else f"resume-{self.repeat}-{self.epoch}.keras"
+        write_aside(self.place / self.model, model.save)
+        self._write()
+        self._drop(before)
+
+    def next_repeat(self, figures: dict[str, float]) -> None:
+        """The repeat is done."""
+        before = self.model
+        self.figures.append(figures)
+        self.repeat, self.epoch, self.model = self.repeat + 1, 0, None
+        self._write()
+        self._drop(before)
+
+    def _write(self) -> None:
+        state = {key: value for key, value in vars(self).items() if key != "place"}
+        write_json(self.place / STATE, state)
+
+    def _drop(self, name: str | None) -> None:
+        if name is not None and name not in (FINAL, self.model):
+            (self.place / name).unlink(missing_ok=True)
+
+
+def take_over(place: Path, earlier: Path | None) -> Progress:
+    """The progress of a new attempt, in its own folder, where an earlier one left off."""
+    if earlier is None or not (earlier / STATE).is_file():
+        return Progress(place)
+    state = Progress(place, **read_json(earlier / STATE))
+    if earlier == place:
+        return state
+    for name in dict.fromkeys((*CARRIED, state.model)):
+        if name is not None and (earlier / name).is_file():
+            write_aside(place / name, lambda aside, name=name: _copy(earlier / name, aside))  # type: ignore[misc]
+    state._write()
+    return state
+
+
+def sweep(place: Path) -> None:
+    """An attempt is done: what it could have gone on from goes, and files half-written by a killed one."""
+    for pattern in ("resume*", ".[0-9a-f]*"):
+        for file in list(place.glob(pattern)):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def local_file(path: Path) -> Iterator[Path]:
+    """A file as the operating system sees it; fetched first if it lies behind a URL."""
+    if is_local(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
+        copy = Path(folder) / path.name
+        _copy(path, copy)
+        yield copy
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        shutil.copyfileobj(reading, writing)

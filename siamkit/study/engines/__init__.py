@@ -1,0 +1,30 @@
+"""Engines: where the workers of a study live. One idea, three homes: here, in processes, on a Ray cluster."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from siamkit.study.engines.base import Engine, Worker
+from siamkit.study.messages import Setup
+from siamkit.study.schema import StudyFile
+
+__all__ = ["Engine", "Worker", "make_engine"]
+
+HOMES = {"inline": "Inline", "local": "Local", "ray": "Ray"}
+
+
+def make_engine(file: StudyFile, setup: Setup, scratch: Path) -> Engine:
+    """The engine that a study file asks for.
+
+    Args:
+        file: the study.
+        setup: what each worker must know.
+        scratch: a folder for its temporary files.
+
+    Raises:
+        StudyError: it is not installed, or has no room for a single worker.
+    """
+    home = importlib.import_module(f"siamkit.study.engines.{file.engine}")
+    engine: Engine = getattr(home, HOMES[file.engine])(file, setup, scratch)
+    return engine

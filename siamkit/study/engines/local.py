@@ -1,0 +1,159 @@
+"""Engine local: workers are processes of this machine, each with its device and its cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import psutil
+
+from siamkit.study.attempt import Tell
+from siamkit.study.engines.base import Worker
+from siamkit.study.machine import accelerators, cores, how_many_workers
+from siamkit.study.messages import Job, Said, Setup
+from siamkit.study.schema import StudyFile
+
+TAIL = 4000  # bytes of a dead worker's standard error
+
+# What a process dies of by its own doing.
+FAULTS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
+
+
+class LocalWorker:
+    """A process, a socket to it, and the file that it writes its errors to.
+
+    Args:
+        setup: what it must know.
+        environment: its environment variables.
+        allowed: the processor cores it may use.
+        errors: the file for its standard output and error.
+    """
+
+    def __init__(self, setup: Setup, environment: dict[str, str], allowed: set[int], errors: Path) -> None:
+        ours, theirs = socket.socketpair()
+        self._errors = errors
+        with theirs, errors.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "siamkit.study.worker", str(theirs.fileno())],
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,  # Ctrl-C in a terminal is not for it
+            )
+        with contextlib.suppress(OSError, AttributeError):  # not on every system
+            os.sched_setaffinity(self._process.pid, allowed)
+        self.connection = Connection(ours.detach())
+        self._send(setup)
+
+    def _send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it is dead, as will be seen
+            self.connection.send_bytes(cloudpickle.dumps(message))
+
+    def give(self, job: Job, tell: Tell) -> None:
+        self._send(job)
+
+    def answer(self, verdict: str | None) -> None:
+        self._send(verdict)
+
+    def hear(self) -> list[Said]:
+        said: list[Said] = []
+        with contextlib.suppress(EOFError, OSError):
+            while self.connection.poll(0):
+                said.append(cloudpickle.loads(self.connection.recv_bytes()))
+        return said
+
+    def death(self) -> str | None:
+        code = self._process.poll()
+        if code is None:
+            return None
+        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+    def crashed(self) -> bool:
+        code = self._process.poll()
+        return code is not None and (code > 0 or -code in FAULTS)
+
+    def stopped(self) -> bool:
+        return bool(self._ask(lambda process: process.status() == psutil.STATUS_STOPPED))
+
+    def memory(self) -> float:
+        return float(self._ask(lambda process: process.memory_info().rss))
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question(psutil.Process(self._process.pid))
+        except psutil.Error:
+            return 0
+
+    def trace(self) -> str:
+        with contextlib.suppress(OSError), self._errors.open("rb") as file:
+            file.seek(max(0, self._errors.stat().st_size - TAIL))
+            return file.read().decode("utf-8", "replace").strip()
+        return ""
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+
+class Local:
+    """Processes of this machine: one an accelerator, else as many as its cores and memory allow."""
+
+    def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
+        self._setup, self._scratch, self._cpus = setup, scratch, file.resources.cpus
+        self._devices = [] if file.resources.gpus == 0 else accelerators()
+        memory = file.budget.trial_memory
+        self.size = file.workers if file.workers != "auto" else how_many_workers(self._cpus, memory)
+        self._workers: list[LocalWorker] = []
+
+    def start(self, number: int) -> LocalWorker:
+        worker = LocalWorker(
+            self._setup,
+            self._environment(number),
+            self._cores(number),
+            self._scratch / f"worker-{number}.log",
+        )
+        self._workers.append(worker)
+        return worker
+
+    def _environment(self, number: int) -> dict[str, str]:
+        threads = str(self._cpus)
+        chosen = {
+            "KERAS_BACKEND": self._setup.backend,
+            "OMP_NUM_THREADS": threads,
+            "TF_NUM_INTRAOP_THREADS": threads,
+            "TF_NUM_INTEROP_THREADS": threads,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self._devices:
+            device = self._devices[number % len(self._devices)]
+            chosen |= {"CUDA_VISIBLE_DEVICES": device, "HIP_VISIBLE_DEVICES": device}
+        return {**os.environ, **chosen}
+
+    def _cores(self, number: int) -> set[int]:
+        """Cores of its own, or those of another where there are more workers than cores."""
+        try:
+            there = sorted(os.sched_getaffinity(0))
+        except AttributeError:
+            there = list(range(cores()))
+        first = number * self._cpus
+        return {there[(first + each) % len(there)] for each in range(min(self._cpus, len(there)))}
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> None:
+        wait([worker.connection for worker in workers if isinstance(worker, LocalWorker)], timeout=seconds)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.kill()
