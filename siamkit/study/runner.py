@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from siamkit import backends
 from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
@@ -35,9 +37,10 @@ from siamkit.study.results import Results, literally
 from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
 from siamkit.study.shared import share
-from siamkit.study.storage import open_storage
+from siamkit.study.storage import close_storage, open_storage
 from siamkit.study.task import Task, items_table, make_task
 from siamkit.study.tidy import tidy
+from siamkit.study.urls import is_database, redacted
 
 
 def tune(
@@ -74,7 +77,9 @@ def tune(
         # Nothing is written before all this is known to work.
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
-            search = part.search(list(part.task.objectives.values()), alone=True)
+            # The lock keeps out only those who use this folder; in a database others may be at work.
+            alone = not is_database(part.study.file.storage)
+            search = part.search(list(part.task.objectives.values()), alone)
             write_json(part.folder.path / "study.json", part.frozen)
             write_table(part.folder.path / "items.parquet", items_table(raw))
             try:
@@ -117,20 +122,23 @@ class Part:
         self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
         self.folder = RunFolder(study.folder)
         self.frozen = _freeze(study, task, backend)
+        self.storage: optuna.Study | None = None
 
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
         file = self.study.file
-        storage = open_storage(file.name, self.folder, file.storage, directions, self.frozen)
+        self.storage = storage = open_storage(
+            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
+        )
         storage.pruner = make_pruner(self.study, len(self.task.objectives))
         ledger = Ledger(
-            storage,
-            self.folder,
-            new_owner(self.role),
-            file.lease,
-            self.task.objectives[self.task.objective] == "maximize",
-            alone,
-            self.watcher.note,
+            storage=storage,
+            maximize=self.task.objectives[self.task.objective] == "maximize",
+            tell=self.watcher.note,
+            folder=self.folder,
+            owner=new_owner(self.role),
+            lease=file.lease,
+            alone=alone,
         )
         return Search(self.study, self.task, ledger, self.folder, self.frozen["versions"], self.watcher)
 
@@ -170,10 +178,13 @@ def _ready(
         budget = study.file.budget
         limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
         pool = Pool(make_engine(study.file, setup, aside), limits)
+        part = Part(role, study, task, name, pool, watcher)
         try:
-            yield Part(role, study, task, name, pool, watcher), raw
+            yield part, raw
         finally:
             pool.close()
+            if part.storage is not None:
+                close_storage(part.storage)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # another study of this process has it still
@@ -265,7 +276,8 @@ def _freeze(study: Study, task: Task, backend: str) -> Any:
             "layout": 1,
             "name": study.file.name,
             "study": searched,
-            "settings": {key: resolved[key] for key in RESUMABLE},
+            # They may change, and hold URLs; whoever may read results need not know how to reach a database.
+            "settings": redacted({key: resolved[key] for key in RESUMABLE}),
             "objectives": task.objectives,
             "data": task.record,
             "versions": versions(backend, plugins),

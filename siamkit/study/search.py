@@ -10,14 +10,15 @@ from typing import Any
 
 import optuna
 
+from siamkit.study import leases
 from siamkit.study.file import Study
 from siamkit.study.folder import RunFolder
 from siamkit.study.identity import derive_seed
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
+from siamkit.study.patience import patiently
 from siamkit.study.progress import Silent
 from siamkit.study.samplers import make_sampler
-from siamkit.study.storage import patiently
 from siamkit.study.task import Task
 from siamkit.study.trial import TrialWork
 
@@ -172,5 +173,5 @@ class Search:
     def beat(self) -> None:
         """Renews the leases, and notes how long the study has been worked on."""
         self.ledger.beat()
-        if self.ledger.alone:
+        if leases.role_of(self.ledger.owner) == "tune":
             patiently(self.ledger.storage.set_user_attr, "worked", self.worked())

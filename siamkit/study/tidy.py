@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from siamkit.study.book import counts
 from siamkit.study.checkpoint import sweep
-from siamkit.study.ledger import counts
 from siamkit.study.search import Search
 from siamkit.study.trial import remove
 
