@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 
 def patiently(
-    call: Callable[..., T], *args: Any, tell: Callable[[str], None] | None = None, **more: Any
+    call: Callable[..., T],
+    *args: Any,
+    tell: Callable[[str], None] | None = None,
+    patience: float = PATIENCE,
+    **more: Any,
 ) -> T:
     """Calls the storage; while it does not answer, waits and calls again, for a quarter of an hour.
 
@@ -30,6 +34,7 @@ def patiently(
         call: what to call; may be called twice where an answer got lost.
         *args: handed on.
         tell: hears once that the storage is waited for.
+        patience: seconds that it is waited for.
         **more: handed on.
 
     Raises:
@@ -47,8 +52,8 @@ def patiently(
                 raise
             if _is_refusal(error):
                 raise StudyError(f"the storage refuses: {reason:.300}") from error
-            if time.monotonic() - start > PATIENCE:
-                raise StudyError(f"the storage has not answered for {PATIENCE:g} s: {reason}") from error
+            if time.monotonic() - start > patience:
+                raise StudyError(f"the storage has not answered for {patience:g} s: {reason}") from error
             if tell is not None:
                 tell(f"the storage does not answer ({reason:.100}); waiting for it")
                 tell = None

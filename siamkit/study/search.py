@@ -66,6 +66,7 @@ class Search:
         if time.monotonic() - self._looked >= LOOKS:
             self.ledger.look()
             self.ledger.reap()
+            self.ledger.adopt(self.ledger.lease)
             self._looked = time.monotonic()
 
     def next(self) -> TrialWork | None:
