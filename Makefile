@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check conformance study learning components clean
+.PHONY: demo test databases test-plain test-examples lint check conformance study learning storage-scale soak scaling components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -58,6 +58,15 @@ study: $(VENV)/.test  ## the Fashion-MNIST study on each backend; DATA=folder of
 
 learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DATA=folder of the IDX files
 	$(BIN)/python benchmarks/learning.py $(DATA)
+
+storage-scale: $(VENV)/.test databases  ## what counting costs at the first trial and at the ten-thousandth
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storage_scale.py
+
+soak: $(VENV)/.test databases  ## 500 short trials on PostgreSQL with a fault every few seconds, and an audit
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py
+
+scaling: $(VENV)/.test databases  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py
