@@ -63,6 +63,8 @@ class Search:
         return int(min(self.target - len(self.ledger.counted), 1e6))
 
     def tick(self) -> None:
+        for work in [each for each in self.hand.values() if each.lost]:
+            work.taken_over()  # its worker is stopped and says nothing more
         if time.monotonic() - self._looked >= LOOKS:
             self.ledger.look()
             self.ledger.reap()

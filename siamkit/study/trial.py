@@ -115,6 +115,14 @@ class TrialWork:
         self.search.ledger.give_back(self.claim, died=True)
         self.search.progress.ended(self.label, "died", None, self.search.best_value(), cause)
 
+    def taken_over(self) -> None:
+        """Somebody else ended it, and sees to what becomes of it."""
+        self._drop()
+        self._log("trial lost")
+        self.search.progress.ended(
+            self.label, "died", None, self.search.best_value(), "somebody else took it over"
+        )
+
     def interrupted(self) -> None:
         """The user stopped it; it will go on another time."""
         self._drop()
