@@ -165,7 +165,7 @@ DIM = "{low: 4, high: 16}"
             "budget.trial_memory: should be a size such as 500MB or 8GB, got 8",
         ),
         ("budget: {trials: 3}", "budget: 3", 11, "budget: should be a mapping, got 3"),
-        (LAST, "workers: true", 12, "workers: should be 'auto' or 1, got"),
+        (LAST, "workers: true", 12, "workers: should be auto or a whole number from 1, got True"),
         (LAST, "backend: mxnet", 12, "backend: should be 'tensorflow', 'torch' or 'jax', got 'mxnet'"),
         (LAST, "plugins: one", 12, "plugins: should be a list, got 'one'"),
         # the search space
@@ -415,7 +415,7 @@ def test_the_schema_refuses_what_the_study_file_refuses() -> None:
         {"backend": "mxnet"},
         {"budget": {"time": 90}},
         {"search": {}},
-        {"workers": 2},
+        {"workers": "many"},
     ):
         assert not fits(schema, {**data, **wrong}, schema), wrong
 

@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,6 +19,7 @@ from siamkit.errors import StudyError
 from siamkit.study import tune
 from siamkit.study.folder import RunFolder
 from siamkit.study.results import Results
+from siamkit.study.search import Search
 
 STUDY = """\
 version: 1
@@ -584,10 +584,23 @@ def test_a_second_ctrl_c_stops_at_once(
 # ---------------------------------------------------------------- time
 
 
-def test_the_time_budget_ends_the_search(run: Callable[..., Results], training: Training) -> None:
-    training.before = lambda dim, count: time.sleep(0.7)
-    results = run(("trials: 4", "trials: 50, time: 1.2s"))
+def test_the_time_budget_ends_the_search(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Search, "worked", lambda self: 0.3 * len(training.dims))
+    results = run(("trials: 4", "trials: 50, time: 0.5s"))
     assert len(results.trials) == 2
+
+
+def test_the_time_spent_adds_up_over_runs(run: Callable[..., Results], training: Training) -> None:
+    import optuna
+
+    folder = run().folder
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db")
+    study.set_user_attr("worked", 3600.0)
+    assert len(run(("trials: 4", "trials: 50, time: 1h")).trials) == 4
+    assert len(run(("time: 1h", "time: 2h"), ("trials: 50", "trials: 5")).trials) == 5
+    assert 3600 < study.user_attrs["worked"] < 3700
 
 
 def test_the_night_after_a_death_is_not_on_the_clock(

@@ -154,6 +154,10 @@ def load_study(
     )
     for name, direction in _mapping(data.get("objectives")).items():
         _check_objective(name, direction, report)
+    if file is not None and "://" in file.storage and not (file.artifacts or artifacts):
+        report(
+            ("storage",), "a storage on a server wants an artifacts folder (or URL) that all its users reach"
+        )
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
     given = str(artifacts or file.artifacts or f"runs/{file.name}")

@@ -66,11 +66,11 @@ def accelerators() -> list[str]:
     return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
 
 
-def how_many_workers(cpus: int, memory: float | None) -> int:
-    """One an accelerator; without any as many as cores and free memory allow, `cpus` cores a trial."""
-    devices = accelerators()
+def how_many_workers(cpus: int, gpus: float, memory: float | None) -> int:
+    """As many as there are accelerators, or else cores and free memory, for trials that take so much each."""
+    devices = accelerators() if gpus else []
     if devices:
-        return len(devices)
+        return max(1, int(len(devices) / gpus))
     fits = int(psutil.virtual_memory().available // (memory or RESERVED))
     return max(1, min(cores() // cpus, fits))
 

@@ -35,7 +35,7 @@ from siamkit.study.results import Results, literally
 from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
 from siamkit.study.shared import share
-from siamkit.study.storage import open_storage
+from siamkit.study.storage import StorageSilent, open_storage
 from siamkit.study.task import Task, items_table, make_task
 from siamkit.study.tidy import tidy
 
@@ -212,10 +212,9 @@ def _search(part: Part, search: Search) -> bool:
     ledger.look()
     ledger.adopt()
     search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
-    with Pulse(search.beat, ledger.lease / RENEWALS) as pulse:
+    with Pulse(search.beat, ledger.lease / RENEWALS) as search.pulse:
         finished = _work(part, search, search)
-    if pulse.error is not None:
-        raise pulse.error
+    search.note_time()
     why = search.why_it_ends()
     if finished and why is not None:
         search.progress.note(why)
@@ -231,6 +230,8 @@ def _work(part: Part, search: Search, source: Source) -> bool:
         part.pool.close()
         search.release()
         return False
+    except StorageSilent:
+        raise  # nothing can be given back now; the next `tune` finds what was left
     except SiamkitError:
         part.pool.close()
         search.release()

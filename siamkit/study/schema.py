@@ -42,6 +42,12 @@ def _storage(value: str) -> str:
     )
 
 
+def _workers(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"should be auto or a whole number from 1, got {value!r}")
+
+
 def _no_lookalike(value: object) -> object:
     """True and 1.0 equal 1, and would pass for it."""
     return str(value).lower() if isinstance(value, (bool, float)) else value
@@ -50,6 +56,11 @@ def _no_lookalike(value: object) -> object:
 _exact = BeforeValidator(_no_lookalike)
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
+]
+Workers = Annotated[
+    int | str,
+    BeforeValidator(_workers),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
 ]
 Size = Annotated[
     float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
@@ -217,7 +228,7 @@ class StudyFile(_Strict):
     artifacts: str | None = Field(
         None, description="the run folder, or an fsspec URL; runs/<name> beside this file if not given"
     )
-    workers: Literal["auto"] | Annotated[int, BeforeValidator(_no_lookalike), Field(ge=1)] = "auto"
+    workers: Workers = "auto"
     resources: Resources = Resources()
     engine: Literal["local", "ray", "inline"] = "local"
     lease: Duration = Field(60.0, ge=1, description="how long a silent machine's trials are left to it")

@@ -13,6 +13,7 @@ import optuna
 from siamkit.study.file import Study
 from siamkit.study.folder import RunFolder
 from siamkit.study.identity import derive_seed
+from siamkit.study.leases import Pulse
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
 from siamkit.study.progress import Silent
@@ -47,11 +48,11 @@ class Search:
     progress: Silent
     planned: float = math.inf
     hand: dict[int, TrialWork] = field(default_factory=dict)
+    pulse: Pulse | None = None
 
     def __post_init__(self) -> None:
         self._repeated = 0
         self._looked = -math.inf
-        self._told = False
         self._size = self.study.space.count()
         self._worked_before = float(patiently(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
         self._began = time.monotonic()
@@ -62,6 +63,8 @@ class Search:
         return int(min(self.target - len(self.ledger.counted), 1e6))
 
     def tick(self) -> None:
+        if self.pulse is not None and self.pulse.error is not None:
+            raise self.pulse.error  # without it, what runs here would be taken for dead
         if time.monotonic() - self._looked >= LOOKS:
             self.ledger.look()
             self.ledger.reap()
@@ -172,5 +175,9 @@ class Search:
     def beat(self) -> None:
         """Renews the leases, and notes how long the study has been worked on."""
         self.ledger.beat()
+        self.note_time()
+
+    def note_time(self) -> None:
+        """Keeps the time for later runs; `tune` alone does, whoever helps it."""
         if self.ledger.alone:
             patiently(self.ledger.storage.set_user_attr, "worked", self.worked())

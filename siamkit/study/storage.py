@@ -36,6 +36,10 @@ DRIVERS = {
 T = TypeVar("T")
 
 
+class StorageSilent(StudyError):
+    """A storage that does not answer, or cannot be written."""
+
+
 def patiently(
     call: Callable[..., T], *args: Any, tell: Callable[[str], None] | None = None, **more: Any
 ) -> T:
@@ -48,7 +52,7 @@ def patiently(
         **more: handed on.
 
     Raises:
-        StudyError: it did not answer in all that time, or its disk is full.
+        StorageSilent: it did not answer in all that time, or its disk is full.
     """
     start, pause = time.monotonic(), 0.1
     while True:
@@ -57,9 +61,9 @@ def patiently(
         except (StorageInternalError, OperationalError, InterfaceError, ConnectionError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if no_room(error):
-                raise StudyError(f"the storage cannot be written: {reason}") from error
+                raise StorageSilent(f"the storage cannot be written: {reason}") from error
             if time.monotonic() - start > PATIENCE:
-                raise StudyError(f"the storage has not answered for {PATIENCE:g} s: {reason}") from error
+                raise StorageSilent(f"the storage has not answered for {PATIENCE:g} s: {reason}") from error
             if tell is not None:
                 tell(f"the storage does not answer ({reason:.100}); waiting for it")
                 tell = None
