@@ -144,6 +144,17 @@ _GRADIENT: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
 }
 
 
+def release() -> None:
+    """Gives memory of an accelerator that is held for reuse back to others, where the backend can."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors compiled by XLA on JAX and TensorFlow.
 

@@ -17,6 +17,7 @@ from keras import ops
 
 from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
+from siamkit.device import release
 from siamkit.encoders.cost import cost
 from siamkit.errors import StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
@@ -117,6 +118,7 @@ def train(
     """
     keras.utils.clear_session()
     gc.collect()
+    release()
     keras.utils.set_random_seed(seed)
     if start is not None:
         model, literal = load_model(start.model), start.literal

@@ -94,7 +94,13 @@ class TrialWork:
             remove(self.place)
             return
         self.search.ledger.look()
-        self._log("trial ended", outcome=ended.outcome, cause=ended.cause, seconds=round(seconds, 2))
+        self._log(
+            "trial ended",
+            outcome=ended.outcome,
+            cause=ended.cause,
+            seconds=round(seconds, 2),
+            memory=ended.memory,  # bytes that its worker holds after it
+        )
         last = self.history[-1][self.search.task.objective] if self.history else None
         self.search.progress.ended(
             self.label,
