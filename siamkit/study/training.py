@@ -17,7 +17,7 @@ from keras import ops
 from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
 from siamkit.encoders.cost import cost
-from siamkit.errors import StudyError
+from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
@@ -26,6 +26,7 @@ from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
+from siamkit.study.worse import scarcest_data, training_data
 
 SAMPLE = 512  # pairs that the typical distance is measured on
 
@@ -78,7 +79,7 @@ def train(
         configuration: what was drawn.
         task: the data.
         fixed: what is the same in all trials.
-        seed: of initial weights, batches and dropout.
+        seed: of initial weights, batches and dropout, and of what is worse about the training data.
         limits: looked at after each batch.
         on_epoch: gets the figures of each epoch.
 
@@ -95,7 +96,7 @@ def train(
     finally:
         keras.config.set_dtype_policy("float32")
     batches = feed(
-        task.train,
+        training_data(task, configuration, seed),
         supervision,
         batch_size=configuration["batch_size"],
         seed=seed,
@@ -117,12 +118,17 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
         DataError: the training part cannot feed one of them.
         ComponentError: a loss cannot go around another.
     """
+    parts = {"": task.train, **scarcest_data(task)}
     for loss in losses:
         _try_loss(loss, task)
         supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
-            feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+            for where, part in parts.items():
+                try:
+                    feed(part, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+                except DataError as error:
+                    raise DataError(f"{where}{error}") from error
 
 
 def _try_loss(spec: LossSpec, task: Task) -> None:
