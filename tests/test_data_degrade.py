@@ -337,6 +337,14 @@ def test_bytes_stay_bytes_and_images_without_an_axis_of_channels_do_so():
     )
 
 
+def test_bytes_are_rounded_to_the_nearest():
+    bytes_, numbers = (
+        degrade(images(RAW.astype(kind)), corruption="contrast_2", seed=0).views[0].astype(float)
+        for kind in (np.uint8, np.float64)
+    )
+    assert 0.4 < np.abs(bytes_ - numbers).max() < 0.501
+
+
 def test_many_images_are_worked_on_in_parts(monkeypatch):
     whole = degrade(images(), corruption="noise_2", seed=0).views[0]
     monkeypatch.setattr(corruptions, "_CHUNK", 500)
