@@ -288,6 +288,15 @@ def test_importances_are_shown_only_with_enough_trials(folder: Folder) -> None:
     assert "PED-ANOVA" in Page(folder.page()).text
 
 
+def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder) -> None:
+    folder.study()
+    for number in range(4):
+        factors = {**result(number, 0)["factors"], "loss.triplet.margin": number, "data.imbalance": 1}
+        folder.trial(number, number / 4, factors={**factors, "data.items_per_class": [2, None][number % 2]})
+    assert read_stored(folder.path).varied() == ["data.items_per_class"]
+    assert "data.items_per_class" in folder.page()
+
+
 def test_a_folder_without_a_study_and_a_damaged_one_are_refused_in_a_sentence(folder: Folder) -> None:
     with pytest.raises(StudyError, match="there is no study in"):
         write_report(folder.path)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from siamkit.catalogue import Registered
-from siamkit.data import Dataset
+from siamkit.data import Dataset, degrade
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
 from siamkit.files import place
@@ -105,6 +105,9 @@ class Study:
                         f"{listed(fit)} would fit"
                     ),
                 )
+        for factor in self.space.data:
+            if reason := degrade.misfit(factor, kind, given):
+                yield ("search", "data", factor), reason
         for name in self.file.objectives or {}:
             if name in FIGURES and kind not in FIGURES[name].supervisions:
                 fit = [n for n, figure in FIGURES.items() if kind in figure.supervisions]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from siamkit.data.corruptions import CORRUPTIONS
+
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
 Backend = Literal["tensorflow", "torch", "jax"]
@@ -94,6 +96,21 @@ Components = Annotated[
 ]
 
 
+def _levels(scalar: dict[str, Any], ranged: bool = True) -> WithJsonSchema:
+    """What a factor may be whose values are known: one, several, a range; null leaves it out."""
+    among = [{"type": "null"}, scalar, {"type": "array", "items": scalar, "minItems": 1, "uniqueItems": True}]
+    if ranged:
+        bound = {**scalar, "type": "integer" if "integer" in scalar["type"] else "number"}
+        among.append({**_range, "properties": {**_range["properties"], "low": bound, "high": bound}})
+    return WithJsonSchema({"anyOf": among})
+
+
+_share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+_most: dict[str, Any] = {"type": ["integer", "null"], "minimum": 2}
+_ratio: dict[str, Any] = {"type": "number", "minimum": 1}
+_corruption: dict[str, Any] = {"enum": list(CORRUPTIONS)}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -143,11 +160,21 @@ class Fixed(_Strict):
 class DataFactors(_Strict):
     """What of the training data is varied; validation and test data stay as they are."""
 
-    label_noise: Values = Field(None, description="share of training labels that are wrong, 0 to 1")
-    items_per_class: Values = Field(None, description="at most so many training items a class")
-    num_classes: Values = Field(None, description="at most so many training classes")
-    imbalance: Values = Field(None, description="items of the largest class to those of the smallest, from 1")
-    corruption: Values = Field(None, description="none, or what is done to training images")
+    label_noise: Annotated[Any, _levels(_share)] = Field(
+        None, description="share of training labels that are wrong, 0 to 1"
+    )
+    items_per_class: Annotated[Any, _levels(_most)] = Field(
+        None, description="at most so many training items a class; null in a list: all"
+    )
+    num_classes: Annotated[Any, _levels(_most)] = Field(
+        None, description="at most so many training classes; null in a list: all"
+    )
+    imbalance: Annotated[Any, _levels(_ratio)] = Field(
+        None, description="items of the largest class to those of the smallest, from 1"
+    )
+    corruption: Annotated[Any, _levels(_corruption, ranged=False)] = Field(
+        None, description="none, or what is done to training images: a kind and its severity, noise_3"
+    )
 
 
 class Search(_Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from siamkit.catalogue import Registered
@@ -15,6 +15,7 @@ from siamkit.study.schema import Fixed, Optimizer
 Configuration = dict[str, Any]
 """One point of the space, plain data: `{"encoder": {"name": …, "params": {…}}, …, "embedding_dim": 64}`.
 
+Where the study varies its training data, `"data": {"label_noise": 0.2, …}` says what is worse about them.
 A parameter drawn in units of the metric's typical distance stands as `{"typical_distance": 0.3}`.
 """
 
@@ -139,6 +140,7 @@ class Space:
     metric: Components
     loss: Components
     factors: Mapping[str, Values]
+    data: Mapping[str, Values] = field(default_factory=dict)  # the factors of the training data
 
     def draw(self, trial: Trial) -> Configuration:
         """Draws a configuration; only metrics that fit the drawn loss can come with it."""
@@ -147,6 +149,8 @@ class Space:
         shape = self.loss.drawn(loss).shape(loss["params"])
         metric = self.metric.draw(trial, "metric", self.fitting(shape))
         drawn = {name: values.draw(trial, name) for name, values in self.factors.items()}
+        if self.data:  # else there is no such key: what is searched without it keeps its keys and seeds
+            drawn["data"] = {name: values.draw(trial, f"data.{name}") for name, values in self.data.items()}
         return {"encoder": encoder, "metric": metric, "loss": loss, **drawn}
 
     def fitting(self, loss: LossSpec) -> list[str]:
@@ -163,7 +167,8 @@ class Space:
             for loss in self.loss.alternatives.values()
             for spec, number in loss.shapes()
         )
-        return self.encoder.count() * pairs * math.prod(values.count() for values in self.factors.values())
+        beside = math.prod(values.count() for values in (*self.factors.values(), *self.data.values()))
+        return self.encoder.count() * pairs * beside
 
     def components(self) -> Iterator[tuple[Kind, str, Alternative]]:
         """All that may be drawn: kind, name, and the alternative itself."""
@@ -190,5 +195,8 @@ def factors_of(configuration: Configuration) -> dict[str, Any]:
             flat[name] = value
 
     for name, value in configuration.items():
-        add(name, value)
+        if name == "data":
+            flat.update({f"data.{factor}": level for factor, level in value.items()})
+        else:
+            add(name, value)
     return flat

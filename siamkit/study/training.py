@@ -19,7 +19,7 @@ from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
 from siamkit.device import release
 from siamkit.encoders.cost import cost
-from siamkit.errors import StudyError
+from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
@@ -29,6 +29,7 @@ from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
+from siamkit.study.worse import scarcest_data, training_data
 
 SAMPLE = 512  # pairs that the typical distance is measured on
 
@@ -106,7 +107,7 @@ def train(
         configuration: what was drawn.
         task: the data.
         fixed: what is the same in all trials.
-        seed: of initial weights, batches and dropout.
+        seed: of initial weights, batches and dropout, and of what is worse about the training data.
         limits: looked at after each batch.
         on_epoch: gets the figures of each epoch.
         keep: gets the model after each epoch.
@@ -131,7 +132,7 @@ def train(
             keras.config.set_dtype_policy("float32")
         supervision = _supervision(configuration, task)
     batches = feed(
-        task.train,
+        training_data(task, configuration, seed),
         supervision,
         batch_size=configuration["batch_size"],
         seed=seed,
@@ -158,12 +159,17 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
         DataError: the training part cannot feed one of them.
         ComponentError: a loss cannot go around another.
     """
+    parts = {"": task.train, **scarcest_data(task)}
     for loss in losses:
         _try_loss(loss, task)
         supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
-            feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+            for where, part in parts.items():
+                try:
+                    feed(part, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+                except DataError as error:
+                    raise DataError(f"{where}{error}") from error
 
 
 def _try_loss(spec: LossSpec, task: Task) -> None:
