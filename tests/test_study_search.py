@@ -71,6 +71,7 @@ class Training:
         self.before: Callable[[int, int], None] = lambda dim, count: None
         self.during: Callable[[int, int], None] = lambda dim, epoch: None
         self.starts: list[int] = []
+        self.data_seeds: list[int] = []
 
     def train(
         self,
@@ -82,10 +83,12 @@ class Training:
         on_epoch: Any,
         keep: Any,
         start: Any,
+        data_seed: int,
     ) -> Any:
         dim = configuration["embedding_dim"]
         self.dims.append(dim)
         self.seeds.append(seed)
+        self.data_seeds.append(data_seed)
         self.before(dim, len(self.dims))
         self.starts.append(start.epoch if start else 0)
         for epoch in range(1 + self.starts[-1], fixed.epochs + 1):
@@ -447,6 +450,9 @@ def test_seeds_are_repeats_inside_one_trial(run: Callable[..., Results], trainin
     assert len(results.trials) == 4
     assert len(training.dims) == 8
     assert len(set(training.seeds)) == 8
+    # What is worse about the data is the same for all configurations, and other in each repeat.
+    assert training.data_seeds == training.data_seeds[:2] * 4
+    assert len(set(training.data_seeds)) == 2
     for each in results.trials:
         assert each["figures"]["map_at_r"] == pytest.approx(
             each["configuration"]["embedding_dim"] / 100 + 0.02

@@ -94,9 +94,18 @@ class Bench:
                 raise Pruned(why)
 
         def go(start: Start | None) -> Trained:
-            seed = job.seeds[state.repeat]
             limits = Limits(budget.trial_time, budget.trial_memory)
-            return train(job.configuration, self.task, fixed, seed, limits, on_epoch, keep, start)
+            return train(
+                job.configuration,
+                self.task,
+                fixed,
+                job.seeds[state.repeat],
+                limits,
+                on_epoch,
+                keep,
+                start,
+                job.data_seeds[state.repeat],
+            )
 
         if state.model is None:
             return go(None)

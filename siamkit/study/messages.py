@@ -40,6 +40,8 @@ class Job:
         place: the folder, or URL, that it writes to and nobody else.
         configuration: what to train.
         seeds: one a repeat.
+        data_seeds: of what is worse about the training data, one a repeat: the same for all configurations,
+            which so are compared on the same items and the same errors.
         resume: the folder of an earlier attempt that left a checkpoint.
         rival: the per-query scores of the best trial so far, to drop later seeds of the hopeless by.
         keep_above: embeddings are kept if the first objective, turned so that higher is better, is above.
@@ -51,6 +53,7 @@ class Job:
     place: str = ""
     configuration: Configuration = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    data_seeds: tuple[int, ...] = ()
     resume: str | None = None
     rival: str | None = None
     keep_above: float | None = None

@@ -159,6 +159,7 @@ class Search:
             str(place),
             claim.configuration,
             tuple(derive_seed(study.seed, claim.configuration, repeat) for repeat in range(study.seeds)),
+            tuple(derive_seed(study.seed, "data", repeat) for repeat in range(study.seeds)),
             resume=str(self.folder.path / claim.resume) if claim.resume else None,
             rival=str(self._queries(best)) if best is not None else None,
             keep_above=self.task.better(top[-1].values[0]) if full else None,

@@ -100,6 +100,7 @@ def train(
     on_epoch: OnEpoch,
     keep: Keep | None = None,
     start: Start | None = None,
+    data_seed: int | None = None,
 ) -> Trained:
     """Trains a configuration for the study's epochs and judges it on the validation part.
 
@@ -107,11 +108,12 @@ def train(
         configuration: what was drawn.
         task: the data.
         fixed: what is the same in all trials.
-        seed: of initial weights, batches and dropout, and of what is worse about the training data.
+        seed: of initial weights, batches and dropout.
         limits: looked at after each batch.
         on_epoch: gets the figures of each epoch.
         keep: gets the model after each epoch.
         start: goes on from there; what follows is as if it had never stopped.
+        data_seed: of what is worse about the training data, if the study varies them; `seed` unless given.
 
     Raises:
         TrialFailure: the loss or an embedding is no number, or a limit was passed.
@@ -132,7 +134,7 @@ def train(
             keras.config.set_dtype_policy("float32")
         supervision = _supervision(configuration, task)
     batches = feed(
-        training_data(task, configuration, seed),
+        training_data(task, configuration, seed if data_seed is None else data_seed),
         supervision,
         batch_size=configuration["batch_size"],
         seed=seed,

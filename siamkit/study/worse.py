@@ -25,7 +25,7 @@ def training_data(task: Task, configuration: Configuration, seed: int) -> Datase
     Args:
         task: the data of all trials.
         configuration: what was drawn; its `data` says what is made worse.
-        seed: of the training; another repeat has other items, and other errors in them.
+        seed: another repeat has other items, and other errors in them.
     """
     varied = configuration.get("data", {})
     return degrade(task.train, **varied, seed=derive_seed(seed, "data")) if varied else task.train
