@@ -20,6 +20,7 @@ from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
 from siamkit.study.parse import parse_space
+from siamkit.study.plan import plan_problems
 from siamkit.study.samplers import sampler_problems
 from siamkit.study.schema import Direction, StudyFile
 from siamkit.study.space import Space
@@ -155,7 +156,10 @@ def load_study(
     for name, direction in _mapping(data.get("objectives")).items():
         _check_objective(name, direction, report)
     if file is not None and space is not None:
-        for where, message in sampler_problems(file, space, len(file.objectives or [None])):
+        for where, message in (
+            *sampler_problems(file, space, len(file.objectives or [None])),
+            *plan_problems(file, space, Path(path).parent),
+        ):
             report(where, message)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))

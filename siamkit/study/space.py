@@ -39,7 +39,11 @@ FACTORS: Mapping[str, Param] = {
 
 @dataclass(frozen=True)
 class Values:
-    """What one parameter may be: options to choose from (one: fixed), or a range."""
+    """What one parameter may be: options to choose from (one: fixed), or a range.
+
+    `default` is what it is where nobody says otherwise, inside or not; `named`, whether the study file names
+    it, or a component brought it along.
+    """
 
     options: tuple[Any, ...] = ()
     low: float = 0
@@ -47,6 +51,8 @@ class Values:
     log: bool = False
     whole: bool = False
     unit: str = ""
+    default: Any = None
+    named: bool = False
 
     def count(self) -> float:
         """How many values there are; infinite for a range of real numbers."""
@@ -139,6 +145,22 @@ class Space:
     metric: Components
     loss: Components
     factors: Mapping[str, Values]
+
+    def parts(self) -> Iterator[tuple[str, Values | Components]]:
+        """All that drawing may ask for, each under the name that it is asked by."""
+
+        def inside(name: str, components: Components) -> Iterator[tuple[str, Values | Components]]:
+            yield name, components
+            for chosen, alternative in components.alternatives.items():
+                for key, what in alternative.params.items():
+                    if isinstance(what, Components):
+                        yield from inside(f"{name}.{chosen}.{key}", what)
+                    else:
+                        yield f"{name}.{chosen}.{key}", what
+
+        for part in (self.encoder, self.loss, self.metric):
+            yield from inside(part.kind, part)
+        yield from self.factors.items()
 
     def draw(self, trial: Trial) -> Configuration:
         """Draws a configuration; only metrics that fit the drawn loss can come with it."""
