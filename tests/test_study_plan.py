@@ -162,7 +162,10 @@ def test_optuna_takes_what_is_enqueued_and_draws_the_same(load: Load) -> None:
         ("{embedding_dim: 64}", "12: enqueue.0.embedding_dim: should be from 8 to 32, got 64"),
         ("{batch_size: 64}", "12: enqueue.0.batch_size: is fixed at 128 in this study, got 64"),
         ("{embeding_dim: 8}", "unknown factor 'embeding_dim'; did you mean 'embedding_dim'?"),
-        ("{metric: euclidean, loss: cosine_mse}", "the metric 'euclidean' does not fit the loss 'cosine_mse'"),
+        (
+            "{metric: euclidean, loss: cosine_mse}",
+            "the metric 'euclidean' does not fit the loss 'cosine_mse'",
+        ),
         ("{loss: [triplet]}", "should be one loss's name, or {name: parameters}, got ['triplet']"),
     ],
 )
@@ -250,7 +253,11 @@ def test_what_goes_with_no_design_is_refused(load: Load, lines: tuple[str, ...],
 
 def leave(folder: Path, study: Study, values: list[float], **frozen: Any) -> dict[str, Any]:
     """A run folder as a study leaves it, with a trial for each value."""
-    now = {"data": {"fingerprint": "f"}, "study": {"fixed": {"epochs": 3}}, "objectives": {"map_at_r": "maximize"}}
+    now = {
+        "data": {"fingerprint": "f"},
+        "study": {"fixed": {"epochs": 3}},
+        "objectives": {"map_at_r": "maximize"},
+    }
     cells = points(study.space, lambda name, values: levels(values))
     for number, (value, (_, configuration)) in enumerate(zip(values, cells, strict=False)):
         place = folder / "trials" / str(number) / "token"

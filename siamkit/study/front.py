@@ -26,8 +26,8 @@ def front(values: Any, directions: Sequence[str]) -> list[int]:
     rows = np.asarray(values, dtype=float).reshape(-1, len(directions))
     costs = rows * np.where([direction == "maximize" for direction in directions], -1.0, 1.0)
     left = np.flatnonzero(np.isfinite(costs).all(axis=1))
-    # By their sum, so that what comes first is dominated by nothing after it, and takes many out at once.
-    left = left[np.argsort(costs[left].sum(axis=1), kind="stable")]
+    # As in a dictionary: what comes first is dominated by nothing after it (a sum would round).
+    left = left[np.lexsort(costs[left].T[::-1])]
     found: list[int] = []
     while len(left):
         first, left = left[0], left[1:]
