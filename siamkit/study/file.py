@@ -21,6 +21,8 @@ from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
 from siamkit.study.parse import parse_space
+from siamkit.study.plan import plan_problems
+from siamkit.study.samplers import sampler_problems
 from siamkit.study.schema import Direction, StudyFile
 from siamkit.study.space import Space
 
@@ -161,6 +163,12 @@ def load_study(
         report(
             ("storage",), "a storage on a server wants an artifacts folder (or URL) that all its users reach"
         )
+    if file is not None and space is not None:
+        for where, message in (
+            *sampler_problems(file, space, len(file.objectives or [None])),
+            *plan_problems(file, space, Path(path).parent),
+        ):
+            report(where, message)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
     given = str(artifacts or file.artifacts or f"runs/{file.name}")

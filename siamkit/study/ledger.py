@@ -142,17 +142,21 @@ class Ledger:
 
     # ------------------------------------------------------------- drawing
 
-    def draw(self, space: Space, target: float) -> Claim | str:
+    def draw(
+        self, space: Space, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ) -> Claim | str:
         """Takes a queued trial or draws a new one, and keeps it if it may.
 
         Args:
             space: what to draw from.
             target: how many configurations there are to be in all.
+            sampler: makes the sampler of a trial from its number.
 
         Returns:
             The claim; or `repeated` where it was there already, `withdrawn` where it was one too many.
         """
         trial = patiently(self.storage.ask, tell=self.tell)
+        self.storage.sampler = sampler(trial.number)
         write = trial.set_user_attr
         patiently(write, "lease", self._sign(), tell=self.tell)
         configuration = patiently(space.draw, trial, tell=self.tell)
@@ -317,6 +321,14 @@ class Ledger:
                 (owner and self._is_gone(owner)) or self._watch.is_silent(trial.number, sign)
             ):
                 self._bury(trial)
+
+    def queue(self, params: dict[str, Any], configuration: Configuration, target: float) -> None:
+        """Has a configuration tried before others are drawn, unless it is there or the budget is full."""
+        self.look()
+        key = key_of(configuration)
+        if key not in self.known() and len(self.counted) + len(self.open) < target:
+            attrs = {"key": key, "configuration": configuration}
+            patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
 
     def adopt(self) -> None:
         """Queues again what died and was not: whoever was to see to that died too."""

@@ -44,6 +44,7 @@ class Job:
             which so are compared on the same items and the same errors.
         resume: the folder of an earlier attempt that left a checkpoint.
         rival: the per-query scores of the best trial so far, to drop later seeds of the hopeless by.
+        spread: the standard deviation of the first objective between seeds, as far as it is known.
         keep_above: embeddings are kept if the first objective, turned so that higher is better, is above.
         losses: for `feeds`, the losses to try, each as `{name: parameters}`.
         batch_sizes: for `feeds`.
@@ -56,6 +57,7 @@ class Job:
     data_seeds: tuple[int, ...] = ()
     resume: str | None = None
     rival: str | None = None
+    spread: float = 0.0
     keep_above: float | None = None
     losses: tuple[Any, ...] = ()
     batch_sizes: tuple[int, ...] = ()

@@ -40,7 +40,8 @@ def parse_space(
         if search.get(name) is not None:
             if name in fixed:
                 count(("search", name), "is both fixed and searched; leave one of them out")
-            factors[name] = parse_values(param, search[name], ("search", name), count)
+            drawn = parse_values(param, search[name], ("search", name), count)
+            factors[name] = replace(drawn, default=param.default, named=True)
         else:
             factors[name] = Values((fixed.get(name, param.default),))
     varied = search.get("data")
@@ -113,9 +114,10 @@ def _narrow(
             chosen = narrowed.get(key, param.default)
             result[key] = parse_components(param.kind, chosen, registry, (*path, key), report)
         elif key in narrowed:
-            result[key] = parse_values(param, narrowed[key], (*path, key), report)
+            drawn = parse_values(param, narrowed[key], (*path, key), report)
+            result[key] = replace(drawn, default=param.default, named=True)
         else:
-            result[key] = worth_searching(param)
+            result[key] = replace(worth_searching(param), default=param.default)
     return result
 
 

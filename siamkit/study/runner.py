@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -28,6 +29,7 @@ from siamkit.study.leases import RENEWALS, Pulse, new_owner
 from siamkit.study.ledger import Ledger
 from siamkit.study.machine import scratch
 from siamkit.study.messages import Setup
+from siamkit.study.plan import planned, plans_all, warm
 from siamkit.study.pool import Limits, Pool, Source
 from siamkit.study.progress import Silent, make_progress
 from siamkit.study.pruners import make_pruner
@@ -35,7 +37,7 @@ from siamkit.study.results import Results, literally
 from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
 from siamkit.study.shared import share
-from siamkit.study.storage import StorageSilent, open_storage
+from siamkit.study.storage import StorageSilent, open_storage, patiently
 from siamkit.study.task import Task, items_table, make_task
 from siamkit.study.tidy import tidy
 
@@ -132,7 +134,9 @@ class Part:
             alone,
             self.watcher.note,
         )
-        return Search(self.study, self.task, ledger, self.folder, self.frozen["versions"], self.watcher)
+        whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
+        versions = self.frozen["versions"]
+        return Search(self.study, self.task, ledger, self.folder, versions, self.watcher, whole)
 
 
 @contextmanager
@@ -211,6 +215,8 @@ def _search(part: Part, search: Search) -> bool:
     ledger.reap()
     ledger.look()
     ledger.adopt()
+    if ledger.alone:
+        _queue_plan(part, search)
     search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
     with Pulse(search.beat, ledger.lease / RENEWALS) as search.pulse:
         finished = _work(part, search, search)
@@ -219,6 +225,21 @@ def _search(part: Part, search: Search) -> bool:
     if finished and why is not None:
         search.progress.note(why)
     return finished
+
+
+def _queue_plan(part: Part, search: Search) -> None:
+    """Queues what is to be tried first, and adds what an earlier study knows; once, however often it runs."""
+    ledger = search.ledger
+    earlier = warm(part.study, part.frozen)
+    if earlier.learn and not patiently(lambda: ledger.storage.user_attrs).get("warm"):
+        for trial in earlier.learn:
+            patiently(ledger.storage.add_trial, trial)
+        patiently(ledger.storage.set_user_attr, "warm", len(earlier.learn))
+        part.watcher.note(f"{len(earlier.learn)} trials of an earlier study are known")
+    if earlier.left_out:
+        part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
+    for each in [*earlier.again, *planned(part.study)]:
+        ledger.queue(each.params, each.configuration, search.target)
 
 
 def _work(part: Part, search: Search, source: Source) -> bool:

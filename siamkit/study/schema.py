@@ -91,6 +91,34 @@ _named: dict[str, Any] = {
 }
 Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
+# A configuration to try first; whether it lies inside the space, siamkit.study.enqueue looks.
+_settings: dict[str, Any] = {"type": ["number", "string", "boolean", "null", "object"]}
+_one: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": ["object", "null"], "additionalProperties": _settings},
+        },
+    ]
+}
+Enqueued = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "defaults"},
+                {
+                    "type": "object",
+                    "properties": {"encoder": _one, "metric": _one, "loss": _one},
+                    "additionalProperties": _settings,
+                },
+            ]
+        }
+    ),
+]
 Components = Annotated[
     Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})
 ]
@@ -245,10 +273,12 @@ class StudyFile(_Strict):
     pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
         "auto"
     )
-    enqueue: list[dict[str, Any] | Literal["defaults"]] = Field(
+    enqueue: list[Enqueued] = Field(
         ["defaults"], description="configurations to try first; what they leave out is at its default"
     )
-    warm_start: str | None = Field(None, description="the run folder of an earlier study to learn from")
+    warm_start: str | None = Field(
+        None, min_length=1, description="the run folder of an earlier study to learn from, beside this file"
+    )
     storage: Annotated[str, AfterValidator(_storage)] = Field(
         "sqlite", description="sqlite or journal, in the run folder; or postgresql://… or mysql://…"
     )

@@ -38,6 +38,9 @@ class Search:
         versions: recorded with each result.
         progress: hears of everything.
         planned: how many configurations there are to be, where a plan says so in place of a sampler.
+        spreads: the variances of the first objective between the seeds of one configuration, seen so far.
+        hand: the trials that its workers have.
+        pulse: what renews the leases.
     """
 
     study: Study
@@ -47,6 +50,7 @@ class Search:
     versions: dict[str, Any]
     progress: Silent
     planned: float = math.inf
+    spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
     pulse: Pulse | None = None
 
@@ -77,8 +81,7 @@ class Search:
                 return None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._ready_sampler()
-                claim = self.ledger.draw(self.study.space, self.target)
+                claim = self.ledger.draw(self.study.space, self.target, self._sampler)
             if isinstance(claim, Claim):
                 self._repeated = 0
                 return self._work(claim)
@@ -140,10 +143,8 @@ class Search:
             return False
         return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
 
-    def _ready_sampler(self) -> None:
-        self.ledger.storage.sampler = make_sampler(
-            self.study, self.ledger.length, len(self.task.objectives), self._repeated > 0
-        )
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return make_sampler(self.study, number, len(self.task.objectives), self._repeated > 0)
 
     # ------------------------------------------------------------- one trial
 
@@ -152,7 +153,8 @@ class Search:
         place = self.folder.attempt(claim.trial.number, claim.token)
         confirm = study.confirm
         top = self.ledger.ranked(confirm.top if confirm else 1)
-        full = len(top) == (confirm.top if confirm else 1)
+        # On a front of several objectives anything may lie.
+        full = len(top) == (confirm.top if confirm else 1) and len(self.task.objectives) == 1
         best = top[0] if top and study.seeds > 1 else None
         job = Job(
             "trial",
@@ -162,6 +164,7 @@ class Search:
             tuple(derive_seed(study.seed, "data", repeat) for repeat in range(study.seeds)),
             resume=str(self.folder.path / claim.resume) if claim.resume else None,
             rival=str(self._queries(best)) if best is not None else None,
+            spread=math.sqrt(sum(self.spreads) / len(self.spreads)) if self.spreads else 0.0,
             keep_above=self.task.better(top[-1].values[0]) if full else None,
         )
         return TrialWork(self, claim, job, place)

@@ -40,7 +40,11 @@ FACTORS: Mapping[str, Param] = {
 
 @dataclass(frozen=True)
 class Values:
-    """What one parameter may be: options to choose from (one: fixed), or a range."""
+    """What one parameter may be: options to choose from (one: fixed), or a range.
+
+    `default` is what it is where nobody says otherwise, inside or not; `named`, whether the study file names
+    it, or a component brought it along.
+    """
 
     options: tuple[Any, ...] = ()
     low: float = 0
@@ -48,6 +52,8 @@ class Values:
     log: bool = False
     whole: bool = False
     unit: str = ""
+    default: Any = None
+    named: bool = False
 
     def count(self) -> float:
         """How many values there are; infinite for a range of real numbers."""
@@ -142,6 +148,26 @@ class Space:
     factors: Mapping[str, Values]
     data: Mapping[str, Values] = field(default_factory=dict)  # the factors of the training data
 
+    def parts(self) -> Iterator[tuple[str, Values | Components]]:
+        """All that drawing may ask for, each under the name that it is asked by."""
+
+        def inside(name: str, components: Components) -> Iterator[tuple[str, Values | Components]]:
+            yield name, components
+            for chosen, alternative in components.alternatives.items():
+                for key, what in alternative.params.items():
+                    if isinstance(what, Components):
+                        yield from inside(f"{name}.{chosen}.{key}", what)
+                    else:
+                        yield f"{name}.{chosen}.{key}", what
+
+        for part in (self.encoder, self.loss, self.metric):
+            yield from inside(part.kind, part)
+        yield from self.beside().items()
+
+    def beside(self) -> dict[str, Values]:
+        """The factors beside components, those of the data among them, by the names they are asked by."""
+        return {**self.factors, **{f"data.{name}": values for name, values in self.data.items()}}
+
     def draw(self, trial: Trial) -> Configuration:
         """Draws a configuration; only metrics that fit the drawn loss can come with it."""
         encoder = self.encoder.draw(trial, "encoder")
@@ -167,8 +193,7 @@ class Space:
             for loss in self.loss.alternatives.values()
             for spec, number in loss.shapes()
         )
-        beside = math.prod(values.count() for values in (*self.factors.values(), *self.data.values()))
-        return self.encoder.count() * pairs * beside
+        return self.encoder.count() * pairs * math.prod(each.count() for each in self.beside().values())
 
     def components(self) -> Iterator[tuple[Kind, str, Alternative]]:
         """All that may be drawn: kind, name, and the alternative itself."""

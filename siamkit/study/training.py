@@ -19,8 +19,10 @@ from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
 from siamkit.device import release
 from siamkit.encoders.cost import cost
+from siamkit.encoders.latency import ms_per_item
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.geometry import shape_figures
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
@@ -185,8 +187,13 @@ def _try_loss(spec: LossSpec, task: Task) -> None:
         get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
 
 
-def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query where the data have queries."""
+def judge(
+    model: Siamese, part: Dataset, timed: bool = False
+) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """The figures of a model on a part, its embeddings, and scores by query where the data have queries.
+
+    With `timed` also how long an item takes: some batches more, so only where somebody wants to know.
+    """
     sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
     if not np.isfinite(embeddings).all():
@@ -202,6 +209,9 @@ def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, 
     costs = [cost(encoder) for encoder in model.encoders]
     figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
     figures["flops"] = sum(each.flops for each in costs)
+    figures |= shape_figures(embeddings)
+    if timed:
+        figures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
     return figures, embeddings, queries
 
 
@@ -303,8 +313,12 @@ class _Watch(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
-        self.judged = judge(self.model, self._task.valid)
+        # What an item takes does not change as weights do: it is measured once.
+        timed = "ms_per_item" in self._task.objectives and not self.history
+        self.judged = judge(self.model, self._task.valid, timed)
         figures = self.judged[0]
+        if self.history and "ms_per_item" in self.history[0]:
+            figures["ms_per_item"] = self.history[0]["ms_per_item"]
         row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
         self.history.append(row)
         threshold = figures.get("threshold", math.nan)
