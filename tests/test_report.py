@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from siamkit.errors import StudyError
-from siamkit.report import write_report
+from siamkit.report import figures, write_report
 from siamkit.report.figures import shares_of
 from siamkit.report.read import read_stored
 
@@ -172,6 +172,18 @@ def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
         folder.trial(number, 0.5, figures={"eer": value, "map_at_r": 0.5})
     assert [trial["trial"] for trial in read_stored(folder.path).completed] == [1, 2, 0]
     assert "eer 0.1000 on validation" in Page(folder.page()).text
+
+
+def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None:
+    folder.study(objectives={"map_at_r": "maximize", "parameters": "minimize"})
+    for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0), (0.7, 300.0)]):
+        folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
+    beaten, best = figures.trade_off(read_stored(folder.path)).data  # type: ignore[union-attr]
+    assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
+    assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
+    assert "On the line are those that no other one beats" in Page(folder.page()).text
+    folder.study()
+    assert "On the line" not in Page(folder.page()).text
 
 
 @pytest.mark.parametrize(

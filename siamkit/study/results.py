@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamkit.comparison.pareto import front
 from siamkit.study.folder import RunFolder
-from siamkit.study.front import front
 from siamkit.study.space import factors_of
 
 if TYPE_CHECKING:

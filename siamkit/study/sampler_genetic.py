@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
-from siamkit.study.front import front
+from siamkit.comparison.pareto import front
 
 CROSSOVER = 0.9  # Deb et al. 2002, and Optuna
 

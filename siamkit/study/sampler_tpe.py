@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.study.front import front
+from siamkit.comparison.pareto import front
 
 BEST, LATEST = 100, 400
 

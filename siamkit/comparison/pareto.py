@@ -19,7 +19,7 @@ def front(values: Any, directions: Sequence[str]) -> list[int]:
         directions: `maximize` or `minimize`, for each objective.
 
     Example:
-        >>> from siamkit.study.front import front
+        >>> from siamkit.comparison.pareto import front
         >>> front([[0.9, 100], [0.8, 10], [0.7, 20]], ["maximize", "minimize"])
         [0, 1]
     """
