@@ -182,6 +182,23 @@ def test_the_published_schema_and_the_parser_agree_on_entries(load: Load) -> Non
     assert set(items[1]["properties"]) == {"encoder", "metric", "loss"}
 
 
+def test_a_narrowed_choice_is_found_under_its_own_name(load: Load) -> None:
+    search = """\
+  encoder: mlp
+  metric: [euclidean, cosine, tanimoto]
+  loss: [triplet, circle]
+"""
+    study = load("enqueue: [{metric: tanimoto, loss: circle}, {loss: circle}]", search=search)
+    first, second = planned(study)
+    assert first.params["metric[cosine,tanimoto]"] == "tanimoto"
+    assert second.params["metric[cosine,tanimoto]"] == "cosine"
+    found = retrace(study.space, first.configuration)
+    assert found is not None
+    assert found[0].params == first.params
+    cells = facts(load("design: factorial", search=search, trials=9))
+    assert len(cells) == 5  # 3 metrics, and the 2 that circle fits
+
+
 # ---------------------------------------------------------------- designs
 
 

@@ -84,11 +84,13 @@ def sampler_problems(file: StudyFile, space: Space, objectives: int) -> Iterator
                 f"sampler cmaes moves numbers, and could only toss a coin for {_some(choices)}; fix "
                 "what is chosen there, or take tpe",
             )
-        elif conditional:
-            yield at, _needs_flat("cmaes", conditional)
     if name == "gp":
         if conditional:
-            yield at, _needs_flat("gp", conditional)
+            yield (
+                at,
+                f"sampler gp wants the same parameters in every trial, and {_some(sorted(conditional))} are "
+                "there only with some components; search one component of each kind, or take tpe",
+            )
         if file.budget.trials > GP_TRIALS:
             yield (
                 at,
@@ -102,13 +104,6 @@ def sampler_problems(file: StudyFile, space: Space, objectives: int) -> Iterator
             f"sampler grid tries every value, and the real numbers of {_some(reals)} are too many; list the "
             "values to try, or take design: factorial, which tries three of each range",
         )
-
-
-def _needs_flat(name: str, conditional: Iterable[str]) -> str:
-    return (
-        f"sampler {name} wants the same parameters in every trial, and {_some(sorted(conditional))} are "
-        "there only with some components; search one component of each kind, or take tpe"
-    )
 
 
 def _some(names: Iterable[str]) -> str:
