@@ -318,4 +318,6 @@ class _Watch(keras.callbacks.Callback):
         self.model.threshold = threshold if math.isfinite(threshold) else None
         if self._keep is not None:
             self._keep(self.model, epoch + 1, row, self._literal)
+        told = time.monotonic()
         self._report(epoch + 1, row)
+        self._limits.start += time.monotonic() - told  # waiting for the storage is not the trial's time
