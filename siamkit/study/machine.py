@@ -94,7 +94,7 @@ def scratch() -> Path:
     A killed process removes nothing, so the next one on its machine does.
     """
     root = Path(tempfile.gettempdir())
-    prefix = f"siamkit-{machine()}-"
+    prefix = f"siamkit.{machine()}-"
     for left in root.glob(f"{prefix}*"):
         if not is_running(left.name.removeprefix(prefix)):
             shutil.rmtree(left, ignore_errors=True)
