@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# As SQLite, HDF5 and NumPy say it, without a number.
+FULL_WORDS = ("disk is full", "No space left on device", r"\d+ requested and \d+ written")
 
 
 def place(where: str | os.PathLike[str]) -> Path:
@@ -86,8 +89,8 @@ def no_room(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        if "disk is full" in str(error) or "No space left on device" in str(error):
-            return True  # as SQLite and HDF5 say it
+        if any(re.search(words, str(error)) for words in FULL_WORDS):
+            return True
         error = error.__cause__ or error.__context__
     return False
 

@@ -33,6 +33,7 @@ search:
   loss: {triplet: {mining: all, margin: {low: 0.1, high: 0.5}}}
 budget: {trials: 2}
 confirm: {top: 1, seeds: 1}
+engine: inline
 """
 
 
@@ -299,7 +300,7 @@ main()
 
 
 class Runs:
-    """`siamkit tune` in processes of their own; each hangs in its first trial while `slow` is there."""
+    """`siamkit tune` in processes of their own; their workers hang in each trial while `slow` is there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -309,7 +310,7 @@ class Runs:
             folder,
             ("{triplet: {mining: all, margin: {low: 0.1, high: 0.5}}}", "slow"),
             ("budget: {trials: 2}", "plugins: [slow_losses]\nbudget: {trials: 2}"),
-            ("top: 1, seeds: 1", "top: 1, seeds: 1"),
+            ("engine: inline", "engine: local\nworkers: 2"),
         )
         self.started: list[subprocess.Popen[str]] = []
 
@@ -377,7 +378,7 @@ def test_a_study_survives_kill_9_and_ctrl_c_and_refuses_a_second_run(runs: Runs)
     assert "\x1b" not in out  # no terminal, no control codes
     results = [json.loads(path.read_text()) for path in runs.folder.glob("runs/tiny/trials/*/*/result.json")]
     assert [each["outcome"] for each in results] == ["complete"] * 2
-    assert sorted(each["attempt"] for each in results) == [1, 2]
+    assert max(each["attempt"] for each in results) == 2  # the other one may not have begun when it struck
     assert {"trial died", "trial interrupted"} <= {
         json.loads(line)["event"] for line in (runs.folder / "runs/tiny/log.jsonl").read_text().splitlines()
     }

@@ -141,8 +141,8 @@ class Bench:
         from siamkit.study.training import judge
 
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
-        state.next_repeat(trained.figures)
         figures, _, _ = judge(trained.model, self.task.test)
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
 

@@ -156,6 +156,9 @@ class Repeat:
         done = self.source.total - self.source.left
         search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
 
+    def gone(self) -> None:
+        raise AssertionError("nobody else confirms")
+
     def died(self, cause: str, crashed: bool) -> None:
         self.deaths += 1
         if self.deaths > ATTEMPTS:

@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 
 from siamkit.errors import StudyError
-from siamkit.files import is_local, plain, write_text
+from siamkit.files import is_local, no_room, plain, write_text
 from siamkit.report.store import read_results
 
 LAYOUT = 1
@@ -77,7 +77,14 @@ class RunFolder:
             lock.release()
 
     def log(self, event: str, **details: Any) -> None:
-        """Appends a line to `log.jsonl`."""
+        """Appends a line to `log.jsonl`; a full disk, of which others tell, is none of its business."""
+        try:
+            self._log(event, details)
+        except OSError as error:
+            if not no_room(error):
+                raise
+
+    def _log(self, event: str, details: dict[str, Any]) -> None:
         line = json.dumps(
             {"time": round(time.time(), 3), "event": event, **plain(details)}, ensure_ascii=False
         )

@@ -169,7 +169,7 @@ class Ledger:
         if verdict is not None:
             self._turn_down(trial, key, verdict)
             return verdict
-        attrs = trial.user_attrs
+        attrs = patiently(lambda: trial.user_attrs, tell=self.tell)
         claim = Claim(trial, configuration, key, token, attrs.get("attempt", 1), attrs.get("resume"))
         with self._lock:
             self._held[trial.number] = claim
@@ -223,7 +223,7 @@ class Ledger:
             done = self._end(claim.trial.number, outcome, values)
         except UpdateFinishedTrialError:
             done = False
-        self._release(claim)
+        self.drop(claim)
         return done
 
     def give_back(self, claim: Claim, died: bool) -> None:
@@ -235,11 +235,12 @@ class Ledger:
         """
         self.look()
         trial = self.open.get(claim.trial.number)
-        self._release(claim)
+        self.drop(claim)
         if trial is not None and self._end(trial.number, "failed", None):
             self._retry(trial, died)
 
-    def _release(self, claim: Claim) -> None:
+    def drop(self, claim: Claim) -> None:
+        """Renews a lease no more; for what somebody else has ended."""
         with self._lock:
             self._held.pop(claim.trial.number, None)
 
@@ -267,8 +268,10 @@ class Ledger:
             return  # it died before it was drawn whole: there is nothing to try again
         attempt = attrs.get("attempt", 1) + died
         self._retried.add(trial.number)
-        place = self.folder.attempt(trial.number, attrs["token"])
-        resume = self.folder.inside(place) if (place / "resume.json").is_file() else attrs.get("resume")
+        resume = attrs.get("resume")
+        if "token" in attrs:  # a queued one may have died before it got its own
+            place = self.folder.attempt(trial.number, attrs["token"])
+            resume = self.folder.inside(place) if (place / "resume.json").is_file() else resume
         more = {
             "key": attrs["key"],
             "configuration": attrs["configuration"],
@@ -349,10 +352,10 @@ class Ledger:
             self._retry(trial, died=True)
 
     def _tell_stored(self, trial: FrozenTrial, stored: dict[str, Any]) -> None:
-        live = optuna.Trial(self.storage, trial._trial_id)
+        write = self.storage._storage.set_trial_user_attr
         try:
             if stored["outcome"] == "failed":
-                patiently(live.set_user_attr, "outcome", "failed")
+                patiently(write, trial._trial_id, "outcome", "failed")
         except UpdateFinishedTrialError:
             return
         self._end(trial.number, stored["outcome"], stored["values"])

@@ -7,24 +7,26 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from siamkit import backends
 from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
-from siamkit.errors import SiamkitError
-from siamkit.files import plain, write_json, write_table
+from siamkit.errors import SiamkitError, StudyError
+from siamkit.files import is_local, no_room, plain, write_json, write_table
 from siamkit.registry import components
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
+from siamkit.study.conductor import Conductor
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
 from siamkit.study.engines import make_engine
 from siamkit.study.file import Study, load_study
 from siamkit.study.folder import RunFolder
 from siamkit.study.identity import versions
+from siamkit.study.interrupts import first_is_heard_later
 from siamkit.study.leases import RENEWALS, Pulse, new_owner
 from siamkit.study.ledger import Ledger
 from siamkit.study.machine import scratch
@@ -77,10 +79,13 @@ def tune(
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
             search = part.search(list(part.task.objectives.values()), alone=True)
-            write_json(part.folder.path / "study.json", part.frozen)
-            write_table(part.folder.path / "items.parquet", items_table(raw))
             try:
-                return _conduct(part, search)
+                with _seat(search):
+                    write_json(part.folder.path / "study.json", part.frozen)
+                    write_table(part.folder.path / "items.parquet", items_table(raw))
+                    return _conduct(part, search)
+            except OSError as error:
+                raise _full(error, str(part.folder.path)) from error
             finally:
                 part.folder.log("stopped")
 
@@ -107,7 +112,8 @@ def join(
     """
     with _ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
         search = part.search(None, alone=False)
-        return _search(part, search)
+        with search.progress, part.interrupts() as part.pool.interrupted:
+            return _search(part, search)
 
 
 class Part:
@@ -120,6 +126,11 @@ class Part:
         self.folder = RunFolder(study.folder)
         self.frozen = _freeze(study, task, backend)
 
+    def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
+        """How Ctrl-C is heard: by the pool between two looks, unless training goes on in this process."""
+        inline = self.study.file.engine == "inline"
+        return nullcontext(lambda: False) if inline else first_is_heard_later()
+
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
         file = self.study.file
@@ -131,7 +142,8 @@ class Part:
             new_owner(self.role),
             file.lease,
             self.task.objectives[self.task.objective] == "maximize",
-            alone,
+            # The folder's lock is the study's only where its storage is in there too.
+            alone and is_local(self.folder.path) and "://" not in file.storage,
             self.watcher.note,
         )
         whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
@@ -155,9 +167,15 @@ def _ready(
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
     task, raw = make_task(study)
-    aside = Path(tempfile.mkdtemp(dir=scratch()))
     try:
-        share(task, aside / "task")
+        aside = Path(tempfile.mkdtemp(dir=scratch()))
+    except OSError as error:
+        raise _full(error, tempfile.gettempdir()) from error
+    try:
+        try:
+            share(task, aside / "task")
+        except OSError as error:
+            raise _full(error, str(aside)) from error
         setup = Setup(
             name,
             study.file,
@@ -184,15 +202,33 @@ def _ready(
             aside.parent.rmdir()
 
 
+def _seat(search: Search) -> AbstractContextManager[None]:
+    """Makes sure that no other `tune` runs this study, where the folder's lock does not."""
+    ledger = search.ledger
+    if ledger.alone:
+        return nullcontext()
+    search.conductor = Conductor(ledger.storage, ledger.owner, ledger.lease)
+    return search.conductor.seat()
+
+
+def _full(error: OSError, where: str) -> Exception:
+    """A full disk is the user's to see to; anything else keeps its traceback."""
+    if not no_room(error):
+        return error
+    return StudyError(f"{where!r} cannot be written: {error.strerror or error}")
+
+
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
-    with search.progress:
+    with search.progress, part.interrupts() as part.pool.interrupted:
         finished = _search(part, search)
         if finished:
-            finished = _work(part, search, Confirmation(search))
+            conductor = search.conductor
+            with Pulse(conductor.beat, search.ledger.lease / RENEWALS) if conductor else nullcontext():
+                finished = _work(part, search, Confirmation(search))
     part.pool.close()
     # Outside the display: what is written now is short, and a second Ctrl-C ends it at once.
-    tidy(search)
+    tidy(search, finished)
     confirmed = finalists(search)
     publish_best(search, confirmed)
     write_report(search.folder.path)

@@ -10,10 +10,11 @@ from typing import Any
 
 import optuna
 
+from siamkit.study.conductor import Conductor
 from siamkit.study.file import Study
 from siamkit.study.folder import RunFolder
 from siamkit.study.identity import derive_seed
-from siamkit.study.leases import Pulse
+from siamkit.study.leases import RENEWALS, Pulse, role_of
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
 from siamkit.study.progress import Silent
@@ -53,6 +54,7 @@ class Search:
     spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
     pulse: Pulse | None = None
+    conductor: Conductor | None = None
 
     def __post_init__(self) -> None:
         self._repeated = 0
@@ -69,7 +71,8 @@ class Search:
     def tick(self) -> None:
         if self.pulse is not None and self.pulse.error is not None:
             raise self.pulse.error  # without it, what runs here would be taken for dead
-        if time.monotonic() - self._looked >= LOOKS:
+        # Often enough to see whether a lease is renewed.
+        if time.monotonic() - self._looked >= min(LOOKS, self.ledger.lease / RENEWALS):
             self.ledger.look()
             self.ledger.reap()
             self._looked = time.monotonic()
@@ -179,9 +182,11 @@ class Search:
     def beat(self) -> None:
         """Renews the leases, and notes how long the study has been worked on."""
         self.ledger.beat()
+        if self.conductor is not None:
+            self.conductor.beat()
         self.note_time()
 
     def note_time(self) -> None:
         """Keeps the time for later runs; `tune` alone does, whoever helps it."""
-        if self.ledger.alone:
+        if role_of(self.ledger.owner) == "tune":
             patiently(self.ledger.storage.set_user_attr, "worked", self.worked())

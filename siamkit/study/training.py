@@ -28,6 +28,7 @@ from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
 from siamkit.saving import load_model
 from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
+from siamkit.study.identity import derive_seed
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
@@ -143,7 +144,7 @@ def train(
         items_per_class=fixed.items_per_class,
         drop_last=getattr(model.loss, "couples", False),
     )
-    watch = _Watch(task, limits, on_epoch, keep, literal)
+    watch = _Watch(task, limits, on_epoch, keep, literal, seed)
     done = start.epoch if start is not None else 0
     if done < fixed.epochs:
         batches.epoch = done
@@ -299,12 +300,26 @@ class _Watch(keras.callbacks.Callback):
     """Judges each epoch, keeps the limits, and stops what is no number."""
 
     def __init__(
-        self, task: Task, limits: Limits, on_epoch: OnEpoch, keep: Keep | None, literal: dict[str, Any]
+        self,
+        task: Task,
+        limits: Limits,
+        on_epoch: OnEpoch,
+        keep: Keep | None,
+        literal: dict[str, Any],
+        seed: int,
     ) -> None:
         super().__init__()
         self._task, self._limits, self._report = task, limits, on_epoch
-        self._keep, self._literal = keep, literal
+        self._keep, self._literal, self._seed = keep, literal, seed
         self.history: list[dict[str, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # Model files hold no state of chance, so what an epoch drops follows from its number, as its batches
+        # do. PyTorch's own layers draw from its global generator, all others from states in the model.
+        keras.utils.set_random_seed(derive_seed(self._seed, "chance", epoch))
+        states = [each for each in self.model.variables if each.name == "seed_generator_state"]
+        for number, state in enumerate(states):
+            state.assign([derive_seed(self._seed, "chance", epoch, number) >> 1, 0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._limits.check()
@@ -325,4 +340,6 @@ class _Watch(keras.callbacks.Callback):
         self.model.threshold = threshold if math.isfinite(threshold) else None
         if self._keep is not None:
             self._keep(self.model, epoch + 1, row, self._literal)
+        told = time.monotonic()
         self._report(epoch + 1, row)
+        self._limits.start += time.monotonic() - told  # waiting for the storage is not the trial's time

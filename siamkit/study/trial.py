@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class TrialWork:
         self._drop()
         values = ended.values if ended.outcome == "complete" else None
         if not self.search.ledger.finish(self.claim, ended.outcome, values, ended.cause):
-            remove(self.place)
+            self.gone()
             return
         self.search.ledger.look()
         if len(ended.figures) > 1:
@@ -119,6 +120,18 @@ class TrialWork:
             self.search.best_value(),
             ended.cause if ended.outcome == "failed" else "",
             len(self.search.ledger.counted),
+        )
+
+    def gone(self) -> None:
+        """Somebody else goes on with it: what was written here nobody asks for, unless he started from it."""
+        self._drop()
+        self.search.ledger.drop(self.claim)
+        self._log("trial lost")
+        inside = self.search.folder.inside(self.place)
+        if all(trial.user_attrs.get("resume") != inside for trial in self.search.ledger.open.values()):
+            remove(self.place)
+        self.search.progress.ended(
+            self.label, "lost", None, self.search.best_value(), "another process took it over"
         )
 
     def died(self, cause: str, crashed: bool) -> None:
@@ -182,5 +195,7 @@ def remove(place: Path) -> None:
     """Removes the folder of an attempt that nobody asks for any more."""
     if is_local(place):
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # another attempt is in it
+            place.parent.rmdir()
     elif place.exists():
         place.fs.rm(place.path, recursive=True)  # type: ignore[attr-defined]

@@ -137,6 +137,7 @@ class Local:
             "OMP_NUM_THREADS": threads,
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_NUM_INTEROP_THREADS": threads,
+            "TMPDIR": str(self._scratch),  # a killed worker removes nothing; this is removed with the rest
             "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
         }
         if self._devices:
