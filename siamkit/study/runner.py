@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from siamkit import backends
 from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
@@ -31,6 +33,7 @@ from siamkit.study.leases import RENEWALS, Pulse, new_owner
 from siamkit.study.ledger import Ledger
 from siamkit.study.machine import scratch
 from siamkit.study.messages import Setup
+from siamkit.study.patience import StorageSilent, patiently
 from siamkit.study.plan import planned, plans_all, warm
 from siamkit.study.pool import Limits, Pool, Source
 from siamkit.study.progress import Silent, make_progress
@@ -39,9 +42,10 @@ from siamkit.study.results import Results, literally
 from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
 from siamkit.study.shared import share
-from siamkit.study.storage import StorageSilent, open_storage, patiently
+from siamkit.study.storage import close_storage, open_storage
 from siamkit.study.task import Task, items_table, make_task
 from siamkit.study.tidy import tidy
+from siamkit.study.urls import is_database, redacted
 
 
 def tune(
@@ -125,6 +129,7 @@ class Part:
         self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
         self.folder = RunFolder(study.folder)
         self.frozen = _freeze(study, task, backend)
+        self.storage: optuna.Study | None = None
 
     def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
         """How Ctrl-C is heard: by the pool between two looks, unless training goes on in this process."""
@@ -134,17 +139,19 @@ class Part:
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
         file = self.study.file
-        storage = open_storage(file.name, self.folder, file.storage, directions, self.frozen)
+        self.storage = storage = open_storage(
+            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
+        )
         storage.pruner = make_pruner(self.study, len(self.task.objectives))
         ledger = Ledger(
-            storage,
-            self.folder,
-            new_owner(self.role),
-            file.lease,
-            self.task.objectives[self.task.objective] == "maximize",
+            storage=storage,
+            maximize=self.task.objectives[self.task.objective] == "maximize",
+            tell=self.watcher.note,
+            folder=self.folder,
+            owner=new_owner(self.role),
+            lease=file.lease,
             # The folder's lock is the study's only where its storage is in there too.
-            alone and is_local(self.folder.path) and "://" not in file.storage,
-            self.watcher.note,
+            alone=alone and is_local(self.folder.path) and not is_database(file.storage),
         )
         whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
         versions = self.frozen["versions"]
@@ -192,10 +199,13 @@ def _ready(
         budget = study.file.budget
         limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
         pool = Pool(make_engine(study.file, setup, aside), limits)
+        part = Part(role, study, task, name, pool, watcher)
         try:
-            yield Part(role, study, task, name, pool, watcher), raw
+            yield part, raw
         finally:
             pool.close()
+            if part.storage is not None:
+                close_storage(part.storage)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # another study of this process has it still
@@ -251,7 +261,7 @@ def _search(part: Part, search: Search) -> bool:
     ledger.reap()
     ledger.look()
     ledger.adopt()
-    if ledger.alone:
+    if part.role == "tune":
         _queue_plan(part, search)
     search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
     with Pulse(search.beat, ledger.lease / RENEWALS) as search.pulse:
@@ -323,7 +333,8 @@ def _freeze(study: Study, task: Task, backend: str) -> Any:
             "layout": 1,
             "name": study.file.name,
             "study": searched,
-            "settings": {key: resolved[key] for key in RESUMABLE},
+            # They may change, and hold URLs; whoever may read results need not know how to reach a database.
+            "settings": redacted({key: resolved[key] for key in RESUMABLE}),
             "objectives": task.objectives,
             "data": task.record,
             "versions": versions(backend, plugins),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from siamkit.data.corruptions import CORRUPTIONS
+from siamkit.study.urls import misread
 
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
@@ -36,7 +37,11 @@ def _size(value: object) -> object:
 def _storage(value: str) -> str:
     """Which storages there are; passwords in a URL are not repeated."""
     scheme, _, rest = value.partition("://")
-    if value in ("sqlite", "journal") or (rest and scheme.split("+")[0] in ("postgresql", "mysql")):
+    if value in ("sqlite", "journal"):
+        return value
+    if rest and scheme.split("+")[0] in ("postgresql", "mysql"):
+        if (problem := misread(value)) is not None:
+            raise ValueError(problem)
         return value
     raise ValueError(
         "should be sqlite or journal (files in the run folder), or the URL of a database, "

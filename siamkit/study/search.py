@@ -17,9 +17,9 @@ from siamkit.study.identity import derive_seed
 from siamkit.study.leases import RENEWALS, Pulse, role_of
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
+from siamkit.study.patience import patiently
 from siamkit.study.progress import Silent
 from siamkit.study.samplers import make_sampler
-from siamkit.study.storage import patiently
 from siamkit.study.task import Task
 from siamkit.study.trial import TrialWork
 

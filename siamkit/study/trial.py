@@ -15,9 +15,9 @@ from siamkit.files import is_local, no_room, write_json, write_table
 from siamkit.study.checkpoint import sweep
 from siamkit.study.ledger import ATTEMPTS, Claim
 from siamkit.study.messages import Ended, Job
+from siamkit.study.patience import patiently
 from siamkit.study.pruners import collapsed, judges_collapse
 from siamkit.study.space import factors_of
-from siamkit.study.storage import patiently
 
 if TYPE_CHECKING:
     from siamkit.study.search import Search
