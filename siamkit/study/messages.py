@@ -21,6 +21,7 @@ class Setup:
         modules: the study's own plugin modules.
         specs: components that were registered in this session.
         path: where modules are looked for, as in the supervisor.
+        versions: of what is installed, as `identity.versions` tells them; other machines must have the same.
     """
 
     backend: str
@@ -29,6 +30,7 @@ class Setup:
     modules: tuple[str, ...] = ()
     specs: tuple[Spec, ...] = ()
     path: tuple[str, ...] = ()
+    versions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

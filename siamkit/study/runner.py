@@ -124,11 +124,10 @@ class Part:
     """What one process needs to take part in a study."""
 
     def __init__(
-        self, role: str, study: Study, task: Task, backend: str, pool: Pool, watcher: Silent
+        self, role: str, study: Study, task: Task, frozen: dict[str, Any], pool: Pool, watcher: Silent
     ) -> None:
         self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
-        self.folder = RunFolder(study.folder)
-        self.frozen = _freeze(study, task, backend)
+        self.folder, self.frozen = RunFolder(study.folder), frozen
         self.storage: optuna.Study | None = None
 
     def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
@@ -174,6 +173,7 @@ def _ready(
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
     task, raw = make_task(study)
+    frozen = _freeze(study, task, name)
     try:
         aside = Path(tempfile.mkdtemp(dir=scratch()))
     except OSError as error:
@@ -195,11 +195,12 @@ def _ready(
                 if entry.origin.distribution == SESSION
             ),
             tuple(sys.path),
+            frozen["versions"],
         )
         budget = study.file.budget
         limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
         pool = Pool(make_engine(study.file, setup, aside), limits)
-        part = Part(role, study, task, name, pool, watcher)
+        part = Part(role, study, task, frozen, pool, watcher)
         try:
             yield part, raw
         finally:
