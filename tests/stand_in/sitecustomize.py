@@ -1,0 +1,9 @@
+"""Python runs this when it starts: where a test asks for it, a formula stands in for training, without Keras."""
+
+import os
+import sys
+
+if os.environ.get("SIAMKIT_STAND_IN"):
+    import formula
+
+    sys.modules["siamkit.study.training"] = formula
