@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 
 from siamkit.errors import SiamkitError
-from siamkit.files import no_room, place, read_table, write_array, write_table
-from siamkit.study.checkpoint import Progress, local_file, sweep, take_over
+from siamkit.files import local_file, no_room, place, read_table, write_array, write_table
+from siamkit.study.checkpoint import Progress, sweep, take_over
 from siamkit.study.hopeless import hopeless, query_column
 from siamkit.study.messages import Ended, Epoch, Job, Resumed, Said
 from siamkit.study.schema import StudyFile

@@ -16,7 +16,7 @@ from siamkit.catalogue import Registered
 from siamkit.data import Dataset, degrade
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
-from siamkit.files import place
+from siamkit.files import place, problem_of
 from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
@@ -169,6 +169,9 @@ def load_study(
             *plan_problems(file, space, Path(path).parent),
         ):
             report(where, message)
+    asked = str(artifacts or (file.artifacts if file is not None else None) or "")
+    if "://" in asked and (problem := problem_of(asked)) is not None:
+        report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
     given = str(artifacts or file.artifacts or f"runs/{file.name}")

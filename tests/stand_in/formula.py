@@ -46,7 +46,7 @@ def judge(model, part):
     return {"map_at_r": 0.4, "eer": 0.5}, None, {}
 
 
-def train(configuration, task, fixed, seed, limits, on_epoch, keep, start):
+def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_seed):
     import numpy as np
 
     dim, folder = configuration["embedding_dim"], Path(os.environ["SIAMKIT_STAND_IN"])
@@ -78,6 +78,8 @@ def obey(folder, orders, dim, epoch):
     if "wait" in orders and epoch == orders["wait"]:
         while not (folder / "go").exists():
             time.sleep(0.02)
+    if epoch == orders.get("die"):
+        raise KeyboardInterrupt
     if epoch == orders.get("raise"):
         raise ValueError("no good")
     if epoch == orders.get("crash"):
@@ -95,7 +97,8 @@ def note(folder, task, **what):
     what |= {
         "pid": os.getpid(),
         "environment": {
-            name: os.environ.get(name) for name in ("KERAS_BACKEND", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+            name: os.environ.get(name)
+            for name in ("KERAS_BACKEND", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
         },
         "copied": view.flags.owndata or view.flags.writeable,
         "shape": task.preprocessor.input_shape,

@@ -1,4 +1,4 @@
-"""Python runs this when it starts: where a test asks for it, a formula stands in for training, without Keras."""
+"""Run by Python when it starts: where a test asks for it, a formula stands in for training."""
 
 import os
 import sys
