@@ -77,10 +77,10 @@ def tune(
             search = part.search(list(part.task.objectives.values()), alone=True)
             write_json(part.folder.path / "study.json", part.frozen)
             write_table(part.folder.path / "items.parquet", items_table(raw))
-            try:
-                return _conduct(part, search)
-            finally:
-                part.folder.log("stopped")
+            with _logged(part):
+                results = _conduct(part, search)
+                part.finished = not results.interrupted
+            return results
 
 
 def join(
@@ -105,7 +105,9 @@ def join(
     """
     with _ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
         search = part.search(None, alone=False)
-        return _search(part, search)
+        with _logged(part):
+            part.finished = _search(part, search)
+        return part.finished
 
 
 class Part:
@@ -117,16 +119,18 @@ class Part:
         self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
         self.folder = RunFolder(study.folder)
         self.frozen = _freeze(study, task, backend)
+        self.finished, self.why = False, ""
 
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
         file = self.study.file
         storage = open_storage(file.name, self.folder, file.storage, directions, self.frozen)
         storage.pruner = make_pruner(self.study, len(self.task.objectives))
+        self.folder.owner = new_owner(self.role)
         ledger = Ledger(
             storage,
             self.folder,
-            new_owner(self.role),
+            self.folder.owner,
             file.lease,
             self.task.objectives[self.task.objective] == "maximize",
             alone,
@@ -180,6 +184,17 @@ def _ready(
             aside.parent.rmdir()
 
 
+@contextmanager
+def _logged(part: Part) -> Iterator[None]:
+    """Writes down that this process takes part no more, and why: by the log others know who still does."""
+    try:
+        yield
+    except BaseException as error:
+        part.folder.log("stopped", finished=False, cause=f"{type(error).__name__}: {error}"[:500])
+        raise
+    part.folder.log("stopped", finished=part.finished, cause=part.why)
+
+
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
     with search.progress:
@@ -207,7 +222,7 @@ def _search(part: Part, search: Search) -> bool:
     """Takes part in the search until it is over; False where the user stopped it."""
     ledger = search.ledger
     ledger.look()
-    search.folder.log("started", counted=len(ledger.counted), owner=ledger.owner)
+    search.folder.log("started", counted=len(ledger.counted), target=int(search.target))
     ledger.reap()
     ledger.look()
     ledger.adopt()
@@ -218,6 +233,7 @@ def _search(part: Part, search: Search) -> bool:
         raise pulse.error
     why = search.why_it_ends()
     if finished and why is not None:
+        part.why = why
         search.progress.note(why)
     return finished
 
