@@ -164,9 +164,7 @@ class Repeat:
 
     def died(self, cause: str, crashed: bool) -> None:
         self.deaths += 1
-        self._search.folder.log(
-            "final died", trial=self.trial, key=self.key, repeat=self.repeat, cause=cause
-        )
+        self._search.folder.log("final died", trial=self.trial, key=self.key, repeat=self.repeat, cause=cause)
         if self.deaths > ATTEMPTS:
             self.ended(Ended("failed", f"{cause}, {self.deaths} times"), 0.0)
         else:
