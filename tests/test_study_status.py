@@ -239,7 +239,8 @@ def test_tune_between_trials_is_known_by_its_log(made: Made) -> None:
     assert status.state == "running"
     assert [each.name for each in status.owners] == [owner]
     made.log("stopped", owner=owner, finished=False, cause="")
-    assert read_status(made.path).state == "stopped"
+    status = read_status(made.path)
+    assert (status.state, status.owners) == ("stopped", ())
 
 
 def test_done_is_what_tune_said_or_what_is_all_there(made: Made) -> None:
@@ -273,6 +274,17 @@ def test_finalists_under_way_are_told(made: Made) -> None:
     status = read_status(made.path)
     assert (status.state, status.confirming, status.to_confirm) == ("running", 1, 2)
     assert "confirmed  0 of 2, 1 under way" in text_of(status)
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_there(made: Made) -> None:
+    owner = new_owner("tune")
+    watch = Watch(find_study(made.path))
+    line = json.dumps({"time": time.time(), "event": "started", "owner": owner, "counted": 0, "target": 5})
+    for part in ("no line\n" + line[:30], line[30:] + "\n"):
+        with (made.folder / "log.jsonl").open("a") as file:
+            file.write(part)
+        status = watch.look()
+    assert (status.state, status.target) == ("running", 5)
 
 
 # ---------------------------------------------------------------- pace and end
@@ -339,7 +351,7 @@ def broken_in_the_middle(database: Path) -> None:
     writer = sqlite3.connect(database, isolation_level=None)
     writer.execute("PRAGMA cache_size = 1")
     writer.execute("BEGIN IMMEDIATE")
-    writer.execute("UPDATE study_user_attributes SET value_json = '\"" + "x" * 500_000 + "\"'")
+    writer.execute("UPDATE trial_user_attributes SET value_json = '\"" + "x" * 500_000 + "\"'")
     journal = database.with_name(database.name + "-journal")
     half, undo = database.read_bytes(), journal.read_bytes()
     writer.execute("ROLLBACK")
