@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from siamkit.study.folder import RunFolder
 from siamkit.study.identity import versions
 from siamkit.study.leases import RENEWALS, Pulse, new_owner
 from siamkit.study.ledger import Ledger
+from siamkit.study.loggers import check_loggers, listening
 from siamkit.study.machine import scratch
 from siamkit.study.messages import Setup
 from siamkit.study.pool import Limits, Pool, Source
@@ -105,7 +106,7 @@ def join(
     """
     with _ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
         search = part.search(None, alone=False)
-        with _logged(part):
+        with _logged(part), listening(search) as part.watched:
             part.finished = _search(part, search)
         return part.finished
 
@@ -120,6 +121,7 @@ class Part:
         self.folder = RunFolder(study.folder)
         self.frozen = _freeze(study, task, backend)
         self.finished, self.why = False, ""
+        self.watched: Callable[[Source], Source] = lambda source: source
 
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
@@ -150,6 +152,7 @@ def _ready(
 ) -> Iterator[tuple[Part, Dataset]]:
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
     study = load_study(path, plugins, artifacts)
+    check_loggers(study)
     name, why = backends.choose_backend(backend, study.file.backend)
     backends.activate(name)
     watcher = make_progress(progress)
@@ -197,7 +200,7 @@ def _logged(part: Part) -> Iterator[None]:
 
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
-    with search.progress:
+    with search.progress, listening(search) as part.watched:
         finished = _search(part, search)
         if finished:
             finished = _work(part, search, Confirmation(search))
@@ -241,7 +244,7 @@ def _search(part: Part, search: Search) -> bool:
 def _work(part: Part, search: Search, source: Source) -> bool:
     """Does all the work of a source; False where the user stopped it."""
     try:
-        part.pool.run(source)
+        part.pool.run(part.watched(source))
     except KeyboardInterrupt:
         search.progress.note("stopping; the same command goes on from here")
         part.pool.close()
