@@ -199,7 +199,12 @@ def test_the_run_folder_holds_what_the_design_names(run: Callable[..., Results],
     )
     assert np.load(best / "embeddings.npy").shape[0] == 12
     events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert events == ["started", *["trial started", "trial ended"] * 4, "confirmed", "confirmed", "stopped"]
+    assert events == [
+        "started",
+        *["trial started", "trial ended"] * 4,
+        *["final started", "confirmed"] * 2,
+        "stopped",
+    ]
     assert (folder / "report.html").stat().st_size > 1_000_000  # Plotly inside
     assert (folder / "best.keras").is_file()
     assert not [each for each in folder.rglob(".*") if each.name != ".lock"]

@@ -30,7 +30,16 @@ def main() -> None:
     """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
 
 
-from siamkit.cli import doctor, plugins, report, schema, tune, worker  # noqa: E402
+from siamkit.cli import dashboard, doctor, plugins, report, schema, status, tune, worker  # noqa: E402
 
-for command in (tune.tune, worker.worker, plugins.plugins, schema.schema, doctor.doctor, report.report):
+for command in (
+    tune.tune,
+    worker.worker,
+    status.status,
+    dashboard.dashboard,
+    plugins.plugins,
+    schema.schema,
+    doctor.doctor,
+    report.report,
+):
     main.add_command(command)
