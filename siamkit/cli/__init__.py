@@ -30,7 +30,16 @@ def main() -> None:
     """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
 
 
-from siamkit.cli import doctor, plugins, report, schema, tune  # noqa: E402
+from siamkit.cli import best, doctor, embed, plugins, report, retrain, schema, tune  # noqa: E402
 
-for command in (tune.tune, plugins.plugins, schema.schema, doctor.doctor, report.report):
+for command in (
+    tune.tune,
+    best.best,
+    retrain.retrain,
+    embed.embed,
+    report.report,
+    plugins.plugins,
+    schema.schema,
+    doctor.doctor,
+):
     main.add_command(command)
