@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,17 +74,16 @@ def embed_file(
     if side not in (0, 1):
         raise ModelError(f"side should be 0 or 1, got {side!r}")
     wanted = Wanted(loaded.preprocessor, batch_size, side, towers, tuple(columns), label, id)
-    stream = _stream(data, source, wanted)
     encoder = loaded.encoders[min(side, towers - 1)]
+    about = _about(loaded, model, side)
     done = 0
-    on_rows(0, stream.total)
-    with (
-        aside(place) as file,
-        EmbeddingWriter(file, loaded.embedding_dim or 0, _about(loaded, model, side)) as writer,
-    ):
-        for embeddings in _embeddings(
-            _prepared(stream, loaded, encoder, str(data), writer), encoder, batch_size
-        ):
+    with ExitStack() as opened:
+        stream = opened.enter_context(_stream(data, source, wanted))
+        file = opened.enter_context(aside(place))
+        writer = opened.enter_context(EmbeddingWriter(file, loaded.embedding_dim or 0, about))
+        on_rows(0, stream.total)
+        chunks = _prepared(stream, loaded, encoder, str(data), writer)
+        for embeddings in _embeddings(chunks, encoder, batch_size):
             writer.embeddings(embeddings)
             done += len(embeddings)
             on_rows(done, stream.total)
@@ -92,17 +92,17 @@ def embed_file(
     return done
 
 
-def _stream(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Stream:
+@contextmanager
+def _stream(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Iterator[Stream]:
     path = Path(data)
     named = {name for name, entry in components().datasets.items() if "path" not in entry.spec.params}
-    if source is None and not path.exists() and str(data) in named:
-        return dataset_stream(components().find("dataset", str(data)).factory()(), wanted)
-    if source is None:
-        return open_stream(path, wanted)
-    entry = components().find("dataset", source)
-    return dataset_stream(
-        entry.factory()(**({"path": str(path)} if "path" in entry.spec.params else {})), wanted
-    )
+    if source is None and (path.exists() or str(data) not in named):
+        with open_stream(path, wanted) as stream:
+            yield stream
+        return
+    entry = components().find("dataset", source or str(data))
+    given = {"path": str(path)} if "path" in entry.spec.params else {}
+    yield dataset_stream(entry.factory()(**given), wanted)
 
 
 def _prepared(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -54,9 +55,9 @@ class _Rows:
             yield np.frombuffer(data, dtype=self.dtype).reshape(count, *self.shape[1:])
 
 
-def npy_stream(path: Path, wanted: Wanted) -> Stream:
+def npy_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     wanted.one_sided(path)
-    rows = _Rows(path, "the array", path.open("rb"))
+    rows = _Rows(path, "the array", files.enter_context(path.open("rb")))
     numbered = enumerate(rows.chunks(wanted.size))
     chunks = (
         Chunk(_numbers(at * wanted.size, len(items)), None, _shaped(items, wanted)) for at, items in numbered
@@ -64,15 +65,15 @@ def npy_stream(path: Path, wanted: Wanted) -> Stream:
     return Stream(len(rows), chunks)
 
 
-def npz_stream(path: Path, wanted: Wanted) -> Stream:
+def npz_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     with reading(path, "an .npz file", *_BROKEN):
-        archive = zipfile.ZipFile(path)
+        archive = files.enter_context(zipfile.ZipFile(path))
         names = [each.removesuffix(".npy") for each in archive.namelist() if each.endswith(".npy")]
 
     def opened(name: str) -> _Rows:
         if name not in names:
             raise DataError(f"{path} has no array {name!r}; {nearest(name, names)}")
-        return _Rows(path, f"the array {name!r}", archive.open(f"{name}.npy"))
+        return _Rows(path, f"the array {name!r}", files.enter_context(archive.open(f"{name}.npy")))
 
     if len(wanted.columns) > 1:
         raise DataError(f"{path}: items come from one array, got {', '.join(wanted.columns)}")

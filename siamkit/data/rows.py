@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,15 @@ from siamkit.data.files import reading
 from siamkit.data.preprocessor import Preprocessor
 from siamkit.data.scaling import Standardizer
 from siamkit.data.streams import Chunk, Stream, Wanted
+from siamkit.data.table_chunks import names_in, read_tables
 from siamkit.data.tabular import ColumnEncoder
 from siamkit.data.text import TextTokenizer, TokenPadder
 from siamkit.errors import DataError, nearest
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
-
-_AT_ONCE = 1 << 20  # bytes of text
 _SIDES = (("left", "right"), ("a", "b"))
 
 
-def table_stream(path: Path, wanted: Wanted) -> Stream:
+def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     """The rows of a table as items: the columns that the model takes, or those that are asked for.
 
     Raises:
@@ -35,13 +33,14 @@ def table_stream(path: Path, wanted: Wanted) -> Stream:
 
     suffix = path.suffix.lower()
     with reading(path, f"a {suffix} file", pyarrow.ArrowException):
-        names, total = _names(path, suffix)
+        names, total = names_in(path, suffix)
     features, label, id = _chosen(path, names, wanted)
     needed = list(dict.fromkeys(each for each in (*features, label, id) if each is not None))
 
     def chunks() -> Iterator[Chunk]:
         done = 0
-        tables = _read(path, suffix, needed, _types(features, needed, wanted.preprocessor), wanted.size)
+        types = _types(features, needed, wanted.preprocessor)
+        tables = files.enter_context(closing(read_tables(path, suffix, needed, types, wanted.size)))
         while True:
             with reading(path, f"a {suffix} file", pyarrow.ArrowException):
                 arrow = next(tables, None)
@@ -123,25 +122,6 @@ def _written(text: str, kind: type[int] | type[float]) -> str:
         return text
 
 
-# ------------------------------------------------------------------ reading
-
-
-def _names(path: Path, suffix: str) -> tuple[list[str], int | None]:
-    """The columns, and how many rows there are where the file says so."""
-    if suffix == ".parquet":
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(path) as file:
-            return list(file.schema_arrow.names), file.metadata.num_rows
-    with_rows = _lines(path) if suffix == ".jsonl" else _csv(path, None, {})
-    first = next(with_rows, None)
-    names = [] if first is None else list(first.schema.names)
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise DataError(f"{path} should name each column once, got {min(twice)!r} twice")
-    return names, None
-
-
 def _types(features: list[str], needed: list[str], preprocessor: Preprocessor | None) -> dict[str, Any]:
     """The types of a .csv file's columns: guessed from its beginning they may be wrong further on."""
     import pyarrow
@@ -154,54 +134,6 @@ def _types(features: list[str], needed: list[str], preprocessor: Preprocessor | 
     if preprocessor is None:
         return {name: kind for name, kind in types.items() if name not in features}
     return types
-
-
-def _read(path: Path, suffix: str, needed: list[str], types: dict[str, Any], size: int) -> Iterator[Any]:
-    """Tables of the needed columns."""
-    import pyarrow
-
-    if suffix == ".parquet":
-        from pyarrow import parquet
-
-        # Not read ahead, and no whole column chunk at once.
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_AT_ONCE) as file:
-            for batch in file.iter_batches(batch_size=size, columns=needed, use_threads=False):
-                yield pyarrow.Table.from_batches([batch])
-    elif suffix == ".jsonl":
-        for table in _lines(path):
-            for name in set(needed) - set(table.column_names):  # no row of these has it
-                table = table.append_column(name, pyarrow.nulls(len(table)))
-            yield table.select(needed)
-    else:
-        for batch in _csv(path, needed, types):
-            yield pyarrow.Table.from_batches([batch])
-
-
-def _lines(path: Path) -> Iterator[Any]:
-    from pyarrow import json
-
-    with path.open("rb") as file:
-        while lines := file.readlines(_AT_ONCE):
-            if text := b"".join(line for line in lines if line.strip()):
-                yield json.read_json(io.BytesIO(text))
-
-
-def _csv(path: Path, needed: list[str] | None, types: dict[str, Any]) -> Iterator[Any]:
-    from pyarrow import csv
-
-    options = csv.ConvertOptions(
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-        column_types=types,
-        include_columns=needed,
-    )
-    parse = csv.ParseOptions(
-        delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True
-    )
-    read = csv.ReadOptions(block_size=_AT_ONCE, use_threads=False)
-    with csv.open_csv(path, read_options=read, parse_options=parse, convert_options=options) as reader:
-        yield from reader
 
 
 def _labels(column: Any, suffix: str) -> Any:

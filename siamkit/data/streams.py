@@ -6,6 +6,7 @@ Whoever trains needs a `Dataset`, in memory; whoever embeds needs each item once
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Dataset, Leaf, take
+from siamkit.data.dataset import Dataset, Leaf, take
 from siamkit.data.files import reading
 from siamkit.data.images import MODES, images_in, read_image, without_hidden
 from siamkit.data.preprocessor import Preprocessor
@@ -65,27 +66,32 @@ class Wanted:
             raise DataError(f"{path} has items of one side, and the model one encoder, so there is no side 1")
 
 
-def open_stream(path: Path, wanted: Wanted) -> Stream:
-    """The items of a file or folder, by its ending.
+@contextmanager
+def open_stream(path: Path, wanted: Wanted) -> Iterator[Stream]:
+    """The items of a file or folder, by its ending; the file is open within the `with`.
 
     Raises:
         DataError: there is none, or it does not hold what is wanted; also later, while it is read.
     """
     from siamkit.data.array_rows import npy_stream, npz_stream
-    from siamkit.data.rows import SUFFIXES, table_stream
+    from siamkit.data.rows import table_stream
+    from siamkit.data.table_chunks import SUFFIXES
 
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    if path.is_dir():
-        return _folder(path, wanted)
-    readers: dict[str, Callable[[Path, Wanted], Stream]] = {".npy": npy_stream, ".npz": npz_stream}
-    readers |= dict.fromkeys(SUFFIXES, table_stream)
-    if path.suffix.lower() not in readers:
+    readers: dict[str, Callable[[Path, Wanted, ExitStack], Stream]] = {
+        ".npy": npy_stream,
+        ".npz": npz_stream,
+        **dict.fromkeys(SUFFIXES, table_stream),
+    }
+    read = _folder if path.is_dir() else readers.get(path.suffix.lower())
+    if read is None:
         raise DataError(
             f"{path} should be a folder of images or end in {', '.join(readers)}, "
             f"got {path.suffix or 'no ending'!r}"
         )
-    return readers[path.suffix.lower()](path, wanted)
+    with ExitStack() as files:
+        yield read(path, wanted, files)
 
 
 def dataset_stream(dataset: Dataset, wanted: Wanted) -> Stream:
@@ -104,7 +110,7 @@ def dataset_stream(dataset: Dataset, wanted: Wanted) -> Stream:
     return Stream(len(dataset), chunks())
 
 
-def _folder(path: Path, wanted: Wanted) -> Stream:
+def _folder(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     """Images by class as in training, or, where there are no subfolders, without a class."""
     wanted.one_sided(path)
     scaler = wanted.preprocessor
@@ -114,16 +120,16 @@ def _folder(path: Path, wanted: Wanted) -> Stream:
     with reading(path, "a folder of images"):
         folders = sorted(each for each in without_hidden(path.iterdir()) if each.is_dir())
 
-    def files() -> Iterator[tuple[Path, str | None]]:
+    def found() -> Iterator[tuple[Path, str | None]]:
         for folder in folders or [path]:
             yield from ((file, folder.name if folders else None) for file in images_in(folder))
 
-    total = sum(1 for _ in files())
+    total = sum(1 for _ in found())
     if not total:
         raise DataError(f"{path} should hold images, got none")
 
     def chunks() -> Iterator[Chunk]:
-        left = files()
+        left = found()
         while some := list(islice(left, wanted.size)):
             images = np.stack([read_image(file, mode, scaler.size) for file, _ in some])
             labels = [label for _, label in some] if folders else None
