@@ -30,8 +30,8 @@ def told(standing: Standing) -> dict[str, Any]:
             "trial": standing.trial,
             "confirmed": standing.confirmed,
             "objectives": standing.results.objectives,
-            "configuration": standing.configuration,
-            "factors": factors_of(standing.configuration),
+            "configuration": standing.results.winner,
+            "factors": standing.results.factors,
             "figures": standing.results.figures,
             "repeats": [standing.parts(each) for each in standing.repeats],
             "model": str(standing.model),
@@ -82,6 +82,9 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
             "precision": standing.frozen["study"]["fixed"]["precision"],
             "versions": standing.chosen.get("versions") or standing.frozen["versions"],
             **told(standing),
+            # A repeat has margins of its own: they were drawn in typical distances under its first weights.
+            "configuration": standing.configuration,
+            "factors": factors_of(standing.configuration),
             "model": "model.keras",
         }
         write_json(folder / "model.json", about)

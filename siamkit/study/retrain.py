@@ -109,6 +109,6 @@ def _find(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, 
     if number not in numbers:
         whole = numbers == list(range(len(numbers)))
         there = f"{numbers[0]} to {numbers[-1]}" if whole and len(numbers) > 1 else listed(map(str, numbers))
-        raise StudyError(f"the study has no trial {number}; there are {there}")
+        raise StudyError(f"the study has no trial {number}; choose from {there}")
     found = [each for each in trials if each["trial"] == number]
     return max(found, key=lambda each: (each["outcome"] == "complete", each.get("attempt", 1)))
