@@ -14,9 +14,9 @@ from siamkit.aside import aside
 from siamkit.conversion import check_writable
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
+from siamkit.files import plain, write_json
 from siamkit.study.card import model_card
 from siamkit.study.file import Study
-from siamkit.study.folder import plain, write_json
 from siamkit.study.space import factors_of
 from siamkit.study.standing import Standing, read_standing
 from siamkit.study.task import make_task

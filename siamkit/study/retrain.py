@@ -86,18 +86,20 @@ def retrain_trial(
     from siamkit.study.training import Limits, train
 
     watcher.begin("retraining", 0, 1, task.objective)
-    watcher.run(f"trial {trial}", configuration)
+    label = f"trial {trial}"
+    watcher.run(label, configuration)
     trained = train(
         configuration,
         task,
         fixed,
         seed,
         Limits(),
-        lambda number, row: watcher.epoch(number, fixed.epochs, row),
+        lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
+        data_seed=derive_seed(study.file.seed, "data", 0),
     )
     with aside(place) as file:
         trained.model.save(file)
-    watcher.ended("complete", trained.figures[task.objective], None)
+    watcher.ended(label, "complete", trained.figures[task.objective], None, done=1)
     return Retrained(place, trial, fixed.epochs, seed, trained.figures, stored["figures"])
 
 
