@@ -6,7 +6,7 @@ Each repetition runs `siamkit tune` with two workers in a folder of its own, str
 until it is done (in some once more after that), and then audits what is there, by Optuna and the files alone
 and not by siamkit's own ledger. In most repetitions a formula stands in for training, so that all else is
 real (faults_shim/sitecustomize.py, which Python loads by itself; siamkit has no hooks for it); the last
-`--real` ones train on PyTorch. Needs Linux; disk_full needs root (it mounts), clock Debian's faketime,
+`--real` ones train on PyTorch. Needs Linux; disk_full needs root (it mounts), clock wants gcc,
 postgres its PostgreSQL. What faults.jsonl holds is not run again; the table is faults.md.
 """
 
@@ -19,6 +19,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,6 @@ import pyarrow.parquet as pq
 HERE = Path(__file__).parent
 FIGURES, PAGE = HERE / "results" / "faults.jsonl", HERE / "results" / "faults.md"
 BUDGET, EPOCHS, BAD = 6, 4, 7
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 STUDY = """\
 version: 1
 name: faults
@@ -454,21 +454,18 @@ def nan(run: Run, usual: float) -> None:
 
 def clock(run: Run, usual: float) -> None:
     """The time of day jumps by hours, forth and back, several times."""
-    told = run.folder / "clock"
-    told.write_text("+0")
-    run.environment |= {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(told),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    told, shim = run.folder / "clock", run.folder / "clock.so"
+    told.write_bytes(bytes(8))
+    source = HERE / "faults_shim" / "clock.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"], check=True)
+    run.environment |= {"LD_PRELOAD": str(shim), "FAULTS_CLOCK": str(told)}
     process = run.start()
     jumps = []
     for _ in range(run.rng.randint(2, 5)):
         run.until(process, lambda: False, patience=run.rng.uniform(0.1, usual / 3))
-        jumps.append(run.rng.choice(["+5h", "-7h", "+40d", "-1d", "+0"]))
-        told.with_suffix(".new").write_text(jumps[-1])
-        os.replace(told.with_suffix(".new"), told)
+        jumps.append(f"{run.rng.choice([5, -7, 24 * 40, -24, 0]):+d} h")
+        with told.open("r+b") as file:
+            file.write(struct.pack("q", 3600 * int(jumps[-1].split()[0])))
     if process.poll() is not None and len(jumps) < 2:
         raise Skip
     run.struck = " ".join(jumps)
