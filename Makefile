@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check conformance study learning components clean
+.PHONY: demo test databases test-plain test-examples lint check conformance study learning faults components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -58,6 +58,9 @@ study: $(VENV)/.test  ## the Fashion-MNIST study on each backend; DATA=folder of
 
 learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DATA=folder of the IDX files
 	$(BIN)/python benchmarks/learning.py $(DATA)
+
+faults: $(VENV)/.test  ## studies struck by every fault at seeded moments, and audited; Linux, root, an hour
+	$(BIN)/python benchmarks/faults.py
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

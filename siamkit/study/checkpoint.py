@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from siamkit.files import write_aside, write_json
-from siamkit.report.store import read_json
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
@@ -87,7 +87,7 @@ def take_over(place: Path, earlier: Path | None) -> Progress:
 
 
 def _copied(place: Path, earlier: Path) -> Progress:
-    state = Progress(place, **read_json(earlier / STATE))
+    state = Progress(place, **json.loads((earlier / STATE).read_text(encoding="utf-8")))
     needed = {state.model, FINAL if state.repeat else None} - {None}
     if earlier == place:
         if not all((place / str(name)).is_file() for name in needed):

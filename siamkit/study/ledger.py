@@ -248,7 +248,9 @@ class Ledger(Book):
             self.tell(f"trial {trial.number} is given up: its process died {attempt - 1} times")
             patiently(self._note_given_up, trial, more, tell=self.tell)
         else:
-            patiently(self.storage.enqueue_trial, trial.params, user_attrs=more, tell=self.tell)
+            # What was queued and died before it was drawn has no parameters of its own yet.
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            patiently(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
 
     def _left(self, trial: FrozenTrial) -> str | None:
         """The folder of the attempt that came furthest, if one has left a checkpoint."""
