@@ -30,6 +30,7 @@ def patiently(
     *args: Any,
     tell: Callable[[str], None] | None = None,
     most: float = 5.0,
+    patience: float = PATIENCE,
     **more: Any,
 ) -> T:
     """Calls the storage; while it does not answer, waits and calls again, for a quarter of an hour.
@@ -39,6 +40,7 @@ def patiently(
         *args: handed on.
         tell: hears once that the storage is waited for.
         most: seconds between two calls.
+        patience: seconds that it is waited for.
         **more: handed on.
 
     Raises:
@@ -56,8 +58,8 @@ def patiently(
                 raise
             if _is_refusal(error):
                 raise StorageSilent(f"the storage refuses: {reason:.300}") from error
-            if time.monotonic() - start > PATIENCE:
-                raise StorageSilent(f"the storage has not answered for {PATIENCE:g} s: {reason}") from error
+            if time.monotonic() - start > patience:
+                raise StorageSilent(f"the storage has not answered for {patience:g} s: {reason}") from error
             if tell is not None:
                 tell(f"the storage does not answer ({reason:.100}); waiting for it")
                 tell = None

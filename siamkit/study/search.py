@@ -75,6 +75,7 @@ class Search:
         if time.monotonic() - self._looked >= min(LOOKS, self.ledger.lease / RENEWALS):
             self.ledger.look()
             self.ledger.reap()
+            self.ledger.adopt(self.ledger.lease)
             self._looked = time.monotonic()
 
     def next(self) -> TrialWork | None:

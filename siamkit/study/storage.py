@@ -23,6 +23,7 @@ from siamkit.study.urls import is_database, without_password
 
 __all__ = ["close_storage", "open_storage", "patiently", "storage_file", "write_attrs"]
 
+COMING_BACK = 60.0  # seconds that the database of a study that was begun is waited for
 OTHER_FOLDER = "put that back, or give the study another artifacts folder"
 OTHER_NAME = "put that back, or give the study another name and artifacts folder"
 SAME = "all who take part in a study must agree"
@@ -49,7 +50,8 @@ def open_storage(
     Raises:
         StudyError: it cannot be opened, is not there, or was begun with another space, data or versions.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What its warnings tell of, a lost connection say, is told here in a sentence and without SQL.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     written = folder.path / "study.json"
     begun = written.is_file()
     other = SAME if directions is None else OTHER_NAME if is_database(where) else OTHER_FOLDER
@@ -59,7 +61,12 @@ def open_storage(
     absent = StudyError(f"there is no study {name!r} in the storage {shown!r} yet; run siamkit tune")
     storage: optuna.storages.BaseStorage | None = None
     try:
-        storage = open_database(where) if is_database(where) else _in_folder(folder, where, tell)
+        if not is_database(where):
+            storage = _in_folder(folder, where, tell)
+        elif begun:  # it was there before, so it may be on its way back
+            storage = patiently(open_database, where, tell=tell, patience=COMING_BACK)
+        else:
+            storage = open_database(where)
         # What is begun is never made anew: its results are in the folder.
         study = _connect(name, storage, None if begun else directions)
         if directions is None and thawed(study) is None:
