@@ -71,7 +71,9 @@ def test_only_a_new_best_is_marked() -> None:
             progress.run(f"trial {number}", configuration())
             progress.ended(f"trial {number}", "complete", value, best, "", number + 1)
 
-    assert [line.endswith("← best") for line in plain(tell)] == [True, False, True]
+        progress.ended("trial 3", "complete", 0.35, 0.3, "", 5)  # another machine has found a better one
+
+    assert [line.endswith("← best") for line in plain(tell)] == [True, False, True, False]
 
 
 def test_what_a_cause_says_is_not_obeyed() -> None:
