@@ -1,7 +1,20 @@
-"""Studies: one comparison each, from a study file to its results."""
+"""Studies: one comparison each, from a study file to its results.
+
+Loaded when first used: a worker of a study comes through here too, and needs neither storage nor report.
+"""
 
 from __future__ import annotations
 
-from siamkit.study.runner import join, tune
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siamkit.study.runner import join, tune
 
 __all__ = ["join", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("siamkit.study.runner"), name)

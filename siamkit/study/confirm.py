@@ -109,7 +109,8 @@ class Repeat:
     def job(self) -> Job:
         here = str(self._place)
         resume = here if (self._place / STATE).is_file() else None
-        return Job("confirm", here, self.configuration, (self._seed,), resume=resume)
+        data = derive_seed(self._search.study.file.seed, "data", "confirm", self.repeat)
+        return Job("confirm", here, self.configuration, (self._seed,), (data,), resume=resume)
 
     def started(self) -> None:
         self._search.progress.run(self.label, self.configuration)
@@ -161,6 +162,9 @@ class Repeat:
         value = ended.figures[0][search.task.objective] if complete else None
         done = self.source.total - self.source.left
         search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
+
+    def gone(self) -> None:
+        raise AssertionError("nobody else confirms")
 
     def died(self, cause: str, crashed: bool) -> None:
         self.deaths += 1

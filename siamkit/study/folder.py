@@ -64,6 +64,10 @@ class RunFolder:
             StudyError: another one holds it, or the folder cannot be made.
         """
         if not is_local(self.path):
+            try:
+                self.log("opened")
+            except Exception as error:  # each file system has errors of its own
+                raise StudyError(f"the run folder {str(self.path)!r} cannot be written: {error}") from error
             yield
             return
         try:

@@ -23,7 +23,8 @@ from siamkit.study.document import read_document
 from siamkit.study.file import load_study
 from siamkit.study.folder import RunFolder
 from siamkit.study.schema import StudyFile
-from siamkit.study.storage import storage_file, with_driver
+from siamkit.study.storage import storage_file
+from siamkit.study.urls import with_driver, without_password
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Whereabouts:
     def shown(self) -> str:
         """The storage as it may be shown to anybody."""
         if "://" in self.storage:
-            return sqlalchemy.make_url(self.storage).render_as_string(hide_password=True)
+            return without_password(self.storage)
         return str(storage_file(self.folder, self.storage))
 
     def absent(self) -> StudyError:

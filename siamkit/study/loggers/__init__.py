@@ -14,8 +14,8 @@ from siamkit.study.file import Study
 from siamkit.study.identity import key_of
 from siamkit.study.loggers.base import Aside, Logger
 from siamkit.study.loggers.watched import Watched
+from siamkit.study.patience import patiently
 from siamkit.study.pool import Source
-from siamkit.study.storage import patiently
 
 if TYPE_CHECKING:
     from siamkit.study.search import Search

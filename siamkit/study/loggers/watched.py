@@ -89,6 +89,10 @@ class WatchedWork:
         figures |= {f"test/{name}": value for name, value in ended.test.items()}
         self._source.tell(self, "ended", outcome, ended.cause, {**figures, "seconds": seconds})
 
+    def gone(self) -> None:
+        self._work.gone()
+        self._source.tell(self, "ended", "interrupted", "", {})
+
     def died(self, cause: str, crashed: bool) -> None:
         self._work.died(cause, crashed)
         self._source.tell(self, "ended", "died", cause, {})
