@@ -29,7 +29,8 @@ from siamkit.errors import StudyError, StudyFileError
 from siamkit.study import watching
 from siamkit.study.leases import new_owner
 from siamkit.study.machine import machine
-from siamkit.study.status_table import spell, status_table
+from siamkit.study.progress import spell
+from siamkit.study.status_table import status_table
 from siamkit.study.watching import Watch, read_status
 from siamkit.study.whereabouts import find_study
 

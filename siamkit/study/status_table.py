@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from siamkit.study.owners import Owner
+from siamkit.study.progress import one_line, spell
 from siamkit.study.status import Status
 
 COLOURS = {"running": "bold green", "done": "bold", "stopped": "bold yellow", "unsure": "bold yellow"}
@@ -29,19 +30,6 @@ def status_table(status: Status) -> RenderableType:
     if status.failures:
         parts += [Text(), _failures(status)]
     return Group(*parts)
-
-
-def spell(seconds: float) -> str:
-    """A duration in a few letters: `45s`, `3m 20s`, `2h 05m`, `3d 4h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02}s"
-    minutes = whole // 60
-    if minutes < 48 * 60:
-        return f"{minutes // 60}h {minutes % 60:02}m"
-    return f"{minutes // 1440}d {minutes % 1440 // 60}h"
 
 
 def _state(status: Status) -> str:
@@ -104,7 +92,7 @@ def _running(status: Status) -> Table:
     for each in status.running:
         row: list[str | Text] = [
             str(each.trial),
-            Text(each.configuration),
+            Text(one_line(each.configuration)),
             f"{each.epoch}/{status.epochs}" if each.epoch is not None else "–",
             f"{each.value:.4f}" if each.value is not None else "–",
             spell(each.seconds),
@@ -119,7 +107,7 @@ def _failures(status: Status) -> Table:
     table.add_column("")
     table.add_column("cause", overflow="fold")
     for each in status.failures:
-        table.add_row(str(each.trial), each.kind, Text(each.cause))
+        table.add_row(str(each.trial), each.kind, Text(one_line(each.cause)))
     return table
 
 
