@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from ray_cluster import STAND_IN, Nodes, StandIn, actors, meanwhile, write_items
@@ -154,6 +157,7 @@ def test_two_actors_at_once_with_a_share_of_an_accelerator_each(
     assert began[1] < ended[0]
 
 
+@pytest.mark.engines
 def test_a_worker_has_an_accelerator_of_its_own_where_there_are_any(
     nodes: Nodes, run: Run, stand_in: StandIn
 ) -> None:
@@ -270,6 +274,7 @@ def test_a_node_that_is_lost_has_its_trials_tried_again_where_they_were(
     assert again["figures"]["map_at_r"] == pytest.approx(again["repeats"][0]["map_at_r"])
 
 
+@pytest.mark.engines
 def test_an_actor_that_is_killed_is_replaced(nodes: Nodes, run: Run, stand_in: StandIn) -> None:
     stand_in.order(wait=2)
 
@@ -288,6 +293,7 @@ def test_an_actor_that_is_killed_is_replaced(nodes: Nodes, run: Run, stand_in: S
     assert first == [1, 2, 2, 3]
 
 
+@pytest.mark.engines
 def test_a_configuration_that_crashes_each_time_has_failed(nodes: Nodes, run: Run, stand_in: StandIn) -> None:
     stand_in.order(crash=2)
     results = run(("trials: 4", "trials: 1"))
@@ -296,6 +302,7 @@ def test_a_configuration_that_crashes_each_time_has_failed(nodes: Nodes, run: Ru
     assert only["cause"] == "its process ended unexpectedly, by a crash or a signal, 4 times"
 
 
+@pytest.mark.engines
 def test_a_job_that_raises_fails_and_its_worker_goes_on(nodes: Nodes, run: Run, stand_in: StandIn) -> None:
     stand_in.order(**{"raise": 2})
     results = run(("trials: 4", "trials: 2"))
@@ -304,6 +311,7 @@ def test_a_job_that_raises_fails_and_its_worker_goes_on(nodes: Nodes, run: Run, 
     assert len({line["pid"] for line in stand_in.done()}) == 1
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(
     ("order", "limit", "cause"),
     [
@@ -318,6 +326,7 @@ def test_limits(nodes: Nodes, run: Run, stand_in: StandIn, order: str, limit: st
     assert actors() == []
 
 
+@pytest.mark.engines
 def test_a_stopped_worker_is_given_up_for_another(
     nodes: Nodes, run: Run, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,3 +362,137 @@ def test_ctrl_c_leaves_no_actor_and_the_study_goes_on(nodes: Nodes, run: Run, st
     results = run()
     assert len(results.trials) == 4
     assert {each["attempt"] for each in results.trials} == {1}
+
+
+# ---------------------------------------------------------------- parts of it, without a cluster
+
+
+def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -> None:
+    import pickle
+
+    from siamkit.data import Dataset, fit_preprocessor
+    from siamkit.study.parcel import pack, unpack, weight
+    from siamkit.study.shared import share
+    from siamkit.study.task import Task, _prepared
+
+    texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
+    raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
+    tokenizer = fit_preprocessor(raw)
+    part = _prepared(raw, tokenizer)
+    task = Task(part, part, part, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {})
+    share(task, tmp_path / "task")
+
+    parcel = pack(tmp_path / "task")
+    assert weight(parcel.task) >= 3 * part.views[0].nbytes
+    beside: list[pickle.PickleBuffer] = []
+    stream = pickle.dumps(parcel, protocol=5, buffer_callback=beside.append)
+    assert sum(each.raw().nbytes for each in beside) == weight(parcel.task)
+    # What is in the stream does not grow with the items; the tokenizer is most of it.
+    assert len(stream) < 4000 + sum(len(each) for each in parcel.preprocessor.values())
+    there = unpack(pickle.loads(stream, buffers=[bytes(each.raw()) for each in beside]))
+    assert np.array_equal(there.train.views[0], part.views[0])
+    assert not there.train.views[0].flags.writeable
+    assert np.array_equal(there.preprocessor(texts[:3]), part.views[0][:3])
+    assert there.needs == task.needs
+
+
+def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from siamkit.study.engines import actor
+    from siamkit.study.messages import Ended, Epoch, Job
+
+    heard: list[Any] = []
+
+    def do(job: Job, tell: Any) -> Ended:
+        heard.extend([job.seeds, tell(Epoch(0, 1, {})), tell(Epoch(0, 2, {}))])
+        return Ended("complete")
+
+    for name, stub in {"unlike": None, "unlike_plugins": None, "unpack": None}.items():
+        monkeypatch.setattr(actor, name, lambda *_, stub=stub: stub)
+    monkeypatch.setattr(actor, "bench_for", lambda *_: SimpleNamespace(do=do))
+    one = actor.Actor(None, None)  # type: ignore[arg-type]
+
+    def said(heard: int, many: int = 1) -> list[str]:
+        end = time.monotonic() + 5
+        while len(news := one.listen(heard, 0.1).said) < many and time.monotonic() < end:
+            pass
+        return [type(each).__name__ for each in news]
+
+    assert said(0) == ["Ready"]
+    errand = actor.Errand(Job("feeds", seeds=(5,)), "")
+    one.tell(1, errand)
+    one.tell(1, errand)
+    assert said(0, 2) == ["Ready", "Epoch"]  # the first answer may have got lost
+    assert said(1) == ["Epoch"]
+    one.tell(2, None)
+    one.tell(2, None)
+    assert said(2) == ["Epoch"]
+    assert said(1) == ["Epoch"]  # a late caller takes nothing from the others
+    one.tell(3, "enough")
+    assert said(3) == ["Ended"]
+    assert heard == [(5,), None, "enough"]
+
+
+def test_how_many_workers_there_is_room_for() -> None:
+    from siamkit.study.engines.cluster import _on
+
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
+    assert _on(node, 1, 0, None) == 8
+    assert _on(node, 3, 0, None) == 2
+    assert _on(node, 1, 1, None) == 2
+    assert _on(node, 1, 0.3, None) == 6
+    assert _on(node, 1, 0.6, None) == 2  # a fraction is one of one accelerator
+    assert _on(node, 1, 2, None) == 1
+    assert _on(node, 1, 0, 5e9) == 3
+    assert _on({"CPU": 8.0}, 1, 0.5, None) == 0
+
+
+# ---------------------------------------------------------------- with a process of its own
+
+
+SCRIPT = """\
+import json, os, sys
+import psutil, ray
+from siamkit.study.engines import cluster
+assert cluster.connect(1000)
+nodes = [node["NodeManagerAddress"] for node in ray.nodes()]
+ours = psutil.Process().children(recursive=True)
+heard = sorted({each.laddr.ip for process in ours for each in process.net_connections("tcp")
+                if each.status == psutil.CONN_LISTEN})
+cluster.leave()
+gone, left = psutil.wait_procs(ours, timeout=20)
+print(json.dumps([nodes, heard, len(left)]))
+"""
+
+
+@pytest.mark.engines
+def test_a_cluster_of_its_own_is_open_to_this_machine_alone_and_ends() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**environment, "RAY_TMPDIR": folder, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    nodes, heard, left = json.loads(done.stdout.splitlines()[-1])
+    assert nodes == ["127.0.0.1"]
+    assert {each.removeprefix("::ffff:") for each in heard} == {"127.0.0.1"}
+    assert left == 0
+
+
+@pytest.mark.keras
+def test_training_itself_on_a_cluster(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    monkeypatch.delenv("SIAMKIT_STAND_IN", raising=False)
+    write_items(tmp_path / "items.npz")
+    (tmp_path / "study.yaml").write_text(STUDY.replace("trials: 4", "trials: 2"))
+    on_ray = tune(tmp_path / "study.yaml", progress="none")
+    assert [each["outcome"] for each in on_ray.trials] == ["complete"] * 2
+    assert on_ray.load_model().embed(np.zeros((2, 5), "float32")).shape[0] == 2
+    assert keras.backend.backend() == os.environ["KERAS_BACKEND"]

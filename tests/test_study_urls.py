@@ -14,7 +14,7 @@ from ray_cluster import STAND_IN, StandIn, write_items
 
 from siamkit.errors import StudyError
 from siamkit.files import is_local, place
-from siamkit.study import storage, tune
+from siamkit.study import tune
 from siamkit.study.results import Results
 
 sys.path.insert(0, str(STAND_IN))
@@ -55,10 +55,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def run(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     # A database without a server: one process of one test uses it.
-    database, real = optuna.storages.InMemoryStorage(), storage._storage
-    monkeypatch.setattr(
-        storage, "_storage", lambda where, *more: database if "://" in where else real(where, *more)
-    )
+    database = optuna.storages.InMemoryStorage()
+    monkeypatch.setattr("siamkit.study.storage.open_database", lambda where: database)
     write_items(tmp_path / "items.npz")
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
