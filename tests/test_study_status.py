@@ -27,6 +27,7 @@ from rich.console import Console
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
 from siamkit.study import watching
+from siamkit.study.frozen import freeze
 from siamkit.study.leases import new_owner
 from siamkit.study.machine import machine
 from siamkit.study.progress import spell
@@ -152,6 +153,14 @@ def test_every_kind_of_end_is_counted_as_the_budget_counts_it(made: Made) -> Non
         (4, "failed", "the loss of epoch 1 is nan"),
     ]
     assert (status.state, status.owners, status.running) == ("stopped", (), ())
+
+
+def test_without_its_study_json_the_storage_is_asked(made: Made) -> None:
+    (made.folder / "study.json").unlink()
+    with pytest.raises(StudyError, match="there is no study 'tiny'"):  # it is just being made
+        read_status(made.path)
+    freeze(made.storage, {**FROZEN, "objectives": {"eer": "minimize"}}, made.folder, "")
+    assert read_status(made.path).objectives == {"eer": "minimize"}
 
 
 def test_lower_is_better_where_the_objective_says_so(tmp_path: Path) -> None:

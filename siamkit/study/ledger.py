@@ -329,7 +329,7 @@ class Ledger(Book):
             # It died after its result was written, before the storage heard of it.
             self._tell_stored(trial, read_json(stored))
         elif self._end(trial.number, "failed", None):
-            self.folder.log("trial died", trial=trial.number, owner=trial.user_attrs.get("lease"))
+            self.folder.log("trial died", trial=trial.number, lease=trial.user_attrs.get("lease"))
             self._retry(trial, died=True)
 
     def _tell_stored(self, trial: FrozenTrial, stored: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from siamkit.report.store import read_json
+from siamkit.study.frozen import thawed
 from siamkit.study.leases import RENEWALS
 from siamkit.study.logbook import Logbook
 from siamkit.study.owners import Owners, is_here
@@ -112,8 +113,8 @@ class Watch:
         """The frozen study as this run of `tune` has it, or as it was begun."""
         written = self._where.folder.path / "study.json"
         frozen = read_json(written) if written.is_file() else None
-        frozen = frozen or reading(self._where, lambda: self._study.user_attrs).get("frozen")
-        if not isinstance(frozen, dict):
+        frozen = frozen or reading(self._where, lambda: thawed(self._study))
+        if frozen is None:
             raise self._where.absent()
         return frozen
 

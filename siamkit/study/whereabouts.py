@@ -101,7 +101,7 @@ def reading(where: Whereabouts, read: Callable[[], T]) -> T:
 
 def _storage(where: Whereabouts) -> optuna.storages.BaseStorage:
     if "://" in where.storage:
-        return _tables(where, with_driver(where.storage), {"pool_pre_ping": True})
+        return _tables(where, with_driver(where.storage), {})
     if not is_local(where.folder.path):
         raise StudyError(
             f"the storage {where.storage!r} is a file of the run folder, but {str(where.folder.path)!r} is "
@@ -139,6 +139,8 @@ def _read_only(file: Path) -> sqlite3.Connection:
 
 
 def _tables(where: Whereabouts, url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
+    # Each look has a connection of its own: nobody may come to close one that is kept.
+    engine = {**engine, "poolclass": sqlalchemy.NullPool}
     made = sqlalchemy.create_engine(url, **engine)
     try:
         tables = sqlalchemy.inspect(made).get_table_names()
