@@ -635,6 +635,10 @@ def usual_seconds(real: bool) -> float:
         run.clean()
 
 
+def stored() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in FIGURES.read_text().splitlines()] if FIGURES.is_file() else []
+
+
 def page(records: list[dict[str, Any]]) -> str:
     lines = [
         "# Faults",
@@ -669,7 +673,7 @@ def main() -> None:
     # One started in the background ignores Ctrl-C, and its children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    records = [json.loads(line) for line in FIGURES.read_text().splitlines()] if FIGURES.is_file() else []
+    records = stored()
     lock = threading.Lock()
     usual = {real: usual_seconds(real) for real in ([False] if asked.real < asked.times else [])}
     if asked.real:
@@ -686,10 +690,9 @@ def main() -> None:
             if record is None:
                 continue
             with lock:
-                records.append(record)
                 with FIGURES.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-                PAGE.write_text(page(records))
+                PAGE.write_text(page(stored()))
             verdict = "WRONG " + record["wrong"][0][:300] if record["wrong"] else "ok"
             print(f"{fault} {seed} {record['seconds']} s {record['struck']}: {verdict}", flush=True)
             return
@@ -704,7 +707,7 @@ def main() -> None:
                     waiting.append(jobs.submit(one, fault, real, range(number * 100, number * 100 + 20)))
         for each in waiting:
             each.result()
-    print(page(records))
+    print(page(stored()))
 
 
 if __name__ == "__main__":
