@@ -19,6 +19,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -520,7 +521,8 @@ class Postgres:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="faults-postgres-"))
         shutil.chown(self.folder, "postgres")
-        self.port = 55000 + os.getpid() % 5000
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self._run("initdb", "-A", "trust", "-U", "postgres", str(self.folder / "data"))
 
     def _run(self, program: str, *arguments: str) -> None:
