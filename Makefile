@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test test-plain test-examples lint check conformance study learning faults components clean
+.PHONY: demo test databases test-plain test-examples lint check conformance study learning faults components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -22,9 +22,12 @@ demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minu
 # The longest first. One thread each: two at a time with more would be in each other's way.
 PARTS := $(BACKENDS:%=test-%) test-plain test-examples
 
-test: $(VENV)/.test  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
+test: $(VENV)/.test databases  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
 	@echo "two parts at a time; each prints when it is done"
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(PARTS)
+
+databases:  ## PostgreSQL and MariaDB for the tests of storages, installed where they are missing and root asks
+	@sh .ci/databases
 
 test-plain: $(VENV)/.test  ## what needs no backend
 	$(BIN)/python -m pytest -q -m "not keras"

@@ -13,6 +13,7 @@ postgres its PostgreSQL. What faults.jsonl holds is not run again; the table is 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -618,6 +619,7 @@ def repetition(fault: str, seed: int, real: bool, usual: float) -> dict[str, Any
         "exit_codes": run.codes,
         "epochs_overlapping": getattr(run, "overlap", 0),
         "seconds": round(time.monotonic() - began, 1),
+        "commit": commit(),
         "wrong": wrong,
     }
 
@@ -635,6 +637,12 @@ def usual_seconds(real: bool) -> float:
         return took
     finally:
         run.clean()
+
+
+@functools.cache
+def commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def stored() -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from siamkit.files import no_room, write_aside, write_json
+from siamkit.files import local_file, no_room, write_aside, write_json
 from siamkit.study import checkpoint
-from siamkit.study.checkpoint import FINAL, STATE, Progress, local_file, sweep, take_over
+from siamkit.study.checkpoint import FINAL, STATE, Progress, sweep, take_over
 
 
 class Model:

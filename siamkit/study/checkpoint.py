@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamkit.files import is_local, write_aside, write_json
+from siamkit.files import write_aside, write_json
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
@@ -114,18 +111,6 @@ def sweep_asides(place: Path) -> None:
     """What killed processes were writing when they died, as `write_aside` names it."""
     for file in list(place.glob("." + "[0-9a-f]" * 8 + ".*")):
         file.unlink(missing_ok=True)
-
-
-@contextmanager
-def local_file(path: Path) -> Iterator[Path]:
-    """A file as the operating system sees it; fetched first if it lies behind a URL."""
-    if is_local(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
-        copy = Path(folder) / path.name
-        _copy(path, copy)
-        yield copy
 
 
 def _copy(source: Path, target: Path) -> None:

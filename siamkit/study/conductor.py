@@ -11,7 +11,7 @@ import optuna
 
 from siamkit.errors import StudyError
 from siamkit.study import leases
-from siamkit.study.storage import patiently
+from siamkit.study.patience import patiently
 
 SIGN = "conductor"
 PAUSE = 0.5  # seconds between two looks at another's sign

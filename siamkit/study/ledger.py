@@ -8,11 +8,10 @@ interfering is that a trial can end only once: whoever ends it first has the say
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -21,12 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.report.store import read_json
 from siamkit.study import leases
+from siamkit.study.book import Book, counts
 from siamkit.study.folder import RunFolder, new_token
 from siamkit.study.identity import key_of
+from siamkit.study.patience import patiently
 from siamkit.study.space import Configuration, Space, factors_of
-from siamkit.study.storage import patiently
+from siamkit.study.storage import write_attrs
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+LONGEST_CAUSE = 2000  # characters; the result has the whole of it
 ATTEMPTS = 3  # how often a trial that died from outside is tried again
 
 
@@ -53,114 +55,59 @@ class Claim:
     lost: bool = False
 
 
-@dataclass
-class Ledger:
-    """The trials of a study, as this process sees them.
+@dataclass(kw_only=True)
+class Ledger(Book):
+    """The book of a study, and the right to write in it.
 
     Args:
-        storage: Optuna's study.
         folder: the run folder, where results of attempts lie.
         owner: this process, as `leases.new_owner` names it.
         lease: seconds after which a silent owner is taken for dead.
-        maximize: whether higher first objectives are better.
         alone: whether no other `tune` can be running, so that what belongs to one is left from a dead one.
-        tell: hears sentences for the user.
     """
 
-    storage: optuna.Study
     folder: RunFolder
     owner: str
     lease: float
-    maximize: bool
     alone: bool = False
-    tell: Callable[[str], None] = lambda sentence: None
-    counted: dict[str, FrozenTrial] = field(default_factory=dict)
-    open: dict[int, FrozenTrial] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._length = 0
-        self._ranked: list[tuple[float, int, FrozenTrial]] = []
-        self._given_up: set[str] = set()
-        self._dead: dict[int, FrozenTrial] = {}
-        self._retried: set[int] = set()
+        super().__post_init__()
         self._held: dict[int, Claim] = {}
         self._lock = threading.Lock()
         self._beats = 0
         self._watch = leases.Watch(self.lease)
 
-    # ------------------------------------------------------------- what is there
-
-    def look(self) -> None:
-        """Reads what changed; what has ended is read once."""
-        trials = patiently(self.storage.get_trials, deepcopy=False, tell=self.tell)
-        for number in [*self.open, *range(self._length, len(trials))]:
-            trial = trials[number]
-            assert trial.number == number
-            if (before := trial.user_attrs.get("retries")) is not None:
-                self._retried.add(before)
-            if trial.state.is_finished():
-                self.open.pop(number, None)
-                self._file(trial)
-            else:
-                self.open[number] = trial
-        self._length = len(trials)
-
-    def _file(self, trial: FrozenTrial) -> None:
-        outcome, key = trial.user_attrs.get("outcome"), trial.user_attrs.get("key")
-        if counts(trial):
-            self.counted.setdefault(trial.user_attrs["key"], trial)
-            if trial.state == TrialState.COMPLETE:
-                value = trial.values[0]
-                bisect.insort(self._ranked, (-value if self.maximize else value, trial.number, trial))
-        elif outcome == "given up":
-            self._given_up.add(trial.user_attrs["key"])
-        elif outcome is None and trial.state == TrialState.FAIL and key is not None:
-            self._dead[trial.number] = trial
-
-    @property
-    def length(self) -> int:
-        """How many trials there are, of any state."""
-        return self._length
-
-    @property
-    def running(self) -> list[FrozenTrial]:
-        return [trial for trial in self.open.values() if trial.state == TrialState.RUNNING]
-
-    @property
-    def waiting(self) -> list[FrozenTrial]:
-        """Trials that were queued and that nobody has taken yet."""
-        return [trial for trial in self.open.values() if trial.state == TrialState.WAITING]
-
-    def ranked(self, most: int | None = None) -> list[FrozenTrial]:
-        """Completed trials, the best of the first objective first."""
-        return [trial for _, _, trial in self._ranked[:most]]
-
-    def known(self) -> set[str]:
-        """The keys of all configurations that were tried or are queued or running."""
-        keys = {trial.user_attrs.get("key") for trial in self.open.values()}
-        return {*self.counted, *self._given_up, *(key for key in keys if key)}
-
     # ------------------------------------------------------------- drawing
 
-    def draw(self, space: Space, target: float) -> Claim | str:
+    def draw(
+        self, space: Space, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ) -> Claim | str:
         """Takes a queued trial or draws a new one, and keeps it if it may.
 
         Args:
             space: what to draw from.
             target: how many configurations there are to be in all.
+            sampler: makes the sampler of a trial from its number.
 
         Returns:
-            The claim; or `repeated` where it was there already, `withdrawn` where it was one too many.
+            The claim; or `repeated` where it was there already, `withdrawn` where it was one too many, `lost`
+            where this process was stopped so long that others took it for dead.
         """
         trial = patiently(self.storage.ask, tell=self.tell)
-        write = trial.set_user_attr
-        patiently(write, "lease", self._sign(), tell=self.tell)
+        self.storage.sampler = sampler(trial.number)
+        try:
+            return self._claim(trial, space, target)
+        except UpdateFinishedTrialError:
+            return "lost"
+
+    def _claim(self, trial: optuna.Trial, space: Space, target: float) -> Claim | str:
+        self._write(trial._trial_id, {"lease": self._sign()})
         configuration = patiently(space.draw, trial, tell=self.tell)
         key, token = key_of(configuration), new_token()
-        patiently(write, "configuration", configuration, tell=self.tell)
-        patiently(write, "factors", factors_of(configuration), tell=self.tell)
-        patiently(write, "token", token, tell=self.tell)
-        patiently(write, "key", key, tell=self.tell)  # the last: from now on others give way to it
+        written = {"configuration": configuration, "factors": factors_of(configuration), "token": token}
+        # The key is the last: from now on others give way to it.
+        self._write(trial._trial_id, {**written, "key": key})
         verdict = self._settle(trial.number, key, target)
         if verdict is not None:
             self._turn_down(trial, key, verdict)
@@ -177,32 +124,43 @@ class Ledger:
         Both must have been drawn before it, by their numbers. One that has not written down yet what it is
         is waited for. So of any two alike exactly one goes on, and no more than the budget asks for.
         """
+        pause = 0.01
         while True:
             self.look()
             if key in self.counted or key in self._given_up:
                 return "repeated"
+            if number not in self.open:
+                return "lost"
             ahead = [trial for trial in self.open.values() if trial.number < number]
-            keys = {trial.user_attrs.get("key") for trial in ahead}
+            keys = {trial.user_attrs.get("key") for trial in ahead} - {None}
             if key in keys:
                 return "repeated"
             if not any(t.state == TrialState.RUNNING and "key" not in t.user_attrs for t in ahead):
-                return None if len({*self.counted, *keys} - {None}) < target else "withdrawn"
+                filled = len(self.counted) + sum(each not in self.counted for each in keys)
+                return None if filled < target else "withdrawn"
             self.reap()
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
 
     def _turn_down(self, trial: optuna.Trial, key: str, verdict: str) -> None:
         """Ends a trial that is not run; what is known of its configuration answers it."""
+        if verdict == "lost":
+            return
         known = self.counted.get(key)
-        patiently(trial.set_user_attr, "outcome", "duplicate" if verdict == "repeated" else verdict)
+        attrs: dict[str, Any] = {"outcome": "duplicate" if verdict == "repeated" else verdict}
         if known is not None:
-            patiently(trial.set_user_attr, "duplicate_of", known.number)
+            attrs["duplicate_of"] = known.number
+        self._write(trial._trial_id, attrs)
         values = known.values if known is not None and known.state == TrialState.COMPLETE else None
         self._end(trial.number, "complete" if values else "failed", values)
+
+    def _write(self, trial_id: int, attrs: dict[str, Any]) -> None:
+        patiently(write_attrs, self.storage, trial_id, attrs, tell=self.tell)
 
     # ------------------------------------------------------------- ending
 
     def finish(self, claim: Claim, outcome: str, values: list[float] | None, cause: str = "") -> bool:
-        """Ends a trial of this process; False where somebody else had ended it.
+        """Ends a trial of this process; False where somebody else had ended it otherwise.
 
         Args:
             claim: the trial.
@@ -210,17 +168,23 @@ class Ledger:
             values: of the objectives, if complete.
             cause: of a failure or a stop, in words.
         """
+        attrs = {"cause": cause[:LONGEST_CAUSE]} if cause else {}
+        if outcome == "failed":
+            # What tells its own fault from a death: those are not marked, and are tried again.
+            attrs["outcome"] = "failed"
         try:
-            if outcome == "failed":
-                # What tells its own fault from a death: those are not marked, and are tried again.
-                patiently(claim.trial.set_user_attr, "outcome", "failed", tell=self.tell)
-            if cause:
-                patiently(claim.trial.set_user_attr, "cause", cause, tell=self.tell)
+            if attrs:
+                self._write(claim.trial._trial_id, attrs)
             done = self._end(claim.trial.number, outcome, values)
         except UpdateFinishedTrialError:
             done = False
         self.drop(claim)
-        return done
+        return done or self._stands(claim.trial.number, outcome)
+
+    def _stands(self, number: int, outcome: str) -> bool:
+        """Whether a trial has ended in just this way: who took its owner for dead found its result."""
+        trial = patiently(self.storage.get_trials, deepcopy=False, tell=self.tell)[number]
+        return counts(trial) and trial.state == STATES[outcome]
 
     def give_back(self, claim: Claim, died: bool) -> None:
         """Ends a trial that did not come to its end, and has it tried again.
@@ -229,11 +193,16 @@ class Ledger:
             claim: the trial.
             died: whether it counts as an attempt; not where the user stopped it.
         """
-        self.look()
-        trial = self.open.get(claim.trial.number)
         self.drop(claim)
-        if trial is not None and self._end(trial.number, "failed", None):
-            self._retry(trial, died)
+        try:
+            if not died:
+                self._write(claim.trial._trial_id, {"interrupted": True})
+            self.look()
+            trial = self.open.get(claim.trial.number)
+            if trial is not None and self._end(trial.number, "failed", None):
+                self._retry(trial, died)
+        except UpdateFinishedTrialError:
+            pass  # who ended it has it tried again
 
     def drop(self, claim: Claim) -> None:
         """Renews a lease no more; for what somebody else has ended."""
@@ -253,7 +222,9 @@ class Ledger:
                 return True
             except (UpdateFinishedTrialError, ValueError):
                 trial = self.storage.get_trials(deepcopy=False)[number]
-                return again and trial.state == state and trial.state.is_finished()
+                if not trial.state.is_finished():
+                    raise
+                return again and trial.state == state
 
         return patiently(tell, tell=self.tell)
 
@@ -264,16 +235,13 @@ class Ledger:
             return  # it died before it was drawn whole: there is nothing to try again
         attempt = attrs.get("attempt", 1) + died
         self._retried.add(trial.number)
-        resume = attrs.get("resume")
-        if "token" in attrs:  # a queued one may have died before it got its own
-            place = self.folder.attempt(trial.number, attrs["token"])
-            resume = self.folder.inside(place) if (place / "resume.json").is_file() else resume
+        self._dead.pop(trial.number, None)
         more = {
             "key": attrs["key"],
             "configuration": attrs["configuration"],
             "attempt": attempt,
             "retries": trial.number,
-            "resume": resume,
+            "resume": self._left(trial),
         }
         if attempt > 1 + ATTEMPTS:
             self._given_up.add(attrs["key"])
@@ -283,6 +251,16 @@ class Ledger:
             # What was queued and died before it was drawn has no parameters of its own yet.
             params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             patiently(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
+
+    def _left(self, trial: FrozenTrial) -> str | None:
+        """The folder of the attempt that came furthest, if one has left a checkpoint."""
+        # A queued one that was taken, and died before it was drawn, has no folder of its own.
+        if "token" in trial.user_attrs:
+            place = self.folder.attempt(trial.number, trial.user_attrs["token"])
+            if (place / "resume.json").is_file():
+                return self.folder.inside(place)
+        earlier: str | None = trial.user_attrs.get("resume")
+        return earlier
 
     def _note_given_up(self, trial: FrozenTrial, attrs: dict[str, Any]) -> None:
         # The dead trial itself can no longer be written.
@@ -304,7 +282,8 @@ class Ledger:
             held = list(self._held.values())
         for claim in held:
             try:
-                patiently(claim.trial.set_user_attr, "lease", self._sign())
+                # Soon after a storage is back, or others would take this process for dead.
+                patiently(claim.trial.set_user_attr, "lease", self._sign(), most=self.lease / 10)
             except UpdateFinishedTrialError:
                 with self._lock:
                     claim.lost = self._held.pop(claim.trial.number, None) is not None
@@ -323,10 +302,22 @@ class Ledger:
             ):
                 self._bury(trial)
 
-    def adopt(self) -> None:
-        """Queues again what died and was not: whoever was to see to that died too."""
-        for number, trial in list(self._dead.items()):
-            if number not in self._retried and trial.user_attrs["key"] not in self.known():
+    def queue(self, params: dict[str, Any], configuration: Configuration, target: float) -> None:
+        """Has a configuration tried before others are drawn, unless it is there or the budget is full."""
+        self.look()
+        key = key_of(configuration)
+        if key not in self.known() and len(self.counted) + len(self.open) < target:
+            attrs = {"key": key, "configuration": configuration}
+            patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
+
+    def adopt(self, after: float = 0.0) -> None:
+        """Queues again what died and was not: whoever was to see to that died too.
+
+        Args:
+            after: seconds that are left to whoever ended it.
+        """
+        for trial, since in list(self._dead.values()):
+            if time.monotonic() - since >= after and trial.user_attrs["key"] not in self.known():
                 self._retry(trial, died=not trial.user_attrs.get("interrupted"))
 
     def _is_gone(self, owner: str) -> bool:
@@ -342,18 +333,9 @@ class Ledger:
             self._retry(trial, died=True)
 
     def _tell_stored(self, trial: FrozenTrial, stored: dict[str, Any]) -> None:
-        write = self.storage._storage.set_trial_user_attr
         try:
             if stored["outcome"] == "failed":
-                patiently(write, trial._trial_id, "outcome", "failed")
+                self._write(trial._trial_id, {"outcome": "failed"})
         except UpdateFinishedTrialError:
             return
         self._end(trial.number, stored["outcome"], stored["values"])
-
-
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial used up budget. A failure counts only if it was the configuration's own."""
-    outcome = trial.user_attrs.get("outcome")  # "failed", "duplicate", "withdrawn", "given up", or nothing
-    if trial.state == TrialState.FAIL:
-        return outcome == "failed"
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and outcome is None

@@ -131,7 +131,10 @@ class Pool:
         self.engine.close()
 
     def _give(self, source: Source) -> bool:
-        """Gives work to those who have none; whether anybody has some."""
+        """Gives work to those who have none; whether anybody has some.
+
+        One that is not ready yet is no reason to wait: where there is no room for it, it never is.
+        """
         while True:
             free = next((desk for desk in self.desks if desk.ready and desk.work is None), None)
             if free is None and len(self.desks) >= min(self.engine.size, source.room()):
@@ -147,7 +150,7 @@ class Pool:
             work.started()
             free.worker.give(work.job, lambda said, work=work: self._told(work, said))  # type: ignore[misc]
             self._hear(free)
-        return any(desk.work is not None or not desk.ready for desk in self.desks)
+        return any(desk.work is not None for desk in self.desks)
 
     def _new_desk(self) -> None:
         # A number of its own, so that the one whose place it takes leaves it its device and cores.

@@ -17,9 +17,9 @@ from siamkit.study.identity import derive_seed
 from siamkit.study.leases import RENEWALS, Pulse, role_of
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
+from siamkit.study.patience import patiently
 from siamkit.study.progress import Silent
 from siamkit.study.samplers import make_sampler
-from siamkit.study.storage import patiently
 from siamkit.study.task import Task
 from siamkit.study.trial import TrialWork
 
@@ -39,6 +39,9 @@ class Search:
         versions: recorded with each result.
         progress: hears of everything.
         planned: how many configurations there are to be, where a plan says so in place of a sampler.
+        spreads: the variances of the first objective between the seeds of one configuration, seen so far.
+        hand: the trials that its workers have.
+        pulse: what renews the leases.
     """
 
     study: Study
@@ -48,6 +51,7 @@ class Search:
     versions: dict[str, Any]
     progress: Silent
     planned: float = math.inf
+    spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
     pulse: Pulse | None = None
     conductor: Conductor | None = None
@@ -71,6 +75,7 @@ class Search:
         if time.monotonic() - self._looked >= min(LOOKS, self.ledger.lease / RENEWALS):
             self.ledger.look()
             self.ledger.reap()
+            self.ledger.adopt(self.ledger.lease)
             self._looked = time.monotonic()
 
     def next(self) -> TrialWork | None:
@@ -80,8 +85,7 @@ class Search:
                 return None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._ready_sampler()
-                claim = self.ledger.draw(self.study.space, self.target)
+                claim = self.ledger.draw(self.study.space, self.target, self._sampler)
             if isinstance(claim, Claim):
                 self._repeated = 0
                 return self._work(claim)
@@ -143,10 +147,8 @@ class Search:
             return False
         return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
 
-    def _ready_sampler(self) -> None:
-        self.ledger.storage.sampler = make_sampler(
-            self.study, self.ledger.length, len(self.task.objectives), self._repeated > 0
-        )
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return make_sampler(self.study, number, len(self.task.objectives), self._repeated > 0)
 
     # ------------------------------------------------------------- one trial
 
@@ -155,15 +157,18 @@ class Search:
         place = self.folder.attempt(claim.trial.number, claim.token)
         confirm = study.confirm
         top = self.ledger.ranked(confirm.top if confirm else 1)
-        full = len(top) == (confirm.top if confirm else 1)
+        # On a front of several objectives anything may lie.
+        full = len(top) == (confirm.top if confirm else 1) and len(self.task.objectives) == 1
         best = top[0] if top and study.seeds > 1 else None
         job = Job(
             "trial",
             str(place),
             claim.configuration,
             tuple(derive_seed(study.seed, claim.configuration, repeat) for repeat in range(study.seeds)),
+            tuple(derive_seed(study.seed, "data", repeat) for repeat in range(study.seeds)),
             resume=str(self.folder.path / claim.resume) if claim.resume else None,
             rival=str(self._queries(best)) if best is not None else None,
+            spread=math.sqrt(sum(self.spreads) / len(self.spreads)) if self.spreads else 0.0,
             keep_above=self.task.better(top[-1].values[0]) if full else None,
         )
         return TrialWork(self, claim, job, place)

@@ -1,74 +1,32 @@
-"""The Optuna storage of a study: opened by name, frozen, and asked with patience."""
+"""The Optuna storage of a study: opened by name, and compared with what is frozen there."""
 
 from __future__ import annotations
 
-import importlib.util
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
-import psutil
-import sqlalchemy
-from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from siamkit.errors import StudyError
-from siamkit.files import is_local, no_room
+from siamkit.files import is_local
 from siamkit.report.store import read_json
+from siamkit.study.database import Database, open_database, open_sqlite
+from siamkit.study.filesystems import network_of
 from siamkit.study.folder import RunFolder
+from siamkit.study.frozen import compare, freeze, thawed
+from siamkit.study.patience import patiently
 from siamkit.study.schema import Direction
+from siamkit.study.urls import is_database, without_password
 
-PATIENCE = 900.0  # seconds that a silent storage is waited for
+__all__ = ["close_storage", "open_storage", "patiently", "storage_file", "write_attrs"]
 
-# File systems over a network, on which SQLite's locks are not to be relied on.
-NETWORK = ("nfs", "cifs", "smb", "fuse.", "lustre", "gpfs", "beegfs", "ceph", "gluster", "9p", "afs")
-
-# What SQLAlchemy may talk to a database by, in order of preference.
-DRIVERS = {
-    "postgresql": {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"},
-    "mysql": {"mysqldb": "MySQLdb", "pymysql": "pymysql", "mysqlconnector": "mysql.connector"},
-}
-
-T = TypeVar("T")
-
-
-class StorageSilent(StudyError):
-    """A storage that does not answer, or cannot be written."""
-
-
-def patiently(
-    call: Callable[..., T], *args: Any, tell: Callable[[str], None] | None = None, **more: Any
-) -> T:
-    """Calls the storage; while it does not answer, waits and calls again, for a quarter of an hour.
-
-    Args:
-        call: what to call; may be called twice where an answer got lost.
-        *args: handed on.
-        tell: hears once that the storage is waited for.
-        **more: handed on.
-
-    Raises:
-        StorageSilent: it did not answer in all that time, or its disk is full.
-    """
-    start, pause = time.monotonic(), 0.1
-    while True:
-        try:
-            return call(*args, **more)
-        except (StorageInternalError, OperationalError, InterfaceError, ConnectionError) as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            if no_room(error):
-                raise StorageSilent(f"the storage cannot be written: {reason}") from error
-            if time.monotonic() - start > PATIENCE:
-                raise StorageSilent(f"the storage has not answered for {PATIENCE:g} s: {reason}") from error
-            if tell is not None:
-                tell(f"the storage does not answer ({reason:.100}); waiting for it")
-                tell = None
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
+COMING_BACK = 60.0  # seconds that the database of a study that was begun is waited for
+OTHER_FOLDER = "put that back, or give the study another artifacts folder"
+OTHER_NAME = "put that back, or give the study another name and artifacts folder"
+SAME = "all who take part in a study must agree"
 
 
 def open_storage(
@@ -76,7 +34,8 @@ def open_storage(
     folder: RunFolder,
     where: str,
     directions: Sequence[Direction] | None,
-    frozen: dict[str, Any] | None,
+    frozen: dict[str, Any],
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> optuna.Study:
     """Opens a study in its storage, or makes it, and compares what is frozen there.
 
@@ -84,75 +43,75 @@ def open_storage(
         name: of the study.
         folder: its run folder.
         where: `sqlite`, `journal`, or the URL of a database.
-        directions: of the objectives; None to open only what is there.
-        frozen: what must not have changed; None not to compare.
+        directions: of the objectives; None to take part in what is there.
+        frozen: what must not have changed.
+        tell: hears which storage was chosen where that is not what was asked for, and why.
 
     Raises:
         StudyError: it cannot be opened, is not there, or was begun with another space, data or versions.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What its warnings tell of, a lost connection say, is told here in a sentence and without SQL.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     written = folder.path / "study.json"
     begun = written.is_file()
-    if begun and frozen is not None:
-        compare_frozen(read_json(written), frozen, folder)
-    if "://" not in where:
-        if not is_local(folder.path):
-            raise StudyError(
-                f"the storage {where!r} is a file of the run folder, but {str(folder.path)!r} is no folder "
-                "of this machine; use a database (storage: postgresql://… or mysql://…)"
-            )
-        file = storage_file(folder, where)
-        if begun and not file.is_file():
-            raise StudyError(
-                f"the run folder {str(folder.path)!r} has lost its {file.name!r}; put that "
-                "back, or give the study another artifacts folder"
-            )
-        shown = str(file)
-    else:
-        shown = sqlalchemy.make_url(where).render_as_string(hide_password=True)
+    other = SAME if directions is None else OTHER_NAME if is_database(where) else OTHER_FOLDER
+    if begun:
+        compare(read_json(written), frozen, folder.path, other)
+    shown = without_password(where) if is_database(where) else str(_file(folder, where, begun, directions))
+    absent = StudyError(f"there is no study {name!r} in the storage {shown!r} yet; run siamkit tune")
+    storage: optuna.storages.BaseStorage | None = None
     try:
-        study = _connect(name, _storage(where, folder), directions)
-    except KeyError:
-        raise StudyError(
-            f"there is no study {name!r} in the storage {shown!r} yet; run siamkit tune"
-        ) from None
-    except StudyError:
-        raise
-    except Exception as error:
-        raise StudyError(f"the storage {shown!r} cannot be opened: {str(error).splitlines()[0]}") from error
-    if frozen is not None:
-        before = study.user_attrs.get("frozen")
-        if before is None:
-            study.set_user_attr("frozen", frozen)
+        if not is_database(where):
+            storage = _in_folder(folder, where, tell)
+        elif begun:  # it was there before, so it may be on its way back
+            storage = patiently(open_database, where, tell=tell, patience=COMING_BACK)
         else:
-            compare_frozen(before, frozen, folder)
+            storage = open_database(where)
+        # What is begun is never made anew: its results are in the folder.
+        study = _connect(name, storage, None if begun else directions)
+        if directions is None and thawed(study) is None:
+            raise absent
+        freeze(study, frozen, folder.path, other)
+    except BaseException as error:
+        if storage is not None:
+            _close(storage)
+        if isinstance(error, KeyError) and directions is None:
+            raise absent from None
+        if isinstance(error, KeyError):
+            raise StudyError(
+                f"the run folder {str(folder.path)!r} holds a study that the storage {shown!r} does not "
+                "know; go on with the storage it was begun with, or give the study another artifacts folder"
+            ) from None
+        if isinstance(error, StudyError) or not isinstance(error, Exception):
+            raise
+        raise StudyError(f"the storage {shown!r} cannot be opened: {_first_line(error)}") from error
     return study
 
 
-def _connect(
-    name: str, storage: optuna.storages.BaseStorage, directions: Sequence[Direction] | None
-) -> optuna.Study:
-    if directions is None:
-        return optuna.load_study(study_name=name, storage=storage)
-    return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, directions=directions)
+def close_storage(study: optuna.Study) -> None:
+    """Closes what was opened."""
+    _close(study._storage)
 
 
-def _storage(where: str, folder: RunFolder) -> optuna.storages.BaseStorage:
-    if "://" in where:
-        return _rdb(with_driver(where), {"pool_pre_ping": True})
-    file = storage_file(folder, where)
-    if file.suffix == ".journal":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
-    url = sqlalchemy.URL.create("sqlite", database=str(file))
-    # Processes wait for one another's writes rather than fail.
-    return _rdb(url.render_as_string(hide_password=False), {"connect_args": {"timeout": 60}})
+def _close(storage: optuna.storages.BaseStorage) -> None:
+    backend = getattr(storage, "_backend", None)
+    if isinstance(backend, Database):
+        backend.scoped_session.remove()
+        backend.engine.dispose()
 
 
-def _rdb(url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
-    # `get_storage` adds the cache of finished trials, without which each look reads them all again.
-    return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=engine))
+def write_attrs(study: optuna.Study, trial_id: int, attrs: dict[str, Any]) -> None:
+    """Writes attributes of a running trial, together where the storage can.
+
+    Raises:
+        UpdateFinishedTrialError: it has ended.
+    """
+    backend = getattr(study._storage, "_backend", None)
+    if isinstance(backend, Database):
+        backend.set_trial_user_attrs(trial_id, attrs)
+        return
+    for key, value in attrs.items():  # in this order, so the last tells that all are there
+        study._storage.set_trial_user_attr(trial_id, key, value)
 
 
 def storage_file(folder: RunFolder, where: str) -> Path:
@@ -163,51 +122,52 @@ def storage_file(folder: RunFolder, where: str) -> Path:
     return journal if where == "journal" or network_of(folder.path) else database
 
 
-def network_of(path: Path) -> str:
-    """The kind of network file system that a path is on; empty if it is on none."""
-    path = path.resolve()
-    best, kind = "", ""
-    for mount in psutil.disk_partitions(all=True):
-        if path.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(best):
-            best, kind = mount.mountpoint, mount.fstype
-    return kind if kind.startswith(NETWORK) else ""
+def _file(folder: RunFolder, where: str, begun: bool, directions: Sequence[Direction] | None) -> Path:
+    """The storage's file, if it is where it must be."""
+    if not is_local(folder.path):
+        raise StudyError(
+            f"the storage {where!r} is a file of the run folder, but "
+            f"{without_password(str(folder.path))!r} is no folder "
+            "of this machine; use a database (storage: postgresql://… or mysql://…)"
+        )
+    file = storage_file(folder, where)
+    if begun and not file.is_file():
+        raise StudyError(
+            f"the run folder {str(folder.path)!r} has lost its {file.name!r}; put that "
+            "back, or give the study another artifacts folder"
+        )
+    if directions is None and not file.is_file():
+        raise StudyError(f"there is no study in {str(folder.path)!r} yet; run siamkit tune")
+    return file
 
 
-def with_driver(url: str) -> str:
-    """The URL with a driver that is installed.
-
-    Raises:
-        StudyError: none is.
-    """
-    scheme, _, rest = url.partition("://")
-    kind, _, driver = scheme.partition("+")
-    if driver:
-        return url
-    for driver, module in DRIVERS[kind].items():
-        if importlib.util.find_spec(module.partition(".")[0]) is not None:
-            return f"{kind}+{driver}://{rest}"
-    raise StudyError(f"the storage {kind}://… wants a driver; pip install 'siamkit[{kind}]'")
-
-
-def compare_frozen(before: dict[str, Any], now: dict[str, Any], folder: RunFolder) -> None:
-    """Raises StudyError where a study was begun otherwise than it would go on, naming the difference."""
-    for part in ("layout", "study", "objectives", "data", "versions"):
-        found = _difference(part, before.get(part), now.get(part))
-        if found is not None:
-            where, old, new = found
-            raise StudyError(
-                f"the study in {str(folder.path)!r} was begun with another {where} "
-                f"({old!r:.80}, now {new!r:.80}); put that back, or give the study another "
-                "artifacts folder"
+def _in_folder(folder: RunFolder, where: str, tell: Callable[[str], None]) -> optuna.storages.BaseStorage:
+    file, network = storage_file(folder, where), network_of(folder.path)
+    if file.suffix == ".journal":
+        if where == "sqlite" and network:
+            tell(
+                f"the run folder is on a network file system ({network}), where SQLite's locks are not to be "
+                f"relied on; the study is kept in a journal instead, {file.name}"
             )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    if network:
+        tell(
+            f"{file.name} is on a network file system ({network}), where SQLite's locks are not to be relied "
+            "on; let one machine alone write to it"
+        )
+    return open_sqlite(str(file))
 
 
-def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:
-    """The first place where two pieces of plain data differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            found = _difference(f"{where}.{key}", old.get(key), new.get(key))
-            if found is not None:
-                return found
-        return None
-    return None if old == new else (where, old, new)
+def _connect(
+    name: str, storage: optuna.storages.BaseStorage, directions: Sequence[Direction] | None
+) -> optuna.Study:
+    if directions is None:
+        return optuna.load_study(study_name=name, storage=storage)
+    return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, directions=directions)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error.__cause__ or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from siamkit.study.book import counts
 from siamkit.study.checkpoint import sweep, sweep_asides
-from siamkit.study.ledger import counts
+from siamkit.study.patience import patiently
 from siamkit.study.search import Search
-from siamkit.study.storage import patiently
 from siamkit.study.trial import remove
 
 

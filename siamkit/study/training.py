@@ -19,8 +19,10 @@ from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
 from siamkit.device import release
 from siamkit.encoders.cost import cost
-from siamkit.errors import StudyError
+from siamkit.encoders.latency import ms_per_item
+from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.geometry import shape_figures
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
@@ -30,6 +32,7 @@ from siamkit.study.identity import derive_seed
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
+from siamkit.study.worse import scarcest_data, training_data
 
 SAMPLE = 512  # pairs that the typical distance is measured on
 
@@ -100,6 +103,7 @@ def train(
     on_epoch: OnEpoch,
     keep: Keep | None = None,
     start: Start | None = None,
+    data_seed: int | None = None,
 ) -> Trained:
     """Trains a configuration for the study's epochs and judges it on the validation part.
 
@@ -112,6 +116,7 @@ def train(
         on_epoch: gets the figures of each epoch.
         keep: gets the model after each epoch.
         start: goes on from there; what follows is as if it had never stopped.
+        data_seed: of what is worse about the training data, if the study varies them; `seed` unless given.
 
     Raises:
         TrialFailure: the loss or an embedding is no number, or a limit was passed.
@@ -132,7 +137,7 @@ def train(
             keras.config.set_dtype_policy("float32")
         supervision = _supervision(configuration, task)
     batches = feed(
-        task.train,
+        training_data(task, configuration, seed if data_seed is None else data_seed),
         supervision,
         batch_size=configuration["batch_size"],
         seed=seed,
@@ -159,12 +164,17 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
         DataError: the training part cannot feed one of them.
         ComponentError: a loss cannot go around another.
     """
+    parts = {"": task.train, **scarcest_data(task)}
     for loss in losses:
         _try_loss(loss, task)
         supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
-            feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+            for where, part in parts.items():
+                try:
+                    feed(part, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+                except DataError as error:
+                    raise DataError(f"{where}{error}") from error
 
 
 def _try_loss(spec: LossSpec, task: Task) -> None:
@@ -178,8 +188,13 @@ def _try_loss(spec: LossSpec, task: Task) -> None:
         get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
 
 
-def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query where the data have queries."""
+def judge(
+    model: Siamese, part: Dataset, timed: bool = False
+) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """The figures of a model on a part, its embeddings, and scores by query where the data have queries.
+
+    With `timed` also how long an item takes: some batches more, so only where somebody wants to know.
+    """
     sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
     if not np.isfinite(embeddings).all():
@@ -195,6 +210,9 @@ def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, 
     costs = [cost(encoder) for encoder in model.encoders]
     figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
     figures["flops"] = sum(each.flops for each in costs)
+    figures |= shape_figures(embeddings)
+    if timed:
+        figures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
     return figures, embeddings, queries
 
 
@@ -310,8 +328,12 @@ class _Watch(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
-        self.judged = judge(self.model, self._task.valid)
+        # What an item takes does not change as weights do: it is measured once.
+        timed = "ms_per_item" in self._task.objectives and not self.history
+        self.judged = judge(self.model, self._task.valid, timed)
         figures = self.judged[0]
+        if self.history and "ms_per_item" in self.history[0]:
+            figures["ms_per_item"] = self.history[0]["ms_per_item"]
         row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
         self.history.append(row)
         threshold = figures.get("threshold", math.nan)

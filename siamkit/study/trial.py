@@ -15,8 +15,9 @@ from siamkit.files import is_local, no_room, write_json, write_table
 from siamkit.study.checkpoint import sweep
 from siamkit.study.ledger import ATTEMPTS, Claim
 from siamkit.study.messages import Ended, Job
+from siamkit.study.patience import patiently
+from siamkit.study.pruners import collapsed, judges_collapse
 from siamkit.study.space import factors_of
-from siamkit.study.storage import patiently
 
 if TYPE_CHECKING:
     from siamkit.study.search import Search
@@ -59,7 +60,13 @@ class TrialWork:
         self.search.progress.epoch(self.label, number, study.fixed.epochs, row)
         if not self._report(self.history[-1]):
             return "somebody else ended it"
-        if repeat or number >= study.fixed.epochs or len(task.objectives) > 1 or study.pruner == "none":
+        if number >= study.fixed.epochs:
+            return None
+        if judges_collapse(self.search.study):
+            why = collapsed(row, self.claim.configuration["embedding_dim"], number)
+            if why is not None:
+                return why
+        if repeat or len(task.objectives) > 1:
             return None
         pruned = patiently(self.claim.trial.should_prune, tell=self.search.progress.note)
         return f"behind the others after epoch {number}" if pruned else None
@@ -95,6 +102,9 @@ class TrialWork:
             self.gone()
             return
         self.search.ledger.look()
+        if len(ended.figures) > 1:
+            objective = self.search.task.objective
+            self.search.spreads.append(float(np.var([each[objective] for each in ended.figures], ddof=1)))
         self._log(
             "trial ended",
             outcome=ended.outcome,
