@@ -13,12 +13,14 @@ postgres its PostgreSQL. What faults.jsonl holds is not run again; the table is 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -520,7 +522,8 @@ class Postgres:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="faults-postgres-"))
         shutil.chown(self.folder, "postgres")
-        self.port = 55000 + os.getpid() % 5000
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self._run("initdb", "-A", "trust", "-U", "postgres", str(self.folder / "data"))
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -616,6 +619,7 @@ def repetition(fault: str, seed: int, real: bool, usual: float) -> dict[str, Any
         "exit_codes": run.codes,
         "epochs_overlapping": getattr(run, "overlap", 0),
         "seconds": round(time.monotonic() - began, 1),
+        "commit": commit(),
         "wrong": wrong,
     }
 
@@ -633,6 +637,16 @@ def usual_seconds(real: bool) -> float:
         return took
     finally:
         run.clean()
+
+
+@functools.cache
+def commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def stored() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in FIGURES.read_text().splitlines()] if FIGURES.is_file() else []
 
 
 def page(records: list[dict[str, Any]]) -> str:
@@ -669,7 +683,7 @@ def main() -> None:
     # One started in the background ignores Ctrl-C, and its children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    records = [json.loads(line) for line in FIGURES.read_text().splitlines()] if FIGURES.is_file() else []
+    records = stored()
     lock = threading.Lock()
     usual = {real: usual_seconds(real) for real in ([False] if asked.real < asked.times else [])}
     if asked.real:
@@ -686,10 +700,9 @@ def main() -> None:
             if record is None:
                 continue
             with lock:
-                records.append(record)
                 with FIGURES.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-                PAGE.write_text(page(records))
+                PAGE.write_text(page(stored()))
             verdict = "WRONG " + record["wrong"][0][:300] if record["wrong"] else "ok"
             print(f"{fault} {seed} {record['seconds']} s {record['struck']}: {verdict}", flush=True)
             return
@@ -704,7 +717,7 @@ def main() -> None:
                     waiting.append(jobs.submit(one, fault, real, range(number * 100, number * 100 + 20)))
         for each in waiting:
             each.result()
-    print(page(records))
+    print(page(stored()))
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
             FINAL,
             "embeddings.npy",
             "queries.parquet",
+            STATE,
         ]
 
 

@@ -93,7 +93,8 @@ class Training:
         self.data_seeds.append(data_seed)
         self.before(dim, len(self.dims))
         self.starts.append(start.epoch if start else 0)
-        for epoch in range(1 + self.starts[-1], fixed.epochs + 1):
+        # From the last epoch on there is nothing to train, only to judge.
+        for epoch in range(min(1 + self.starts[-1], fixed.epochs), fixed.epochs + 1):
             figures = {
                 "map_at_r": self.value(dim, epoch),
                 "eer": 0.5,
@@ -101,6 +102,8 @@ class Training:
                 "parameters": 10.0 * dim,
                 **self.more(dim),
             }
+            if epoch == self.starts[-1]:
+                break
             row = {"epoch": epoch, "loss": 1.0, **figures}
             self.during(dim, epoch)
             keep(Model(f"{dim} {seed}"), epoch, row, {"loss": {"margin": 0.2}})

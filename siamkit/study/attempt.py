@@ -13,7 +13,7 @@ import psutil
 
 from siamkit.errors import SiamkitError
 from siamkit.files import local_file, no_room, place, read_table, write_array, write_table
-from siamkit.study.checkpoint import Progress, sweep, take_over
+from siamkit.study.checkpoint import Progress, take_over
 from siamkit.study.hopeless import hopeless, query_column
 from siamkit.study.messages import Ended, Epoch, Job, Resumed, Said
 from siamkit.study.schema import StudyFile
@@ -54,8 +54,7 @@ class Bench:
             first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
             outcome = "outside" if no_room(error) else "failed"
             ended = Ended(outcome, first, "".join(traceback.format_exception(error)))  # type: ignore[arg-type]
-        if job.place and ended.outcome != "outside":
-            sweep(place(job.place))
+        # What it could go on from stays: the supervisor knows whether somebody else is to start from it.
         return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
 
     def _trial(self, job: Job, tell: Tell) -> Ended:

@@ -127,6 +127,7 @@ class TrialWork:
         self._drop()
         self.search.ledger.drop(self.claim)
         self._log("trial lost")
+        self.search.ledger.look()
         inside = self.search.folder.inside(self.place)
         if all(trial.user_attrs.get("resume") != inside for trial in self.search.ledger.open.values()):
             remove(self.place)
