@@ -52,7 +52,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray,
     """A folder with a model of vectors and 21 of them."""
     folder = tmp_path_factory.mktemp("vectors")
     x = np.random.default_rng(0).normal(size=(21, 5)).astype("float32")
-    np.savez(folder / "some.npz", x=x, y=np.arange(21) % 4)
+    np.savez(folder / "some.npz", x=x, y=np.arange(21) % 5)
     np.save(folder / "some.npy", x)
     keras.utils.set_random_seed(0)
     model = model_of(npz(folder / "some.npz"), width=8)
@@ -76,7 +76,7 @@ def test_a_file_is_embedded_as_by_the_model_at_once(vectors, tmp_path: Path) -> 
     found, embeddings = read(out)
     close(embeddings, model.embed(x))
     assert found.column("id").to_pylist() == [str(n) for n in range(21)]
-    assert found.column("label").to_pylist() == [n % 4 for n in range(21)]
+    assert found.column("label").to_pylist() == [n % 5 for n in range(21)]
     assert found.schema.field("embedding").type == pa.list_(pa.float32(), 3)
     about = json.loads(found.schema.metadata[b"siamkit"])
     assert (about["threshold"], about["metric"]["name"]) == (0.5, "siamkit/euclidean")
@@ -97,13 +97,16 @@ def test_all_batches_are_of_one_shape_and_row_groups_bounded(
 
     monkeypatch.setattr(keras.Model, "predict_on_batch", seen)
     monkeypatch.setattr(embedding_file, "GROUP", 8 * 3 * 4)  # 8 embeddings
-    embed_file(folder / "model.keras", folder / "some.npy", tmp_path / "out.parquet", batch_size=4)
+    embed_file(folder / "model.keras", folder / "some.npz", tmp_path / "out.parquet", batch_size=4)
     assert set(shapes) == {(4, 5)}
     assert len(shapes) == 6
     with pq.ParquetFile(tmp_path / "out.parquet") as file:
         groups = [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)]
     assert groups == [8, 8, 5]
-    close(read(tmp_path / "out.parquet")[1], model.embed(x))
+    found, embeddings = read(tmp_path / "out.parquet")
+    assert found.column("id").to_pylist() == [str(n) for n in range(21)]
+    assert found.column("label").to_pylist() == [n % 5 for n in range(21)]
+    close(embeddings, model.embed(x))
 
 
 def test_texts_and_the_second_side_of_pairs(tmp_path: Path) -> None:
@@ -226,11 +229,13 @@ def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
     assert "there is no model file" in ran.stderr
 
 
-def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _, _ = vectors
+    monkeypatch.setattr(embedding_file, "GROUP", 1)  # so that something is written by then
 
     def stop(done: int, total: int | None) -> None:
         if done > 8:
+            assert len(list(tmp_path.iterdir())) == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
