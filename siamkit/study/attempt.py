@@ -142,7 +142,7 @@ class Bench:
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
-        figures, _, _ = judge(trained.model, self.task.test)
+        figures, _, _ = judge(trained.model, self.task.test, "ms_per_item" in self.task.objectives)
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
 
     def _feeds(self, job: Job, tell: Tell) -> Ended:
