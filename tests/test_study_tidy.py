@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Traini
     assert len(run().trials) == 4
 
 
-@pytest.mark.parametrize("what", ["write_report", "share"])
+@pytest.mark.parametrize("what", ["siamkit.study.runner.write_report", "siamkit.study.part.share"])
 def test_a_full_disk_is_a_sentence_wherever_it_is_met(
     run: Run,  # noqa: F811
     training: Training,  # noqa: F811
@@ -154,7 +154,7 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, what, full)
+        patch.setattr(what, full)
         with pytest.raises(StudyError, match=r"^'.*' cannot be written: No space left on device$"):
             run()
     assert len(run().trials) == 4
