@@ -805,3 +805,13 @@ def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_
 def test_all_this_ran_without_keras(run: Callable[..., Results], training: Training) -> None:
     run()
     assert "keras" not in sys.modules
+
+
+def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
+    search: Any = SimpleNamespace(deaths=0)
+    for _ in range(19):
+        Search.note_death(search, "its process ended by SIGKILL")
+    with pytest.raises(
+        StudyError, match=r"^20 trials in a row died, none ended; the last: its process ended by"
+    ):
+        Search.note_death(search, "its process ended by SIGKILL")

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from siamkit.errors import StudyError
 from siamkit.study.conductor import Conductor
 from siamkit.study.file import Study
 from siamkit.study.folder import RunFolder
@@ -24,6 +25,7 @@ from siamkit.study.task import Task
 from siamkit.study.trial import TrialWork
 
 EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
+HOPELESS = 20  # deaths in a row, after which no other trial is tried
 LOOKS = 1.0  # seconds between two looks at what others do
 
 
@@ -42,6 +44,7 @@ class Search:
         spreads: the variances of the first objective between the seeds of one configuration, seen so far.
         hand: the trials that its workers have.
         pulse: what renews the leases.
+        deaths: trials in a row whose process died.
     """
 
     study: Study
@@ -54,6 +57,7 @@ class Search:
     spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
     pulse: Pulse | None = None
+    deaths: int = 0
     conductor: Conductor | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +104,19 @@ class Search:
         if self.ledger.open and not self.time_is_over():
             return False  # what others run may yet die, and then somebody must see to it
         return self._drained() or self.time_is_over()
+
+    def note_death(self, cause: str) -> None:
+        """A trial's process has died, again.
+
+        Raises:
+            StudyError: so many in a row have that it is not the trials' fault.
+        """
+        self.deaths += 1
+        if self.deaths >= HOPELESS:
+            raise StudyError(
+                f"{self.deaths} trials in a row died, none ended; the last: {cause}. Is there memory enough? "
+                "(resources and workers in the study file say how many run at once)"
+            )
 
     def release(self) -> None:
         """Gives back what the user stopped."""

@@ -96,6 +96,7 @@ class TrialWork:
                 raise
             self.interrupted()
             raise StudyError(f"{str(self.place)!r} cannot be written: {error.strerror}") from error
+        self.search.deaths = 0
         self._drop()
         values = ended.values if ended.outcome == "complete" else None
         if not self.search.ledger.finish(self.claim, ended.outcome, values, ended.cause):
@@ -144,6 +145,7 @@ class TrialWork:
         self._drop()
         self.search.ledger.give_back(self.claim, died=True)
         self.search.progress.ended(self.label, "died", None, self.search.best_value(), cause)
+        self.search.note_death(cause)
 
     def interrupted(self) -> None:
         """The user stopped it; it will go on another time."""
