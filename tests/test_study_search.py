@@ -812,6 +812,6 @@ def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
     for _ in range(19):
         Search.note_death(search, "its process ended by SIGKILL")
     with pytest.raises(
-        StudyError, match=r"^20 trials in a row died, none ended; the last: its process ended by"
+        StudyError, match=r"^20 trials in a row died, none ended; the last: its"
     ):
         Search.note_death(search, "its process ended by SIGKILL")
