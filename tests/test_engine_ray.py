@@ -348,7 +348,8 @@ def test_ctrl_c_leaves_no_actor_and_the_study_goes_on(nodes: Nodes, run: Run, st
     stand_in.order(wait=2)
 
     def interrupt() -> None:
-        stand_in.until(lambda line: line["epoch"] == 2)
+        pid = stand_in.until(lambda line: line["epoch"] == 2)["pid"]
+        assert actors() == [pid]
         os.kill(os.getpid(), signal.SIGINT)
 
     with beside(interrupt):
