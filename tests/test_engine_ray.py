@@ -184,14 +184,14 @@ def refused(run: Run, tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_nodes_that_differ_are_refused(
     nodes: Nodes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, runner
+    from siamkit.study import identity, part
 
     def other(backend: str, plugins: dict[str, str]) -> dict[str, Any]:
         real = identity.versions(backend, plugins)
         return {**real, "packages": {**real["packages"], "keras": "2.0"}}
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "versions", other)
+        patch.setattr(part, "versions", other)
         sentence = refused(run, tmp_path)
     there = identity.versions("jax", {})["packages"]["keras"]
     assert sentence == (
