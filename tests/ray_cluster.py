@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,13 @@ def _node(cpus: int, gpus: int) -> dict[str, Any]:
 
 
 def actors() -> list[int]:
-    """The processes of actors of this cluster."""
+    """The processes of actors of this process's cluster."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if line.startswith("ray::Actor") and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process.pid)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            named = " ".join(process.cmdline()).startswith("ray::Actor")
+            if named and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found
 
 

@@ -184,14 +184,14 @@ def refused(run: Run, tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_nodes_that_differ_are_refused(
     nodes: Nodes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, runner
+    from siamkit.study import identity, part
 
     def other(backend: str, plugins: dict[str, str]) -> dict[str, Any]:
         real = identity.versions(backend, plugins)
         return {**real, "packages": {**real["packages"], "keras": "2.0"}}
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "versions", other)
+        patch.setattr(part, "versions", other)
         sentence = refused(run, tmp_path)
     there = identity.versions("jax", {})["packages"]["keras"]
     assert sentence == (
@@ -348,7 +348,8 @@ def test_ctrl_c_leaves_no_actor_and_the_study_goes_on(nodes: Nodes, run: Run, st
     stand_in.order(wait=2)
 
     def interrupt() -> None:
-        stand_in.until(lambda line: line["epoch"] == 2)
+        pid = stand_in.until(lambda line: line["epoch"] == 2)["pid"]
+        assert actors() == [pid]
         os.kill(os.getpid(), signal.SIGINT)
 
     with beside(interrupt):
