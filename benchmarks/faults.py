@@ -404,8 +404,9 @@ def ctrl_c_twice(run: Run, usual: float) -> None:
 
 
 def two_tunes(run: Run, usual: float) -> None:
+    run.environment["FAULTS_EPOCH"] = "0.8"  # the second is to come to it before the first has ended
     process = run.start()
-    run.moment(process, usual)
+    run.moment(process, usual / 2, epochs=BUDGET)
     if not (run.artifacts / ".lock").exists():
         run.until(process, lambda: run.epochs() > 0)
     second = run.start()
