@@ -9,13 +9,15 @@ import keras
 import numpy as np
 import torch
 from gradients import value_and_gradient, value_and_gradient_at_once
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 EAGER = keras.backend.backend() == "torch"  # the others compile anew for each shape
 
 # A fixed choice of examples: a hinge within rounding of its corner must not fail a run now and then.
 few = settings(
     max_examples=8 if EAGER else 3,
+    # Made smaller, an example that fails would be compiled anew a hundred times.
+    phases=list(Phase) if EAGER else [Phase.generate],
     deadline=None,
     derandomize=True,
     database=None,
