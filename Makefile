@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults components clean
+.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -64,6 +64,15 @@ learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DA
 
 faults: $(VENV)/.test  ## studies struck by every fault at seeded moments, and audited; Linux, root, an hour
 	$(BIN)/python benchmarks/faults.py
+
+storage-scale: $(VENV)/.test databases  ## what counting costs at the first trial and at the ten-thousandth
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storage_scale.py
+
+soak: $(VENV)/.test databases  ## 500 short trials on PostgreSQL with a fault every few seconds, and an audit
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py
+
+scaling: $(VENV)/.test databases  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import psutil
 import pytest
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 from test_study_search import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
@@ -173,6 +175,37 @@ def test_a_trial_ends_once_and_nothing_is_written_to_it_after(where: str, tmp_pa
     assert (kept.state, kept.values, "outcome" in kept.user_attrs) == (TrialState.COMPLETE, [0.5], False)
     for study in (one, two):
         close_storage(study)
+
+
+def test_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("a", 0, 1)
+        trial.suggest_categorical("c", ["x", "y"])
+        trial.suggest_int("i", 1, 9, log=True)
+        trial.set_user_attr("u", {"a": [1, "ü"]})
+        for step, value in enumerate((0.1, float("nan"), float("inf"))):
+            trial.report(value, step)
+        if trial.number % 4 == 1:
+            raise optuna.TrialPruned
+        if trial.number % 4 == 2:
+            raise ValueError
+        return float("inf") if trial.number % 4 == 3 else 0.5
+
+    study.optimize(objective, n_trials=8, catch=ValueError)
+    study.enqueue_trial({"a": 0.5})
+    study.ask()
+    study.enqueue_trial({"a": 0.1}, user_attrs={"key": "k"})
+    plain = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    others = optuna.load_study(study_name="crowd", storage=plain)
+    assert [str(trial) for trial in study.get_trials()] == [str(trial) for trial in others.get_trials()]
+    states = list(TrialState)
+    for some in [(state,) for state in states] + [(one, two) for one in states for two in states]:
+        found = [trial.number for trial in study.get_trials(states=some)]
+        assert found == [trial.number for trial in others.get_trials(states=some)], some
+    plain.engine.dispose()
+    close_storage(study)
 
 
 # ---------------------------------------------------------------- databases
@@ -344,6 +377,30 @@ def test_a_storage_that_is_away_is_waited_for_and_the_user_hears_it_once(
 def test_a_storage_that_says_no_is_not_waited_for(error: BaseException, sentence: str) -> None:
     with pytest.raises(StudyError, match=sentence):
         patiently(failing(error, error))
+
+
+def test_an_error_of_the_driver_s_own_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    busy = ProgrammingError("", {}, psycopg.ProgrammingError("can't change 'autocommit' now"))
+    assert patiently(failing(wrapped(busy))) == "answered"
+
+
+def test_ctrl_c_waits_for_an_answer_and_a_second_one_does_not() -> None:
+    done: list[str] = []
+
+    def answer(interrupts: int) -> None:
+        for number in range(interrupts):
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(f"after {number + 1}")
+
+    with pytest.raises(KeyboardInterrupt):
+        patiently(answer, 1)
+    assert done == ["after 1"]
+    with pytest.raises(KeyboardInterrupt):
+        patiently(answer, 2)
+    assert done == ["after 1", "after 1"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_is_no_storage_s_fault_is_not_hidden() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from typing import Any
 
 import optuna
@@ -10,8 +11,11 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from siamkit.study.cache import Cache
+from siamkit.study.rows import read_trials
 from siamkit.study.urls import with_driver
 
 # A server that vanished is noticed in half a minute, not when TCP gives up.
@@ -45,6 +49,19 @@ class Database(RDBStorage):
                     session, models.TrialUserAttributeModel, trial_id, key, value
                 )
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        if states is not None:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        among = {each for each in included_trial_ids if each <= trial_id_greater_than}
+        with _create_scoped_session(self.scoped_session) as session:
+            return read_trials(session, study_id, among, trial_id_greater_than)
+
 
 def open_database(where: str) -> optuna.storages.BaseStorage:
     """The storage behind a URL `postgresql://…` or `mysql://…`.
@@ -56,7 +73,7 @@ def open_database(where: str) -> optuna.storages.BaseStorage:
     timeouts = _TIMEOUTS.get(url.get_driver_name(), {})
     arguments = {name: value for name, value in timeouts.items() if name not in url.query}
     shown = url.render_as_string(hide_password=False)
-    return _cached(_made(shown, {"pool_pre_ping": True, "connect_args": arguments}))
+    return Cache(_made(shown, {"pool_pre_ping": True, "connect_args": arguments}))
 
 
 def open_sqlite(file: str) -> optuna.storages.BaseStorage:
@@ -65,7 +82,7 @@ def open_sqlite(file: str) -> optuna.storages.BaseStorage:
     # Processes wait for one another's writes rather than fail.
     database = _made(url, {"connect_args": {"timeout": 60}})
     _lock_from_the_start(database.engine)
-    return _cached(database)
+    return Cache(database)
 
 
 def _lock_from_the_start(engine: sqlalchemy.Engine) -> None:
@@ -97,8 +114,3 @@ def _made(url: str, engine: dict[str, Any]) -> Database:
                 raise
         time.sleep(0.2 * (attempt + 1))
     raise AssertionError
-
-
-def _cached(database: Database) -> optuna.storages.BaseStorage:
-    # `get_storage` adds the cache of finished trials, without which each look reads them all again.
-    return optuna.storages.get_storage(database)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -49,7 +52,8 @@ def patiently(
     start, pause = time.monotonic(), 0.1
     while True:
         try:
-            return call(*args, **more)
+            with _undisturbed():
+                return call(*args, **more)
         except (StorageInternalError, DBAPIError, OSError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if no_room(error):
@@ -67,6 +71,35 @@ def patiently(
         pause = min(2 * pause, most)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Has Ctrl-C wait until the storage has answered; a second one does not wait.
+
+    In the middle of an answer it leaves a connection in a state that nobody expects, and drivers that then
+    fail to tidy up raise an error of theirs in its place.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    heard = False
+
+    def later(number: int, frame: object) -> None:
+        nonlocal heard
+        heard = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if heard:
+            raise KeyboardInterrupt
+
+
 def _is_away(error: OSError) -> bool:
     return isinstance(error, (ConnectionError, TimeoutError)) or error.errno in AWAY
 
@@ -74,6 +107,8 @@ def _is_away(error: OSError) -> bool:
 def _is_refusal(error: BaseException) -> bool:
     """Whether a database has answered, and would answer the same for ever: text too long, no such table."""
     cause = error if isinstance(error, DBAPIError) else error.__cause__
-    return isinstance(cause, DBAPIError) and not (
-        isinstance(cause, (OperationalError, InterfaceError, InternalError)) or cause.connection_invalidated
-    )
+    if not isinstance(cause, DBAPIError) or cause.connection_invalidated:
+        return False
+    if getattr(cause.orig, "sqlstate", "") is None:
+        return False  # psycopg speaks for itself, not for the server
+    return not isinstance(cause, (OperationalError, InterfaceError, InternalError))
