@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check conformance study learning storage-scale soak scaling components clean
+.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -30,7 +30,10 @@ databases:  ## PostgreSQL and MariaDB for the tests of storages, installed where
 	@sh .ci/databases
 
 test-plain: $(VENV)/.test  ## what needs no backend
-	$(BIN)/python -m pytest -q -m "not keras"
+	$(BIN)/python -m pytest -q -m "not keras and not engines"
+
+engines: $(VENV)/.test  ## all ways in which workers on a Ray cluster end; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_engine_ray.py -m "not keras"
 
 test-examples: $(VENV)/.test  ## the examples of the docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
@@ -58,6 +61,9 @@ study: $(VENV)/.test  ## the Fashion-MNIST study on each backend; DATA=folder of
 
 learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DATA=folder of the IDX files
 	$(BIN)/python benchmarks/learning.py $(DATA)
+
+faults: $(VENV)/.test  ## studies struck by every fault at seeded moments, and audited; Linux, root, an hour
+	$(BIN)/python benchmarks/faults.py
 
 storage-scale: $(VENV)/.test databases  ## what counting costs at the first trial and at the ten-thousandth
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storage_scale.py

@@ -144,6 +144,17 @@ _GRADIENT: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
 }
 
 
+def release() -> None:
+    """Gives memory of an accelerator that is held for reuse back to others, where the backend can."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors compiled by XLA on JAX and TensorFlow.
 
@@ -169,6 +180,54 @@ def quick(function: Callable[..., Any]) -> Callable[..., Any]:
     import keras
 
     return compiled(function) if keras.backend.backend() == "jax" else function
+
+
+# ----------------------------------------------------------------- exports
+
+
+def torch_onnx(encoder: Any, path: str, items: Any) -> None:
+    """Writes an encoder on torch as ONNX for any number of items, traced by torch.export.
+
+    Keras traces such exports by the older TorchScript, which cannot express a layer normalisation then.
+
+    Args:
+        encoder: a Keras model.
+        path: of the file.
+        items: some, an array or a dict of arrays.
+    """
+    import torch
+
+    names = sorted(items) if isinstance(items, dict) else ["items"]
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, *leaves: Any) -> Any:
+            whole = dict(zip(names, leaves, strict=True)) if isinstance(items, dict) else leaves[0]
+            return self.encoder(whole, training=False)
+
+    leaves = tuple(torch.tensor(items[name] if isinstance(items, dict) else items) for name in names)
+    batch = torch.export.Dim("batch", min=1)
+    traced = torch.onnx.export(
+        Flat().eval(),
+        leaves,
+        dynamo=True,
+        dynamic_shapes=(tuple({0: batch} for _ in leaves),),
+        input_names=names,
+        verbose=False,
+    )
+    traced.save(path)
+
+
+def run_saved_model(path: str, items: Any) -> Any:
+    """What the endpoint `serve` of a SavedModel gives, as NumPy."""
+    import tensorflow as tf
+
+    whole = {name: tf.constant(leaf) for name, leaf in items.items()} if isinstance(items, dict) else items
+    loaded = tf.saved_model.load(path)  # held: its variables die with it
+    return loaded.serve(whole).numpy()
 
 
 def main(arguments: list[str]) -> None:

@@ -6,25 +6,48 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# As SQLite, HDF5 and NumPy say it, without a number.
+FULL_WORDS = ("disk is full", "No space left on device", r"\d+ requested and \d+ written")
 
 
 def place(where: str | os.PathLike[str]) -> Path:
     """A local path, or one of the same behaviour behind a URL (`s3://…`, `gs://…`, `memory://…`)."""
+    if isinstance(where, str) and where.startswith(("file://", "local://")):
+        return Path(LocalFileSystem._strip_protocol(where))  # of this machine, so with its locks and renames
     found: Any = UPath(where) if "://" in str(where) else Path(where)
     return found  # type: ignore[no-any-return]
+
+
+def problem_of(where: str) -> str | None:
+    """Why the file system of a URL is not to be had here, in a sentence."""
+    try:
+        found: Any = place(where)
+        if not is_local(found):
+            found.fs  # noqa: B018  # makes it, which wants its package
+    except (ValueError, ImportError) as error:
+        return f"{where!r} cannot be reached: {error}"
+    return None
+
+
+def shown(path: Path) -> str:
+    """A path as seen from where one stands; a URL as it is."""
+    return os.path.relpath(path) if is_local(path) else str(path)
 
 
 def is_local(path: Path) -> bool:
@@ -75,6 +98,19 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_aside(path, lambda aside: np.save(aside, array, allow_pickle=False))
 
 
+@contextmanager
+def local_file(path: Path) -> Iterator[Path]:
+    """A file as the operating system sees it; fetched first if it lies behind a URL."""
+    if is_local(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
+        copy = Path(folder) / path.name
+        with path.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        yield copy
+
+
 def read_table(path: Path) -> pa.Table:
     """A Parquet file."""
     with path.open("rb") as file:
@@ -86,8 +122,8 @@ def no_room(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        if "disk is full" in str(error) or "No space left on device" in str(error):
-            return True  # as SQLite and HDF5 say it
+        if any(re.search(words, str(error)) for words in FULL_WORDS):
+            return True
         error = error.__cause__ or error.__context__
     return False
 

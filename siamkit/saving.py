@@ -13,6 +13,7 @@ import keras
 
 from siamkit.catalogue import CORE, SESSION
 from siamkit.errors import ComponentError, ModelError
+from siamkit.files import local_file, place
 from siamkit.model import Siamese
 from siamkit.registry import components
 from siamkit.specs import Kind
@@ -27,7 +28,7 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
     imported, and only then the file is read, in Keras's safe mode.
 
     Args:
-        path: a `.keras` file.
+        path: a `.keras` file, or the URL of one.
         compile: restore optimizer, loss and head too.
 
     Raises:
@@ -42,14 +43,20 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
         >>> loaded.embedding_dim
         4
     """
-    path = Path(path)
+    path = place(path)
     if not path.is_file():
         raise ModelError(f"there is no model file {str(path)!r}")
-    for kind, names in _components(path).items():
+    with local_file(path) as file:
+        return _load(file, path, compile)
+
+
+def _load(file: Path, path: Path, compile: bool) -> Siamese:
+    """Loads a file of this machine; messages name the path that was asked for."""
+    for kind, names in _components(file, path).items():
         for name in names:
             _import(path, kind, name)
     try:
-        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model = keras.saving.load_model(file, compile=compile, safe_mode=True)
     except Exception as error:
         # Whatever a damaged or foreign file makes Keras say, it is the file that is at fault.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -58,10 +65,10 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
     return model
 
 
-def _components(path: Path) -> dict[Kind, list[str]]:
+def _components(file: Path, path: Path) -> dict[Kind, list[str]]:
     """The qualified names that a file records."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             described: Any = json.loads(archive.read("config.json"))
         if described["registered_name"] != "siamkit>Siamese":
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 
@@ -9,9 +10,12 @@ import pytest
 
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# Tiny graphs by the hundred: compiling them takes longer than running them.
+# Tiny graphs by the thousand: compiling them takes longer than running them. Both JAX and TensorFlow read
+# this, and stop at a flag that they do not know (XLA_FLAGS= to go without).
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",  # halves what is left
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
@@ -25,3 +29,9 @@ def seeded(request):
         import keras
 
         keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled():
+    """What is there by now, compiled functions by the hundred thousand objects, stays: not to be searched."""
+    gc.freeze()

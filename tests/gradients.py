@@ -1,5 +1,19 @@
 """Value and gradient of a function of tensors, under the name that the tests know it by."""
 
-from siamkit.device import value_and_gradient
+from collections.abc import Callable, Sequence
+from typing import Any
 
-__all__ = ["value_and_gradient"]
+from siamkit.device import differentiated, quick, value_and_gradient
+
+__all__ = ["value_and_gradient", "value_and_gradient_at_once"]
+
+
+def value_and_gradient_at_once(
+    function: Callable[..., Any], *inputs: Any, variables: Sequence[Any] = ()
+) -> tuple[float, list[Any]]:
+    """As `value_and_gradient`, compiled as a whole on JAX.
+
+    For what is asked once: eagerly, each operation is compiled for shapes that come nowhere else.
+    """
+    run = differentiated(function, len(inputs), variables, quick)
+    return run(*inputs, *(variable.value for variable in variables))

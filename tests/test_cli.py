@@ -75,7 +75,7 @@ def refusal(data: str, *changes: tuple[str, str], here: Path) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["plugins"], ["plugins", "--json"], ["schema"], ["tune", "--help"]],
+    [["--help"], ["plugins"], ["plugins", "--json"], ["schema"], ["tune", "--help"], ["embed", "--help"]],
     ids=" ".join,
 )
 def test_no_backend_is_imported_on_the_way(arguments: list[str]) -> None:
@@ -92,7 +92,7 @@ def test_no_backend_is_imported_on_the_way(arguments: list[str]) -> None:
 def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("tune", "plugins", "schema", "doctor", "report"):
+    for command in ("tune", "best", "retrain", "embed", "report", "plugins", "schema", "doctor"):
         assert f"  {command} " in result.output
     assert invoke("--version").output == f"siamkit, version {siamkit.__version__}\n"
 

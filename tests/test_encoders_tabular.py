@@ -45,8 +45,9 @@ def made(name, **changes):
 
 
 def embed(encoder, x):
-    # Called, not predicted: nothing to compile. Training is where it is compiled.
-    return np.asarray(keras.ops.convert_to_numpy(encoder(x)), dtype="float64")
+    # As a whole on JAX, which eagerly compiles operation by operation; called elsewhere: nothing to compile.
+    run = encoder.predict_on_batch if keras.backend.backend() == "jax" else encoder
+    return np.asarray(keras.ops.convert_to_numpy(run(x)), dtype="float64")
 
 
 def weights(encoder):

@@ -16,7 +16,7 @@ from gradients import value_and_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
-from parity import EAGER, assert_parity, few, ours, reference
+from parity import EAGER, assert_parity, few, ours, ours_at_once, reference
 from pytorch_metric_learning import distances, losses, miners
 
 import siamkit
@@ -153,8 +153,8 @@ CHECKED = {
 
 @st.composite
 def batches(draw: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and embeddings: few sizes, so that backends compile few shapes, but any composition."""
-    sizes = [(9, 4, 3), (9, 4, 5), (9, 4, 2), *([(6, 7, 2), (12, 2, 4)] if EAGER else [])]
+    """Labels and embeddings: any composition, but where shapes are compiled one that other tests have."""
+    sizes = [(6, 4, 3), (6, 4, 5), (6, 4, 2), *([(9, 4, 4), (6, 7, 2), (12, 2, 4)] if EAGER else [])]
     n, dim, classes = draw(st.sampled_from(sizes))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = rng.integers(0, classes, size=n)
@@ -207,7 +207,7 @@ DEFAULTS = {
 def test_the_defaults_are_those_of_pytorch_metric_learning(name):
     metric, theirs = DEFAULTS[name]
     rng = np.random.default_rng(11)
-    labels, embeddings = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2]), rng.normal(size=(9, 4))
+    labels, embeddings = np.array([0, 0, 0, 1, 1, 2]), rng.normal(size=(6, 4))
     normalized = torch.nn.functional.normalize
     expected = reference(lambda x: theirs()(normalized(x), torch.tensor(labels)), embeddings)
     loss = siamkit.get_loss(name, metric=metric, **CASES[name].fixed)
@@ -216,11 +216,12 @@ def test_the_defaults_are_those_of_pytorch_metric_learning(name):
 
 
 COMPOSITIONS = {
-    "one class": [0] * 9,
-    "all distinct": list(range(9)),
-    "a singleton": [*[0] * 8, 1],
-    "one item": [3],
+    "one class": [0] * 6,
+    "all distinct": list(range(6)),
+    "a singleton": [*[0] * 5, 1],
 }
+if EAGER:  # a shape of its own, on every backend in the conformance kit
+    COMPOSITIONS["one item"] = [3]
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
@@ -350,7 +351,7 @@ def test_pairs_mined_by_distance_take_part_as_often_as_in_its_triplets():
 @pytest.mark.parametrize("per_class", [False, True])
 def test_a_learned_margin_boundary_has_the_gradient_of_pytorch_metric_learning(per_class):
     rng = np.random.default_rng(5)
-    labels, embeddings = np.array([0, 0, 1, 1, 2, 2, 2, 1, 0]), rng.normal(size=(9, 4))
+    labels, embeddings = np.array([0, 0, 1, 1, 2, 2]), rng.normal(size=(6, 4))
     classes = 3 if per_class else None
     theirs = losses.MarginLoss(beta=1.5, nu=0.3, learn_beta=True, num_classes=classes, distance=lp()).double()
     start = theirs.beta.detach().numpy().copy()
@@ -377,7 +378,7 @@ def test_dynamic_soft_margin_has_the_value_of_pytorch_metric_learning_over_sever
     theirs = losses.DynamicSoftMarginLoss(momentum=0.3)
     loss = siamkit.get_loss("dynamic_soft_margin", metric="euclidean", momentum=0.3)
     for _ in range(3):
-        labels, embeddings = rng.integers(0, 3, size=8), rng.normal(size=(8, 4))
+        labels, embeddings = rng.integers(0, 3, size=6), rng.normal(size=(6, 4))
         with torch.no_grad():
             expected = float(theirs(torch.tensor(embeddings), torch.tensor(labels)))
         points = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -389,14 +390,14 @@ def test_dynamic_soft_margin_has_the_value_of_pytorch_metric_learning_over_sever
 
 def test_dynamic_soft_margin_weighs_gradients_by_the_share_of_easier_triplets():
     rng = np.random.default_rng(8)
-    labels, embeddings = np.array([0, 0, 1, 1, 2]), rng.normal(size=(5, 3))
+    labels, embeddings = np.array([0, 0, 1, 1, 2, 2]), rng.normal(size=(6, 4))
     points = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    alike = (labels[:, None] == labels[None, :]) & ~np.eye(5, dtype=bool)
+    alike = (labels[:, None] == labels[None, :]) & ~np.eye(6, dtype=bool)
     triplets = [
         (a, p, n)
-        for a in range(5)
-        for p in range(5)
-        for n in range(5)
+        for a in range(6)
+        for p in range(6)
+        for n in range(6)
         if alike[a, p] and labels[a] != labels[n]
     ]
     d = np.linalg.norm(points[:, None] - points[None], axis=-1)
@@ -420,7 +421,7 @@ def test_dynamic_soft_margin_weighs_gradients_by_the_share_of_easier_triplets():
 @pytest.mark.parametrize(("lambdac", "alpha"), [(1.0, 0.8), (0.3, 0.5), (float("inf"), 0.8)])
 def test_manifold_has_the_value_and_gradient_of_pytorch_metric_learning(lambdac, alpha):
     rng = np.random.default_rng(9)
-    labels, embeddings = rng.integers(0, 7, size=9), rng.normal(size=(9, 4))
+    labels, embeddings = rng.integers(0, 7, size=6), rng.normal(size=(6, 4))
     theirs = losses.ManifoldLoss(l=4, K=5, lambdaC=lambdac, alpha=alpha, margin=0.01)
     proxies = theirs.proxies.detach().double().numpy()
 
@@ -440,9 +441,9 @@ def test_manifold_has_the_value_and_gradient_of_pytorch_metric_learning(lambdac,
 
     loss = Manifold(K=5, lambdaC=lambdac, alpha=alpha, margin=0.01)
     loss.metric = siamkit.get_metric("cosine")
-    loss(labels, embeddings.astype("float32"))
+    loss.head(np.zeros((1, 4), dtype="float32"))
     loss.head.proxies.assign(proxies)
-    got = ours(loss, labels, embeddings, [loss.head.proxies])
+    got = ours_at_once(loss, labels, embeddings, [loss.head.proxies])
     if lambdac == float("inf"):
         assert np.isfinite(got[0])
         return
@@ -456,16 +457,16 @@ def test_manifold_has_the_value_and_gradient_of_pytorch_metric_learning(lambdac,
 def test_cross_batch_memory_is_that_of_pytorch_metric_learning_also_when_it_wraps_around():
     rng = np.random.default_rng(13)
     inner = losses.ContrastiveLoss(neg_margin=3.0, distance=lp())
-    theirs = losses.CrossBatchMemory(inner, embedding_size=3, memory_size=7)
+    theirs = losses.CrossBatchMemory(inner, embedding_size=4, memory_size=15)
     theirs.embedding_memory = theirs.embedding_memory.double()
     loss = siamkit.get_loss(
         "cross_batch_memory",
         metric="euclidean",
-        memory_size=7,
+        memory_size=15,
         loss={"contrastive": {"power": 1.0, "neg_margin": 3.0}},
     )
     for _ in range(5):
-        labels, embeddings = rng.integers(0, 3, size=3), rng.normal(size=(3, 3))
+        labels, embeddings = rng.integers(0, 3, size=6), rng.normal(size=(6, 4))
         loss.training = False  # looked at first: value and gradient without moving on
         got = ours(loss, labels, embeddings)
         loss.training = True
@@ -477,16 +478,18 @@ def test_cross_batch_memory_is_that_of_pytorch_metric_learning_also_when_it_wrap
 @pytest.mark.parametrize(
     # Not nca: there PML counts an item's own copy in the memory as its neighbour.
     "inner",
-    ["triplet", "multi_similarity", "nt_xent", "sup_con", "tuplet_margin", "circle", "angular"],
+    # Of pairs, of pairs against all negatives, of triplets; the rest is the same on every backend.
+    ["multi_similarity", "nt_xent", "triplet"]
+    + (["sup_con", "tuplet_margin", "circle", "angular"] if EAGER else []),
 )
 def test_many_losses_compare_a_batch_with_a_memory_as_pytorch_metric_learning_does(inner):
     rng = np.random.default_rng(17)
     case = CASES[inner]
-    theirs = losses.CrossBatchMemory(case.theirs(), embedding_size=4, memory_size=12)
+    theirs = losses.CrossBatchMemory(case.theirs(), embedding_size=4, memory_size=15)
     theirs.embedding_memory = theirs.embedding_memory.double()
-    loss = siamkit.get_loss("cross_batch_memory", metric=case.metric, memory_size=12, loss=inner)
+    loss = siamkit.get_loss("cross_batch_memory", metric=case.metric, memory_size=15, loss=inner)
     for _ in range(3):
-        labels, embeddings = np.array([0, 0, 1, 2, 1]), rng.normal(size=(5, 4))
+        labels, embeddings = np.array([0, 0, 1, 2, 1, 3]), rng.normal(size=(6, 4))
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
         loss.training = False
         got = value_and_gradient(lambda x, y=labels: loss(y, unit(x)), embeddings.astype("float32"))
@@ -500,7 +503,7 @@ def test_many_losses_compare_a_batch_with_a_memory_as_pytorch_metric_learning_do
 
 def test_matryoshka_is_the_sum_over_cut_embeddings_of_the_whole_length():
     rng = np.random.default_rng(19)
-    labels, embeddings = np.array([0, 0, 1, 1, 2, 2, 2, 1, 0]), rng.normal(size=(9, 8))
+    labels, embeddings = np.array([0, 0, 1, 1, 2, 2]), rng.normal(size=(6, 8))
 
     def expected(x):
         theirs = losses.ContrastiveLoss(neg_margin=3.0, distance=lp())
@@ -513,17 +516,17 @@ def test_matryoshka_is_the_sum_over_cut_embeddings_of_the_whole_length():
     labels_ = torch.tensor(labels)
     inner = {"contrastive": {"power": 1.0, "neg_margin": 3.0}}
     loss = siamkit.get_loss("matryoshka", metric="euclidean", loss=inner, dims=[2, 8, 4, 99])
-    assert_parity(ours(loss, labels, embeddings), reference(expected, embeddings))
+    assert_parity(ours_at_once(loss, labels, embeddings), reference(expected, embeddings))
     halves = siamkit.get_loss("matryoshka", metric="euclidean", loss=inner, smallest=2)
-    assert_parity(ours(halves, labels, embeddings), reference(expected, embeddings))
+    assert_parity(ours_at_once(halves, labels, embeddings), reference(expected, embeddings))
 
 
 def test_matryoshka_cuts_class_proxies_with_the_embeddings():
     rng = np.random.default_rng(23)
-    labels, embeddings = np.array([0, 1, 2, 1, 2, 0, 0, 0, 1]), rng.normal(size=(9, 8))
+    labels, embeddings = np.array([0, 1, 2, 1, 2, 0]), rng.normal(size=(6, 8))
     inner = siamkit.get_loss("proxy_anchor", num_classes=3)
     loss = siamkit.get_loss("matryoshka", metric="cosine", loss=inner, dims=[2, 8])
-    loss(labels, embeddings.astype("float32"))
+    loss.head(np.zeros((1, 8), dtype="float32"))
     proxies = rng.normal(size=(3, 8))
     inner.head.proxies.assign(proxies)
 
@@ -537,13 +540,14 @@ def test_matryoshka_cuts_class_proxies_with_the_embeddings():
         return total
 
     assert_parity(
-        ours(loss, labels, embeddings, [inner.head.proxies]), reference(expected, embeddings, proxies)
+        ours_at_once(loss, labels, embeddings, [inner.head.proxies]),
+        reference(expected, embeddings, proxies),
     )
 
 
 def test_a_weighted_sum_is_the_sum_of_its_parts():
     rng = np.random.default_rng(29)
-    labels, embeddings = np.array([0, 0, 1, 1, 2]), rng.normal(size=(5, 4))
+    labels, embeddings = np.array([0, 0, 1, 1, 2, 2]), rng.normal(size=(6, 4))
 
     def expected(x):
         targets = torch.tensor(labels)

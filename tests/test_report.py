@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from siamkit.errors import StudyError
-from siamkit.report import write_report
+from siamkit.report import figures, write_report
 from siamkit.report.figures import shares_of
 from siamkit.report.read import read_stored
 
@@ -174,6 +174,18 @@ def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
     assert "eer 0.1000 on validation" in Page(folder.page()).text
 
 
+def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None:
+    folder.study(objectives={"map_at_r": "maximize", "parameters": "minimize"})
+    for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0), (0.7, 300.0)]):
+        folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
+    beaten, best = figures.trade_off(read_stored(folder.path)).data  # type: ignore[union-attr]
+    assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
+    assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
+    assert "On the line are those that no other one beats" in Page(folder.page()).text
+    folder.study()
+    assert "On the line" not in Page(folder.page()).text
+
+
 @pytest.mark.parametrize(
     "trials",
     [[], [(0, 0.5)], [(0, None, "failed")], [(0, None, "pruned")], [(0, 0.5), (1, None, "failed")]],
@@ -286,6 +298,15 @@ def test_importances_are_shown_only_with_enough_trials(folder: Folder) -> None:
     assert shares["metric"] > shares["embedding_dim"]
     assert sum(shares.values()) == pytest.approx(1)
     assert "PED-ANOVA" in Page(folder.page()).text
+
+
+def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder) -> None:
+    folder.study()
+    for number in range(4):
+        factors = {**result(number, 0)["factors"], "loss.triplet.margin": number, "data.imbalance": 1}
+        folder.trial(number, number / 4, factors={**factors, "data.items_per_class": [2, None][number % 2]})
+    assert read_stored(folder.path).varied() == ["data.items_per_class"]
+    assert "data.items_per_class" in folder.page()
 
 
 def test_a_folder_without_a_study_and_a_damaged_one_are_refused_in_a_sentence(folder: Folder) -> None:

@@ -84,6 +84,7 @@ LAST = "confirm: {top: 2, seeds: 2}"
 ENCODER = "{mlp: {depth: 1, width: 16}}"
 LOSSES = "[contrastive, {triplet: {mining: all}}]"
 DIM = "{low: 4, high: 16}"
+DIM_LINE = f"embedding_dim: {DIM}"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ DIM = "{low: 4, high: 16}"
             "budget.trial_memory: should be a size such as 500MB or 8GB, got 8",
         ),
         ("budget: {trials: 3}", "budget: 3", 11, "budget: should be a mapping, got 3"),
-        (LAST, "workers: true", 12, "workers: should be 'auto' or 1, got"),
+        (LAST, "workers: true", 12, "workers: should be auto or a whole number from 1, got True"),
         (LAST, "backend: mxnet", 12, "backend: should be 'tensorflow', 'torch' or 'jax', got 'mxnet'"),
         (LAST, "plugins: one", 12, "plugins: should be a list, got 'one'"),
         # the search space
@@ -239,6 +240,54 @@ DIM = "{low: 4, high: 16}"
         ("[euclidean, cosine]", "[euclidean, 5]", 8, "search.metric.1: should be the name of a metric"),
         (ENCODER, "null", 7, "search.encoder: should be the name of an encoder"),
         ("epochs: 2", "embedding_dim: 3", 10, "search.embedding_dim: is both fixed and searched"),
+        # the data as a factor
+        (DIM_LINE, "data: 3", 10, "search.data: should be a mapping, got 3"),
+        (
+            DIM_LINE,
+            "data: {label_nose: 0.2}",
+            10,
+            "search.data.label_nose: unknown key 'label_nose'; did you mean 'label_noise'?",
+        ),
+        (
+            DIM_LINE,
+            "data: {label_noise: [0, 1.5]}",
+            10,
+            "search.data.label_noise.1: should be from 0 to 1, got 1.5",
+        ),
+        (DIM_LINE, "data: {label_noise: []}", 10, "search.data.label_noise: should list at least one value"),
+        (
+            DIM_LINE,
+            "data: {items_per_class: {low: 1, high: 9}}",
+            10,
+            "search.data.items_per_class.low: should be at least 2, got 1",
+        ),
+        (
+            DIM_LINE,
+            "data: {items_per_class: {low: null, high: 9}}",
+            10,
+            "search.data.items_per_class.low: should be a number, got None",
+        ),
+        (
+            DIM_LINE,
+            "data: {items_per_class: 2.5}",
+            10,
+            "search.data.items_per_class: should be a whole number",
+        ),
+        (DIM_LINE, "data: {num_classes: 1}", 10, "search.data.num_classes: should be at least 2, got 1"),
+        (DIM_LINE, "data: {imbalance: 0.5}", 10, "search.data.imbalance: should be at least 1, got 0.5"),
+        (
+            DIM_LINE,
+            "data: {corruption: [none, noise]}",
+            10,
+            "search.data.corruption.1: should be none, or a kind with its severity from 1 to 5 such as "
+            "noise_3 (kinds: noise, impulse, blur, contrast, occlusion), got 'noise'",
+        ),
+        (
+            DIM_LINE,
+            "data: {corruption: {low: 1, high: 2}}",
+            10,
+            "search.data.corruption: cannot be a range; give a value or a list of values",
+        ),
         # what does not fit together
         (
             LOSSES,
@@ -331,6 +380,67 @@ def test_what_does_not_suit_the_data_is_refused(
     assert problem.partition("study.yaml:")[2].startswith(sentence)
 
 
+PAIRS = {"a": np.zeros((4, 2)), "b": np.ones((4, 2)), "y": np.array([0, 1, 1, 0])}
+SCORES = {**PAIRS, "y": np.array([0.1, 0.4, 0.3, 0.9])}
+VECTORS = {"x": np.zeros((4, 2)), "y": np.array([0, 0, 1, 1])}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "factor", "sentence"),
+    [
+        (
+            PAIRS,
+            "items_per_class: 5",
+            "search.data.items_per_class: is about classes, but the data give pairs; label_noise can be "
+            "varied",
+        ),
+        (PAIRS, "num_classes: [2, 3]", "search.data.num_classes: is about classes, but the data give pairs"),
+        (PAIRS, "imbalance: 3", "search.data.imbalance: is about classes, but the data give pairs"),
+        (
+            SCORES,
+            "label_noise: {low: 0, high: 0.5}",
+            "search.data.label_noise: wants labels, but the data give scores; nothing of such data can "
+            "be varied",
+        ),
+        (
+            VECTORS,
+            "corruption: [none, blur_2]",
+            "search.data.corruption: is done to images, but the data are vector; label_noise, ",
+        ),
+    ],
+)
+def test_a_factor_that_the_data_do_not_have_is_refused_on_its_line(
+    load: Load, tmp_path: Path, arrays: dict[str, Any], factor: str, sentence: str
+) -> None:
+    np.savez(tmp_path / "items.npz", **arrays)
+    loss = "cosine_mse" if arrays is SCORES else "contrastive"
+    study = load(
+        ("source: digits", "path: items.npz"),
+        (DIM_LINE, f"data:\n    {factor}"),
+        (LOSSES, loss),
+        ("[euclidean, cosine]", "cosine"),
+    )
+    with pytest.raises(StudyFileError) as caught:
+        study.load_data()
+    (problem,) = caught.value.problems
+    assert problem.partition("study.yaml:")[2].startswith(f"11: {sentence}")
+
+
+def test_a_factor_that_the_data_have_is_taken(load: Load, tmp_path: Path) -> None:
+    np.savez(tmp_path / "items.npz", **PAIRS)
+    pairs = load(
+        ("source: digits", "path: items.npz"),
+        (DIM_LINE, "data: {label_noise: [0, 0.3]}"),
+        (LOSSES, "contrastive"),
+    )
+    assert len(pairs.load_data()) == 4
+    everything = (
+        "data: {label_noise: 0.1, items_per_class: [5, null], num_classes: {low: 2, high: 4}, imbalance: 2, "
+        "corruption: occlusion_5}"
+    )
+    assert len(load((DIM_LINE, everything)).load_data()) == 1797
+
+
 def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "items.npz", x=np.eye(6, dtype=np.float32), y=[0, 0, 1, 1, 2, 2])
     elsewhere = tmp_path / "elsewhere"
@@ -390,6 +500,12 @@ def fits(schema: Any, value: Any, root: Any) -> bool:
             inner = known.get(key, rest)
             if inner is False or (isinstance(inner, dict) and not fits(inner, each, root)):
                 return False
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
+    if isinstance(value, list) and len(value) < schema.get("minItems", 0):
+        return False
+    if isinstance(value, list) and schema.get("uniqueItems") and len(set(map(repr, value))) < len(value):
+        return False
     if isinstance(value, list) and "items" in schema:
         return all(fits(schema["items"], each, root) for each in value)
     return True
@@ -415,9 +531,51 @@ def test_the_schema_refuses_what_the_study_file_refuses() -> None:
         {"backend": "mxnet"},
         {"budget": {"time": 90}},
         {"search": {}},
-        {"workers": 2},
+        {"workers": "many"},
     ):
         assert not fits(schema, {**data, **wrong}, schema), wrong
+
+
+@pytest.mark.parametrize(
+    ("factor", "right"),
+    [
+        ("label_noise: 0.2", True),
+        ("label_noise: [0, 0.5, 1]", True),
+        ("label_noise: {low: 0, high: 1}", True),
+        ("label_noise: null", True),
+        ("label_noise: 1.1", False),
+        ("label_noise: [null]", False),
+        ("label_noise: [0.1, 0.1]", False),
+        ("label_noise: []", False),
+        ("label_noise: true", False),
+        ("label_noise: {low: -0.1, high: 1}", False),
+        ("label_noise: {low: 0, high: 1, step: 0.1}", False),
+        ("items_per_class: [2, null]", True),
+        ("items_per_class: {low: 2, high: 64, log: true}", True),
+        ("items_per_class: {low: 2.5, high: 64}", False),
+        ("items_per_class: {low: null, high: 64}", False),
+        ("items_per_class: 1", False),
+        ("num_classes: 2", True),
+        ("num_classes: many", False),
+        ("imbalance: [1, 10, 100]", True),
+        ("imbalance: 0", False),
+        ("imbalance: {low: 1}", False),
+        ("corruption: none", True),
+        ("corruption: [none, noise_1, occlusion_5]", True),
+        ("corruption: noise_0", False),
+        ("corruption: {noise: 3}", False),
+        ("corruption: {low: 1, high: 3}", False),
+        ("fog: 1", False),
+    ],
+)
+def test_the_schema_takes_of_the_data_what_the_study_file_takes(load: Load, factor: str, right: bool) -> None:
+    change = (DIM_LINE, f"data: {{{factor}}}")
+    schema = json_schema()
+    assert fits(schema, YAML(typ="safe", pure=True).load(GOOD.replace(*change)), schema) == right
+    if right:
+        load(change)
+    else:
+        assert problems(load, change)
 
 
 def test_the_schema_names_every_key() -> None:

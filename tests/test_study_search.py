@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,6 +19,7 @@ from siamkit.errors import StudyError
 from siamkit.study import tune
 from siamkit.study.folder import RunFolder
 from siamkit.study.results import Results
+from siamkit.study.search import Search
 
 STUDY = """\
 version: 1
@@ -70,7 +70,10 @@ class Training:
         self.value: Callable[[int, int], float] = lambda dim, epoch: dim / 100
         self.before: Callable[[int, int], None] = lambda dim, count: None
         self.during: Callable[[int, int], None] = lambda dim, epoch: None
+        self.more: Callable[[int], dict[str, float]] = lambda dim: {}
+        self.scores: Callable[[int, int], Any] = lambda dim, n: np.ones(n)
         self.starts: list[int] = []
+        self.data_seeds: list[int] = []
 
     def train(
         self,
@@ -82,19 +85,25 @@ class Training:
         on_epoch: Any,
         keep: Any,
         start: Any,
+        data_seed: int,
     ) -> Any:
         dim = configuration["embedding_dim"]
         self.dims.append(dim)
         self.seeds.append(seed)
+        self.data_seeds.append(data_seed)
         self.before(dim, len(self.dims))
         self.starts.append(start.epoch if start else 0)
-        for epoch in range(1 + self.starts[-1], fixed.epochs + 1):
+        # From the last epoch on there is nothing to train, only to judge.
+        for epoch in range(min(1 + self.starts[-1], fixed.epochs), fixed.epochs + 1):
             figures = {
                 "map_at_r": self.value(dim, epoch),
                 "eer": 0.5,
                 "threshold": 0.5,
                 "parameters": 10.0 * dim,
+                **self.more(dim),
             }
+            if epoch == self.starts[-1]:
+                break
             row = {"epoch": epoch, "loss": 1.0, **figures}
             self.during(dim, epoch)
             keep(Model(f"{dim} {seed}"), epoch, row, {"loss": {"margin": 0.2}})
@@ -104,11 +113,11 @@ class Training:
             figures=figures,
             history=[],
             literal={"loss": {"margin": 0.2}},
-            queries={"map_at_r": np.ones(len(task.valid))},
+            queries={"map_at_r": self.scores(dim, len(task.valid))},
             embeddings=np.ones((len(task.valid), dim)),
         )
 
-    def judge(self, model: Any, part: Any) -> Any:
+    def judge(self, model: Any, part: Any, timed: bool = False) -> Any:
         self.scored.append(model.text)
         return {"map_at_r": 0.4, "eer": 0.5}, None, {}
 
@@ -193,7 +202,12 @@ def test_the_run_folder_holds_what_the_design_names(run: Callable[..., Results],
     )
     assert np.load(best / "embeddings.npy").shape[0] == 12
     events = [json.loads(line)["event"] for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert events == ["started", *["trial started", "trial ended"] * 4, "confirmed", "confirmed", "stopped"]
+    assert events == [
+        "started",
+        *["trial started", "trial ended"] * 4,
+        *["final started", "confirmed"] * 2,
+        "stopped",
+    ]
     assert (folder / "report.html").stat().st_size > 1_000_000  # Plotly inside
     assert (folder / "best.keras").is_file()
     assert not [each for each in folder.rglob(".*") if each.name != ".lock"]
@@ -390,7 +404,7 @@ def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Res
     from siamkit.study.samplers import make_sampler
 
     study = load_study(run().folder.parents[1] / "study.yaml")
-    assert type(make_sampler(study, 0, 1)).__name__ == "TPESampler"
+    assert type(make_sampler(study, 0, 1)).__name__ == "BoundedTPE"
     assert type(make_sampler(study, 0, 1, repeated=True)).__name__ == "RandomSampler"
 
 
@@ -447,6 +461,9 @@ def test_seeds_are_repeats_inside_one_trial(run: Callable[..., Results], trainin
     assert len(results.trials) == 4
     assert len(training.dims) == 8
     assert len(set(training.seeds)) == 8
+    # What is worse about the data is the same for all configurations, and other in each repeat.
+    assert training.data_seeds == training.data_seeds[:2] * 4
+    assert len(set(training.data_seeds)) == 2
     for each in results.trials:
         assert each["figures"]["map_at_r"] == pytest.approx(
             each["configuration"]["embedding_dim"] / 100 + 0.02
@@ -463,6 +480,113 @@ def test_the_same_seed_draws_the_same_study(
     assert training.seeds[:4] == training.seeds[4:]
     run(("seed: 3", "seed: 5"), ("artifacts: again", "artifacts: other"))
     assert training.dims[8:] != training.dims[:4]
+
+
+# ---------------------------------------------------------------- what is tried first, or instead
+
+
+def test_defaults_come_first_then_what_the_file_names(
+    run: Callable[..., Results], training: Training
+) -> None:
+    results = run(
+        ("trials: 4", "trials: 6"),
+        ("confirm: null", "confirm: null\nenqueue: [defaults, {embedding_dim: 7}, {embedding_dim: 81}]"),
+    )
+    assert training.dims[:3] == [64, 7, 81]  # 64 is the schema's default
+    assert len(set(training.dims)) == len(results.trials) == 6
+    run(("trials: 6", "trials: 7"))
+    assert len(training.dims) == 7  # what was tried is not queued again
+
+
+def test_no_more_is_queued_than_the_budget_holds(run: Callable[..., Results], training: Training) -> None:
+    entries = ", ".join(f"{{embedding_dim: {dim}}}" for dim in range(10, 20))
+    results = run(("confirm: null", f"confirm: null\nenqueue: [{entries}]"))
+    assert training.dims == [10, 11, 12, 13]
+    import optuna
+
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{results.folder}/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4
+    run(("trials: 4", "trials: 6"))
+    assert training.dims[4:] == [14, 15]
+
+
+def test_a_grid_is_tried_in_order_and_is_all(run: Callable[..., Results], training: Training) -> None:
+    run(
+        ("{low: 2, high: 90}", "[30, 10, 20]"),
+        ("trials: 4", "trials: 9"),
+        ("confirm: null", "confirm: null\nsampler: grid"),
+    )
+    assert training.dims == [30, 10, 20]
+
+
+def test_a_factorial_design_tries_its_levels_and_is_all(
+    run: Callable[..., Results], training: Training
+) -> None:
+    run(("trials: 4", "trials: 9"), ("confirm: null", "confirm: null\ndesign: factorial"))
+    assert sorted(training.dims) == [2, 46, 90]
+
+
+def test_a_study_learns_from_an_earlier_one(
+    run: Callable[..., Results], training: Training, tmp_path: Path
+) -> None:
+    import optuna
+
+    run()
+    known = list(training.dims)
+    results = run(
+        ("confirm: null", "confirm: null\nartifacts: again\nwarm_start: runs/tiny\nenqueue: []"),
+    )
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{results.folder}/study.db")
+    earlier = [trial for trial in study.trials if trial.user_attrs.get("outcome") == "earlier"]
+    assert [trial.params["embedding_dim"] for trial in earlier] == known
+    assert [trial.values[0] for trial in earlier] == [dim / 100 for dim in known]
+    assert len(results.trials) == 4  # the earlier ones use up no budget
+    run()
+    assert len(study.trials) == 8  # and are added once
+
+
+def test_embeddings_that_have_died_end_their_trial(run: Callable[..., Results], training: Training) -> None:
+    training.more = lambda dim: {"spread": 1e-4 if dim == 64 else 0.5, "effective_rank": 2.0, "roc_auc": 0.5}
+    results = run(
+        ("confirm: null", "confirm: null\nobjectives: {map_at_r: maximize, parameters: minimize}"),
+    )
+    dead = next(each for each in results.trials if each["configuration"]["embedding_dim"] == 64)
+    assert (dead["outcome"], dead["cause"]) == (
+        "pruned",
+        "collapsed: all embeddings are one point (spread 0.0001) after epoch 2",
+    )
+    assert [each["outcome"] for each in results.trials].count("complete") == 3
+    assert run(("confirm: null", "confirm: null\npruner: none\nartifacts: again")).trials[0]["cause"] == ""
+
+
+def test_later_seeds_of_what_is_far_behind_are_dropped(
+    run: Callable[..., Results], training: Training, tmp_path: Path
+) -> None:
+    # 20 classes, so that the rule has something to go by; 64, tried first, is the best by far.
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "items.npz", x=rng.normal(size=(160, 5)).astype("float32"), y=np.repeat(np.arange(20), 8)
+    )
+    training.value = lambda dim, epoch: 0.9 if dim == 64 else 0.2 + dim / 1e4
+    training.scores = lambda dim, n: np.full(n, training.value(dim, 0)) + 0.01 * np.cos(np.arange(n))
+    results = run(("confirm: null", "confirm: null\nseeds: 3"))
+    outcomes = {each["configuration"]["embedding_dim"]: each for each in results.trials}
+    assert outcomes.pop(64)["outcome"] == "complete"
+    assert len(training.dims) == 3 + 3  # one seed of each other
+    for each in outcomes.values():
+        assert each["outcome"] == "pruned"
+        assert each["cause"].startswith("hopeless: 0.69")
+    assert len(run().trials) == 4
+
+
+def test_the_front_of_several_objectives(run: Callable[..., Results], training: Training) -> None:
+    training.value = lambda dim, epoch: min(dim, 50) / 100
+    results = run(
+        ("{low: 2, high: 90}", "[10, 50, 60, 30]"),
+        ("confirm: null", "confirm: null\nobjectives: {map_at_r: maximize, parameters: minimize}"),
+    )
+    # 60 is as good as 50, and larger.
+    assert [each["configuration"]["embedding_dim"] for each in results.front] == [50, 30, 10]
 
 
 # ---------------------------------------------------------------- deaths and Ctrl-C
@@ -610,10 +734,23 @@ def test_a_second_ctrl_c_stops_at_once(
 # ---------------------------------------------------------------- time
 
 
-def test_the_time_budget_ends_the_search(run: Callable[..., Results], training: Training) -> None:
-    training.before = lambda dim, count: time.sleep(0.7)
-    results = run(("trials: 4", "trials: 50, time: 1.2s"))
+def test_the_time_budget_ends_the_search(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Search, "worked", lambda self: 0.3 * len(training.dims))
+    results = run(("trials: 4", "trials: 50, time: 0.5s"))
     assert len(results.trials) == 2
+
+
+def test_the_time_spent_adds_up_over_runs(run: Callable[..., Results], training: Training) -> None:
+    import optuna
+
+    folder = run().folder
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db")
+    study.set_user_attr("worked", 3600.0)
+    assert len(run(("trials: 4", "trials: 50, time: 1h")).trials) == 4
+    assert len(run(("time: 1h", "time: 2h"), ("trials: 50", "trials: 5")).trials) == 5
+    assert 3600 < study.user_attrs["worked"] < 3700
 
 
 def test_the_night_after_a_death_is_not_on_the_clock(
@@ -694,3 +831,13 @@ def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_
 def test_all_this_ran_without_keras(run: Callable[..., Results], training: Training) -> None:
     run()
     assert "keras" not in sys.modules
+
+
+def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
+    search: Any = SimpleNamespace(deaths=0)
+    for _ in range(19):
+        Search.note_death(search, "its process ended by SIGKILL")
+    with pytest.raises(
+        StudyError, match=r"^20 trials in a row died, none ended; the last: its"
+    ):
+        Search.note_death(search, "its process ended by SIGKILL")

@@ -151,6 +151,58 @@ def test_factors_are_canonical_and_flat() -> None:
     assert (factors["batch_size"], factors["embedding_dim"], factors["normalize"]) == (64, 64, True)
 
 
+def test_factors_of_the_data_are_drawn_under_names_of_their_own() -> None:
+    trial = Draws(lambda options: options[-1])
+    drawn = make(
+        data={
+            "label_noise": {"low": 0, "high": 0.4},
+            "items_per_class": {"low": 2, "high": 64, "log": True},
+            "num_classes": [3, None],
+            "imbalance": 10,
+            "corruption": ["none", "noise_3"],
+        }
+    ).draw(trial)
+    assert {name: asked for name, asked in trial.asked.items() if name.startswith("data.")} == {
+        "data.label_noise": (0.0, 0.4, False),
+        "data.items_per_class": (2, 64, True),
+        "data.num_classes": (3, None),
+        "data.corruption": ("none", "noise_3"),
+    }
+    assert drawn["data"] == {
+        "label_noise": 0.4,
+        "items_per_class": 64,
+        "num_classes": None,
+        "imbalance": 10.0,
+        "corruption": "noise_3",
+    }
+    factors = factors_of(drawn)
+    assert factors["data.label_noise"] == 0.4
+    assert factors["data.imbalance"] == 10.0
+    assert factors["data.num_classes"] is None
+    assert "data" not in factors
+
+
+def test_a_study_that_varies_no_data_keeps_its_keys_and_seeds() -> None:
+    drawn = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}).draw(Draws())
+    for nothing in ({}, {"label_noise": None}):
+        again = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}, data=nothing).draw(Draws())
+        assert again == drawn
+    # By hand, from the form that configurations had before data could vary.
+    before = {
+        "encoder": {"name": "siamkit/mlp", "params": {"depth": 1, "width": 8, "dropout": 0.0}},
+        "metric": {"name": "siamkit/euclidean", "params": {}},
+        "loss": {"name": "siamkit/triplet", "params": drawn["loss"]["params"]},
+        "embedding_dim": 64,
+        "normalize": True,
+        "learning_rate": 1e-3,
+        "batch_size": 128,
+        "optimizer": "adam",
+    }
+    assert key_of(drawn) == key_of(before)
+    assert derive_seed(0, drawn, 0) == derive_seed(0, before, 0)
+    assert not [name for name in factors_of(drawn) if name.startswith("data")]
+
+
 def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> None:
     registry = Registry(metadata_of_builtins())
     registry.register(
@@ -164,6 +216,9 @@ def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> No
     assert factors_of(drawn)["loss.session/wrap.inner.triplet.mining"] == "all"
 
 
+FIXED_MLP: dict[str, Any] = {"encoder": {"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}}
+
+
 def test_a_finite_space_knows_its_size() -> None:
     # By hand: 2 depths; triplet has 3 minings and 2 metrics, cosine_mse 1 metric; 5 dims; 2 normalize.
     space = make(
@@ -175,6 +230,10 @@ def test_a_finite_space_knows_its_size() -> None:
     )
     assert space.count() == 2 * (3 * 2 + 1) * 5 * 2
     assert make(learning_rate={"low": 1e-4, "high": 1e-2}).count() == float("inf")
+    # By hand: 3 minings; 2 noises, 4 sizes, and one corruption.
+    data = {"label_noise": [0, 0.2], "items_per_class": {"low": 2, "high": 5}, "corruption": "blur_1"}
+    assert make(loss={"triplet": {"margin": 0.2}}, data=data, **FIXED_MLP).count() == 3 * 2 * 4
+    assert make(data={"imbalance": {"low": 1, "high": 9}}).count() == float("inf")
 
 
 def test_the_key_of_a_configuration_does_not_depend_on_order() -> None:

@@ -30,7 +30,31 @@ def main() -> None:
     """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
 
 
-from siamkit.cli import doctor, plugins, report, schema, tune, worker  # noqa: E402
+from siamkit.cli import (  # noqa: E402
+    best,
+    dashboard,
+    doctor,
+    embed,
+    plugins,
+    report,
+    retrain,
+    schema,
+    status,
+    tune,
+    worker,
+)
 
-for command in (tune.tune, worker.worker, plugins.plugins, schema.schema, doctor.doctor, report.report):
+for command in (
+    tune.tune,
+    worker.worker,
+    status.status,
+    dashboard.dashboard,
+    best.best,
+    retrain.retrain,
+    embed.embed,
+    report.report,
+    plugins.plugins,
+    schema.schema,
+    doctor.doctor,
+):
     main.add_command(command)

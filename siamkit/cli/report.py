@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 
@@ -14,7 +12,8 @@ import click
 )
 def report(study: str, artifacts: str | None) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
+    from siamkit.files import shown
     from siamkit.report import write_report
     from siamkit.study.file import load_study
 
-    click.echo(os.path.relpath(write_report(load_study(study, artifacts=artifacts).folder)))
+    click.echo(shown(write_report(load_study(study, artifacts=artifacts).folder)))

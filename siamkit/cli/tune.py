@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from siamkit.cli.options import options
@@ -23,6 +21,7 @@ def tune(
     """Run the study in the file STUDY, or go on with it where it stopped."""
     from rich.console import Console
 
+    from siamkit.files import shown
     from siamkit.study import tune as run
     from siamkit.study.summary import summary
 
@@ -32,8 +31,5 @@ def tune(
         ctx.exit(130)
     if results.winner is None:
         ctx.exit(1)
-    click.echo(f"report  {os.path.relpath(results.report_path)}")
-    click.echo(
-        f"model   {os.path.relpath(results.model_path)}   siamkit.load_model("
-        f"{os.path.relpath(results.model_path)!r})"
-    )
+    click.echo(f"report  {shown(results.report_path)}")
+    click.echo(f"model   {shown(results.model_path)}   siamkit.load_model({shown(results.model_path)!r})")

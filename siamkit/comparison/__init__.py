@@ -1,0 +1,1 @@
+"""Statistics between results; NumPy and SciPy, no Keras."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from siamkit.data.files import folder_at, reading
 from siamkit.errors import DataError, nearest
 
 _MODES = {"rgb": "RGB", "grey": "L"}
+
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's mode for a number of channels."""
 
 
 def image_folder(
@@ -32,8 +36,8 @@ def image_folder(
     size = _size(image_size)
     root = folder_at(path, "a folder of images, one subfolder a class")
     with reading(root, "a folder of images"):
-        folders = sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
-        files = {folder: _images(folder) for folder in folders}
+        folders = sorted(each for each in without_hidden(root.iterdir()) if each.is_dir())
+        files = {folder: images_in(folder) for folder in folders}
     if not files:
         raise DataError(f"{root} should hold one subfolder a class, got none")
     for folder, inside in files.items():
@@ -42,7 +46,7 @@ def image_folder(
     images: list[Array] = []
     names = [name for inside in files.values() for name in inside]
     for name in names:
-        images.append(_read(name, _MODES[channels], size))
+        images.append(read_image(name, _MODES[channels], size))
         if images[-1].shape != images[0].shape:
             raise DataError(
                 f"{names[0]} is {_by(images[0])} pixels but {name} {_by(images[-1])}; give "
@@ -64,16 +68,23 @@ def _size(size: object) -> tuple[int, int] | None:
     raise DataError(f"image_size should be a side or (height, width) in pixels, got {size!r}")
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The files in a folder and below, sorted, without hidden ones."""
     inside = (each for each in folder.rglob("*") if each.is_file())
     return sorted(each for each in inside if not _hidden(each.relative_to(folder)))
+
+
+def without_hidden(paths: Iterable[Path]) -> Iterator[Path]:
+    """Paths whose names begin with no dot."""
+    return (each for each in paths if not _hidden(Path(each.name)))
 
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _read(path: Path, mode: str, size: tuple[int, int] | None) -> Array:
+def read_image(path: Path, mode: str, size: tuple[int, int] | None) -> Array:
+    """One image `(height, width, channels)` uint8, in Pillow's mode and of the size (height, width)."""
     from PIL import Image, ImageOps
 
     with reading(path, "an image", SyntaxError, ValueError, Image.DecompressionBombError):

@@ -41,7 +41,7 @@ class ImageScaler(Preprocessor):
     @classmethod
     def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
         """Fit on the training images of all views, whose size becomes the size."""
-        images = [_with_channel(single(view)) for view in views]
+        images = [with_channel(single(view)) for view in views]
         return cls(images[0].shape[1:3], *moments(_same(images)))
 
     @property
@@ -51,10 +51,10 @@ class ImageScaler(Preprocessor):
     def __call__(self, leaf: Leaf) -> Array:
         images = single(leaf)
         if images.dtype == object:
-            resized = [self._resize(_with_channel(np.asarray(each)[None])) for each in images]
+            resized = [self._resize(with_channel(np.asarray(each)[None])) for each in images]
             images = np.concatenate(resized) if resized else np.empty((0, *self.input_shape))
         else:
-            images = self._resize(_with_channel(images))
+            images = self._resize(with_channel(images))
         return _scale(images, self.mean, self.std)
 
     def config(self) -> dict[str, Any]:
@@ -135,7 +135,8 @@ class Standardizer(Preprocessor):
         return {"mean": self.mean, "std": self.std}
 
 
-def _with_channel(images: Array) -> Array:
+def with_channel(images: Array) -> Array:
+    """Images `(n, height, width)` as `(n, height, width, 1)`, others as they are."""
     return images[..., None] if images.ndim == 3 else images
 
 

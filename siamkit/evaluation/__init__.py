@@ -12,6 +12,7 @@ from siamkit.evaluation.figures import DEFAULT_OBJECTIVE, FIGURES, Figure
 
 if TYPE_CHECKING:
     from siamkit.evaluation.dispatch import evaluate
+    from siamkit.evaluation.geometry import effective_rank, spread
     from siamkit.evaluation.labelled import evaluate_labels
     from siamkit.evaluation.paired import evaluate_pairs, evaluate_scores
 
@@ -19,17 +20,21 @@ __all__ = [
     "DEFAULT_OBJECTIVE",
     "FIGURES",
     "Figure",
+    "effective_rank",
     "evaluate",
     "evaluate_labels",
     "evaluate_pairs",
     "evaluate_scores",
+    "spread",
 ]
 
 _HOMES = {
+    "effective_rank": "geometry",
     "evaluate": "dispatch",
     "evaluate_labels": "labelled",
     "evaluate_pairs": "paired",
     "evaluate_scores": "paired",
+    "spread": "geometry",
 }
 
 

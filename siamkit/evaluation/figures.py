@@ -43,9 +43,11 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "eer": Figure("minimize", _VERIFIED, "error rate where false accepts and false rejects are equal"),
         "spearman": Figure("maximize", _SCORES, "rank correlation of similarity with the given scores"),
         "pearson": Figure("maximize", _SCORES, "linear correlation of similarity with the given scores"),
+        "effective_rank": Figure("maximize", SUPERVISIONS, "in how many directions embeddings differ"),
         "bytes_per_vector": Figure("minimize", SUPERVISIONS, "what one embedding takes to store"),
         "parameters": Figure("minimize", SUPERVISIONS, "how many numbers the model has learnt"),
         "flops": Figure("minimize", SUPERVISIONS, "floating-point operations to embed one item"),
+        "ms_per_item": Figure("minimize", SUPERVISIONS, "milliseconds to embed one item, in full batches"),
     }
 )
 """Every figure an objective may name."""

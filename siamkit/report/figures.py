@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -10,6 +11,7 @@ import optuna
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from siamkit.comparison.pareto import front
 from siamkit.report.read import Row, Stored
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
@@ -31,6 +33,38 @@ def leaderboard(stored: Stored, most: int = 30) -> go.Figure:
         )
     )
     return _dressed(figure, stored.objective, "", height=120 + 24 * len(best))
+
+
+def trade_off(stored: Stored) -> go.Figure | None:
+    """The first two of several objectives against each other, and the Pareto front; None with one."""
+    names = list(stored.frozen["objectives"])[:2]
+    if len(names) < 2 or not stored.completed:
+        return None
+    directions = [stored.frozen["objectives"][name] for name in names]
+    rows = [[trial["figures"][name] for name in names] for trial in stored.completed]
+    best = sorted(front(rows, directions), key=lambda row: rows[row][1])
+    labels = [f"#{trial['trial']} {escape(words(trial))}" for trial in stored.completed]
+
+    def points(chosen: Sequence[int], name: str, colour: str, mode: str) -> go.Scatter:
+        return go.Scatter(
+            x=[rows[row][1] for row in chosen],
+            y=[rows[row][0] for row in chosen],
+            text=[labels[row] for row in chosen],
+            mode=mode,
+            name=name,
+            line={"shape": "hv", "color": colour},
+            marker={"color": colour, "size": 9},
+            hovertemplate="%{text}<br>%{y:.4g} at %{x:.4g}<extra></extra>",
+        )
+
+    beaten = [row for row in range(len(rows)) if row not in set(best)]
+    figure = go.Figure(
+        [
+            points(beaten, "beaten in both", COLOURS[5], "markers"),
+            points(best, "Pareto front", COLOURS[0], "lines+markers"),
+        ]
+    )
+    return _dressed(figure, names[1], names[0], height=420)
 
 
 def importances(stored: Stored) -> go.Figure | None:

@@ -61,6 +61,7 @@ def render(stored: Stored) -> str:
         importances=_html(shares) if (shares := figures.importances(stored)) else "",
         levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
         curves=_html(figures.curves(stored)) if stored.curves else "",
+        front=_html(trade) if (trade := figures.trade_off(stored)) else "",
     )
 
 

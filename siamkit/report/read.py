@@ -44,8 +44,11 @@ class Stored:
 
     def varied(self) -> list[str]:
         """The factors beside components' own parameters that took more than one value."""
-        names = list(
-            dict.fromkeys(name for trial in self.trials for name in trial["factors"] if "." not in name)
+        names = dict.fromkeys(
+            name
+            for trial in self.trials
+            for name in trial["factors"]
+            if "." not in name or name.startswith("data.")
         )
         return [name for name in names if len({str(trial["factors"].get(name)) for trial in self.trials}) > 1]
 

@@ -15,6 +15,7 @@ __all__ = ["join", "tune"]
 
 
 def __getattr__(name: str) -> Any:
+    # Not at once: workers import modules of this package too, and need neither Optuna nor the report.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("siamkit.study.runner"), name)

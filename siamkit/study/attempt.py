@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 
 from siamkit.errors import SiamkitError
-from siamkit.files import no_room, place, write_array, write_table
-from siamkit.study.checkpoint import Progress, local_file, sweep, take_over
+from siamkit.files import local_file, no_room, place, read_table, write_array, write_table
+from siamkit.study.checkpoint import Progress, take_over
+from siamkit.study.hopeless import hopeless, query_column
 from siamkit.study.messages import Ended, Epoch, Job, Resumed, Said
 from siamkit.study.schema import StudyFile
 from siamkit.study.task import Task
@@ -53,8 +54,7 @@ class Bench:
             first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
             outcome = "outside" if no_room(error) else "failed"
             ended = Ended(outcome, first, "".join(traceback.format_exception(error)))  # type: ignore[arg-type]
-        if job.place and ended.outcome != "outside":
-            sweep(place(job.place))
+        # What it could go on from stays: the supervisor knows whether somebody else is to start from it.
         return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
 
     def _trial(self, job: Job, tell: Tell) -> Ended:
@@ -69,7 +69,7 @@ class Bench:
                 self._keep(job, state, trained)
             state.next_repeat(trained.figures)
             state.literal = trained.literal
-            if state.repeat < len(job.seeds) and (why := self._hopeless(job, state, trained)):
+            if state.repeat == 1 < len(job.seeds) and (why := self._hopeless(job, trained)):
                 return self._ended(job, state, "pruned", why)
         ended = self._ended(job, state, "complete", "")
         if not all(math.isfinite(value) for value in ended.values or []):
@@ -94,9 +94,18 @@ class Bench:
                 raise Pruned(why)
 
         def go(start: Start | None) -> Trained:
-            seed = job.seeds[state.repeat]
             limits = Limits(budget.trial_time, budget.trial_memory)
-            return train(job.configuration, self.task, fixed, seed, limits, on_epoch, keep, start)
+            return train(
+                job.configuration,
+                self.task,
+                fixed,
+                job.seeds[state.repeat],
+                limits,
+                on_epoch,
+                keep,
+                start,
+                job.data_seeds[state.repeat],
+            )
 
         if state.model is None:
             return go(None)
@@ -112,8 +121,15 @@ class Bench:
         if job.keep_above is None or value > job.keep_above:
             write_array(state.place / "embeddings.npy", trained.embeddings)
 
-    def _hopeless(self, job: Job, state: Progress, trained: Trained) -> str | None:
-        return None
+    def _hopeless(self, job: Job, trained: Trained) -> str | None:
+        """Why later seeds are not worth it, by the scores of the best trial's first seed on each query."""
+        column = query_column(self.task.objective, trained.queries)
+        if job.rival is None or column is None or self.task.valid.target is None:
+            return None
+        if len(self.task.objectives) > 1 or not place(job.rival).is_file():
+            return None
+        best = read_table(place(job.rival)).column(column).to_numpy()
+        return hopeless(trained.queries[column], best, self.task.valid.target, job.spread)
 
     def _ended(self, job: Job, state: Progress, outcome: Any, cause: str) -> Ended:
         values = [float(np.mean([each[name] for each in state.figures])) for name in self.task.objectives]
@@ -124,9 +140,9 @@ class Bench:
         from siamkit.study.training import judge
 
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
-        state.next_repeat(trained.figures)
-        figures, _, _ = judge(trained.model, self.task.test)
+        figures, _, _ = judge(trained.model, self.task.test, "ms_per_item" in self.task.objectives)
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
 
     def _feeds(self, job: Job, tell: Tell) -> Ended:

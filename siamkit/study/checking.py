@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from siamkit.errors import DataError, StudyError
 from siamkit.study.file import Study
+from siamkit.study.ledger import ATTEMPTS
 from siamkit.study.messages import Ended, Job
 from siamkit.study.pool import Assignment, Pool
 from siamkit.study.task import Task
@@ -36,6 +37,8 @@ class _Trial:
     job: Job
     lost: bool = False
     answer: Ended | None = None
+    given: bool = False
+    deaths: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def started(self) -> None:
@@ -50,15 +53,21 @@ class _Trial:
     def ended(self, ended: Ended, seconds: float) -> None:
         self.answer = ended
 
+    def gone(self) -> None:
+        raise AssertionError("nobody else has it")
+
     def died(self, cause: str, crashed: bool) -> None:
-        raise StudyError(f"the worker that tried the data died: {cause}")
+        self.deaths += 1
+        self.given = False
+        if crashed or self.deaths > ATTEMPTS:
+            raise StudyError(f"the worker that tried the data died: {cause}")
 
 
 class _Once:
     """A source of one job."""
 
     def __init__(self, trial: _Trial) -> None:
-        self._trial, self._given = trial, False
+        self._trial = trial
 
     def room(self) -> int:
         return 1
@@ -67,7 +76,7 @@ class _Once:
         pass
 
     def next(self) -> Assignment | None:
-        given, self._given = self._given, True
+        given, self._trial.given = self._trial.given, True
         return None if given else self._trial
 
     def done(self) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamkit.files import is_local, write_aside, write_json
-from siamkit.report.store import read_json
+from siamkit.files import write_aside, write_json
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
 CARRIED = (FINAL, "queries.parquet", "embeddings.npy")
+TRIES = 5  # at reading an attempt that is not dead yet
 
 
 @dataclass
@@ -71,14 +69,32 @@ class Progress:
 
 
 def take_over(place: Path, earlier: Path | None) -> Progress:
-    """The progress of a new attempt, in its own folder, where an earlier one left off."""
-    if earlier is None or not (earlier / STATE).is_file():
-        return Progress(place)
-    state = Progress(place, **read_json(earlier / STATE))
+    """The progress of a new attempt, in its own folder, where an earlier one left off.
+
+    One that was only stopped, and taken for dead, may go on for a moment: its files change, or go, while they
+    are read. Then they are read again, and if nothing whole comes of it, training starts afresh.
+    """
+    for _ in range(TRIES):
+        if earlier is None or not (earlier / STATE).is_file():
+            break
+        try:
+            return _copied(place, earlier)
+        except FileNotFoundError:
+            continue
+    for name in CARRIED:
+        (place / name).unlink(missing_ok=True)
+    return Progress(place)
+
+
+def _copied(place: Path, earlier: Path) -> Progress:
+    state = Progress(place, **json.loads((earlier / STATE).read_text(encoding="utf-8")))
+    needed = {state.model, FINAL if state.repeat else None} - {None}
     if earlier == place:
+        if not all((place / str(name)).is_file() for name in needed):
+            raise FileNotFoundError
         return state
-    for name in dict.fromkeys((*CARRIED, state.model)):
-        if name is not None and (earlier / name).is_file():
+    for name in dict.fromkeys((*CARRIED, *map(str, needed))):
+        if name in needed or (earlier / name).is_file():
             write_aside(place / name, lambda aside, name=name: _copy(earlier / name, aside))  # type: ignore[misc]
     state._write()
     return state
@@ -86,21 +102,15 @@ def take_over(place: Path, earlier: Path | None) -> Progress:
 
 def sweep(place: Path) -> None:
     """An attempt is done: what it could have gone on from goes, and files half-written by a killed one."""
-    for pattern in ("resume*", ".[0-9a-f]*"):
-        for file in list(place.glob(pattern)):
-            file.unlink(missing_ok=True)
+    for file in list(place.glob("resume*")):
+        file.unlink(missing_ok=True)
+    sweep_asides(place)
 
 
-@contextmanager
-def local_file(path: Path) -> Iterator[Path]:
-    """A file as the operating system sees it; fetched first if it lies behind a URL."""
-    if is_local(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
-        copy = Path(folder) / path.name
-        _copy(path, copy)
-        yield copy
+def sweep_asides(place: Path) -> None:
+    """What killed processes were writing when they died, as `write_aside` names it."""
+    for file in list(place.glob("." + "[0-9a-f]" * 8 + ".*")):
+        file.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

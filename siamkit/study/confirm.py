@@ -109,10 +109,12 @@ class Repeat:
     def job(self) -> Job:
         here = str(self._place)
         resume = here if (self._place / STATE).is_file() else None
-        return Job("confirm", here, self.configuration, (self._seed,), resume=resume)
+        data = derive_seed(self._search.study.file.seed, "data", "confirm", self.repeat)
+        return Job("confirm", here, self.configuration, (self._seed,), (data,), resume=resume)
 
     def started(self) -> None:
         self._search.progress.run(self.label, self.configuration)
+        self._search.folder.log("final started", trial=self.trial, key=self.key, repeat=self.repeat)
 
     def resumed(self, history: list[dict[str, float]]) -> None:
         pass
@@ -148,15 +150,25 @@ class Repeat:
                 raise
             raise StudyError(f"{str(self._place)!r} cannot be written: {error.strerror}") from error
         search.folder.log(
-            "confirmed", key=self.key, repeat=self.repeat, outcome=result["outcome"], cause=ended.cause
+            "confirmed",
+            trial=self.trial,
+            key=self.key,
+            repeat=self.repeat,
+            outcome=result["outcome"],
+            cause=ended.cause,
+            seconds=round(seconds, 2),
         )
         self.source.left -= 1
         value = ended.figures[0][search.task.objective] if complete else None
         done = self.source.total - self.source.left
         search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
 
+    def gone(self) -> None:
+        raise AssertionError("nobody else confirms")
+
     def died(self, cause: str, crashed: bool) -> None:
         self.deaths += 1
+        self._search.folder.log("final died", trial=self.trial, key=self.key, repeat=self.repeat, cause=cause)
         if self.deaths > ATTEMPTS:
             self.ended(Ended("failed", f"{cause}, {self.deaths} times"), 0.0)
         else:

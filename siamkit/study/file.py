@@ -13,14 +13,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from siamkit.catalogue import Registered
-from siamkit.data import Dataset
+from siamkit.data import Dataset, degrade
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
-from siamkit.files import place
+from siamkit.files import place, problem_of
 from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
 from siamkit.study.parse import parse_space
+from siamkit.study.plan import plan_problems
+from siamkit.study.samplers import sampler_problems
 from siamkit.study.schema import Direction, StudyFile
 from siamkit.study.space import Space
 
@@ -105,6 +107,9 @@ class Study:
                         f"{listed(fit)} would fit"
                     ),
                 )
+        for factor in self.space.data:
+            if reason := degrade.misfit(factor, kind, given):
+                yield ("search", "data", factor), reason
         for name in self.file.objectives or {}:
             if name in FIGURES and kind not in FIGURES[name].supervisions:
                 fit = [n for n, figure in FIGURES.items() if kind in figure.supervisions]
@@ -154,6 +159,19 @@ def load_study(
     )
     for name, direction in _mapping(data.get("objectives")).items():
         _check_objective(name, direction, report)
+    if file is not None and "://" in file.storage and not (file.artifacts or artifacts):
+        report(
+            ("storage",), "a storage on a server wants an artifacts folder (or URL) that all its users reach"
+        )
+    if file is not None and space is not None:
+        for where, message in (
+            *sampler_problems(file, space, len(file.objectives or [None])),
+            *plan_problems(file, space, Path(path).parent),
+        ):
+            report(where, message)
+    asked = str(artifacts or (file.artifacts if file is not None else None) or "")
+    if "://" in asked and (problem := problem_of(asked)) is not None:
+        report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
     given = str(artifacts or file.artifacts or f"runs/{file.name}")

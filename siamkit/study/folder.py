@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ class RunFolder:
 
     Args:
         path: made if need be; a local folder, or one behind a URL (`siamkit.files.place`).
+
+    Attributes:
+        owner: the process that writes here, as `leases.new_owner` names it; put into each line of the log.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.owner = ""
         self._lines: list[str] = []
         self._name = secrets.token_hex(4)
 
@@ -59,6 +64,10 @@ class RunFolder:
             StudyError: another one holds it, or the folder cannot be made.
         """
         if not is_local(self.path):
+            try:
+                self.log("opened")
+            except Exception as error:  # each file system has errors of its own
+                raise StudyError(f"the run folder {str(self.path)!r} cannot be written: {error}") from error
             yield
             return
         try:
@@ -77,16 +86,24 @@ class RunFolder:
             lock.release()
 
     def log(self, event: str, **details: Any) -> None:
-        """Appends a line to `log.jsonl`."""
-        line = json.dumps(
-            {"time": round(time.time(), 3), "event": event, **plain(details)}, ensure_ascii=False
-        )
-        if is_local(self.path):
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        else:  # objects cannot be appended to: a file of its own for each process
-            self._lines.append(line + "\n")
-            write_text(self.path / f"log-{self._name}.jsonl", "".join(self._lines))
+        """Appends a line to `log.jsonl`.
+
+        In one write at the file's end, so that lines of several processes never run into one another. A
+        log that cannot be written stops nobody: what counts is in the storage and in the results.
+        """
+        line = {"time": round(time.time(), 3), "event": event}
+        line |= {"owner": self.owner} if self.owner else {}
+        text = json.dumps({**line, **plain(details)}, ensure_ascii=False) + "\n"
+        with suppress(OSError):
+            if is_local(self.path):
+                file = os.open(self.path / "log.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                try:
+                    os.write(file, text.encode("utf-8"))
+                finally:
+                    os.close(file)
+            else:  # objects cannot be appended to: a file of its own for each process
+                self._lines.append(text)
+                write_text(self.path / f"log-{self._name}.jsonl", "".join(self._lines))
 
     def results(self) -> list[dict[str, Any]]:
         """The stored results of all trials, one an attempt that ended."""

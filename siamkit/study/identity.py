@@ -37,3 +37,21 @@ def versions(backend: str, plugins: dict[str, str]) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {"python": platform.python_version(), "backend": backend, "packages": found, "plugins": plugins}
+
+
+def differences(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """What differs between the versions of two machines, each as `keras 3.15.1 here, 3.12.0 there`."""
+    ours, theirs = _flat(here), _flat(there)
+    return [
+        f"{name} {_shown(ours.get(name))} here, {_shown(theirs.get(name))} there"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(found: dict[str, Any]) -> dict[str, str | None]:
+    return {"python": found["python"], **found["packages"], **found["plugins"]}
+
+
+def _shown(version: str | None) -> str:
+    return "missing" if version is None else version or "present"

@@ -22,6 +22,12 @@ def role_of(owner: str) -> str:
     return owner.partition(":")[0]
 
 
+def is_here(owner: str) -> bool:
+    """Whether an owner's process runs on this machine."""
+    _, where, name, _ = owner.split(":")
+    return where == machine() and is_running(name)
+
+
 def is_gone(owner: str) -> bool:
     """Whether an owner ran on this machine and its process is no more; of others nothing is known."""
     _, where, name, _ = owner.split(":")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +80,22 @@ class Ledger(Book):
 
     # ------------------------------------------------------------- drawing
 
-    def draw(self, space: Space, target: float) -> Claim | str:
+    def draw(
+        self, space: Space, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ) -> Claim | str:
         """Takes a queued trial or draws a new one, and keeps it if it may.
 
         Args:
             space: what to draw from.
             target: how many configurations there are to be in all.
+            sampler: makes the sampler of a trial from its number.
 
         Returns:
             The claim; or `repeated` where it was there already, `withdrawn` where it was one too many, `lost`
             where this process was stopped so long that others took it for dead.
         """
         trial = patiently(self.storage.ask, tell=self.tell)
+        self.storage.sampler = sampler(trial.number)
         try:
             return self._claim(trial, space, target)
         except UpdateFinishedTrialError:
@@ -107,7 +112,7 @@ class Ledger(Book):
         if verdict is not None:
             self._turn_down(trial, key, verdict)
             return verdict
-        attrs = trial.user_attrs
+        attrs = patiently(lambda: trial.user_attrs, tell=self.tell)
         claim = Claim(trial, configuration, key, token, attrs.get("attempt", 1), attrs.get("resume"))
         with self._lock:
             self._held[trial.number] = claim
@@ -173,7 +178,7 @@ class Ledger(Book):
             done = self._end(claim.trial.number, outcome, values)
         except UpdateFinishedTrialError:
             done = False
-        self._release(claim)
+        self.drop(claim)
         return done or self._stands(claim.trial.number, outcome)
 
     def _stands(self, number: int, outcome: str) -> bool:
@@ -188,7 +193,7 @@ class Ledger(Book):
             claim: the trial.
             died: whether it counts as an attempt; not where the user stopped it.
         """
-        self._release(claim)
+        self.drop(claim)
         try:
             if not died:
                 self._write(claim.trial._trial_id, {"interrupted": True})
@@ -199,7 +204,8 @@ class Ledger(Book):
         except UpdateFinishedTrialError:
             pass  # who ended it has it tried again
 
-    def _release(self, claim: Claim) -> None:
+    def drop(self, claim: Claim) -> None:
+        """Renews a lease no more; for what somebody else has ended."""
         with self._lock:
             self._held.pop(claim.trial.number, None)
 
@@ -242,7 +248,9 @@ class Ledger(Book):
             self.tell(f"trial {trial.number} is given up: its process died {attempt - 1} times")
             patiently(self._note_given_up, trial, more, tell=self.tell)
         else:
-            patiently(self.storage.enqueue_trial, trial.params, user_attrs=more, tell=self.tell)
+            # What was queued and died before it was drawn has no parameters of its own yet.
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            patiently(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
 
     def _left(self, trial: FrozenTrial) -> str | None:
         """The folder of the attempt that came furthest, if one has left a checkpoint."""
@@ -274,7 +282,8 @@ class Ledger(Book):
             held = list(self._held.values())
         for claim in held:
             try:
-                patiently(claim.trial.set_user_attr, "lease", self._sign())
+                # Soon after a storage is back, or others would take this process for dead.
+                patiently(claim.trial.set_user_attr, "lease", self._sign(), most=self.lease / 10)
             except UpdateFinishedTrialError:
                 with self._lock:
                     claim.lost = self._held.pop(claim.trial.number, None) is not None
@@ -292,6 +301,14 @@ class Ledger(Book):
                 (owner and self._is_gone(owner)) or self._watch.is_silent(trial.number, sign)
             ):
                 self._bury(trial)
+
+    def queue(self, params: dict[str, Any], configuration: Configuration, target: float) -> None:
+        """Has a configuration tried before others are drawn, unless it is there or the budget is full."""
+        self.look()
+        key = key_of(configuration)
+        if key not in self.known() and len(self.counted) + len(self.open) < target:
+            attrs = {"key": key, "configuration": configuration}
+            patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
 
     def adopt(self, after: float = 0.0) -> None:
         """Queues again what died and was not: whoever was to see to that died too.
@@ -312,7 +329,7 @@ class Ledger(Book):
             # It died after its result was written, before the storage heard of it.
             self._tell_stored(trial, read_json(stored))
         elif self._end(trial.number, "failed", None):
-            self.folder.log("trial died", trial=trial.number, owner=trial.user_attrs.get("lease"))
+            self.folder.log("trial died", trial=trial.number, lease=trial.user_attrs.get("lease"))
             self._retry(trial, died=True)
 
     def _tell_stored(self, trial: FrozenTrial, stored: dict[str, Any]) -> None:

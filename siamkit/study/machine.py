@@ -30,17 +30,30 @@ def machine() -> str:
 def process(pid: int | None = None) -> str:
     """A name for a process that no later one gets: process ids come again, with another start."""
     pid = os.getpid() if pid is None else pid
-    return f"{pid}-{int(psutil.Process(pid).create_time() * 1000)}"
+    return f"{pid}-{_start(pid)}"
 
 
 def is_running(name: str) -> bool:
     """Whether the process that `process` named so still is."""
     pid, _, start = name.partition("-")
     try:
-        # Some kernels tell the start a little differently after the clock was set.
-        return bool(abs(psutil.Process(int(pid)).create_time() * 1000 - int(start)) < 5000)
-    except (psutil.Error, ValueError):
+        return _start(int(pid)) == int(start)
+    except (OSError, psutil.Error, ValueError, IndexError):
         return False
+
+
+def _start(pid: int) -> int:
+    """When a process began, by a clock that nobody sets: the time of day of that moves with the clock."""
+    try:
+        # Behind the name, which may hold anything: the state first, the twentieth the ticks since boot.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            raise
+        return int(psutil.Process(pid).create_time() * 100)
+    if fields[0] in "ZX":
+        raise ProcessLookupError(f"process {pid} is dead")
+    return int(fields[19])
 
 
 def cores() -> int:
@@ -66,11 +79,11 @@ def accelerators() -> list[str]:
     return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
 
 
-def how_many_workers(cpus: int, memory: float | None) -> int:
-    """One an accelerator; without any as many as cores and free memory allow, `cpus` cores a trial."""
-    devices = accelerators()
+def how_many_workers(cpus: int, gpus: float, memory: float | None) -> int:
+    """As many as there are accelerators, or else cores and free memory, for trials that take so much each."""
+    devices = accelerators() if gpus else []
     if devices:
-        return len(devices)
+        return max(1, int(len(devices) / gpus))
     fits = int(psutil.virtual_memory().available // (memory or RESERVED))
     return max(1, min(cores() // cpus, fits))
 
@@ -81,7 +94,7 @@ def scratch() -> Path:
     A killed process removes nothing, so the next one on its machine does.
     """
     root = Path(tempfile.gettempdir())
-    prefix = f"siamkit-{machine()}-"
+    prefix = f"siamkit.{machine()}-"
     for left in root.glob(f"{prefix}*"):
         if not is_running(left.name.removeprefix(prefix)):
             shutil.rmtree(left, ignore_errors=True)

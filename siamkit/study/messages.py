@@ -21,6 +21,7 @@ class Setup:
         modules: the study's own plugin modules.
         specs: components that were registered in this session.
         path: where modules are looked for, as in the supervisor.
+        versions: of what is installed, as `identity.versions` tells them; other machines must have the same.
     """
 
     backend: str
@@ -29,6 +30,7 @@ class Setup:
     modules: tuple[str, ...] = ()
     specs: tuple[Spec, ...] = ()
     path: tuple[str, ...] = ()
+    versions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ class Job:
         place: the folder, or URL, that it writes to and nobody else.
         configuration: what to train.
         seeds: one a repeat.
+        data_seeds: of what is worse about the training data, one a repeat: the same for all configurations,
+            which so are compared on the same items and the same errors.
         resume: the folder of an earlier attempt that left a checkpoint.
         rival: the per-query scores of the best trial so far, to drop later seeds of the hopeless by.
+        spread: the standard deviation of the first objective between seeds, as far as it is known.
         keep_above: embeddings are kept if the first objective, turned so that higher is better, is above.
         losses: for `feeds`, the losses to try, each as `{name: parameters}`.
         batch_sizes: for `feeds`.
@@ -51,8 +56,10 @@ class Job:
     place: str = ""
     configuration: Configuration = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    data_seeds: tuple[int, ...] = ()
     resume: str | None = None
     rival: str | None = None
+    spread: float = 0.0
     keep_above: float | None = None
     losses: tuple[Any, ...] = ()
     batch_sizes: tuple[int, ...] = ()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from siamkit.catalogue import Registered
+from siamkit.data import degrade
 from siamkit.errors import ComponentError, nearest
 from siamkit.registry import Registry
 from siamkit.specs import Bool, Choice, Component, Float, Int, Ints, Kind, LossSpec, Param
@@ -39,12 +40,20 @@ def parse_space(
         if search.get(name) is not None:
             if name in fixed:
                 count(("search", name), "is both fixed and searched; leave one of them out")
-            factors[name] = parse_values(param, search[name], ("search", name), count)
+            drawn = parse_values(param, search[name], ("search", name), count)
+            factors[name] = replace(drawn, default=param.default, named=True)
         else:
             factors[name] = Values((fixed.get(name, param.default),))
+    varied = search.get("data")
+    varied = varied if isinstance(varied, Mapping) else {}  # the schema tells what is no mapping
+    data = {
+        name: parse_values(param, varied[name], ("search", "data", name), count)
+        for name, param in degrade.FACTORS.items()
+        if varied.get(name) is not None
+    }
     if problems:
         return None
-    space = Space(found["encoder"], found["metric"], found["loss"], factors)
+    space = Space(found["encoder"], found["metric"], found["loss"], factors, data)
     _check_fit(space, count)
     return None if problems else space
 
@@ -105,9 +114,10 @@ def _narrow(
             chosen = narrowed.get(key, param.default)
             result[key] = parse_components(param.kind, chosen, registry, (*path, key), report)
         elif key in narrowed:
-            result[key] = parse_values(param, narrowed[key], (*path, key), report)
+            drawn = parse_values(param, narrowed[key], (*path, key), report)
+            result[key] = replace(drawn, default=param.default, named=True)
         else:
-            result[key] = worth_searching(param)
+            result[key] = replace(worth_searching(param), default=param.default)
     return result
 
 
@@ -167,6 +177,8 @@ def parse_values(param: Param, given: Any, path: tuple[str | int, ...], report: 
     bounds = []
     for key in ("low", "high"):
         try:
+            if given[key] is None:  # no bound, even where null is a value
+                raise ValueError("should be a number, got None")
             bounds.append(check.validate(given[key]))
         except ValueError as error:
             report((*path, key), str(error))

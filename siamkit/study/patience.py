@@ -24,10 +24,15 @@ AWAY = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errn
 T = TypeVar("T")
 
 
+class StorageSilent(StudyError):
+    """A storage that does not answer, or cannot be written."""
+
+
 def patiently(
     call: Callable[..., T],
     *args: Any,
     tell: Callable[[str], None] | None = None,
+    most: float = 5.0,
     patience: float = PATIENCE,
     **more: Any,
 ) -> T:
@@ -37,11 +42,12 @@ def patiently(
         call: what to call; may be called twice where an answer got lost.
         *args: handed on.
         tell: hears once that the storage is waited for.
+        most: seconds between two calls.
         patience: seconds that it is waited for.
         **more: handed on.
 
     Raises:
-        StudyError: it did not answer in all that time, its disk is full, or it will not have what it is told.
+        StorageSilent: it did not answer in all that time, its disk is full, or it refuses.
     """
     start, pause = time.monotonic(), 0.1
     while True:
@@ -51,18 +57,18 @@ def patiently(
         except (StorageInternalError, DBAPIError, OSError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if no_room(error):
-                raise StudyError(f"the storage cannot be written: {reason}") from error
+                raise StorageSilent(f"the storage cannot be written: {reason}") from error
             if isinstance(error, OSError) and not _is_away(error):
                 raise
             if _is_refusal(error):
-                raise StudyError(f"the storage refuses: {reason:.300}") from error
+                raise StorageSilent(f"the storage refuses: {reason:.300}") from error
             if time.monotonic() - start > patience:
-                raise StudyError(f"the storage has not answered for {patience:g} s: {reason}") from error
+                raise StorageSilent(f"the storage has not answered for {patience:g} s: {reason}") from error
             if tell is not None:
                 tell(f"the storage does not answer ({reason:.100}); waiting for it")
                 tell = None
         time.sleep(pause)
-        pause = min(2 * pause, 5.0)
+        pause = min(2 * pause, most)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from siamkit.study.engines import Engine, Worker
 from siamkit.study.messages import Ended, Epoch, Job, Ready, Resumed
 
 TICK = 0.25  # seconds between two looks at everything
+STALL = 1.0  # seconds that one round may take; in longer ones nobody was heard
 GRACE = 2.0  # seconds in which a worker itself may end a trial that has passed its limit
 GROWTH = 1.5e9  # bytes by which a worker may grow beyond its first trial before it is replaced
 
@@ -24,7 +26,7 @@ class Assignment(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether it is somebody else's by now: then it is stopped, and nothing is said of it."""
+        """Whether it is somebody else's by now: then its worker is stopped."""
 
     def started(self) -> None:
         """A worker has it."""
@@ -37,6 +39,9 @@ class Assignment(Protocol):
 
     def ended(self, ended: Ended, seconds: float) -> None:
         """It ended by itself, or by a limit."""
+
+    def gone(self) -> None:
+        """It was somebody else's, and its worker is at it no more."""
 
     def died(self, cause: str, crashed: bool) -> None:
         """Its worker died; `crashed` if by its own doing."""
@@ -87,10 +92,12 @@ class Pool:
     Args:
         engine: where they live.
         limits: of a trial.
+        interrupted: asked each round; once it is true, KeyboardInterrupt is raised.
     """
 
     engine: Engine
     limits: Limits
+    interrupted: Callable[[], bool] = lambda: False
     desks: list[Desk] = field(default_factory=list)
     _still_born: int = 0
 
@@ -99,8 +106,12 @@ class Pool:
 
         Raises:
             StudyError: no worker comes to life.
+            KeyboardInterrupt: the user wants no more.
         """
         while True:
+            if self.interrupted():
+                raise KeyboardInterrupt
+            began = time.monotonic()
             source.tick()
             for desk in list(self.desks):
                 self._hear(desk)
@@ -109,6 +120,10 @@ class Pool:
             if not busy and source.done():
                 return
             self.engine.wait([desk.worker for desk in self.desks], TICK)
+            if (took := time.monotonic() - began) > STALL:
+                # The storage was silent, or this process stopped: not the time of any trial.
+                for desk in self.desks:
+                    desk.since += took
 
     def close(self) -> None:
         """Ends all workers; what they were at is for its owner to give back."""
@@ -116,7 +131,10 @@ class Pool:
         self.engine.close()
 
     def _give(self, source: Source) -> bool:
-        """Gives work to those who have none; whether anybody has some."""
+        """Gives work to those who have none; whether anybody has some.
+
+        One that is not ready yet is no reason to wait: where there is no room for it, it never is.
+        """
         while True:
             free = next((desk for desk in self.desks if desk.ready and desk.work is None), None)
             if free is None and len(self.desks) >= min(self.engine.size, source.room()):
@@ -132,7 +150,7 @@ class Pool:
             work.started()
             free.worker.give(work.job, lambda said, work=work: self._told(work, said))  # type: ignore[misc]
             self._hear(free)
-        return any(desk.work is not None or not desk.ready for desk in self.desks)
+        return any(desk.work is not None for desk in self.desks)
 
     def _new_desk(self) -> None:
         # A number of its own, so that the one whose place it takes leaves it its device and cores.
@@ -156,7 +174,9 @@ class Pool:
                 continue
             elif isinstance(said, Ended):
                 work, desk.work = desk.work, None
-                if not work.lost:
+                if work.lost:
+                    work.gone()
+                else:
                     work.ended(said, time.monotonic() - desk.since)
                 self._retire(desk, said.memory)
             elif isinstance(said, Epoch):
@@ -188,6 +208,7 @@ class Pool:
             return
         if work.lost:
             self._end(desk)
+            work.gone()
         elif (passed := self._passed(desk)) is not None:
             self._end(desk)
             work.ended(Ended("failed", passed), time.monotonic() - desk.since)
@@ -200,7 +221,9 @@ class Pool:
         trace, crashed, work = desk.worker.trace(), desk.worker.crashed(), desk.work
         self._end(desk)
         if work is not None:
-            if not work.lost:
+            if work.lost:
+                work.gone()
+            else:
                 work.died(f"its process ended {how}", crashed)
         elif not desk.ready:
             self._still_born += 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamkit.comparison.pareto import front
 from siamkit.study.folder import RunFolder
 from siamkit.study.space import factors_of
 
@@ -46,6 +47,15 @@ class Results:
     def factors(self) -> dict[str, Any]:
         """The winner by factor, flat: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
         return factors_of(self.winner) if self.winner else {}
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """The completed trials that no other beats in every objective, the best of the first one first."""
+        complete = [trial for trial in self.trials if trial["outcome"] == "complete"]
+        names, directions = list(self.objectives), list(self.objectives.values())
+        rows = front([[trial["figures"][name] for name in names] for trial in complete], directions)
+        sign = -1 if directions[0] == "maximize" else 1
+        return sorted((complete[row] for row in rows), key=lambda each: sign * each["figures"][names[0]])
 
     @property
     def model_path(self) -> Path:

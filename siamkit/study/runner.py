@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import optuna
-
-from siamkit import backends
-from siamkit.catalogue import SESSION
-from siamkit.data import Dataset
 from siamkit.errors import SiamkitError
-from siamkit.files import plain, write_json, write_table
-from siamkit.registry import components
+from siamkit.files import write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
+from siamkit.study.conductor import Conductor
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
-from siamkit.study.engines import make_engine
-from siamkit.study.file import Study, load_study
-from siamkit.study.folder import RunFolder
-from siamkit.study.identity import versions
-from siamkit.study.leases import RENEWALS, Pulse, new_owner
-from siamkit.study.ledger import Ledger
-from siamkit.study.machine import scratch
-from siamkit.study.messages import Setup
-from siamkit.study.pool import Limits, Pool, Source
-from siamkit.study.progress import Silent, make_progress
-from siamkit.study.pruners import make_pruner
+from siamkit.study.leases import RENEWALS, Pulse
+from siamkit.study.loggers import listening
+from siamkit.study.part import Part, full, ready
+from siamkit.study.patience import StorageSilent, patiently
+from siamkit.study.plan import planned, warm
+from siamkit.study.pool import Source
 from siamkit.study.results import Results, literally
-from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
-from siamkit.study.shared import share
-from siamkit.study.storage import close_storage, open_storage
-from siamkit.study.task import Task, items_table, make_task
+from siamkit.study.task import items_table
 from siamkit.study.tidy import tidy
-from siamkit.study.urls import is_database, redacted
 
 
 def tune(
@@ -73,19 +55,20 @@ def tune(
         >>> results = siamkit.tune("study.yaml")        # doctest: +SKIP
         >>> model = results.load_model()                # doctest: +SKIP
     """
-    with _ready("tune", study, backend, tuple(plugins), artifacts, progress) as (part, raw):
+    with ready("tune", study, backend, tuple(plugins), artifacts, progress) as (part, raw):
         # Nothing is written before all this is known to work.
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
-            # The lock keeps out only those who use this folder; in a database others may be at work.
-            alone = not is_database(part.study.file.storage)
-            search = part.search(list(part.task.objectives.values()), alone)
-            write_json(part.folder.path / "study.json", part.frozen)
-            write_table(part.folder.path / "items.parquet", items_table(raw))
+            search = part.search(list(part.task.objectives.values()), alone=True)
             try:
-                return _conduct(part, search)
-            finally:
-                part.folder.log("stopped")
+                with _seat(search), _logged(part):
+                    write_json(part.folder.path / "study.json", part.frozen)
+                    write_table(part.folder.path / "items.parquet", items_table(raw))
+                    results = _conduct(part, search)
+                    part.finished = not results.interrupted
+                    return results
+            except OSError as error:
+                raise full(error, str(part.folder.path)) from error
 
 
 def join(
@@ -108,98 +91,51 @@ def join(
     Raises:
         StudyError: there is no such study yet, or this machine differs from where it was begun.
     """
-    with _ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
+    with ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
         search = part.search(None, alone=False)
-        return _search(part, search)
+        with _logged(part), search.progress, _listening(part, search):
+            part.finished = _search(part, search)
+        return part.finished
 
 
-class Part:
-    """What one process needs to take part in a study."""
-
-    def __init__(
-        self, role: str, study: Study, task: Task, backend: str, pool: Pool, watcher: Silent
-    ) -> None:
-        self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
-        self.folder = RunFolder(study.folder)
-        self.frozen = _freeze(study, task, backend)
-        self.storage: optuna.Study | None = None
-
-    def search(self, directions: list[Direction] | None, alone: bool) -> Search:
-        """Opens the study in its storage, or makes it where directions are given."""
-        file = self.study.file
-        self.storage = storage = open_storage(
-            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
-        )
-        storage.pruner = make_pruner(self.study, len(self.task.objectives))
-        ledger = Ledger(
-            storage=storage,
-            maximize=self.task.objectives[self.task.objective] == "maximize",
-            tell=self.watcher.note,
-            folder=self.folder,
-            owner=new_owner(self.role),
-            lease=file.lease,
-            alone=alone,
-        )
-        return Search(self.study, self.task, ledger, self.folder, self.frozen["versions"], self.watcher)
+def _seat(search: Search) -> AbstractContextManager[None]:
+    """Makes sure that no other `tune` runs this study, where the folder's lock does not."""
+    ledger = search.ledger
+    if ledger.alone:
+        return nullcontext()
+    search.conductor = Conductor(ledger.storage, ledger.owner, ledger.lease)
+    return search.conductor.seat()
 
 
 @contextmanager
-def _ready(
-    role: str,
-    path: str | os.PathLike[str],
-    backend: str | None,
-    plugins: tuple[str, ...],
-    artifacts: str | os.PathLike[str] | None,
-    progress: str,
-) -> Iterator[tuple[Part, Dataset]]:
-    """Reads a study and its data, shares them with workers to come, and ends those at the end."""
-    study = load_study(path, plugins, artifacts)
-    name, why = backends.choose_backend(backend, study.file.backend)
-    backends.activate(name)
-    watcher = make_progress(progress)
-    watcher.note(f"backend {name} ({why})")
-    task, raw = make_task(study)
-    aside = Path(tempfile.mkdtemp(dir=scratch()))
+def _logged(part: Part) -> Iterator[None]:
+    """Writes down that this process takes part no more, and why: by the log others know who still does."""
     try:
-        share(task, aside / "task")
-        setup = Setup(
-            name,
-            study.file,
-            str(aside / "task"),
-            (*study.file.plugins, *plugins),
-            tuple(
-                entry.spec
-                for catalogue in components().catalogues()
-                for entry in catalogue.all()
-                if entry.origin.distribution == SESSION
-            ),
-            tuple(sys.path),
-        )
-        budget = study.file.budget
-        limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
-        pool = Pool(make_engine(study.file, setup, aside), limits)
-        part = Part(role, study, task, name, pool, watcher)
-        try:
-            yield part, raw
-        finally:
-            pool.close()
-            if part.storage is not None:
-                close_storage(part.storage)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        with suppress(OSError):  # another study of this process has it still
-            aside.parent.rmdir()
+        yield
+    except BaseException as error:
+        part.folder.log("stopped", finished=False, cause=f"{type(error).__name__}: {error}"[:500])
+        raise
+    part.folder.log("stopped", finished=part.finished, cause=part.why)
+
+
+@contextmanager
+def _listening(part: Part, search: Search) -> Iterator[None]:
+    """Loggers hear of the work, and the pool of Ctrl-C."""
+    with listening(search) as part.watched, part.interrupts() as part.pool.interrupted:
+        yield
 
 
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
-    with search.progress:
+    with search.progress, _listening(part, search):
         finished = _search(part, search)
         if finished:
-            finished = _work(part, search, Confirmation(search))
+            conductor = search.conductor
+            with Pulse(conductor.beat, search.ledger.lease / RENEWALS) if conductor else nullcontext():
+                finished = _work(part, search, Confirmation(search))
     part.pool.close()
     # Outside the display: what is written now is short, and a second Ctrl-C ends it at once.
-    tidy(search)
+    tidy(search, finished)
     confirmed = finalists(search)
     publish_best(search, confirmed)
     write_report(search.folder.path)
@@ -218,30 +154,49 @@ def _search(part: Part, search: Search) -> bool:
     """Takes part in the search until it is over; False where the user stopped it."""
     ledger = search.ledger
     ledger.look()
-    search.folder.log("started", counted=len(ledger.counted), owner=ledger.owner)
+    search.folder.log("started", counted=len(ledger.counted), target=int(search.target))
     ledger.reap()
     ledger.look()
     ledger.adopt()
+    if part.role == "tune":
+        _queue_plan(part, search)
     search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
-    with Pulse(search.beat, ledger.lease / RENEWALS) as pulse:
+    with Pulse(search.beat, ledger.lease / RENEWALS) as search.pulse:
         finished = _work(part, search, search)
-    if pulse.error is not None:
-        raise pulse.error
+    search.note_time()
     why = search.why_it_ends()
     if finished and why is not None:
+        part.why = why
         search.progress.note(why)
     return finished
+
+
+def _queue_plan(part: Part, search: Search) -> None:
+    """Queues what is to be tried first, and adds what an earlier study knows; once, however often it runs."""
+    ledger = search.ledger
+    earlier = warm(part.study, part.frozen)
+    if earlier.learn and not patiently(lambda: ledger.storage.user_attrs).get("warm"):
+        for trial in earlier.learn:
+            patiently(ledger.storage.add_trial, trial)
+        patiently(ledger.storage.set_user_attr, "warm", len(earlier.learn))
+        part.watcher.note(f"{len(earlier.learn)} trials of an earlier study are known")
+    if earlier.left_out:
+        part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
+    for each in [*earlier.again, *planned(part.study)]:
+        ledger.queue(each.params, each.configuration, search.target)
 
 
 def _work(part: Part, search: Search, source: Source) -> bool:
     """Does all the work of a source; False where the user stopped it."""
     try:
-        part.pool.run(source)
+        part.pool.run(part.watched(source))
     except KeyboardInterrupt:
         search.progress.note("stopping; the same command goes on from here")
         part.pool.close()
         search.release()
         return False
+    except StorageSilent:
+        raise  # nothing can be given back now; the next `tune` finds what was left
     except SiamkitError:
         part.pool.close()
         search.release()
@@ -262,24 +217,3 @@ def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] |
         return None, {}
     stored = next(each for each in search.folder.results() if each["key"] == trial.user_attrs["key"])
     return literally(stored), {"valid": dict(zip(search.task.objectives, trial.values, strict=True))}
-
-
-def _freeze(study: Study, task: Task, backend: str) -> Any:
-    """What must not change while a study is resumed, as plain data."""
-    resolved = study.file.model_dump(mode="json")
-    entries = [alternative.entry for _, _, alternative in study.space.components()]
-    plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
-    searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
-    searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
-    return plain(
-        {
-            "layout": 1,
-            "name": study.file.name,
-            "study": searched,
-            # They may change, and hold URLs; whoever may read results need not know how to reach a database.
-            "settings": redacted({key: resolved[key] for key in RESUMABLE}),
-            "objectives": task.objectives,
-            "data": task.record,
-            "versions": versions(backend, plugins),
-        }
-    )

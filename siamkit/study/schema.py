@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from siamkit.data.corruptions import CORRUPTIONS
 from siamkit.study.urls import misread
 
 Direction = Literal["maximize", "minimize"]
@@ -48,6 +49,12 @@ def _storage(value: str) -> str:
     )
 
 
+def _workers(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"should be auto or a whole number from 1, got {value!r}")
+
+
 def _no_lookalike(value: object) -> object:
     """True and 1.0 equal 1, and would pass for it."""
     return str(value).lower() if isinstance(value, (bool, float)) else value
@@ -56,6 +63,11 @@ def _no_lookalike(value: object) -> object:
 _exact = BeforeValidator(_no_lookalike)
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
+]
+Workers = Annotated[
+    int | str,
+    BeforeValidator(_workers),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
 ]
 Size = Annotated[
     float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
@@ -84,9 +96,52 @@ _named: dict[str, Any] = {
 }
 Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
+# A configuration to try first; whether it lies inside the space, siamkit.study.enqueue looks.
+_settings: dict[str, Any] = {"type": ["number", "string", "boolean", "null", "object"]}
+_one: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": ["object", "null"], "additionalProperties": _settings},
+        },
+    ]
+}
+Enqueued = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "defaults"},
+                {
+                    "type": "object",
+                    "properties": {"encoder": _one, "metric": _one, "loss": _one},
+                    "additionalProperties": _settings,
+                },
+            ]
+        }
+    ),
+]
 Components = Annotated[
     Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})
 ]
+
+
+def _levels(scalar: dict[str, Any], ranged: bool = True) -> WithJsonSchema:
+    """What a factor may be whose values are known: one, several, a range; null leaves it out."""
+    among = [{"type": "null"}, scalar, {"type": "array", "items": scalar, "minItems": 1, "uniqueItems": True}]
+    if ranged:
+        bound = {**scalar, "type": "integer" if "integer" in scalar["type"] else "number"}
+        among.append({**_range, "properties": {**_range["properties"], "low": bound, "high": bound}})
+    return WithJsonSchema({"anyOf": among})
+
+
+_share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+_most: dict[str, Any] = {"type": ["integer", "null"], "minimum": 2}
+_ratio: dict[str, Any] = {"type": "number", "minimum": 1}
+_corruption: dict[str, Any] = {"enum": list(CORRUPTIONS)}
 
 
 class _Strict(BaseModel):
@@ -138,11 +193,21 @@ class Fixed(_Strict):
 class DataFactors(_Strict):
     """What of the training data is varied; validation and test data stay as they are."""
 
-    label_noise: Values = Field(None, description="share of training labels that are wrong, 0 to 1")
-    items_per_class: Values = Field(None, description="at most so many training items a class")
-    num_classes: Values = Field(None, description="at most so many training classes")
-    imbalance: Values = Field(None, description="items of the largest class to those of the smallest, from 1")
-    corruption: Values = Field(None, description="none, or what is done to training images")
+    label_noise: Annotated[Any, _levels(_share)] = Field(
+        None, description="share of training labels that are wrong, 0 to 1"
+    )
+    items_per_class: Annotated[Any, _levels(_most)] = Field(
+        None, description="at most so many training items a class; null in a list: all"
+    )
+    num_classes: Annotated[Any, _levels(_most)] = Field(
+        None, description="at most so many training classes; null in a list: all"
+    )
+    imbalance: Annotated[Any, _levels(_ratio)] = Field(
+        None, description="items of the largest class to those of the smallest, from 1"
+    )
+    corruption: Annotated[Any, _levels(_corruption, ranged=False)] = Field(
+        None, description="none, or what is done to training images: a kind and its severity, noise_3"
+    )
 
 
 class Search(_Strict):
@@ -213,17 +278,19 @@ class StudyFile(_Strict):
     pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
         "auto"
     )
-    enqueue: list[dict[str, Any] | Literal["defaults"]] = Field(
+    enqueue: list[Enqueued] = Field(
         ["defaults"], description="configurations to try first; what they leave out is at its default"
     )
-    warm_start: str | None = Field(None, description="the run folder of an earlier study to learn from")
+    warm_start: str | None = Field(
+        None, min_length=1, description="the run folder of an earlier study to learn from, beside this file"
+    )
     storage: Annotated[str, AfterValidator(_storage)] = Field(
         "sqlite", description="sqlite or journal, in the run folder; or postgresql://… or mysql://…"
     )
     artifacts: str | None = Field(
         None, description="the run folder, or an fsspec URL; runs/<name> beside this file if not given"
     )
-    workers: Literal["auto"] | Annotated[int, BeforeValidator(_no_lookalike), Field(ge=1)] = "auto"
+    workers: Workers = "auto"
     resources: Resources = Resources()
     engine: Literal["local", "ray", "inline"] = "local"
     lease: Duration = Field(60.0, ge=1, description="how long a silent machine's trials are left to it")

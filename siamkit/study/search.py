@@ -10,10 +10,12 @@ from typing import Any
 
 import optuna
 
-from siamkit.study import leases
+from siamkit.errors import StudyError
+from siamkit.study.conductor import Conductor
 from siamkit.study.file import Study
 from siamkit.study.folder import RunFolder
 from siamkit.study.identity import derive_seed
+from siamkit.study.leases import RENEWALS, Pulse, role_of
 from siamkit.study.ledger import Claim, Ledger
 from siamkit.study.messages import Job
 from siamkit.study.patience import patiently
@@ -23,6 +25,7 @@ from siamkit.study.task import Task
 from siamkit.study.trial import TrialWork
 
 EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
+HOPELESS = 20  # deaths in a row, after which no other trial is tried
 LOOKS = 1.0  # seconds between two looks at what others do
 
 
@@ -38,6 +41,10 @@ class Search:
         versions: recorded with each result.
         progress: hears of everything.
         planned: how many configurations there are to be, where a plan says so in place of a sampler.
+        spreads: the variances of the first objective between the seeds of one configuration, seen so far.
+        hand: the trials that its workers have.
+        pulse: what renews the leases.
+        deaths: trials in a row whose process died.
     """
 
     study: Study
@@ -47,12 +54,15 @@ class Search:
     versions: dict[str, Any]
     progress: Silent
     planned: float = math.inf
+    spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
+    pulse: Pulse | None = None
+    deaths: int = 0
+    conductor: Conductor | None = None
 
     def __post_init__(self) -> None:
         self._repeated = 0
         self._looked = -math.inf
-        self._told = False
         self._size = self.study.space.count()
         self._worked_before = float(patiently(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
         self._began = time.monotonic()
@@ -63,9 +73,10 @@ class Search:
         return int(min(self.target - len(self.ledger.counted), 1e6))
 
     def tick(self) -> None:
-        for work in [each for each in self.hand.values() if each.lost]:
-            work.taken_over()  # its worker is stopped and says nothing more
-        if time.monotonic() - self._looked >= LOOKS:
+        if self.pulse is not None and self.pulse.error is not None:
+            raise self.pulse.error  # without it, what runs here would be taken for dead
+        # Often enough to see whether a lease is renewed.
+        if time.monotonic() - self._looked >= min(LOOKS, self.ledger.lease / RENEWALS):
             self.ledger.look()
             self.ledger.reap()
             self.ledger.adopt(self.ledger.lease)
@@ -78,8 +89,7 @@ class Search:
                 return None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._ready_sampler()
-                claim = self.ledger.draw(self.study.space, self.target)
+                claim = self.ledger.draw(self.study.space, self.target, self._sampler)
             if isinstance(claim, Claim):
                 self._repeated = 0
                 return self._work(claim)
@@ -94,6 +104,19 @@ class Search:
         if self.ledger.open and not self.time_is_over():
             return False  # what others run may yet die, and then somebody must see to it
         return self._drained() or self.time_is_over()
+
+    def note_death(self, cause: str) -> None:
+        """A trial's process has died, again.
+
+        Raises:
+            StudyError: so many in a row have that it is not the trials' fault.
+        """
+        self.deaths += 1
+        if self.deaths >= HOPELESS:
+            raise StudyError(
+                f"{self.deaths} trials in a row died, none ended; the last: {cause}. Is there memory enough? "
+                "(resources and workers in the study file say how many run at once)"
+            )
 
     def release(self) -> None:
         """Gives back what the user stopped."""
@@ -141,10 +164,8 @@ class Search:
             return False
         return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
 
-    def _ready_sampler(self) -> None:
-        self.ledger.storage.sampler = make_sampler(
-            self.study, self.ledger.length, len(self.task.objectives), self._repeated > 0
-        )
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return make_sampler(self.study, number, len(self.task.objectives), self._repeated > 0)
 
     # ------------------------------------------------------------- one trial
 
@@ -153,15 +174,18 @@ class Search:
         place = self.folder.attempt(claim.trial.number, claim.token)
         confirm = study.confirm
         top = self.ledger.ranked(confirm.top if confirm else 1)
-        full = len(top) == (confirm.top if confirm else 1)
+        # On a front of several objectives anything may lie.
+        full = len(top) == (confirm.top if confirm else 1) and len(self.task.objectives) == 1
         best = top[0] if top and study.seeds > 1 else None
         job = Job(
             "trial",
             str(place),
             claim.configuration,
             tuple(derive_seed(study.seed, claim.configuration, repeat) for repeat in range(study.seeds)),
+            tuple(derive_seed(study.seed, "data", repeat) for repeat in range(study.seeds)),
             resume=str(self.folder.path / claim.resume) if claim.resume else None,
             rival=str(self._queries(best)) if best is not None else None,
+            spread=math.sqrt(sum(self.spreads) / len(self.spreads)) if self.spreads else 0.0,
             keep_above=self.task.better(top[-1].values[0]) if full else None,
         )
         return TrialWork(self, claim, job, place)
@@ -176,5 +200,11 @@ class Search:
     def beat(self) -> None:
         """Renews the leases, and notes how long the study has been worked on."""
         self.ledger.beat()
-        if leases.role_of(self.ledger.owner) == "tune":
+        if self.conductor is not None:
+            self.conductor.beat()
+        self.note_time()
+
+    def note_time(self) -> None:
+        """Keeps the time for later runs; `tune` alone does, whoever helps it."""
+        if role_of(self.ledger.owner) == "tune":
             patiently(self.ledger.storage.set_user_attr, "worked", self.worked())

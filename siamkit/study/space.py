@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from siamkit.catalogue import Registered
@@ -15,6 +15,7 @@ from siamkit.study.schema import Fixed, Optimizer
 Configuration = dict[str, Any]
 """One point of the space, plain data: `{"encoder": {"name": …, "params": {…}}, …, "embedding_dim": 64}`.
 
+Where the study varies its training data, `"data": {"label_noise": 0.2, …}` says what is worse about them.
 A parameter drawn in units of the metric's typical distance stands as `{"typical_distance": 0.3}`.
 """
 
@@ -39,7 +40,11 @@ FACTORS: Mapping[str, Param] = {
 
 @dataclass(frozen=True)
 class Values:
-    """What one parameter may be: options to choose from (one: fixed), or a range."""
+    """What one parameter may be: options to choose from (one: fixed), or a range.
+
+    `default` is what it is where nobody says otherwise, inside or not; `named`, whether the study file names
+    it, or a component brought it along.
+    """
 
     options: tuple[Any, ...] = ()
     low: float = 0
@@ -47,6 +52,8 @@ class Values:
     log: bool = False
     whole: bool = False
     unit: str = ""
+    default: Any = None
+    named: bool = False
 
     def count(self) -> float:
         """How many values there are; infinite for a range of real numbers."""
@@ -139,6 +146,27 @@ class Space:
     metric: Components
     loss: Components
     factors: Mapping[str, Values]
+    data: Mapping[str, Values] = field(default_factory=dict)  # the factors of the training data
+
+    def parts(self) -> Iterator[tuple[str, Values | Components]]:
+        """All that drawing may ask for, each under the name that it is asked by."""
+
+        def inside(name: str, components: Components) -> Iterator[tuple[str, Values | Components]]:
+            yield name, components
+            for chosen, alternative in components.alternatives.items():
+                for key, what in alternative.params.items():
+                    if isinstance(what, Components):
+                        yield from inside(f"{name}.{chosen}.{key}", what)
+                    else:
+                        yield f"{name}.{chosen}.{key}", what
+
+        for part in (self.encoder, self.loss, self.metric):
+            yield from inside(part.kind, part)
+        yield from self.beside().items()
+
+    def beside(self) -> dict[str, Values]:
+        """The factors beside components, those of the data among them, by the names they are asked by."""
+        return {**self.factors, **{f"data.{name}": values for name, values in self.data.items()}}
 
     def draw(self, trial: Trial) -> Configuration:
         """Draws a configuration; only metrics that fit the drawn loss can come with it."""
@@ -147,6 +175,8 @@ class Space:
         shape = self.loss.drawn(loss).shape(loss["params"])
         metric = self.metric.draw(trial, "metric", self.fitting(shape))
         drawn = {name: values.draw(trial, name) for name, values in self.factors.items()}
+        if self.data:  # else there is no such key: what is searched without it keeps its keys and seeds
+            drawn["data"] = {name: values.draw(trial, f"data.{name}") for name, values in self.data.items()}
         return {"encoder": encoder, "metric": metric, "loss": loss, **drawn}
 
     def fitting(self, loss: LossSpec) -> list[str]:
@@ -163,7 +193,7 @@ class Space:
             for loss in self.loss.alternatives.values()
             for spec, number in loss.shapes()
         )
-        return self.encoder.count() * pairs * math.prod(values.count() for values in self.factors.values())
+        return self.encoder.count() * pairs * math.prod(each.count() for each in self.beside().values())
 
     def components(self) -> Iterator[tuple[Kind, str, Alternative]]:
         """All that may be drawn: kind, name, and the alternative itself."""
@@ -190,5 +220,8 @@ def factors_of(configuration: Configuration) -> dict[str, Any]:
             flat[name] = value
 
     for name, value in configuration.items():
-        add(name, value)
+        if name == "data":
+            flat.update({f"data.{factor}": level for factor, level in value.items()})
+        else:
+            add(name, value)
     return flat

@@ -7,9 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from siamkit.study.progress import describe
 from siamkit.study.results import Results
 
 SHOWN = 5
+FRONT = 20
 
 
 def summary(results: Results) -> RenderableType:
@@ -40,4 +42,20 @@ def summary(results: Results) -> RenderableType:
     ]
     for name in names:
         figures.add_row(name, *(f"{results.figures[part][name]:.4f}" for part in parts))
-    return Group(Text(), best, Text(), figures, Text())
+    parts_shown: list[RenderableType] = [Text(), best, Text(), figures, Text()]
+    if len(results.objectives) > 1:
+        parts_shown += [_front(results), Text()]
+    return Group(*parts_shown)
+
+
+def _front(results: Results) -> Table:
+    """What no other trial beats in every objective."""
+    table = Table(box=None, title="Pareto front", title_justify="left", pad_edge=False)
+    for column in ("trial", "configuration", *results.objectives):
+        table.add_column(column, justify="left" if column == "configuration" else "right")
+    for trial in results.front[:FRONT]:
+        values = [f"{trial['figures'][name]:.4g}" for name in results.objectives]
+        table.add_row(str(trial["trial"]), escape(describe(trial["configuration"])), *values)
+    if len(results.front) > FRONT:
+        table.caption = f"and {len(results.front) - FRONT} more"
+    return table

@@ -17,6 +17,7 @@ from siamkit.errors import DataError, StudyFileError
 from siamkit.study.file import Study
 from siamkit.study.identity import derive_seed
 from siamkit.study.schema import Direction
+from siamkit.study.worse import scarcest
 
 MOST_ITEMS = 5000  # of items.parquet
 THUMBNAIL = 48  # pixels
@@ -78,6 +79,8 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         "input_shape": _plain(preprocessor.input_shape),
         "split": parts.record,
     }
+    if study.space.data:
+        record["scarcest"] = scarcest(study.space.data)
     task = Task(
         _prepared(train, preprocessor),
         _prepared(valid, preprocessor),

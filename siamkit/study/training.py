@@ -17,17 +17,22 @@ from keras import ops
 
 from siamkit.data.dataset import Dataset
 from siamkit.data.feeds import feed
+from siamkit.device import release
 from siamkit.encoders.cost import cost
-from siamkit.errors import StudyError
+from siamkit.encoders.latency import ms_per_item
+from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.geometry import shape_figures
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
 from siamkit.resolve import get_encoder, get_loss, get_metric, spec_given
 from siamkit.saving import load_model
 from siamkit.specs import Component, Kind, LossSpec, Supervision, feedable
+from siamkit.study.identity import derive_seed
 from siamkit.study.schema import Fixed
 from siamkit.study.space import Configuration
 from siamkit.study.task import Task
+from siamkit.study.worse import scarcest_data, training_data
 
 SAMPLE = 512  # pairs that the typical distance is measured on
 
@@ -98,6 +103,7 @@ def train(
     on_epoch: OnEpoch,
     keep: Keep | None = None,
     start: Start | None = None,
+    data_seed: int | None = None,
 ) -> Trained:
     """Trains a configuration for the study's epochs and judges it on the validation part.
 
@@ -110,6 +116,7 @@ def train(
         on_epoch: gets the figures of each epoch.
         keep: gets the model after each epoch.
         start: goes on from there; what follows is as if it had never stopped.
+        data_seed: of what is worse about the training data, if the study varies them; `seed` unless given.
 
     Raises:
         TrialFailure: the loss or an embedding is no number, or a limit was passed.
@@ -117,6 +124,7 @@ def train(
     """
     keras.utils.clear_session()
     gc.collect()
+    release()
     keras.utils.set_random_seed(seed)
     if start is not None:
         model, literal = load_model(start.model), start.literal
@@ -129,14 +137,14 @@ def train(
             keras.config.set_dtype_policy("float32")
         supervision = _supervision(configuration, task)
     batches = feed(
-        task.train,
+        training_data(task, configuration, seed if data_seed is None else data_seed),
         supervision,
         batch_size=configuration["batch_size"],
         seed=seed,
         items_per_class=fixed.items_per_class,
         drop_last=getattr(model.loss, "couples", False),
     )
-    watch = _Watch(task, limits, on_epoch, keep, literal)
+    watch = _Watch(task, limits, on_epoch, keep, literal, seed)
     done = start.epoch if start is not None else 0
     if done < fixed.epochs:
         batches.epoch = done
@@ -156,12 +164,17 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
         DataError: the training part cannot feed one of them.
         ComponentError: a loss cannot go around another.
     """
+    parts = {"": task.train, **scarcest_data(task)}
     for loss in losses:
         _try_loss(loss, task)
         supervision = feedable(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
-            feed(task.train, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+            for where, part in parts.items():
+                try:
+                    feed(part, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
+                except DataError as error:
+                    raise DataError(f"{where}{error}") from error
 
 
 def _try_loss(spec: LossSpec, task: Task) -> None:
@@ -175,8 +188,13 @@ def _try_loss(spec: LossSpec, task: Task) -> None:
         get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
 
 
-def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query where the data have queries."""
+def judge(
+    model: Siamese, part: Dataset, timed: bool = False
+) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """The figures of a model on a part, its embeddings, and scores by query where the data have queries.
+
+    With `timed` also how long an item takes: some batches more, so only where somebody wants to know.
+    """
     sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
     if not np.isfinite(embeddings).all():
@@ -192,6 +210,9 @@ def judge(model: Siamese, part: Dataset) -> tuple[dict[str, float], np.ndarray, 
     costs = [cost(encoder) for encoder in model.encoders]
     figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
     figures["flops"] = sum(each.flops for each in costs)
+    figures |= shape_figures(embeddings)
+    if timed:
+        figures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
     return figures, embeddings, queries
 
 
@@ -279,12 +300,26 @@ class _Watch(keras.callbacks.Callback):
     """Judges each epoch, keeps the limits, and stops what is no number."""
 
     def __init__(
-        self, task: Task, limits: Limits, on_epoch: OnEpoch, keep: Keep | None, literal: dict[str, Any]
+        self,
+        task: Task,
+        limits: Limits,
+        on_epoch: OnEpoch,
+        keep: Keep | None,
+        literal: dict[str, Any],
+        seed: int,
     ) -> None:
         super().__init__()
         self._task, self._limits, self._report = task, limits, on_epoch
-        self._keep, self._literal = keep, literal
+        self._keep, self._literal, self._seed = keep, literal, seed
         self.history: list[dict[str, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # Model files hold no state of chance, so what an epoch drops follows from its number, as its batches
+        # do. PyTorch's own layers draw from its global generator, all others from states in the model.
+        keras.utils.set_random_seed(derive_seed(self._seed, "chance", epoch))
+        states = [each for each in self.model.variables if each.name == "seed_generator_state"]
+        for number, state in enumerate(states):
+            state.assign([derive_seed(self._seed, "chance", epoch, number) >> 1, 0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._limits.check()
@@ -293,12 +328,18 @@ class _Watch(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
-        self.judged = judge(self.model, self._task.valid)
+        # What an item takes does not change as weights do: it is measured once.
+        timed = "ms_per_item" in self._task.objectives and not self.history
+        self.judged = judge(self.model, self._task.valid, timed)
         figures = self.judged[0]
+        if self.history and "ms_per_item" in self.history[0]:
+            figures["ms_per_item"] = self.history[0]["ms_per_item"]
         row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
         self.history.append(row)
         threshold = figures.get("threshold", math.nan)
         self.model.threshold = threshold if math.isfinite(threshold) else None
         if self._keep is not None:
             self._keep(self.model, epoch + 1, row, self._literal)
+        told = time.monotonic()
         self._report(epoch + 1, row)
+        self._limits.start += time.monotonic() - told  # waiting for the storage is not the trial's time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from siamkit.study.checkpoint import sweep
 from siamkit.study.ledger import ATTEMPTS, Claim
 from siamkit.study.messages import Ended, Job
 from siamkit.study.patience import patiently
+from siamkit.study.pruners import collapsed, judges_collapse
 from siamkit.study.space import factors_of
 
 if TYPE_CHECKING:
@@ -58,7 +60,13 @@ class TrialWork:
         self.search.progress.epoch(self.label, number, study.fixed.epochs, row)
         if not self._report(self.history[-1]):
             return "somebody else ended it"
-        if repeat or number >= study.fixed.epochs or len(task.objectives) > 1 or study.pruner == "none":
+        if number >= study.fixed.epochs:
+            return None
+        if judges_collapse(self.search.study):
+            why = collapsed(row, self.claim.configuration["embedding_dim"], number)
+            if why is not None:
+                return why
+        if repeat or len(task.objectives) > 1:
             return None
         pruned = patiently(self.claim.trial.should_prune, tell=self.search.progress.note)
         return f"behind the others after epoch {number}" if pruned else None
@@ -88,13 +96,23 @@ class TrialWork:
                 raise
             self.interrupted()
             raise StudyError(f"{str(self.place)!r} cannot be written: {error.strerror}") from error
+        self.search.deaths = 0
         self._drop()
         values = ended.values if ended.outcome == "complete" else None
         if not self.search.ledger.finish(self.claim, ended.outcome, values, ended.cause):
-            remove(self.place)
+            self.gone()
             return
         self.search.ledger.look()
-        self._log("trial ended", outcome=ended.outcome, cause=ended.cause, seconds=round(seconds, 2))
+        if len(ended.figures) > 1:
+            objective = self.search.task.objective
+            self.search.spreads.append(float(np.var([each[objective] for each in ended.figures], ddof=1)))
+        self._log(
+            "trial ended",
+            outcome=ended.outcome,
+            cause=ended.cause,
+            seconds=round(seconds, 2),
+            memory=ended.memory,  # bytes that its worker holds after it
+        )
         last = self.history[-1][self.search.task.objective] if self.history else None
         self.search.progress.ended(
             self.label,
@@ -103,6 +121,19 @@ class TrialWork:
             self.search.best_value(),
             ended.cause if ended.outcome == "failed" else "",
             len(self.search.ledger.counted),
+        )
+
+    def gone(self) -> None:
+        """Somebody else goes on with it: what was written here nobody asks for, unless he started from it."""
+        self._drop()
+        self.search.ledger.drop(self.claim)
+        self._log("trial lost")
+        self.search.ledger.look()
+        inside = self.search.folder.inside(self.place)
+        if all(trial.user_attrs.get("resume") != inside for trial in self.search.ledger.open.values()):
+            remove(self.place)
+        self.search.progress.ended(
+            self.label, "lost", None, self.search.best_value(), "another process took it over"
         )
 
     def died(self, cause: str, crashed: bool) -> None:
@@ -114,14 +145,7 @@ class TrialWork:
         self._drop()
         self.search.ledger.give_back(self.claim, died=True)
         self.search.progress.ended(self.label, "died", None, self.search.best_value(), cause)
-
-    def taken_over(self) -> None:
-        """Somebody else ended it, and sees to what becomes of it."""
-        self._drop()
-        self._log("trial lost")
-        self.search.progress.ended(
-            self.label, "died", None, self.search.best_value(), "somebody else took it over"
-        )
+        self.search.note_death(cause)
 
     def interrupted(self) -> None:
         """The user stopped it; it will go on another time."""
@@ -174,5 +198,7 @@ def remove(place: Path) -> None:
     """Removes the folder of an attempt that nobody asks for any more."""
     if is_local(place):
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # another attempt is in it
+            place.parent.rmdir()
     elif place.exists():
         place.fs.rm(place.path, recursive=True)  # type: ignore[attr-defined]

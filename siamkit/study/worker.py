@@ -24,8 +24,13 @@ from siamkit.study.messages import Epoch, Job, Ready, Said, Setup
 ORPHANED = 70  # the exit code of a worker whose supervisor is gone
 
 
-def bench_for(setup: Setup) -> Any:
-    """Readies this process for a study's jobs: its plugins, its backend, its data."""
+def bench_for(setup: Setup, task: Any = None) -> Any:
+    """Readies this process for a study's jobs: its plugins, its backend, its data.
+
+    Args:
+        setup: what it must know.
+        task: the data, where they don't lie in the setup's folder.
+    """
     from siamkit import backends
     from siamkit.registry import components
 
@@ -41,7 +46,7 @@ def bench_for(setup: Setup) -> Any:
     from siamkit.study.attempt import Bench
     from siamkit.study.shared import shared
 
-    return Bench(setup.file, shared(Path(setup.task)))
+    return Bench(setup.file, task or shared(Path(setup.task)))
 
 
 class Line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from siamkit.errors import StudyError
 from siamkit.study.engines.base import Engine, Worker
 from siamkit.study.messages import Setup
 from siamkit.study.schema import StudyFile
@@ -25,6 +26,13 @@ def make_engine(file: StudyFile, setup: Setup, scratch: Path) -> Engine:
     Raises:
         StudyError: it is not installed, or has no room for a single worker.
     """
-    home = importlib.import_module(f"siamkit.study.engines.{file.engine}")
+    try:
+        home = importlib.import_module(f"siamkit.study.engines.{file.engine}")
+    except ModuleNotFoundError as error:
+        if error.name != file.engine:
+            raise
+        raise StudyError(
+            f"the engine {file.engine} wants the package {error.name}; pip install 'siamkit[{error.name}]'"
+        ) from None
     engine: Engine = getattr(home, HOMES[file.engine])(file, setup, scratch)
     return engine

@@ -43,7 +43,8 @@ class LocalWorker:
         self._errors = errors
         with theirs, errors.open("ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "siamkit.study.worker", str(theirs.fileno())],
+                # -P: what lies in the current folder is found only if the supervisor finds it too.
+                [sys.executable, "-P", "-m", "siamkit.study.worker", str(theirs.fileno())],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -112,9 +113,11 @@ class Local:
 
     def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
         self._setup, self._scratch, self._cpus = setup, scratch, file.resources.cpus
-        self._devices = [] if file.resources.gpus == 0 else accelerators()
+        self._share = 1.0 if file.resources.gpus is None else file.resources.gpus
+        self._devices = accelerators() if self._share else []
         memory = file.budget.trial_memory
-        self.size = file.workers if file.workers != "auto" else how_many_workers(self._cpus, memory)
+        auto = file.workers == "auto"
+        self.size = how_many_workers(self._cpus, self._share, memory) if auto else int(file.workers)
         self._workers: list[LocalWorker] = []
 
     def start(self, number: int) -> LocalWorker:
@@ -134,11 +137,13 @@ class Local:
             "OMP_NUM_THREADS": threads,
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_NUM_INTEROP_THREADS": threads,
-            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self._scratch),  # a killed worker removes nothing; this is removed with the rest
+            "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
         }
         if self._devices:
-            device = self._devices[number % len(self._devices)]
-            chosen |= {"CUDA_VISIBLE_DEVICES": device, "HIP_VISIBLE_DEVICES": device}
+            first, many = int(number * self._share), max(1, int(self._share))
+            mine = [self._devices[(first + each) % len(self._devices)] for each in range(many)]
+            chosen |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(mine))
         return {**os.environ, **chosen}
 
     def _cores(self, number: int) -> set[int]:

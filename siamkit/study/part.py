@@ -1,0 +1,181 @@
+"""What one process needs to take part in a study: its data, its workers, the storage, the run folder."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from siamkit import backends
+from siamkit.catalogue import SESSION
+from siamkit.data import Dataset
+from siamkit.errors import StudyError
+from siamkit.files import is_local, no_room, plain
+from siamkit.registry import components
+from siamkit.study.engines import make_engine
+from siamkit.study.file import Study, load_study
+from siamkit.study.folder import RunFolder
+from siamkit.study.identity import versions
+from siamkit.study.interrupts import first_is_heard_later
+from siamkit.study.leases import new_owner
+from siamkit.study.ledger import Ledger
+from siamkit.study.loggers import check_loggers
+from siamkit.study.machine import scratch
+from siamkit.study.messages import Setup
+from siamkit.study.plan import planned, plans_all
+from siamkit.study.pool import Limits, Pool, Source
+from siamkit.study.progress import Silent, make_progress
+from siamkit.study.pruners import make_pruner
+from siamkit.study.schema import RESUMABLE, Direction
+from siamkit.study.search import Search
+from siamkit.study.shared import share
+from siamkit.study.storage import close_storage, open_storage
+from siamkit.study.task import Task, make_task
+from siamkit.study.urls import is_database, redacted
+
+
+class Part:
+    """What one process has in hand while it takes part in a study.
+
+    Args:
+        role: `tune` or `worker`.
+        study: the file.
+        task: its data.
+        frozen: what must not change while a study is resumed.
+        pool: of workers.
+        watcher: tells the user how it goes.
+
+    Attributes:
+        finished: whether all was done.
+        why: why it ended before its budget was spent.
+        watched: has loggers listen to a source of work.
+    """
+
+    def __init__(
+        self, role: str, study: Study, task: Task, frozen: dict[str, Any], pool: Pool, watcher: Silent
+    ) -> None:
+        self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
+        self.folder, self.frozen = RunFolder(study.folder), frozen
+        self.storage: optuna.Study | None = None
+        self.finished, self.why = False, ""
+        self.watched: Callable[[Source], Source] = lambda source: source
+
+    def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
+        """How Ctrl-C is heard: by the pool between two looks, unless training goes on in this process."""
+        inline = self.study.file.engine == "inline"
+        return nullcontext(lambda: False) if inline else first_is_heard_later()
+
+    def search(self, directions: list[Direction] | None, alone: bool) -> Search:
+        """Opens the study in its storage, or makes it where directions are given."""
+        file = self.study.file
+        self.storage = storage = open_storage(
+            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
+        )
+        storage.pruner = make_pruner(self.study, len(self.task.objectives))
+        self.folder.owner = new_owner(self.role)
+        ledger = Ledger(
+            storage=storage,
+            maximize=self.task.objectives[self.task.objective] == "maximize",
+            tell=self.watcher.note,
+            folder=self.folder,
+            owner=self.folder.owner,
+            lease=file.lease,
+            # The folder's lock is the study's only where its storage is in there too.
+            alone=alone and is_local(self.folder.path) and not is_database(file.storage),
+        )
+        whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
+        versions = self.frozen["versions"]
+        return Search(self.study, self.task, ledger, self.folder, versions, self.watcher, whole)
+
+
+@contextmanager
+def ready(
+    role: str,
+    path: str | os.PathLike[str],
+    backend: str | None,
+    plugins: tuple[str, ...],
+    artifacts: str | os.PathLike[str] | None,
+    progress: str,
+) -> Iterator[tuple[Part, Dataset]]:
+    """Reads a study and its data, shares them with workers to come, and ends those at the end."""
+    study = load_study(path, plugins, artifacts)
+    check_loggers(study)
+    name, why = backends.choose_backend(backend, study.file.backend)
+    backends.activate(name)
+    watcher = make_progress(progress)
+    watcher.note(f"backend {name} ({why})")
+    task, raw = make_task(study)
+    frozen = _freeze(study, task, name)
+    try:
+        aside = Path(tempfile.mkdtemp(dir=scratch()))
+    except OSError as error:
+        raise full(error, tempfile.gettempdir()) from error
+    try:
+        try:
+            share(task, aside / "task")
+        except OSError as error:
+            raise full(error, str(aside)) from error
+        setup = Setup(
+            name,
+            study.file,
+            str(aside / "task"),
+            (*study.file.plugins, *plugins),
+            tuple(
+                entry.spec
+                for catalogue in components().catalogues()
+                for entry in catalogue.all()
+                if entry.origin.distribution == SESSION
+            ),
+            tuple(sys.path),
+            frozen["versions"],
+        )
+        budget = study.file.budget
+        limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
+        pool = Pool(make_engine(study.file, setup, aside), limits)
+        part = Part(role, study, task, frozen, pool, watcher)
+        try:
+            yield part, raw
+        finally:
+            pool.close()
+            if part.storage is not None:
+                close_storage(part.storage)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # another study of this process has it still
+            aside.parent.rmdir()
+
+
+def full(error: OSError, where: str) -> Exception:
+    """A full disk is the user's to see to; anything else keeps its traceback."""
+    if not no_room(error):
+        return error
+    return StudyError(f"{where!r} cannot be written: {error.strerror or error}")
+
+
+def _freeze(study: Study, task: Task, backend: str) -> Any:
+    """What must not change while a study is resumed, as plain data."""
+    resolved = study.file.model_dump(mode="json")
+    entries = [alternative.entry for _, _, alternative in study.space.components()]
+    plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
+    searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
+    searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
+    return plain(
+        {
+            "layout": 1,
+            "name": study.file.name,
+            "study": searched,
+            # They may change, and hold URLs; whoever may read results need not know how to reach a database.
+            "settings": redacted({key: resolved[key] for key in RESUMABLE}),
+            "objectives": task.objectives,
+            "data": task.record,
+            "versions": versions(backend, plugins),
+        }
+    )

@@ -1,0 +1,245 @@
+"""Embedding files: the same as `model.embed` of everything at once, in batches of one shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import siamkit
+from siamkit import embedding_file
+from siamkit.cli import main
+from siamkit.data import fit_preprocessor
+from siamkit.data.sources import digits, image_folder, npz, table
+from siamkit.embedding import embed_file
+from siamkit.specs import EncoderSpec
+
+pytestmark = pytest.mark.keras
+
+
+def model_of(dataset: siamkit.Dataset, encoder: str = "mlp", **params: Any) -> siamkit.Siamese:
+    """An untrained model of these data, with a preprocessor and a threshold."""
+    preprocessor = fit_preprocessor(dataset)
+    spec = siamkit.components().find("encoder", encoder).spec
+    assert isinstance(spec, EncoderSpec)
+    needs = {need: preprocessor.facts[need] for need in spec.needs}
+    made = siamkit.get_encoder(
+        encoder, input_shape=preprocessor.input_shape, embedding_dim=3, **needs, **params
+    )
+    return siamkit.Siamese(made, "euclidean", preprocessor=preprocessor, threshold=0.5)
+
+
+def read(path: Path) -> tuple[pa.Table, np.ndarray]:
+    found = pq.read_table(path)
+    return found, np.array(found.column("embedding").to_pylist(), dtype="float32")
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    """The same but for the order of sums, which a batch's size may change."""
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, siamkit.Siamese]:
+    """A folder with a model of vectors and 21 of them."""
+    folder = tmp_path_factory.mktemp("vectors")
+    x = np.random.default_rng(0).normal(size=(21, 5)).astype("float32")
+    np.savez(folder / "some.npz", x=x, y=np.arange(21) % 5)
+    np.save(folder / "some.npy", x)
+    keras.utils.set_random_seed(0)
+    model = model_of(npz(folder / "some.npz"), width=8)
+    model.save(folder / "model.keras")
+    return folder, x, model
+
+
+def test_a_file_is_embedded_as_by_the_model_at_once(vectors, tmp_path: Path) -> None:
+    folder, x, model = vectors
+    told = []
+    out = tmp_path / "out.parquet"
+    count = embed_file(
+        folder / "model.keras",
+        folder / "some.npz",
+        out,
+        batch_size=4,
+        on_rows=lambda *done: told.append(done),
+    )
+    assert count == 21
+    assert told == [(0, 21), (4, 21), (8, 21), (12, 21), (16, 21), (20, 21), (21, 21)]
+    found, embeddings = read(out)
+    close(embeddings, model.embed(x))
+    assert found.column("id").to_pylist() == [str(n) for n in range(21)]
+    assert found.column("label").to_pylist() == [n % 5 for n in range(21)]
+    assert found.schema.field("embedding").type == pa.list_(pa.float32(), 3)
+    about = json.loads(found.schema.metadata[b"siamkit"])
+    assert (about["threshold"], about["metric"]["name"]) == (0.5, "siamkit/euclidean")
+    assert about["metric"]["orientation"] == "distance"
+    assert about["components"]["encoder"][0]["name"] == "siamkit/mlp"
+
+
+def test_all_batches_are_of_one_shape_and_row_groups_bounded(
+    vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, x, model = vectors
+    shapes = []
+    plain = keras.Model.predict_on_batch
+
+    def seen(self: keras.Model, items: np.ndarray) -> Any:
+        shapes.append(items.shape)
+        return plain(self, items)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", seen)
+    monkeypatch.setattr(embedding_file, "GROUP", 8 * 3 * 4)  # 8 embeddings
+    embed_file(folder / "model.keras", folder / "some.npz", tmp_path / "out.parquet", batch_size=4)
+    assert set(shapes) == {(4, 5)}
+    assert len(shapes) == 6
+    with pq.ParquetFile(tmp_path / "out.parquet") as file:
+        groups = [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)]
+    assert groups == [8, 8, 5]
+    found, embeddings = read(tmp_path / "out.parquet")
+    assert found.column("id").to_pylist() == [str(n) for n in range(21)]
+    assert found.column("label").to_pylist() == [n % 5 for n in range(21)]
+    close(embeddings, model.embed(x))
+
+
+def test_texts_and_the_second_side_of_pairs(tmp_path: Path) -> None:
+    words = ["red fish", "blue", "green tree", "red", "fish", "tree of fish", "blue blue"]
+    rows = [f"{a},{b},1" for a, b in zip(words, words[::-1], strict=True)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["left,right,target", *rows]) + "\n")
+    model = model_of(table(tmp_path / "pairs.csv"), "bag", token_dim=4)
+    model.save(tmp_path / "model.keras")
+    out = tmp_path / "out.parquet"
+    embed_file(tmp_path / "model.keras", tmp_path / "pairs.csv", out, side=1, batch_size=4)
+    expected = model.embed(np.array(words[::-1], dtype=object))
+    close(read(out)[1], expected)
+
+
+def test_a_table_with_categories_and_missing_values(tmp_path: Path) -> None:
+    columns = {
+        "size": [1.0, None, 3, 4, 5, 6, 7],
+        "colour": ["red", None, *"xyxyx"],
+        "label": list("aabbcca"),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "some.parquet")
+    dataset = table(tmp_path / "some.parquet", label="label", features="size,colour")
+    model = model_of(dataset, "tabular", width=4, depth=1)
+    model.save(tmp_path / "model.keras")
+    embed_file(tmp_path / "model.keras", tmp_path / "some.parquet", tmp_path / "out.parquet", batch_size=4)
+    found, embeddings = read(tmp_path / "out.parquet")
+    close(embeddings, model.embed(dataset.views[0]))
+    assert found.column("label").to_pylist() == columns["label"]
+
+
+def test_a_folder_of_images_and_a_dataset_by_name(tmp_path: Path) -> None:
+    images = digits().views[0][:6]
+    for number, image in enumerate(images):
+        place = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image[..., 0] * 255).astype("uint8")).save(place)
+    dataset = image_folder(tmp_path / "images", channels="grey")
+    model = model_of(dataset, width=4, depth=1)
+    model.save(tmp_path / "model.keras")
+    out = tmp_path / "out.parquet"
+    embed_file(tmp_path / "model.keras", tmp_path / "images", out, batch_size=4)
+    found, embeddings = read(out)
+    close(embeddings, model.embed(dataset.views[0]))
+    assert found.column("id").to_pylist() == [
+        "a/0.png",
+        "a/2.png",
+        "a/4.png",
+        "b/1.png",
+        "b/3.png",
+        "b/5.png",
+    ]
+    assert found.column("label").to_pylist() == list("aaabbb")
+    assert embed_file(tmp_path / "model.keras", "digits", out, replace=True) == 1797
+    close(read(out)[1][:6], model.embed(images))
+    assert read(out)[0].column("label").to_pylist() == digits().target.tolist()
+
+
+def test_each_tower_embeds_its_side_without_a_preprocessor(tmp_path: Path) -> None:
+    towers = [siamkit.get_encoder("mlp", input_shape=(n,), embedding_dim=3, width=4) for n in (2, 5)]
+    model = siamkit.Siamese(towers, "cosine")
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    np.save(tmp_path / "some.npy", x)
+    out = tmp_path / "out.parquet"
+    embed_file(tmp_path / "model.keras", tmp_path / "some.npy", out, side=1, batch_size=4)
+    close(read(out)[1], model.embed(x, side=1))
+    ran = invoke(tmp_path / "model.keras", tmp_path / "some.npy", "-o", tmp_path / "other.parquet")
+    assert "items are numbers of shape (2,), got float32 of shape (5,)" in ran.stderr
+
+
+# ------------------------------------------------------------ what goes wrong
+
+
+def invoke(*arguments: object) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(main, ["embed", *(str(each) for each in arguments)])
+
+
+def test_the_command_says_how_many_and_where(vectors, tmp_path: Path) -> None:
+    folder, x, _ = vectors
+    out = tmp_path / "out.parquet"
+    ran = invoke(folder / "model.keras", folder / "some.npz", "-o", out, "--batch-size", "8")
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    assert ran.stdout.startswith("21 embeddings in ")
+    assert ran.stdout.endswith(f" in {out}\n")
+    assert len(read(out)[0]) == len(x)
+
+
+@pytest.mark.parametrize(
+    ("data", "output", "sentence"),
+    [
+        ("nowhere.npy", "out.parquet", "nowhere.npy does not exist"),
+        ("some.npz", "out.csv", "the output should end in .parquet, got"),
+        ("some.npz", "there.parquet", "is there already; name another file, or ask to replace it (--force)"),
+        ("wide.npy", "out.parquet", "does not fit the model: items should be numbers of shape (5,)"),
+        ("nan.npy", "out.parquet", "the embedding of item '7' is not all numbers"),
+        ("none.npy", "out.parquet", "holds no items"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(
+    vectors, tmp_path: Path, data: str, output: str, sentence: str
+) -> None:
+    folder, x, _ = vectors
+    (tmp_path / "there.parquet").write_text("mine")
+    np.save(folder / "wide.npy", np.ones((4, 6)))
+    np.save(folder / "none.npy", x[:0])
+    broken = x.copy()
+    broken[7, 2] = np.nan
+    np.save(folder / "nan.npy", broken)
+    ran = invoke(folder / "model.keras", folder / data, "-o", tmp_path / output, "--batch-size", "8")
+    assert ran.exit_code == 2, (ran.output, ran.exception)
+    assert sentence in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["there.parquet"]
+    assert (tmp_path / "there.parquet").read_text() == "mine"
+
+
+def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
+    ran = invoke(tmp_path / "no.keras", tmp_path / "some.npy", "-o", tmp_path / "out.parquet")
+    assert ran.exit_code == 2
+    assert "there is no model file" in ran.stderr
+
+
+def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _, _ = vectors
+    monkeypatch.setattr(embedding_file, "GROUP", 1)  # so that something is written by then
+
+    def stop(done: int, total: int | None) -> None:
+        if done > 8:
+            assert len(list(tmp_path.iterdir())) == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(
+            folder / "model.keras", folder / "some.npy", tmp_path / "out.parquet", batch_size=4, on_rows=stop
+        )
+    assert list(tmp_path.iterdir()) == []

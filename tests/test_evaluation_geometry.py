@@ -1,0 +1,138 @@
+"""The shape of embeddings, against shapes whose rank and width are known."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from siamkit.errors import DataError
+from siamkit.evaluation import effective_rank, geometry, spread
+
+RNG = np.random.default_rng(0)
+
+
+def slowly(rows):
+    """Roy & Vetterli's formula from the singular values themselves."""
+    centred = np.asarray(rows, float) - np.mean(rows, axis=0)
+    singular = np.linalg.svd(centred, compute_uv=False)
+    shares = singular / singular.sum()
+    return math.exp(-sum(p * math.log(p) for p in shares if p > 0))
+
+
+def test_one_point_has_no_rank_and_no_width():
+    for point in (np.full((50, 8), 0.3, "float32"), np.zeros((50, 8)), RNG.normal(size=(1, 8))):
+        assert effective_rank(point) == 0
+        assert spread(point) < 1e-7
+    # Rounding is no direction: a point that float32 has jittered in its last place.
+    base = np.full((200, 8), 1 / math.sqrt(8), "float32")
+    jittered = np.nextafter(base, np.where(RNG.random((200, 8)) < 0.5, 0, 1).astype("float32"))
+    assert effective_rank(jittered) == 0
+
+
+def test_a_line_has_one_direction_wherever_it_lies():
+    line = np.outer(RNG.normal(size=300), RNG.normal(size=16)) + 5
+    assert effective_rank(line) == pytest.approx(1, abs=1e-6)
+    assert effective_rank(line.astype("float32")) == pytest.approx(1, abs=1e-4)
+
+
+def test_two_tight_clusters_have_one_direction_and_all_the_width():
+    clusters = np.repeat([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], 50, axis=0)
+    clusters = clusters + RNG.normal(0, 1e-4, clusters.shape)
+    assert effective_rank(clusters) == pytest.approx(1, abs=0.01)
+    assert spread(clusters) == pytest.approx(1, abs=1e-3)
+    # Orthogonal ones: the mean of two unit vectors has length √½.
+    assert spread(np.repeat(np.eye(2), 50, axis=0)) == pytest.approx(math.sqrt(0.5))
+
+
+def test_equal_axes_count_each_and_unequal_ones_less():
+    cross = np.concatenate([np.eye(6), -np.eye(6)])
+    assert effective_rank(cross) == pytest.approx(6)
+    # Singular values 3 : 1 give p = (3/4, 1/4).
+    expected = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert effective_rank([[3, 0], [-3, 0], [0, 1], [0, -1]]) == pytest.approx(expected)
+    assert 60 < effective_rank(RNG.normal(size=(20000, 64))) <= 64
+
+
+def test_it_is_the_formula_of_the_paper_on_any_shape_and_scale():
+    for rows in (
+        RNG.normal(size=(40, 10)) * np.geomspace(1, 1e-3, 10) + 100,
+        RNG.normal(size=(5, 30)),  # fewer items than dimensions: rank 4 at most
+        1e-5 * RNG.normal(size=(200, 3)),
+    ):
+        assert effective_rank(rows) == pytest.approx(slowly(rows), rel=1e-6)
+    assert effective_rank(RNG.normal(size=(5, 30))) <= 4
+
+
+def test_chunks_and_views_change_nothing(monkeypatch):
+    rows = RNG.normal(size=(101, 6)).astype("float32") + 3
+    whole = geometry.shape_figures(rows)
+    monkeypatch.setattr(geometry, "CHUNK", 40)
+    assert geometry.shape_figures(rows) == pytest.approx(whole)
+    assert whole == {"effective_rank": effective_rank(rows), "spread": spread(rows)}
+    assert geometry.shape_figures(rows[:100].reshape(50, 2, 6)) == pytest.approx(
+        geometry.shape_figures(rows[:100])
+    )
+
+
+def test_half_precision_is_summed_in_double():
+    rows = (RNG.normal(size=(3000, 4)) * 0.5 + 30).astype("float16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert effective_rank(rows) == pytest.approx(slowly(rows), rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [np.zeros(3), np.zeros((0, 3)), [[np.nan, 1.0]], np.zeros((2, 0))])
+def test_what_is_no_embedding_is_refused(rows):
+    with pytest.raises(DataError, match="embeddings"):
+        effective_rank(rows)
+
+
+@pytest.mark.keras
+def test_judging_tells_the_shape_and_the_time_only_where_asked():
+    import siamkit
+    from siamkit.data import Dataset
+    from siamkit.study.training import judge
+
+    model = siamkit.build("mlp", "cosine", "contrastive", embedding_dim=4, input_shape=(6,))
+    part = Dataset((RNG.normal(size=(40, 6)).astype("float32"),), np.arange(40) % 4, "labels", "vector")
+    figures, embeddings, _ = judge(model, part)
+    assert figures["effective_rank"] == effective_rank(embeddings)
+    assert figures["spread"] == spread(embeddings)
+    assert "ms_per_item" not in figures
+    timed = judge(model, part, timed=True)[0]
+    assert 0 < timed["ms_per_item"] < 1000
+
+
+STUDY = """\
+version: 1
+name: shapes
+data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
+fixed: {batch_size: 16, epochs: 2, embedding_dim: 4}
+search:
+  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
+  metric: cosine
+  loss: {triplet: {margin: 0.2, mining: all}}
+objectives: {effective_rank: maximize, ms_per_item: minimize, bytes_per_vector: minimize}
+budget: {trials: 1}
+confirm: null
+"""
+
+
+@pytest.mark.keras
+def test_a_study_may_have_them_as_objectives_and_measures_time_once(tmp_path):
+    import pyarrow.parquet as pq
+
+    import siamkit
+
+    np.savez(
+        tmp_path / "items.npz", x=RNG.normal(size=(80, 6)).astype("float32"), y=np.repeat(np.arange(4), 20)
+    )
+    (tmp_path / "study.yaml").write_text(STUDY)
+    (trial,) = siamkit.tune(tmp_path / "study.yaml", progress="none").trials
+    assert trial["outcome"] == "complete"
+    assert 1 <= trial["figures"]["effective_rank"] <= 4
+    assert trial["figures"]["bytes_per_vector"] == 16
+    history = pq.read_table(tmp_path / "runs" / "shapes" / trial["folder"] / "history.parquet").to_pydict()
+    assert history["ms_per_item"] == [trial["figures"]["ms_per_item"]] * 2
+    assert {"spread", "effective_rank"} <= set(history)

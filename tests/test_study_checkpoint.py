@@ -1,0 +1,193 @@
+"""An attempt's state on disk: what a kill at any point leaves, and what a later attempt makes of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from upath import UPath
+
+from siamkit.files import local_file, no_room, write_aside, write_json
+from siamkit.study import checkpoint
+from siamkit.study.checkpoint import FINAL, STATE, Progress, sweep, take_over
+
+
+class Model:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def save(self, path: Path) -> None:
+        Path(path).write_text(self.text)
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def names(place: Any) -> list[str]:
+    return sorted(each.name for each in place.iterdir()) if place.exists() else []
+
+
+def progress(place: Path, epochs: int, last: bool = False) -> Progress:
+    state = Progress(place)
+    for epoch in range(1, epochs + 1):
+        state.epoch = epoch
+        state.history.append({"repeat": 0, "epoch": epoch})
+        state.save(Model(f"after {epoch}"), last=last and epoch == epochs)
+    return state
+
+
+def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
+    progress(tmp_path, 2)
+    assert names(tmp_path) == ["resume-0-2.keras", STATE]
+    progress(tmp_path, 3, last=True)
+    assert FINAL in names(tmp_path)
+
+
+def test_a_later_attempt_goes_on_from_the_last_epoch(tmp_path: Path) -> None:
+    state = progress(tmp_path / "a", 2)
+    (tmp_path / "a" / "queries.parquet").write_text("found")
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert {**vars(taken), "place": None} == {**vars(state), "place": None}
+    assert names(tmp_path / "b") == ["queries.parquet", "resume-0-2.keras", STATE]
+    # And the one after it from there.
+    assert take_over(tmp_path / "c", tmp_path / "b").epoch == 2
+
+
+def test_the_first_repeats_model_stays_and_the_next_repeat_starts_afresh(tmp_path: Path) -> None:
+    state = progress(tmp_path / "a", 2, last=True)
+    state.next_repeat({"map_at_r": 0.5})
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert (taken.repeat, taken.epoch, taken.model, taken.figures) == (1, 0, None, [{"map_at_r": 0.5}])
+    assert (tmp_path / "b" / FINAL).read_text() == "after 2"
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_kill_while_an_epoch_is_kept_costs_that_epoch_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    state = progress(tmp_path / "a", 1)
+    steps = iter(range(9))
+
+    def die() -> None:
+        if next(steps) == at:
+            raise Killed
+
+    class Dying(Model):
+        def save(self, path: Path) -> None:
+            Path(path).write_text("half")
+            die()
+            super().save(path)
+
+    def replace(one: Path, other: Path) -> None:
+        die()
+        Path(one).rename(other)
+
+    monkeypatch.setattr("siamkit.files.os.replace", replace)
+    state.epoch = 2
+    state.history.append({"repeat": 0, "epoch": 2})
+    with suppress(Killed):  # after the last step it dies of nothing
+        state.save(Dying("after 2"), last=False)
+    monkeypatch.undo()
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert taken.epoch == len(taken.history) == (2 if at == 3 else 1)
+    assert (tmp_path / "b" / str(taken.model)).read_text() == f"after {taken.epoch}"
+
+
+def test_without_a_state_training_starts_afresh(tmp_path: Path) -> None:
+    assert take_over(tmp_path / "b", None).history == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "resume-0-1.keras").write_text("no state names it")
+    assert take_over(tmp_path / "b", tmp_path / "a").epoch == 0
+
+
+def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = progress(tmp_path / "a", 1)
+    copy, moved = checkpoint._copy, []
+
+    def meanwhile(source: Path, target: Path) -> None:
+        if not moved:
+            moved.append(True)
+            old.epoch = 2
+            old.history.append({"repeat": 0, "epoch": 2})
+            old.save(Model("after 2"), last=False)
+        copy(source, target)
+
+    monkeypatch.setattr(checkpoint, "_copy", meanwhile)
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert (taken.epoch, taken.model) == (2, "resume-0-2.keras")
+    assert names(tmp_path / "b") == ["resume-0-2.keras", STATE]
+
+
+def test_one_whose_model_is_gone_is_not_gone_on_from(tmp_path: Path) -> None:
+    state = progress(tmp_path / "a", 2, last=True)
+    state.next_repeat({"map_at_r": 0.5})
+    (tmp_path / "a" / "queries.parquet").write_text("found")
+    (tmp_path / "a" / FINAL).unlink()
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert (taken.repeat, taken.epoch, taken.history, taken.figures) == (0, 0, [], [])
+    assert names(tmp_path / "b") == []
+    assert take_over(tmp_path / "a", tmp_path / "a").history == []  # a finalist goes on where it is
+
+
+def test_sweeping_leaves_what_was_found(tmp_path: Path) -> None:
+    for name in (FINAL, "result.json", "queries.parquet", STATE, "resume-0-2.keras"):
+        (tmp_path / name).write_text("x")
+    for name in (".0a1b2c3d.keras", ".ffffffff.parquet", ".mine", ".lock"):
+        (tmp_path / name).write_text("x")
+    sweep(tmp_path)
+    assert names(tmp_path) == [".lock", ".mine", FINAL, "queries.parquet", "result.json"]
+
+
+def test_behind_a_url_too(tmp_path: Path) -> None:
+    place = UPath("memory://checkpoints")
+    state = Progress(place / "a")
+    state.epoch, state.history = 1, [{"repeat": 0, "epoch": 1}]
+    state.save(Model("after 1"), last=False)
+    taken = take_over(place / "b", place / "a")
+    assert taken.epoch == 1
+    with local_file(place / "b" / str(taken.model)) as file:
+        assert file.read_text() == "after 1"
+    assert not file.exists()
+    sweep(place / "b")
+    assert names(place / "b") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(28, "No space left on device"), True),
+        (OSError("1000 requested and 24 written"), True),  # NumPy
+        (RuntimeError("(errno = 28, error message = 'No space left on device')"), True),  # HDF5
+        (OSError(2, "No such file"), False),
+        (ValueError("10 requested"), False),
+    ],
+)
+def test_a_full_disk_is_known_in_every_librarys_words(error: Exception, full: bool) -> None:
+    assert no_room(error) is full
+    outer = ValueError("cannot close the file")  # as libraries say it on their way out
+    outer.__context__ = error
+    assert no_room(outer) is full
+
+
+def test_numpys_own_error_on_a_full_disk_is_one_of_them() -> None:
+    with pytest.raises(OSError) as caught, open("/dev/full", "wb", buffering=0) as full:  # noqa: PT011
+        np.ones(100_000).tofile(full)
+    assert no_room(caught.value)
+
+
+def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path: Path) -> None:
+    def full(aside: Path) -> None:
+        aside.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_aside(tmp_path / "a" / "b.json", full)
+    assert names(tmp_path / "a") == []
+    write_json(tmp_path / "a" / "b.json", {"a": float("nan")})
+    assert (tmp_path / "a" / "b.json").read_text() == '{\n "a": null\n}\n'

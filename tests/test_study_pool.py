@@ -1,0 +1,332 @@
+"""The supervisor, with workers that are played and a clock that is set."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from siamkit.errors import StudyError
+from siamkit.study import pool as module
+from siamkit.study.interrupts import first_is_heard_later
+from siamkit.study.messages import Ended, Epoch, Job, Ready, Resumed
+from siamkit.study.pool import GROWTH, Limits, Pool
+
+
+class Clock:
+    """Time passes when the pool waits."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Worker:
+    """Says what its part says for each round, and lives until told otherwise."""
+
+    def __init__(self, number: int, parts: list[list[Any]]) -> None:
+        self.number, self.parts = number, parts
+        self.answers: list[str | None] = []
+        self.jobs: list[Job] = []
+        self.how: str | None = None
+        self.by_itself = self.asleep = self.killed = False
+        self.bytes = 0.0
+        self.last: list[Any] = []
+
+    def give(self, job: Job, tell: Any) -> None:
+        self.jobs.append(job)
+
+    def answer(self, verdict: str | None) -> None:
+        self.answers.append(verdict)
+
+    def hear(self) -> list[Any]:
+        if self.how is not None:
+            said, self.last = self.last, []
+            return said
+        return self.parts.pop(0) if self.parts else []
+
+    def death(self) -> str | None:
+        return self.how
+
+    def crashed(self) -> bool:
+        return self.by_itself
+
+    def stopped(self) -> bool:
+        return self.asleep
+
+    def memory(self) -> float:
+        return self.bytes
+
+    def trace(self) -> str:
+        return "first line\nlast line"
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+class Engine:
+    """Starts the workers it was given, and has `each_round` happen while it waits."""
+
+    def __init__(self, size: int, workers: list[Worker], clock: Clock) -> None:
+        self.size, self.workers, self.clock = size, workers, clock
+        self.started: list[int] = []
+        self.rounds = 0
+        self.each_round: Any = lambda number: None
+        self.closed = False
+
+    def start(self, number: int) -> Worker:
+        self.started.append(number)
+        return self.workers[len(self.started) - 1]
+
+    def wait(self, workers: Any, seconds: float) -> None:
+        self.clock.now += seconds
+        self.rounds += 1
+        assert self.rounds < 500, "it never ends"
+        self.each_round(self.rounds)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Work:
+    """Notes what it hears."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.job = Job("trial", "place")
+        self.lost = False
+        self.heard: list[Any] = []
+        self.verdict: str | None = None
+
+    def started(self) -> None:
+        self.heard.append("started")
+
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        self.heard.append(("resumed", len(history)))
+
+    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
+        self.heard.append(("epoch", number))
+        return self.verdict
+
+    def ended(self, ended: Ended, seconds: float) -> None:
+        self.heard.append((ended.outcome, ended.cause))
+        self.source.left -= 1
+
+    def gone(self) -> None:
+        self.heard.append("gone")
+        self.source.left -= 1
+
+    def died(self, cause: str, crashed: bool) -> None:
+        self.heard.append(("died", cause, crashed))
+        self.source.left -= 1
+
+
+class Source:
+    """So many pieces of work."""
+
+    def __init__(self, many: int) -> None:
+        self.left = many
+        self.works = [Work(self) for _ in range(many)]
+        self.todo = list(self.works)
+
+    def tick(self) -> None:
+        pass
+
+    def next(self) -> Work | None:
+        return self.todo.pop(0) if self.todo else None
+
+    def room(self) -> int:
+        return self.left
+
+    def done(self) -> bool:
+        return self.left == 0
+
+
+READY, DONE = Ready(1), Ended("complete")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
+    return found
+
+
+def test_workers_get_work_once_they_are_ready_and_epochs_are_answered(clock: Clock) -> None:
+    row = {"loss": 1.0}
+    workers = [
+        Worker(0, [[READY], [Resumed([row, row])], [Epoch(0, 3, row)], *[[DONE]] * 3]),
+        Worker(1, [[], [READY], *[[DONE]] * 3]),
+    ]
+    engine, source = Engine(2, workers, clock), Source(3)
+    Pool(engine, Limits()).run(source)
+    assert engine.started == [0, 1]
+    assert sum(len(worker.jobs) for worker in workers) == 3
+    assert [work.heard[-1] for work in source.works] == [("complete", "")] * 3
+    assert workers[0].answers == [None]
+    assert ["started", ("resumed", 2), ("epoch", 3), ("complete", "")] in [w.heard for w in source.works]
+
+
+def test_no_more_workers_than_there_is_work_for(clock: Clock) -> None:
+    engine = Engine(4, [Worker(0, [[READY], [DONE]])], clock)
+    Pool(engine, Limits()).run(Source(1))
+    assert engine.started == [0]
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_a_dead_worker_is_replaced_in_its_place_and_its_work_told(clock: Clock, crashed: bool) -> None:
+    workers = [
+        Worker(0, [[READY]]),
+        Worker(1, [[READY], [], [], [], [DONE]]),
+        Worker(2, [[READY], [], [DONE]]),
+    ]
+    engine, source = Engine(2, workers, clock), Source(3)
+
+    def dies(number: int) -> None:
+        if number == 1:
+            workers[0].how, workers[0].by_itself = "by SIGSEGV", crashed
+
+    engine.each_round = dies
+    Pool(engine, Limits()).run(source)
+    assert engine.started == [0, 1, 0]
+    assert source.works[0].heard == ["started", ("died", "its process ended by SIGSEGV", crashed)]
+    assert [work.heard[-1] for work in source.works[1:]] == [("complete", "")] * 2
+    assert workers[0].killed
+
+
+def test_the_last_words_of_a_dead_worker_are_heard(clock: Clock) -> None:
+    worker = Worker(0, [[READY]])
+    engine, source = Engine(1, [worker], clock), Source(1)
+
+    def dies(number: int) -> None:
+        worker.how, worker.last = "by SIGKILL", [DONE]
+
+    engine.each_round = dies
+    Pool(engine, Limits()).run(source)
+    assert source.works[0].heard == ["started", ("complete", "")]
+
+
+def test_when_no_worker_comes_to_life_it_is_a_sentence(clock: Clock) -> None:
+    workers = [Worker(number, [[]]) for number in range(3)]
+    engine = Engine(1, workers, clock)
+    engine.each_round = lambda number: setattr(workers[number - 1], "how", "with exit code 1")
+    with pytest.raises(StudyError, match=r"no worker comes to life: its process ended .* 1: last line"):
+        Pool(engine, Limits()).run(Source(1))
+
+
+def test_work_that_somebody_else_took_over_is_let_go(clock: Clock) -> None:
+    # Silent; ended in the meantime; dead in the meantime. It must not be waited for.
+    for said, dead in (([], False), ([DONE], False), ([], True)):
+        worker = Worker(0, [[READY], [], [], said])
+        engine, source = Engine(1, [worker], clock), Source(1)
+
+        def lose(number: int, dead: bool = dead, worker: Worker = worker, source: Source = source) -> None:
+            if number == 2:
+                source.works[0].lost = True
+                worker.how = "by SIGKILL" if dead else None
+
+        engine.each_round = lose
+        Pool(engine, Limits()).run(source)
+        assert source.works[0].heard == ["started", "gone"]
+
+
+def test_a_trial_over_its_time_is_ended_and_fails(clock: Clock) -> None:
+    workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
+    engine, source = Engine(1, workers, clock), Source(2)
+    Pool(engine, Limits(seconds=5)).run(source)
+    assert source.works[0].heard[-1] == ("failed", "took longer than the trial_time of 5 s")
+    assert workers[0].killed
+    assert clock.now - 100 >= 7  # the worker itself is given a moment to say so
+    assert source.works[1].heard[-1] == ("complete", "")
+
+
+def test_the_silence_of_the_storage_is_not_a_trials_time(clock: Clock) -> None:
+    worker = Worker(0, [[READY], *[[]] * 8, [DONE]])
+    engine, source = Engine(1, [worker], clock), Source(1)
+
+    def stall(number: int) -> None:
+        clock.now += 60 if number == 4 else 0
+
+    engine.each_round = stall
+    Pool(engine, Limits(seconds=5)).run(source)
+    assert source.works[0].heard[-1] == ("complete", "")
+
+
+def test_a_trial_over_its_memory_is_ended_and_fails(clock: Clock) -> None:
+    workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
+    workers[0].bytes = 3e9
+    source = Source(2)
+    Pool(Engine(1, workers, clock), Limits(memory=2e9)).run(source)
+    assert source.works[0].heard[-1] == ("failed", "took more memory than the trial_memory of 2 GB")
+    assert source.works[1].heard[-1] == ("complete", "")
+
+
+def test_a_stopped_worker_is_left_alone_for_the_lease_and_then_replaced(clock: Clock) -> None:
+    for rounds, heard in ((8, ("complete", "")), (80, ("died", "its process was stopped for more", False))):
+        worker = Worker(0, [[READY], *[[]] * 300])
+        engine, source = Engine(1, [worker, Worker(1, [[READY], [DONE]])], clock), Source(1)
+
+        def stop(number: int, rounds: int = rounds, worker: Worker = worker) -> None:
+            worker.asleep = 2 < number < rounds
+            if number == rounds:
+                worker.parts[0] = [DONE]
+
+        engine.each_round = stop
+        Pool(engine, Limits(stopped=5.0)).run(source)
+        found = source.works[0].heard[-1]
+        assert (found[0], found[1][: len(heard[1])], *found[2:]) == heard
+
+
+def test_a_worker_that_has_grown_too_much_is_replaced_between_trials(clock: Clock) -> None:
+    first = Ended("complete", memory=1_000)
+    workers = [
+        Worker(0, [[READY], [first], [Ended("complete", memory=int(1_001 + GROWTH))]]),
+        Worker(1, [[READY], [DONE]]),
+    ]
+    engine, source = Engine(1, workers, clock), Source(3)
+    Pool(engine, Limits()).run(source)
+    assert engine.started == [0, 0]
+    assert workers[0].killed
+    assert [work.heard for work in source.works] == [["started", ("complete", "")]] * 3
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Any]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_ctrl_c_is_heard_between_two_looks_the_second_at_once(clock: Clock, ctrl_c: Any) -> None:
+    engine, source = Engine(1, [Worker(0, [[READY]])], clock), Source(1)
+    with first_is_heard_later() as heard:
+        pool = Pool(engine, Limits(), heard)
+        after: list[int] = []
+
+        def press(number: int) -> None:
+            if number == 3:
+                ctrl_c()
+                after.append(number)
+
+        engine.each_round = press
+        with pytest.raises(KeyboardInterrupt):
+            pool.run(source)
+        assert after == [3]  # what went on then was finished
+        assert engine.rounds == 3
+        with pytest.raises(KeyboardInterrupt):
+            ctrl_c()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_somebody_elses_way_of_hearing_ctrl_c_is_left_alone(ctrl_c: Any) -> None:
+    presses: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: presses.append(number))
+    with first_is_heard_later() as heard:
+        ctrl_c()
+        assert not heard()
+    assert presses == [signal.SIGINT]

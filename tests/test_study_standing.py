@@ -1,0 +1,159 @@
+"""How a study stands, from run folders written by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from siamkit.data import preprocess
+from siamkit.errors import StudyError
+from siamkit.study.card import model_card
+from siamkit.study.retrain import _find
+from siamkit.study.standing import Standing, read_standing
+
+CONFIGURATION = {
+    "encoder": {"name": "siamkit/mlp", "params": {"width": 8}},
+    "metric": {"name": "siamkit/cosine", "params": {}},
+    "loss": {"name": "siamkit/triplet", "params": {"margin": {"typical_distance": 0.5}}},
+    "embedding_dim": 4,
+}
+VERSIONS = {"python": "3.11", "backend": "jax", "packages": {"keras": "3.15"}, "plugins": {"acme": "2.0"}}
+FROZEN = {
+    "name": "by_hand",
+    "objectives": {"eer": "minimize"},
+    "study": {"data": {"source": "siamkit/digits"}, "fixed": {"epochs": 2, "precision": "float32"}},
+    "data": {
+        "fingerprint": "abc123",
+        "items": 100,
+        "input": "vector",
+        "supervision": "labels",
+        "split": {"by": "item", "counts": {"train": 60, "valid": 20, "test": 20}},
+    },
+    "versions": VERSIONS,
+}
+MODEL: dict[str, Any] = {
+    "embedding_dim": 4,
+    "metric": {"orientation": "similarity"},
+    "threshold": 0.75,
+    "same": "two items whose similarity is at least it",
+    "preprocessing": None,
+    "input": [{"name": "items", "shape": [None, 4], "dtype": "float32"}],
+    "exports": {},
+}
+
+
+def store(folder: Path, place: str, **more: Any) -> None:
+    path = folder / place / "result.json"
+    path.parent.mkdir(parents=True)
+    told = {"configuration": CONFIGURATION, "versions": VERSIONS, "outcome": "complete", "cause": ""}
+    path.write_text(json.dumps({**told, **more}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Trial 9 is the best: the lowest error, and found before trial 11, which is as good."""
+    (tmp_path / "study.json").write_text(json.dumps(FROZEN))
+    for trial, eer in ((2, 0.3), (11, 0.1), (9, 0.1), (3, None)):
+        store(
+            tmp_path, f"trials/{trial}/t", trial=trial, key=f"k{trial}", figures={"eer": eer, "roc_auc": 0.9}
+        )
+    store(tmp_path, "trials/4/t", trial=4, key="k4", figures={}, outcome="failed")
+    return tmp_path
+
+
+def confirm(folder: Path, key: str, repeat: int, eer: float, **more: Any) -> None:
+    loss = {"margin": 0.1 * (repeat + 1)}
+    figures = {"valid": {"eer": eer}, "test": {"eer": eer + 0.1}}
+    told = {"trial": int(key[1:]), "key": key, "repeat": repeat, "literal": {"loss": loss}, **figures}
+    store(folder, f"confirm/{key}/{repeat}", **{**told, **more})
+
+
+def test_without_confirmation_the_best_trial_stands(folder: Path) -> None:
+    standing = read_standing(folder)
+    assert (standing.trial, standing.confirmed) == (9, False)
+    assert standing.results.figures == {"valid": {"eer": 0.1, "roc_auc": 0.9}}
+    assert standing.model == folder / "trials/9/t/checkpoint.keras"
+
+
+def test_the_mean_of_the_repeats_names_the_winner_and_the_best_repeat_is_its_model(folder: Path) -> None:
+    for repeat, (steady, wild) in enumerate(((0.20, 0.05), (0.15, 0.50))):
+        confirm(folder, "k11", repeat, wild)
+        confirm(folder, "k2", repeat, steady)
+    confirm(folder, "k2", 2, 0.0, outcome="failed")
+    standing = read_standing(folder)
+    assert (standing.trial, standing.confirmed, len(standing.repeats)) == (2, True, 2)
+    assert standing.results.figures["valid"]["eer"] == pytest.approx(0.175)
+    assert standing.results.figures["test"]["eer"] == pytest.approx(0.275)
+    assert standing.model == folder / "confirm/k2/1/checkpoint.keras"
+    # What tune prints is of the first repeat, what the model was trained with of its own.
+    assert standing.results.winner is not None
+    assert standing.results.winner["loss"]["params"]["margin"] == pytest.approx(0.1)
+    assert standing.configuration["loss"]["params"]["margin"] == pytest.approx(0.2)
+    assert standing.parts(standing.chosen)["test"]["eer"] == pytest.approx(0.25)
+
+
+def test_figures_that_are_no_numbers_win_nothing(folder: Path) -> None:
+    confirm(folder, "k3", 0, 0.4, valid={"eer": None}, test={"eer": None})
+    confirm(folder, "k11", 0, 0.6)
+    assert read_standing(folder).trial == 11
+    assert math.isnan(read_standing(folder).parts({"valid": {"eer": None}, "test": {}})["valid"]["eer"])
+
+
+def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="there is no study in"):
+        read_standing(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps(FROZEN))
+    store(tmp_path, "trials/0/t", trial=0, key="k", figures={}, outcome="failed")
+    with pytest.raises(StudyError, match=r"no trial of the study in .* completed"):
+        read_standing(tmp_path)
+
+
+def test_the_trials_that_there_are_are_named(folder: Path) -> None:
+    trials = read_standing(folder).results.trials
+    assert _find(folder, trials, 11)["key"] == "k11"
+    with pytest.raises(StudyError, match="the study has no trial 5; choose from 2, 3, 4, 9, 11"):
+        _find(folder, trials, 5)
+    again = [*trials, {**trials[0], "attempt": 2, "token": "second"}]
+    assert _find(folder, again, trials[0]["trial"])["token"] == "second"
+
+
+# --------------------------------------------------------------------- card
+
+
+def card(standing: Standing, **changes: Any) -> str:
+    return model_card(standing, {**MODEL, **changes})
+
+
+def test_the_card_of_an_unconfirmed_model_promises_nothing(folder: Path) -> None:
+    text = card(read_standing(folder))
+    assert "The test part was never scored" in text
+    assert "| `eer` | 0.1000 |" in text
+    assert "0.75: two items whose similarity is at least it are taken for the same" in text
+    assert "of the same classes that it was trained on" in text
+    assert "| plugin acme | 2.0 |" in text
+    assert "load_preprocessor" not in text  # it has none
+
+
+def test_the_card_of_a_confirmed_model_has_the_spread_of_its_repeats(folder: Path) -> None:
+    confirm(folder, "k2", 0, 0.2)
+    confirm(folder, "k2", 1, 0.4)
+    text = card(read_standing(folder))
+    assert "Trained afresh with 2 seeds" in text
+    assert "| `eer` | 0.3000 (0.2000 to 0.4000) | 0.4000 (0.3000 to 0.5000) |" in text
+
+
+def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
+    text = card(read_standing(folder), threshold=None)
+    assert "model.same" not in text
+    assert "there is none to calibrate" in text
+
+
+@pytest.mark.keras
+def test_every_preprocessor_is_explained() -> None:
+    from siamkit.exporting import PREPARES
+
+    assert set(PREPARES) == set(preprocess._KINDS)

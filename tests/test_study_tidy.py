@@ -1,0 +1,172 @@
+"""What a study lets go of, leaves and survives: whole runs, a formula for training, faults in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from test_study_search import Killed, Training, run, training  # noqa: F401  # fixtures
+
+from siamkit.errors import StudyError
+from siamkit.study import runner
+from siamkit.study.checking import _Trial
+from siamkit.study.folder import RunFolder
+from siamkit.study.ledger import ATTEMPTS, Ledger
+from siamkit.study.messages import Job
+from siamkit.study.results import Results
+
+Run = Callable[..., Results]
+
+
+def storage(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'runs' / 'tiny' / 'study.db'}")
+
+
+def events(results: Results) -> list[str]:
+    return [json.loads(line)["event"] for line in (results.folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_trial_that_was_taken_over_is_let_go_quietly(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+    def bury(dim: int, epoch: int) -> None:
+        if len(training.dims) == 2 and epoch == 2:
+            storage(tmp_path).tell(1, state=TrialState.FAIL)
+
+    training.during = bury
+    results = run()
+    assert "trial lost" in events(results)
+    assert {each["trial"] for each in results.trials} == {0, 2, 3, 4}
+    assert not (results.folder / "trials" / "1").exists()
+    assert not results.interrupted
+
+
+def test_what_another_attempt_starts_from_is_left(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+    left: list[bool] = []
+
+    def bury(dim: int, epoch: int) -> None:
+        if len(training.dims) == 2 and epoch == 2:
+            study = storage(tmp_path)
+            study.tell(1, state=TrialState.FAIL)
+            dead = study.get_trials()[1]
+            attrs = {name: dead.user_attrs[name] for name in ("key", "configuration")}
+            place = RunFolder(tmp_path / "runs" / "tiny").attempt(1, dead.user_attrs["token"])
+            resume = f"trials/1/{place.name}"
+            study.enqueue_trial(
+                dead.params, user_attrs={**attrs, "attempt": 2, "retries": 1, "resume": resume}
+            )
+            left.append(place.is_dir())
+
+    training.during = bury
+    results = run()
+    assert left == [True]
+    assert training.dims[2] == training.dims[1]
+    assert training.starts[2] == 2  # its second epoch was saved before it heard that it had lost
+    assert len(results.trials) == 4
+    assert not (results.folder / "trials" / "1").exists()  # once nobody needs it any more
+
+
+def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
+    run: Run,  # noqa: F811
+    training: Training,  # noqa: F811
+) -> None:
+    judge = training.judge
+
+    def dying(*arguments: Any) -> Any:
+        judge(*arguments)
+        if len(training.scored) == 1:
+            raise Killed
+        return judge(*arguments)
+
+    import sys
+
+    sys.modules["siamkit.study.training"].judge = dying  # type: ignore[attr-defined]
+    with pytest.raises(Killed):
+        run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
+    results = run()
+    assert training.starts[-1] == 3
+    assert results.figures["test"] == {"map_at_r": 0.4, "eer": 0.5}
+
+
+def test_what_the_killed_were_writing_is_swept_and_a_finalist_that_is_none_any_more(
+    run: Run,  # noqa: F811
+    training: Training,  # noqa: F811
+) -> None:
+    folder = run(("confirm: null", "confirm: {top: 1, seeds: 1}")).folder
+    gone = folder / "confirm" / "0123456789abcdef" / "0"
+    gone.mkdir(parents=True)
+    for file in (folder / ".0a1b2c3d.html", folder / ".00000000.keras", gone / "resume-0-1.keras"):
+        file.write_text("half")
+    run()
+    assert not [each for each in folder.rglob(".*") if each.name != ".lock"]
+    assert not gone.exists()
+
+
+def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
+    run: Run,  # noqa: F811
+    training: Training,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from siamkit.study import tidy as module
+
+    begun: list[Path] = []
+    tidy = runner.tidy
+
+    def meanwhile(search: Any, finished: bool) -> None:
+        look = Ledger.look
+
+        def looking(self: Ledger) -> None:
+            look(self)
+            if not begun:
+                number = storage(tmp_path).ask().number
+                begun.append(search.folder.attempt(number, "abcd") / "resume.json")
+                begun[0].parent.mkdir(parents=True)
+                begun[0].write_text("{}")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "look", looking)
+            tidy(search, finished)
+
+    assert module.tidy is tidy
+    monkeypatch.setattr(runner, "tidy", meanwhile)
+    run()
+    assert begun[0].is_file()
+
+
+def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "log.jsonl").symlink_to("/dev/full")
+    assert len(run().trials) == 4
+
+
+@pytest.mark.parametrize("what", ["siamkit.study.runner.write_report", "siamkit.study.part.share"])
+def test_a_full_disk_is_a_sentence_wherever_it_is_met(
+    run: Run,  # noqa: F811
+    training: Training,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(what, full)
+        with pytest.raises(StudyError, match=r"^'.*' cannot be written: No space left on device$"):
+            run()
+    assert len(run().trials) == 4
+
+
+def test_the_worker_that_tries_the_data_may_be_killed_but_not_crash() -> None:
+    trial = _Trial(Job("feeds"))
+    for _ in range(ATTEMPTS):
+        trial.given = True
+        trial.died("its process ended by SIGKILL", False)
+        assert not trial.given
+    with pytest.raises(StudyError, match=r"the worker that tried the data died: .*SIGKILL"):
+        trial.died("its process ended by SIGKILL", False)
+    with pytest.raises(StudyError, match="SIGSEGV"):
+        _Trial(Job("feeds")).died("its process ended by SIGSEGV", True)

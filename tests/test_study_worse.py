@@ -1,0 +1,148 @@
+"""The training data of a trial: worse where the study says so, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import siamkit
+from siamkit.data import Dataset
+from siamkit.data.degrade import degrade
+from siamkit.errors import DataError
+from siamkit.study.file import load_study
+from siamkit.study.task import Task, make_task
+from siamkit.study.worse import scarcest_data, training_data
+
+STUDY = """\
+version: 1
+name: tiny
+data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 100, valid: 30}}
+fixed: {batch_size: 16, epochs: 1, embedding_dim: 4}
+search:
+  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
+  metric: euclidean
+  loss: {LOSS: {}}
+  data: {DATA}
+"""
+
+Make = Callable[..., Task]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def writer(data: str, loss: str = "triplet") -> Path:
+        (tmp_path / "study.yaml").write_text(STUDY.replace("DATA", data).replace("LOSS", loss))
+        return tmp_path / "study.yaml"
+
+    return writer
+
+
+@pytest.fixture
+def make(write: Callable[..., Path]) -> Make:
+    return lambda *given: make_task(load_study(write(*given)))[0]
+
+
+def test_what_varies_no_data_trains_on_the_training_part_itself(make: Make) -> None:
+    task = make("")
+    assert "scarcest" not in task.record  # or what was frozen before would be refused
+    assert training_data(task, {"embedding_dim": 4}, 7) is task.train
+    assert scarcest_data(task) == {}
+
+
+def test_the_seed_of_the_training_says_which_items_are_kept_and_which_are_wrong(make: Make) -> None:
+    task = make("items_per_class: 5, label_noise: 0.2")
+    drawn = {"data": {"items_per_class": 5, "label_noise": 0.2}}
+    first, again, other = (training_data(task, drawn, seed) for seed in (1, 1, 2))
+    assert first.fingerprint() == again.fingerprint()
+    assert set(first.ids) != set(other.ids)
+    assert len(first) == 5 * 5
+    truth = dict(zip(task.train.ids, task.train.target, strict=True))
+    assert sum(truth[id] != label for id, label in zip(first.ids, first.target, strict=True)) == 5
+
+
+def test_feeds_are_tried_on_the_scarcest_data_with_each_noise(make: Make) -> None:
+    task = make(
+        "items_per_class: [9, 3, null], num_classes: {low: 2, high: 5}, imbalance: [1, 1.5], "
+        "label_noise: [0, 0.2, 0.5], corruption: [none, blur_1]"
+    )
+    tried = scarcest_data(task)
+    few: dict[str, Any] = {"items_per_class": 3, "num_classes": 2, "imbalance": 1.5}
+    told = "with items_per_class 3, num_classes 2, imbalance 1.5"
+    assert list(tried) == [f"{told}: ", f"{told}, label_noise 0.2: ", f"{told}, label_noise 0.5: "]
+    for noise, each in zip((0, 0.2, 0.5), tried.values(), strict=True):
+        wanted = degrade(task.train, **few, label_noise=noise, seed=0)
+        assert each.fingerprint() == wanted.fingerprint()
+
+
+def test_null_alone_makes_nothing_scarce(make: Make) -> None:
+    assert scarcest_data(make("items_per_class: [null], label_noise: 0, corruption: blur_1")) == {}
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("loss", ["triplet", "contrastive", "multi_similarity", "nt_xent", "proxy_anchor"])
+def test_two_items_of_two_classes_feed_every_kind_of_loss(make: Make, loss: str) -> None:
+    from siamkit.registry import components
+    from siamkit.study.schema import Fixed
+    from siamkit.study.training import try_feeds
+
+    task = make("items_per_class: 2, num_classes: 2, label_noise: [0, 0.5, 1]", loss)
+    try_feeds(task, [components().find("loss", loss).spec], [16, 64], Fixed())
+
+
+@pytest.mark.keras
+def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Callable[..., Path]) -> None:
+    # Of two classes with two items each, one wrong label leaves one item of a class.
+    path = write("items_per_class: [2, 8], num_classes: [2, 5], label_noise: [0, 0.25]")
+    with pytest.raises(DataError) as caught:
+        siamkit.tune(path, progress="none")
+    assert str(caught.value).startswith(
+        "with items_per_class 2, num_classes 2, label_noise 0.25: batches need items of 2 classes at least"
+    )
+    assert not (path.parent / "runs").exists()
+
+
+@pytest.mark.keras
+def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study import training
+    from siamkit.study.schema import Fixed
+
+    data = {"items_per_class": 4, "num_classes": 3, "label_noise": 0.25, "corruption": "occlusion_2"}
+    task = make(
+        "items_per_class: 4, num_classes: 3, label_noise: 0.25, corruption: occlusion_2", "proxy_anchor"
+    )
+    configuration = {
+        "encoder": {"name": "siamkit/mlp", "params": {"depth": 1, "width": 8, "dropout": 0.0}},
+        "metric": {"name": "siamkit/cosine", "params": {}},
+        "loss": {"name": "siamkit/proxy_anchor", "params": {}},
+        "embedding_dim": 4,
+        "normalize": True,
+        "learning_rate": 1e-3,
+        "batch_size": 12,
+        "optimizer": "adam",
+        "data": data,
+    }
+    fed: list[Dataset] = []
+    judged: list[Dataset] = []
+    feed, judge = training.feed, training.judge
+    monkeypatch.setattr(training, "feed", lambda part, *a, **k: (fed.append(part), feed(part, *a, **k))[1])
+    monkeypatch.setattr(training, "judge", lambda model, part: (judged.append(part), judge(model, part))[1])
+    before = {part: getattr(task, part).fingerprint() for part in ("train", "valid", "test")}
+    trained = training.train(
+        configuration, task, Fixed(epochs=2), 5, training.Limits(), lambda number, row: None
+    )
+    (part,) = fed
+    assert part.fingerprint() == training_data(task, configuration, 5).fingerprint()
+    assert np.bincount(part.codes).sum() == 12
+    assert len(part.classes) == 3
+    assert [each is task.valid for each in judged] == [True, True]
+    assert {name: getattr(task, name).fingerprint() for name in before} == before
+    assert len(trained.embeddings) == 30
+    # The head has a proxy for each class of the whole training part.
+    assert task.needs["num_classes"] == 5
+    assert 5 in [weight.shape[0] for weight in trained.model.loss.head.weights]
