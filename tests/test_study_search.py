@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -837,7 +838,5 @@ def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
     search: Any = SimpleNamespace(deaths=0)
     for _ in range(19):
         Search.note_death(search, "its process ended by SIGKILL")
-    with pytest.raises(
-        StudyError, match=r"^20 trials in a row died, none ended; the last: its"
-    ):
+    with pytest.raises(StudyError, match=r"^20 trials in a row died, none ended; the last: its"):
         Search.note_death(search, "its process ended by SIGKILL")
