@@ -64,6 +64,7 @@ search:
   learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
 pruner: median
 storage: "{url}"
+artifacts: runs/{name}
 """
 
 
@@ -231,7 +232,7 @@ def tpe(
     """What an ask with all its parameters and a tell take."""
     found = []
     rng = random.Random(1)
-    for number in range(asks):
+    for _ in range(asks):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             began = now()
@@ -276,10 +277,9 @@ def main() -> int:
             for name, study in studies.items():
                 one_trial(ledgers[name], study, times[name], rng)
         print("counted", flush=True)
+        full = studies["full"]
         samplers = {
-            "siamkit's (the best 100 and the latest 400 trials)": lambda n: make_sampler(
-                studies["full"], n, 1
-            ),
+            "siamkit's (the best 100 and the latest 400 trials)": lambda n: make_sampler(full, n, 1),
             "Optuna's (all trials)": lambda n: TPESampler(seed=n, multivariate=True, group=True),
         }
         asks = {
