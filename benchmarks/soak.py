@@ -94,6 +94,8 @@ class Soak:
                 self.over.add(role)
             elif process.poll() is not None:
                 self.ends[f"{role} ended with {process.returncode}"] += 1
+                if process.returncode == 2 and not (self.crowd.folder / "study.json").is_file():
+                    raise RuntimeError(self.crowd.log.read_text())
                 del self.living[role]
 
     def workers(self) -> list[psutil.Process]:
