@@ -655,6 +655,23 @@ def test_death_between_result_and_storage_loses_nothing(
     assert results.factors["embedding_dim"] == max(training.dims)
 
 
+def test_death_before_the_result_is_there_trains_no_epoch_again(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study import trial
+
+    def dying(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "write_json", dying)
+        with pytest.raises(Killed):
+            run()
+    results = run()
+    assert len(training.dims) == len(set(training.dims)) == 4  # the second attempt found all done
+    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
+
+
 def test_what_a_dead_attempt_left_behind_disturbs_nothing(
     run: Callable[..., Results], training: Training, tmp_path: Path
 ) -> None:
@@ -811,7 +828,5 @@ def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
     search: Any = SimpleNamespace(deaths=0)
     for _ in range(19):
         Search.note_death(search, "its process ended by SIGKILL")
-    with pytest.raises(
-        StudyError, match=r"^20 trials in a row died, none ended; the last: its"
-    ):
+    with pytest.raises(StudyError, match=r"^20 trials in a row died, none ended; the last: its"):
         Search.note_death(search, "its process ended by SIGKILL")
