@@ -286,12 +286,12 @@ def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> 
 def test_other_versions_and_another_backend_are_refused(
     run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, runner
+    from siamkit.study import identity, part
 
     run()
     real = identity.versions("jax", {})
     monkeypatch.setattr(
-        runner, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
+        part, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
     )
     with pytest.raises(StudyError, match=r"begun with another versions\.backend \('\w+', now 'abacus'\)"):
         run()
