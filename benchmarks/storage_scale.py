@@ -29,6 +29,7 @@ from typing import Any
 
 import optuna
 import psutil
+from optuna.samplers import RandomSampler, TPESampler
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
@@ -41,6 +42,7 @@ from siamkit.study.identity import key_of  # noqa: E402
 from siamkit.study.leases import new_owner  # noqa: E402
 from siamkit.study.ledger import Claim, Ledger  # noqa: E402
 from siamkit.study.pruners import make_pruner  # noqa: E402
+from siamkit.study.samplers import make_sampler  # noqa: E402
 from siamkit.study.space import factors_of  # noqa: E402
 from siamkit.study.storage import close_storage, open_storage  # noqa: E402
 
@@ -62,6 +64,7 @@ search:
   learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
 pruner: median
 storage: "{url}"
+artifacts: runs/{name}
 """
 
 
@@ -141,7 +144,7 @@ def fill(server: PostgreSQL, database: str, study: Study, count: int) -> None:
     rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for number in range(count):
         if number % 100 == 0:  # a small one each time: Optuna's ask reads all trials
-            sampler = optuna.samplers.RandomSampler(seed=number)
+            sampler = RandomSampler(seed=number)
             inside = optuna.create_study(direction="maximize", sampler=sampler)
         trial = inside.ask()
         configuration = study.space.draw(trial)
@@ -202,7 +205,7 @@ def one_trial(ledger: Ledger, study: Study, timed: Timed, rng: random.Random) ->
     with timed.part("look"):
         ledger.look()
     with timed.part("draw"):
-        claim = ledger.draw(study.space, math.inf)
+        claim = ledger.draw(study.space, math.inf, lambda number: timed.wrap(RandomSampler(seed=number)))
     assert isinstance(claim, Claim)
     quality = rng.random()
     for step in range(1, EPOCHS + 1):
@@ -223,16 +226,18 @@ def one_trial(ledger: Ledger, study: Study, timed: Timed, rng: random.Random) ->
     ledger.ranked(3)
 
 
-def tpe(ledger: Ledger, study: Study, asks: int) -> list[Times]:
+def tpe(
+    ledger: Ledger, study: Study, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
+) -> list[Times]:
     """What an ask with all its parameters and a tell take."""
     found = []
     rng = random.Random(1)
-    for number in range(asks):
+    for _ in range(asks):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ledger.storage.sampler = optuna.samplers.TPESampler(seed=number, multivariate=True, group=True)
             began = now()
             trial = ledger.storage.ask()
+            ledger.storage.sampler = sampler(trial.number)
             study.space.draw(trial)
             ledger.storage.tell(trial, rng.random())
         ended = now()
@@ -265,8 +270,6 @@ def main() -> int:
         assert ledgers["full"].length == asked.trials
         times = {name: Timed() for name in studies}
         rng = random.Random(2)
-        for name, ledger in ledgers.items():
-            ledger.storage.sampler = times[name].wrap(optuna.samplers.RandomSampler(seed=5))
         for turn in range(5 + asked.rounds):
             if turn == 5:  # the first ones warm up
                 for timed in times.values():
@@ -274,7 +277,14 @@ def main() -> int:
             for name, study in studies.items():
                 one_trial(ledgers[name], study, times[name], rng)
         print("counted", flush=True)
-        asks = tpe(ledgers["full"], studies["full"], asked.asks)
+        full = studies["full"]
+        samplers = {
+            "siamkit's (the best 100 and the latest 400 trials)": lambda n: make_sampler(full, n, 1),
+            "Optuna's (all trials)": lambda n: TPESampler(seed=n, multivariate=True, group=True),
+        }
+        asks = {
+            name: tpe(ledgers["full"], studies["full"], asked.asks, each) for name, each in samplers.items()
+        }
         text = described(asked, times, first_look, asks)
         print(text)
         asked.output.write_text(text)
@@ -287,7 +297,7 @@ def main() -> int:
 
 
 def described(
-    asked: argparse.Namespace, times: dict[str, Timed], first_look: Times, asks: list[Times]
+    asked: argparse.Namespace, times: dict[str, Timed], first_look: Times, asks: dict[str, list[Times]]
 ) -> str:
     lines = []
     for part in times["empty"].parts:
@@ -309,7 +319,14 @@ def described(
             row.append(f"{each['empty']:.1f} | {each['full']:.1f} | **{each['full'] / each['empty']:.2f}**")
         lines.append(" | ".join(row) + " |")
     table = "\n".join(lines)
-    wall, cpu = ([each[i] for each in asks] for i in (0, 1))
+    rows = []
+    for name, each in asks.items():
+        row = [f"| {name}"]
+        for i in (0, 1):
+            some = [spent[i] for spent in each]
+            row.append(f"{statistics.median(some):.3f} | {percentile(some, 0.95):.3f}")
+        rows.append(" | ".join(row) + " |")
+    asking = "\n".join(rows)
     load = psutil.getloadavg()[0]
     return f"""# The storage at {asked.trials:,} trials
 
@@ -329,10 +346,12 @@ trial is 2 looks, a draw, {EPOCHS} reports each with a question to the median pr
 Reading {asked.trials:,} trials for the first time takes {first_look[0]:.1f} s, {first_look[1]:.1f} s of it
 processor time.
 
-Optuna's TPE (multivariate, grouped, all trials) on {asked.trials:,}, ask with all parameters and tell,
-{len(asks)} times: by the clock median {statistics.median(wall):.3f} s, 95th percentile
-{percentile(wall, 0.95):.3f} s; processor median {statistics.median(cpu):.3f} s, 95th percentile
-{percentile(cpu, 0.95):.3f} s.
+TPE (multivariate, grouped) on {asked.trials:,} trials: seconds to ask, draw all parameters and tell,
+{asked.asks} times.
+
+| sampler | clock, median | 95th percentile | processor, median | 95th percentile |
+|---|---:|---:|---:|---:|
+{asking}
 """
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -632,6 +633,32 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
     assert training.dims.count(victim[0]) == 4
     assert len(results.trials) == 4
     assert victim[0] not in [each["configuration"]["embedding_dim"] for each in results.trials]
+
+
+def test_a_trial_that_somebody_else_has_ended_is_let_go(
+    run: Callable[..., Results], training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study.search import Search
+
+    def during(dim: int, epoch: int) -> None:
+        if len(training.dims) == 2 and epoch == 2:
+            # As another supervisor does that takes this one for dead, and dies before it queues it again.
+            with sqlite3.connect(tmp_path / "runs" / "tiny" / "study.db") as database:
+                database.execute("UPDATE trials SET state = 'FAIL' WHERE number = 1")
+
+    began = time.monotonic()
+    tick = Search.tick
+
+    def guarded(self: Search) -> None:
+        assert time.monotonic() - began < 60, "it waits for what it lost"
+        tick(self)
+
+    monkeypatch.setattr(Search, "tick", guarded)
+    training.during = during
+    results = run(("trials: 4", "trials: 4"), ("confirm: null", "confirm: null\nlease: 1s"))
+    assert len(results.trials) == 4
+    assert len(training.dims) == 5
+    assert not [place for place in attempts(results) if place.parent.name == "1"]
 
 
 def test_death_between_result_and_storage_loses_nothing(

@@ -10,11 +10,12 @@ import optuna
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
-    MedianPruner,
     NopPruner,
     PatientPruner,
     SuccessiveHalvingPruner,
 )
+
+from siamkit.study.median import QuickMedian
 
 if TYPE_CHECKING:
     from siamkit.study.file import Study
@@ -51,7 +52,7 @@ def make_pruner(study: Study, objectives: int) -> BasePruner:
             return pruner
         if name == "successive_halving":
             return SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
-        median = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=quarter)
+        median = QuickMedian(n_startup_trials=STARTUP, n_warmup_steps=quarter)
         return PatientPruner(median, patience=quarter) if name == "patient" else median
 
 

@@ -1,7 +1,7 @@
 """On PYTHONPATH, gives each process a training that is a formula with short sleeps, and no Keras.
 
 FAKE_EPOCH is the seconds an epoch takes. An embedding's size divisible by 7 fails, one divisible by 5 is
-worse from epoch to epoch.
+worse from epoch to epoch; unless FAKE_EVEN says that all are to take the same time.
 """
 
 import os
@@ -44,7 +44,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
     literal = {"loss": {"margin": 0.2}}
     for epoch in range(1 + (start.epoch if start else 0), fixed.epochs + 1):
         time.sleep(float(os.environ.get("FAKE_EPOCH", "0.02")))
-        if dim % 7 == 0:
+        if dim % 7 == 0 and not os.environ.get("FAKE_EVEN"):
             raise TrialFailure("the loss of epoch 1 is nan")
         row = {"epoch": epoch, "loss": 1.0, **figures_of(dim, epoch)}
         keep(Model(f"{dim} {seed}"), epoch, row, literal)
