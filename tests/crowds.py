@@ -32,6 +32,7 @@ search:
 budget: {{trials: {trials}}}
 confirm: null
 storage: {storage}
+artifacts: runs/crowd
 pruner: {pruner}
 sampler: {sampler}
 workers: {workers}

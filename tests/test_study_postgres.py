@@ -14,7 +14,7 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study
 from servers import PASSWORD, PostgreSQL, missing
 
 from siamkit.errors import StudyError
-from siamkit.study import identity, join, runner
+from siamkit.study import identity, join, part
 from siamkit.study.urls import with_driver
 
 BUDGET = 36
@@ -76,7 +76,7 @@ def test_eight_workers_meet_the_budget_exactly(
             join(study, progress="none")
     with monkeypatch.context() as patch:
         versions = identity.versions
-        patch.setattr(runner, "versions", lambda name, plugins: versions(name, {**plugins, "acme": "2.0"}))
+        patch.setattr(part, "versions", lambda name, plugins: versions(name, {**plugins, "acme": "2.0"}))
         with pytest.raises(StudyError, match=differs(r"versions\.plugins\.acme \(None, now '2\.0'\)")):
             join(study, progress="none")
     # Also where the run folder is one of its own, and only the storage can tell.

@@ -287,12 +287,12 @@ def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> 
 def test_other_versions_and_another_backend_are_refused(
     run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, runner
+    from siamkit.study import identity, part
 
     run()
     real = identity.versions("jax", {})
     monkeypatch.setattr(
-        runner, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
+        part, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
     )
     with pytest.raises(StudyError, match=r"begun with another versions\.backend \('\w+', now 'abacus'\)"):
         run()
@@ -680,6 +680,23 @@ def test_death_between_result_and_storage_loses_nothing(
     assert len(training.dims) == 4
     assert len(results.trials) == 4
     assert results.factors["embedding_dim"] == max(training.dims)
+
+
+def test_death_before_the_result_is_there_trains_no_epoch_again(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamkit.study import trial
+
+    def dying(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "write_json", dying)
+        with pytest.raises(Killed):
+            run()
+    results = run()
+    assert len(training.dims) == len(set(training.dims)) == 4  # the second attempt found all done
+    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
 
 
 def test_what_a_dead_attempt_left_behind_disturbs_nothing(

@@ -242,7 +242,7 @@ def test_a_missing_driver_is_a_sentence(
     with pytest.raises(
         StudyError, match=rf"^the storage {kind}://… wants a driver; pip install 'siamkit\[{kind}\]'$"
     ):
-        run(("confirm: null", f"confirm: null\nstorage: {kind}://user:s3cret@host/db"))
+        run(("confirm: null", f"confirm: null\nartifacts: runs/tiny\nstorage: {kind}://user:s3cret@host/db"))
 
 
 def test_no_server_is_a_sentence_without_the_password(run: Run) -> None:  # noqa: F811
@@ -250,7 +250,12 @@ def test_no_server_is_a_sentence_without_the_password(run: Run) -> None:  # noqa
     with pytest.raises(
         StudyError, match=r"the storage 'postgresql://user:\*\*\*@127.0.0.1:1/db' cannot be"
     ) as told:
-        run(("confirm: null", "confirm: null\nstorage: postgresql://user:s3cret@127.0.0.1:1/db"))
+        run(
+            (
+                "confirm: null",
+                "confirm: null\nartifacts: runs/tiny\nstorage: postgresql://user:s3cret@127.0.0.1:1/db",
+            )
+        )
     assert "s3cret" not in str(told.value)
     assert "refused" in str(told.value)
 
@@ -263,7 +268,7 @@ def test_a_password_that_would_be_read_otherwise_is_asked_to_be_encoded(
     url = f"postgresql://user:{password}@host/db"
     assert misread(url) is not None
     with pytest.raises(StudyError, match="percent-encoded") as told:
-        run(("confirm: null", f'confirm: null\nstorage: "{url}"'))
+        run(("confirm: null", f'confirm: null\nartifacts: runs/tiny\nstorage: "{url}"'))
     assert "cret" not in str(told.value)
 
 
@@ -308,11 +313,15 @@ def test_what_is_written_of_a_study_has_no_password(
     )
     url = "postgresql://user:s3cret@host/db?sslpassword=s3cret"
     results = run(
-        ("confirm: null", f'confirm: null\nstorage: "{url}"\nlog: {{mlflow: "https://u:s3cret@h"}}')
+        (
+            "confirm: null",
+            f'confirm: null\nartifacts: runs/tiny\nstorage: "{url}"\n'
+            'log: {mlflow: "http://u:s3cret@127.0.0.1:9"}',
+        )
     )
     settings = json.loads((results.folder / "study.json").read_text())["settings"]
     assert settings["storage"] == "postgresql://user:***@host/db?sslpassword=***"
-    assert settings["log"]["mlflow"] == "https://u:***@h"
+    assert settings["log"]["mlflow"] == "http://u:***@127.0.0.1:9"
     write_report(results.folder)
     for file in [tmp_path / "there.db", *(each for each in results.folder.rglob("*") if each.is_file())]:
         assert b"s3cret" not in file.read_bytes(), file
@@ -331,7 +340,7 @@ def test_a_run_folder_goes_on_in_the_storage_it_was_begun_with(
     )
     run()
     with pytest.raises(StudyError, match=r"holds a study that the storage 'mysql://h/d' does not know"):
-        run(("confirm: null", "confirm: null\nstorage: mysql://h/d"))
+        run(("confirm: null", "confirm: null\nartifacts: runs/tiny\nstorage: mysql://h/d"))
 
 
 # ---------------------------------------------------------------- patience

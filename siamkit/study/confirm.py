@@ -143,8 +143,8 @@ class Repeat:
         if complete:
             result |= {"valid": ended.figures[0], "test": ended.test, "literal": ended.literal}
         try:
-            sweep(self._place)
             write_json(self._place / "result.json", result)
+            sweep(self._place)
         except OSError as error:
             if not no_room(error):
                 raise

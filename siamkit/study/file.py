@@ -21,8 +21,6 @@ from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.document import Document, read_document
 from siamkit.study.parse import parse_space
-from siamkit.study.plan import plan_problems
-from siamkit.study.samplers import sampler_problems
 from siamkit.study.schema import Direction, StudyFile
 from siamkit.study.space import Space
 
@@ -164,6 +162,10 @@ def load_study(
             ("storage",), "a storage on a server wants an artifacts folder (or URL) that all its users reach"
         )
     if file is not None and space is not None:
+        # Not at the top: workers read tasks, and shall not wait for Optuna.
+        from siamkit.study.plan import plan_problems
+        from siamkit.study.samplers import sampler_problems
+
         for where, message in (
             *sampler_problems(file, space, len(file.objectives or [None])),
             *plan_problems(file, space, Path(path).parent),

@@ -102,6 +102,7 @@ class TrialWork:
         if not self.search.ledger.finish(self.claim, ended.outcome, values, ended.cause):
             self.gone()
             return
+        sweep(self.place)  # not before: without a result, what it could go on from is all there is
         self.search.ledger.look()
         if len(ended.figures) > 1:
             objective = self.search.task.objective
@@ -161,7 +162,6 @@ class TrialWork:
 
     def _write(self, ended: Ended, seconds: float) -> None:
         """The history and, last, the result."""
-        sweep(self.place)
         if self.history:
             names = list(dict.fromkeys(name for row in self.history for name in row))
             columns = {name: [row.get(name) for row in self.history] for name in names}
