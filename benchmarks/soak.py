@@ -50,8 +50,9 @@ class Soak:
         self.server = PostgreSQL()
         self.url, self.trials, self.every = self.server.create("crowd"), trials, every
         study = write_study(
-            folder, self.url, trials=trials, epochs=EPOCHS, lease=LEASE, dims="{low: 2, high: 800}"
-        )
+            folder, self.url, trials=trials, epochs=EPOCHS, lease=LEASE, dims="{low: 2, high: 800}",
+            sampler="random",  # TPE's favourites leave few trials that are not pruned at once
+        )  # fmt: skip
         self.crowd = Crowd(study, EPOCH)
         self.rng = random.Random(seed)
         self.faults: Counter[str] = Counter()
