@@ -254,7 +254,7 @@ def test_more_epochs_and_another_seed_make_another_model(
     from siamkit.study.progress import Silent
 
     class Heard(Silent):
-        def epoch(self, number: int, epochs: int, figures: dict[str, float]) -> None:
+        def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
             heard.append((number, epochs))
 
     heard: list[tuple[int, int]] = []
@@ -285,7 +285,7 @@ def test_what_retrain_cannot_do_is_refused(
     from siamkit.study.progress import Silent
 
     class Stops(Silent):
-        def epoch(self, number: int, epochs: int, figures: dict[str, float]) -> None:
+        def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -239,12 +239,12 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
 
 @pytest.mark.keras
 def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit.study import runner
+    from siamkit.study import part
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(runner, "make_task", broken)
+    monkeypatch.setattr(part, "make_task", broken)
     (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
     result = invoke("tune", "study.yaml", "--progress", "none")
     assert isinstance(result.exception, ZeroDivisionError)
@@ -263,7 +263,7 @@ def test_tune_prints_plain_lines_and_report_makes_the_page_again(tmp_path: Path)
     assert "\x1b" not in ran.stdout + ran.stderr
     lines = ran.stdout.splitlines()
     assert lines[0] == f"backend {os.environ['KERAS_BACKEND']} (KERAS_BACKEND)"
-    assert lines[1].startswith("[1/1] trial 0  mlp · euclidean · triplet · ")
+    assert lines[1].startswith("[1/1] trial 0    mlp · euclidean · triplet · ")
     assert lines[1].endswith("← best")
     assert lines[-2:] == [
         "report  runs/tiny/report.html",

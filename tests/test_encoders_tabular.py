@@ -289,8 +289,8 @@ def test_a_study_of_mixed_columns_trains_judges_and_tells_the_cost(tmp_path):
     results = siamkit.tune(study(tmp_path, "price, weight, colour", encoder), progress="none")
     assert [each["outcome"] for each in results.trials] == ["complete"]
     figures = results.trials[0]["figures"]
-    # The colour and the price tell the class.
-    assert figures["map_at_r"] > 0.5
+    # The colour and the price tell the class; by chance it would be about 0.2.
+    assert figures["map_at_r"] > 0.4
     # 2 numbers, 2 flags and 8 of the colour (red, blue, missing, unknown), 8 units, 3 of the embedding.
     assert figures["parameters"] == 4 * 8 + (12 + 1) * 8 + (8 + 1) * 3
     assert figures["flops"] == 2 * (12 * 8 + 8 * 3)

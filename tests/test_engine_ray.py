@@ -45,6 +45,9 @@ engine: ray
 workers: 1
 """
 
+# A process of its own is started for each node; that JAX runs beside is no matter to it.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+
 Run = Callable[..., Results]
 beside = contextmanager(meanwhile)
 

@@ -131,7 +131,9 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     judged: list[Dataset] = []
     feed, judge = training.feed, training.judge
     monkeypatch.setattr(training, "feed", lambda part, *a, **k: (fed.append(part), feed(part, *a, **k))[1])
-    monkeypatch.setattr(training, "judge", lambda model, part: (judged.append(part), judge(model, part))[1])
+    monkeypatch.setattr(
+        training, "judge", lambda model, part, *a: (judged.append(part), judge(model, part))[1]
+    )
     before = {part: getattr(task, part).fingerprint() for part in ("train", "valid", "test")}
     trained = training.train(
         configuration, task, Fixed(epochs=2), 5, training.Limits(), lambda number, row: None
