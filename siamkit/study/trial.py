@@ -56,6 +56,9 @@ class TrialWork:
 
     def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
         study, task = self.search.study.file, self.search.task
+        last = self.history[-1] if self.history else {"repeat": -1, "epoch": 0}
+        if (repeat, number) <= (last["repeat"], last["epoch"]):
+            return None  # told twice: an answer got lost on its way
         self.history.append({"repeat": repeat, **row})
         self.search.progress.epoch(self.label, number, study.fixed.epochs, row)
         if not self._report(self.history[-1]):
