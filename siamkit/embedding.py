@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamkit.aside import aside
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streams import Stream, Wanted, dataset_stream, open_stream
 from siamkit.embedding_file import EmbeddingWriter
 from siamkit.errors import DataError, ModelError
+from siamkit.files import beside
 from siamkit.registry import components
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def embed_file(
     done = 0
     with ExitStack() as opened:
         stream = opened.enter_context(_stream(data, source, wanted))
-        file = opened.enter_context(aside(place))
+        file = opened.enter_context(beside(place))
         writer = opened.enter_context(EmbeddingWriter(file, loaded.embedding_dim or 0, about))
         on_rows(0, stream.total)
         chunks = _prepared(stream, loaded, encoder, str(data), writer)

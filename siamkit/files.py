@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
+from siamkit.errors import StudyError
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # As SQLite, HDF5 and NumPy say it, without a number.
 FULL_WORDS = ("disk is full", "No space left on device", r"\d+ requested and \d+ written")
@@ -64,17 +66,36 @@ def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
             aside = Path(folder) / path.name
             write(aside)
-            with aside.open("rb") as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target)
+            copy_file(aside, path)
         return
+    with beside(path) as aside:
+        write(aside)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A place beside a local path, to write a file or folder in; renamed at the end, gone after any error.
+
+    Args:
+        path: where it will be; its parents are made. A file is replaced, and an empty folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays: Keras and NumPy go by it.
     aside = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
     try:
-        write(aside)
+        yield aside
         os.replace(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """The bytes of a file, either of them here or behind a URL."""
+    with source.open("rb") as reading, target.open("wb") as writing:
+        shutil.copyfileobj(reading, writing)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,6 +136,21 @@ def read_table(path: Path) -> pa.Table:
     """A Parquet file."""
     with path.open("rb") as file:
         return pq.read_table(file)
+
+
+@contextmanager
+def told_if_full(where: object) -> Iterator[None]:
+    """Turns the error of a disk that is full into a sentence; any other keeps its traceback.
+
+    Raises:
+        StudyError: it is full, or cannot be written any more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not no_room(error):
+            raise
+        raise StudyError(f"{str(where)!r} cannot be written: {error.strerror or error}") from error
 
 
 def no_room(error: BaseException | None) -> bool:

@@ -108,7 +108,7 @@ def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = progress(tmp_path / "a", 1)
-    copy, moved = checkpoint._copy, []
+    copy, moved = checkpoint.copy_file, []
 
     def meanwhile(source: Path, target: Path) -> None:
         if not moved:
@@ -118,7 +118,7 @@ def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
             old.save(Model("after 2"), last=False)
         copy(source, target)
 
-    monkeypatch.setattr(checkpoint, "_copy", meanwhile)
+    monkeypatch.setattr(checkpoint, "copy_file", meanwhile)
     taken = take_over(tmp_path / "b", tmp_path / "a")
     assert (taken.epoch, taken.model) == (2, "resume-0-2.keras")
     assert names(tmp_path / "b") == ["resume-0-2.keras", STATE]

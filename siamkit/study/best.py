@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from siamkit import backends
-from siamkit.aside import aside
 from siamkit.conversion import check_writable
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
-from siamkit.files import plain, write_json
+from siamkit.files import beside, plain, write_json
 from siamkit.study.card import model_card
 from siamkit.study.file import Study
 from siamkit.study.space import factors_of
@@ -71,7 +70,7 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
 
     model = load_model(standing.model, compile=False)
     items = _items(study, standing, model.preprocessor) if formats else None
-    with aside(place) as folder:
+    with beside(place) as folder:
         folder.mkdir()
         about = write_model(model, standing.model, folder)
         about |= {

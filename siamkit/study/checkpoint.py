@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamkit.files import write_aside, write_json
+from siamkit.files import copy_file, write_aside, write_json
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
@@ -95,7 +94,7 @@ def _copied(place: Path, earlier: Path) -> Progress:
         return state
     for name in dict.fromkeys((*CARRIED, *map(str, needed))):
         if name in needed or (earlier / name).is_file():
-            write_aside(place / name, lambda aside, name=name: _copy(earlier / name, aside))  # type: ignore[misc]
+            write_aside(place / name, lambda aside, name=name: copy_file(earlier / name, aside))  # type: ignore[misc]
     state._write()
     return state
 
@@ -111,8 +110,3 @@ def sweep_asides(place: Path) -> None:
     """What killed processes were writing when they died, as `write_aside` names it."""
     for file in list(place.glob("." + "[0-9a-f]" * 8 + ".*")):
         file.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reading, target.open("wb") as writing:
-        shutil.copyfileobj(reading, writing)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from siamkit.errors import StudyError
-from siamkit.files import no_room, write_aside, write_json
+from siamkit.files import copy_file, told_if_full, write_aside, write_json
 from siamkit.study.checkpoint import FINAL, STATE, sweep
 from siamkit.study.identity import derive_seed
 from siamkit.study.ledger import ATTEMPTS
@@ -97,7 +96,6 @@ class Repeat:
     repeat: int
     lost: bool = False
     deaths: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._search = self.source.search
@@ -142,13 +140,9 @@ class Repeat:
         }
         if complete:
             result |= {"valid": ended.figures[0], "test": ended.test, "literal": ended.literal}
-        try:
+        with told_if_full(self._place):
             write_json(self._place / "result.json", result)
             sweep(self._place)
-        except OSError as error:
-            if not no_room(error):
-                raise
-            raise StudyError(f"{str(self._place)!r} cannot be written: {error.strerror}") from error
         search.folder.log(
             "confirmed",
             trial=self.trial,
@@ -187,9 +181,4 @@ def publish_best(search: Search, confirmed: list[Finalist]) -> None:
         if trial is None:
             return
         source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / FINAL
-
-    def copy(aside: Any) -> None:
-        with source.open("rb") as reading, aside.open("wb") as writing:
-            shutil.copyfileobj(reading, writing)
-
-    write_aside(search.folder.best_model, copy)
+    write_aside(search.folder.best_model, lambda aside: copy_file(source, aside))

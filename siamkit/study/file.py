@@ -176,11 +176,15 @@ def load_study(
         report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
+    return Study(file, space, source, document, run_folder(file, Path(path), artifacts))
+
+
+def run_folder(file: StudyFile, path: Path, artifacts: str | os.PathLike[str] | None = None) -> Path:
+    """Where a study's files lie: as asked, relative to where one stands, or as its file says, beside that."""
     given = str(artifacts or file.artifacts or f"runs/{file.name}")
     if "://" in given:
-        return Study(file, space, source, document, place(given))
-    folder = Path(given) if artifacts else Path(document.name).parent / given
-    return Study(file, space, source, document, folder.resolve())
+        return place(given)
+    return (Path(given) if artifacts else path.parent / given).resolve()
 
 
 def _load_plugins(modules: Iterable[str], report: Any) -> None:

@@ -17,8 +17,7 @@ import optuna
 from siamkit import backends
 from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
-from siamkit.errors import StudyError
-from siamkit.files import is_local, no_room, plain
+from siamkit.files import is_local, plain, told_if_full
 from siamkit.registry import components
 from siamkit.study.engines import make_engine
 from siamkit.study.file import Study, load_study
@@ -114,15 +113,11 @@ def ready(
     watcher.note(f"backend {name} ({why})")
     task, raw = make_task(study)
     frozen = _freeze(study, task, name)
-    try:
+    with told_if_full(tempfile.gettempdir()):
         aside = Path(tempfile.mkdtemp(dir=scratch()))
-    except OSError as error:
-        raise full(error, tempfile.gettempdir()) from error
     try:
-        try:
+        with told_if_full(aside):
             share(task, aside / "task")
-        except OSError as error:
-            raise full(error, str(aside)) from error
         setup = Setup(
             name,
             study.file,
@@ -151,13 +146,6 @@ def ready(
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # another study of this process has it still
             aside.parent.rmdir()
-
-
-def full(error: OSError, where: str) -> Exception:
-    """A full disk is the user's to see to; anything else keeps its traceback."""
-    if not no_room(error):
-        return error
-    return StudyError(f"{where!r} cannot be written: {error.strerror or error}")
 
 
 def _freeze(study: Study, task: Task, backend: str) -> Any:

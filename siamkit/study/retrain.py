@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from siamkit import backends
-from siamkit.aside import aside
 from siamkit.errors import StudyError, listed
+from siamkit.files import beside
 from siamkit.report.store import read_results
 from siamkit.study.file import Study
 from siamkit.study.identity import derive_seed
@@ -97,7 +97,7 @@ def retrain_trial(
         lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
         data_seed=derive_seed(study.file.seed, "data", 0),
     )
-    with aside(place) as file:
+    with beside(place) as file:
         trained.model.save(file)
     watcher.ended(label, "complete", trained.figures[task.objective], None, done=1)
     return Retrained(place, trial, fixed.epochs, seed, trained.figures, stored["figures"])

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from siamkit.errors import SiamkitError
-from siamkit.files import write_json, write_table
+from siamkit.files import told_if_full, write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
 from siamkit.study.conductor import Conductor
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
 from siamkit.study.leases import RENEWALS, Pulse
 from siamkit.study.loggers import listening
-from siamkit.study.part import Part, full, ready
+from siamkit.study.part import Part, ready
 from siamkit.study.patience import StorageSilent, patiently
 from siamkit.study.plan import planned, warm
 from siamkit.study.pool import Source
@@ -60,15 +60,12 @@ def tune(
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
             search = part.search(list(part.task.objectives.values()), alone=True)
-            try:
-                with _seat(search), _logged(part):
-                    write_json(part.folder.path / "study.json", part.frozen)
-                    write_table(part.folder.path / "items.parquet", items_table(raw))
-                    results = _conduct(part, search)
-                    part.finished = not results.interrupted
-                    return results
-            except OSError as error:
-                raise full(error, str(part.folder.path)) from error
+            with told_if_full(part.folder.path), _seat(search), _logged(part):
+                write_json(part.folder.path / "study.json", part.frozen)
+                write_table(part.folder.path / "items.parquet", items_table(raw))
+                results = _conduct(part, search)
+                part.finished = not results.interrupted
+                return results
 
 
 def join(

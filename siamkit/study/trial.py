@@ -11,7 +11,7 @@ import numpy as np
 from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
-from siamkit.files import is_local, no_room, write_json, write_table
+from siamkit.files import is_local, told_if_full, write_json, write_table
 from siamkit.study.checkpoint import sweep
 from siamkit.study.ledger import ATTEMPTS, Claim
 from siamkit.study.messages import Ended, Job
@@ -93,12 +93,11 @@ class TrialWork:
             self.interrupted()
             raise StudyError(f"{str(self.place)!r} cannot be written: {ended.cause}")
         try:
-            self._write(ended, seconds)
-        except OSError as error:
-            if not no_room(error):
-                raise
+            with told_if_full(self.place):
+                self._write(ended, seconds)
+        except StudyError:
             self.interrupted()
-            raise StudyError(f"{str(self.place)!r} cannot be written: {error.strerror}") from error
+            raise
         self.search.deaths = 0
         self._drop()
         values = ended.values if ended.outcome == "complete" else None

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from siamkit.errors import StudyError
-from siamkit.files import is_local, place
+from siamkit.files import is_local
 from siamkit.study.document import read_document
-from siamkit.study.file import load_study
+from siamkit.study.file import load_study, run_folder
 from siamkit.study.folder import RunFolder
 from siamkit.study.schema import StudyFile
 from siamkit.study.storage import storage_file
@@ -68,10 +68,7 @@ def find_study(path: str | os.PathLike[str], artifacts: str | os.PathLike[str] |
     except ValidationError:
         load_study(path, artifacts=artifacts)  # says what is wrong, line by line
         raise
-    given = str(artifacts or file.artifacts or f"runs/{file.name}")
-    beside = Path() if artifacts else Path(path).parent
-    folder = place(given) if "://" in given else (beside / given).resolve()
-    return Whereabouts(file.name, RunFolder(folder), file.storage)
+    return Whereabouts(file.name, RunFolder(run_folder(file, Path(path), artifacts)), file.storage)
 
 
 def open_to_read(where: Whereabouts) -> optuna.Study:
