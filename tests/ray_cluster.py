@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 # Ray reads these when it is imported. The first: nothing but 127.0.0.1.
@@ -124,8 +123,3 @@ def meanwhile(what: Callable[[], None]) -> Iterator[None]:
     yield
     thread.join(60)
     assert not errors, errors
-
-
-def write_items(path: Path) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(path, x=rng.normal(size=(48, 5)).astype("float32"), y=np.repeat(np.arange(4), 12))

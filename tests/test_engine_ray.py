@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from ray_cluster import STAND_IN, Nodes, StandIn, actors, meanwhile, write_items
+from ray_cluster import STAND_IN, Nodes, StandIn, actors, meanwhile
+from tiny_study import HEAD, Run, changing, write_items
 
 from siamkit.errors import StudyError
 from siamkit.study import tune
@@ -27,19 +28,8 @@ from siamkit.study.results import Results
 
 ray = pytest.importorskip("ray", reason="the package ray is not installed")
 
-STUDY = """\
-version: 1
-name: tiny
-seed: 3
-data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
-fixed: {batch_size: 8, epochs: 3}
-search:
-  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
-  metric: euclidean
-  loss: {triplet: {margin: 0.2, mining: all}}
-  embedding_dim: {low: 2, high: 90}
-budget: {trials: 4}
-confirm: null
+STUDY = f"""\
+{HEAD}confirm: null
 pruner: none
 engine: ray
 workers: 1
@@ -48,7 +38,6 @@ workers: 1
 # A process of its own is started for each node; that JAX runs beside is no matter to it.
 pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 
-Run = Callable[..., Results]
 beside = contextmanager(meanwhile)
 
 
@@ -76,19 +65,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def run(tmp_path: Path, stand_in: StandIn) -> Run:
     """Runs the study with parts of its file replaced, for good."""
-    write_items(tmp_path / "items.npz")
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
-
-    def runner(*changes: tuple[str, str]) -> Results:
-        text = path.read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        path.write_text(text)
-        return tune(path, progress="none")
-
-    return runner
+    return changing(tmp_path, STUDY)
 
 
 def numbers(results: Results) -> list[Any]:

@@ -15,26 +15,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tiny_study import HEAD, changing
 
 from siamkit.errors import StudyError
-from siamkit.study import tune
 from siamkit.study.folder import RunFolder
 from siamkit.study.results import Results
 from siamkit.study.search import Search
 
-STUDY = """\
-version: 1
-name: tiny
-seed: 3
-data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
-fixed: {batch_size: 8, epochs: 3}
-search:
-  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
-  metric: euclidean
-  loss: {triplet: {margin: 0.2, mining: all}}
-  embedding_dim: {low: 2, high: 90}
-budget: {trials: 4}
-confirm: null
+STUDY = f"""\
+{HEAD}confirm: null
 engine: inline
 """
 
@@ -144,22 +133,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
 @pytest.fixture
 def run(tmp_path: Path, training: Training) -> Callable[..., Results]:
     """Runs the study with parts of its file replaced, for good."""
-    rng = np.random.default_rng(0)
-    np.savez(
-        tmp_path / "items.npz", x=rng.normal(size=(48, 5)).astype("float32"), y=np.repeat(np.arange(4), 12)
-    )
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
-
-    def runner(*changes: tuple[str, str]) -> Results:
-        text = path.read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        path.write_text(text)
-        return tune(path, progress="none")
-
-    return runner
+    return changing(tmp_path, STUDY)
 
 
 def attempts(results: Results) -> list[Path]:

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import optuna
 import pytest
-from ray_cluster import STAND_IN, StandIn, write_items
+from ray_cluster import STAND_IN, StandIn
+from tiny_study import HEAD, Run, changing
 
 from siamkit.errors import StudyError
 from siamkit.files import is_local, place
-from siamkit.study import tune
 from siamkit.study.results import Results
 
 sys.path.insert(0, str(STAND_IN))
 import formula
 
-STUDY = """\
-version: 1
-name: tiny
-seed: 3
-data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
-fixed: {batch_size: 8, epochs: 3}
-search:
-  encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
-  metric: euclidean
-  loss: {triplet: {margin: 0.2, mining: all}}
-  embedding_dim: {low: 2, high: 90}
-budget: {trials: 4}
-seeds: 2
-confirm: {top: 1, seeds: 2}
+STUDY = f"""\
+{HEAD}seeds: 2
+confirm: {{top: 1, seeds: 2}}
 pruner: none
 engine: inline
 storage: postgresql://somewhere/studies
 artifacts: memory://runs/tiny
 """
-
-Run = Callable[..., Results]
 
 
 @pytest.fixture
@@ -57,19 +44,7 @@ def run(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> I
     # A database without a server: one process of one test uses it.
     database = optuna.storages.InMemoryStorage()
     monkeypatch.setattr("siamkit.study.storage.open_database", lambda where: database)
-    write_items(tmp_path / "items.npz")
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
-
-    def runner(*changes: tuple[str, str]) -> Results:
-        text = path.read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        path.write_text(text)
-        return tune(path, progress="none")
-
-    yield runner
+    yield changing(tmp_path, STUDY)
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]

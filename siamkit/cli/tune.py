@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from siamkit.cli.options import options
@@ -10,14 +12,7 @@ from siamkit.cli.options import options
 @click.command()
 @options
 @click.pass_context
-def tune(
-    ctx: click.Context,
-    study: str,
-    backend: str | None,
-    plugins: tuple[str, ...],
-    artifacts: str | None,
-    progress: str,
-) -> None:
+def tune(ctx: click.Context, /, **asked: Any) -> None:
     """Run the study in the file STUDY, or go on with it where it stopped."""
     from rich.console import Console
 
@@ -25,7 +20,7 @@ def tune(
     from siamkit.study import tune as run
     from siamkit.study.summary import summary
 
-    results = run(study, backend=backend, plugins=plugins, artifacts=artifacts, progress=progress)
+    results = run(**asked)
     Console().print(summary(results))
     if results.interrupted:
         ctx.exit(130)

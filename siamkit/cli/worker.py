@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from siamkit.cli.options import options
@@ -10,20 +12,13 @@ from siamkit.cli.options import options
 @click.command()
 @options
 @click.pass_context
-def worker(
-    ctx: click.Context,
-    study: str,
-    backend: str | None,
-    plugins: tuple[str, ...],
-    artifacts: str | None,
-    progress: str,
-) -> None:
+def worker(ctx: click.Context, /, **asked: Any) -> None:
     """Lend a hand with the study in the file STUDY, which `siamkit tune` runs on another machine.
 
     Its storage and its artifacts must be reached from here too. Ends when the budget is spent.
     """
     from siamkit.study import join
 
-    spent = join(study, backend=backend, plugins=plugins, artifacts=artifacts, progress=progress)
+    spent = join(**asked)
     if not spent:
         ctx.exit(130)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from siamkit.errors import DataError, StudyError
 from siamkit.study.file import Study
@@ -39,7 +39,6 @@ class _Trial:
     answer: Ended | None = None
     given: bool = False
     deaths: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
 
     def started(self) -> None:
         pass

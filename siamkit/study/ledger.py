@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,13 +302,22 @@ class Ledger(Book):
             ):
                 self._bury(trial)
 
-    def queue(self, params: dict[str, Any], configuration: Configuration, target: float) -> None:
-        """Has a configuration tried before others are drawn, unless it is there or the budget is full."""
+    def queue(self, plan: Iterable[tuple[dict[str, Any], Configuration]], target: float) -> None:
+        """Has configurations tried before others are drawn: those not there yet, while the budget has room.
+
+        Args:
+            plan: parameters, as Optuna queues them, and what the space makes of them.
+            target: how many configurations there are to be in all.
+        """
         self.look()
-        key = key_of(configuration)
-        if key not in self.known() and len(self.counted) + len(self.open) < target:
-            attrs = {"key": key, "configuration": configuration}
-            patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
+        known, room = self.known(), target - len(self.counted) - len(self.open)
+        for params, configuration in plan:
+            key = key_of(configuration)
+            if key not in known and room > 0:
+                attrs = {"key": key, "configuration": configuration}
+                patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
+                known.add(key)
+                room -= 1
 
     def adopt(self, after: float = 0.0) -> None:
         """Queues again what died and was not: whoever was to see to that died too.

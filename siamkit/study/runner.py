@@ -179,8 +179,8 @@ def _queue_plan(part: Part, search: Search) -> None:
         part.watcher.note(f"{len(earlier.learn)} trials of an earlier study are known")
     if earlier.left_out:
         part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
-    for each in [*earlier.again, *planned(part.study)]:
-        ledger.queue(each.params, each.configuration, search.target)
+    plan = [*earlier.again, *planned(part.study)]
+    ledger.queue(((each.params, each.configuration) for each in plan), search.target)
 
 
 def _work(part: Part, search: Search, source: Source) -> bool:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.study.unit import from_unit, to_unit
+from siamkit.study.sampler_cube import CubeSampler
+from siamkit.study.unit import to_unit
 
 LATEST = 2000  # trials that it learns from: some 200 generations, and a tenth of a second
 
 
-class CmaSampler(BaseSampler):
+class CmaSampler(CubeSampler):
     """Draws from the normal distribution that CMA-ES (Hansen 2016, arXiv:1604.00772) has come to.
 
     Optuna's own keeps the pickled optimizer in the storage, and unpickles what it finds there: whoever can
@@ -31,23 +30,15 @@ class CmaSampler(BaseSampler):
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
-        self._distributions = dict(distributions)
+        super().__init__(distributions, seed)
         self._seed = seed
-        self._chance = optuna.samplers.RandomSampler(seed=seed)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._distributions
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if not search_space:
-            return {}
+    def point(
+        self, study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]
+    ) -> Sequence[float]:
         from cmaes import CMA  # an extra: only who asks for this sampler needs it
 
-        size = len(search_space)
+        size = len(space)
         optimizer = CMA(
             mean=np.full(size, 0.5),
             sigma=1 / 6,
@@ -55,17 +46,14 @@ class CmaSampler(BaseSampler):
             seed=self._seed,
             n_max_resampling=10 * size,
         )
-        told = self._solutions(study, search_space)
+        told = self._solutions(study, space)
         step = optimizer.population_size
         for start in range(0, len(told) - step + 1, step):
             if optimizer.should_stop():
                 break  # it has come to a point; more would only be rounding
             optimizer.tell(told[start : start + step])
-        point = optimizer.ask()
-        return {
-            name: from_unit(kind, float(place))
-            for (name, kind), place in zip(search_space.items(), point, strict=True)
-        }
+        point: Sequence[float] = optimizer.ask()
+        return point
 
     def _solutions(
         self, study: optuna.Study, space: Mapping[str, BaseDistribution]
@@ -81,8 +69,3 @@ class CmaSampler(BaseSampler):
             # One that is answered from another would count twice.
             if trial.user_attrs.get("outcome") != "duplicate" and space.keys() <= trial.params.keys()
         ]
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._chance.sample_independent(study, trial, param_name, param_distribution)

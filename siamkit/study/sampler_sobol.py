@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from siamkit.study.unit import from_unit
+from siamkit.study.sampler_cube import CubeSampler
 
 
-class SobolSampler(BaseSampler):
+class SobolSampler(CubeSampler):
     """Draws the trial's number of a scrambled Sobol sequence over all that may be asked.
 
     Optuna's own keeps a counter in the study, which two processes may read alike, and draws by chance what
@@ -29,35 +27,19 @@ class SobolSampler(BaseSampler):
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], sequence: int, seed: int) -> None:
-        self._distributions = dict(distributions)
+        super().__init__(distributions, seed)
         self._sequence = sequence
-        self._chance = optuna.samplers.RandomSampler(seed=seed)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._distributions
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if not search_space:
-            return {}
+    def point(
+        self, study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]
+    ) -> Sequence[float]:
         from scipy.stats.qmc import Sobol
 
-        engine = Sobol(len(search_space), scramble=True, rng=self._sequence)
+        engine = Sobol(len(space), scramble=True, rng=self._sequence)
         if trial.number:
             engine.fast_forward(trial.number)
         with warnings.catch_warnings():
             # One point at a time is no power of two; the sequence as a whole is what is balanced.
             warnings.simplefilter("ignore", UserWarning)
-            point = engine.random(1)[0]
-        return {
-            name: from_unit(kind, place)
-            for (name, kind), place in zip(search_space.items(), point, strict=True)
-        }
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._chance.sample_independent(study, trial, param_name, param_distribution)
+            point: Sequence[float] = engine.random(1)[0]
+        return point
