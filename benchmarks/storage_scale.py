@@ -36,15 +36,15 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 from servers import PostgreSQL  # noqa: E402
 
-from siamkit.study.file import Study, load_study  # noqa: E402
-from siamkit.study.folder import RunFolder  # noqa: E402
-from siamkit.study.identity import key_of  # noqa: E402
-from siamkit.study.leases import new_owner  # noqa: E402
-from siamkit.study.ledger import Claim, Ledger  # noqa: E402
-from siamkit.study.pruners import make_pruner  # noqa: E402
-from siamkit.study.samplers import make_sampler  # noqa: E402
-from siamkit.study.space import factors_of  # noqa: E402
-from siamkit.study.storage import close_storage, open_storage  # noqa: E402
+from siamkit.study.definition.file import Study, load_study  # noqa: E402
+from siamkit.study.definition.identity import key_of  # noqa: E402
+from siamkit.study.definition.space import factors_of  # noqa: E402
+from siamkit.study.store.folder import RunFolder  # noqa: E402
+from siamkit.study.store.leases import new_owner  # noqa: E402
+from siamkit.study.store.ledger import Claim, Ledger  # noqa: E402
+from siamkit.study.store.storage import close_storage, open_storage  # noqa: E402
+from siamkit.study.strategy.pruners import make_pruner  # noqa: E402
+from siamkit.study.strategy.samplers import make_sampler  # noqa: E402
 
 EPOCHS = 10
 STUDY = """\

@@ -19,10 +19,10 @@ from siamkit.data import load_preprocessor
 from siamkit.data.sources import digits
 from siamkit.errors import ModelError, StudyError
 from siamkit.float32 import in_float32
-from siamkit.study.best import export_best
-from siamkit.study.file import load_study
-from siamkit.study.results import Results
-from siamkit.study.retrain import retrain_trial
+from siamkit.study.definition.file import load_study
+from siamkit.study.outcome.best import export_best
+from siamkit.study.outcome.results import Results
+from siamkit.study.outcome.retrain import retrain_trial
 
 pytestmark = pytest.mark.keras
 
@@ -251,7 +251,7 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
 def test_more_epochs_and_another_seed_make_another_model(
     study: Path, results: Results, tmp_path: Path
 ) -> None:
-    from siamkit.study.progress import Silent
+    from siamkit.study.watch.progress import Silent
 
     class Heard(Silent):
         def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
@@ -282,7 +282,7 @@ def test_what_retrain_cannot_do_is_refused(
     assert "there is no study in" in refusal("best", study, *elsewhere)
     # Ctrl-C in the middle of it: no half a model.
     os.remove(made)
-    from siamkit.study.progress import Silent
+    from siamkit.study.watch.progress import Silent
 
     class Stops(Silent):
         def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:

@@ -24,7 +24,7 @@ from tiny_study import HEAD, Run, changing, write_items
 
 from siamkit.errors import StudyError
 from siamkit.study import tune
-from siamkit.study.results import Results
+from siamkit.study.outcome.results import Results
 
 ray = pytest.importorskip("ray", reason="the package ray is not installed")
 
@@ -109,7 +109,7 @@ def test_the_same_trials_on_ray_on_local_and_inline(
     assert numbers(on_local) == numbers(on_ray)
     import formula
 
-    monkeypatch.setitem(sys.modules, "siamkit.study.training", formula)
+    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", formula)
     inline = run(("engine: local", "engine: inline"), ("runs/local", "runs/inline"))
     assert numbers(inline) == numbers(on_ray)
     assert inline.figures == on_local.figures == on_ray.figures
@@ -164,7 +164,8 @@ def refused(run: Run, tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_nodes_that_differ_are_refused(
     nodes: Nodes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, part
+    from siamkit.study import part
+    from siamkit.study.definition import identity
 
     def other(backend: str, plugins: dict[str, str]) -> dict[str, Any]:
         real = identity.versions(backend, plugins)
@@ -352,9 +353,9 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
     import pickle
 
     from siamkit.data import Dataset, fit_preprocessor
-    from siamkit.study.parcel import pack, unpack, weight
-    from siamkit.study.shared import share
-    from siamkit.study.task import Task, _prepared
+    from siamkit.study.work.parcel import pack, unpack, weight
+    from siamkit.study.work.shared import share
+    from siamkit.study.work.task import Task, _prepared
 
     texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
     raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
@@ -381,7 +382,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
     from types import SimpleNamespace
 
     from siamkit.study.engines import actor
-    from siamkit.study.messages import Ended, Epoch, Job
+    from siamkit.study.work.messages import Ended, Epoch, Job
 
     heard: list[Any] = []
 

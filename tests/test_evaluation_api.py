@@ -175,7 +175,7 @@ def test_every_figure_of_an_objective_is_computed():
                 "flops",
                 "ms_per_item",
                 "effective_rank",
-            )  # siamkit.study.training.judge
+            )  # siamkit.study.work.training.judge
             expected = supervision in figure.supervisions and name not in of_models
             assert (name in figures) == expected, (name, supervision)
     for supervision, name in DEFAULT_OBJECTIVE.items():

@@ -11,8 +11,8 @@ import pytest
 from upath import UPath
 
 from siamkit.files import local_file, no_room, write_aside, write_json
-from siamkit.study import checkpoint
-from siamkit.study.checkpoint import FINAL, STATE, Progress, sweep, take_over
+from siamkit.study.work import checkpoint
+from siamkit.study.work.checkpoint import FINAL, STATE, Progress, sweep, take_over
 
 
 class Model:

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from siamkit.errors import StudyFileError
 from siamkit.registry import components
-from siamkit.study.file import Study, load_study
-from siamkit.study.schema import StudyFile, json_schema
+from siamkit.study.definition.file import Study, load_study
+from siamkit.study.definition.schema import StudyFile, json_schema
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted([*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("docs/studies/*.yaml")])
@@ -589,7 +589,8 @@ def test_the_schema_names_every_key() -> None:
 def test_reading_a_study_file_imports_no_backend(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(GOOD)
     code = (
-        "import sys; from siamkit.study.file import load_study; load_study('study.yaml').load_data(); "
+        "import sys; from siamkit.study.definition.file import load_study; "
+        "load_study('study.yaml').load_data(); "
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )
     ran = subprocess.run(

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from siamkit.files import place
-from siamkit.study.folder import RunFolder
+from siamkit.study.store.folder import RunFolder
 
 WRITER = """
 import sys
 from pathlib import Path
-from siamkit.study.folder import RunFolder
+from siamkit.study.store.folder import RunFolder
 
 folder = RunFolder(Path(sys.argv[1]))
 folder.owner = sys.argv[2]

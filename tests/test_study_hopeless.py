@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.study.hopeless import hopeless, query_column
+from siamkit.study.work.hopeless import hopeless, query_column
 
 RNG = np.random.default_rng(0)
 

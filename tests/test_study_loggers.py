@@ -17,7 +17,7 @@ from siamkit.errors import StudyFileError
 from siamkit.study.loggers import base, resolve
 from siamkit.study.loggers.base import Aside, Attempt
 from siamkit.study.loggers.events import EventFile, checksum
-from siamkit.study.results import Results
+from siamkit.study.outcome.results import Results
 
 ON = ("confirm: null", "confirm: null\nlog: {tensorboard: true}")
 

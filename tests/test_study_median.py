@@ -10,9 +10,9 @@ import pytest
 from optuna.pruners import MedianPruner
 from optuna.trial import TrialState
 
-from siamkit.study.folder import RunFolder
-from siamkit.study.median import QuickMedian
-from siamkit.study.storage import close_storage, open_storage
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.storage import close_storage, open_storage
+from siamkit.study.strategy.median import QuickMedian
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -11,10 +11,10 @@ from crowds import Crowd, audit, read_trials, write_study
 from servers import PASSWORD, MariaDB, missing
 
 from siamkit.errors import StudyError
-from siamkit.study.folder import RunFolder
-from siamkit.study.frozen import freeze, thawed
-from siamkit.study.patience import patiently
-from siamkit.study.storage import close_storage, open_storage
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.frozen import freeze, thawed
+from siamkit.study.store.patience import patiently
+from siamkit.study.store.storage import close_storage, open_storage
 
 
 @pytest.fixture(scope="session")

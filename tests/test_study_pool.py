@@ -12,8 +12,8 @@ import pytest
 from siamkit.errors import StudyError
 from siamkit.study import pool as module
 from siamkit.study.interrupts import first_is_heard_later
-from siamkit.study.messages import Ended, Epoch, Job, Ready, Resumed
 from siamkit.study.pool import GROWTH, Limits, Pool
+from siamkit.study.work.messages import Ended, Epoch, Job, Ready, Resumed
 
 
 class Clock:

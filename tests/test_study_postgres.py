@@ -14,8 +14,9 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study
 from servers import PASSWORD, PostgreSQL, missing
 
 from siamkit.errors import StudyError
-from siamkit.study import identity, join, part
-from siamkit.study.urls import with_driver
+from siamkit.study import join, part
+from siamkit.study.definition import identity
+from siamkit.study.definition.urls import with_driver
 
 BUDGET = 36
 

@@ -9,12 +9,12 @@ import numpy as np
 import optuna
 import pytest
 
-from siamkit.study.attempt import Bench
-from siamkit.study.checkpoint import FINAL, STATE
-from siamkit.study.file import load_study
-from siamkit.study.messages import Ended, Epoch, Job, Resumed, Said
-from siamkit.study.space import Configuration
-from siamkit.study.task import make_task
+from siamkit.study.definition.file import load_study
+from siamkit.study.definition.space import Configuration
+from siamkit.study.work.attempt import Bench
+from siamkit.study.work.checkpoint import FINAL, STATE
+from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Said
+from siamkit.study.work.task import make_task
 
 pytestmark = pytest.mark.keras
 

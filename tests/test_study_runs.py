@@ -17,7 +17,7 @@ import pytest
 
 import siamkit
 from siamkit.registry import components
-from siamkit.study.results import Results
+from siamkit.study.outcome.results import Results
 
 pytestmark = pytest.mark.keras
 

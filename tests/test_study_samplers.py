@@ -16,14 +16,14 @@ import optuna
 import pytest
 
 from siamkit.registry import components
-from siamkit.study.parse import parse_space
-from siamkit.study.sampler_sobol import SobolSampler
-from siamkit.study.sampler_tpe import BEST, LATEST, BoundedTPE, Window
-from siamkit.study.samplers import make_sampler, sampler_problems
-from siamkit.study.schema import StudyFile
-from siamkit.study.space import Space
-from siamkit.study.unit import distribution, from_unit, to_unit
-from siamkit.study.walk import parameters
+from siamkit.study.definition.parse import parse_space
+from siamkit.study.definition.schema import StudyFile
+from siamkit.study.definition.space import Space
+from siamkit.study.strategy.samplers import make_sampler, sampler_problems
+from siamkit.study.strategy.sobol import SobolSampler
+from siamkit.study.strategy.tpe import BEST, LATEST, BoundedTPE, Window
+from siamkit.study.strategy.unit import distribution, from_unit, to_unit
+from siamkit.study.strategy.walk import parameters
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -139,7 +139,7 @@ def test_the_extras_that_messages_name_exist() -> None:
 
 def test_a_study_file_tells_it_on_its_line(tmp_path: Path) -> None:
     from siamkit.errors import StudyFileError
-    from siamkit.study.file import load_study
+    from siamkit.study.definition.file import load_study
 
     (tmp_path / "study.yaml").write_text(
         "version: 1\nname: s\ndata: {source: digits}\n"
@@ -243,7 +243,7 @@ def near_or_nothing(params: dict[str, Any]) -> float:
 
 
 def test_nsgaii_inherits_conditional_parameters() -> None:
-    from siamkit.study.sampler_genetic import inherit
+    from siamkit.study.strategy.genetic import inherit
 
     def parent(values: list[float], **params: Any) -> Any:
         return SimpleNamespace(values=values, params=params)

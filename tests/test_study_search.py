@@ -18,9 +18,9 @@ import pytest
 from tiny_study import HEAD, changing
 
 from siamkit.errors import StudyError
-from siamkit.study.folder import RunFolder
-from siamkit.study.results import Results
+from siamkit.study.outcome.results import Results
 from siamkit.study.search import Search
+from siamkit.study.store.folder import RunFolder
 
 STUDY = f"""\
 {HEAD}confirm: null
@@ -115,7 +115,7 @@ class Training:
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     fake = Training()
-    module = ModuleType("siamkit.study.training")
+    module = ModuleType("siamkit.study.work.training")
     vars(module).update(
         train=fake.train,
         judge=fake.judge,
@@ -125,7 +125,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
         Limits=lambda seconds, memory: None,
         Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
-    monkeypatch.setitem(sys.modules, "siamkit.study.training", module)
+    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
     return fake
 
@@ -261,7 +261,8 @@ def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> 
 def test_other_versions_and_another_backend_are_refused(
     run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import identity, part
+    from siamkit.study import part
+    from siamkit.study.definition import identity
 
     run()
     real = identity.versions("jax", {})
@@ -375,8 +376,8 @@ def test_a_budget_as_large_as_the_space_reaches_every_configuration(
 
 @pytest.mark.filterwarnings("ignore:Argument ``(group|multivariate)`` is an experimental feature")
 def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Results]) -> None:
-    from siamkit.study.file import load_study
-    from siamkit.study.samplers import make_sampler
+    from siamkit.study.definition.file import load_study
+    from siamkit.study.strategy.samplers import make_sampler
 
     study = load_study(run().folder.parents[1] / "study.yaml")
     assert type(make_sampler(study, 0, 1)).__name__ == "BoundedTPE"

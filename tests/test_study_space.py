@@ -10,9 +10,9 @@ import pytest
 from siamkit import LossSpec
 from siamkit.registry import Registry, components
 from siamkit.specs import Component
-from siamkit.study.identity import canonical, derive_seed, key_of
-from siamkit.study.parse import parse_space
-from siamkit.study.space import Space, factors_of
+from siamkit.study.definition.identity import canonical, derive_seed, key_of
+from siamkit.study.definition.parse import parse_space
+from siamkit.study.definition.space import Space, factors_of
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402

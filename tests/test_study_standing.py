@@ -11,9 +11,9 @@ import pytest
 
 from siamkit.data import preprocess
 from siamkit.errors import StudyError
-from siamkit.study.card import model_card
-from siamkit.study.retrain import _find
-from siamkit.study.standing import Standing, read_standing
+from siamkit.study.outcome.card import model_card
+from siamkit.study.outcome.retrain import _find
+from siamkit.study.outcome.standing import Standing, read_standing
 
 CONFIGURATION = {
     "encoder": {"name": "siamkit/mlp", "params": {"width": 8}},

@@ -26,14 +26,14 @@ from rich.console import Console
 
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.study import watching
-from siamkit.study.frozen import freeze
-from siamkit.study.leases import new_owner
 from siamkit.study.machine import machine
-from siamkit.study.progress import spell
-from siamkit.study.status_table import status_table
-from siamkit.study.watching import Watch, read_status
-from siamkit.study.whereabouts import find_study
+from siamkit.study.store.frozen import freeze
+from siamkit.study.store.leases import new_owner
+from siamkit.study.watch import watching
+from siamkit.study.watch.progress import spell
+from siamkit.study.watch.status_table import status_table
+from siamkit.study.watch.watching import Watch, read_status
+from siamkit.study.watch.whereabouts import find_study
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
 
@@ -416,7 +416,7 @@ def test_a_wrong_file_says_what_is_wrong_with_its_lines(tmp_path: Path) -> None:
 
 
 def test_where_it_is_agrees_with_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit.study.file import load_study
+    from siamkit.study.definition.file import load_study
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()

@@ -13,9 +13,9 @@ from servers import PASSWORD, MariaDB, PostgreSQL, missing
 from test_study_status import FROZEN, STUDY, configuration
 
 from siamkit.errors import StudyError
-from siamkit.study.leases import new_owner
-from siamkit.study.urls import with_driver
-from siamkit.study.watching import read_status
+from siamkit.study.definition.urls import with_driver
+from siamkit.study.store.leases import new_owner
+from siamkit.study.watch.watching import read_status
 
 
 @pytest.fixture(scope="module", params=[PostgreSQL, MariaDB])

@@ -23,13 +23,14 @@ from test_study_search import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
 from siamkit.report.page import write_report
-from siamkit.study import database, patience, tune
-from siamkit.study.filesystems import network_of
-from siamkit.study.folder import RunFolder
-from siamkit.study.patience import patiently
-from siamkit.study.results import Results
-from siamkit.study.storage import close_storage, open_storage, write_attrs
-from siamkit.study.urls import is_database, misread, redacted, with_driver, without_password
+from siamkit.study import tune
+from siamkit.study.definition.urls import is_database, misread, redacted, with_driver, without_password
+from siamkit.study.outcome.results import Results
+from siamkit.study.store import database, patience
+from siamkit.study.store.filesystems import network_of
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.patience import patiently
+from siamkit.study.store.storage import close_storage, open_storage, write_attrs
 
 Run = Callable[..., Results]
 FROZEN = {"layout": 1, "study": {"seed": 1}}
@@ -236,7 +237,7 @@ def test_a_missing_driver_is_a_sentence(
     run: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from siamkit.study import urls
+    from siamkit.study.definition import urls
 
     monkeypatch.setattr(urls, "DRIVERS", {kind: {"none": "no_such_module"}})
     with pytest.raises(
@@ -305,7 +306,7 @@ def test_what_is_written_of_a_study_has_no_password(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from siamkit.study import storage
+    from siamkit.study.store import storage
 
     # A database without a server: what matters is what is done with its URL.
     monkeypatch.setattr(
@@ -333,7 +334,7 @@ def test_a_run_folder_goes_on_in_the_storage_it_was_begun_with(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from siamkit.study import storage
+    from siamkit.study.store import storage
 
     monkeypatch.setattr(
         storage, "open_database", lambda where: database.open_sqlite(str(tmp_path / "there.db"))

@@ -15,10 +15,10 @@ from test_study_search import Killed, Training, run, training  # noqa: F401  # f
 from siamkit.errors import StudyError
 from siamkit.study import runner
 from siamkit.study.checking import _Trial
-from siamkit.study.folder import RunFolder
-from siamkit.study.ledger import ATTEMPTS, Ledger
-from siamkit.study.messages import Job
-from siamkit.study.results import Results
+from siamkit.study.outcome.results import Results
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.ledger import ATTEMPTS, Ledger
+from siamkit.study.work.messages import Job
 
 Run = Callable[..., Results]
 
@@ -83,7 +83,7 @@ def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
 
     import sys
 
-    sys.modules["siamkit.study.training"].judge = dying  # type: ignore[attr-defined]
+    sys.modules["siamkit.study.work.training"].judge = dying  # type: ignore[attr-defined]
     with pytest.raises(Killed):
         run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
     results = run()

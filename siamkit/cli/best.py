@@ -27,9 +27,9 @@ def best(
     study: str, artifacts: str | None, target: str | None, formats: tuple[str, ...], as_json: bool
 ) -> None:
     """Show the best configuration of the study in the file STUDY; take its model away."""
-    from siamkit.study.best import export_best, told
-    from siamkit.study.file import load_study
-    from siamkit.study.standing import read_standing
+    from siamkit.study.definition.file import load_study
+    from siamkit.study.outcome.best import export_best, told
+    from siamkit.study.outcome.standing import read_standing
 
     if formats and target is None:
         raise click.UsageError("--format goes with --export DIR")
@@ -42,7 +42,7 @@ def best(
         return
     from rich.console import Console
 
-    from siamkit.study.summary import summary
+    from siamkit.study.outcome.summary import summary
 
     Console().print(summary(standing.results))
     if about is None:

@@ -43,9 +43,9 @@ def retrain(
 ) -> None:
     """Train trial N of the study in the file STUDY afresh, and save the model."""
     from siamkit.errors import StudyError
-    from siamkit.study.file import load_study
-    from siamkit.study.progress import make_progress
-    from siamkit.study.retrain import retrain_trial
+    from siamkit.study.definition.file import load_study
+    from siamkit.study.outcome.retrain import retrain_trial
+    from siamkit.study.watch.progress import make_progress
 
     asked = load_study(study, artifacts=artifacts)
     path = Path(output or f"{asked.file.name}-{trial}.keras")

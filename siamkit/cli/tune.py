@@ -18,7 +18,7 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
 
     from siamkit.files import shown
     from siamkit.study import tune as run
-    from siamkit.study.summary import summary
+    from siamkit.study.outcome.summary import summary
 
     results = run(**asked)
     Console().print(summary(results))

@@ -1,6 +1,9 @@
 """Studies: one comparison each, from a study file to its results.
 
-Loaded when first used: a worker of a study comes through here too, and needs neither storage nor report.
+- `runner`, `part`, `pool`, `search`, `confirm` and what lies beside them: the supervisor of one machine
+- `definition`: what a study asks; `strategy`: what is tried next, and given up early
+- `store`: what is kept, and who may write it; `engines`: where workers run; `work`: what happens in one
+- `watch` and `loggers`: how it stands; `outcome`: what it leaves
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siamkit.study.runner import join, tune
+    from siamkit.study.watch.watching import read_status
 
-__all__ = ["join", "tune"]
+__all__ = ["join", "read_status", "tune"]
+
+_HOMES = {"join": "runner", "tune": "runner", "read_status": "watch.watching"}
 
 
 def __getattr__(name: str) -> Any:
     # Not at once: workers import modules of this package too, and need neither Optuna nor the report.
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("siamkit.study.runner"), name)
+    return getattr(importlib.import_module(f"siamkit.study.{_HOMES[name]}"), name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siamkit.errors import DataError, StudyError
-from siamkit.study.file import Study
-from siamkit.study.ledger import ATTEMPTS
-from siamkit.study.messages import Ended, Job
+from siamkit.study.definition.file import Study
 from siamkit.study.pool import Assignment, Pool
-from siamkit.study.task import Task
+from siamkit.study.store.ledger import ATTEMPTS
+from siamkit.study.work.messages import Ended, Job
+from siamkit.study.work.task import Task
 
 
 def try_feeds(pool: Pool, study: Study, task: Task) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 
 from siamkit.errors import StudyError
 from siamkit.files import copy_file, told_if_full, write_aside, write_json
-from siamkit.study.checkpoint import FINAL, STATE, sweep
-from siamkit.study.identity import derive_seed
-from siamkit.study.ledger import ATTEMPTS
-from siamkit.study.messages import Ended, Job
+from siamkit.study.definition.identity import derive_seed
+from siamkit.study.definition.space import factors_of
 from siamkit.study.pool import Assignment
 from siamkit.study.search import Search
-from siamkit.study.space import factors_of
+from siamkit.study.store.ledger import ATTEMPTS
+from siamkit.study.work.checkpoint import FINAL, STATE, sweep
+from siamkit.study.work.messages import Ended, Job
 
 
 @dataclass(frozen=True)

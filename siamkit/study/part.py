@@ -19,26 +19,26 @@ from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
 from siamkit.files import is_local, plain, told_if_full
 from siamkit.registry import components
+from siamkit.study.definition.file import Study, load_study
+from siamkit.study.definition.identity import versions
+from siamkit.study.definition.schema import RESUMABLE, Direction
+from siamkit.study.definition.urls import is_database, redacted
 from siamkit.study.engines import make_engine
-from siamkit.study.file import Study, load_study
-from siamkit.study.folder import RunFolder
-from siamkit.study.identity import versions
 from siamkit.study.interrupts import first_is_heard_later
-from siamkit.study.leases import new_owner
-from siamkit.study.ledger import Ledger
 from siamkit.study.loggers import check_loggers
 from siamkit.study.machine import scratch
-from siamkit.study.messages import Setup
-from siamkit.study.plan import planned, plans_all
 from siamkit.study.pool import Limits, Pool, Source
-from siamkit.study.progress import Silent, make_progress
-from siamkit.study.pruners import make_pruner
-from siamkit.study.schema import RESUMABLE, Direction
 from siamkit.study.search import Search
-from siamkit.study.shared import share
-from siamkit.study.storage import close_storage, open_storage
-from siamkit.study.task import Task, make_task
-from siamkit.study.urls import is_database, redacted
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.leases import new_owner
+from siamkit.study.store.ledger import Ledger
+from siamkit.study.store.storage import close_storage, open_storage
+from siamkit.study.strategy.plan import planned, plans_all
+from siamkit.study.strategy.pruners import make_pruner
+from siamkit.study.watch.progress import Silent, make_progress
+from siamkit.study.work.messages import Setup
+from siamkit.study.work.shared import share
+from siamkit.study.work.task import Task, make_task
 
 
 class Part:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from siamkit.errors import StudyError
 from siamkit.study.engines import Engine, Worker
-from siamkit.study.messages import Ended, Epoch, Job, Ready, Resumed
+from siamkit.study.work.messages import Ended, Epoch, Job, Ready, Resumed
 
 TICK = 0.25  # seconds between two looks at everything
 STALL = 1.0  # seconds that one round may take; in longer ones nobody was heard

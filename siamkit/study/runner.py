@@ -11,18 +11,18 @@ from siamkit.errors import SiamkitError
 from siamkit.files import told_if_full, write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
-from siamkit.study.conductor import Conductor
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
-from siamkit.study.leases import RENEWALS, Pulse
 from siamkit.study.loggers import listening
+from siamkit.study.outcome.results import Results, literally
 from siamkit.study.part import Part, ready
-from siamkit.study.patience import StorageSilent, patiently
-from siamkit.study.plan import planned, warm
 from siamkit.study.pool import Source
-from siamkit.study.results import Results, literally
 from siamkit.study.search import Search
-from siamkit.study.task import items_table
+from siamkit.study.store.conductor import Conductor
+from siamkit.study.store.leases import RENEWALS, Pulse
+from siamkit.study.store.patience import StorageSilent, patiently
+from siamkit.study.strategy.plan import planned, warm
 from siamkit.study.tidy import tidy
+from siamkit.study.work.task import items_table
 
 
 def tune(

@@ -11,18 +11,18 @@ from typing import Any
 import optuna
 
 from siamkit.errors import StudyError
-from siamkit.study.conductor import Conductor
-from siamkit.study.file import Study
-from siamkit.study.folder import RunFolder
-from siamkit.study.identity import derive_seed
-from siamkit.study.leases import RENEWALS, Pulse, role_of
-from siamkit.study.ledger import Claim, Ledger
-from siamkit.study.messages import Job
-from siamkit.study.patience import patiently
-from siamkit.study.progress import Silent
-from siamkit.study.samplers import make_sampler
-from siamkit.study.task import Task
+from siamkit.study.definition.file import Study
+from siamkit.study.definition.identity import derive_seed
+from siamkit.study.store.conductor import Conductor
+from siamkit.study.store.folder import RunFolder
+from siamkit.study.store.leases import RENEWALS, Pulse, role_of
+from siamkit.study.store.ledger import Claim, Ledger
+from siamkit.study.store.patience import patiently
+from siamkit.study.strategy.samplers import make_sampler
 from siamkit.study.trial import TrialWork
+from siamkit.study.watch.progress import Silent
+from siamkit.study.work.messages import Job
+from siamkit.study.work.task import Task
 
 EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
 HOPELESS = 20  # deaths in a row, after which no other trial is tried

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from siamkit.study.book import counts
-from siamkit.study.checkpoint import sweep, sweep_asides
-from siamkit.study.patience import patiently
 from siamkit.study.search import Search
+from siamkit.study.store.book import counts
+from siamkit.study.store.patience import patiently
 from siamkit.study.trial import remove
+from siamkit.study.work.checkpoint import sweep, sweep_asides
 
 
 def tidy(search: Search, finished: bool) -> None:

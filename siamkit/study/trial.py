@@ -12,12 +12,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
 from siamkit.files import is_local, told_if_full, write_json, write_table
-from siamkit.study.checkpoint import sweep
-from siamkit.study.ledger import ATTEMPTS, Claim
-from siamkit.study.messages import Ended, Job
-from siamkit.study.patience import patiently
-from siamkit.study.pruners import collapsed, judges_collapse
-from siamkit.study.space import factors_of
+from siamkit.study.definition.space import factors_of
+from siamkit.study.store.ledger import ATTEMPTS, Claim
+from siamkit.study.store.patience import patiently
+from siamkit.study.strategy.pruners import collapsed, judges_collapse
+from siamkit.study.work.checkpoint import sweep
+from siamkit.study.work.messages import Ended, Job
 
 if TYPE_CHECKING:
     from siamkit.study.search import Search

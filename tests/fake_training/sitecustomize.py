@@ -59,7 +59,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
     )
 
 
-fake = ModuleType("siamkit.study.training")
+fake = ModuleType("siamkit.study.work.training")
 vars(fake).update(
     train=train,
     judge=lambda model, part, timed=False: ({"map_at_r": 0.4, "eer": 0.5}, None, {}),
@@ -69,4 +69,4 @@ vars(fake).update(
     Limits=lambda seconds, memory: None,
     Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
 )
-sys.modules["siamkit.study.training"] = fake
+sys.modules["siamkit.study.work.training"] = fake

@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 
 from siamkit.errors import StudyError
+from siamkit.study.definition.schema import StudyFile
 from siamkit.study.engines.base import Engine, Worker
-from siamkit.study.messages import Setup
-from siamkit.study.schema import StudyFile
+from siamkit.study.work.messages import Setup
 
 __all__ = ["Engine", "Worker", "make_engine"]
 

@@ -20,10 +20,10 @@ from siamkit.catalogue import SESSION
 from siamkit.errors import SiamkitError
 from siamkit.files import place
 from siamkit.registry import components
-from siamkit.study.identity import differences, versions
-from siamkit.study.messages import Epoch, Job, Ready, Said, Setup
-from siamkit.study.parcel import Parcel, unpack
-from siamkit.study.worker import bench_for
+from siamkit.study.definition.identity import differences, versions
+from siamkit.study.work.messages import Epoch, Job, Ready, Said, Setup
+from siamkit.study.work.parcel import Parcel, unpack
+from siamkit.study.work.worker import bench_for
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from siamkit.study.attempt import Bench, Tell
+from siamkit.study.definition.schema import StudyFile
 from siamkit.study.engines.base import Worker
-from siamkit.study.messages import Job, Ready, Said, Setup
-from siamkit.study.schema import StudyFile
+from siamkit.study.work.attempt import Bench, Tell
+from siamkit.study.work.messages import Job, Ready, Said, Setup
 
 
 class InlineWorker:
@@ -53,7 +53,7 @@ class Inline:
     size = 1
 
     def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
-        from siamkit.study.shared import shared
+        from siamkit.study.work.shared import shared
 
         self._bench = Bench(file, shared(Path(setup.task)))
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import ray
 
 from siamkit.errors import StudyError
+from siamkit.study.definition.schema import StudyFile
 from siamkit.study.engines import cluster
 from siamkit.study.engines.actor import Actor
 from siamkit.study.engines.base import Worker
 from siamkit.study.engines.handle import RayWorker
 from siamkit.study.engines.signs import Signs
-from siamkit.study.messages import Setup
-from siamkit.study.parcel import pack, weight
-from siamkit.study.schema import StudyFile
+from siamkit.study.work.messages import Setup
+from siamkit.study.work.parcel import pack, weight
 
 LOOKS = 5.0  # seconds between two looks at the cluster
 

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from siamkit.files import place, write_text
-from siamkit.study.messages import Job
+from siamkit.study.work.messages import Job
 
 
 class Signs:

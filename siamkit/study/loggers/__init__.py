@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from siamkit.errors import StudyFileError
 from siamkit.files import is_local
-from siamkit.study.file import Study
-from siamkit.study.identity import key_of
+from siamkit.study.definition.file import Study
+from siamkit.study.definition.identity import key_of
 from siamkit.study.loggers.base import Aside, Logger
 from siamkit.study.loggers.watched import Watched
-from siamkit.study.patience import patiently
 from siamkit.study.pool import Source
+from siamkit.study.store.patience import patiently
 
 if TYPE_CHECKING:
     from siamkit.study.search import Search

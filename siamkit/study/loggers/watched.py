@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from siamkit.study.definition.space import factors_of
 from siamkit.study.loggers.base import Aside, Attempt
-from siamkit.study.messages import Ended, Job
 from siamkit.study.pool import Assignment, Source
-from siamkit.study.space import factors_of
 from siamkit.study.trial import mean_figures
+from siamkit.study.work.messages import Ended, Job
 
 
 class Watched:

@@ -1,0 +1,73 @@
+"""What a study found, read from its run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamkit.comparison.pareto import front
+from siamkit.study.definition.space import factors_of
+from siamkit.study.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from siamkit.model import Siamese
+
+
+def literally(stored: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a stored result, its loss as the API takes it: margins in the metric's units."""
+    configuration: dict[str, Any] = stored["configuration"]
+    loss = configuration["loss"]
+    literal = (stored.get("literal") or {}).get("loss", {})
+    return {**configuration, "loss": {**loss, "params": {**loss["params"], **literal}}}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    Args:
+        folder: the run folder.
+        objectives: figure to direction.
+        trials: the stored results of all trials, by number.
+        winner: the configuration that won, in confirmation if there was one, its margins literal; None if
+            no trial completed.
+        figures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
+        interrupted: whether the study was stopped before its budget was spent.
+    """
+
+    folder: Path
+    objectives: dict[str, str]
+    trials: list[dict[str, Any]] = field(repr=False)
+    winner: dict[str, Any] | None
+    figures: dict[str, dict[str, float]]
+    interrupted: bool = False
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """The winner by factor, flat: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
+        return factors_of(self.winner) if self.winner else {}
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """The completed trials that no other beats in every objective, the best of the first one first."""
+        complete = [trial for trial in self.trials if trial["outcome"] == "complete"]
+        names, directions = list(self.objectives), list(self.objectives.values())
+        rows = front([[trial["figures"][name] for name in names] for trial in complete], directions)
+        sign = -1 if directions[0] == "maximize" else 1
+        return sorted((complete[row] for row in rows), key=lambda each: sign * each["figures"][names[0]])
+
+    @property
+    def model_path(self) -> Path:
+        """The winner's model; `siamkit.load_model(results.model_path)`."""
+        return RunFolder(self.folder).best_model
+
+    @property
+    def report_path(self) -> Path:
+        return RunFolder(self.folder).report
+
+    def load_model(self) -> Siamese:
+        """The winner's model."""
+        from siamkit.saving import load_model
+
+        return load_model(self.model_path)

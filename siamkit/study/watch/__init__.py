@@ -1,0 +1,1 @@
+"""Watching: progress, status from another process, the log, the dashboard."""

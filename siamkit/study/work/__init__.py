@@ -1,0 +1,1 @@
+"""What happens in a worker: a trial's training, behind one socket."""

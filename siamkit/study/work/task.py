@@ -1,0 +1,172 @@
+"""What all trials of a study share: the split, prepared data, and how they are judged. No Keras here."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from siamkit.data import Dataset, fit_preprocessor, split
+from siamkit.data.preprocess import Preprocessor
+from siamkit.data.preprocessor import Shape
+from siamkit.data.splits import Split
+from siamkit.errors import DataError, StudyFileError
+from siamkit.study.definition.file import Study
+from siamkit.study.definition.identity import derive_seed
+from siamkit.study.definition.schema import Direction
+from siamkit.study.work.worse import scarcest
+
+MOST_ITEMS = 5000  # of items.parquet
+THUMBNAIL = 48  # pixels
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study share.
+
+    Args:
+        train, valid, test: the parts, prepared for an encoder.
+        preprocessor: what prepared them, fitted on the training part.
+        objectives: figure to direction; the first names the best.
+        needs: what the training part tells components: `num_classes`, `vocabulary_size`, ….
+        record: of the data and the split, for the frozen study.
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    preprocessor: Preprocessor
+    objectives: dict[str, Direction]
+    needs: dict[str, Any]
+    record: dict[str, Any]
+
+    @property
+    def objective(self) -> str:
+        """The figure that names the best."""
+        return next(iter(self.objectives))
+
+    def better(self, value: float) -> float:
+        """The first objective turned so that higher is better."""
+        return value if self.objectives[self.objective] == "maximize" else -value
+
+
+def make_task(study: Study) -> tuple[Task, Dataset]:
+    """Reads, splits and prepares a study's data; returns the raw validation items too.
+
+    Raises:
+        StudyFileError, DataError: the data are not there or do not suit the study.
+    """
+    dataset = study.load_data()
+    limit = {part: count for part, count in study.file.data.limit.model_dump().items() if count is not None}
+    try:
+        parts = _split(study, dataset, limit)
+    except DataError as error:
+        raise StudyFileError([f"{study.document.at(('data', 'split'))}: {error}"]) from error
+    train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
+    _check_classes(study, valid=valid, test=test)
+    preprocessor = fit_preprocessor(train)
+    needs = dict(preprocessor.facts)
+    if train.supervision == "labels":
+        needs["num_classes"] = len(train.classes)
+    record = {
+        "fingerprint": dataset.fingerprint(),
+        "items": len(dataset),
+        "supervision": dataset.supervision,
+        "input": dataset.input,
+        "input_shape": _plain(preprocessor.input_shape),
+        "split": parts.record,
+    }
+    if study.space.data:
+        record["scarcest"] = scarcest(study.space.data)
+    task = Task(
+        _prepared(train, preprocessor),
+        _prepared(valid, preprocessor),
+        _prepared(test, preprocessor),
+        preprocessor,
+        study.objectives(dataset),
+        needs,
+        record,
+    )
+    return task, valid
+
+
+def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
+    asked = study.file.data.split
+    return split(
+        dataset,
+        by=asked.by,
+        train=asked.train,
+        valid=asked.valid,
+        test=asked.test,
+        seed=derive_seed(study.file.seed, "split"),
+        limit=limit or None,
+    )
+
+
+def _check_classes(study: Study, **parts: Dataset) -> None:
+    """With one class everything is alike, and every figure perfect or undefined."""
+    for name, part in parts.items():
+        if part.supervision == "pairs" and part.target is not None and len(np.unique(part.target)) < 2:
+            kind = "alike" if part.target[0] else "unlike"
+            raise StudyFileError(
+                [
+                    f"{study.document.at(('data', 'split'))}: the pairs of the {name} part are all {kind}, "
+                    "so nothing can be told apart in it; a study judges by pairs of both kinds"
+                ]
+            )
+        if part.supervision == "labels" and len(part.classes) < 2:
+            raise StudyFileError(
+                [
+                    f"{study.document.at(('data', 'split'))}: the {name} part holds one class only "
+                    f"({str(part.classes[0])!r}), so nothing can be told apart in it; give it 2 classes or "
+                    f"more, by a larger fraction or a list ({name}: [a, b])"
+                ]
+            )
+
+
+def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
+    # Texts are token ids once they are prepared, and columns a record of arrays.
+    kind = {"text": "tokens", "tabular": "records"}.get(part.input, part.input)
+    return replace(part, views=tuple(preprocessor(view) for view in part.views), input=kind)
+
+
+def _plain(shape: Shape) -> list[int] | dict[str, list[int]]:
+    """A shape as JSON has it."""
+    return {name: list(each) for name, each in shape.items()} if isinstance(shape, dict) else list(shape)
+
+
+def items_table(valid: Dataset) -> dict[str, Any]:
+    """The evaluated items for people to look at: id, target, and a thumbnail or text of each view.
+
+    The first 5,000; the table's length against the record's counts tells of a cut.
+    """
+    some = valid.take(np.arange(min(len(valid), MOST_ITEMS)))
+    table: dict[str, Any] = {"id": [str(each) for each in some.ids]}
+    if some.target is not None:
+        table["target"] = [str(each) for each in some.target]
+    for number, view in enumerate(some.views):
+        if isinstance(view, np.ndarray) and some.input == "image":
+            table[f"image_{number}"] = [_png(image) for image in view]
+        elif isinstance(view, np.ndarray) and some.input == "text":
+            table[f"text_{number}"] = [str(text) for text in view]
+        elif isinstance(view, dict) and some.input == "tabular":
+            rows = zip(*view.values(), strict=True)
+            table[f"text_{number}"] = [
+                ", ".join(f"{name} {value}" for name, value in zip(view, row, strict=True)) for row in rows
+            ]
+    return table
+
+
+def _png(image: np.ndarray) -> bytes:
+    pixels = image if image.ndim == 3 else image[..., None]
+    if pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels - low) * (255.0 / (high - low or 1.0))).astype("uint8")
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return stream.getvalue()
