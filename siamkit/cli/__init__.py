@@ -8,6 +8,7 @@ import click
 
 from siamkit import __version__
 from siamkit.errors import SiamkitError
+from siamkit.study.interrupts import none_is_dropped
 
 
 class Commands(click.Group):
@@ -15,7 +16,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with none_is_dropped():
+                return super().invoke(ctx)
         except SiamkitError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)

@@ -12,6 +12,7 @@ from siamkit.files import told_if_full, write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
+from siamkit.study.interrupts import StoppedAtOnce
 from siamkit.study.loggers import listening
 from siamkit.study.outcome.results import Results, literally
 from siamkit.study.part import Part, ready
@@ -187,6 +188,9 @@ def _work(part: Part, search: Search, source: Source) -> bool:
     """Does all the work of a source; False where the user stopped it."""
     try:
         part.pool.run(part.watched(source))
+    except StoppedAtOnce:
+        part.pool.close()
+        raise
     except KeyboardInterrupt:
         search.progress.note("stopping; the same command goes on from here")
         part.pool.close()
