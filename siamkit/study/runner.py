@@ -177,7 +177,7 @@ def _queue_plan(part: Part, search: Search) -> None:
         for trial in earlier.learn:
             patiently(ledger.storage.add_trial, trial)
         patiently(ledger.storage.set_user_attr, "warm", len(earlier.learn))
-        part.watcher.note(f"{len(earlier.learn)} trials of an earlier study are known")
+        part.watcher.note(f"known from an earlier study: {len(earlier.learn)} completed trials")
     if earlier.left_out:
         part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
     plan = [*earlier.again, *planned(part.study)]
