@@ -32,7 +32,7 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study  # noqa: 
 from servers import PostgreSQL  # noqa: E402
 
 LEASE = 5.0
-EPOCH, EPOCHS = 0.06, 5
+EPOCH, EPOCHS = 0.4, 5
 ROLES = ("tune", "worker")
 
 
@@ -51,7 +51,7 @@ class Soak:
         self.url, self.trials, self.every = self.server.create("crowd"), trials, every
         study = write_study(
             folder, self.url, trials=trials, epochs=EPOCHS, lease=LEASE, dims="{low: 2, high: 800}",
-            sampler="random",  # TPE's favourites leave few trials that are not pruned at once
+            sampler="random", pruner="patient",  # others leave few trials that come to their end
         )  # fmt: skip
         self.crowd = Crowd(study, EPOCH)
         self.rng = random.Random(seed)

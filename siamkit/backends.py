@@ -18,12 +18,15 @@ def installed() -> list[str]:
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
-def choose_backend(option: str | None = None, study: str | None = None) -> tuple[str, str]:
-    """The backend to run, and why: the option, KERAS_BACKEND, the study, Keras's own file, or one installed.
+def choose_backend(
+    option: str | None = None, study: str | None = None, begun: str | None = None
+) -> tuple[str, str]:
+    """The backend to run, and why: of these the first that says one, then Keras's own file, or one installed.
 
     Args:
         option: `--backend`, or the argument of `tune`.
-        study: what the study file says.
+        study: what the study file says, behind KERAS_BACKEND.
+        begun: what the study was begun with.
 
     Returns:
         Its name, and where it was said.
@@ -35,6 +38,7 @@ def choose_backend(option: str | None = None, study: str | None = None) -> tuple
         (option, "--backend"),
         (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"),
         (study, "the study file"),
+        (begun, "the run folder"),
     ]
     there = installed()
     for name, where in said:
@@ -56,8 +60,8 @@ def activate(name: str) -> None:
 
 
 def prepare() -> None:
-    """Chooses a backend where nobody has: Keras alone would take TensorFlow, installed or not."""
-    if "keras" not in sys.modules and not os.environ.get("KERAS_BACKEND"):
+    """Chooses a backend before Keras does, which would take TensorFlow, installed or not."""
+    if "keras" not in sys.modules:
         activate(choose_backend()[0])
 
 

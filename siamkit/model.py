@@ -138,7 +138,8 @@ class Siamese(keras.Model):
         """Embeds raw items.
 
         Args:
-            x: one view of n items, an array or a dict of arrays; goes through the preprocessor first.
+            x: one view of n items, an array or a dict of arrays; goes through the preprocessor first. Images
+                of different sizes may be a list of arrays.
             side: which of two towers.
             batch_size: items at a time; always full batches, so that nothing recompiles.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tempfile
 
 import pytest
 
+# What is started in the background hears no Ctrl-C, and some tests send one to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # Tiny graphs by the thousand: compiling them takes longer than running them. Both JAX and TensorFlow read

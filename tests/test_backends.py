@@ -33,7 +33,8 @@ def test_the_option_comes_first_then_the_environment_then_the_study(
 ) -> None:
     configure(tmp_path, json.dumps({"backend": "torch"}))
     assert backends.choose_backend() == ("torch", "Keras's own configuration")
-    assert backends.choose_backend(study="tensorflow") == ("tensorflow", "the study file")
+    assert backends.choose_backend(begun="jax") == ("jax", "the run folder")
+    assert backends.choose_backend(study="tensorflow", begun="jax") == ("tensorflow", "the study file")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert backends.choose_backend(study="tensorflow") == ("jax", "KERAS_BACKEND")
     assert backends.choose_backend("torch", "tensorflow") == ("torch", "--backend")
@@ -119,6 +120,10 @@ def test_python_takes_an_installed_backend_where_nobody_says_and_leaves_what_is_
     monkeypatch.setenv("KERAS_BACKEND", "")
     backends.prepare()
     assert os.environ["KERAS_BACKEND"] == "torch"
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(backends, "installed", lambda: ["jax", "torch"])
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     backends.prepare()
-    assert os.environ["KERAS_BACKEND"] == "jax"
+    assert os.environ["KERAS_BACKEND"] == "torch"
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with pytest.raises(BackendError, match="'tensorflow', which is not installed; pip install"):
+        backends.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -56,11 +57,17 @@ def test_grey_images_get_a_channel_and_other_sizes_the_fitted_one():
     mixed = np.empty(2, dtype=object)
     mixed[:] = [ramp[0], wide[0]]
     np.testing.assert_allclose(scaler(mixed)[1], scaler(wide)[0], atol=1e-6)
+    np.testing.assert_array_equal(scaler([ramp[0], wide[0]]), scaler(mixed))
 
 
 def test_images_with_other_channels_are_refused():
     with pytest.raises(DataError, match="should have 3 channels"):
         fitted(IMAGES, "image")(IMAGES[..., :1])
+    one = IMAGES[0]  # forgotten that it is one of many
+    with pytest.raises(
+        DataError, match=rf"\(n, height, width, 3\), got .* of shape {re.escape(str(one.shape))}$"
+    ):
+        fitted(IMAGES, "image")(one)
 
 
 def test_standardizer_leaves_constant_features_finite():

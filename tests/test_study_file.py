@@ -597,3 +597,14 @@ def test_reading_a_study_file_imports_no_backend(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_who_wants_only_results_needs_no_data(tmp_path: Path) -> None:
+    text = GOOD.replace("source: digits", "path: faces")
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(StudyFileError, match="'faces' does not exist"):
+        load_study(tmp_path / "study.yaml")
+    found = load_study(tmp_path / "study.yaml", data_wanted=False)
+    assert "/" in found.source[0].spec.suffixes
+    with pytest.raises(StudyFileError, match="faces does not exist"):
+        found.load_data()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import signal
+import time
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from crowds import Crowd, write_study
 
 from siamkit.errors import StudyError
 from siamkit.study import pool as module
-from siamkit.study.interrupts import first_is_heard_later
+from siamkit.study.interrupts import StoppedAtOnce, first_is_heard_later, none_is_dropped
 from siamkit.study.pool import GROWTH, Limits, Pool
 from siamkit.study.work.messages import Ended, Epoch, Job, Ready, Resumed
 
@@ -318,7 +322,7 @@ def test_the_first_ctrl_c_is_heard_between_two_looks_the_second_at_once(clock: C
             pool.run(source)
         assert after == [3]  # what went on then was finished
         assert engine.rounds == 3
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(StoppedAtOnce):
             ctrl_c()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -330,3 +334,35 @@ def test_somebody_elses_way_of_hearing_ctrl_c_is_left_alone(ctrl_c: Any) -> None
         ctrl_c()
         assert not heard()
     assert presses == [signal.SIGINT]
+
+
+def test_a_ctrl_c_that_python_drops_comes_again(ctrl_c: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    class Key:
+        pass
+
+    with none_is_dropped():
+        key = Key()
+        reference = weakref.ref(key, lambda _: ctrl_c())
+        del key  # the interrupt is raised in the callback, where nobody could catch it
+        assert reference() is None
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_second_ctrl_c_leaves_no_report_and_the_study_goes_on(tmp_path: Path) -> None:
+    study = write_study(tmp_path, "sqlite", trials=6, workers=1, sampler="random")
+    with Crowd(study, epoch=0.5) as crowd:
+        first = crowd.start("tune")
+        log = crowd.folder / "log.jsonl"
+        while not (log.is_file() and "trial started" in log.read_text()):
+            assert first.poll() is None, crowd.log.read_text()
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        time.sleep(0.02)  # two at once would be one
+        first.send_signal(signal.SIGINT)
+        assert first.wait(timeout=60) in (130, -signal.SIGINT)
+        assert "Traceback" not in crowd.log.read_text()
+        assert not (crowd.folder / "report.html").exists()
+        assert crowd.start("tune").wait(timeout=120) == 0, crowd.log.read_text()
+        assert (crowd.folder / "report.html").is_file()

@@ -254,7 +254,7 @@ def test_another_study_in_the_same_folder_is_refused_in_one_sentence(
 def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> None:
     run()
     np.savez(tmp_path / "items.npz", x=np.ones((48, 5), "float32"), y=np.repeat(np.arange(4), 12))
-    with pytest.raises(StudyError, match=r"begun with another data\.fingerprint"):
+    with pytest.raises(StudyError, match=r"begun with other data than are there now; put that back"):
         run()
 
 
@@ -269,7 +269,9 @@ def test_other_versions_and_another_backend_are_refused(
     monkeypatch.setattr(
         part, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
     )
-    with pytest.raises(StudyError, match=r"begun with another versions\.backend \('\w+', now 'abacus'\)"):
+    with pytest.raises(
+        StudyError, match=r"begun with the backend '(\w+)', not 'abacus'; --backend \1 goes on"
+    ):
         run()
 
 

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
 
 from siamkit import __version__
 from siamkit.errors import SiamkitError
+from siamkit.study.interrupts import none_is_dropped
+
+COMMANDS = (
+    "tune",
+    "worker",
+    "status",
+    "dashboard",
+    "best",
+    "retrain",
+    "embed",
+    "report",
+    "plugins",
+    "schema",
+    "doctor",
+)
 
 
 class Commands(click.Group):
-    """Turns a user's mistake into one message and exit code 2; a bug keeps its traceback."""
+    """Turns a user's mistake into one message and exit code 2; a bug keeps its traceback.
+
+    A command's module is imported when it is asked for: so it starts sooner, and Ctrl-C is heard by then.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(f"siamkit.cli.{cmd_name}"), cmd_name)
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with none_is_dropped():
+                return super().invoke(ctx)
         except SiamkitError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
@@ -28,33 +57,3 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="siamkit")
 def main() -> None:
     """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
-
-
-from siamkit.cli import (  # noqa: E402
-    best,
-    dashboard,
-    doctor,
-    embed,
-    plugins,
-    report,
-    retrain,
-    schema,
-    status,
-    tune,
-    worker,
-)
-
-for command in (
-    tune.tune,
-    worker.worker,
-    status.status,
-    dashboard.dashboard,
-    best.best,
-    retrain.retrain,
-    embed.embed,
-    report.report,
-    plugins.plugins,
-    schema.schema,
-    doctor.doctor,
-):
-    main.add_command(command)

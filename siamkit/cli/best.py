@@ -33,7 +33,7 @@ def best(
 
     if formats and target is None:
         raise click.UsageError("--format goes with --export DIR")
-    asked = load_study(study, artifacts=artifacts)
+    asked = load_study(study, artifacts=artifacts, data_wanted=False)
     standing = read_standing(asked.folder)
     about = None if target is None else export_best(asked, target, tuple(dict.fromkeys(formats)))
     if as_json:

@@ -14,6 +14,6 @@ def report(study: str, artifacts: str | None) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
     from siamkit.files import shown
     from siamkit.report import write_report
-    from siamkit.study.definition.file import load_study
+    from siamkit.study.watch.whereabouts import find_study
 
-    click.echo(shown(write_report(load_study(study, artifacts=artifacts).folder)))
+    click.echo(shown(write_report(find_study(study, artifacts).folder.path)))

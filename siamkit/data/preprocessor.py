@@ -71,7 +71,13 @@ class Preprocessor(ABC):
 
 
 def single(leaf: Leaf) -> Array:
-    """The leaf as the one array that it should be."""
+    """The leaf as the one array that it should be; of objects where items differ in size."""
     if isinstance(leaf, dict):
         raise DataError(f"should be one array of items, got fields {', '.join(leaf)}")
-    return np.asarray(leaf)
+    try:
+        return np.asarray(leaf)
+    except ValueError:
+        items = np.empty(len(leaf), object)
+        for number, item in enumerate(leaf):
+            items[number] = np.asarray(item)
+        return items

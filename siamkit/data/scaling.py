@@ -51,10 +51,10 @@ class ImageScaler(Preprocessor):
     def __call__(self, leaf: Leaf) -> Array:
         images = single(leaf)
         if images.dtype == object:
-            resized = [self._resize(with_channel(np.asarray(each)[None])) for each in images]
+            resized = [self._resize(np.asarray(each)[None]) for each in images]
             images = np.concatenate(resized) if resized else np.empty((0, *self.input_shape))
         else:
-            images = self._resize(with_channel(images))
+            images = self._resize(images)
         return _scale(images, self.mean, self.std)
 
     def config(self) -> dict[str, Any]:
@@ -66,6 +66,8 @@ class ImageScaler(Preprocessor):
     def _resize(self, images: Array) -> Array:
         from PIL import Image
 
+        if len(self.mean) == 1:
+            images = with_channel(images)
         if images.ndim != 4 or images.shape[3] != len(self.mean) or images.dtype.kind not in "biuf":
             raise DataError(
                 f"images should have {len(self.mean)} channels, (n, height, width, "

@@ -19,6 +19,7 @@ from siamkit.catalogue import SESSION
 from siamkit.data import Dataset
 from siamkit.files import is_local, plain, told_if_full
 from siamkit.registry import components
+from siamkit.report.store import read_json
 from siamkit.study.definition.file import Study, load_study
 from siamkit.study.definition.identity import versions
 from siamkit.study.definition.schema import RESUMABLE, Direction
@@ -107,7 +108,7 @@ def ready(
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
     study = load_study(path, plugins, artifacts)
     check_loggers(study)
-    name, why = backends.choose_backend(backend, study.file.backend)
+    name, why = backends.choose_backend(backend, study.file.backend, _begun_with(study.folder))
     backends.activate(name)
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
@@ -146,6 +147,13 @@ def ready(
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # another study of this process has it still
             aside.parent.rmdir()
+
+
+def _begun_with(folder: Path) -> str | None:
+    """The backend of a study that is there already."""
+    written = folder / "study.json"
+    found = read_json(written).get("versions", {}).get("backend") if written.is_file() else None
+    return None if found is None else str(found)
 
 
 def _freeze(study: Study, task: Task, backend: str) -> Any:

@@ -12,6 +12,7 @@ from siamkit.files import told_if_full, write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.checking import try_feeds
 from siamkit.study.confirm import Confirmation, Finalist, finalists, publish_best
+from siamkit.study.interrupts import StoppedAtOnce
 from siamkit.study.loggers import listening
 from siamkit.study.outcome.results import Results, literally
 from siamkit.study.part import Part, ready
@@ -176,7 +177,7 @@ def _queue_plan(part: Part, search: Search) -> None:
         for trial in earlier.learn:
             patiently(ledger.storage.add_trial, trial)
         patiently(ledger.storage.set_user_attr, "warm", len(earlier.learn))
-        part.watcher.note(f"{len(earlier.learn)} trials of an earlier study are known")
+        part.watcher.note(f"known from an earlier study: {len(earlier.learn)} completed trials")
     if earlier.left_out:
         part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
     plan = [*earlier.again, *planned(part.study)]
@@ -187,6 +188,9 @@ def _work(part: Part, search: Search, source: Source) -> bool:
     """Does all the work of a source; False where the user stopped it."""
     try:
         part.pool.run(part.watched(source))
+    except StoppedAtOnce:
+        part.pool.close()
+        raise
     except KeyboardInterrupt:
         search.progress.note("stopping; the same command goes on from here")
         part.pool.close()

@@ -118,7 +118,10 @@ class Study:
 
 
 def load_study(
-    path: str | os.PathLike[str], plugins: Iterable[str] = (), artifacts: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    plugins: Iterable[str] = (),
+    artifacts: str | os.PathLike[str] | None = None,
+    data_wanted: bool = True,
 ) -> Study:
     """Reads and checks a study file, without its data.
 
@@ -126,6 +129,7 @@ def load_study(
         path: the file.
         plugins: modules of your own to import besides those that the file names.
         artifacts: the run folder, instead of the file's own; relative to where one stands.
+        data_wanted: whether it is wrong that the data are not there; not for who wants only results.
 
     Raises:
         StudyFileError: all that is wrong in it.
@@ -152,9 +156,9 @@ def load_study(
     space = None
     if isinstance(search, Mapping) and isinstance(fixed, Mapping):
         space = parse_space(search, fixed, registry, report)
-    source = (
-        _source(data["data"], document, registry, report) if isinstance(data.get("data"), Mapping) else None
-    )
+    source = None
+    if isinstance(data.get("data"), Mapping):
+        source = _source(data["data"], document, registry, report, data_wanted)
     for name, direction in _mapping(data.get("objectives")).items():
         _check_objective(name, direction, report)
     if file is not None and "://" in file.storage and not (file.artifacts or artifacts):
@@ -207,7 +211,7 @@ def _check_objective(name: str, direction: object, report: Any) -> None:
 
 
 def _source(
-    data: Mapping[str, Any], document: Document, registry: Registry, report: Any
+    data: Mapping[str, Any], document: Document, registry: Registry, report: Any, wanted: bool
 ) -> tuple[Registered[DatasetSpec], dict[str, Any]] | None:
     """The dataset that `data` names, or that the ending of its path does, and the factory's arguments."""
     given, path = data.get("source"), data.get("path")
@@ -228,7 +232,7 @@ def _source(
         if not isinstance(arguments.get("path"), str):
             report(("data",), "should name a source (a dataset) or a path (a file or folder)")
             return None
-        name = _by_suffix(arguments["path"], document, registry)
+        name = _by_suffix(Path(document.name).parent / arguments["path"], registry, wanted)
         if name is None:
             if not (Path(document.name).parent / arguments["path"]).exists():
                 report(("data", "path"), f"{arguments['path']!r} does not exist")
@@ -264,8 +268,8 @@ def _source(
     return entry, {key: value for key, value in checked.items() if value is not None}
 
 
-def _by_suffix(path: str, document: Document, registry: Registry) -> str | None:
-    suffix = "/" if (Path(document.name).parent / path).is_dir() else Path(path).suffix.lower()
+def _by_suffix(path: Path, registry: Registry, wanted: bool) -> str | None:
+    suffix = "/" if path.is_dir() or not (wanted or path.suffix) else path.suffix.lower()
     return next((name for name, entry in registry.datasets.items() if suffix in entry.spec.suffixes), None)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from siamkit.study.work.attempt import Tell
-from siamkit.study.work.messages import Job, Said
+from siamkit.study.work.messages import Job, Said, Tell
 
 
 class Worker(Protocol):

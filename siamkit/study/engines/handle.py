@@ -12,8 +12,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 from siamkit.errors import StudyError
 from siamkit.study.engines.actor import Broken, Errand, News, Refused
 from siamkit.study.engines.signs import Signs
-from siamkit.study.work.attempt import Tell
-from siamkit.study.work.messages import Job, Said
+from siamkit.study.work.messages import Job, Said, Tell
 
 LISTEN = 1.0  # seconds after which a worker that has nothing to say says so
 SILENT = 10.0  # seconds after which one that does not is taken for stopped

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from siamkit.study.definition.schema import StudyFile
 from siamkit.study.engines.base import Worker
-from siamkit.study.work.attempt import Bench, Tell
-from siamkit.study.work.messages import Job, Ready, Said, Setup
+from siamkit.study.work.attempt import Bench
+from siamkit.study.work.messages import Job, Ready, Said, Setup, Tell
 
 
 class InlineWorker:

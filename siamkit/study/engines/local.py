@@ -19,8 +19,7 @@ import psutil
 from siamkit.study.definition.schema import StudyFile
 from siamkit.study.engines.base import Worker
 from siamkit.study.machine import accelerators, cores, how_many_workers
-from siamkit.study.work.attempt import Tell
-from siamkit.study.work.messages import Job, Said, Setup
+from siamkit.study.work.messages import Job, Said, Setup, Tell
 
 TAIL = 4000  # bytes of a dead worker's standard error
 

@@ -62,7 +62,7 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
         raise StudyError(f"the model of the best trial, {str(standing.model)!r}, is gone")
     check_writable(formats)
     trained_on = standing.frozen["versions"]["backend"]
-    name, _ = backends.choose_backend(study=trained_on if trained_on in backends.installed() else None)
+    name, _ = backends.choose_backend(begun=trained_on if trained_on in backends.installed() else None)
     backends.activate(name)
 
     from siamkit.exporting import export_encoder, input_of, made_up, write_model

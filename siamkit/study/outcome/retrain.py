@@ -72,10 +72,10 @@ def retrain_trial(
         fixed = fixed.model_copy(update={"epochs": epochs})
     if seed is None:
         seed = derive_seed(study.file.seed, configuration, 0)
-    name, why = backends.choose_backend(backend, frozen["versions"]["backend"])
+    name, why = backends.choose_backend(backend, begun=frozen["versions"]["backend"])
     backends.activate(name)
     watcher = progress or Silent()
-    watcher.note(f"backend {name} ({'the study ran on it' if why == 'the study file' else why})")
+    watcher.note(f"backend {name} ({why})")
     task, _ = make_task(study)
     if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
         raise StudyError(

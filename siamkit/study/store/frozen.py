@@ -65,10 +65,12 @@ def compare(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy: s
         found = _difference(part, before.get(part), now.get(part))
         if found is not None:
             where, old, new = found
-            raise StudyError(
-                f"the study in {str(folder)!r} was begun with another {where} "
-                f"({old!r:.80}, now {new!r:.80}); {remedy}"
-            )
+            told = f"the study in {str(folder)!r} was begun with"
+            if where == "versions.backend":
+                raise StudyError(f"{told} the backend {old!r}, not {new!r}; --backend {old} goes on with it")
+            if where == "data.fingerprint":
+                raise StudyError(f"{told} other data than are there now; {remedy}")
+            raise StudyError(f"{told} another {where} ({old!r:.80}, now {new!r:.80}); {remedy}")
 
 
 def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,11 @@ from siamkit.files import local_file, no_room, place, read_table, write_array, w
 from siamkit.study.definition.schema import StudyFile
 from siamkit.study.work.checkpoint import Progress, take_over
 from siamkit.study.work.hopeless import hopeless
-from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Said
+from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Tell
 from siamkit.study.work.task import Task
 
 if TYPE_CHECKING:
     from siamkit.study.work.training import Trained
-
-Tell = Callable[[Said], str | None]
-"""Says something to the supervisor; its answer to an epoch is None to go on, or why not to."""
 
 
 @dataclass

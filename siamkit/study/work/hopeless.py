@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, stdtrit
 
 BEHIND = 3.0  # standard errors
 LEAST = 5  # classes: with fewer there is no telling how much classes differ
@@ -27,6 +26,8 @@ def hopeless(mine: ArrayLike, best: ArrayLike, classes: ArrayLike, seeds: float 
         classes: `(n,)` the class of each query.
         seeds: the standard deviation of the objective between seeds of one configuration.
     """
+    from scipy.special import ndtr, stdtrit  # late: slow to import
+
     ahead, groups = _paired(mine, best, classes)
     count = groups.max(initial=-1) + 1
     if count < LEAST:

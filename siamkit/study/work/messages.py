@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -120,3 +121,6 @@ class Ended:
 
 
 Said = Ready | Resumed | Epoch | Ended
+
+Tell = Callable[[Said], str | None]
+"""Says something to the supervisor; its answer to an epoch is None to go on, or why not to."""
