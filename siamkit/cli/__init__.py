@@ -19,6 +19,7 @@ COMMANDS = (
     "best",
     "retrain",
     "embed",
+    "evaluate",
     "report",
     "plugins",
     "schema",

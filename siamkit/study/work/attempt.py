@@ -141,7 +141,9 @@ class Bench:
         trained = self._repeat(job, state, tell)
         groups = set(GROUPS) - ({"speed"} - groups_of(self.task.objectives))
         # At the threshold that was calibrated on validation: what it leads to on items never seen.
-        figures, _, queries = judge(trained.model, self.task.test, groups, trained.model.threshold)
+        calibrated = trained.figures.get("threshold", math.nan)
+        threshold = calibrated if math.isfinite(calibrated) else None
+        figures, _, queries = judge(trained.model, self.task.test, groups, threshold)
         if queries:
             ids = [str(each) for each in self.task.test.ids]
             write_table(state.place / "test_queries.parquet", {"id": ids, **queries})
