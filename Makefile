@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 
 .PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling components clean
 
-demo: $(VENV)/.demo  ## which embedding suits handwritten digits? about two minutes
+demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
 
 # The longest first. One thread each: two at a time with more would be in each other's way.
@@ -72,7 +72,7 @@ soak: $(VENV)/.test databases  ## 500 short trials on PostgreSQL with a fault ev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py
 
 scaling: $(VENV)/.test databases  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py --real 30
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from crowds import Crowd, write_study
+from crowds import Crowd, environment, write_study
 
 from siamkit.errors import StudyError
 from siamkit.study import pool as module
@@ -366,3 +368,24 @@ def test_a_second_ctrl_c_leaves_no_report_and_the_study_goes_on(tmp_path: Path) 
         assert not (crowd.folder / "report.html").exists()
         assert crowd.start("tune").wait(timeout=120) == 0, crowd.log.read_text()
         assert (crowd.folder / "report.html").is_file()
+
+
+def test_a_first_ctrl_c_lets_the_report_be_finished(tmp_path: Path) -> None:
+    study = write_study(tmp_path, "sqlite", trials=2, epochs=1, workers=1, sampler="random")
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from siamkit.study import runner
+write = runner.write_report
+runner.write_report = lambda folder: (signal.raise_signal(signal.SIGINT), write(folder))
+results = runner.tune({str(study)!r}, progress="none")
+assert results.report_path.is_file() and not results.interrupted
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(study, 0.01),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr

@@ -91,7 +91,12 @@ def join(
     """
     with ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
         search = part.search(None, alone=False)
-        with _logged(part), search.progress, _listening(part, search):
+        with (
+            _logged(part),
+            part.interrupts() as part.pool.interrupted,
+            search.progress,
+            listening(search) as part.watched,
+        ):
             part.finished = _search(part, search)
         return part.finished
 
@@ -116,27 +121,21 @@ def _logged(part: Part) -> Iterator[None]:
     part.folder.log("stopped", finished=part.finished, cause=part.why)
 
 
-@contextmanager
-def _listening(part: Part, search: Search) -> Iterator[None]:
-    """Loggers hear of the work, and the pool of Ctrl-C."""
-    with listening(search) as part.watched, part.interrupts() as part.pool.interrupted:
-        yield
-
-
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
-    with search.progress, _listening(part, search):
-        finished = _search(part, search)
-        if finished:
-            conductor = search.conductor
-            with Pulse(conductor.beat, search.ledger.lease / RENEWALS) if conductor else nullcontext():
-                finished = _work(part, search, Confirmation(search))
-    part.pool.close()
-    # Outside the display: what is written now is short, and a second Ctrl-C ends it at once.
-    tidy(search, finished)
-    confirmed = finalists(search)
-    publish_best(search, confirmed)
-    write_report(search.folder.path)
+    with part.interrupts() as part.pool.interrupted:
+        with search.progress, listening(search) as part.watched:
+            finished = _search(part, search)
+            if finished:
+                conductor = search.conductor
+                with Pulse(conductor.beat, search.ledger.lease / RENEWALS) if conductor else nullcontext():
+                    finished = _work(part, search, Confirmation(search))
+        part.pool.close()
+        # Outside the display. What is written now is short: a first Ctrl-C lets it be finished.
+        tidy(search, finished)
+        confirmed = finalists(search)
+        publish_best(search, confirmed)
+        write_report(search.folder.path)
     winner, figures = _winner(search, confirmed)
     return Results(
         search.folder.path,
