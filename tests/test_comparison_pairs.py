@@ -230,6 +230,7 @@ def test_perfect_contenders_leave_room_for_what_was_not_seen():
             {"over": "classes", "items": (range(40), range(1, 41)), "classes": [0] * 41},
             "at least 20 of them, got 1",
         ),
+        ({"items": ([0] * 40, [1, 2] * 20)}, "an interval over items wants at least 10 of them, got 3"),
         ({"level": 1}, "level should lie"),
         ({"resamples": 3}, "at least 100"),
     ],

@@ -48,8 +48,8 @@ class PairSample:
             raise DataError("an interval over classes wants the class of each item")
         wanted = _numbers(targets, "targets")
         columns = tuple(_numbers(each, name, len(wanted)) for name, each in distances.items())
-        if len(wanted) < 2:
-            raise DataError(f"at least 2 pairs should be given, got {len(wanted)}")
+        if not len(wanted):
+            raise DataError("there are no pairs to compare")
         if not graded_figure(figure) and not (np.isin(wanted, (0, 1)).all() and len(np.unique(wanted)) == 2):
             raise DataError(
                 f"{figure} wants pairs alike (1) and others (0), got targets {np.unique(wanted)[:5].tolist()}"
@@ -66,8 +66,7 @@ class PairSample:
                 sides = of_item[sides]
             first, second = np.unique(sides, return_inverse=True)[1].reshape(2, -1)  # those there are
         sample = cls(figure, columns, wanted, first, second, over)
-        if over == "classes":
-            resampling.enough_classes(sample.units)
+        resampling.enough(sample.units, over)
         return sample
 
     @property

@@ -45,8 +45,8 @@ def compare_queries(
         seed: of the resamples.
 
     Raises:
-        DataError: if scores are no such numbers, no two queries are scored for both, or there are fewer
-            than 20 classes to draw.
+        DataError: if scores are no such numbers, fewer than 10 queries are scored for both, or there are
+            fewer than 20 classes to draw.
 
     Example:
         >>> import numpy as np

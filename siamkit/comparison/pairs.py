@@ -49,8 +49,8 @@ def compare_pairs(
         seed: of the resamples.
 
     Raises:
-        DataError: if arrays do not fit, all pairs are of one kind, there are fewer than 20 classes to draw,
-            or the figure is undefined in many resamples.
+        DataError: if arrays do not fit, all pairs are of one kind, there are fewer than 20 classes (10 items,
+            10 pairs) to draw, or the figure is undefined in many resamples.
 
     Example:
         >>> import numpy as np

@@ -19,6 +19,9 @@ from siamkit.evaluation import checks
 LEAST_CLASSES = 20
 """Classes below which none are drawn again: their spread is not known well enough for an interval."""
 
+LEAST = 10
+"""Other units below which none are drawn again: their quantiles would lie beyond all resamples."""
+
 CHUNK = 2**20
 """Numbers held at once, resamples by units (or by pairs)."""
 
@@ -144,6 +147,14 @@ def pair_weights(
     within = np.flatnonzero(first == second)
     found[:, within] = counts[:, first[within]]
     return found
+
+
+def enough(count: int, over: str) -> None:
+    """Refuses to draw units again that are fewer than `LEAST`, or `LEAST_CLASSES` of classes."""
+    if over == "classes":
+        enough_classes(count)
+    elif count < LEAST:
+        raise DataError(f"an interval over {over} wants at least {LEAST} of them, got {count}")
 
 
 def enough_classes(count: int) -> None:

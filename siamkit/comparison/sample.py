@@ -51,14 +51,14 @@ class Sample:
                 + " and ".join(str(len(each)) for each in columns.values())
             )
         counted = np.all([~np.isnan(each) for each in columns.values()], axis=0)
-        if counted.sum() < 2:
-            raise DataError(f"at least 2 queries should be scored, got {counted.sum()} of {len(counted)}")
+        if not counted.any():
+            raise DataError(f"no query is scored, of {len(counted)}")
         ids = np.zeros(int(counted.sum()), np.int64)
         if classes is not None:
             ids = np.unique(resampling.class_ids(classes, len(counted))[counted], return_inverse=True)[1]
         sample = cls(tuple(each[counted] for each in columns.values()), ids, mean, over)
-        if drawn and over == "classes":
-            resampling.enough_classes(sample.units)
+        if drawn:
+            resampling.enough(sample.units, over)
         return sample
 
     @property
