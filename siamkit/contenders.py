@@ -141,17 +141,21 @@ def contender(
     return embed_with(path, data, **asked)
 
 
+def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Labels from a `.npy` file."""
+    file = Path(path)
+    with reading(file, "a file of labels", ValueError):
+        found: NDArray[Any] = np.load(file, allow_pickle=False)
+    return found
+
+
 def labelled(found: Contender, path: str | os.PathLike[str] | None = None) -> tuple[Contender, NDArray[Any]]:
     """The contender and its labels: its own, or those of a `.npy` file.
 
     Raises:
         DataError: there are none, or not as many as embeddings.
     """
-    labels = found.labels
-    if path is not None:
-        file = Path(path)
-        with reading(file, "a file of labels", ValueError):
-            labels = np.load(file, allow_pickle=False)
+    labels = found.labels if path is None else read_labels(path)
     if labels is None:
         raise DataError(f"{found.name!r} has embeddings without labels; give them by --labels FILE.npy")
     if labels.shape != (len(found.embeddings),):

@@ -19,6 +19,7 @@ COMMANDS = (
     "best",
     "retrain",
     "embed",
+    "compare",
     "evaluate",
     "report",
     "plugins",

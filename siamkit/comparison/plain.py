@@ -37,7 +37,8 @@ class Cosine:
         return np.asarray(_unit(a) @ _unit(b).T, np.float64)
 
 
-_METRICS: dict[str, type[Euclidean] | type[Cosine]] = {"cosine": Cosine, "euclidean": Euclidean}
+PLAIN: dict[str, type[Euclidean] | type[Cosine]] = {"cosine": Cosine, "euclidean": Euclidean}
+"""The metrics that need no backend."""
 
 
 def plain_metric(metric: str | blocks.Metric) -> blocks.Metric:
@@ -48,12 +49,12 @@ def plain_metric(metric: str | blocks.Metric) -> blocks.Metric:
     """
     if not isinstance(metric, str):
         return blocks.resolve(metric)
-    if metric not in _METRICS:
+    if metric not in PLAIN:
         raise DataError(
-            f"metric {metric!r} is none that needs no backend; {nearest(metric, _METRICS)} Any other goes as "
+            f"metric {metric!r} is none that needs no backend; {nearest(metric, PLAIN)} Any other goes as "
             "an object, from siamkit.get_metric"
         )
-    return _METRICS[metric]()
+    return PLAIN[metric]()
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:
