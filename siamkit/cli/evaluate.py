@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -19,6 +20,7 @@ from siamkit.backends import BACKENDS
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Only these figures; several times.")
 @click.option("--source", metavar="NAME", help="The dataset that reads DATA, into memory.")
 @click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
+@click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
 def evaluate(
@@ -29,6 +31,7 @@ def evaluate(
     groups: tuple[str, ...],
     source: str | None,
     label: str | None,
+    sizes: bool,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -45,6 +48,18 @@ def evaluate(
     backends.activate(backends.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
     found, truth = labelled(contender(model, data, **asked), labels)
+    if sizes:
+        from siamkit.comparison.sizes import size_curve
+        from siamkit.comparison.table import size_table
+
+        curve = size_curve(
+            found.embeddings, truth, metric or found.metric, figures=("map_at_r", "recall_at_1")
+        )
+        if as_json:
+            click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
+        else:
+            Console().print(size_table(curve))
+        return
     judged = examine(
         found.embeddings,
         truth,

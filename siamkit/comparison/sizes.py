@@ -90,14 +90,10 @@ def size_curve(
         if name not in FIGURES or "labels" not in FIGURES[name].supervisions or FIGURES[name].group == "cost":
             raise DataError(f"{name!r} is no figure that embeddings of labelled items have")
     chosen = sorted({checks.whole(dim, name="each of dims") for dim in dims}, reverse=True)
-    if not chosen:
-        chosen = [
-            2**power for power in range(rows.shape[1].bit_length() - 1, 0, -1) if 2**power < rows.shape[1]
-        ]
-    if chosen and chosen[0] > rows.shape[1]:
-        raise DataError(
-            f"each of dims should be at most {rows.shape[1]}, the embeddings' own, got {chosen[0]}"
-        )
+    whole = rows.shape[1]
+    chosen = chosen or [2**power for power in range(whole.bit_length(), 0, -1) if 2**power < whole]
+    if chosen and chosen[0] > whole:
+        raise DataError(f"each of dims should be at most {whole}, the embeddings' own, got {chosen[0]}")
     comparison = blocks.resolve(metric)
     groups: frozenset[Group] = groups_of(names)
     found = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
 from siamkit.comparison.comparison import Comparison
+from siamkit.comparison.sizes import Size
 
 
 def tables(found: Comparison) -> Iterator[Table]:
@@ -43,3 +44,15 @@ def tables(found: Comparison) -> Iterator[Table]:
         for query in queries[:6]:
             apart.add_row(query.id, str(query.label), *(f"{score:.3f}" for score in query.scores))
         yield apart
+
+
+def size_table(curve: Sequence[Size]) -> Table:
+    """What embeddings are worth at several sizes, the largest first."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("", "dim", "bytes", *curve[0].figures, ""):
+        shown.add_column(name, justify="right" if name else "left")
+    for each in curve:
+        figures = (f"{value:.4f}" for value in each.figures.values())
+        mark = "nothing as small is as good" if each.best else ""
+        shown.add_row(each.how, str(each.dim), f"{each.bytes_per_vector:g}", *figures, mark)
+    return shown
