@@ -39,7 +39,8 @@ def test_the_p_value_is_small_just_where_the_interval_leaves_zero_out(shift, uni
     low, high = percentile_interval(NORMAL[::50] + shift, units, level)
     p = percentile_p(NORMAL[::50] + shift, units)
     assert 0 < p <= 1
-    if min(abs(low), abs(high)) > 0.01:  # not on the very edge
+    # Not on the very edge, which is a step wide where resamples are few: in the tails, 0.05 of them.
+    if min(abs(low), abs(high)) > 0.1:
         assert (p < 1 - level) == (low > 0 or high < 0)
 
 

@@ -180,7 +180,9 @@ def test_units_without_pairs_do_not_count_and_names_of_units_do_not_matter():
     i, j, alike, (a, b) = embedded(classes)
     asked = {"over": "classes", "resamples": 200}
     plain_ids = compare_pairs("roc_auc", a, b, alike, items=(i, j), classes=classes, **asked)
-    moved = np.append(np.full(7, "unused"), np.char.add("class ", np.char.zfill(classes.astype(str), 2)))
+    moved = np.append(
+        np.full(7, "aside, before all others"), np.char.add("class ", np.char.zfill(classes.astype(str), 2))
+    )
     other_ids = compare_pairs("roc_auc", a, b, alike, items=(i + 7, j + 7), classes=moved, **asked)
     assert plain_ids == other_ids
     assert plain_ids.units == 22
