@@ -449,7 +449,7 @@ def segfault(run: Run, usual: float) -> None:
 
 
 def hang(run: Run, usual: float) -> None:
-    limit = "15s" if run.real else "4s"
+    limit = "40s" if run.real else "4s"
     change = ("{trials: 6}", f"{{trials: 6, trial_time: {limit}}}")
     _misbehaving(run, "hang", "took longer than the trial_time", change)
 

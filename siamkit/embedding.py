@@ -14,7 +14,7 @@ from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streams import Stream, Wanted, dataset_stream, open_stream
 from siamkit.embedding_file import EmbeddingWriter
 from siamkit.errors import DataError, ModelError
-from siamkit.files import beside
+from siamkit.files import beside, writable
 from siamkit.registry import components
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def embed_file(
         raise DataError(f"the output should end in .parquet, got {str(place)!r}")
     if place.exists() and (not replace or place.is_dir()):
         raise DataError(f"{str(place)!r} is there already; name another file, or ask to replace it (--force)")
+    writable(place)
     if batch_size < 1:
         raise DataError(f"batch_size should be at least 1, got {batch_size}")
     from siamkit.saving import load_model

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
-from siamkit.errors import StudyError
+from siamkit.errors import DataError, StudyError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # As SQLite, HDF5 and NumPy say it, without a number.
@@ -90,6 +90,16 @@ def beside(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         else:
             aside.unlink(missing_ok=True)
+
+
+def writable(path: Path) -> None:
+    """Raises DataError where no file can be made beside a local path; its parents are made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -272,6 +272,10 @@ def test_what_retrain_cannot_do_is_refused(
     made = tmp_path / "again.keras"
     assert "the study has no trial 9; choose from 0" in refusal("retrain", study, "--trial", "9", "-o", made)
     assert "should end in .keras" in refusal("retrain", study, "--trial", "0", "-o", tmp_path / "model.h5")
+    below = tmp_path / "model.txt" / "again.keras"
+    (tmp_path / "model.txt").touch()
+    assert "cannot be written" in refusal("retrain", study, "--trial", "0", "-o", below)
+    (tmp_path / "model.txt").unlink()
     made.touch()
     assert "is there already" in refusal("retrain", study, "--trial", "0", "-o", made)
     assert made.stat().st_size == 0

@@ -235,6 +235,23 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
         "path: lonely.npz, split: {by: class, train: [0, 1, 2], valid: [3], test: [4, 5]}", here=here
     )
     assert "the valid part holds one class only ('3')" in said
+    # By item, a small part may hold one item of each class: nothing to be found.
+    np.savez(
+        here / "thin.npz", x=np.random.default_rng(0).normal(size=(60, 4)), y=np.repeat(np.arange(6), 10)
+    )
+    said = refusal("path: thin.npz, split: {train: 0.8, valid: 0.1, test: 0.1}", here=here)
+    assert "no class of the valid part has two items, so none has another one to find" in said
+
+
+def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:
+    """A poor encoding gets question marks; who closes the output gets none, and no traceback."""
+    command = [sys.executable, "-c", "from siamkit.cli import main; main()", "plugins"]
+    poor = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    told = subprocess.run(command, capture_output=True, env=poor, check=False)
+    assert told.returncode == 0, told.stderr
+    assert b"?" in told.stdout
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+    assert closed.returncode == 0, closed.stderr
 
 
 @pytest.mark.keras

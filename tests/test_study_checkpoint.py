@@ -57,6 +57,16 @@ def test_a_later_attempt_goes_on_from_the_last_epoch(tmp_path: Path) -> None:
     assert take_over(tmp_path / "c", tmp_path / "b").epoch == 2
 
 
+def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
+    state = Progress(tmp_path / "a")
+    state.epoch, state.figures = 1, [{"eer": np.nan}]
+    state.history.append({"repeat": 0, "epoch": 1, "map_at_r": np.nan})
+    state.save(Model("after 1"), last=False)
+    taken = take_over(tmp_path / "b", tmp_path / "a")
+    assert np.isnan(taken.history[0]["map_at_r"])
+    assert np.isnan(taken.figures[0]["eer"])
+
+
 def test_the_first_repeats_model_stays_and_the_next_repeat_starts_afresh(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2, last=True)
     state.next_repeat({"map_at_r": 0.5})

@@ -14,7 +14,7 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study
 from servers import PASSWORD, PostgreSQL, missing
 
 from siamkit.errors import StudyError
-from siamkit.study import join, part
+from siamkit.study import join, part, tune
 from siamkit.study.definition import identity
 from siamkit.study.definition.urls import with_driver
 
@@ -81,12 +81,17 @@ def test_eight_workers_meet_the_budget_exactly(
         with pytest.raises(StudyError, match=differs(r"versions\.plugins\.acme \(None, now '2\.0'\)")):
             join(study, progress="none")
     # Also where the run folder is one of its own, and only the storage can tell.
+    whole = (tmp_path / "items.npz").read_bytes()
     data = dict(np.load(tmp_path / "items.npz"))
     data["x"][0, 0] += 1
     np.savez(tmp_path / "items.npz", **data)
     for artifacts in (None, tmp_path / "mine"):
-        with pytest.raises(StudyError, match=differs(r"data\.fingerprint")):
+        with pytest.raises(StudyError, match="with other data than are there now; all who take part"):
             join(study, progress="none", artifacts=artifacts)
+    (tmp_path / "items.npz").write_bytes(whole)
+    for lend in (join, tune):
+        with pytest.raises(StudyError, match=r"knows a study 'crowd', but its .* are not in '.*mine'"):
+            lend(study, progress="none", artifacts=tmp_path / "mine")
 
 
 def differs(place: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sqlite3
 import sys
@@ -798,6 +799,49 @@ def test_a_finalist_that_fails_is_no_winner(run: Callable[..., Results], trainin
     assert results.factors["embedding_dim"] == sorted(training.dims[:4])[-2]
     failed = [json.loads(path.read_text()) for path in results.folder.glob("confirm/*/*/result.json")]
     assert sorted(each["cause"] for each in failed) == ["", "ValueError: not again"]
+
+
+def test_a_test_figure_that_is_no_number_ends_nothing(
+    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys.modules["siamkit.study.work.training"],
+        "judge",
+        lambda *_: ({"map_at_r": math.nan, "eer": 0.5}, None, {}),
+    )
+    results = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
+    assert math.isnan(results.figures["test"]["map_at_r"])
+    assert results.figures["valid"]["map_at_r"] == pytest.approx(max(training.dims[:4]) / 100)
+    assert results.report_path.is_file()
+
+
+def test_a_finalist_whose_objective_is_no_number_fails(
+    run: Callable[..., Results], training: Training
+) -> None:
+    best: list[int] = []
+
+    def value(dim: int, epoch: int) -> float:
+        if len(training.dims) > 4 and dim == max(training.dims[:4]):
+            best.append(dim)
+            return math.nan
+        return dim / 100
+
+    training.value = value
+    results = run(("confirm: null", "confirm: {top: 2, seeds: 1}"))
+    assert best
+    assert results.factors["embedding_dim"] == sorted(training.dims[:4])[-2]
+
+
+def test_a_best_model_that_is_gone_is_told_and_one_that_was_published_is_kept(
+    run: Callable[..., Results], training: Training
+) -> None:
+    folder = run().folder
+    for file in folder.glob("trials/*/*/checkpoint.keras"):
+        file.unlink()
+    assert run().model_path.is_file()
+    (folder / "best.keras").unlink()
+    with pytest.raises(StudyError, match=r"^the model of the best trial, '.*checkpoint\.keras', is gone"):
+        run()
 
 
 def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_grows(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
+import sys
 from typing import Any
 
 import click
@@ -44,6 +47,7 @@ class Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
+        _speak_anyhow()
         try:
             with none_is_dropped():
                 return super().invoke(ctx)
@@ -59,3 +63,13 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="siamkit")
 def main() -> None:
     """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
+
+
+def _speak_anyhow() -> None:
+    """What a stream cannot write is no reason to end: a closed one hears nothing, others question marks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -125,4 +126,4 @@ def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]
             row[part] = fmean(values) if values else None
             row[f"{part}_sd"] = stdev(values) if len(values) > 1 else None
         finalists.append(row)
-    return sorted(finalists, key=lambda row: -sign * (row["valid"] or 0.0))
+    return sorted(finalists, key=lambda row: math.inf if row["valid"] is None else -sign * row["valid"])

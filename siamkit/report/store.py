@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StudyError(f"{str(path)!r} is damaged: a mapping was expected")
     return value
+
+
+def numbers(figures: dict[str, Any]) -> dict[str, float]:
+    """Figures as they were: JSON lacks NaN and holds None in its place."""
+    return {name: math.nan if value is None else value for name, value in figures.items()}

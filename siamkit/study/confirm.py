@@ -9,6 +9,7 @@ import numpy as np
 
 from siamkit.errors import StudyError
 from siamkit.files import copy_file, told_if_full, write_aside, write_json
+from siamkit.report.store import numbers
 from siamkit.study.definition.identity import derive_seed
 from siamkit.study.definition.space import factors_of
 from siamkit.study.pool import Assignment
@@ -34,7 +35,7 @@ class Finalist:
 
     def mean(self, part: str, figure: str) -> float:
         """A figure's mean over the repeats; `part` is valid or test."""
-        return float(np.mean([repeat[part][figure] for repeat in self.repeats]))
+        return float(np.mean([numbers(repeat[part])[figure] for repeat in self.repeats]))
 
 
 def finalists(search: Search) -> list[Finalist]:
@@ -181,4 +182,10 @@ def publish_best(search: Search, confirmed: list[Finalist]) -> None:
         if trial is None:
             return
         source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / FINAL
+    if not source.is_file():
+        if search.folder.best_model.is_file():
+            return  # it was published before its trial was cleared away
+        raise StudyError(
+            f"the model of the best trial, {str(source)!r}, is gone; siamkit retrain makes it anew"
+        )
     write_aside(search.folder.best_model, lambda aside: copy_file(source, aside))

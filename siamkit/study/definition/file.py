@@ -165,7 +165,7 @@ def load_study(
         report(
             ("storage",), "a storage on a server wants an artifacts folder (or URL) that all its users reach"
         )
-    if file is not None and space is not None:
+    if file is not None and space is not None and data_wanted:
         # Not at the top: workers read tasks, and shall not wait for Optuna.
         from siamkit.study.strategy.plan import plan_problems
         from siamkit.study.strategy.samplers import sampler_problems

@@ -9,7 +9,7 @@ from typing import Any
 
 from siamkit import backends
 from siamkit.errors import StudyError, listed
-from siamkit.files import beside
+from siamkit.files import beside, writable
 from siamkit.report.store import read_results
 from siamkit.study.definition.file import Study
 from siamkit.study.definition.identity import derive_seed
@@ -64,6 +64,7 @@ def retrain_trial(
     place = Path(path)
     if place.suffix != ".keras":
         raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
+    writable(place)  # or all the training were for nothing
     frozen, trials, _ = read_results(study.folder)
     stored = _find(study.folder, trials, trial)
     configuration = stored["configuration"]

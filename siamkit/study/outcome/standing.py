@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.errors import StudyError
-from siamkit.report.store import read_results
+from siamkit.report.store import numbers, read_results
 from siamkit.study.outcome.results import Results, literally
 
 Stored = dict[str, Any]
@@ -50,8 +50,8 @@ class Standing:
     def parts(self, repeat: Stored) -> dict[str, dict[str, float]]:
         """The figures of a repeat by part: `valid`, and of a confirmed one `test`."""
         if not self.confirmed:
-            return {"valid": _numbers(repeat["figures"])}
-        return {part: _numbers(repeat[part]) for part in ("valid", "test")}
+            return {"valid": numbers(repeat["figures"])}
+        return {part: numbers(repeat[part]) for part in ("valid", "test")}
 
 
 def read_standing(folder: Path) -> Standing:
@@ -81,18 +81,13 @@ def read_standing(folder: Path) -> Standing:
         figures = {part: _means([each[part] for each in repeats]) for part in ("valid", "test")}
     elif complete:
         chosen = max(complete, key=lambda each: worth(each["figures"]))
-        repeats, figures = [chosen], {"valid": _numbers(chosen["figures"])}
+        repeats, figures = [chosen], {"valid": numbers(chosen["figures"])}
     else:
         raise StudyError(f"no trial of the study in {str(folder)!r} completed, so there is no best one")
     results = Results(folder, frozen["objectives"], trials, literally(repeats[0]), figures)
     return Standing(frozen, results, repeats, chosen, bool(by_key))
 
 
-def _numbers(figures: dict[str, Any]) -> dict[str, float]:
-    """Figures as they were: JSON lacks NaN and holds None in its place."""
-    return {name: math.nan if value is None else value for name, value in figures.items()}
-
-
 def _means(repeats: list[dict[str, Any]]) -> dict[str, float]:
-    rows = [_numbers(each) for each in repeats]
+    rows = [numbers(each) for each in repeats]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

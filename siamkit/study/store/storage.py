@@ -72,6 +72,14 @@ def open_storage(
         if directions is None and thawed(study) is None:
             raise absent
         freeze(study, frozen, folder.path, other)
+        # Without study.json this is not the folder that its results lie in; unless `tune` died before it
+        # had written that, when there is no trial yet.
+        if is_database(where) and not begun and patiently(study.get_trials, deepcopy=False):
+            raise StudyError(
+                f"the storage {shown!r} knows a study {name!r}, but its results are not in "
+                f"{str(folder.path)!r}; go on with the run folder (artifacts) that it was begun with, or "
+                "give this study another name"
+            )
     except BaseException as error:
         if storage is not None:
             _close(storage)

@@ -134,11 +134,13 @@ class Bench:
 
     def _confirm(self, job: Job, tell: Tell) -> Ended:
         """Trains afresh, and scores the test part too: here and nowhere else."""
-        from siamkit.study.work.training import judge
+        from siamkit.study.work.training import TrialFailure, judge
 
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
+        if not math.isfinite(trained.figures[self.task.objective]):
+            raise TrialFailure(f"the objective {self.task.objective} is no number")
         groups = set(GROUPS) - ({"speed"} - groups_of(self.task.objectives))
         # At the threshold that was calibrated on validation: what it leads to on items never seen.
         calibrated = trained.figures.get("threshold", math.nan)

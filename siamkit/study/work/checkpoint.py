@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.files import copy_file, write_aside, write_json
+from siamkit.report.store import numbers
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
@@ -87,6 +88,8 @@ def take_over(place: Path, earlier: Path | None) -> Progress:
 
 def _copied(place: Path, earlier: Path) -> Progress:
     state = Progress(place, **json.loads((earlier / STATE).read_text(encoding="utf-8")))
+    state.history = [numbers(row) for row in state.history]
+    state.figures = [numbers(row) for row in state.figures]
     needed = {state.model, FINAL if state.repeat else None} - {None}
     if earlier == place:
         if not all((place / str(name)).is_file() for name in needed):

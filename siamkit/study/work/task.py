@@ -66,7 +66,7 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
     except DataError as error:
         raise StudyFileError([f"{study.document.at(('data', 'split'))}: {error}"]) from error
     train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
-    _check_classes(study, valid=valid, test=test)
+    _check_parts(study, valid=valid, test=test)
     preprocessor = fit_preprocessor(train)
     needs = dict(preprocessor.facts)
     if train.supervision == "labels":
@@ -106,25 +106,36 @@ def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
     )
 
 
-def _check_classes(study: Study, **parts: Dataset) -> None:
-    """With one class everything is alike, and every figure perfect or undefined."""
+def _check_parts(study: Study, **parts: Dataset) -> None:
+    """Refuses parts by which nothing can be judged, before anything is trained."""
     for name, part in parts.items():
-        if part.supervision == "pairs" and part.target is not None and len(np.unique(part.target)) < 2:
-            kind = "alike" if part.target[0] else "unlike"
-            raise StudyFileError(
-                [
-                    f"{study.document.at(('data', 'split'))}: the pairs of the {name} part are all {kind}, "
-                    "so nothing can be told apart in it; a study judges by pairs of both kinds"
-                ]
-            )
-        if part.supervision == "labels" and len(part.classes) < 2:
-            raise StudyFileError(
-                [
-                    f"{study.document.at(('data', 'split'))}: the {name} part holds one class only "
-                    f"({str(part.classes[0])!r}), so nothing can be told apart in it; give it 2 classes or "
-                    f"more, by a larger fraction or a list ({name}: [a, b])"
-                ]
-            )
+        if (why := _no_judge(name, part)) is not None:
+            raise StudyFileError([f"{study.document.at(('data', 'split'))}: {why}"])
+
+
+def _no_judge(name: str, part: Dataset) -> str | None:
+    """Why all figures of a part would be perfect or undefined."""
+    assert part.target is not None
+    values, counts = np.unique(np.asarray(part.target), return_counts=True)
+    if part.supervision == "pairs" and len(values) < 2:
+        kind = "alike" if part.target[0] else "unlike"
+        return (
+            f"the pairs of the {name} part are all {kind}, so nothing can be told apart in it; a study "
+            "judges by pairs of both kinds"
+        )
+    if part.supervision == "scores" and len(values) < 2:
+        return f"the scores of the {name} part are all {values[0]:g}, so no order can be told in it"
+    if part.supervision == "labels" and len(values) < 2:
+        return (
+            f"the {name} part holds one class only ({str(values[0])!r}), so nothing can be told apart in it; "
+            f"give it 2 classes or more, by a larger fraction or a list ({name}: [a, b])"
+        )
+    if part.supervision == "labels" and counts.max() < 2:
+        return (
+            f"no class of the {name} part has two items, so none has another one to find; give it a larger "
+            "fraction"
+        )
+    return None
 
 
 def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
