@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling components clean
+.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling coverage components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -73,6 +73,9 @@ soak: $(VENV)/.test databases  ## 500 short trials on PostgreSQL with a fault ev
 
 scaling: $(VENV)/.test databases  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py --real 30
+
+coverage: $(VENV)/.test  ## how often intervals hold the truth and p-values cry wolf, simulated; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

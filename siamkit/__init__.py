@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from siamkit.building import build
+    from siamkit.comparing import compare
     from siamkit.data.dataset import Dataset
     from siamkit.errors import SiamkitError
     from siamkit.evaluation import evaluate
@@ -55,6 +56,7 @@ _HOME = {
     "SiamkitError": "siamkit.errors",
     "Text": "siamkit.specs",
     "build": "siamkit.building",
+    "compare": "siamkit.comparing",
     "components": "siamkit.registry",
     "evaluate": "siamkit.evaluation",
     "get_encoder": "siamkit.resolve",
@@ -84,6 +86,7 @@ __all__ = [
     "SiamkitError",
     "Text",
     "build",
+    "compare",
     "components",
     "evaluate",
     "get_encoder",

@@ -84,7 +84,7 @@ def test_figures_equal_the_definitions_also_with_ties_and_singletons(data, metri
         with pytest.raises(DataError, match="no class has two items"):
             evaluate_labels(embeddings, labels, metric, ks=(1, 3, 7))
         return
-    figures = evaluate_labels(embeddings, labels, metric, ks=(7, 1, 3))
+    figures = evaluate_labels(embeddings, labels, metric, ks=(7, 1, 3)).figures
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     assert figures["precision_at_1"] == figures["recall_at_1"]
 
@@ -101,7 +101,7 @@ def test_a_gallery_is_searched_whole(data):
         with pytest.raises(DataError, match="share no label"):
             evaluate_labels(queries, labels, Euclidean(), gallery=(pool, pool_labels))
         return
-    figures = evaluate_labels(queries, labels, Euclidean(), ks=(1, 3), gallery=(pool, pool_labels))
+    figures = evaluate_labels(queries, labels, Euclidean(), ks=(1, 3), gallery=(pool, pool_labels)).figures
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
@@ -117,9 +117,8 @@ def test_figures_worked_out_by_hand():
 
 def test_singletons_are_excluded_counted_and_still_in_the_gallery():
     # 2.4 is nearest to the singleton at 2.5; excluding it from the gallery would make that a hit.
-    figures, by_query = evaluate_labels(
-        [[0.0], [2.4], [2.5]], ["a", "a", "b"], Euclidean(), ks=(1,), return_queries=True
-    )
+    found = evaluate_labels([[0.0], [2.4], [2.5]], ["a", "a", "b"], Euclidean(), ks=(1,))
+    figures, by_query = found.figures, found.queries
     assert (figures["queries"], figures["queries_excluded"]) == (2, 1)
     assert figures["recall_at_1"] == 0.5
     assert by_query["nearest"].tolist() == [1, 2, 1]
@@ -130,7 +129,8 @@ def test_singletons_are_excluded_counted_and_still_in_the_gallery():
 
 def test_identical_rows_do_not_leave_out_the_wrong_item():
     # Item 1 must still find item 0, its twin with another label, before anything else.
-    figures, by_query = evaluate_labels(np.zeros((4, 2)), [0, 1, 1, 0], Euclidean(), return_queries=True)
+    found = evaluate_labels(np.zeros((4, 2)), [0, 1, 1, 0], Euclidean())
+    figures, by_query = found.figures, found.queries
     assert by_query["nearest"].tolist() == [1, 0, 0, 0]
     assert figures["recall_at_1"] == 0.25  # only item 3 has an item of its class at index 0
     assert figures["roc_auc"] == 0.5
@@ -138,7 +138,8 @@ def test_identical_rows_do_not_leave_out_the_wrong_item():
 
 def test_many_tied_zero_vectors():
     labels = np.arange(2000) % 2
-    figures, by_query = evaluate_labels(np.zeros((2000, 3)), labels, Cosine(), ks=(1,), return_queries=True)
+    found = evaluate_labels(np.zeros((2000, 3)), labels, Cosine(), ks=(1,))
+    figures, by_query = found.figures, found.queries
     assert by_query["nearest"].tolist() == [1] + [0] * 1999
     assert figures["recall_at_1"] == 999 / 2000
     assert (figures["roc_auc"], figures["eer"]) == (0.5, 0.5)
@@ -147,11 +148,13 @@ def test_many_tied_zero_vectors():
 def test_figures_do_not_depend_on_how_the_work_is_portioned(monkeypatch):
     draw = np.random.default_rng(0)
     embeddings, labels = draw.integers(-3, 4, (60, 3)), draw.integers(0, 30, 60)
-    whole, whole_queries = evaluate_labels(embeddings, labels, Euclidean(), return_queries=True)
+    found = evaluate_labels(embeddings, labels, Euclidean())
+    whole, whole_queries = found.figures, found.queries
     for block, chunk in ((1, 1), (40, 10**9), (300, 200), (10**9, 1700)):
         monkeypatch.setattr(blocks, "BLOCK", block)
         monkeypatch.setattr(blocks, "CHUNK", chunk)
-        figures, by_query = evaluate_labels(embeddings, labels, Euclidean(), return_queries=True)
+        found = evaluate_labels(embeddings, labels, Euclidean())
+        figures, by_query = found.figures, found.queries
         assert figures == whole
         for name, values in whole_queries.items():
             np.testing.assert_array_equal(by_query[name], values)
@@ -160,8 +163,8 @@ def test_figures_do_not_depend_on_how_the_work_is_portioned(monkeypatch):
 def test_similarity_and_distance_agree():
     draw = np.random.default_rng(1)
     embeddings, labels = draw.normal(size=(80, 4)), draw.integers(0, 9, 80)
-    similar = evaluate_labels(embeddings, labels, Cosine())
-    distant = evaluate_labels(embeddings, labels, CosineDistance())
+    similar = evaluate_labels(embeddings, labels, Cosine()).figures
+    distant = evaluate_labels(embeddings, labels, CosineDistance()).figures
     assert similar.pop("threshold") == pytest.approx(1 - distant.pop("threshold"), abs=1e-5)
     assert similar == pytest.approx(distant, abs=1e-5)
 
@@ -180,23 +183,23 @@ def test_similarity_and_distance_agree():
     ids=str,
 )
 def test_labels_may_be_of_any_type(labels):
-    figures = evaluate_labels([[0.0], [9.0], [1.0], [8.0]], labels, Euclidean())
+    figures = evaluate_labels([[0.0], [9.0], [1.0], [8.0]], labels, Euclidean()).figures
     assert (figures["map_at_r"], figures["roc_auc"], figures["queries"]) == (1.0, 1.0, 4)
 
 
 def test_large_ids_of_two_integer_types_do_not_merge():
     gallery = ([[1.0], [2.0]], np.array([2**60 + 1, 2**60], np.uint64))
-    figures = evaluate_labels([[0.0]], np.array([2**60]), Euclidean(), ks=(1,), gallery=gallery)
+    figures = evaluate_labels([[0.0]], np.array([2**60]), Euclidean(), ks=(1,), gallery=gallery).figures
     assert figures["recall_at_1"] == 0
 
 
 def test_k_beyond_the_gallery_takes_in_all_of_it():
-    figures = evaluate_labels([[0.0], [1.0], [5.0]], [0, 1, 0], Euclidean(), ks=(1, 2, 50))
+    figures = evaluate_labels([[0.0], [1.0], [5.0]], [0, 1, 0], Euclidean(), ks=(1, 2, 50)).figures
     assert figures["recall_at_1"] == 0
     assert figures["recall_at_2"] == figures["recall_at_50"] == 1
 
 
 def test_one_class_is_found_whole_but_leaves_verification_undefined():
-    figures = evaluate_labels([[0.0], [1.0], [2.0]], [1, 1, 1], Euclidean())
+    figures = evaluate_labels([[0.0], [1.0], [2.0]], [1, 1, 1], Euclidean()).figures
     assert figures["map_at_r"] == 1
     assert all(math.isnan(figures[name]) for name in ("roc_auc", "eer", "threshold"))

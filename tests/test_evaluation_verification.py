@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from siamkit.evaluation import evaluate_labels, evaluate_pairs, verification
-from siamkit.evaluation.verification import BINS, Histogram, roc_figures
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, histogram
+from siamkit.evaluation.histogram import BINS, Histogram
+from siamkit.evaluation.verification import Curve, verification_figures
 
 
 class OneDimension:
@@ -26,6 +27,11 @@ class OneDimension:
 
     def matrix(self, a, b):
         return self(a[:, None], b[None])
+
+
+def roc_figures(distances, alike, unlike):
+    curve = Curve.of(distances, alike, unlike)
+    return (math.nan,) * 3 if curve is None else (curve.auc, curve.eer, curve.threshold)
 
 
 def counted(distances, alike):
@@ -97,8 +103,8 @@ def test_threshold_between_neighbouring_floats_accepts_just_the_lower():
 @pytest.mark.parametrize("orientation", ["distance", "similarity"])
 def test_threshold_is_in_the_metrics_own_orientation(orientation):
     metric = OneDimension(orientation)
-    pairs = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], metric)
-    items = evaluate_labels([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], metric)
+    pairs = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], metric).figures
+    items = evaluate_labels([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], metric).figures
     sign = 1 if orientation == "distance" else -1
     assert pairs["threshold"] == sign * 2
     assert items["threshold"] == pytest.approx(sign * 2, abs=1e-4)
@@ -110,7 +116,7 @@ def test_all_pairs_of_items_agree_with_scikit_learn(orientation):
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 40, 3000)
     embeddings = (labels + draw.normal(scale=8, size=3000)).astype(np.float32)[:, None]
-    figures = evaluate_labels(embeddings, labels, OneDimension(orientation))
+    figures = evaluate_labels(embeddings, labels, OneDimension(orientation)).figures
     i, j = np.triu_indices(len(labels), 1)
     distances, alike = np.abs(embeddings[i, 0] - embeddings[j, 0]), labels[i] == labels[j]
     assert figures["roc_auc"] == pytest.approx(roc_auc_score(alike, -distances), abs=1e-5)
@@ -133,7 +139,9 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
     embeddings, labels = draw.integers(0, 50, (13, 1)).astype(np.float32), draw.integers(0, 3, 13)
     i, j = np.triu_indices(13, 1)
     expected = roc_auc_score(labels[i] == labels[j], -(2 * embeddings[i] + embeddings[j])[:, 0])
-    assert evaluate_labels(embeddings, labels, Ordered())["roc_auc"] == pytest.approx(expected, abs=1e-6)
+    assert evaluate_labels(embeddings, labels, Ordered()).figures["roc_auc"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 # ---------------------------------------------------------------- the histogram
@@ -145,7 +153,7 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.lists(st.lists(st.tuples(floats, st.booleans()), max_size=6), min_size=1, max_size=5))
 def test_histogram_counts_all_whatever_the_order_and_portions(portions):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "BINS", 2**10)  # quicker, and fuller
+        patch.setattr(histogram, "BINS", 2**10)  # quicker, and fuller
         _check_histogram(portions)
 
 
@@ -194,3 +202,60 @@ def test_histogram_threshold_parts_neighbouring_bins():
     auc, eer, threshold = roc_figures(*histogram.counts())
     assert (auc, eer) == (1, 0)
     assert low <= np.float32(threshold) < high
+
+
+# ---------------------------------------------------------------- what is read off the curve
+
+
+def curve_of(seed=0, alike=300, unlike=4000):
+    draw = np.random.default_rng(seed)
+    distances = np.round(np.concatenate([draw.normal(1, 0.5, alike), draw.normal(2, 0.5, unlike)]), 2)
+    kinds = np.repeat([True, False], [alike, unlike])
+    return Curve.of(*counted(distances, kinds)), distances, kinds
+
+
+def test_true_accepts_are_those_of_scikit_learn_at_the_rate_asked_for():
+    curve, distances, kinds = curve_of()
+    far, tar, _ = roc_curve(kinds, -distances, drop_intermediate=False)
+    for rate in (0.1, 0.01, 0.001):
+        assert curve.tar_at_far(rate) == pytest.approx(tar[far <= rate].max())
+    assert math.isnan(curve.tar_at_far(1e-4))  # of 4,000 one is more than that
+
+
+def test_a_threshold_given_is_counted_at_in_the_metrics_own_orientation():
+    curve, distances, kinds = curve_of()
+    for sign in (1, -1):
+        figures = verification_figures(curve, sign, sign * 1.305)
+        assert figures["false_accepts"] == (distances[~kinds] <= 1.3).sum()
+        assert figures["false_rejects"] == (distances[kinds] > 1.3).sum()
+        assert figures["far"] == pytest.approx((distances[~kinds] <= 1.3).mean())
+        assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(kinds, distances <= 1.3))
+        own = verification_figures(curve, sign)
+        assert own["threshold"] == figures["threshold"] == sign * curve.threshold
+        assert own["balanced_accuracy"] >= figures["balanced_accuracy"]
+    assert verification_figures(curve, 1, -5.0)["far"] == 0
+    assert verification_figures(curve, 1, 99.0)["frr"] == 0
+
+
+def test_a_threshold_from_other_classes_is_counted_at():
+    line = np.array([[0.0], [1.0], [10.0], [11.0], [14.0], [14.5]])
+    labels = [0, 0, 1, 1, 2, 2]
+    figures = evaluate_labels(line, labels, OneDimension(), threshold=3.5).figures
+    assert (figures["false_accepts"], figures["false_rejects"]) == (2, 0)  # 11 with 14 and 14.5
+    assert evaluate_labels(line, labels, OneDimension()).figures["false_accepts"] == 0
+
+
+def test_a_thinned_curve_is_the_same_where_it_is_there():
+    draw = np.random.default_rng(0)
+    distances = np.concatenate([draw.normal(1, 0.5, 2000), draw.normal(2, 0.5, 5000)])
+    values, place = np.unique(distances, return_inverse=True)
+    alike = np.bincount(place[:2000], minlength=len(values))
+    curve = Curve.of(values, alike, np.bincount(place[2000:], minlength=len(values)))
+    thin = curve.thinned(90)
+    assert len(thin.far) <= 92 < len(curve.far)
+    assert {*zip(thin.distances, thin.far, thin.frr, strict=True)} <= {
+        *zip(curve.distances, curve.far, curve.frr, strict=True)
+    }
+    grid = np.linspace(0, 1, 200)
+    away = np.interp(grid, thin.far, 1 - thin.frr) - np.interp(grid, curve.far, 1 - curve.frr)
+    assert np.abs(away).max() < 0.05

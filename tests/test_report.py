@@ -335,3 +335,62 @@ def test_making_a_report_imports_no_backend(folder: Folder) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- what mattered
+
+
+def several(folder: Folder, design: dict[str, Any] | None = None) -> Folder:
+    folder.study()
+    written = frozen()
+    written["study"] |= design or {}
+    (folder.path / "study.json").write_text(json.dumps(written))
+    number = 0
+    for _ in range(4):
+        for loss, worth in (("triplet", 0.5), (EVIL, 0.6)):
+            for metric, more in (("cosine", 0.0), ("euclidean", 0.1)):
+                factors = {**result(0, 1)["factors"], "loss": loss, "metric": metric}
+                folder.trial(number, worth + more + number / 1000, factors=factors)
+                number += 1
+    return folder
+
+
+def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: Folder) -> None:
+    stored = read_stored(several(folder).path)
+    assert not stored.balanced
+    by_name = dict(figures.levels(stored))
+    assert by_name["loss"].data[1].error_y.array is None
+    page = folder.page()
+    assert "are no estimate of an effect" in page
+    assert "Only 16 trials completed" in page
+    assert "with its 95% interval" not in page
+
+
+def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Folder) -> None:
+    stored = read_stored(several(folder, {"design": "factorial", "seeds": 2}).path)
+    assert stored.balanced
+    means = dict(figures.levels(stored))["metric"].data[1]
+    assert [*means.x] == ["euclidean", "cosine"]
+    assert means.y[0] - means.y[1] == pytest.approx(0.101)
+    assert len(means.error_y.array) == 2
+    assert all(0 < half < 0.02 for half in means.error_y.array)
+    page = folder.page()
+    assert "with its 95% interval" in page
+    assert "one seed" not in page
+    folder.trial(99, None, outcome="pruned")
+    assert not read_stored(folder.path).balanced
+
+
+def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> None:
+    stored = read_stored(several(folder).path)
+    [(name, figure)] = figures.interactions(stored)  # one encoder only, so metric alone meets the losses
+    assert name == "metric × loss"
+    values = [
+        each["figures"]["map_at_r"] for each in stored.completed if each["factors"]["metric"] == "cosine"
+    ]
+    cells = dict(zip(figure.data[0].y, figure.data[0].z, strict=True))["cosine"]
+    assert sum(cells) / 2 == pytest.approx(sum(values) / 8)
+    assert "4 trials" in figure.data[0].text[0][0]
+    page = folder.page()
+    assert "metric × loss" in page
+    assert EVIL not in page

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.study.work.hopeless import hopeless, query_column
+from siamkit.study.work.hopeless import hopeless
 
 RNG = np.random.default_rng(0)
 
@@ -73,10 +73,3 @@ def test_queries_without_a_score_and_few_classes_tell_nothing() -> None:
     names = np.array([f"class {each}" for each in groups])
     assert hopeless(mine, best, names) == hopeless(mine, best, groups)
     assert hopeless(best, best, groups) is None
-
-
-def test_an_objective_has_a_column_or_none() -> None:
-    columns = dict.fromkeys(("id", "recall_at_1", "map_at_r", "r_precision", "nearest"))
-    assert query_column("map_at_r", columns) == "map_at_r"
-    assert query_column("precision_at_1", columns) == "recall_at_1"
-    assert query_column("roc_auc", columns) is None

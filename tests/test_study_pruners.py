@@ -130,7 +130,7 @@ def test_nobody_is_compared_under_none_collapse_a_design_or_several_objectives()
 
 
 def found(rows: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {**evaluate_labels(rows, labels, "euclidean"), **shape_figures(rows)}
+    return {**evaluate_labels(rows, labels, "euclidean").figures, **shape_figures(rows)}
 
 
 TEN = np.repeat(np.arange(10), 30)

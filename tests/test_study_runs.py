@@ -102,7 +102,7 @@ def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) ->
 def test_one_seed_gives_the_same_figures_twice(digits: Results, tmp_path: Path) -> None:
     again = siamkit.tune(write(tmp_path), progress="none")
     assert figures(again) == figures(digits)
-    assert again.figures == digits.figures
+    assert json.dumps(again.figures) == json.dumps(digits.figures)  # so that NaN is itself
 
 
 def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:

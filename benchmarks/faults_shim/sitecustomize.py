@@ -112,7 +112,7 @@ def pretend():
     module = ModuleType("siamkit.study.work.training")
     module.__dict__.update(
         train=train,
-        judge=lambda model, part, timed=False: (figures(model.dim, model.weight), None, {}),
+        judge=lambda model, part, *more: (figures(model.dim, model.weight), None, {}),
         try_feeds=lambda *_: None,
         Pruned=Pruned,
         TrialFailure=TrialFailure,

@@ -22,6 +22,8 @@ COMMANDS = (
     "best",
     "retrain",
     "embed",
+    "compare",
+    "evaluate",
     "report",
     "plugins",
     "schema",

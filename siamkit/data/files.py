@@ -32,6 +32,8 @@ def reading(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
     expected: tuple[type[Exception], ...] = (OSError, *errors)
     try:
         yield
+    except DataError:
+        raise  # a sentence already
     except expected as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as {what}: {cause}") from error

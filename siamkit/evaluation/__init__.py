@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from siamkit.evaluation.figures import DEFAULT_OBJECTIVE, FIGURES, Figure
+from siamkit.evaluation.figures import DEFAULT_OBJECTIVE, FIGURES, GROUPS, OBJECTIVES, Figure
 
 if TYPE_CHECKING:
-    from siamkit.evaluation.dispatch import evaluate
+    from siamkit.evaluation.dispatch import evaluate, examine
+    from siamkit.evaluation.evaluation import Evaluation
     from siamkit.evaluation.geometry import effective_rank, spread
     from siamkit.evaluation.labelled import evaluate_labels
     from siamkit.evaluation.paired import evaluate_pairs, evaluate_scores
@@ -19,21 +20,27 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_OBJECTIVE",
     "FIGURES",
+    "GROUPS",
+    "OBJECTIVES",
+    "Evaluation",
     "Figure",
     "effective_rank",
     "evaluate",
     "evaluate_labels",
     "evaluate_pairs",
     "evaluate_scores",
+    "examine",
     "spread",
 ]
 
 _HOMES = {
+    "Evaluation": "evaluation",
     "effective_rank": "geometry",
     "evaluate": "dispatch",
     "evaluate_labels": "labelled",
     "evaluate_pairs": "paired",
     "evaluate_scores": "paired",
+    "examine": "dispatch",
     "spread": "geometry",
 }
 

@@ -51,6 +51,14 @@ def oriented(values: Any, metric: Metric) -> Any:
     return 0 - values if metric.orientation == "similarity" else values
 
 
+def scale_free(metric: Metric, vectors: NDArray[np.float32]) -> bool:
+    """Whether the length of a vector means nothing to a metric, as with angles; tried on a few."""
+    some = vectors[:16]
+    with_one = np.broadcast_to(some[:1], some.shape)
+    as_is, longer = (row_by_row(metric, factor * some, with_one) for factor in (np.float32(1), np.float32(2)))
+    return bool(np.allclose(as_is, longer, rtol=1e-4, atol=1e-5))
+
+
 def chunks(
     metric: Metric, queries: NDArray[np.float32], gallery: NDArray[np.float32]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:

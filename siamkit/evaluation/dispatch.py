@@ -8,8 +8,10 @@ from numpy.typing import ArrayLike
 
 from siamkit.errors import DataError
 from siamkit.evaluation import blocks, checks
+from siamkit.evaluation.evaluation import Evaluation, Figures
+from siamkit.evaluation.figures import GROUPS, Group
 from siamkit.evaluation.labelled import evaluate_labels
-from siamkit.evaluation.paired import Figures, binary, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.paired import binary, evaluate_pairs, evaluate_scores
 
 
 def evaluate(
@@ -19,6 +21,8 @@ def evaluate(
     *,
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
+    groups: Iterable[Group] = GROUPS,
+    threshold: float | None = None,
 ) -> Figures:
     """The figures of embeddings, by their shape: of labelled items, of pairs, or of graded pairs.
 
@@ -30,6 +34,9 @@ def evaluate(
         metric: a name, or a metric.
         ks: the k of recall@k, for labelled items.
         gallery: embeddings and labels of other items to search, for labelled items.
+        groups: what is computed; all that the data have unless some are named, such as
+            `("retrieval", "verification")`, which take a third of the time.
+        threshold: what false accepts and rejects are counted at, instead of the best one.
 
     Returns:
         Those of `evaluate_labels`, `evaluate_pairs` or `evaluate_scores`.
@@ -40,10 +47,29 @@ def evaluate(
         >>> figures["map_at_r"], figures["roc_auc"]
         (1.0, 1.0)
     """
+    return examine(
+        embeddings, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
+    ).figures
+
+
+def examine(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | blocks.Metric = "cosine",
+    *,
+    ks: Iterable[int] = (1, 5, 10),
+    gallery: tuple[ArrayLike, ArrayLike] | None = None,
+    groups: Iterable[Group] = GROUPS,
+    threshold: float | None = None,
+) -> Evaluation:
+    """As `evaluate`, with each query's scores and the ROC curve."""
     array = checks.as_array(embeddings)
     if array.ndim != 3:
-        return evaluate_labels(array, labels, metric, ks=ks, gallery=gallery)
+        return evaluate_labels(
+            array, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
+        )
     if gallery is not None:
         raise DataError(f"a gallery goes with embeddings (items, dim), got {array.shape}")
-    pairs = binary(checks.as_array(labels, name="labels"))
-    return evaluate_pairs(array, labels, metric) if pairs else evaluate_scores(array, labels, metric)
+    if binary(checks.as_array(labels, name="labels")):
+        return evaluate_pairs(array, labels, metric, groups=groups, threshold=threshold)
+    return evaluate_scores(array, labels, metric, groups=groups)

@@ -1,45 +1,24 @@
-"""Evaluating embeddings of labelled items: retrieval and verification in one pass over the distances."""
+"""Evaluating embeddings of labelled items: all that is asked, in one pass over the distances."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import blocks, checks
-from siamkit.evaluation.neighbours import nearest_first
-from siamkit.evaluation.retrieval import query_scores
-from siamkit.evaluation.verification import Histogram, roc_figures
-
-Figures = dict[str, float | int]
-Queries = dict[str, NDArray[Any]]
-
-
-@overload
-def evaluate_labels(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    metric: str | blocks.Metric = ...,
-    *,
-    ks: Iterable[int] = ...,
-    gallery: tuple[ArrayLike, ArrayLike] | None = ...,
-    return_queries: Literal[False] = ...,
-) -> Figures: ...
-
-
-@overload
-def evaluate_labels(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    metric: str | blocks.Metric = ...,
-    *,
-    ks: Iterable[int] = ...,
-    gallery: tuple[ArrayLike, ArrayLike] | None = ...,
-    return_queries: Literal[True],
-) -> tuple[Figures, Queries]: ...
+from siamkit.evaluation.clustering import clustering_figures
+from siamkit.evaluation.evaluation import Evaluation, Figures, Queries
+from siamkit.evaluation.fewshot import few_shot_figures
+from siamkit.evaluation.figures import QUICK, Group, chosen
+from siamkit.evaluation.geometry import geometry_figures
+from siamkit.evaluation.portions import Tally, go_through
+from siamkit.evaluation.retrieval import Rankings, class_means
+from siamkit.evaluation.verification import Pairs, verification_figures
+from siamkit.evaluation.votes import Occurrences, Votes
 
 
 def evaluate_labels(
@@ -49,90 +28,112 @@ def evaluate_labels(
     *,
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
-    return_queries: bool = False,
-) -> Figures | tuple[Figures, Queries]:
-    """Retrieval and verification figures of labelled embeddings.
+    groups: Iterable[Group] = QUICK,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Figures of labelled embeddings.
 
     Without a gallery every item is a query to all others (itself left out by its index, so that equal
     embeddings do no harm). Items of the query's class are relevant; queries without a relevant item are
     excluded from the retrieval figures and counted. Ties are ranked by index. The verification figures
     are over all pairs i < j, or all of query and gallery, from a histogram of 2**20 bins (see
-    `siamkit.evaluation.verification.Histogram` for its resolution). Formulas and papers:
-    `siamkit.evaluation.retrieval.query_scores`, `siamkit.evaluation.verification.roc_figures`.
+    `siamkit.evaluation.histogram.Histogram` for its resolution). Distances are computed on the metric's
+    backend and its device, and are counted here, a portion at a time: memory grows with the embeddings, not
+    with their square, and the figures are the same whatever the portions.
 
     Args:
         embeddings: `(n, dim)`.
         labels: `(n,)`, of any type that sorts.
         metric: a name, or a metric.
-        ks: the k of recall@k; one larger than what can be found takes in all of it.
+        ks: the k of recall@k, precision@k and nDCG@k; one larger than what can be found takes in all of it.
         gallery: embeddings and labels of other items to search, from which nothing is excluded.
-        return_queries: whether to return each query's scores, too.
+        groups: what is computed:
 
-    Returns:
-        `recall_at_<k>`, `precision_at_1`, `r_precision`, `map_at_r`; `roc_auc`, `eer` and `threshold` (in
-        the metric's own orientation: alike means at most it for a distance, at least it for a
-        similarity), NaN if all pairs are of one kind; `queries` scored, `queries_excluded`,
-        `bytes_per_vector` in float32. With `return_queries` also arrays `(n,)` of each query's
-        `recall_at_<k>` (k = 1 always among them), `r_precision`, `map_at_r`, NaN where excluded, and
-        `nearest`, the index of its nearest item.
+            - `retrieval`: `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`
+              (`siamkit.evaluation.retrieval.query_scores`), means over queries, and with `_macro` means over
+              classes of the classes' means;
+            - `ranking`: `map` and `mrr`, which take a sort of the whole gallery for each query;
+            - `verification`: `roc_auc`, `eer`, `tar_at_far_<rate>`, `threshold` (in the metric's own
+              orientation: alike means at most it for a distance, at least it for a similarity) and what it
+              leads to, `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`; NaN if all pairs
+              are of one kind;
+            - `clustering`: `nmi`, `ami`, `ari`;
+            - `neighbours`: `knn_accuracy`, `accuracy_5_way_<shots>_shot`, each with `_low` and `_high`;
+            - `geometry`: `siamkit.evaluation.geometry.geometry_figures`, and `hubness`.
+
+            Without it `queries` scored, `queries_excluded` and `bytes_per_vector` in float32. The last three
+            groups speak of the embeddings alone, whatever the gallery (`hubness` and `knn_accuracy`: of how
+            they see it).
+        threshold: what `far` to `balanced_accuracy` are told of, in the metric's own orientation, instead of
+            the threshold that suits these items best: one calibrated on other classes, say.
 
     Example:
         >>> from siamkit.evaluation import evaluate_labels
-        >>> figures = evaluate_labels([[0.0], [1.0], [4.0], [5.0], [20.0]], [0, 0, 1, 1, 2], "euclidean")
-        >>> figures["map_at_r"], figures["queries"], figures["queries_excluded"]
+        >>> found = evaluate_labels([[0.0], [1.0], [4.0], [5.0], [20.0]], [0, 0, 1, 1, 2], "euclidean")
+        >>> found.figures["map_at_r"], found.figures["queries"], found.figures["queries_excluded"]
         (1.0, 4, 1)
     """
+    asked = chosen(groups)
     wanted = checks.depths(ks)
     queries = checks.vectors(embeddings, 2, least=1 if gallery is not None else 2)
     ids = checks.column(labels, len(queries))
+    pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None
     if gallery is None:
-        pool, (ids,) = queries, checks.classes(ids)
-        pool_ids = ids
+        (ids,), pool = checks.classes(ids), None
     else:
-        pool, (ids, pool_ids) = _gallery(gallery, queries, ids)
-    relevant = np.bincount(pool_ids, minlength=ids.max() + 1)[ids] - (gallery is None)
+        vectors, (ids, pool_ids) = _gallery(gallery, queries, ids)
+        pool = vectors, pool_ids
+    counts = np.bincount(ids if pool is None else pool[1], minlength=int(ids.max()) + 1)
+    relevant = counts[ids] - (pool is None)
     if not relevant.any():
         raise DataError(
             "no class has two items, so no query has a relevant item to find"
-            if gallery is None
+            if pool is None
             else "no query has a relevant item in the gallery: they share no label"
         )
-
-    findable = len(pool) - (gallery is None)
-    ks_scored = tuple(sorted({1, *wanted}))
     comparison = blocks.resolve(metric)
-    portions: list[Queries] = []
-    pairs = Histogram()
-    for start, distances in blocks.chunks(comparison, queries, pool):
-        rows = slice(start, start + len(distances))
-        alike = ids[rows, None] == pool_ids
-        if gallery is None:
-            _add_upper(pairs, distances, alike, start)
-        else:
-            pairs.add(distances, alike)
-        depth = min(findable, max(*ks_scored, int(relevant[rows].max())))
-        itself = np.arange(len(queries))[rows] if gallery is None else None
-        order, _ = nearest_first(distances, depth, itself)
-        scores = query_scores(np.take_along_axis(alike, order, axis=1), relevant[rows], ks_scored)
-        portions.append({**scores, "nearest": order[:, 0].copy()})  # a view would keep all of `order`
-    by_query = {name: np.concatenate([each[name] for each in portions]) for name in portions[0]}
+    rankings = Rankings(wanted, whole="ranking" in asked)
+    pairs, votes, occurrences = Pairs(), Votes(), Occurrences(len(queries if pool is None else pool[0]))
+    tallies: list[Tally] = [rankings] if asked & {"retrieval", "ranking"} else []
+    tallies += [pairs] if "verification" in asked else []
+    tallies += [votes] if "neighbours" in asked else []
+    tallies += [occurrences] if "geometry" in asked else []
+    go_through(comparison, queries, ids, pool, relevant, tallies)
 
-    scored = relevant > 0
-    auc, eer, threshold = roc_figures(*pairs.counts())
-    mean = {name: float(by_query[name][scored].mean()) for name in scores}
-    figures: Figures = {
-        **{f"recall_at_{k}": mean[f"recall_at_{k}"] for k in wanted},
-        "precision_at_1": mean["recall_at_1"],  # the same by definition
-        "r_precision": mean["r_precision"],
-        "map_at_r": mean["map_at_r"],
-        "roc_auc": auc,
-        "eer": eer,
-        "threshold": blocks.oriented(threshold, comparison),
-        "queries": int(scored.sum()),
-        "queries_excluded": int((~scored).sum()),
+    figures: Figures = {}
+    by_query: Queries = {}
+    curve = pairs.curve() if "verification" in asked else None
+    if asked & {"retrieval", "ranking"}:
+        by_query = rankings.by_query()
+        figures |= _means(by_query, ids, wanted, asked)
+    if "verification" in asked:
+        sign = -1 if comparison.orientation == "similarity" else 1
+        figures |= verification_figures(curve, sign, threshold)
+    if "neighbours" in asked:
+        figures |= votes.figures()
+        figures |= few_shot_figures(comparison, queries, ids)
+    if "clustering" in asked:
+        figures |= clustering_figures(queries, ids, blocks.scale_free(comparison, queries))
+    if "geometry" in asked:
+        figures |= geometry_figures(queries, ids) | occurrences.figures()
+    figures |= {
+        "queries": int((relevant > 0).sum()),
+        "queries_excluded": int((relevant == 0).sum()),
         "bytes_per_vector": 4 * queries.shape[1],
     }
-    return (figures, by_query) if return_queries else figures
+    return Evaluation(figures, by_query, curve)
+
+
+def _means(
+    by_query: Queries, ids: NDArray[np.int64], ks: tuple[int, ...], asked: frozenset[Group]
+) -> Figures:
+    """Means over queries, and over classes of the classes' means."""
+    names = [f"{kind}_at_{k}" for kind in ("recall", "precision", "ndcg") for k in ks]
+    names += ["precision_at_1", "r_precision", "map_at_r"]
+    names = list(dict.fromkeys(names)) if "retrieval" in asked else []
+    names += ["mrr", "map"] if "ranking" in asked else []
+    figures: Figures = {name: float(np.nanmean(by_query[name])) for name in names}
+    return figures | {f"{name}_macro": float(class_means(by_query[name], ids).mean()) for name in names}
 
 
 def _gallery(
@@ -148,13 +149,3 @@ def _gallery(
         )
     pool_labels = checks.column(gallery[1], len(pool), name="the gallery's labels")
     return pool, checks.classes(labels, pool_labels)
-
-
-def _add_upper(
-    pairs: Histogram, distances: NDArray[np.float32], alike: NDArray[np.bool_], start: int
-) -> None:
-    """Counts the pairs i < j among rows that begin at `start`: a triangle, and all to its right."""
-    stop = start + len(distances)
-    above = np.triu(np.ones((len(distances), len(distances)), bool), 1)
-    pairs.add(distances[:, start:stop][above], alike[:, start:stop][above])
-    pairs.add(distances[:, stop:], alike[:, stop:])

@@ -3,63 +3,79 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import blocks, checks
-from siamkit.evaluation.verification import roc_figures
-
-Figures = dict[str, float | int]
+from siamkit.evaluation.evaluation import Evaluation, Figures
+from siamkit.evaluation.figures import QUICK, Group, chosen
+from siamkit.evaluation.geometry import geometry_figures
+from siamkit.evaluation.verification import Curve, verification_figures
 
 
 def evaluate_pairs(
-    embeddings: ArrayLike, labels: ArrayLike, metric: str | blocks.Metric = "cosine"
-) -> Figures:
-    """Verification figures of pairs, exact (see `siamkit.evaluation.verification.roc_figures`).
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | blocks.Metric = "cosine",
+    *,
+    groups: Iterable[Group] = QUICK,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Verification figures of pairs, exact (see `siamkit.evaluation.verification.Curve`).
 
     Args:
         embeddings: `(n, 2, dim)`.
         labels: `(n,)`, 1 for a pair alike, 0 for one that is not.
         metric: a name, or a metric.
+        groups: what is computed: `verification`, as in `evaluate_labels`, and `geometry`, of all items.
+        threshold: as in `evaluate_labels`.
 
     Returns:
-        `roc_auc`, `eer` and `threshold` (in the metric's own orientation: alike means at most it for a
-        distance, at least it for a similarity), NaN if all pairs are of one kind; `pairs_alike`,
-        `pairs_unlike`, `bytes_per_vector` in float32.
+        The figures asked for; `pairs_alike`, `pairs_unlike`, `bytes_per_vector` in float32. The queries' one
+        score is the `distance` of each pair, a similarity negated.
 
     Example:
         >>> from siamkit.evaluation import evaluate_pairs
-        >>> figures = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
-        >>> figures["roc_auc"], figures["threshold"]
+        >>> found = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
+        >>> found.figures["roc_auc"], found.figures["threshold"]
         (1.0, 2.0)
     """
+    asked = chosen(groups)
     pairs = checks.vectors(embeddings, 3)
     targets = checks.column(labels, len(pairs))
     if not binary(targets):
         raise DataError(f"labels of pairs should be 1 (alike) or 0, got {np.unique(targets)[:5].tolist()}")
     comparison = blocks.resolve(metric)
     alike = targets.astype(bool)
-    distances, place = np.unique(blocks.row_by_row(comparison, pairs[:, 0], pairs[:, 1]), return_inverse=True)
-    auc, eer, threshold = roc_figures(
-        distances,
-        np.bincount(place[alike], minlength=len(distances)),
-        np.bincount(place[~alike], minlength=len(distances)),
-    )
-    return {
-        "roc_auc": auc,
-        "eer": eer,
-        "threshold": blocks.oriented(threshold, comparison),
+    distances = blocks.row_by_row(comparison, pairs[:, 0], pairs[:, 1])
+    figures: Figures = {}
+    curve = None
+    if "verification" in asked:
+        distinct, place = np.unique(distances, return_inverse=True)
+        counts = [np.bincount(place[each], minlength=len(distinct)) for each in (alike, ~alike)]
+        curve = Curve.of(distinct, *counts)
+        sign = -1 if comparison.orientation == "similarity" else 1
+        figures |= verification_figures(curve, sign, threshold)
+    if "geometry" in asked:
+        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
+    figures |= {
         "pairs_alike": int(alike.sum()),
         "pairs_unlike": int((~alike).sum()),
         "bytes_per_vector": 4 * pairs.shape[2],
     }
+    return Evaluation(figures, {"distance": distances}, curve)
 
 
 def evaluate_scores(
-    embeddings: ArrayLike, scores: ArrayLike, metric: str | blocks.Metric = "cosine"
-) -> Figures:
+    embeddings: ArrayLike,
+    scores: ArrayLike,
+    metric: str | blocks.Metric = "cosine",
+    *,
+    groups: Iterable[Group] = ("graded",),
+) -> Evaluation:
     """How well similarity follows graded scores.
 
     Pearson's r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²) between the metric's values x (a distance
@@ -69,19 +85,21 @@ def evaluate_scores(
         embeddings: `(n, 2, dim)`.
         scores: `(n,)`, high for alike.
         metric: a name, or a metric.
+        groups: what is computed besides: `geometry`, of all items.
 
     Returns:
         `spearman` and `pearson`, NaN if all values or all scores are equal; `pairs`, `bytes_per_vector`
-        in float32.
+        in float32. The queries' one score is the `distance` of each pair, a similarity negated.
 
     Example:
         >>> from siamkit.evaluation import evaluate_scores
         >>> pairs = [[[0.0], [1.0]], [[0.0], [2.0]], [[0.0], [9.0]]]
-        >>> round(evaluate_scores(pairs, [5.0, 4.0, 1.0], "euclidean")["spearman"], 6)
+        >>> round(evaluate_scores(pairs, [5.0, 4.0, 1.0], "euclidean").figures["spearman"], 6)
         1.0
     """
     from scipy.stats import rankdata  # late: slow to import
 
+    asked = chosen(groups)
     pairs = checks.vectors(embeddings, 3, least=2)
     targets = checks.column(scores, len(pairs), name="scores")
     try:
@@ -91,12 +109,15 @@ def evaluate_scores(
     if not np.isfinite(targets).all():
         raise DataError("scores should be finite, got NaN or infinity")
     distances = blocks.row_by_row(blocks.resolve(metric), pairs[:, 0], pairs[:, 1])
-    return {
+    figures: Figures = {
         "spearman": _correlation(rankdata(-distances), rankdata(targets)),
         "pearson": _correlation(-distances.astype(np.float64), targets),
         "pairs": len(pairs),
         "bytes_per_vector": 4 * pairs.shape[2],
     }
+    if "geometry" in asked:
+        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
+    return Evaluation(figures, {"distance": distances}, None)
 
 
 def binary(targets: NDArray[np.generic]) -> bool:

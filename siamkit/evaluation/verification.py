@@ -1,53 +1,153 @@
-"""Telling pairs alike from pairs not alike: ROC-AUC, equal error rate and the best threshold."""
+"""Telling pairs alike from pairs not alike: the ROC curve, what is read off it, and the best threshold."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 2**20
-"""Bins of a histogram of distances."""
+from siamkit.evaluation.histogram import Histogram
+from siamkit.evaluation.portions import Portion
 
-_FINEST = -149  # as a power of two: the smallest float32 there is
+RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
+"""False accept rates that figures are given at."""
 
 
-def roc_figures(
-    distances: NDArray[np.floating], alike: NDArray[np.int64], unlike: NDArray[np.int64]
-) -> tuple[float, float, float]:
-    """ROC-AUC, equal error rate and threshold from counts at distinct distances.
-
-    A pair is accepted if its distance is at most t; FAR(t) is the share of pairs not alike that are
-    accepted, FRR(t) the share of pairs alike that are not.
-
-    - AUC = P(d⁺ < d⁻) + P(d⁺ = d⁻) / 2;
-    - EER = FAR = FRR, on straight lines between the points of the curve;
-    - the threshold maximises the balanced accuracy 1 - (FAR + FRR) / 2; it lies midway between two
-      neighbouring distances (the lowest such place), or at the largest if all is best accepted.
+@dataclass(frozen=True)
+class Curve:
+    """What accepting all pairs up to a distance leads to, one row a distance; the first accepts none.
 
     Args:
-        distances: `(n,)`, distinct, ascending.
-        alike, unlike: `(n,)`, how many pairs of each kind have that distance.
-
-    Returns:
-        The three, all NaN if there are no pairs of one kind.
+        distances: `(n,)`, ascending; -inf first.
+        far: `(n,)`, false accept rate: the share of pairs not alike that are accepted.
+        frr: `(n,)`, false reject rate: the share of pairs alike that are not.
+        alike, unlike: how many pairs there are of each kind.
     """
-    if not alike.sum() or not unlike.sum():
-        return math.nan, math.nan, math.nan
-    hit, false = alike / alike.sum(), unlike / unlike.sum()
-    far, frr = np.cumsum(false), 1 - np.cumsum(hit)
-    far[-1], frr[-1] = 1.0, 0.0  # whatever the sums round to
-    auc = float(np.sum(hit * (1 - far + false / 2)))
 
-    far_from_none, frr_from_none = np.append(0.0, far), np.append(1.0, frr)  # accepting none comes first
-    gap = far_from_none - frr_from_none  # from -1 up to 1
-    after = int(np.argmax(gap >= 0))
-    step = -gap[after - 1] / (gap[after] - gap[after - 1])
-    eer = float(far_from_none[after - 1] + step * (far_from_none[after] - far_from_none[after - 1]))
+    distances: NDArray[np.float64]
+    far: NDArray[np.float64]
+    frr: NDArray[np.float64]
+    alike: int
+    unlike: int
 
-    errors = np.round(far + frr, 12)  # places equally good should not be told apart by rounding
-    return min(max(auc, 0.0), 1.0), eer, _between(distances, int(np.argmin(errors)))
+    @classmethod
+    def of(
+        cls, distances: NDArray[np.floating], alike: NDArray[np.int64], unlike: NDArray[np.int64]
+    ) -> Curve | None:
+        """From counts of pairs at distinct ascending distances `(n,)`; None if there are none of one kind."""
+        positives, negatives = int(alike.sum()), int(unlike.sum())
+        if not positives or not negatives:
+            return None
+        # Counts are added up, not shares: a rate is then just what it would be written as.
+        far = np.append(0, np.cumsum(unlike)) / negatives
+        frr = (positives - np.append(0, np.cumsum(alike))) / positives
+        return cls(np.append(-np.inf, distances.astype(np.float64)), far, frr, positives, negatives)
+
+    @property
+    def auc(self) -> float:
+        """P(d⁺ < d⁻) + P(d⁺ = d⁻) / 2, for distances of pairs alike and not."""
+        hit, false = -np.diff(self.frr), np.diff(self.far)
+        return min(max(float(np.sum(hit * (1 - self.far[1:] + false / 2))), 0.0), 1.0)
+
+    @property
+    def eer(self) -> float:
+        """FAR = FRR, on straight lines between the points of the curve."""
+        gap = self.far - self.frr  # from -1 up to 1
+        after = int(np.argmax(gap >= 0))
+        step = -gap[after - 1] / (gap[after] - gap[after - 1])
+        return float(self.far[after - 1] + step * (self.far[after] - self.far[after - 1]))
+
+    @property
+    def threshold(self) -> float:
+        """Where 1 - (FAR + FRR) / 2, the balanced accuracy, is highest.
+
+        It lies midway between two neighbouring distances (the lowest such place), or at the largest if all
+        is best accepted.
+        """
+        errors = np.round((self.far + self.frr)[1:], 12)  # places equally good: not told apart by rounding
+        return _between(self.distances[1:], int(np.argmin(errors)))
+
+    def tar_at_far(self, most: float) -> float:
+        """The largest share of pairs alike accepted where FAR is at most so much.
+
+        NaN where there are too few pairs not alike for one of them to be that little.
+        """
+        if self.unlike * most < 1:
+            return math.nan
+        return float(1 - self.frr[self.far <= most].min())
+
+    def at(self, threshold: float) -> dict[str, float | int]:
+        """What accepting distances of at most a threshold leads to.
+
+        Returns:
+            `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`.
+        """
+        place = int(np.searchsorted(self.distances, threshold, side="right")) - 1
+        far, frr = float(self.far[place]), float(self.frr[place])
+        return {
+            "far": far,
+            "frr": frr,
+            "false_accepts": round(far * self.unlike),
+            "false_rejects": round(frr * self.alike),
+            "balanced_accuracy": 1 - (far + frr) / 2,
+        }
+
+    def thinned(self, most: int = 500) -> Curve:
+        """The same curve from at most so many points: where it bends most on both axes."""
+        if len(self.far) <= most:
+            return self
+        # Even steps along FAR, along FRR, and along FAR's logarithm, where a DET curve is looked at.
+        each = most // 3
+        low = 1 / self.unlike
+        rates = np.concatenate([np.linspace(0, 1, each), np.geomspace(low, 1, each)])
+        kept = np.concatenate(
+            [
+                np.searchsorted(self.far, rates),
+                np.searchsorted(-self.frr, -np.linspace(0, 1, each)),
+                [0, len(self.far) - 1],
+            ]
+        )
+        rows = np.unique(np.clip(kept, 0, len(self.far) - 1))
+        return Curve(self.distances[rows], self.far[rows], self.frr[rows], self.alike, self.unlike)
+
+
+def verification_figures(
+    curve: Curve | None, sign: int, threshold: float | None = None
+) -> dict[str, float | int]:
+    """`roc_auc`, `eer`, `tar_at_far_…`, `threshold`, and what it leads to.
+
+    Args:
+        curve: of distances; all figures are NaN without one.
+        sign: 1 for a distance, -1 for a similarity: thresholds are in the metric's own orientation.
+        threshold: what is to be accepted; the one that suits these pairs best if None.
+    """
+    names = ("roc_auc", "eer", *(f"tar_at_far_{name}" for name in RATES), "threshold")
+    if curve is None:
+        return dict.fromkeys(names, math.nan)
+    found: dict[str, float | int] = {"roc_auc": curve.auc, "eer": curve.eer}
+    found |= {f"tar_at_far_{name}": curve.tar_at_far(rate) for name, rate in RATES.items()}
+    best = curve.threshold
+    found["threshold"] = 0 - best if sign < 0 else best
+    return found | curve.at(best if threshold is None else sign * threshold)
+
+
+class Pairs:
+    """Counts the distances of pairs alike and not."""
+
+    def __init__(self) -> None:
+        self._histogram = Histogram()
+
+    def depth(self, relevant: int, findable: int) -> int:
+        return 1
+
+    def add(self, portion: Portion) -> None:
+        for distances, alike in portion.pairs():
+            self._histogram.add(distances, alike)
+
+    def curve(self) -> Curve | None:
+        return Curve.of(*self._histogram.counts())
 
 
 def _between(distances: NDArray[np.floating], last: int) -> float:
@@ -57,64 +157,3 @@ def _between(distances: NDArray[np.floating], last: int) -> float:
     low, high = float(distances[last]), float(distances[last + 1])
     middle = float(np.float32(low / 2 + high / 2))
     return middle if middle < high else low
-
-
-class Histogram:
-    """Counts of any number of distances in 2**20 bins, whose width fits itself to their range.
-
-    Bin k holds the distances in ((k - 1)·w, k·w] with w a power of two. When the range outgrows the
-    bins, w doubles and each two bins become one: counts stay exact and depend on nothing but the
-    distances, neither on their order nor on how they were portioned. Bins are closed above, so that
-    a threshold on a bin's edge accepts just the bins below it.
-
-    In the end w is less than 2**-18 of the range of the distances, or one step of float32 at the largest
-    of them. Distances in one bin count as equal, which moves the AUC by at most half the share of
-    (alike, unlike) couples that meet in one bin; a few distances thousands of times larger than all
-    others coarsen the figures of the others.
-    """
-
-    def __init__(self) -> None:
-        self._exponent = _FINEST  # of w
-        self._first = 0  # the lowest k
-        self._counts = np.zeros((BINS, 2), np.int64)  # not alike, alike
-        self._range: tuple[float, float] | None = None
-
-    def add(self, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> None:
-        """Counts distances (of any shape), given whether each belongs to a pair alike."""
-        if not distances.size:
-            return
-        self._widen(float(distances.min()), float(distances.max()))
-        # By a power of two in float64, where nothing underflows, so that each quotient is exact.
-        scaled = np.multiply(distances, 2.0**-self._exponent, dtype=np.float64)
-        places = np.ceil(scaled, out=scaled).astype(np.int32)
-        places -= self._first
-        places <<= 1
-        places |= alike
-        self._counts += np.bincount(places.ravel(), minlength=2 * BINS).reshape(BINS, 2)
-
-    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """The centres of the bins that are not empty, ascending, and their pairs alike and not alike."""
-        filled = np.flatnonzero(self._counts.any(axis=1))
-        centres = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
-        return centres, self._counts[filled, 1], self._counts[filled, 0]
-
-    def _widen(self, low: float, high: float) -> None:
-        if self._range is not None:
-            low, high = min(low, self._range[0]), max(high, self._range[1])
-        if (low, high) == self._range:
-            return
-        largest = max(abs(low), abs(high))
-        step = math.frexp(largest)[1] - 24 if largest else _FINEST  # finer than float32 tells nothing
-        exponent = max(self._exponent, step)
-        while _place(high, exponent) - _place(low, exponent) >= BINS:
-            exponent += 1
-        filled = np.flatnonzero(self._counts.any(axis=1))
-        first = _place(low, exponent)
-        moved = -(-(filled + self._first) >> (exponent - self._exponent)) - first  # rounds up, as bins do
-        counts = np.zeros_like(self._counts)
-        np.add.at(counts, moved, self._counts[filled])
-        self._exponent, self._first, self._counts, self._range = exponent, first, counts, (low, high)
-
-
-def _place(value: float, exponent: int) -> int:
-    return math.ceil(value * 2.0**-exponent)

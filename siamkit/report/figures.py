@@ -11,6 +11,7 @@ import optuna
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from siamkit.comparison.factors import Trials
 from siamkit.comparison.pareto import front
 from siamkit.report.read import Row, Stored
 
@@ -120,8 +121,8 @@ def shares_of(stored: Stored) -> dict[str, float]:
 
 
 def levels(stored: Stored) -> list[tuple[str, go.Figure]]:
-    """For each factor the objective of every completed trial by its level: what was seen, no more."""
-    figures = []
+    """For each factor the objective of every completed trial by its level, and the levels' means."""
+    figures, trials = [], stored.table()
     for name in stored.varied():
         points = [
             (trial["factors"].get(name), trial["figures"][stored.objective], trial)
@@ -138,11 +139,66 @@ def levels(stored: Stored) -> list[tuple[str, go.Figure]]:
                 hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
             )
         )
+        if not numeric:
+            figure.add_trace(_means(trials, name))
+            figure.update_layout(showlegend=False)
         _dressed(figure, name, stored.objective, height=320)
         wide = numeric and min(level for level, _, _ in points) > 0
         if wide and max(level for level, _, _ in points) >= 8 * min(level for level, _, _ in points):
             figure.update_xaxes(type="log")
         figures.append((name, figure))
+    return figures
+
+
+def _means(trials: Trials, factor: str) -> go.Scatter:
+    """The mean of each level, with its interval where the design has one."""
+    found = trials.levels(factor)
+    known = all(each.low is not None for each in found)
+    halves = [each.mean - each.low for each in found if each.low is not None]
+    return go.Scatter(
+        x=[escape(str(each.level)) for each in found],
+        y=[each.mean for each in found],
+        mode="markers",
+        marker={"symbol": "diamond", "size": 13, "color": COLOURS[3]},
+        error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if known else None,
+        text=[
+            f"{each.trials} trials; the best of {each.equal} would be {each.best_of_equal:.4f}"
+            for each in found
+        ],
+        hovertemplate="mean of %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+    )
+
+
+def interactions(stored: Stored) -> list[tuple[str, go.Figure]]:
+    """Metric and encoder against loss: the mean of each cell, and in words how many trials it has."""
+    trials, names = stored.table(), stored.varied()
+    figures = []
+    for first in ("metric", "encoder"):
+        if first not in names or "loss" not in names:
+            continue
+        found = trials.interaction(first, "loss")
+        cells = [
+            [
+                f"{count} trials<br>{surplus:+.4f} beyond what both alone give" if count else "no trial"
+                for count, surplus in zip(counts, row, strict=True)
+            ]
+            for counts, row in zip(found.counts, found.surplus, strict=True)
+        ]
+        figure = go.Figure(
+            go.Heatmap(
+                x=[escape(str(each)) for each in found.columns],
+                y=[escape(str(each)) for each in found.rows],
+                z=found.means.tolist(),
+                text=cells,
+                texttemplate="%{z:.3f}",
+                colorscale="Cividis",
+                reversescale=not stored.maximize,
+                hovertemplate="%{y} · %{x}<br>mean %{z:.4f}<br>%{text}<extra></extra>",
+                hoverongaps=False,
+            )
+        )
+        _dressed(figure, "", "", height=160 + 44 * len(found.rows))
+        figures.append((f"{first} × loss", figure))
     return figures
 
 

@@ -60,6 +60,10 @@ def render(stored: Stored) -> str:
         leaderboard=_html(figures.leaderboard(stored)) if completed else "",
         importances=_html(shares) if (shares := figures.importances(stored)) else "",
         levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
+        interactions=[(name, _html(figure)) for name, figure in figures.interactions(stored)]
+        if completed
+        else [],
+        warnings=stored.table().warnings(stored.varied(), stored.seeds) if completed else [],
         curves=_html(figures.curves(stored)) if stored.curves else "",
         front=_html(trade) if (trade := figures.trade_off(stored)) else "",
     )

@@ -8,6 +8,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
+from siamkit.comparison.factors import Trials
 from siamkit.errors import StudyError
 from siamkit.files import read_table
 from siamkit.report.store import read_results
@@ -42,6 +45,32 @@ class Stored:
     @property
     def completed(self) -> list[Row]:
         return [trial for trial in self.trials if trial["outcome"] == "complete"]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether trials were laid out, or drawn by chance, without regard to results."""
+        asked = {**self.frozen.get("settings", {}), **self.frozen["study"]}
+        drawn = asked.get("sampler") in ("random", "qmc", "grid") and not asked.get("enqueue", ["defaults"])
+        laid_out = asked.get("design") == "factorial"
+        return (laid_out or drawn) and all(trial["outcome"] != "pruned" for trial in self.trials)
+
+    @property
+    def seeds(self) -> int:
+        """How often each configuration was trained in the search."""
+        return int(self.frozen["study"].get("seeds", 1))
+
+    def table(self) -> Trials:
+        """The completed trials by their factors."""
+        names = self.varied()
+        return Trials(
+            [
+                {name: each["factors"][name] for name in names if name in each["factors"]}
+                for each in self.completed
+            ],
+            np.array([each["figures"][self.objective] for each in self.completed]),
+            self.maximize,
+            self.balanced,
+        )
 
     def varied(self) -> list[str]:
         """The factors beside components' own parameters that took more than one value."""

@@ -42,7 +42,7 @@ def try_feeds(*_):
     pass
 
 
-def judge(model, part, timed=False):
+def judge(model, part, *more):
     return {"map_at_r": 0.4, "eer": 0.5}, None, {}
 
 

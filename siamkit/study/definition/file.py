@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from siamkit.catalogue import Registered
 from siamkit.data import Dataset, degrade
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
-from siamkit.evaluation import DEFAULT_OBJECTIVE, FIGURES
+from siamkit.evaluation import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.files import place, problem_of
 from siamkit.registry import Registry, components
 from siamkit.specs import FEEDS, DatasetSpec, feedable
@@ -71,7 +71,7 @@ class Study:
         if self.file.objectives:
             return dict(self.file.objectives)
         figure = DEFAULT_OBJECTIVE[dataset.supervision]
-        return {figure: FIGURES[figure].direction}
+        return {figure: "maximize"}  # as all of these are
 
     def _misfits(self, dataset: Dataset) -> Iterable[tuple[tuple[str | int, ...], str]]:
         """What of the study does not suit the data."""
@@ -109,8 +109,8 @@ class Study:
             if reason := degrade.misfit(factor, kind, given):
                 yield ("search", "data", factor), reason
         for name in self.file.objectives or {}:
-            if name in FIGURES and kind not in FIGURES[name].supervisions:
-                fit = [n for n, figure in FIGURES.items() if kind in figure.supervisions]
+            if name in OBJECTIVES and kind not in OBJECTIVES[name].supervisions:
+                fit = [n for n, figure in OBJECTIVES.items() if kind in figure.supervisions]
                 yield (
                     ("objectives", name),
                     f"cannot be told from data of {kind}; choose from {', '.join(fit)}",
@@ -200,13 +200,13 @@ def _load_plugins(modules: Iterable[str], report: Any) -> None:
 
 
 def _check_objective(name: str, direction: object, report: Any) -> None:
-    if name not in FIGURES:
-        report(("objectives", name), f"unknown figure {name!r}; {nearest(name, FIGURES)}")
-    elif direction in ("maximize", "minimize") and direction != FIGURES[name].direction:
+    if name not in OBJECTIVES:
+        report(("objectives", name), f"unknown figure {name!r}; {nearest(name, OBJECTIVES)}")
+    elif direction in ("maximize", "minimize") and direction != OBJECTIVES[name].direction:
         report(
             ("objectives", name),
             f"{name} is better the {'higher' if direction == 'minimize' else 'lower'} "
-            f"it is; write {FIGURES[name].direction}",
+            f"it is; write {OBJECTIVES[name].direction}",
         )
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import psutil
 
 from siamkit.errors import SiamkitError
+from siamkit.evaluation.figures import GROUPS, groups_of
 from siamkit.files import local_file, no_room, place, read_table, write_array, write_table
 from siamkit.study.definition.schema import StudyFile
 from siamkit.study.work.checkpoint import Progress, take_over
-from siamkit.study.work.hopeless import hopeless, query_column
+from siamkit.study.work.hopeless import hopeless
 from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Tell
 from siamkit.study.work.task import Task
 
@@ -119,8 +120,8 @@ class Bench:
 
     def _hopeless(self, job: Job, trained: Trained) -> str | None:
         """Why later seeds are not worth it, by the scores of the best trial's first seed on each query."""
-        column = query_column(self.task.objective, trained.queries)
-        if job.rival is None or column is None or self.task.valid.target is None:
+        column = self.task.objective
+        if job.rival is None or column not in trained.queries or self.task.valid.target is None:
             return None
         if len(self.task.objectives) > 1 or not place(job.rival).is_file():
             return None
@@ -140,7 +141,14 @@ class Bench:
         trained = self._repeat(job, state, tell)
         if not math.isfinite(trained.figures[self.task.objective]):
             raise TrialFailure(f"the objective {self.task.objective} is no number")
-        figures, _, _ = judge(trained.model, self.task.test, "ms_per_item" in self.task.objectives)
+        groups = set(GROUPS) - ({"speed"} - groups_of(self.task.objectives))
+        # At the threshold that was calibrated on validation: what it leads to on items never seen.
+        calibrated = trained.figures.get("threshold", math.nan)
+        threshold = calibrated if math.isfinite(calibrated) else None
+        figures, _, queries = judge(trained.model, self.task.test, groups, threshold)
+        if queries:
+            ids = [str(each) for each in self.task.test.ids]
+            write_table(state.place / "test_queries.parquet", {"id": ids, **queries})
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
 
     def _feeds(self, job: Job, tell: Tell) -> Ended:

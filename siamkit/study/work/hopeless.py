@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BEHIND = 3.0  # standard errors
 LEAST = 5  # classes: with fewer there is no telling how much classes differ
-
-# The per-query column that an objective is the mean of, where it has another name.
-COLUMNS = {"precision_at_1": "recall_at_1"}
-
-
-def query_column(objective: str, columns: Mapping[str, object]) -> str | None:
-    """The column of `queries.parquet` that an objective is the mean of; None where there is none."""
-    name = COLUMNS.get(objective, objective)
-    return name if name in columns else None
 
 
 def hopeless(mine: ArrayLike, best: ArrayLike, classes: ArrayLike, seeds: float = 0.0) -> str | None:

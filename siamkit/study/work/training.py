@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from siamkit.encoders.cost import cost
 from siamkit.encoders.latency import ms_per_item
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.figures import QUICK, Group, groups_of
 from siamkit.evaluation.geometry import shape_figures
 from siamkit.metrics.base import Metric
 from siamkit.model import Siamese
@@ -153,7 +154,7 @@ def train(
         )
         figures, embeddings, queries = watch.judged
     else:
-        figures, embeddings, queries = judge(model, task.valid)
+        figures, embeddings, queries = judge(model, task.valid, QUICK | groups_of(task.objectives))
     return Trained(model, figures, watch.history, literal, queries, embeddings)
 
 
@@ -189,31 +190,35 @@ def _try_loss(spec: LossSpec, task: Task) -> None:
 
 
 def judge(
-    model: Siamese, part: Dataset, timed: bool = False
+    model: Siamese, part: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
 ) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query where the data have queries.
+    """The figures of a model on a part, its embeddings, and scores by query.
 
-    With `timed` also how long an item takes: some batches more, so only where somebody wants to know.
+    Args:
+        model: with its metric.
+        part: with a target.
+        groups: of figures; `speed` takes some batches more.
+        threshold: what false accepts and rejects are counted at, if not at the one that suits the part best.
     """
     sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
     if not np.isfinite(embeddings).all():
         raise TrialFailure("the embeddings are not all numbers")
-    queries: dict[str, np.ndarray] = {}
-    target = part.target
+    target, groups = part.target, frozenset(groups)
     assert target is not None
     if part.supervision == "labels":
-        figures, queries = evaluate_labels(embeddings, target, model.metric, return_queries=True)
+        found = evaluate_labels(embeddings, target, model.metric, groups=groups, threshold=threshold)
+    elif part.supervision == "pairs":
+        found = evaluate_pairs(embeddings, target, model.metric, groups=groups, threshold=threshold)
     else:
-        judged = evaluate_pairs if part.supervision == "pairs" else evaluate_scores
-        figures = judged(embeddings, target, model.metric)
+        found = evaluate_scores(embeddings, target, model.metric, groups=groups)
     costs = [cost(encoder) for encoder in model.encoders]
+    figures = found.figures | shape_figures(embeddings)
     figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
     figures["flops"] = sum(each.flops for each in costs)
-    figures |= shape_figures(embeddings)
-    if timed:
+    if "speed" in groups:
         figures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
-    return figures, embeddings, queries
+    return figures, embeddings, found.queries
 
 
 def _build(configuration: Configuration, task: Task) -> tuple[Siamese, dict[str, Any]]:
@@ -329,8 +334,8 @@ class _Watch(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
         # What an item takes does not change as weights do: it is measured once.
-        timed = "ms_per_item" in self._task.objectives and not self.history
-        self.judged = judge(self.model, self._task.valid, timed)
+        groups = QUICK | groups_of(self._task.objectives) - ({"speed"} if self.history else set())
+        self.judged = judge(self.model, self._task.valid, groups)
         figures = self.judged[0]
         if self.history and "ms_per_item" in self.history[0]:
             figures["ms_per_item"] = self.history[0]["ms_per_item"]

@@ -1,0 +1,65 @@
+"""`siamkit compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from siamkit.backends import BACKENDS
+
+
+@click.command()
+@click.argument("contenders", nargs=-1, required=True, type=click.Path())
+@click.option("--data", type=click.Path(), metavar="DATA", help="Labelled items for models to embed.")
+@click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
+@click.option("--metric", metavar="NAME", help="Of files of embeddings; cosine unless given.")
+@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Not map_at_r and recall_at_1.")
+@click.option("--over", type=click.Choice(["auto", "queries", "classes"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+def compare(
+    contenders: tuple[str, ...],
+    data: str | None,
+    labels: str | None,
+    metric: str | None,
+    figures: tuple[str, ...],
+    over: str,
+    as_json: bool,
+    backend: str | None,
+) -> None:
+    """Compare CONTENDERS on the same items: models (with --data) and files of embeddings.
+
+    Every difference has its interval, and says so where none is shown at this size.
+    """
+    from rich.console import Console
+
+    from siamkit import backends
+    from siamkit.comparing import COMPARED
+    from siamkit.comparing import compare as run
+    from siamkit.comparison.table import tables
+    from siamkit.contenders import read_labels
+
+    backends.activate(backends.choose_backend(backend)[0])
+    found = run(
+        *contenders,
+        data=data,
+        labels=None if labels is None else read_labels(labels),
+        metric=metric,
+        figures=figures or COMPARED,
+        over=over,  # type: ignore[arg-type]
+    )
+    if as_json:
+        told = dataclasses.asdict(found)
+        told["disagreements"] = [
+            {"a": a, "b": b, "queries": [dataclasses.asdict(each) for each in queries]}
+            for (a, b), queries in found.disagreements.items()
+        ]
+        click.echo(json.dumps({**told, "verdicts": found.verdicts()}, indent=1, default=str))
+        return
+    console = Console()
+    for each in tables(found):
+        console.print(each)
+    for sentence in (*found.verdicts(), *found.notes):
+        click.echo(sentence)

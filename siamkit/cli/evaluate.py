@@ -1,0 +1,78 @@
+"""`siamkit evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import click
+
+from siamkit.backends import BACKENDS
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("data", type=click.Path(), required=False)
+@click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
+@click.option("--metric", metavar="NAME", help="Of a file of embeddings; cosine unless given.")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Only these figures; several times.")
+@click.option("--source", metavar="NAME", help="The dataset that reads DATA, into memory.")
+@click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
+@click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+def evaluate(
+    model: str,
+    data: str | None,
+    labels: str | None,
+    metric: str | None,
+    groups: tuple[str, ...],
+    source: str | None,
+    label: str | None,
+    sizes: bool,
+    as_json: bool,
+    backend: str | None,
+) -> None:
+    """Judge MODEL on the labelled items of DATA; or MODEL is a file of embeddings: .npy, .npz, .parquet.
+
+    Retrieval, verification at the model's own threshold, clusters, few-shot, geometry.
+    """
+    from rich.console import Console
+
+    from siamkit import backends
+    from siamkit.contenders import contender, labelled
+    from siamkit.evaluation import GROUPS, examine
+
+    backends.activate(backends.choose_backend(backend)[0])
+    asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
+    found, truth = labelled(contender(model, data, **asked), labels)
+    if sizes:
+        from siamkit.comparison.sizes import size_curve
+        from siamkit.comparison.table import size_table
+
+        curve = size_curve(
+            found.embeddings, truth, metric or found.metric, figures=("map_at_r", "recall_at_1")
+        )
+        if as_json:
+            click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
+        else:
+            Console().print(size_table(curve))
+        return
+    judged = examine(
+        found.embeddings,
+        truth,
+        metric or found.metric,
+        groups=groups or GROUPS,  # type: ignore[arg-type]
+        threshold=found.threshold,
+    ).figures
+    if "parameters" in found.about:
+        judged["parameters"] = found.about["parameters"]
+    if as_json:
+        known = {name: value if math.isfinite(value) else None for name, value in judged.items()}
+        click.echo(json.dumps(known, indent=1))
+        return
+    from siamkit.evaluation.table import table
+
+    Console().print(table(found.name, judged))

@@ -1,0 +1,173 @@
+"""Comparing contenders: what is matched, what is said, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from pyarrow import parquet
+from scipy.stats import bootstrap
+
+import siamkit
+from siamkit.cli import main
+from siamkit.contenders import Contender
+from siamkit.errors import DataError
+
+
+def clouds(classes=24, items=8, noise=0.7, seed=0):
+    draw = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), items)
+    rows = draw.normal(size=(classes, 6))[labels] + draw.normal(0, noise, (len(labels), 6))
+    return rows.astype("float32"), labels
+
+
+GOOD, LABELS = clouds()
+WORSE = (GOOD + np.random.default_rng(1).normal(0, 0.7, GOOD.shape)).astype("float32")
+
+
+def by_query(rows, metric="euclidean"):
+    """MAP@R of each query, one at a time."""
+    found = []
+    for i in range(len(rows)):
+        distances = np.linalg.norm(rows - rows[i], axis=1)
+        order = [j for j in np.argsort(distances, kind="stable") if j != i]
+        hits = LABELS[order] == LABELS[i]
+        total = hits.sum()
+        found.append(sum(hits[:r].mean() for r in range(1, total + 1) if hits[r - 1]) / total)
+    return np.array(found)
+
+
+def test_a_difference_that_is_there_is_found_with_scipys_interval():
+    found = siamkit.compare(
+        WORSE, GOOD, labels=LABELS, metric="euclidean", names=("worse", "good"), figures=["map_at_r"],
+        over="queries",
+    )  # fmt: skip
+    [difference] = found.differences
+    expected = by_query(GOOD) - by_query(WORSE)
+    assert difference.difference == pytest.approx(expected.mean(), abs=1e-6)
+    theirs = bootstrap((expected,), np.mean, method="percentile", random_state=0).confidence_interval
+    assert (difference.low, difference.high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+    assert found.verdicts()[0].startswith("good is better in map_at_r by 0.")
+    assert found.values["good"]["map_at_r"].value == pytest.approx(by_query(GOOD).mean(), abs=1e-6)
+    assert difference.p < 0.001
+
+
+def test_the_same_up_to_a_turn_is_no_difference_and_alike():
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0]
+    found = siamkit.compare(GOOD, GOOD @ turn, labels=LABELS, metric="euclidean")
+    assert found.over == "classes"
+    assert "No difference in map_at_r shown at this size" in found.verdicts()[0]
+    [likeness] = found.likeness
+    assert likeness.cka == pytest.approx(1, abs=1e-4)
+    assert likeness.procrustes == pytest.approx(0, abs=1e-2)
+    assert likeness.overlap == pytest.approx(1, abs=1e-3)
+    assert likeness.rank_correlation == pytest.approx(1, abs=1e-5)
+    assert found.disagreements["A", "B"] == []
+
+
+def test_many_comparisons_are_corrected_together():
+    found = siamkit.compare(WORSE, GOOD, GOOD * 1.01, labels=LABELS, metric="euclidean")
+    assert len(found.differences) == len(found.pairs) == 6
+    for difference in found.differences:
+        assert difference.p_adjusted >= difference.p
+    assert [*found.values] == ["A", "B", "C"]
+
+
+def test_disagreements_are_of_both_kinds_and_the_widest_first():
+    found = siamkit.compare(WORSE, GOOD, labels=LABELS, metric="euclidean", most=8)
+    queries = found.disagreements["A", "B"]
+    gaps = [each.scores[1] - each.scores[0] for each in queries]
+    assert len(queries) == 8
+    assert [abs(gap) for gap in gaps] == sorted((abs(gap) for gap in gaps), reverse=True)
+    assert min(gaps) < 0 < max(gaps)
+    expected = by_query(GOOD) - by_query(WORSE)
+    assert max(gaps) == pytest.approx(expected.max(), abs=1e-6)
+    widest = queries[int(np.argmax(gaps))]
+    assert widest.label == LABELS[widest.query]
+
+
+def test_with_few_classes_it_says_what_the_intervals_do_not_hold_over():
+    rows, labels = clouds(classes=5, items=20)
+    found = siamkit.compare(rows, rows[:, :3], labels=labels, metric="euclidean")
+    assert found.over == "queries"
+    assert found.notes == [
+        "With 5 classes the intervals are over queries: they say nothing of classes that are not among "
+        "these. With 20 or more they would."
+    ]
+    with pytest.raises(DataError, match="20"):
+        siamkit.compare(rows, rows[:, :3], labels=labels, metric="euclidean", over="classes")
+
+
+def test_items_are_matched_by_their_ids():
+    order = np.random.default_rng(3).permutation(len(GOOD))[:-10]
+    ids = tuple(f"item {n}" for n in range(len(GOOD)))
+    whole = Contender("whole", GOOD, LABELS, ids, "euclidean")
+    some = Contender("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
+    found = siamkit.compare(whole, some)
+    kept = np.sort(order)
+    expected = siamkit.compare(GOOD[kept], WORSE[kept], labels=LABELS[kept], metric="euclidean")
+    assert found.differences == expected.differences
+    assert found.notes == ["Only the 182 items that all have, of 192."]
+
+
+def refused(message, *contenders, **asked):
+    with pytest.raises(DataError, match=message):
+        siamkit.compare(*contenders, **asked)
+
+
+def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
+    refused("two contenders or more, got 1", GOOD, labels=LABELS)
+    refused("no contender has labels, and none are given", GOOD, WORSE, metric="euclidean")
+    refused("their numbers differ: A 192, B 191", GOOD, WORSE[1:], labels=LABELS, metric="euclidean")
+    refused(r"shape \(192,\), one for each item, got \(191,\)", GOOD, WORSE, labels=LABELS[1:])
+    refused("numbers \\(n, dim\\), got float32 of shape \\(6,\\)", GOOD, GOOD[0], labels=LABELS)
+    refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, figures=["roc_auc"])
+    one = Contender("a", GOOD, LABELS, None)
+    refused("names of their own, got a, a", one, one)
+    other = Contender("b", GOOD, np.roll(LABELS, 1), None)
+    refused(r"'a' and 'b' disagree about the class of 24 items, first of item 0 \(0, 23\)", one, other)
+    named = Contender("c", GOOD, LABELS, tuple("x" * len(GOOD)))
+    refused("'c' has items of one id", named, Contender("d", GOOD, LABELS, tuple(map(str, range(192)))))
+    refused("does not exist; a file of embeddings", tmp_path / "a.npy", GOOD, labels=LABELS)
+
+
+def test_files_of_embeddings_need_no_keras(tmp_path: Path):
+    np.savez(tmp_path / "old.npz", x=WORSE, y=LABELS)
+    lists = [row.tolist() for row in GOOD]
+    parquet.write_table(pa.table({"label": LABELS, "embedding": lists}), tmp_path / "new.parquet")
+    code = (
+        "import sys, siamkit; found = siamkit.compare('old.npz', 'new.parquet'); print(found); "
+        "assert not {'keras', 'torch', 'jax', 'tensorflow'} & set(sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "new is better in map_at_r by" in ran.stdout
+
+
+def test_the_command_says_what_the_library_says(tmp_path: Path):
+    np.save(tmp_path / "old.npy", WORSE)
+    np.save(tmp_path / "new.npy", GOOD)
+    np.save(tmp_path / "labels.npy", LABELS)
+    files = [str(tmp_path / name) for name in ("old.npy", "new.npy")]
+    asked = ["compare", *files, "--labels", str(tmp_path / "labels.npy"), "--metric", "euclidean"]
+    told = CliRunner().invoke(main, asked)
+    assert told.exit_code == 0, told.output
+    found = siamkit.compare(*files, labels=LABELS, metric="euclidean")
+    for sentence in found.verdicts():
+        assert sentence in told.stdout
+    for word in ("CKA", "old and new differ most on", "intervals over classes"):
+        assert word in told.stdout
+    stored = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)
+    assert stored["verdicts"] == found.verdicts()
+    assert stored["differences"][0]["difference"] == found.differences[0].difference
+    wrong = CliRunner().invoke(main, ["compare", files[0], "--labels", str(tmp_path / "labels.npy")])
+    assert wrong.exit_code == 2
+    assert "two contenders or more, got 1" in wrong.stderr

@@ -1,0 +1,122 @@
+"""Smaller embeddings: against scikit-learn's PCA, and shapes whose best size is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from siamkit.comparison.plain import Cosine, Euclidean
+from siamkit.comparison.sizes import size_curve
+from siamkit.errors import DataError
+from siamkit.evaluation import evaluate_labels
+
+DRAW = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(25), 6)
+CENTRES = DRAW.normal(size=(25, 3))
+
+
+def cloud(turned=True):
+    """Classes that differ in 3 of 16 directions only."""
+    rows = np.zeros((150, 16))
+    rows[:, :3] = CENTRES[LABELS] + DRAW.normal(0, 0.2, (150, 3))
+    rows[:, 3:] = DRAW.normal(0, 0.05, (150, 13))
+    turn = np.linalg.qr(DRAW.normal(size=(16, 16)))[0] if turned else np.eye(16)
+    return (rows @ turn + 1).astype("float32")
+
+
+def by(found, how, dim=16):
+    [each] = [each for each in found if (each.how, each.dim) == (how, dim)]
+    return each
+
+
+def worth(rows, metric=None):
+    return evaluate_labels(rows, LABELS, metric or Euclidean()).figures["map_at_r"]
+
+
+def test_pca_is_scikit_learns_and_truncation_takes_the_first():
+    rows = cloud()
+    found = size_curve(rows, LABELS, Euclidean(), dims=[3, 8])
+    for dim in (3, 8):
+        expected = worth(PCA(dim).fit_transform(rows).astype("float32"))
+        assert by(found, "pca", dim).figures["map_at_r"] == pytest.approx(expected, abs=1e-3)
+        assert by(found, "truncated", dim).figures["map_at_r"] == pytest.approx(worth(rows[:, :dim]))
+    assert by(found, "whole").figures["map_at_r"] == pytest.approx(worth(rows))
+
+
+def test_three_directions_are_enough_where_there_are_no_more():
+    found = size_curve(cloud(), LABELS, Euclidean(), dims=[3])
+    whole, pca, cut = by(found, "whole"), by(found, "pca", 3), by(found, "truncated", 3)
+    assert pca.figures["map_at_r"] > whole.figures["map_at_r"] - 0.02
+    assert cut.figures["map_at_r"] < whole.figures["map_at_r"] - 0.1
+    assert not cut.best
+    # And where they are the first, cutting is as good as turning.
+    found = size_curve(cloud(turned=False), LABELS, Euclidean(), dims=[3])
+    assert by(found, "truncated", 3).figures["map_at_r"] == pytest.approx(
+        by(found, "pca", 3).figures["map_at_r"], abs=0.02
+    )
+
+
+def test_rounding_costs_little_and_signs_cost_more():
+    found = size_curve(cloud(), LABELS, Euclidean(), figures=["map_at_r", "recall_at_1"])
+    whole = by(found, "whole").figures["map_at_r"]
+    assert by(found, "float16").figures["map_at_r"] == pytest.approx(whole, abs=0.005)
+    assert by(found, "int8").figures["map_at_r"] == pytest.approx(whole, abs=0.02)
+    assert 0.1 < by(found, "binary").figures["map_at_r"] < whole
+    assert {*by(found, "binary").figures} == {"map_at_r", "recall_at_1"}
+    sizes = {each.how: each.bytes_per_vector for each in found if each.dim == 16}
+    assert sizes == {"whole": 64, "float16": 32, "int8": 16, "binary": 2}
+
+
+def test_signs_are_compared_by_how_many_differ():
+    rows = cloud()
+    signs = np.where(rows > rows.mean(axis=0), 1.0, -1.0)
+    hamming = worth(((1 - signs) / 2).astype("float32"))  # Euclid's distance of bits is the root of Hamming's
+    found = size_curve(rows, LABELS, Euclidean())
+    assert by(found, "binary").figures["map_at_r"] == pytest.approx(hamming, abs=1e-6)
+    assert by(found, "binary").figures["map_at_r"] == pytest.approx(worth(signs.astype("float32"), Cosine()))
+
+
+def test_what_is_learnt_is_learnt_from_elsewhere():
+    rows, other = cloud(), DRAW.normal(size=(400, 16)).astype("float32")
+    found = size_curve(rows, LABELS, Euclidean(), dims=[3], fit=other)
+    expected = worth(PCA(3).fit(other).transform(rows).astype("float32"))
+    assert by(found, "pca", 3).figures["map_at_r"] == pytest.approx(expected, abs=1e-3)
+    low, high = other.min(axis=0), other.max(axis=0)
+    steps = np.clip(np.rint((rows - low) / ((high - low) / 254)), 0, 254) * (high - low) / 254 + low
+    assert by(found, "int8").figures["map_at_r"] == pytest.approx(worth(steps.astype("float32")), abs=1e-3)
+
+
+def test_the_front_is_what_nothing_smaller_reaches():
+    found = size_curve(cloud(), LABELS, Euclidean(), dims=[1, 2, 3, 8])
+    for each in found:
+        beaten = any(
+            other.bytes_per_vector <= each.bytes_per_vector
+            and other.figures["map_at_r"] >= each.figures["map_at_r"]
+            and (other.bytes_per_vector, other.figures) != (each.bytes_per_vector, each.figures)
+            for other in found
+        )
+        assert each.best == (not beaten), each
+    assert [each.bytes_per_vector for each in found] == sorted(
+        (each.bytes_per_vector for each in found), reverse=True
+    )
+
+
+def test_powers_of_two_are_the_sizes_unless_given():
+    found = size_curve(cloud(), LABELS, Euclidean())
+    assert [each.dim for each in found if each.how == "pca"] == [8, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"dims": [17]}, "each of dims should be at most 16, the embeddings' own, got 17"),
+        ({"dims": [0]}, "each of dims should be a whole number of at least 1, got 0"),
+        ({"figures": ["spearman"]}, "'spearman' is no figure that embeddings of labelled items have"),
+        ({"figures": ["parameters"]}, "'parameters' is no figure"),
+        ({"fit": np.zeros((4, 3))}, "fit should have the dim of the embeddings, 16, got 3"),
+    ],
+)
+def test_what_cannot_be_is_told(asked, message):
+    with pytest.raises(DataError, match=message):
+        size_curve(cloud(), LABELS, Euclidean(), **asked)

@@ -1,0 +1,138 @@
+"""Files of embeddings by anybody, models, and `siamkit evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+from pyarrow import parquet
+
+from siamkit.cli import main
+from siamkit.contenders import contender, labelled, read_vectors
+from siamkit.errors import DataError, ModelError
+
+DRAW = np.random.default_rng(0)
+ROWS = DRAW.normal(size=(24, 3)).astype("float32") + np.repeat(np.arange(6), 4)[:, None] * 2
+LABELS = np.repeat(np.arange(6), 4)
+
+
+def write(folder: Path, ending: str) -> Path:
+    file = folder / f"vectors{ending}"
+    if ending == ".npy":
+        np.save(file, ROWS)
+    elif ending == ".npz":
+        np.savez(file, x=ROWS, y=LABELS)
+    else:
+        lists = [row.tolist() for row in ROWS]
+        parquet.write_table(
+            pa.table({"id": [str(n) for n in range(24)], "label": LABELS, "embedding": lists}), file
+        )
+    return file
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".parquet"])
+def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
+    found = read_vectors(write(tmp_path, ending))
+    np.testing.assert_allclose(found.embeddings, ROWS)
+    assert found.embeddings.dtype == np.float32
+    assert found.name == "vectors"
+    assert found.ids == (tuple(str(n) for n in range(24)) if ending == ".parquet" else None)
+    if ending == ".npy":
+        with pytest.raises(DataError, match="'vectors' has embeddings without labels; give them by --labels"):
+            labelled(found)
+        np.save(tmp_path / "labels.npy", LABELS)
+        found, _ = labelled(found, tmp_path / "labels.npy")
+    assert found.labels is not None
+    assert found.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"z": ROWS}, r"should hold an array x \(n, dim\) of embeddings, got z"),
+        ({"x": ROWS[0]}, r"numbers \(n, dim\), got float64 of shape \(3,\)"),
+        ({"x": ROWS, "y": LABELS[:5]}, "has 24 embeddings but 5 labels"),
+        ({"x": np.array([["a"]])}, r"got <U1 of shape \(1, 1\)"),
+        ({"x": np.array([[None]])}, "cannot be read as a file of embeddings: Object arrays"),
+    ],
+)
+def test_files_that_hold_no_embeddings_are_told(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        read_vectors(tmp_path / "a.npz")
+
+
+def test_other_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"does not exist; a file of embeddings ends in \.npy"):
+        read_vectors(tmp_path / "none.npy")
+    (tmp_path / "a.txt").write_text("1 2 3")
+    with pytest.raises(DataError, match=r"should end in \.npy, \.npz, \.parquet"):
+        read_vectors(tmp_path / "a.txt")
+    (tmp_path / "a.npy").write_bytes(b"not an array")
+    with pytest.raises(DataError, match="cannot be read as a file of embeddings"):
+        read_vectors(tmp_path / "a.npy")
+    parquet.write_table(pa.table({"embedding": [[1.0, 2.0], [1.0]]}), tmp_path / "ragged.parquet")
+    with pytest.raises(DataError, match=r"embeddings of one length, got \[2, 1\]"):
+        read_vectors(tmp_path / "ragged.parquet")
+    parquet.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"should have a column embedding, .* got vector"):
+        read_vectors(tmp_path / "other.parquet")
+    with pytest.raises(ModelError, match="needs data to embed"):
+        contender("best.keras")
+
+
+def told(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+def test_labels_that_do_not_fit_are_a_mistake_of_the_user(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", LABELS[:3])
+    result = told(write(tmp_path, ".npy"), "--labels", tmp_path / "labels.npy", "--group", "geometry")
+    assert result.exit_code == 2
+    assert "labels should have the shape (24,), one for each embedding, got (3,)" in result.stderr
+    result = told(write(tmp_path, ".npz"), "--group", "geometrie")
+    assert result.exit_code == 2
+    assert "groups should be some of retrieval" in result.stderr
+
+
+# ---------------------------------------------------------------- with Keras
+
+
+@pytest.mark.keras
+def test_a_file_of_vectors_is_judged_as_by_the_api(tmp_path: Path) -> None:
+    import siamkit
+
+    result = told(write(tmp_path, ".npz"), "--metric", "euclidean", "--json")
+    assert result.exit_code == 0, result.output
+    expected = siamkit.evaluate(ROWS, LABELS, "euclidean")
+    assert json.loads(result.stdout) == pytest.approx(
+        {name: None if np.isnan(value) else value for name, value in expected.items()}
+    )
+    shown = told(write(tmp_path, ".npz"), "--group", "retrieval").stdout
+    assert "map_at_r" in shown
+    assert "hubness" not in shown
+
+
+@pytest.mark.keras
+def test_a_model_is_judged_by_its_own_metric_and_at_its_own_threshold(tmp_path: Path) -> None:
+    import siamkit
+
+    model = siamkit.build("mlp", "euclidean", "triplet", embedding_dim=4, input_shape=(3,))
+    model.threshold = 0.25
+    model.save(tmp_path / "model.keras")
+    result = told(tmp_path / "model.keras", write(tmp_path, ".npz"), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    vectors = model.embed(ROWS)
+    expected = siamkit.evaluate(vectors, LABELS, "euclidean", threshold=0.25)
+    for name in ("map_at_r", "false_accepts", "hubness"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    assert found["parameters"] == model.count_params()
+    result = told(tmp_path / "model.keras")
+    assert result.exit_code == 2
+    assert "needs data to embed" in result.stderr

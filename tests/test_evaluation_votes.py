@@ -1,0 +1,187 @@
+"""Votes of neighbours, hubness, clusters and few-shot episodes, against loops and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+
+from siamkit.evaluation import evaluate, evaluate_labels
+from siamkit.evaluation.fewshot import few_shot_figures
+
+
+class Euclidean:
+    orientation = "distance"
+
+    def __call__(self, a, b):
+        return np.sqrt(((a - b) ** 2).sum(-1))
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])
+
+
+class Cosine:
+    orientation = "similarity"
+
+    def __call__(self, a, b):
+        return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])
+
+
+def clouds(classes, items, apart, dim=4, seed=0):
+    draw = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), items)
+    centres = apart * draw.normal(size=(classes, dim))
+    return (centres[labels] + draw.normal(size=(len(labels), dim))).astype(np.float32), labels
+
+
+def test_votes_equal_those_of_scikit_learn_where_two_classes_cannot_tie():
+    embeddings, labels = clouds(2, 30, 0.7, seed=2)
+    right = 0
+    for i in range(len(labels)):
+        others = np.arange(len(labels)) != i
+        voter = KNeighborsClassifier(5).fit(embeddings[others], labels[others])
+        right += voter.predict(embeddings[i : i + 1])[0] == labels[i]
+    figures = evaluate(embeddings, labels, Euclidean(), groups=("neighbours",))
+    assert 0.5 < right / 60 < 1
+    assert figures["knn_accuracy"] == right / 60
+    interval = stats.binomtest(int(right), 60).proportion_ci(0.95, "wilson")
+    assert (figures["knn_accuracy_low"], figures["knn_accuracy_high"]) == pytest.approx(
+        (interval.low, interval.high)
+    )
+
+
+def test_of_classes_with_as_many_votes_the_nearest_wins():
+    # The item at 0 sees classes 1 1 2 2 0, nearest first; only the last item has it right.
+    line = np.array([[0.0], [1.0], [2.0], [-2.5], [3.0], [4.0]])
+    gallery = (line[1:], [0, 1, 1, 0, 2])
+    figures = evaluate(line[:1], [0], Euclidean(), gallery=gallery, groups=("neighbours",))
+    assert figures["knn_accuracy"] == 1  # 0 and 1 have two votes each; 0 is at 1, 1 at 2
+    figures = evaluate(line[:1], [1], Euclidean(), gallery=gallery, groups=("neighbours",))
+    assert figures["knn_accuracy"] == 0
+
+
+def test_hubness_is_the_skewness_of_scipy():
+    embeddings, labels = clouds(5, 20, 1.0, dim=30)
+    near = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(embeddings).kneighbors()[1]
+    expected = stats.skew(np.bincount(near.ravel(), minlength=len(labels)))
+    assert evaluate(embeddings, labels, Euclidean())["hubness"] == pytest.approx(expected)
+
+
+def test_a_hub_is_seen():
+    # On a star everybody's nearest are the few in the middle.
+    draw = np.random.default_rng(0)
+    rays = draw.normal(size=(300, 200))
+    rays *= np.r_[np.full(12, 0.01), np.full(288, 1.0)][:, None]
+    assert evaluate(rays, np.arange(300) % 3, Euclidean())["hubness"] > 4
+    ring = np.stack([np.cos(np.arange(300) * math.tau / 300), np.sin(np.arange(300) * math.tau / 300)], 1)
+    assert abs(evaluate(ring, np.arange(300) % 3, Euclidean())["hubness"]) < 0.5
+
+
+@pytest.mark.parametrize("metric", [Euclidean(), Cosine()])
+def test_clusters_are_those_of_scikit_learn(metric):
+    embeddings, labels = clouds(4, 25, 1.5)
+    vectors = embeddings
+    if isinstance(metric, Cosine):
+        vectors = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = KMeans(4, n_init=1, random_state=0).fit_predict(vectors)
+    figures = evaluate(embeddings, labels, metric, groups=("clustering",))
+    assert 0.1 < figures["nmi"] < 0.99
+    assert figures["nmi"] == pytest.approx(normalized_mutual_info_score(labels, found))
+    assert figures["ami"] == pytest.approx(adjusted_mutual_info_score(labels, found))
+    assert figures["ari"] == pytest.approx(adjusted_rand_score(labels, found))
+
+
+def test_clusters_far_apart_are_the_classes_and_noise_is_not():
+    embeddings, labels = clouds(5, 20, 100.0)
+    figures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
+    assert (figures["nmi"], figures["ami"], figures["ari"]) == pytest.approx((1, 1, 1))
+    embeddings, labels = clouds(5, 200, 0.0)
+    figures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
+    assert abs(figures["ami"]) < 0.02
+    assert abs(figures["ari"]) < 0.02
+
+
+def test_few_shots_of_noise_are_chance_and_of_clear_classes_right():
+    embeddings, labels = clouds(9, 20, 0.0)
+    figures = few_shot_figures(Euclidean(), embeddings, labels)
+    assert figures["accuracy_5_way_1_shot"] == pytest.approx(1 / 5, abs=0.02)
+    assert figures["accuracy_5_way_1_shot_low"] < figures["accuracy_5_way_1_shot"]
+    embeddings, labels = clouds(9, 20, 60.0)
+    figures = few_shot_figures(Euclidean(), embeddings, labels)
+    assert figures["accuracy_5_way_5_shot"] > 0.999
+
+
+def test_few_shots_equal_a_loop_over_as_many_problems():
+    """Not the same draws: the same expectation, well within the intervals of both."""
+    embeddings, labels = clouds(8, 12, 0.8)
+    draw, rates = np.random.default_rng(1), []
+    for _ in range(2000):
+        classes = draw.choice(8, 5, replace=False)
+        drawn = {c: draw.permutation(np.flatnonzero(labels == c)) for c in classes}
+        prototypes = {c: embeddings[drawn[c][:5]].mean(axis=0) for c in classes}
+        right = [
+            min(classes, key=lambda o, q=q: ((embeddings[q] - prototypes[o]) ** 2).sum()) == c
+            for c in classes
+            for q in drawn[c][5:]
+        ]
+        rates.append(np.mean(right))
+    figures = few_shot_figures(Euclidean(), embeddings, labels)
+    low, high = (figures[f"accuracy_5_way_5_shot_{end}"] for end in ("low", "high"))
+    assert low - 0.01 < np.mean(rates) < high + 0.01
+    spread = 2 * 1.96 * np.std(rates) / math.sqrt(600)
+    assert high - low == pytest.approx(spread, rel=0.15)
+
+
+def test_few_shots_are_left_out_where_there_are_not_enough_classes():
+    embeddings, labels = clouds(4, 12, 1.0)
+    assert few_shot_figures(Euclidean(), embeddings, labels) == {}
+    embeddings, labels = clouds(6, 4, 1.0)
+    assert {*few_shot_figures(Euclidean(), embeddings, labels)} == {
+        f"accuracy_5_way_1_shot{end}" for end in ("", "_low", "_high")
+    }
+
+
+def test_figures_equal_those_of_pytorch_metric_learning():
+    import torch
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    embeddings, labels = clouds(6, 15, 1.0)
+
+    def cluster(x, nmb_clusters, device=None):
+        return torch.tensor(KMeans(nmb_clusters, n_init=1, random_state=0).fit_predict(x.numpy()))
+
+    calculator = AccuracyCalculator(
+        include=(
+            "precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank",
+            "mean_average_precision", "NMI", "AMI",
+        ),
+        k=len(labels) - 1,
+        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
+        kmeans_func=cluster,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    theirs = calculator.get_accuracy(torch.tensor(embeddings), torch.tensor(labels))
+    ours = evaluate_labels(
+        embeddings, labels, Euclidean(), groups=("retrieval", "ranking", "clustering")
+    ).figures
+    pairs = {
+        "precision_at_1": "precision_at_1",
+        "r_precision": "r_precision",
+        "map_at_r": "mean_average_precision_at_r",
+        "mrr": "mean_reciprocal_rank",
+        "map": "mean_average_precision",
+        "nmi": "NMI",
+        "ami": "AMI",
+    }
+    for mine, other in pairs.items():
+        assert ours[mine] == pytest.approx(theirs[other], abs=1e-6), mine
