@@ -98,7 +98,8 @@ def evaluate_labels(
     tallies += [pairs] if "verification" in asked else []
     tallies += [votes] if "neighbours" in asked else []
     tallies += [occurrences] if "geometry" in asked else []
-    go_through(comparison, queries, ids, pool, relevant, tallies)
+    if tallies:  # else nobody needs the distances
+        go_through(comparison, queries, ids, pool, relevant, tallies)
 
     figures: Figures = {}
     by_query: Queries = {}
