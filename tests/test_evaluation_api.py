@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from numpy_metrics import Euclidean
 from scipy import stats
 
 import siamkit
@@ -21,16 +22,6 @@ from siamkit.evaluation import (
     evaluate_pairs,
     evaluate_scores,
 )
-
-
-class Euclidean:
-    orientation = "distance"
-
-    def __call__(self, a, b):
-        return np.sqrt(((a - b) ** 2).sum(-1))
-
-    def matrix(self, a, b):
-        return self(a[:, None], b[None])
 
 
 class Negated(Euclidean):

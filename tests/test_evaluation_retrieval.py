@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy_metrics import Euclidean
 
 from siamkit.errors import DataError
 from siamkit.evaluation import blocks, evaluate_labels
 from siamkit.evaluation.retrieval import query_scores
-
-
-class Euclidean:
-    orientation = "distance"
-
-    def __call__(self, a, b):
-        return np.sqrt(((a - b) ** 2).sum(-1))
-
-    def matrix(self, a, b):
-        return self(a[:, None], b[None])
 
 
 class Cosine:

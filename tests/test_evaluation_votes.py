@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy_metrics import Euclidean
 from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
@@ -13,16 +14,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from siamkit.evaluation import evaluate, evaluate_labels
 from siamkit.evaluation.fewshot import few_shot_figures
-
-
-class Euclidean:
-    orientation = "distance"
-
-    def __call__(self, a, b):
-        return np.sqrt(((a - b) ** 2).sum(-1))
-
-    def matrix(self, a, b):
-        return self(a[:, None], b[None])
 
 
 class Cosine:

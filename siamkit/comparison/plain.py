@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from siamkit.errors import DataError, nearest
 from siamkit.evaluation import blocks
+from siamkit.evaluation.geometry import unit
 
 
 class Euclidean:
@@ -31,10 +32,10 @@ class Cosine:
     orientation: Literal["similarity"] = "similarity"
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
-        return np.asarray((_unit(a) * _unit(b)).sum(axis=1), np.float64)
+        return np.asarray((unit(a) * unit(b)).sum(axis=1), np.float64)
 
     def matrix(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
-        return np.asarray(_unit(a) @ _unit(b).T, np.float64)
+        return np.asarray(unit(a) @ unit(b).T, np.float64)
 
 
 PLAIN: dict[str, type[Euclidean] | type[Cosine]] = {"cosine": Cosine, "euclidean": Euclidean}
@@ -55,9 +56,3 @@ def plain_metric(metric: str | blocks.Metric) -> blocks.Metric:
             "an object, from siamkit.get_metric"
         )
     return PLAIN[metric]()
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray(wide / np.where(lengths > 0, lengths, 1), np.float64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.evaluation.geometry import unit
+
 
 def clustering_figures(
     embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
@@ -34,16 +36,10 @@ def clustering_figures(
         normalized_mutual_info_score,
     )
 
-    vectors = unit(embeddings) if angular else embeddings
+    vectors = unit(embeddings).astype(np.float32) if angular else embeddings
     found = KMeans(len(np.unique(ids)), n_init=1, random_state=seed).fit_predict(vectors)
     return {
         "nmi": float(normalized_mutual_info_score(ids, found)),
         "ami": float(adjusted_mutual_info_score(ids, found)),
         "ari": float(adjusted_rand_score(ids, found)),
     }
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors `(n, dim)` of length 1; a zero stays one."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)

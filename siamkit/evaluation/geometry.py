@@ -86,22 +86,29 @@ def geometry_figures(
     """
     found = shape_figures(embeddings)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    unit = (embeddings / np.where(norms > 0, norms, 1)[:, None]).astype(np.float32)
+    sphere = unit(embeddings).astype(np.float32)
     some = np.arange(len(embeddings))
     if len(some) > SAMPLE:
         some = np.sort(np.random.default_rng(seed).choice(len(some), SAMPLE, replace=False))
-    whole = unit.sum(axis=0, dtype=np.float64)
-    pairs = len(unit) * (len(unit) - 1)
-    squares = float((unit.astype(np.float64) ** 2).sum())
+    whole = sphere.sum(axis=0, dtype=np.float64)
+    pairs = len(sphere) * (len(sphere) - 1)
+    squares = float((sphere.astype(np.float64) ** 2).sum())
     found["anisotropy"] = float((whole @ whole - squares) / pairs)
     found["norm_spread"] = float(norms.std() / norms.mean()) if norms.any() else 0.0
-    found["uniformity"] = _uniformity(unit[some])
+    found["uniformity"] = _uniformity(sphere[some])
     found["intrinsic_dimension"] = _intrinsic_dimension(embeddings[some])
     if ids is not None:
-        found["alignment"] = _squares(unit, ids)[0]
+        found["alignment"] = _squares(sphere, ids)[0]
         inside, between = _squares(embeddings, ids)
         found["class_ratio"] = float(np.sqrt(inside / between)) if between > 0 else math.nan
     return found
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Vectors `(n, dim)` of length 1; a zero stays one."""
+    wide = vectors.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)
 
 
 def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[float, float]:

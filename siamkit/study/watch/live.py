@@ -75,18 +75,9 @@ class Live(Plain):
         if run is not None:
             run.epoch, run.epochs, run.value = number, epochs, figures.get(self._objective)
 
-    def ended(
-        self,
-        label: str,
-        state: str,
-        value: float | None,
-        best: float | None,
-        cause: str = "",
-        done: int | None = None,
-    ) -> None:
+    def _over(self, label: str, state: str) -> None:
         self._running.pop(label, None)
         self._counts[state] += 1
-        super().ended(label, state, value, best, cause, done)
 
     def _fitted(self, line: str, beside: int) -> str:
         rest = len(f"  complete  {self._objective} 0.0000{MARK}")

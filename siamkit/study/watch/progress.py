@@ -104,6 +104,7 @@ class Plain(Silent):
         cause: str = "",
         done: int | None = None,
     ) -> None:
+        self._over(label, state)
         self._done = self._done if done is None else done
         shown = f"{self._objective} {value:.4f}" if value is not None else ""
         new = best is not None and best != self._best and value == best and state == "complete"
@@ -113,6 +114,9 @@ class Plain(Silent):
         line = self._fitted(self._lines.pop(label, label), len(count))
         told = f"{count} {line} {state:<9}{shown}{mark}{'  ' + one_line(cause) if cause else ''}"
         self.note(told.rstrip())
+
+    def _over(self, label: str, state: str) -> None:
+        """A run is under way no more."""
 
     def _fitted(self, line: str, beside: int) -> str:
         """The part of a line that names the run, so that what follows stands in columns."""
