@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test databases test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling coverage components clean
+.PHONY: demo test packages test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling coverage components clean
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
@@ -22,12 +22,12 @@ demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 # The longest first. One thread each: two at a time with more would be in each other's way.
 PARTS := $(BACKENDS:%=test-%) test-plain test-examples
 
-test: $(VENV)/.test databases  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
+test: $(VENV)/.test packages  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
 	@echo "two parts at a time; each prints when it is done"
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(PARTS)
 
-databases:  ## PostgreSQL and MariaDB for the tests of storages, installed where they are missing and root asks
-	@sh .ci/databases
+packages:  ## PostgreSQL, MariaDB and Chromium for the tests, installed where they are missing and root asks
+	@sh .ci/packages
 
 test-plain: $(VENV)/.test  ## what needs no backend
 	$(BIN)/python -m pytest -q -m "not keras and not engines"
@@ -65,13 +65,13 @@ learning: $(VENV)/.test  ## every loss beside its reference on Fashion-MNIST; DA
 faults: $(VENV)/.test  ## studies struck by every fault at seeded moments, and audited; Linux, root, an hour
 	$(BIN)/python benchmarks/faults.py
 
-storage-scale: $(VENV)/.test databases  ## what counting costs at the first trial and at the ten-thousandth
+storage-scale: $(VENV)/.test packages  ## what counting costs at the first trial and at the ten-thousandth
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/storage_scale.py
 
-soak: $(VENV)/.test databases  ## 500 short trials on PostgreSQL with a fault every few seconds, and an audit
+soak: $(VENV)/.test packages  ## 500 short trials on PostgreSQL with a fault every few seconds, and an audit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py
 
-scaling: $(VENV)/.test databases  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
+scaling: $(VENV)/.test packages  ## what coordination costs at 1 to 64 workers; trials an hour of a real study
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py --real 30
 
 coverage: $(VENV)/.test  ## how often intervals hold the truth and p-values cry wolf, simulated; minutes

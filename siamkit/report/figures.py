@@ -13,10 +13,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from siamkit.comparison.factors import Trials
 from siamkit.comparison.pareto import front
+from siamkit.drawing import COLOURS, dressed
 from siamkit.report.read import Row, Stored
 
-# Okabe and Ito's colours, told apart by the colour-blind too.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 ENOUGH = 8  # completed trials below which importances say nothing
 
 
@@ -33,7 +32,7 @@ def leaderboard(stored: Stored, most: int = 30) -> go.Figure:
             hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
         )
     )
-    return _dressed(figure, stored.objective, "", height=120 + 24 * len(best))
+    return dressed(figure, stored.objective, "", height=120 + 24 * len(best))
 
 
 def trade_off(stored: Stored) -> go.Figure | None:
@@ -65,7 +64,7 @@ def trade_off(stored: Stored) -> go.Figure | None:
             points(best, "Pareto front", COLOURS[0], "lines+markers"),
         ]
     )
-    return _dressed(figure, names[1], names[0], height=420)
+    return dressed(figure, names[1], names[0], height=420)
 
 
 def importances(stored: Stored) -> go.Figure | None:
@@ -83,7 +82,7 @@ def importances(stored: Stored) -> go.Figure | None:
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )
-    return _dressed(figure, "share", "", height=120 + 28 * len(names), tickformat=".0%")
+    return dressed(figure, "share", "", height=120 + 28 * len(names), tickformat=".0%")
 
 
 def shares_of(stored: Stored) -> dict[str, float]:
@@ -142,7 +141,7 @@ def levels(stored: Stored) -> list[tuple[str, go.Figure]]:
         if not numeric:
             figure.add_trace(_means(trials, name))
             figure.update_layout(showlegend=False)
-        _dressed(figure, name, stored.objective, height=320)
+        dressed(figure, name, stored.objective, height=320)
         wide = numeric and min(level for level, _, _ in points) > 0
         if wide and max(level for level, _, _ in points) >= 8 * min(level for level, _, _ in points):
             figure.update_xaxes(type="log")
@@ -197,7 +196,7 @@ def interactions(stored: Stored) -> list[tuple[str, go.Figure]]:
                 hoverongaps=False,
             )
         )
-        _dressed(figure, "", "", height=160 + 44 * len(found.rows))
+        dressed(figure, "", "", height=160 + 44 * len(found.rows))
         figures.append((f"{first} × loss", figure))
     return figures
 
@@ -224,7 +223,7 @@ def curves(stored: Stored) -> go.Figure:
             )
         )
         shown.add(loss)
-    _dressed(figure, "epoch", stored.objective, height=420)
+    dressed(figure, "epoch", stored.objective, height=420)
     if max((len(epochs) for _, epochs, _ in stored.curves), default=0) <= 20:
         figure.update_xaxes(dtick=1)  # else Plotly marks half epochs
     return figure
@@ -238,16 +237,3 @@ def words(trial: Row) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _dressed(figure: go.Figure, x: str, y: str, height: int, tickformat: str | None = None) -> go.Figure:
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 10, "r": 10, "t": 20, "b": 40},
-        font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": 1.08},
-    )
-    figure.update_xaxes(title=escape(x), automargin=True, tickformat=tickformat)
-    figure.update_yaxes(title=escape(y), automargin=True)
-    return figure
