@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from siamkit.comparison.factors import Trials
 from siamkit.errors import StudyError
 from siamkit.files import read_table
+from siamkit.report.repeated import repeats_on_test
 from siamkit.report.store import read_results
 
 Row = dict[str, Any]
@@ -27,12 +28,16 @@ class Stored:
         trials: results of trials, the best first, those without a value last.
         finalists: one row a confirmed configuration, the best first.
         curves: per trial with a history its number and the first objective by epoch of the first repeat.
+        confirmations: results of all repeats of finalists, also of those that failed.
+        folder: where all this was read.
     """
 
     frozen: dict[str, Any]
     trials: list[Row]
     finalists: list[Row]
     curves: list[tuple[Row, list[float], list[float]]]
+    confirmations: list[Row] = field(default_factory=list)
+    folder: Path = Path()
 
     @property
     def objective(self) -> str:
@@ -105,10 +110,11 @@ def read_stored(folder: Path) -> Stored:
         if history.is_file():
             rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
             curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
-    return Stored(frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves)
+    finalists = _finalists(folder, confirmations, objective, sign)
+    return Stored(frozen, sorted(trials, key=rank), finalists, curves, confirmations, folder)
 
 
-def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]:
+def _finalists(folder: Path, confirmations: list[Row], objective: str, sign: int) -> list[Row]:
     by_key: dict[str, list[Row]] = {}
     for each in confirmations:
         if each["outcome"] == "complete":
@@ -119,6 +125,8 @@ def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]
             "trial": repeats[0]["trial"],
             "factors": repeats[0]["factors"],
             "repeats": len(repeats),
+            "on_test": (on_test := repeats_on_test(folder, repeats, objective)),
+            "test_interval": on_test.interval() if on_test is not None else None,
             "parameters": repeats[0]["valid"].get("parameters"),
         }
         for part in ("valid", "test"):
