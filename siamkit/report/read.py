@@ -123,7 +123,7 @@ def _finalists(folder: Path, confirmations: list[Row], objective: str, sign: int
     for repeats in by_key.values():
         row: Row = {
             "trial": repeats[0]["trial"],
-            "factors": repeats[0]["factors"],
+            "factors": repeats[0].get("factors", {}),
             "repeats": len(repeats),
             "on_test": (on_test := repeats_on_test(folder, repeats, objective)),
             "test_interval": on_test.interval() if on_test is not None else None,

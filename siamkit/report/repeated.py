@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.comparison.repeats import Repeats
+from siamkit.comparison.results import Difference
 from siamkit.files import read_table
 
 
@@ -42,3 +43,16 @@ def repeats_on_test(folder: Path, results: Sequence[dict[str, Any]], figure: str
     known = "target" in tables[0].column_names
     classes = tables[0].column("target").to_numpy(zero_copy_only=False) if known else None
     return Repeats(figure, values, scores, None if classes is None else classes.astype(np.str_))
+
+
+def lead(finalists: Sequence[dict[str, Any]]) -> Difference | None:
+    """How much higher the winner is on the test part than the second finalist, with its interval.
+
+    Args:
+        finalists: the best on validation first, as `siamkit.report.read.Stored` has them.
+
+    Returns:
+        The difference; None where there is no second one, or nothing to tell by.
+    """
+    first, second = (each["on_test"] for each in (*finalists[:2], *[{"on_test": None}] * 2)[:2])
+    return None if first is None or second is None else second.difference(first)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siamkit.report.read import Row, Stored
+from siamkit.report.repeated import lead
 from siamkit.report.trust.finding import Finding, caution, fault, good
 
 ENOUGH = 3  # repeats from which their spread says something
@@ -35,7 +36,7 @@ def on_choice(stored: Stored) -> Iterator[Finding]:
             f"{found.units:,} {found.over}.",
         )
     if len(stored.finalists) > 1:
-        yield from _difference(stored, best, stored.finalists[1])
+        yield from _difference(stored)
 
 
 def _confirmed(stored: Stored, best: Row) -> Iterator[Finding]:
@@ -97,9 +98,8 @@ def _test(stored: Stored) -> Iterator[Finding]:
         )
 
 
-def _difference(stored: Stored, best: Row, second: Row) -> Iterator[Finding]:
-    a, b = second["on_test"], best["on_test"]
-    found = a.difference(b) if a is not None and b is not None else None
+def _difference(stored: Stored) -> Iterator[Finding]:
+    found = lead(stored.finalists)
     if found is None:
         yield caution(
             "difference",

@@ -15,7 +15,9 @@ MANY = 0.01  # of a part's items, from which its figures are recall in part
 
 def on_parts(stored: Stored) -> Iterator[Finding]:
     """What the split and its parts let one say."""
-    data = stored.frozen["data"]
+    data = stored.frozen.get("data")
+    if data is None:
+        return
     counts = data["split"].get("counts", {})
     if data["supervision"] == "labels":
         yield from _on_classes(stored.frozen)

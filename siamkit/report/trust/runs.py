@@ -36,7 +36,7 @@ def on_runs(stored: Stored) -> Iterator[Finding]:
 def _by_level(trials: list[Row], factor: str) -> dict[str, list[Row]]:
     levels: dict[str, list[Row]] = {}
     for trial in trials:
-        if factor in trial["factors"]:
+        if factor in trial.get("factors", {}):
             levels.setdefault(str(trial["factors"][factor]), []).append(trial)
     return levels
 
