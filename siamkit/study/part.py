@@ -100,14 +100,14 @@ class Part:
 @contextmanager
 def ready(
     role: str,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Study,
     backend: str | None,
     plugins: tuple[str, ...],
     artifacts: str | os.PathLike[str] | None,
     progress: str,
 ) -> Iterator[tuple[Part, Dataset]]:
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
-    study = load_study(path, plugins, artifacts)
+    study = path if isinstance(path, Study) else load_study(path, plugins, artifacts)
     check_loggers(study)
     name, why = backends.choose_backend(
         backend, study.file.backend, _begun(study.folder).get("versions", {}).get("backend")

@@ -10,7 +10,7 @@ from siamkit.report.trust.finding import Finding
 from siamkit.report.trust.parts import on_parts, shared_items
 from siamkit.report.trust.runs import on_runs
 
-__all__ = ["Finding", "findings", "shared_items", "verdict"]
+__all__ = ["Finding", "findings", "on_parts", "shared_items", "verdict"]
 
 ORDER = ("fault", "caution", "good")
 
