@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Dataset, Leaf, length, take
+from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.sketches import Sketch, plainly, sketch_of
 
 MOST = {"train": 20_000, "valid": 5_000, "test": 5_000}
 EXAMPLES = 5
-BLOCK = 2**22  # distances held at once
+BLOCK = 2**22  # distances, or numbers of items, held at once
+WIDEST = 2**24  # numbers of the items that the scale of all is told from
 
 
 def find_overlap(parts: Mapping[str, Dataset], most: Mapping[str, int] = MOST) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def find_overlap(parts: Mapping[str, Dataset], most: Mapping[str, int] = MOST) -
         [(['train', 'valid'], 0), (['train', 'test'], 3), (['valid', 'test'], 0)]
     """
     train = next(iter(parts.values()))
-    sketch = sketch_of(train.input, train.views[0])
+    sample = _sample(len(train), min(most.get("train", len(train)), WIDEST // _size(train.views[0]) + 10))
+    sketch = sketch_of(train.input, take(train.views[0], sample))
     looked = {name: _Looked.of(part, sketch, most.get(name, len(part))) for name, part in parts.items()}
     between = [_between(a, b, looked[a], looked[b], sketch) for a, b in combinations(parts, 2)]
     record = {"looked_at": {name: len(each.some) for name, each in looked.items()}, "between": between}
@@ -74,13 +76,12 @@ class _Looked:
 
     @classmethod
     def of(cls, part: Dataset, sketch: Sketch, most: int) -> _Looked:
-        rows = np.random.default_rng(0).permutation(len(part))[:most]
-        some = np.sort(rows)
+        some = _sample(len(part), most)
         return cls(
             part,
             [_digests(view, part.input) for view in part.views],
             some,
-            [_by_portions(sketch, take(view, some)) for view in part.views],
+            [_by_portions(sketch, view, some) for view in part.views],
         )
 
 
@@ -125,16 +126,26 @@ def _nearest(rows: Array, among: Array) -> Array:
     return np.concatenate([block.argmax(axis=1) for block in blocks])
 
 
-def _by_portions(sketch: Sketch, leaf: Leaf) -> Array:
+def _sample(count: int, most: int) -> Array:
+    """Rows by chance, in order."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])
+
+
+def _by_portions(sketch: Sketch, leaf: Leaf, rows: Array) -> Array:
     step = _step(leaf)
-    indices = (np.arange(start, min(start + step, length(leaf))) for start in range(0, length(leaf), step))
-    return np.concatenate([sketch.rows(take(leaf, each)) for each in indices])
+    portions = (rows[start : start + step] for start in range(0, len(rows), step))
+    return np.concatenate([sketch.rows(take(leaf, each)) for each in portions])
 
 
 def _step(leaf: Leaf) -> int:
     """How many items make a portion."""
-    one = leaf[:1].size if not isinstance(leaf, dict) else sum(values[:1].size for values in leaf.values())
-    return int(max(1, min(4096, BLOCK // max(1, one))))
+    return max(1, min(4096, BLOCK // _size(leaf)))
+
+
+def _size(leaf: Leaf) -> int:
+    """How many numbers or texts an item has."""
+    fields = leaf.values() if isinstance(leaf, dict) else [leaf]
+    return int(max(1, sum(values[:1].size for values in fields)))
 
 
 def _digests(leaf: Leaf, kind: str) -> list[bytes]:

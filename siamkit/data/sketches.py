@@ -22,6 +22,7 @@ ALIKE_TEXTS = 0.9
 LETTERS = 1000  # of a text that are looked at
 LEAST_LETTERS = 20  # in shorter texts one letter makes another word
 DIMS = 256  # of what describes a text, and at most of what describes numbers
+MOST_FEATURES = 2**16  # of very wide items every second, third, … number is looked at
 LEAST_FEATURES = 4  # in fewer, items lie near each other by chance
 
 
@@ -74,16 +75,17 @@ class Numbers:
     enlarged by altered copies is such a copy.) Texts in a table are the same or not.
 
     Args:
-        leaf: of the training part.
+        leaf: items of the training part.
     """
 
     def __init__(self, leaf: Leaf) -> None:
         given = _numbers(leaf)
         spread = given.std(axis=0)
-        self._varied = spread > 1e-9 * np.abs(given).max(axis=0, initial=1e-300)
+        varied = np.flatnonzero(spread > 1e-9 * np.abs(given).max(axis=0, initial=1e-300))
+        self._varied = varied[:: 1 + len(varied) // MOST_FEATURES]
         self._mean, self._spread = given[:, self._varied].mean(axis=0), spread[self._varied]
         rng = np.random.default_rng(0)
-        width = int(self._varied.sum())
+        width = len(self._varied)
         # Johnson and Lindenstrauss: a random projection keeps distances, give or take one part in √DIMS.
         self._turn = rng.normal(0, DIMS**-0.5, (width, DIMS)).astype("float32") if width > DIMS else None
         self.near = 0.0
