@@ -133,6 +133,15 @@ def test_strangers_are_not_taken_for_copies(features: int) -> None:
     assert near <= n / 4 / 1000  # chance in four dimensions, seldom
 
 
+def test_strangers_that_lie_dense_are_not_taken_for_copies_either() -> None:
+    # Eight numbers that are three in truth: at 1 % of the median distance there are many neighbours.
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(10_000, 3)) @ rng.normal(size=(3, 8))
+    assert found(parts("vector", items[:8000], items[8000:])) == (0, 0)
+    copies = items[:50] + rng.normal(0, 1e-5, (50, 8))
+    assert found(parts("vector", items[:8000], np.concatenate([items[8000:], copies]))) == (0, 50)
+
+
 def test_series_tables_and_records_are_looked_at_by_their_numbers_and_texts() -> None:
     rng = np.random.default_rng(0)
     series = rng.normal(size=(60, 20, 2))
@@ -212,7 +221,7 @@ def test_a_pair_counts_where_one_of_its_items_is_on_either_side_elsewhere() -> N
     left, right = x[40:50].copy(), x[50:60].copy()
     left[0], right[1] = x[25], x[3]  # on the other side there
     left[2], right[2] = x[30], x[10]  # a pair there, turned round
-    right[3] = x[5] + 1e-5
+    left[3] = x[25] + 1e-5
     test = Dataset((left, right), np.arange(10) % 2, "pairs", "vector")
     (between,) = find_overlap({"train": train, "test": test})["between"]
     assert (between["exact"], between["near"], between["whole"]) == (3, 1, 1)

@@ -70,7 +70,7 @@ class Numbers:
     """Vectors, series, records and tables: scaled by the training part, near by Euclid.
 
     Nearly the same are items whose distance is under 1 % of the median distance of two items, and
-    under 5 % of the median distance to the tenth nearest: where items lie dense, in few dimensions, the
+    under 2 % of the median distance to the tenth nearest: where items lie dense, in few dimensions, the
     first alone would be met by chance. (The tenth and not the first, which in data that somebody has
     enlarged by altered copies is such a copy.) Texts in a table are the same or not.
 
@@ -94,7 +94,7 @@ class Numbers:
         every = self._scaled(given[rng.permutation(len(given))[:20_000]])
         apart = np.sort(np.sqrt(np.maximum(0, _squares(every[:300], every))), axis=1)[:, 1:]
         if apart.shape[1] >= 10:
-            self.near = float(min(0.01 * np.median(apart), 0.05 * np.median(apart[:, 9])))
+            self.near = float(min(0.01 * np.median(apart), 0.02 * np.median(apart[:, 9])))
 
     def rows(self, leaf: Leaf) -> Array:
         return self._scaled(_numbers(leaf))
