@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         MetricSpec,
         Text,
     )
-    from siamkit.study import tune
+    from siamkit.study import reality_check, tune
 
 _HOME = {
     "Bool": "siamkit.specs",
@@ -64,6 +64,7 @@ _HOME = {
     "get_metric": "siamkit.resolve",
     "hookimpl": "siamkit.hookspecs",
     "load_model": "siamkit.saving",
+    "reality_check": "siamkit.study",
     "register": "siamkit.registry",
     "tune": "siamkit.study",
 }
@@ -94,6 +95,7 @@ __all__ = [
     "get_metric",
     "hookimpl",
     "load_model",
+    "reality_check",
     "register",
     "tune",
 ]

@@ -72,8 +72,14 @@ def test_finalists_are_means_over_seeds_with_their_deviation(folder: Folder) -> 
     folder.confirmed("key0", 0, 0.5, 0.4).confirmed("key0", 1, 0.7, 0.6)
     folder.confirmed("key1", 0, 0.8, 0.3).confirmed("key1", 1, 0.8, 0.5)
     text = Page(folder.page()).text
-    # Worked out by hand: the mean of 0.3 and 0.5, and the deviation 0.1·√2.
-    assert "map_at_r 0.8000 on validation, 0.4000 on test (± 0.1414 over seeds)" in text
+    # Worked out by hand: the mean of 0.3 and 0.5; their deviation 0.1·√2 and Student's 12.7 leave all open.
+    assert "map_at_r 0.8000 on validation, 0.4000 on test (95% interval 0.0000 to 1.0000, over seeds)" in text
+    assert "No difference in map_at_r shown at this size" in text
+    rows = document(read_stored(folder.path)).tables()["finalists"].rows
+    assert [row[3:6] for row in rows] == [
+        (0.8, 0, pytest.approx(0.4)),
+        (pytest.approx(0.6), pytest.approx(0.1414, abs=1e-4), 0.5),
+    ]
     assert [row["trial"] for row in read_stored(folder.path).finalists] == [1, 0]
 
 

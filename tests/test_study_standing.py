@@ -7,10 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import pytest
+from scipy import stats
 
+from siamkit.cli import main
 from siamkit.data import preprocess
 from siamkit.errors import StudyError
+from siamkit.study.outcome import best
 from siamkit.study.outcome.card import model_card
 from siamkit.study.outcome.retrain import _find
 from siamkit.study.outcome.standing import Standing, read_standing
@@ -144,6 +148,55 @@ def test_the_card_of_a_confirmed_model_has_the_spread_of_its_repeats(folder: Pat
     text = card(read_standing(folder))
     assert "Trained afresh with 2 seeds" in text
     assert "| `eer` | 0.3000 (0.2000 to 0.4000) | 0.4000 (0.3000 to 0.5000) |" in text
+
+
+def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> None:
+    for repeat, (first, second) in enumerate(zip((0.20, 0.22, 0.21), (0.30, 0.33, 0.31), strict=True)):
+        confirm(folder, "k2", repeat, first)
+        confirm(folder, "k11", repeat, second)
+    standing = read_standing(folder)
+    found, lead = standing.results.test_interval, standing.results.lead
+    assert found is not None
+    assert lead is not None
+    # By SciPy: Student's interval, and Welch's for two.
+    low, high = stats.t.interval(0.95, 2, 0.31, stats.sem([0.30, 0.32, 0.31]))
+    assert (found.figure, found.over) == ("eer", "seeds")
+    assert (found.low, found.high) == pytest.approx((low, high))
+    welch = stats.ttest_ind([0.30, 0.32, 0.31], [0.40, 0.43, 0.41], equal_var=False)
+    assert (lead.difference, lead.p) == (pytest.approx(0.31 - 0.41333333), pytest.approx(welch.pvalue))
+    assert f"`eer` is 0.3100, with a 95 % interval of [{low:.4f}, {high:.4f}] over 3 seeds." in card(standing)
+    assert "Beside the second finalist's that is -0.1033 [" in card(standing)
+    assert "- All classes of the test part were seen in training" in card(standing)
+    told = json.loads(json.dumps(best.told(standing)))
+    assert (told["test_interval"]["low"], told["lead"]["p"]) == (found.low, lead.p)
+    assert {each["what"] for each in told["findings"]} >= {"split", "seeds", "difference"}
+    shown = click.testing.CliRunner().invoke(main, ["best", write_study(folder)]).stdout
+    assert f"[{low:.4f}, {high:.4f}]" in shown
+    assert "beside the second finalist: eer -0.1033 [" in shown
+    assert "trust   To be read with" in shown
+
+
+def write_study(folder: Path) -> str:
+    """A study file whose run folder this is."""
+    path = folder / "study.yaml"
+    path.write_text(
+        f"version: 1\nname: by_hand\ndata: {{source: digits}}\nartifacts: {folder}\n"
+        "search: {encoder: mlp, metric: cosine, loss: triplet}\n"
+    )
+    return str(path)
+
+
+def test_without_a_second_repeat_nothing_is_sure(folder: Path) -> None:
+    results = read_standing(folder).results
+    assert (results.test_interval, results.lead) == (None, None)
+    assert [each.what for each in results.findings if each.kind == "fault"] == ["confirmed"]
+    confirm(folder, "k2", 0, 0.2)
+    confirm(folder, "k11", 0, 0.3)
+    results = read_standing(folder).results
+    assert (results.test_interval, results.lead) == (None, None)
+    text = card(read_standing(folder))
+    assert "interval" not in text
+    assert "- The winner was trained with one seed" in text
 
 
 def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:

@@ -269,7 +269,7 @@ def test_done_is_what_tune_said_or_what_is_all_there(made: Made) -> None:
         for repeat in "01":
             place = made.folder / "confirm" / key / repeat
             place.mkdir(parents=True)
-            (place / "result.json").write_text("{}")
+            (place / "result.json").write_text('{"outcome": "failed"}')
     status = read_status(made.path)
     assert (status.state, status.confirmed, status.to_confirm) == ("done", 4, 4)
 

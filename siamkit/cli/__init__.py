@@ -16,6 +16,7 @@ from siamkit.study.interrupts import none_is_dropped
 
 COMMANDS = (
     "tune",
+    "reality-check",
     "worker",
     "status",
     "dashboard",
@@ -43,7 +44,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(importlib.import_module(f"siamkit.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        found: click.Command = getattr(importlib.import_module(f"siamkit.cli.{name}"), name)
         return found
 
     def invoke(self, ctx: click.Context) -> Any:

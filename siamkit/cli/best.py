@@ -42,9 +42,11 @@ def best(
         return
     from rich.console import Console
 
+    from siamkit.report.trust import verdict
     from siamkit.study.outcome.summary import summary
 
     Console().print(summary(standing.results))
+    click.echo(f"trust   {verdict(standing.results.findings)}")
     if about is None:
         click.echo(f"model   {standing.model}")
         return

@@ -8,8 +8,11 @@ import click
 
 
 @click.command()
-def schema() -> None:
+@click.option("--reality-check", "of_reality", is_flag=True, help="Of a reality check's file instead.")
+def schema(of_reality: bool) -> None:
     """Print the JSON Schema of a study file, for editors."""
     from siamkit.study.definition.schema import json_schema
+    from siamkit.study.reality.schema import reality_schema
 
-    click.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    found = reality_schema() if of_reality else json_schema()
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False))

@@ -17,6 +17,7 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
     from rich.console import Console
 
     from siamkit.files import shown
+    from siamkit.report.trust import verdict
     from siamkit.study import tune as run
     from siamkit.study.outcome.summary import summary
 
@@ -26,5 +27,6 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
         ctx.exit(130)
     if results.winner is None:
         ctx.exit(1)
+    click.echo(f"trust   {verdict(results.findings)}")
     click.echo(f"report  {shown(results.report_path)}")
     click.echo(f"model   {shown(results.model_path)}   siamkit.load_model({shown(results.model_path)!r})")

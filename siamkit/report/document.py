@@ -18,7 +18,7 @@ from siamkit.report.sections.ending import failures, reproduce
 from siamkit.report.sections.mattered import mattered
 from siamkit.report.sections.ranking import finalists, leaderboard, trade_off
 from siamkit.report.sections.sizes import sizes
-from siamkit.report.sections.summary import about, lead
+from siamkit.report.sections.summary import about, lead, trust
 from siamkit.report.sections.training import curves
 from siamkit.report.sections.verification import verification
 from siamkit.report.shares import METHODS, shares_of
@@ -42,6 +42,7 @@ def document(stored: Stored) -> Document:
     shares = {method: shares_of(stored, method) for method in METHODS}
     sections = [
         about(stored),
+        trust(stored),
         finalists(stored),
         leaderboard(stored),
         trade_off(stored),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from siamkit.report.finding import Finding
+
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
@@ -132,19 +134,6 @@ Part = Chart | Listing | Gallery | Explorer | Source
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Whether a study's numbers can be trusted, a sentence of it.
-
-    Args:
-        kind: `good`, `caution` or `fault`.
-        sentence: for people.
-    """
-
-    kind: str
-    sentence: str
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of a report with its heading.
 
@@ -160,7 +149,7 @@ class Section:
     title: str
     words: Sequence[str] = ()
     parts: Sequence[Part] = ()
-    findings: Sequence[Any] = ()
+    findings: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from siamkit.comparison.factors import Trials
 from siamkit.errors import StudyError
 from siamkit.files import local_file, read_table
 from siamkit.report.parts import Items
+from siamkit.report.repeated import repeats_on_test
 from siamkit.report.store import read_results
 
 Row = dict[str, Any]
@@ -32,6 +33,7 @@ class Stored:
         trials: results of trials, the best first, those without a value last.
         finalists: one row a confirmed configuration, the best first.
         curves: per trial with a history its number and the first objective by epoch of the first repeat.
+        confirmations: results of all repeats of finalists, also of those that failed.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Stored:
     trials: list[Row]
     finalists: list[Row]
     curves: list[tuple[Row, list[float], list[float]]]
+    confirmations: list[Row]
 
     @property
     def objective(self) -> str:
@@ -144,27 +147,30 @@ def read_stored(folder: Path) -> Stored:
         if history.is_file():
             rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
             curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
-    return Stored(
-        folder, frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves
-    )
+    finalists = _finalists(folder, confirmations, objective, sign)
+    return Stored(folder, frozen, sorted(trials, key=rank), finalists, curves, confirmations)
 
 
-def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]:
+def _finalists(folder: Path, confirmations: list[Row], objective: str, sign: int) -> list[Row]:
     by_key: dict[str, list[Row]] = {}
     for each in confirmations:
         if each["outcome"] == "complete":
             by_key.setdefault(each["key"], []).append(each)
+
+    def worth(value: float | None) -> float:
+        return -math.inf if value is None else sign * value
+
     finalists = []
     for repeats in by_key.values():
         row: Row = {
             "trial": repeats[0]["trial"],
-            "factors": repeats[0]["factors"],
+            "factors": repeats[0].get("factors", {}),
             "repeats": len(repeats),
+            "on_test": (on_test := repeats_on_test(folder, repeats, objective)),
+            "test_interval": on_test.interval() if on_test is not None else None,
             "parameters": repeats[0]["valid"].get("parameters"),
         }
-        row["folder"] = max(
-            repeats, key=lambda each: sign * (each["valid"].get(objective) or -sign * math.inf)
-        )["folder"]
+        row["folder"] = max(repeats, key=lambda each: worth(each["valid"].get(objective)))["folder"]
         row["values"] = {}
         row["test_figures"] = _means([each["test"] for each in repeats])
         for part in ("valid", "test"):
@@ -173,7 +179,7 @@ def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]
             row[part] = fmean(values) if values else None
             row[f"{part}_sd"] = stdev(values) if len(values) > 1 else None
         finalists.append(row)
-    return sorted(finalists, key=lambda row: math.inf if row["valid"] is None else -sign * row["valid"])
+    return sorted(finalists, key=lambda row: -worth(row["valid"]))
 
 
 def _means(repeats: list[Row]) -> dict[str, float]:

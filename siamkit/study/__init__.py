@@ -3,7 +3,7 @@
 - `runner`, `part`, `pool`, `search`, `confirm` and what lies beside them: the supervisor of one machine
 - `definition`: what a study asks; `strategy`: what is tried next, and given up early
 - `store`: what is kept, and who may write it; `engines`: where workers run; `work`: what happens in one
-- `watch` and `loggers`: how it stands; `outcome`: what it leaves
+- `watch` and `loggers`: how it stands; `outcome`: what it leaves; `reality`: losses under one budget
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from siamkit.study.reality.run import reality_check
     from siamkit.study.runner import join, tune
     from siamkit.study.watch.watching import read_status
 
-__all__ = ["join", "read_status", "tune"]
+__all__ = ["join", "read_status", "reality_check", "tune"]
 
-_HOMES = {"join": "runner", "tune": "runner", "read_status": "watch.watching"}
+_HOMES = {
+    "join": "runner",
+    "tune": "runner",
+    "read_status": "watch.watching",
+    "reality_check": "reality.run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from siamkit.data import Dataset
 from siamkit.files import is_local, plain, told_if_full
 from siamkit.registry import components
 from siamkit.report.store import read_json
+from siamkit.report.trust import shared_items
 from siamkit.study.definition.file import Study, load_study
 from siamkit.study.definition.identity import versions
 from siamkit.study.definition.schema import RESUMABLE, Direction
@@ -99,21 +100,27 @@ class Part:
 @contextmanager
 def ready(
     role: str,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Study,
     backend: str | None,
     plugins: tuple[str, ...],
     artifacts: str | os.PathLike[str] | None,
     progress: str,
 ) -> Iterator[tuple[Part, Dataset]]:
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
-    study = load_study(path, plugins, artifacts)
+    study = path if isinstance(path, Study) else load_study(path, plugins, artifacts)
     check_loggers(study)
-    name, why = backends.choose_backend(backend, study.file.backend, _begun_with(study.folder))
+    name, why = backends.choose_backend(
+        backend, study.file.backend, _begun(study.folder).get("versions", {}).get("backend")
+    )
     backends.activate(name)
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
-    task, raw = make_task(study)
-    frozen = _freeze(study, task, name)
+    before = _begun(study.folder)
+    task, raw = make_task(study, overlap=role == "tune" and not before.get("overlap"))
+    # Beside what is compared: a study that was begun without them goes on.
+    frozen = {**_freeze(study, task, name), "overlap": task.overlap or before.get("overlap")}
+    if role == "tune" and (sentence := shared_items(frozen)) is not None:
+        watcher.note(sentence)
     with told_if_full(tempfile.gettempdir()):
         aside = Path(tempfile.mkdtemp(dir=scratch()))
     try:
@@ -149,11 +156,10 @@ def ready(
             aside.parent.rmdir()
 
 
-def _begun_with(folder: Path) -> str | None:
-    """The backend of a study that is there already."""
+def _begun(folder: Path) -> dict[str, Any]:
+    """The frozen study that is there already; empty if there is none."""
     written = folder / "study.json"
-    found = read_json(written).get("versions", {}).get("backend") if written.is_file() else None
-    return None if found is None else str(found)
+    return read_json(written) if written.is_file() else {}
 
 
 def _freeze(study: Study, task: Task, backend: str) -> Any:

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from siamkit.comparison.factors import Level
 from siamkit.drawing import COLOURS, colour, dressed, symbol
-from siamkit.report.parts import Chart, Finding, Part, Section, Table
+from siamkit.report.finding import caution
+from siamkit.report.parts import Chart, Part, Section, Table
 from siamkit.report.read import Stored
 from siamkit.report.sections.naming import called, is_number, label, words
 from siamkit.report.shares import METHODS, Method, Shares
@@ -36,7 +37,7 @@ def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
                 "what was seen, and proves nothing about a factor alone."
             )
         )
-    warnings = [Finding("caution", each) for each in stored.table.warnings(stored.varied, stored.seeds)]
+    warnings = [caution("design", each) for each in stored.table.warnings(stored.varied, stored.seeds)]
     return Section("mattered", "What mattered", said, parts, warnings)
 
 

@@ -23,26 +23,19 @@ def finalists(stored: Stored) -> Section:
     if not rows:
         return Section("finalists", "Finalists")
     name = stored.objective
-    columns = [
+    columns = (
         "configuration",
         "trial",
         "seeds",
         f"{name} valid",
         "± sd",
         f"{name} test",
-        "± sd ",
+        "low",
+        "high",
         "parameters",
-    ]
-    table = Table.of(
-        columns,
-        [
-            [
-                words(row), row["trial"], row["repeats"], row["valid"], row["valid_sd"], row["test"],
-                row["test_sd"], row["parameters"],
-            ]
-            for row in rows
-        ],
-    )  # fmt: skip
+    )
+    told = [_finalist(row) for row in rows]
+    words_ = "low and high: the 95% interval over seeds and queries." if any(each[6] for each in told) else ""
     return Section(
         "finalists",
         "Finalists",
@@ -50,7 +43,22 @@ def finalists(stored: Stored) -> Section:
             "The best configurations of the search, trained afresh, ordered by validation. The test part was "
             "scored here and nowhere else. ± is the standard deviation over seeds, not an interval."
         ],
-        [Listing("finalists", "Trained afresh", table), _repeats(stored)],
+        [Listing("finalists", "Trained afresh", Table.of(columns, told), words_), _repeats(stored)],
+    )
+
+
+def _finalist(row: Row) -> tuple[Any, ...]:
+    found = row["test_interval"]
+    ends = (None, None) if found is None else (found.low, found.high)
+    return (
+        words(row),
+        row["trial"],
+        row["repeats"],
+        row["valid"],
+        row["valid_sd"],
+        row["test"],
+        *ends,
+        row["parameters"],
     )
 
 

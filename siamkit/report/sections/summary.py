@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from siamkit.report.parts import Section
 from siamkit.report.read import Stored
+from siamkit.report.repeated import lead as against_second
 from siamkit.report.sections.naming import words
 from siamkit.report.shares import Shares
+from siamkit.report.trust import findings, verdict
 
 
 def lead(stored: Stored, shares: Shares) -> list[str]:
@@ -13,7 +15,10 @@ def lead(stored: Stored, shares: Shares) -> list[str]:
     name = stored.objective
     if stored.finalists:
         best = stored.finalists[0]
+        found = best["test_interval"]
         spread = f" (± {best['test_sd']:.4f} over seeds)" if best["test_sd"] is not None else ""
+        if found is not None:
+            spread = f" (95% interval {found.low:.4f} to {found.high:.4f}, over {found.over})"
         said = [
             f"Best, trained afresh over {best['repeats']} seeds: {words(best)}.",
             f"{name} {number(best['valid'])} on validation, {number(best['test'])} on test{spread}.",
@@ -26,10 +31,19 @@ def lead(stored: Stored, shares: Shares) -> list[str]:
         ]
     else:
         return ["No trial has completed."]
+    if (difference := against_second(stored.finalists)) is not None:
+        second = words(stored.finalists[1])
+        said.append("On test: " + difference.verdict(f"the second finalist ({second})", "the winner"))
     if shares:
         first, share = max(shares.items(), key=lambda each: each[1])
         said.append(f"What mattered most was {first}, with {share:.0%} of how much trials differ.")
     return said
+
+
+def trust(stored: Stored) -> Section:
+    """Whether these numbers can be trusted, in words."""
+    found = findings(stored)
+    return Section("trust", "Can these numbers be trusted?", [verdict(found)], (), found)
 
 
 def about(stored: Stored) -> Section:

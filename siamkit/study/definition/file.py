@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,23 +134,34 @@ def load_study(
     Raises:
         StudyFileError: all that is wrong in it.
     """
-    document = read_document(Path(path))
-    problems: list[tuple[int, str]] = []
+    return check_study(read_document(Path(path)), plugins, artifacts, data_wanted)
+
+
+def check_study(
+    document: Document,
+    plugins: Iterable[str] = (),
+    artifacts: str | os.PathLike[str] | None = None,
+    data_wanted: bool = True,
+    found: Iterable[tuple[int, str]] = (),
+) -> Study:
+    """Checks a study that was read already; `found` are problems of it, by line, that are known by now."""
+    path = Path(document.name)
+    problems: list[tuple[int, str]] = [*found]
 
     def report(where: tuple[str | int, ...], message: str) -> None:
         problems.append((document.line(where), f"{document.at(where)}: {message}"))
 
     data = document.data
     # Appended: a module beside the file is found, and hides none that is installed.
-    if (beside := str(Path(path).parent.resolve())) not in sys.path:
+    if (beside := str(path.parent.resolve())) not in sys.path:
         sys.path.append(beside)
     _load_plugins([*_texts(data.get("plugins")), *plugins], report)
     file = None
     try:
         file = StudyFile.model_validate(data)
     except ValidationError as error:
-        for detail in error.errors():
-            report(_place(detail), _explain(detail))
+        for where, message in explained(error, StudyFile):
+            report(where, message)
     registry = components()
     search, fixed = data.get("search"), data.get("fixed", {})
     space = None
@@ -172,7 +183,7 @@ def load_study(
 
         for where, message in (
             *sampler_problems(file, space, len(file.objectives or [None])),
-            *plan_problems(file, space, Path(path).parent),
+            *plan_problems(file, space, path.parent),
         ):
             report(where, message)
     asked = str(artifacts or (file.artifacts if file is not None else None) or "")
@@ -180,7 +191,7 @@ def load_study(
         report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
-    return Study(file, space, source, document, run_folder(file, Path(path), artifacts))
+    return Study(file, space, source, document, run_folder(file, path, artifacts))
 
 
 def run_folder(file: StudyFile, path: Path, artifacts: str | os.PathLike[str] | None = None) -> Path:
@@ -284,6 +295,12 @@ def _texts(value: object) -> list[str]:
 # ------------------------------------------------- pydantic's findings in words
 
 
+def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What pydantic found: where in the file, and what would be right."""
+    for detail in error.errors():
+        yield _place(detail), _explain(detail, model)
+
+
 def _place(detail: ErrorDetails) -> tuple[str | int, ...]:
     """Where in the file: without the marks that pydantic adds for the branches of a union."""
     known = ("train", "valid", "test")
@@ -291,12 +308,12 @@ def _place(detail: ErrorDetails) -> tuple[str | int, ...]:
     return loc[: loc.index(part) + 1] if (part := next((p for p in loc if p in known), None)) else loc
 
 
-def _explain(detail: ErrorDetails) -> str:
+def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     got = f"got {given!r:.60}"
     key = str(detail["loc"][-1])
     if kind == "extra_forbidden":
-        return f"unknown key {key!r}; {nearest(key, _keys_beside(detail['loc']))}"
+        return f"unknown key {key!r}; {nearest(key, _keys_beside(detail['loc'], model))}"
     if kind == "missing":
         return f"{key!r} is missing"
     if kind == "literal_error":
@@ -326,9 +343,9 @@ def _explain(detail: ErrorDetails) -> str:
     return f"should be {wanted}, {got}" if wanted else f"{detail['msg'].lower()}, {got}"
 
 
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+def _keys_beside(loc: tuple[int | str, ...], within: type[BaseModel]) -> list[str]:
     """The keys that the schema has where an unknown one stands."""
-    model: Any = StudyFile
+    model: Any = within
     for part in loc[:-1]:
         field = model.model_fields.get(part) if isinstance(part, str) else None
         if field is None:

@@ -61,6 +61,7 @@ def _no_lookalike(value: object) -> object:
 
 
 _exact = BeforeValidator(_no_lookalike)
+One = Annotated[Literal[1], _exact]
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
 ]
@@ -94,6 +95,7 @@ _named: dict[str, Any] = {
         },
     ]
 }
+Named = Annotated[Any, WithJsonSchema(_named)]
 Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
 # A configuration to try first; whether it lies inside the space, siamkit.study.strategy.enqueue looks.
@@ -144,14 +146,16 @@ _ratio: dict[str, Any] = {"type": "number", "minimum": 1}
 _corruption: dict[str, Any] = {"enum": list(CORRUPTIONS)}
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Part of a file: unknown keys are refused, and no value is taken for another kind of value."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 Part = Annotated[float, Field(gt=0, le=1)] | list[str | int]
 
 
-class Split(_Strict):
+class Split(Strict):
     """How items are parted: fractions, or for `by: class` and `by: <column>` also lists of values."""
 
     train: Part = 0.6
@@ -160,7 +164,7 @@ class Split(_Strict):
     by: str = Field("item", min_length=1, description="item, class (unseen classes), or a column's name")
 
 
-class Limit(_Strict):
+class Limit(Strict):
     """At most so many items of a part, drawn by seed."""
 
     train: int | None = Field(None, ge=1)
@@ -168,7 +172,7 @@ class Limit(_Strict):
     test: int | None = Field(None, ge=1)
 
 
-class Data(_Strict):
+class Data(Strict):
     """Where the data come from, and how they are split."""
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
@@ -177,7 +181,7 @@ class Data(_Strict):
     limit: Limit = Limit()
 
 
-class Fixed(_Strict):
+class Fixed(Strict):
     """What is the same in all trials."""
 
     optimizer: Optimizer = "adam"
@@ -190,7 +194,7 @@ class Fixed(_Strict):
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
 
 
-class DataFactors(_Strict):
+class DataFactors(Strict):
     """What of the training data is varied; validation and test data stay as they are."""
 
     label_noise: Annotated[Any, _levels(_share)] = Field(
@@ -210,7 +214,7 @@ class DataFactors(_Strict):
     )
 
 
-class Search(_Strict):
+class Search(Strict):
     """What is searched: components by name, and the factors beside them."""
 
     encoder: Components
@@ -224,7 +228,7 @@ class Search(_Strict):
     data: DataFactors = DataFactors()
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """When to stop: distinct configurations, time in all; and the limits of one trial."""
 
     trials: int = Field(20, ge=1)
@@ -233,21 +237,21 @@ class Budget(_Strict):
     trial_memory: Size | None = None
 
 
-class Confirm(_Strict):
+class Confirm(Strict):
     """The finalists, trained afresh over several seeds; the test split is scored here."""
 
     top: int = Field(3, ge=1)
     seeds: int = Field(3, ge=1)
 
 
-class Resources(_Strict):
+class Resources(Strict):
     """What one trial gets: processor cores, and accelerators (a fraction shares one, on engine ray)."""
 
     cpus: int = Field(1, ge=1)
     gpus: float | None = Field(None, ge=0, description="null: one where there are any")
 
 
-class Log(_Strict):
+class Log(Strict):
     """Where else a study is logged, for those who watch it there."""
 
     tensorboard: bool = Field(
@@ -256,12 +260,12 @@ class Log(_Strict):
     mlflow: str | None = Field(None, min_length=1, description="an MLflow tracking URI")
 
 
-class StudyFile(_Strict):
+class StudyFile(Strict):
     """A study file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="siamkit study, version 1")
 
-    version: Annotated[Literal[1], _exact]
+    version: One
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data

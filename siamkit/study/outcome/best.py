@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siamkit import backends
+from siamkit.comparison.results import Difference, Interval
 from siamkit.conversion import check_writable
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
@@ -32,11 +34,18 @@ def told(standing: Standing) -> dict[str, Any]:
             "configuration": standing.results.winner,
             "factors": standing.results.factors,
             "figures": standing.results.figures,
+            "test_interval": _asdict(standing.results.test_interval),
+            "lead": _asdict(standing.results.lead),
+            "findings": [asdict(each) for each in standing.results.findings],
             "repeats": [standing.parts(each) for each in standing.repeats],
             "model": str(standing.model),
         }
     )
     return found
+
+
+def _asdict(found: Interval | Difference | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
 
 
 def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[str] = ()) -> dict[str, Any]:

@@ -114,7 +114,23 @@ def _figures(standing: Standing) -> str:
             "From the search, on the validation part that it was chosen by: expect less on new data. "
             "The test part was never scored."
         )
-    return told + "\n\n" + _table(["figure", *parts, "what it says"], rows)
+    return told + "\n\n" + _table(["figure", *parts, "what it says"], rows) + _doubt(standing)
+
+
+def _doubt(standing: Standing) -> str:
+    """How sure the first objective on the test part is, alone and beside the second finalist's."""
+    found, lead = standing.results.test_interval, standing.results.lead
+    told = ""
+    if found is not None:
+        told += (
+            f"\n\nOn the test part `{found.figure}` is {found.value:.4f}, with a 95 % interval of "
+            f"[{found.low:.4f}, {found.high:.4f}] over {found.units:,} {found.over}."
+        )
+    if lead is not None:
+        ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
+        told += f" Beside the second finalist's that is {ends}"
+        told += "." if lead.shown else ": no difference shown at this size."
+    return told
 
 
 def _spread(values: list[float]) -> str:
@@ -188,6 +204,7 @@ def _limits(standing: Standing) -> str:
     return (
         f"{seen} Nothing is known of items of another source, of how it treats groups of people, or of "
         "items made to deceive it. Figures are means over queries, not promises for one item."
+        + "".join(f"\n- {each.sentence}" for each in standing.results.findings if each.kind != "good")
     )
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamkit.comparison.pareto import front
+from siamkit.comparison.results import Difference, Interval
+from siamkit.report.read import Stored, read_stored
+from siamkit.report.repeated import lead
+from siamkit.report.trust import Finding, findings
 from siamkit.study.definition.space import factors_of
 from siamkit.study.store.folder import RunFolder
 
@@ -56,6 +61,26 @@ class Results:
         rows = front([[trial["figures"][name] for name in names] for trial in complete], directions)
         sign = -1 if directions[0] == "maximize" else 1
         return sorted((complete[row] for row in rows), key=lambda each: sign * each["figures"][names[0]])
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Whether these numbers can be trusted: what speaks against them and for them, faults first."""
+        return findings(self._stored)
+
+    @property
+    def test_interval(self) -> Interval | None:
+        """The winner's first objective on the test part, with its interval over seeds and queries."""
+        finalists = self._stored.finalists
+        return finalists[0]["test_interval"] if finalists else None
+
+    @property
+    def lead(self) -> Difference | None:
+        """How much higher that is than the second finalist's, with its interval; None if there is none."""
+        return lead(self._stored.finalists)
+
+    @cached_property
+    def _stored(self) -> Stored:
+        return read_stored(self.folder)
 
     @property
     def model_path(self) -> Path:

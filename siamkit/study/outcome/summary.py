@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from siamkit.comparison.results import Difference
 from siamkit.study.outcome.results import Results
 from siamkit.study.watch.progress import describe
 
@@ -40,12 +41,27 @@ def summary(results: Results) -> RenderableType:
             if name in results.figures["valid"] and name not in results.objectives
         ),
     ]
+    interval, lead = results.test_interval, results.lead
+    ends = {}
+    if interval is not None:
+        figures.add_column(f"95% over {interval.over}")
+        ends[interval.figure] = Text(f"[{interval.low:.4f}, {interval.high:.4f}]")
     for name in names:
-        figures.add_row(name, *(f"{results.figures[part][name]:.4f}" for part in parts))
+        cells = (f"{results.figures[part][name]:.4f}" for part in parts)
+        figures.add_row(name, *cells, *([ends[name]] if name in ends else []))
     parts_shown: list[RenderableType] = [Text(), best, Text(), figures, Text()]
+    if lead is not None:
+        parts_shown += [Text(beside_second(lead)), Text()]
     if len(results.objectives) > 1:
         parts_shown += [_front(results), Text()]
     return Group(*parts_shown)
+
+
+def beside_second(lead: Difference) -> str:
+    """What the winner has over the second finalist on the test part, in a sentence."""
+    shown = "" if lead.shown else "no difference shown, "
+    ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
+    return f"beside the second finalist: {shown}{lead.figure} {ends} on test"
 
 
 def _front(results: Results) -> Table:

@@ -66,6 +66,7 @@ class Status:
         worked: seconds that `tune` has spent on it.
         time: seconds it may spend, if limited.
         failures: the latest first.
+        trust: of a study that is done, whether its numbers can be trusted, in a line.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Status:
     worked: float
     time: float | None
     failures: tuple[Failure, ...]
+    trust: str = ""
 
     def plain(self) -> dict[str, Any]:
         """For machines: the same as JSON takes it."""

@@ -70,6 +70,8 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
         yield "worked", Text(f"{spell(status.worked)}{limit}")
     for number, owner in enumerate(status.owners):
         yield "" if number else "by", Text(_owner(owner))
+    if status.trust:
+        yield "trust", Text(status.trust)
     yield "folder", Text(status.folder)
 
 

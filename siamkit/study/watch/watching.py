@@ -11,7 +11,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from siamkit.errors import StudyError
+from siamkit.report.read import read_stored
 from siamkit.report.store import read_json
+from siamkit.report.trust import findings, verdict
 from siamkit.study.store.frozen import thawed
 from siamkit.study.store.leases import RENEWALS
 from siamkit.study.watch.logbook import Logbook
@@ -76,15 +79,16 @@ class Watch:
         ]
         alive = [owner.alive for owner in owners]
         over = counted >= target and confirmed >= to_confirm if stop is None else stop.get("finished")
-        idle: Any = "unsure" if None in alive else "done" if over else "stopped"
+        idle = "unsure" if None in alive else "done" if over else "stopped"
         worked, limit = float(attrs.get("worked", 0.0)), settings["budget"]["time"]
         each = worked / counted if counted and worked else None
         each = (_pace(start, counted) if True in alive else None) or each
         ends = True in alive and counted < target and each is not None
+        state: Any = "running" if True in alive else idle
         return Status(
             name=self._where.name,
             folder=str(self._where.folder.path),
-            state="running" if True in alive else idle,
+            state=state,
             why=str(stop.get("cause") or "") if stop is not None and True not in alive else "",
             owners=tuple(owners),
             objectives=dict(objectives),
@@ -107,6 +111,7 @@ class Watch:
             worked=worked,
             time=limit,
             failures=tuple(self._failure(trial) for trial in found.failed[:-6:-1]),
+            trust=self._trust() if state == "done" else "",
         )
 
     def _frozen(self) -> dict[str, Any]:
@@ -117,6 +122,13 @@ class Watch:
         if frozen is None:
             raise self._where.absent()
         return frozen
+
+    def _trust(self) -> str:
+        """Whether the numbers can be trusted; nothing where results are damaged, which is not asked here."""
+        try:
+            return verdict(findings(read_stored(self._where.folder.path)))
+        except StudyError:
+            return ""
 
     def _signs(self, running: list[FrozenTrial]) -> Iterator[tuple[str, Any]]:
         """Signs of life: the leases; of processes that have no trial now, what they wrote into the log."""

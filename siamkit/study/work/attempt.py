@@ -150,8 +150,10 @@ class Bench:
         threshold = calibrated if math.isfinite(calibrated) else None
         figures, embeddings, queries = judge(trained.model, self.task.test, groups, threshold)
         if queries:
-            ids = [str(each) for each in self.task.test.ids]
-            write_table(state.place / "test_queries.parquet", {"id": ids, **queries})
+            test = self.task.test
+            named = {"id": test.ids, "target": np.asarray(test.target)}
+            texts = {name: [str(each) for each in column] for name, column in named.items()}
+            write_table(state.place / "test_queries.parquet", {**texts, **queries})
         shown = exhibit(trained.model, self.task, trained.embeddings, embeddings)
         write_arrays(state.place / EXHIBIT, shown)
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)

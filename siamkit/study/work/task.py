@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.data import Dataset, fit_preprocessor, split
+from siamkit.data.overlap import find_overlap
 from siamkit.data.preprocess import Preprocessor
 from siamkit.data.preprocessor import Shape
 from siamkit.data.splits import Split
@@ -28,6 +29,7 @@ class Task:
         objectives: figure to direction; the first names the best.
         needs: what the training part tells components: `num_classes`, `vocabulary_size`, ….
         record: of the data and the split, for the frozen study.
+        overlap: what parts have in common, if that was asked for; it makes no study another one.
     """
 
     train: Dataset
@@ -37,6 +39,7 @@ class Task:
     objectives: dict[str, Direction]
     needs: dict[str, Any]
     record: dict[str, Any]
+    overlap: dict[str, Any] | None = None
 
     @property
     def objective(self) -> str:
@@ -48,8 +51,12 @@ class Task:
         return value if self.objectives[self.objective] == "maximize" else -value
 
 
-def make_task(study: Study) -> tuple[Task, Dataset]:
+def make_task(study: Study, overlap: bool = False) -> tuple[Task, Dataset]:
     """Reads, splits and prepares a study's data; returns the raw validation items too.
+
+    Args:
+        study: the file.
+        overlap: whether to look for what parts have in common, some seconds where items are many.
 
     Raises:
         StudyFileError, DataError: the data are not there or do not suit the study.
@@ -84,6 +91,7 @@ def make_task(study: Study) -> tuple[Task, Dataset]:
         study.objectives(dataset),
         needs,
         record,
+        find_overlap({"train": train, "valid": valid, "test": test}) if overlap else None,
     )
     return task, valid
 

@@ -1,0 +1,319 @@
+"""Whether a study's numbers can be trusted, from run folders made by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from siamkit.report.read import read_stored
+from siamkit.report.trust import Finding, findings, verdict
+
+VERSIONS = {"python": "3.11.7", "backend": "jax", "packages": {"keras": "3.15.1"}, "plugins": {}}
+NOTHING = {
+    "looked_at": {"train": 500, "valid": 250, "test": 250},
+    "between": [
+        {"parts": list(parts), "exact": 0, "near": 0, "examples": []}
+        for parts in (("train", "valid"), ("train", "test"), ("valid", "test"))
+    ],
+    "classes": {"train": 50, "valid": 25, "test": 25},
+    "seen": {"train": 50, "valid": 0, "test": 0},
+}
+
+
+class Folder:
+    """A run folder made by hand: 25 unseen test classes, nothing in two parts, three good seeds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frozen: dict[str, Any] = {
+            "name": "by_hand",
+            "objectives": {"map_at_r": "maximize"},
+            "study": {"seed": 7},
+            "data": {
+                "supervision": "labels",
+                "items": 1000,
+                "split": {
+                    "by": "class",
+                    "counts": {"train": 500, "valid": 250, "test": 250},
+                    "values": {"test": [str(n) for n in range(25)]},
+                },
+            },
+            "versions": VERSIONS,
+            "overlap": json.loads(json.dumps(NOTHING)),
+        }
+
+    def trial(
+        self, number: int, value: float | None, loss: str = "triplet", cause: str = "", **more: Any
+    ) -> Folder:
+        outcome = "complete" if value is not None else "failed"
+        factors = {"encoder": "mlp", "metric": "cosine", "loss": loss}
+        row = {"trial": number, "key": f"k{number}", "outcome": outcome, "factors": factors, "cause": cause}
+        figures = {"figures": {"map_at_r": value} if value is not None else {}}
+        self._write(f"trials/{number}/t", {**row, **figures, "versions": VERSIONS, **more})
+        return self
+
+    def confirmed(self, number: int, valid: Sequence[float], test: Sequence[Any], **more: Any) -> Folder:
+        """One repeat a number; `test` holds scores by query, or figures."""
+        for repeat, (before, after) in enumerate(zip(valid, test, strict=True)):
+            place = f"confirm/k{number}/{repeat}"
+            row = {"trial": number, "key": f"k{number}", "repeat": repeat, "outcome": "complete"}
+            row |= {"factors": {"loss": "triplet"}, "versions": VERSIONS, "valid": {"map_at_r": before}}
+            self._write(place, {**row, "test": {"map_at_r": float(np.mean(after))}, **more})
+            if np.ndim(after):
+                ids = [f"i{n}" for n in range(len(after))]
+                target = [str(n % 25) for n in range(len(after))]
+                table = pa.table({"id": ids, "target": target, "map_at_r": after})
+                pq.write_table(table, self.path / place / "test_queries.parquet")
+        return self
+
+    def log(self, *events: tuple[str, float]) -> Folder:
+        lines = [{"event": event, "time": time, "outcome": "complete"} for event, time in events]
+        (self.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{half")
+        return self
+
+    def found(self) -> dict[str, Finding]:
+        (self.path / "study.json").write_text(json.dumps(self.frozen))
+        return {each.what: each for each in findings(read_stored(self.path))}
+
+    def _write(self, place: str, row: dict[str, Any]) -> None:
+        (self.path / place).mkdir(parents=True)
+        (self.path / place / "result.json").write_text(json.dumps(row))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def queries(worth: float, seed: int) -> np.ndarray:
+    """Scores of 250 queries: some are hard for all, and each seed has its luck."""
+    hard = np.random.default_rng(0).uniform(-0.2, 0.2, 250)
+    luck = np.random.default_rng(seed).normal(0, 0.01, 251)
+    return worth + hard + luck[0] + luck[1:]
+
+
+def sound(folder: Folder, second: float = 0.5) -> Folder:
+    """Two losses tried four times each, two finalists of three seeds."""
+    for number in range(8):
+        folder.trial(number, 0.6 + number / 1000, ("triplet", "contrastive")[number % 2])
+    folder.confirmed(7, [0.61, 0.60, 0.605], [queries(0.6, seed) for seed in range(3)])
+    folder.confirmed(6, [0.59, 0.58, 0.585], [queries(second, seed) for seed in range(3, 6)])
+    return folder
+
+
+def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> None:
+    found = sound(folder).found()
+    assert {each.kind for each in found.values()} == {"good"}, found
+    assert set(found) >= {"split", "test_classes", "duplicates", "confirmed", "luck", "seeds", "test_part"}
+    assert "25 classes of the test part are in no other part" in found["split"].sentence
+    assert "scored 6 times, once by each repeat of a finalist" in found["test_part"].sentence
+    assert "All 14 results were made with the same versions" in found["versions"].sentence
+    assert "derived from 7" in found["versions"].sentence
+    assert verdict(list(found.values())) == "Nothing speaks against these numbers."
+
+
+# ------------------------------------------------------------------ choice
+
+
+def test_a_winner_that_is_not_confirmed_is_a_fault(folder: Folder) -> None:
+    found = folder.trial(0, 0.5).trial(1, 0.6).found()
+    assert found["confirmed"].kind == "fault"
+    assert "The best of 2 trials is not confirmed" in found["confirmed"].sentence
+    assert "never scored" in found["confirmed"].sentence
+    assert not {"seeds", "luck", "difference", "interval"} & set(found)
+    assert verdict(list(found.values())).startswith("Not to be relied on yet, 1 fault")
+
+
+def test_a_study_that_has_only_begun_says_little_and_breaks_nothing(folder: Folder) -> None:
+    assert set(folder.found()) == {"split", "test_classes", "duplicates"}
+    assert set(folder.trial(0, None).found()) >= {"split", "failed"}
+
+
+def test_luck_in_the_search_is_told_in_numbers(folder: Folder) -> None:
+    folder.trial(0, 0.80).confirmed(0, [0.70, 0.71, 0.72], [0.6, 0.6, 0.61])
+    luck = folder.found()["luck"]
+    assert luck.kind == "caution"
+    # By hand: 0.80 less the mean of the three.
+    assert "had map_at_r 0.8000; trained afresh it has 0.7100" in luck.sentence
+    assert "0.0900 worse" in luck.sentence
+
+
+@pytest.mark.parametrize(("direction", "kind"), [("maximize", "good"), ("minimize", "caution")])
+def test_luck_goes_by_the_objectives_direction(folder: Folder, direction: str, kind: str) -> None:
+    folder.frozen["objectives"] = {"map_at_r": direction}
+    folder.trial(0, 0.60).confirmed(0, [0.70, 0.71, 0.72], [0.6, 0.6, 0.61])
+    assert folder.found()["luck"].kind == kind
+
+
+@pytest.mark.parametrize(("seeds", "kind"), [(1, "fault"), (2, "caution"), (3, "good")])
+def test_seeds_are_counted(folder: Folder, seeds: int, kind: str) -> None:
+    folder.trial(0, 0.7).confirmed(0, [0.7, 0.71, 0.72][:seeds], [0.6, 0.61, 0.62][:seeds])
+    assert folder.found()["seeds"].kind == kind
+
+
+def test_repeats_that_failed_are_told(folder: Folder) -> None:
+    folder.trial(0, 0.7).confirmed(0, [0.7, 0.71], [0.6, 0.61])
+    folder._write("confirm/k0/2", {"trial": 0, "key": "k0", "repeat": 2, "outcome": "failed"})
+    found = folder.found()
+    assert "1 of 3 repeats of finalists failed, 1 of them the winner's" in found["failed_repeats"].sentence
+
+
+def test_the_lead_over_the_second_is_shown_or_not(folder: Folder, tmp_path: Path) -> None:
+    shown = sound(folder).found()["difference"]
+    assert shown.kind == "good"
+    assert "The winner is better than the second finalist" in shown.sentence
+    assert "over 25 classes and seeds" in shown.sentence
+    (tmp_path / "other").mkdir()
+    hidden = sound(Folder(tmp_path / "other"), second=0.601).found()["difference"]
+    assert hidden.kind == "caution"
+    assert "No difference between the two best finalists is shown" in hidden.sentence
+    (tmp_path / "third").mkdir()
+    better = sound(Folder(tmp_path / "third"), second=0.7).found()
+    assert better["difference"].kind == "caution"
+    assert "choosing by the test part now would spoil that" in better["difference"].sentence
+    assert "map_at_r is 0.6" in better["interval"].sentence  # of the winner still
+
+
+def test_one_seed_each_leaves_the_lead_untold_where_there_are_no_queries(folder: Folder) -> None:
+    folder.trial(0, 0.7).trial(1, 0.6).confirmed(0, [0.7], [0.6]).confirmed(1, [0.6], [0.5])
+    assert "cannot be told" in folder.found()["difference"].sentence
+
+
+def test_a_search_that_goes_on_after_the_test_part_was_scored_is_told(folder: Folder) -> None:
+    sound(folder).log(("trial started", 1), ("confirmed", 2), ("trial started", 3), ("trial started", 4))
+    found = folder.found()["test_part"]
+    assert found.kind == "caution"
+    assert "2 trials began later" in found.sentence
+    folder.log(("trial started", 1), ("confirmed", 2), ("confirmed", 3))
+    assert folder.found()["test_part"].kind == "good"
+
+
+# -------------------------------------------------------------------- data
+
+
+def test_classes_that_were_seen_say_nothing_about_new_ones(folder: Folder) -> None:
+    folder.frozen["data"]["split"] = {"by": "item", "counts": {"train": 500, "valid": 250, "test": 250}}
+    folder.frozen["overlap"]["seen"]["test"] = 25
+    found = folder.found()
+    assert (found["split"].kind, found["test_classes"].kind) == ("caution", "good")
+    assert "All classes of the test part were seen in training" in found["split"].sentence
+    folder.frozen["data"]["split"]["by"] = "camera"
+    folder.frozen["overlap"]["seen"]["test"] = 4
+    assert "4 of the 25 classes of the test part were seen" in folder.found()["split"].sentence
+    folder.frozen["overlap"]["seen"]["test"] = 0
+    assert folder.found()["split"].kind == "good"
+    del folder.frozen["overlap"]
+    assert "is not recorded" in folder.found()["split"].sentence
+
+
+def test_few_test_classes_and_items_are_told(folder: Folder) -> None:
+    folder.frozen["overlap"]["classes"]["test"] = 19
+    folder.frozen["data"]["split"]["counts"]["test"] = 199
+    found = folder.found()
+    assert "has 19 classes: too few" in found["test_classes"].sentence
+    assert "has 199 items only" in found["test_items"].sentence
+
+
+def test_items_in_two_parts_are_a_fault_where_they_are_many(folder: Folder) -> None:
+    between = folder.frozen["overlap"]["between"][1]
+    between |= {"exact": 1, "near": 1, "examples": [["a", "b", "exact"], ["c", "d", "near"]]}
+    few = folder.found()["duplicates"]
+    assert few.kind == "caution"
+    assert few.sentence == (
+        "1 of 250 test items are in train too, 1 more of 250 test items are nearly in train "
+        "(such as a and b, c and d)."
+    )
+    between["near"] = 2  # 3 of 250 are more than 1 in 100
+    assert folder.found()["duplicates"].kind == "fault"
+    between |= {"whole": 0}
+    folder.frozen["data"]["supervision"] = "pairs"
+    pairs = folder.found()
+    assert pairs["duplicates"].kind == "caution"
+    assert "1 of 250 test pairs hold an item that is in train too" in pairs["duplicates"].sentence
+    assert "split" not in pairs  # pairs have no classes
+
+
+def test_what_was_not_looked_for_or_only_in_part_is_told(folder: Folder) -> None:
+    folder.frozen["overlap"]["looked_at"]["train"] = 400
+    assert "among 400 of train" in folder.found()["duplicates"].sentence
+    del folder.frozen["overlap"]
+    assert "was not looked for" in folder.found()["duplicates"].sentence
+
+
+# -------------------------------------------------------------------- runs
+
+
+def test_unequal_budgets_of_losses_are_told_with_their_numbers(folder: Folder) -> None:
+    for number in range(7):
+        folder.trial(number, 0.5, "triplet" if number < 5 else "contrastive")
+    found = folder.found()["budget_loss"]
+    assert found.kind == "caution"
+    assert "(triplet 5, contrastive 2)" in found.sentence
+    assert "budget_metric" not in folder.found()  # there is one only
+
+
+def test_failures_that_lie_in_one_loss_are_told(folder: Folder) -> None:
+    for number in range(10):
+        folder.trial(
+            number, 0.5 if number > 3 else None, "triplet" if number % 2 or number < 3 else "contrastive"
+        )
+    found = folder.found()["failed"]
+    assert "4 of 10 trials failed, 4 of them with the loss triplet" in found.sentence
+
+
+def test_a_loss_of_which_no_trial_completed_was_not_judged(folder: Folder) -> None:
+    folder.trial(0, 0.5, "triplet").trial(1, None, "contrastive", outcome="pruned").trial(
+        2, None, "contrastive"
+    )
+    found = folder.found()["nothing_known"]
+    assert "No trial of the loss contrastive completed (1 failed, 1 pruned)" in found.sentence
+
+
+def test_trials_that_were_ended_by_their_limit_are_told(folder: Folder) -> None:
+    folder.trial(0, 0.5).trial(1, None, cause="took longer than the trial_time of 60 s")
+    assert "1 of 2 trials were ended by trial_time" in folder.found()["trial_time"].sentence
+
+
+def test_results_of_other_versions_are_a_fault(folder: Folder) -> None:
+    other = {**VERSIONS, "packages": {"keras": "3.12.0"}}
+    folder.trial(0, 0.5).trial(1, 0.6, versions=other)
+    found = folder.found()["versions"]
+    assert (found.kind, found.sentence) == (
+        "fault",
+        "The results were made with several versions: keras 3.12.0 and 3.15.1.",
+    )
+    folder.trial(2, 0.6, versions=None)
+    assert "1 of 3 results do not say" in folder.found()["versions"].sentence
+
+
+# ----------------------------------------------------------------- in short
+
+
+def test_the_verdict_names_the_worst_first(folder: Folder) -> None:
+    sound(folder).frozen["overlap"]["classes"]["test"] = 4
+    told = verdict(list(folder.found().values()))
+    assert told.startswith("To be read with 1 caution: The test part has 4 classes")
+    kinds = [each.kind for each in folder.trial(9, 0.9, versions={}).found().values()]
+    assert kinds == sorted(kinds, key=["fault", "caution", "good"].index)
+    assert verdict([]) == "Nothing speaks against these numbers."
+
+
+def test_findings_need_no_backend(folder: Folder) -> None:
+    sound(folder).found()
+    code = (
+        "import sys; from pathlib import Path; from siamkit.report.read import read_stored\n"
+        "from siamkit.report.trust import findings\n"
+        f"assert findings(read_stored(Path({str(folder.path)!r})))\n"
+        "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
