@@ -21,21 +21,13 @@ MARKS = {"good": ("✓", "good"), "caution": ("!", "caution"), "fault": ("✗", 
 
 def render(document: Document) -> str:
     """The page as text. Every name in it is escaped, and it fetches nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("siamkit", "report/assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"cut": cut, "cell": cell, "script": script, "chart": _chart}
-    environment.filters |= {"table": _table, "items": _items}
+    templates = environment()
 
     def asset(name: str) -> Markup:
-        assert environment.loader is not None
-        return Markup(environment.loader.get_source(environment, name)[0])
+        assert templates.loader is not None
+        return Markup(templates.loader.get_source(templates, name)[0])
 
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         document=document,
         sections=document.filled(),
         marks=MARKS,
@@ -44,6 +36,20 @@ def render(document: Document) -> str:
         js=asset("page.js"),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def environment() -> jinja2.Environment:
+    """The templates; what they are given is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("siamkit", "report/assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters |= {"cut": cut, "cell": cell, "script": script, "chart": _chart}
+    made.filters |= {"table": _table, "items": _items}
+    return made
 
 
 def cut(text: str, most: int = 120) -> str:

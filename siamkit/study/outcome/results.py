@@ -16,7 +16,11 @@ from siamkit.study.definition.space import factors_of
 from siamkit.study.store.folder import RunFolder
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
     from siamkit.model import Siamese
+    from siamkit.report.parts import Document
 
 
 def literally(stored: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +81,33 @@ class Results:
     def lead(self) -> Difference | None:
         """How much higher that is than the second finalist's, with its interval; None if there is none."""
         return lead(self._stored.finalists)
+
+    @cached_property
+    def report(self) -> Document:
+        """The report as data: `report.charts()` are Plotly figures, `report.tables()` their data, by name."""
+        from siamkit.report.document import document  # late: it brings Plotly
+
+        return document(self._stored)
+
+    def charts(self) -> dict[str, go.Figure]:
+        """The figures of the report as Plotly objects, by name: `leaderboard`, `front`, `importances`, ….
+
+        Example:
+            >>> results = siamkit.tune("study.yaml")         # doctest: +SKIP
+            >>> results.charts()["interaction-metric"].show()  # doctest: +SKIP
+        """
+        return self.report.charts()
+
+    def to_frame(self) -> pd.DataFrame:
+        """The completed trials as a pandas table, the best first: factors and figures, a row a trial."""
+        from siamkit.report.parts import Table
+
+        return self.report.tables().get("trials", Table((), [])).frame()
+
+    def _repr_html_(self) -> str:
+        from siamkit.report.notebook import fragment
+
+        return fragment(self.report)
 
     @cached_property
     def _stored(self) -> Stored:
