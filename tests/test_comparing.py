@@ -126,12 +126,17 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused("no contender has labels, and none are given", GOOD, WORSE, metric="euclidean")
     refused("their numbers differ: A 192, B 191", GOOD, WORSE[1:], labels=LABELS, metric="euclidean")
     refused(r"shape \(192,\), one for each item, got \(191,\)", GOOD, WORSE, labels=LABELS[1:])
-    refused("numbers \\(n, dim\\), got float32 of shape \\(6,\\)", GOOD, GOOD[0], labels=LABELS)
+    refused(
+        r"numbers \(n, dim\), or of pairs \(n, 2, dim\), got float32 of shape \(6,\)",
+        GOOD,
+        GOOD[0],
+        labels=LABELS,
+    )
     refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, figures=["roc_auc"])
     one = Contender("a", GOOD, LABELS, None)
     refused("names of their own, got a, a", one, one)
     other = Contender("b", GOOD, np.roll(LABELS, 1), None)
-    refused(r"'a' and 'b' disagree about the class of 24 items, first of item 0 \(0, 23\)", one, other)
+    refused(r"'a' and 'b' disagree about 24 items, first about item 0 \(0, 23\)", one, other)
     named = Contender("c", GOOD, LABELS, tuple("x" * len(GOOD)))
     refused("'c' has items of one id", named, Contender("d", GOOD, LABELS, tuple(map(str, range(192)))))
     refused("does not exist; a file of embeddings", tmp_path / "a.npy", GOOD, labels=LABELS)

@@ -12,13 +12,22 @@ from siamkit.backends import BACKENDS
 
 @click.command()
 @click.argument("contenders", nargs=-1, required=True, type=click.Path())
-@click.option("--data", type=click.Path(), metavar="DATA", help="Labelled items for models to embed.")
+@click.option("--data", type=click.Path(), metavar="DATA", help="Items or pairs for models to embed.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
 @click.option("--metric", metavar="NAME", help="Of files of embeddings; cosine unless given.")
-@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Not map_at_r and recall_at_1.")
-@click.option("--over", type=click.Choice(["auto", "queries", "classes"]), default="auto", show_default=True)
+@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Instead of the usual two.")
+@click.option(
+    "--over",
+    type=click.Choice(["auto", "queries", "classes", "items", "pairs"]),
+    default="auto",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    help="Where one is needed, not KERAS_BACKEND.",
+)
 def compare(
     contenders: tuple[str, ...],
     data: str | None,
@@ -29,25 +38,25 @@ def compare(
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """Compare CONTENDERS on the same items: models (with --data) and files of embeddings.
+    """Compare CONTENDERS on the same items or pairs: models (with --data) and files of embeddings.
 
     Every difference has its interval, and says so where none is shown at this size.
     """
     from rich.console import Console
 
     from siamkit import backends
-    from siamkit.comparing import COMPARED
     from siamkit.comparing import compare as run
     from siamkit.comparison.table import tables
     from siamkit.contenders import read_labels
 
-    backends.activate(backends.choose_backend(backend)[0])
+    if backend is not None:  # else chosen where something needs one
+        backends.activate(backends.choose_backend(backend)[0])
     found = run(
         *contenders,
         data=data,
         labels=None if labels is None else read_labels(labels),
         metric=metric,
-        figures=figures or COMPARED,
+        figures=figures,
         over=over,  # type: ignore[arg-type]
     )
     if as_json:

@@ -22,7 +22,7 @@ from siamkit.backends import BACKENDS
 @click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
 @click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Where one is needed, not KERAS_BACKEND.")
 def evaluate(
     model: str,
     data: str | None,
@@ -35,26 +35,29 @@ def evaluate(
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """Judge MODEL on the labelled items of DATA; or MODEL is a file of embeddings: .npy, .npz, .parquet.
+    """Judge MODEL on the labelled items, or pairs, of DATA.
+
+    MODEL may be a file of embeddings: .npy, .npz, .parquet.
 
     Retrieval, verification at the model's own threshold, clusters, few-shot, geometry.
     """
     from rich.console import Console
 
     from siamkit import backends
+    from siamkit.comparison.plain import lightest_metric
     from siamkit.contenders import contender, labelled
     from siamkit.evaluation import GROUPS, examine
 
-    backends.activate(backends.choose_backend(backend)[0])
+    if backend is not None:  # else chosen where something needs one
+        backends.activate(backends.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
     found, truth = labelled(contender(model, data, **asked), labels)
+    compared = lightest_metric(metric or found.metric)
     if sizes:
         from siamkit.comparison.sizes import size_curve
         from siamkit.comparison.table import size_table
 
-        curve = size_curve(
-            found.embeddings, truth, metric or found.metric, figures=("map_at_r", "recall_at_1")
-        )
+        curve = size_curve(found.embeddings, truth, compared, figures=("map_at_r", "recall_at_1"))
         if as_json:
             click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
         else:
@@ -63,7 +66,7 @@ def evaluate(
     judged = examine(
         found.embeddings,
         truth,
-        metric or found.metric,
+        compared,
         groups=groups or GROUPS,  # type: ignore[arg-type]
         threshold=found.threshold,
     ).figures
