@@ -129,6 +129,11 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_aside(path, lambda aside: np.save(aside, array, allow_pickle=False))
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Named arrays of numbers and words as `.npz`."""
+    write_aside(path, lambda aside: np.savez_compressed(aside, **arrays))
+
+
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
     """A file as the operating system sees it; fetched first if it lies behind a URL."""

@@ -121,6 +121,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
         train=fake.train,
         judge=fake.judge,
         try_feeds=lambda *_: None,
+        exhibit=lambda *_: {},
         Pruned=Pruned,
         TrialFailure=TrialFailure,
         Limits=lambda seconds, memory: None,

@@ -23,7 +23,7 @@ from siamkit.study.store.leases import RENEWALS, Pulse
 from siamkit.study.store.patience import StorageSilent, patiently
 from siamkit.study.strategy.plan import planned, warm
 from siamkit.study.tidy import tidy
-from siamkit.study.work.task import items_table
+from siamkit.study.work.items import items_table
 
 
 def tune(

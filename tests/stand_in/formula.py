@@ -42,6 +42,10 @@ def try_feeds(*_):
     pass
 
 
+def exhibit(*_):
+    return {}
+
+
 def judge(model, part, *more):
     return {"map_at_r": 0.4, "eer": 0.5}, None, {}
 

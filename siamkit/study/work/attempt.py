@@ -12,9 +12,9 @@ import psutil
 
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.figures import GROUPS, groups_of
-from siamkit.files import local_file, no_room, place, read_table, write_array, write_table
+from siamkit.files import local_file, no_room, place, read_table, write_array, write_arrays, write_table
 from siamkit.study.definition.schema import StudyFile
-from siamkit.study.work.checkpoint import Progress, take_over
+from siamkit.study.work.checkpoint import EXHIBIT, Progress, take_over
 from siamkit.study.work.hopeless import hopeless
 from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Tell
 from siamkit.study.work.task import Task
@@ -110,13 +110,16 @@ class Bench:
             return go(Start(file, state.epoch, state.literal))
 
     def _keep(self, job: Job, state: Progress, trained: Trained) -> None:
-        """Stores per-query scores and, of what may be among the best, embeddings; the model is there."""
+        """Stores per-query scores and, of what may be among the best, what there is to see of it."""
         if trained.queries:
             ids = [str(each) for each in self.task.valid.ids]
             write_table(state.place / "queries.parquet", {"id": ids, **trained.queries})
         value = self.task.better(trained.figures[self.task.objective])
         if job.keep_above is None or value > job.keep_above:
+            from siamkit.study.work.training import exhibit
+
             write_array(state.place / "embeddings.npy", trained.embeddings)
+            write_arrays(state.place / EXHIBIT, exhibit(trained.model, self.task, trained.embeddings))
 
     def _hopeless(self, job: Job, trained: Trained) -> str | None:
         """Why later seeds are not worth it, by the scores of the best trial's first seed on each query."""
@@ -134,7 +137,7 @@ class Bench:
 
     def _confirm(self, job: Job, tell: Tell) -> Ended:
         """Trains afresh, and scores the test part too: here and nowhere else."""
-        from siamkit.study.work.training import TrialFailure, judge
+        from siamkit.study.work.training import TrialFailure, exhibit, judge
 
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.
@@ -145,10 +148,12 @@ class Bench:
         # At the threshold that was calibrated on validation: what it leads to on items never seen.
         calibrated = trained.figures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None
-        figures, _, queries = judge(trained.model, self.task.test, groups, threshold)
+        figures, embeddings, queries = judge(trained.model, self.task.test, groups, threshold)
         if queries:
             ids = [str(each) for each in self.task.test.ids]
             write_table(state.place / "test_queries.parquet", {"id": ids, **queries})
+        shown = exhibit(trained.model, self.task, trained.embeddings, embeddings)
+        write_arrays(state.place / EXHIBIT, shown)
         return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
 
     def _feeds(self, job: Job, tell: Tell) -> Ended:

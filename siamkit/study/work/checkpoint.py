@@ -12,7 +12,8 @@ from siamkit.report.store import numbers
 
 STATE = "resume.json"
 FINAL = "checkpoint.keras"  # the model that a trial leaves
-CARRIED = (FINAL, "queries.parquet", "embeddings.npy")
+EXHIBIT = "exhibit.npz"  # what a report shows of it
+CARRIED = (FINAL, "queries.parquet", "embeddings.npy", EXHIBIT)
 TRIES = 5  # at reading an attempt that is not dead yet
 
 

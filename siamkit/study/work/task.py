@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from siamkit.data import Dataset, fit_preprocessor, split
 from siamkit.data.preprocess import Preprocessor
@@ -18,9 +16,6 @@ from siamkit.study.definition.file import Study
 from siamkit.study.definition.identity import derive_seed
 from siamkit.study.definition.schema import Direction
 from siamkit.study.work.worse import scarcest
-
-MOST_ITEMS = 5000  # of items.parquet
-THUMBNAIL = 48  # pixels
 
 
 @dataclass(frozen=True)
@@ -147,37 +142,3 @@ def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
 def _plain(shape: Shape) -> list[int] | dict[str, list[int]]:
     """A shape as JSON has it."""
     return {name: list(each) for name, each in shape.items()} if isinstance(shape, dict) else list(shape)
-
-
-def items_table(valid: Dataset) -> dict[str, Any]:
-    """The evaluated items for people to look at: id, target, and a thumbnail or text of each view.
-
-    The first 5,000; the table's length against the record's counts tells of a cut.
-    """
-    some = valid.take(np.arange(min(len(valid), MOST_ITEMS)))
-    table: dict[str, Any] = {"id": [str(each) for each in some.ids]}
-    if some.target is not None:
-        table["target"] = [str(each) for each in some.target]
-    for number, view in enumerate(some.views):
-        if isinstance(view, np.ndarray) and some.input == "image":
-            table[f"image_{number}"] = [_png(image) for image in view]
-        elif isinstance(view, np.ndarray) and some.input == "text":
-            table[f"text_{number}"] = [str(text) for text in view]
-        elif isinstance(view, dict) and some.input == "tabular":
-            rows = zip(*view.values(), strict=True)
-            table[f"text_{number}"] = [
-                ", ".join(f"{name} {value}" for name, value in zip(view, row, strict=True)) for row in rows
-            ]
-    return table
-
-
-def _png(image: np.ndarray) -> bytes:
-    pixels = image if image.ndim == 3 else image[..., None]
-    if pixels.dtype != np.uint8:
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = ((pixels - low) * (255.0 / (high - low or 1.0))).astype("uint8")
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG")
-    return stream.getvalue()

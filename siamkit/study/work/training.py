@@ -33,6 +33,7 @@ from siamkit.study.definition.identity import derive_seed
 from siamkit.study.definition.schema import Fixed
 from siamkit.study.definition.space import Configuration
 from siamkit.study.work.task import Task
+from siamkit.study.work.training_exhibit import exhibit as exhibit
 from siamkit.study.work.worse import scarcest_data, training_data
 
 SAMPLE = 512  # pairs that the typical distance is measured on
