@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from functools import partial
+from itertools import combinations, zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,12 @@ from siamkit.comparison.multiple import adjusted
 from siamkit.comparison.plain import lightest_metric
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
 from siamkit.contenders import Contender, contender
+from siamkit.data.streams import Wanted
 from siamkit.errors import DataError
+from siamkit.looking import given_looks, looks_in
+from siamkit.looks import Looks
 from siamkit.matching import matched, truth_of
+from siamkit.naming import names_of
 from siamkit.vectors import are_vectors
 
 Over = Literal["queries", "classes", "items", "pairs", "auto"]
@@ -40,6 +45,7 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
     most: int = 20,
+    items: Sequence[Any] | None = None,
 ) -> Comparison:
     """Compares embeddings of the same items, or of the same pairs of them, side by side.
 
@@ -50,10 +56,10 @@ def compare(
     items.
 
     Args:
-        *contenders: two or more: a model (`.keras`, with `data`), a file of embeddings (`.npy`, `.npz`,
-            `.parquet`) by anybody's system, an array `(n, dim)`, of pairs `(n, 2, dim)`, or a
-            `siamkit.contenders.Contender`. Where all have ids, items are matched by them; else all hold the
-            same items in the same order.
+        *contenders: two or more: a model (`.keras`, with `data`), a trial of a study (`study.yaml#14`,
+            `runs/x#best`), a file of embeddings (`.npy`, `.npz`, `.parquet`) by anybody's system, an array
+            `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.contenders.Contender`. Where all have ids,
+            items are matched by them; else all hold the same items in the same order.
         data: labelled items, or pairs, for models to embed.
         labels: `(n,)` where no contender has them: classes; of pairs 1 for alike and 0 for not, or scores.
         metric: compares embeddings that came without a metric of their own; cosine unless given.
@@ -68,6 +74,9 @@ def compare(
         level: of the intervals.
         seed: of what is drawn.
         most: disagreements to keep of each pair.
+        items: what the embeddings are of, to be looked at where two disagree, in the order of the first
+            contender: images `(height, width)` or `(height, width, channels)`, texts, or `pathlib.Path`s of
+            images; of pairs tuples of two. Models and trials know theirs; of others `data` may tell.
 
     Raises:
         DataError: fewer than two, other items, no labels, a figure that these data do not have, fewer than
@@ -83,14 +92,23 @@ def compare(
         >>> print(found.verdicts()[0][:29])
         good is better in map_at_r by
     """
-    several = [_contender(each, number, data, names, metric) for number, each in enumerate(contenders)]
+    paths = [each for each in contenders if isinstance(each, (str, os.PathLike))]
+    own = iter(names_of(paths))
+    called = [next(own) if isinstance(each, (str, os.PathLike)) else None for each in contenders]
+    called = [given or name for given, name in zip_longest(names, called)]
+    several = [
+        _contender(each, name or chr(ord("A") + number), data, metric)
+        for number, (each, name) in enumerate(zip(contenders, called, strict=False))
+    ]
     if len(several) < 2:
         raise DataError(f"a comparison wants two contenders or more, got {len(several)}")
     if len({each.name for each in several}) < len(several):
         raise DataError(
             f"contenders should have names of their own, got {', '.join(e.name for e in several)}"
         )
+    looks = _looks(several, items, data)
     several, notes = matched(several)
+    notes = [*(note for each in several for note in each.notes), *notes]
     truth = truth_of(several, labels)
     judge = Pairs if several[0].pairs else Queries
     judged = judge(
@@ -100,30 +118,49 @@ def compare(
         over,
         {"resamples": resamples, "level": level, "seed": seed},
     )
-    called = tuple(each.name for each in several)
-    couples = list(combinations(called, 2))
+    every = tuple(each.name for each in several)
+    couples = list(combinations(every, 2))
     looked_at = [(couple, figure) for couple in couples for figure in judged.figures]
-    ids = several[0].ids or tuple(map(str, range(len(truth))))
+    ids = _ids(several)
+    disagreements = {couple: judged.disagreements(*couple, ids, most) for couple in couples}
+    rows = {row for queries in disagreements.values() for each in queries for row in each.rows}
+    seen = looks({ids[row] for row in rows}) if rows else {}
     return Comparison(
-        called,
-        {name: {figure: judged.interval(name, figure) for figure in judged.figures} for name in called},
+        every,
+        {name: {figure: judged.interval(name, figure) for figure in judged.figures} for name in every},
         adjusted([judged.difference(*couple, figure) for couple, figure in looked_at]),
         [couple for couple, _ in looked_at],
         [_likeness(a, b, judged.distinct, seed) for a, b in combinations(several, 2)],
-        {couple: judged.disagreements(*couple, ids, most) for couple in couples},
+        disagreements,
         judged.over,
         [*notes, *judged.notes],
+        {row: seen[ids[row]] for row in sorted(rows) if ids[row] in seen},
     )
 
 
-def _contender(
-    given: Any, number: int, data: str | os.PathLike[str] | None, names: Sequence[str], metric: Any
-) -> Contender:
-    name = names[number] if number < len(names) else None
+def _ids(several: Sequence[Contender]) -> tuple[str, ...]:
+    """The items' names: of the first contender that has some, else their numbers."""
+    known = next((each.ids for each in several if each.ids is not None), None)
+    return known or tuple(map(str, range(len(several[0].embeddings))))
+
+
+def _looks(
+    several: Sequence[Contender], items: Sequence[Any] | None, data: str | os.PathLike[str] | None
+) -> Looks:
+    """Where the looks of items come from."""
+    if items is not None:
+        return given_looks(items, _ids(several))
+    known = next((each.looks for each in several if each.looks is not None), None)
+    if known is not None:
+        return known
+    return (lambda wanted: {}) if data is None else partial(looks_in, data, Wanted(), None)
+
+
+def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metric: Any) -> Contender:
     if isinstance(given, Contender):
         return replace(given, metric=lightest_metric(given.metric))
     if isinstance(given, (str, os.PathLike)):
-        found = contender(given, data, **({} if name is None else {"name": name}))
+        found = contender(given, data, name=name)
     else:
         array = np.asarray(given)
         if not are_vectors(array):
@@ -131,9 +168,7 @@ def _contender(
                 "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        found = Contender(
-            name or chr(ord("A") + number), np.ascontiguousarray(array, dtype=np.float32), None, None
-        )
+        found = Contender(name, np.ascontiguousarray(array, dtype=np.float32), None, None)
     if isinstance(found.metric, str) and metric is not None:
         found = replace(found, metric=metric)
     return replace(found, metric=lightest_metric(found.metric))

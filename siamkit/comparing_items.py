@@ -55,7 +55,7 @@ class Queries:
             raise DataError(f"intervals of labelled items are over queries or classes, got {over!r}")
         self.figures = tuple(figures) or FIGURES
         self.notes: list[str] = []
-        classes = len(np.unique(truth))
+        classes = int((np.unique(truth, return_counts=True)[1] > 1).sum())  # those that queries have
         self.over = ("classes" if classes >= LEAST_CLASSES else "queries") if over == "auto" else over
         if self.over == "queries" and over == "auto":
             self.notes.append(

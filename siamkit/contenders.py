@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from siamkit.data.files import reading
 from siamkit.errors import DataError, ModelError, listed
+from siamkit.looks import Looks
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Contender:
         threshold: that came with them, in the metric's orientation.
         about: what else is known: parameters, the model's own record.
         items: `(n, 2)`, of pairs which item each side is, as 0, 1, …; None where that is not known.
+        looks: tells from ids how items look; None where nobody knows.
+        notes: what one should know before quoting what comes of it.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Contender:
     threshold: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     items: NDArray[np.int64] | None = None
+    looks: Looks | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> bool:
@@ -47,11 +52,18 @@ class Contender:
 def contender(
     path: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, **asked: Any
 ) -> Contender:
-    """A model with the data to embed, or a file of vectors; by the ending of its name.
+    """A model with the data to embed, a file of vectors, or a trial of a study (`study.yaml#14`, `#best`).
 
     Raises:
         ModelError: a model without data.
+        DataError: a study without a trial.
     """
+    from siamkit.trials import is_study, read_trial, trial_in
+
+    if (named := trial_in(path)) is not None:
+        return read_trial(*named, name=asked.get("name"))
+    if is_study(path):
+        raise DataError(f"{str(path)!r} is a study: name a trial of it, {path}#best or {path}#14")
     if Path(path).suffix != ".keras":
         from siamkit.vectors import read_vectors
 

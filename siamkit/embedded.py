@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from siamkit.contenders import Contender
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streams import Chunk, Wanted
 from siamkit.embedding import describe_side, embed_stream, items_in
+from siamkit.looking import looks_in
 
 
 def embed_with(
@@ -45,10 +48,11 @@ def embed_with(
 
     loaded = load_model(model, compile=False)
 
+    towers = len(loaded.encoders)
+    reading = Wanted(loaded.preprocessor, batch_size, towers=towers, label=label, judged=True)
+
     def side(number: int) -> _Side:
-        wanted = Wanted(
-            loaded.preprocessor, batch_size, number, len(loaded.encoders), label=label, judged=True
-        )
+        wanted = replace(reading, side=number)
         with items_in(data, source, wanted) as stream:
             held = _Side(stream.pairs)
             embed_stream(stream, loaded, held, wanted, str(data), on_rows)
@@ -65,7 +69,8 @@ def embed_with(
         loaded.metric,
         loaded.threshold,
         describe_side(loaded, model) | {"parameters": loaded.count_params(), "items": str(data)},
-        _same([each.keys for each in sides], apart=len(loaded.encoders) > 1) if first.pairs else None,
+        _same([each.keys for each in sides], apart=towers > 1) if first.pairs else None,
+        partial(looks_in, data, reading, source),
     )
 
 

@@ -85,33 +85,17 @@ def look_of(item: Any) -> Look:
 def looks_of(items: Leaf) -> list[Look] | None:
     """How raw items look, images or texts or columns; None of what nobody can look at, such as vectors."""
     if isinstance(items, dict):
+        if any(values.ndim > 1 for values in items.values()):
+            return None
         rows = (take(items, np.array([row])) for row in range(length(items)))
         return [Look(text=_columns(row)) for row in rows if isinstance(row, dict)]
     if items.dtype.kind in "OUT":
         return [Look(text=str(text)) for text in items]
-    if items.ndim == 4 and items.shape[3] in (1, 3, 4):
+    grey = items.ndim == 3 and items.dtype == np.uint8
+    if grey or (items.ndim == 4 and items.shape[3] in (1, 3, 4)):
         return [Look(thumbnail(image)) for image in items]
     return None
 
 
 def _columns(row: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {values[0]}" for name, values in row.items())
-
-
-def given_looks(items: Any, ids: Collection[str]) -> Looks:
-    """Looks of items handed over in the order of the ids; of pairs each is a tuple of two.
-
-    Raises:
-        DataError: not as many as ids.
-    """
-    if len(items) != len(ids):
-        raise DataError(f"items to look at should be one for each embedding, {len(ids)}, got {len(items)}")
-    rows = {id: row for row, id in enumerate(ids)}
-
-    def looks(wanted: Collection[str]) -> dict[str, tuple[Look, ...]]:
-        def sides(item: Any) -> tuple[Look, ...]:
-            return tuple(map(look_of, item)) if isinstance(item, (tuple, list)) else (look_of(item),)
-
-        return {id: sides(items[rows[id]]) for id in wanted if id in rows}
-
-    return looks

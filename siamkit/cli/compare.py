@@ -12,7 +12,7 @@ from siamkit.backends import BACKENDS
 
 @click.command()
 @click.argument("contenders", nargs=-1, required=True, type=click.Path())
-@click.option("--data", type=click.Path(), metavar="DATA", help="Items or pairs for models to embed.")
+@click.option("--data", type=click.Path(), metavar="DATA", help="For models to embed, and to be looked at.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
 @click.option("--metric", metavar="NAME", help="Of files of embeddings; cosine unless given.")
 @click.option("--figure", "figures", multiple=True, metavar="NAME", help="Instead of the usual two.")
@@ -60,7 +60,8 @@ def compare(
         over=over,  # type: ignore[arg-type]
     )
     if as_json:
-        told = dataclasses.asdict(found)
+        told = dataclasses.asdict(dataclasses.replace(found, looks={}))
+        del told["looks"]
         told["disagreements"] = [
             {"a": a, "b": b, "queries": [dataclasses.asdict(each) for each in queries]}
             for (a, b), queries in found.disagreements.items()

@@ -57,6 +57,11 @@ class Disagreement:
     nearest_ids: tuple[str, str] | None = None
     nearest_labels: tuple[Any, Any] | None = None
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The query and what is found nearest."""
+        return (self.query, *(self.nearest or ()))
+
 
 def widest(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[int]:
     """The rows where two scores differ most, the widest first; half of them in favour of each if there are.
