@@ -167,7 +167,7 @@ def _embedded(
     towers = len(model.encoders)
     sides = [model.encode(view, side=min(side, towers - 1)) for side, view in enumerate(task.valid.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
-    return embeddings, tuple(map(str, raw.ids)), np.asarray(raw.target)
+    return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
 
 
 def _metric(folder: Path, stored: dict[str, Any]) -> Any:

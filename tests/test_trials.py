@@ -195,12 +195,13 @@ def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: 
         figures = next(trial["figures"] for trial in results.trials if trial["trial"] == number)
         # By the learned metric of its model.
         assert found.values[each.name]["map_at_r"].value == pytest.approx(figures["map_at_r"], abs=1e-5)
-    for file in results.folder.glob("trials/*/*/embeddings.npy"):
-        file.unlink()
-    again = contender(f"{tmp_path}/study.yaml#1")
-    np.testing.assert_allclose(again.embeddings, stored[1].embeddings, atol=1e-5)
-    assert again.ids == stored[1].ids
+    file = next(results.folder.glob("trials/*/*/embeddings.npy"))
+    number = int(file.parent.parent.name)
+    file.unlink()
+    again = contender(f"{tmp_path}/study.yaml#{number}")
+    np.testing.assert_allclose(again.embeddings, stored[number].embeddings, atol=1e-5)
+    assert again.ids == stored[number].ids
     assert again.labels is not None
-    assert stored[1].labels is not None
-    assert again.labels.astype(str).tolist() == stored[1].labels.tolist()
-    assert siamkit.compare(again, stored[0]).looks  # digits are pictures
+    assert stored[number].labels is not None
+    assert again.labels.tolist() == stored[number].labels.tolist()
+    assert siamkit.compare(again, stored[1 - number]).looks  # digits are pictures
