@@ -55,7 +55,7 @@ def read_trial(study: str, which: str, name: str | None = None) -> Contender:
     Raises:
         StudyError: no such study or trial, or nothing is left of it.
     """
-    folder = _run_folder(study)
+    folder = run_folder_of(study)
     frozen, trials, _ = read_results(folder)
     if not frozen:
         raise StudyError(f"there is no study in {shown(folder)!r} yet; run it with siamkit tune")
@@ -109,7 +109,8 @@ def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Look,
     return {id: each for id, each in found.items() if each}
 
 
-def _run_folder(study: str) -> Path:
+def run_folder_of(study: str) -> Path:
+    """The run folder of a study that is named by its file, or by that folder itself."""
     if not study.endswith((".yaml", ".yml")):
         return place(study)
     from siamkit.study.watch.whereabouts import find_study  # late: it brings the storage along
@@ -167,6 +168,7 @@ def _embedded(
     towers = len(model.encoders)
     sides = [model.encode(view, side=min(side, towers - 1)) for side, view in enumerate(task.valid.views)]
     embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
+    assert raw.target is not None  # or the study had not judged by it
     return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
 
 

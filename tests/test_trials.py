@@ -16,8 +16,10 @@ from pyarrow import parquet
 
 import siamkit
 from siamkit.cli import main
+from siamkit.comparison.plain import Euclidean
 from siamkit.contenders import contender
 from siamkit.errors import DataError, ModelError, StudyError
+from siamkit.retrained import retrained_sizes
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 5)
@@ -26,19 +28,22 @@ IDS = [f"photo {n}" for n in range(120)]
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 
 
-def trial(folder: Path, number: int, rows: Any, value: float, metric: str = "euclidean") -> None:
+def trial(
+    folder: Path, number: int, rows: Any, value: float | None, metric: str = "euclidean", dim: int = 4
+) -> None:
     place = folder / "trials" / str(number) / "token"
     place.mkdir(parents=True)
-    told = {
+    told: dict[str, Any] = {
         "trial": number,
         "outcome": "complete",
         "configuration": {
             "metric": {"name": f"siamkit/{metric}", "params": {}},
             "loss": {"name": "siamkit/triplet", "params": {}},
         },
-        "factors": {"metric": metric, "embedding_dim": 4},
-        "figures": {"map_at_r": value, "parameters": 100 + number, "threshold": 0.5},
+        "factors": {"metric": metric, "encoder": "mlp", "loss": "triplet"},
+        "figures": {"map_at_r": value, "recall_at_1": value, "parameters": 100 + number, "threshold": 0.5},
     }
+    told["configuration"]["embedding_dim"] = dim
     (place / "result.json").write_text(json.dumps(told))
     if rows is not None:
         np.save(place / "embeddings.npy", rows.astype("float32"))
@@ -164,6 +169,31 @@ def test_what_is_not_there_is_told_with_what_would_help(runs: Path, tmp_path: Pa
     told = CliRunner().invoke(main, ["compare", f"{runs}#4", f"{runs}#7"])
     assert told.exit_code == 2
     assert "Error: the study has no trial 4" in told.stderr
+
+
+def test_retraining_is_the_best_trial_of_each_size(runs: Path) -> None:
+    trial(runs, 20, None, 0.3, dim=2)
+    trial(runs, 21, None, 0.4, dim=2)
+    trial(runs, 22, None, None, dim=64)
+    trial(runs, 23, None, 0.99, metric="cosine", dim=2)
+    found = retrained_sizes(runs)
+    assert [(each.dim, each.bytes_per_vector, each.figures) for each in found] == [
+        (2, 8, {"map_at_r": 0.99}),
+        (4, 16, {"map_at_r": 0.9}),
+    ]
+    found = retrained_sizes(runs, metric="euclidean")
+    assert [(each.dim, each.figures["map_at_r"]) for each in found] == [(2, 0.4), (4, 0.9)]
+    with pytest.raises(StudyError, match=r"no trial of angular of the study in .* completed"):
+        retrained_sizes(runs, metric="angular")
+    with pytest.raises(DataError, match="have no figure 'spearman'"):
+        retrained_sizes(runs, ("spearman",))
+    # On the command line a trial comes with its own kind, and nobody else's.
+    told = CliRunner().invoke(main, ["evaluate", f"{runs}#7", "--sizes", "--json"])
+    assert told.exit_code == 0, told.output
+    curve = {(each["how"], each["dim"]): each["figures"] for each in json.loads(told.stdout)}
+    assert curve["retrained", 2] == {"map_at_r": 0.4, "recall_at_1": 0.4}
+    expected = siamkit.evaluate(ROWS, LABELS, Euclidean())
+    assert curve["whole", 4]["map_at_r"] == pytest.approx(expected["map_at_r"])
 
 
 # ---------------------------------------------------------------- with Keras

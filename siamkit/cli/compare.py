@@ -38,7 +38,9 @@ def compare(
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """Compare CONTENDERS on the same items or pairs: models (with --data) and files of embeddings.
+    """Compare CONTENDERS on the same items or pairs.
+
+    They are models (with --data), files of embeddings, and trials of studies: study.yaml#14, study.yaml#best.
 
     Every difference has its interval, and says so where none is shown at this size.
     """

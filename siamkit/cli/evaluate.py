@@ -37,8 +37,7 @@ def evaluate(
 ) -> None:
     """Judge MODEL on the labelled items, or pairs, of DATA.
 
-    MODEL may be a file of embeddings: .npy, .npz, .parquet.
-
+    MODEL may be a file of embeddings, .npy, .npz, .parquet, or a trial of a study: study.yaml#14, #best.
     Retrieval, verification at the model's own threshold, clusters, few-shot, geometry.
     """
     from rich.console import Console
@@ -54,10 +53,10 @@ def evaluate(
     found, truth = labelled(contender(model, data, **asked), labels)
     compared = lightest_metric(metric or found.metric)
     if sizes:
-        from siamkit.comparison.sizes import size_curve
         from siamkit.comparison.table import size_table
+        from siamkit.retrained import curve_of
 
-        curve = size_curve(found.embeddings, truth, compared, figures=("map_at_r", "recall_at_1"))
+        curve = curve_of(found, truth, compared)
         if as_json:
             click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
         else:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.comparison.drawing import difference_frame, forest
 from siamkit.comparison.results import Difference, Interval
+from siamkit.comparison.words import fragment
 from siamkit.looks import Look
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -116,3 +122,14 @@ class Comparison:
     def __str__(self) -> str:
         lines = [*self.verdicts(), *self.notes]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return fragment(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The differences as a pandas table, one a row."""
+        return difference_frame(self)
+
+    def figure(self) -> go.Figure:
+        """The differences with their intervals, as a Plotly figure."""
+        return forest(self)
