@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from siamkit.catalogue import CORE
 from siamkit.comparison.plain import PLAIN
-from siamkit.contenders import Contender, as_targets
+from siamkit.contenders import Contender
 from siamkit.data.files import reading
 from siamkit.errors import ModelError, StudyError
 from siamkit.files import place, read_table, shown
@@ -68,8 +68,6 @@ def read_trial(study: str, which: str, name: str | None = None) -> Contender:
         ids, truth = _items(folder, len(embeddings))
     else:
         embeddings, ids, truth = _embedded(study, folder, frozen, stored)
-    if embeddings.ndim == 3:
-        truth = as_targets(truth, called)
     about = {"study": str(folder), "trial": stored["trial"], "factors": stored["factors"]}
     if "parameters" in stored["figures"]:
         about["parameters"] = stored["figures"]["parameters"]

@@ -26,7 +26,7 @@ from siamkit.backends import BACKENDS
 @click.option(
     "--backend",
     type=click.Choice(BACKENDS),
-    help="Where one is needed, not KERAS_BACKEND.",
+    help="Instead of KERAS_BACKEND, where needed.",
 )
 def compare(
     contenders: tuple[str, ...],

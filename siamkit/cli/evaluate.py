@@ -22,7 +22,7 @@ from siamkit.backends import BACKENDS
 @click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
 @click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Where one is needed, not KERAS_BACKEND.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND, where needed.")
 def evaluate(
     model: str,
     data: str | None,
