@@ -39,9 +39,9 @@ def dressed(
     figure.update_layout(
         template="plotly_white",
         height=height,
-        margin={"l": 10, "r": 10, "t": 20, "b": 40},
+        margin={"l": 10, "r": 10, "t": 36, "b": 40},
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": 1.08},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
     )
     figure.update_xaxes(title=escape(x), automargin=True, tickformat=tickformat)
     figure.update_yaxes(title=escape(y), automargin=True)

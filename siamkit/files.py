@@ -131,7 +131,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Named arrays of numbers and words as `.npz`."""
-    write_aside(path, lambda aside: np.savez_compressed(aside, **arrays))
+    write_aside(path, lambda aside: np.savez_compressed(aside, **arrays))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -10,10 +10,18 @@ import click
 @click.option(
     "--artifacts", type=click.Path(), metavar="FOLDER", help="The run folder, instead of the study's own."
 )
-def report(study: str, artifacts: str | None) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "markdown", "json"]),
+    default="html",
+    show_default=True,
+    help="A page, words and tables, or data.",
+)
+def report(study: str, artifacts: str | None, form: str) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
     from siamkit.files import shown
     from siamkit.report import write_report
     from siamkit.study.watch.whereabouts import find_study
 
-    click.echo(shown(write_report(find_study(study, artifacts).folder.path)))
+    click.echo(shown(write_report(find_study(study, artifacts).folder.path, form)))  # type: ignore[arg-type]

@@ -1,107 +1,99 @@
-"""The report: one self-contained HTML file."""
+"""A report as one page that needs nothing but itself."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import base64
+import io
+import json
 from typing import Any
 
 import jinja2
-import plotly.graph_objects as go
-import plotly.io
 from markupsafe import Markup
+from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from siamkit.files import write_text
-from siamkit.report import figures
-from siamkit.report.read import Stored, read_stored
+import siamkit
+from siamkit.report.parts import Cell, Document, Items, Table
 
-COUNTS = ("parameters", "flops", "bytes_per_vector")
-SHOWN = 100  # rows of the leaderboard; a longer one says so
-
-
-def write_report(folder: Path) -> Path:
-    """Makes `report.html` in a run folder from its stored results.
-
-    Args:
-        folder: the run folder of a study.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        StudyError: there is no study in the folder.
-    """
-    page = render(read_stored(folder))
-    target = folder / "report.html"
-    write_text(target, page)
-    return target
+LARGE = 900  # bytes of a picture from which it is made smaller
+MARKS = {"good": ("✓", "good"), "caution": ("!", "caution"), "fault": ("✗", "fault")}
 
 
-def render(stored: Stored) -> str:
-    """The page as text; every name in it is escaped."""
+def render(document: Document) -> str:
+    """The page as text. Every name in it is escaped, and it fetches nothing."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("siamkit", "report"),
+        loader=jinja2.PackageLoader("siamkit", "report/assets"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["figure"] = _figure
-    completed = stored.completed
+    environment.filters |= {"cut": cut, "cell": cell, "script": script, "chart": _chart}
+    environment.filters |= {"table": _table, "items": _items}
+
+    def asset(name: str) -> Markup:
+        assert environment.loader is not None
+        return Markup(environment.loader.get_source(environment, name)[0])
+
     return environment.get_template("page.html").render(
-        stored=stored,
-        frozen=stored.frozen,
-        objective=stored.objective,
-        shown=SHOWN,
-        words=figures.words,
-        others=_others(stored),
-        counts=_counts(stored),
+        document=document,
+        sections=document.filled(),
+        marks=MARKS,
+        version=siamkit.__version__,
+        css=asset("page.css"),
+        js=asset("page.js"),
         plotly=Markup(get_plotlyjs()),
-        leaderboard=_html(figures.leaderboard(stored)) if completed else "",
-        importances=_html(shares) if (shares := figures.importances(stored)) else "",
-        levels=[(name, _html(figure)) for name, figure in figures.levels(stored)] if completed else [],
-        interactions=[(name, _html(figure)) for name, figure in figures.interactions(stored)]
-        if completed
-        else [],
-        warnings=stored.table().warnings(stored.varied(), stored.seeds) if completed else [],
-        curves=_html(figures.curves(stored)) if stored.curves else "",
-        front=_html(trade) if (trade := figures.trade_off(stored)) else "",
     )
 
 
-def _figure(value: float | None, name: str = "") -> str:
-    """A figure as text; counts are whole numbers, and what is missing is a dash."""
+def cut(text: str, most: int = 120) -> str:
+    """Its beginning, where a text is long."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def cell(value: Cell) -> str:
+    """A cell as text; as page.js has it, too."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if name in COUNTS else f"{value:.4f}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return cut(str(value), 200)
+    if value == int(value):
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if abs(value) < 0.001 else f"{value:.4f}"
 
 
-def _others(stored: Stored) -> list[str]:
-    """The figures shown beside the objective."""
-    wanted = (
-        *stored.frozen["objectives"],
-        "recall_at_1",
-        "map_at_r",
-        "roc_auc",
-        "eer",
-        "spearman",
-        "parameters",
+def script(value: Any) -> Markup:
+    """Data as JSON that no text in it can end."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _table(table: Table) -> Markup:
+    return script({"columns": table.columns, "rows": table.rows})
+
+
+def _chart(figure: Any) -> Markup:
+    """Data and layout; colours of paper and ink are the page's."""
+    told = json.loads(figure.to_json())
+    told["layout"].pop("template", None)
+    return script({"data": told["data"], "layout": told["layout"]})
+
+
+def _items(items: Items) -> Markup:
+    pictures = [None if each is None else _picture(each) for each in items.images or ()]
+    return script(
+        {"ids": items.ids, "labels": items.labels, "images": pictures or None, "texts": items.texts}
     )
-    have = stored.completed[0]["figures"] if stored.completed else {}
-    return [name for name in dict.fromkeys(wanted) if name in have and name != stored.objective]
 
 
-def _counts(stored: Stored) -> dict[str, int]:
-    outcomes = [trial["outcome"] for trial in stored.trials]
-    return {name: outcomes.count(name) for name in ("complete", "pruned", "failed")}
-
-
-def _html(figure: go.Figure) -> Any:
-    return Markup(
-        plotly.io.to_html(
-            figure,
-            full_html=False,
-            include_plotlyjs=False,
-            config={"displayModeBar": False, "responsive": True},
-        )
-    )
+def _picture(file: bytes) -> str:
+    """A small PNG file as a URL; one of many colours is made smaller yet."""
+    kind = "png"
+    if len(file) > LARGE:
+        stream = io.BytesIO()
+        with Image.open(io.BytesIO(file)) as picture:
+            picture.convert("RGB").save(stream, format="WEBP", quality=60)
+        file, kind = stream.getvalue(), "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,10 +13,13 @@ import numpy as np
 
 from siamkit.comparison.factors import Trials
 from siamkit.errors import StudyError
-from siamkit.files import read_table
+from siamkit.files import local_file, read_table
+from siamkit.report.parts import Items
 from siamkit.report.store import read_results
 
 Row = dict[str, Any]
+
+KEPT = 200  # of the best trials, so many are looked through for something to see
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,14 @@ class Stored:
     """What a run folder holds.
 
     Args:
+        folder: the run folder.
         frozen: the frozen study.
         trials: results of trials, the best first, those without a value last.
         finalists: one row a confirmed configuration, the best first.
         curves: per trial with a history its number and the first objective by epoch of the first repeat.
     """
 
+    folder: Path
     frozen: dict[str, Any]
     trials: list[Row]
     finalists: list[Row]
@@ -42,8 +48,9 @@ class Stored:
     def maximize(self) -> bool:
         return bool(self.frozen["objectives"][self.objective] == "maximize")
 
-    @property
+    @cached_property
     def completed(self) -> list[Row]:
+        """The completed trials that have a value, the best first."""
         return [trial for trial in self.trials if trial["outcome"] == "complete"]
 
     @property
@@ -59,9 +66,10 @@ class Stored:
         """How often each configuration was trained in the search."""
         return int(self.frozen["study"].get("seeds", 1))
 
+    @cached_property
     def table(self) -> Trials:
         """The completed trials by their factors."""
-        names = self.varied()
+        names = self.varied
         return Trials(
             [
                 {name: each["factors"][name] for name in names if name in each["factors"]}
@@ -72,6 +80,7 @@ class Stored:
             self.balanced,
         )
 
+    @cached_property
     def varied(self) -> list[str]:
         """The factors beside components' own parameters that took more than one value."""
         names = dict.fromkeys(
@@ -81,6 +90,36 @@ class Stored:
             if "." not in name or name.startswith("data.")
         )
         return [name for name in names if len({str(trial["factors"].get(name)) for trial in self.trials}) > 1]
+
+    def exhibit(self, row: Row) -> dict[str, np.ndarray]:
+        """What there is to see of a trial or finalist (`exhibit.npz`); empty where nothing was kept."""
+        file = self.folder / row["folder"] / "exhibit.npz"
+        if not file.is_file():
+            return {}
+        with local_file(file) as here, np.load(here, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    @cached_property
+    def exhibited(self) -> tuple[Row, dict[str, np.ndarray]] | None:
+        """The best finalist, or else trial, of which there is something to see."""
+        for row in (*self.finalists, *self.completed[:KEPT]):
+            if "embeddings" in (found := self.exhibit(row)):
+                return row, found
+        return None
+
+    def items(self, rows: np.ndarray) -> Items:
+        """How items of the validation part look."""
+        file = self.folder / "items.parquet"
+        if not file.is_file():
+            return Items([str(row) for row in rows], [""] * len(rows))
+        table = read_table(file).take(rows)
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        return Items(
+            columns["id"],
+            columns.get("target", [""] * len(rows)),
+            columns.get("image_0"),
+            columns.get("text_0"),
+        )
 
 
 def read_stored(folder: Path) -> Stored:
@@ -105,7 +144,9 @@ def read_stored(folder: Path) -> Stored:
         if history.is_file():
             rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
             curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
-    return Stored(frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves)
+    return Stored(
+        folder, frozen, sorted(trials, key=rank), _finalists(confirmations, objective, sign), curves
+    )
 
 
 def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]:
@@ -121,9 +162,26 @@ def _finalists(confirmations: list[Row], objective: str, sign: int) -> list[Row]
             "repeats": len(repeats),
             "parameters": repeats[0]["valid"].get("parameters"),
         }
+        row["folder"] = max(
+            repeats, key=lambda each: sign * (each["valid"].get(objective) or -sign * math.inf)
+        )["folder"]
+        row["values"] = {}
+        row["test_figures"] = _means([each["test"] for each in repeats])
         for part in ("valid", "test"):
             values = [each[part][objective] for each in repeats if each[part].get(objective) is not None]
+            row["values"][part] = values
             row[part] = fmean(values) if values else None
             row[f"{part}_sd"] = stdev(values) if len(values) > 1 else None
         finalists.append(row)
     return sorted(finalists, key=lambda row: math.inf if row["valid"] is None else -sign * row["valid"])
+
+
+def _means(repeats: list[Row]) -> dict[str, float]:
+    """Each figure's mean over the repeats that have it."""
+    names = dict.fromkeys(name for each in repeats for name in each)
+    found = {}
+    for name in names:
+        values = [each[name] for each in repeats if each.get(name) is not None]
+        if values:
+            found[name] = fmean(values)
+    return found

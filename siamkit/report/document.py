@@ -1,0 +1,76 @@
+"""A study's report, from its run folder: as a page, as Markdown, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from siamkit.files import write_text
+from siamkit.report.markdown import markdown
+from siamkit.report.page import render
+from siamkit.report.parts import Document
+from siamkit.report.plain import plainly
+from siamkit.report.read import Stored, read_stored
+from siamkit.report.sections.embedding import embedding
+from siamkit.report.sections.ending import failures, reproduce
+from siamkit.report.sections.mattered import mattered
+from siamkit.report.sections.ranking import finalists, leaderboard, trade_off
+from siamkit.report.sections.sizes import sizes
+from siamkit.report.sections.summary import about, lead
+from siamkit.report.sections.training import curves
+from siamkit.report.sections.verification import verification
+from siamkit.report.shares import METHODS, shares_of
+
+Form = Literal["html", "markdown", "json"]
+
+FORMS: dict[Form, tuple[str, Callable[[Document], str]]] = {
+    "html": ("report.html", render),
+    "markdown": ("report.md", markdown),
+    "json": (
+        "report.json",
+        lambda document: json.dumps(plainly(document), indent=1, ensure_ascii=False) + "\n",
+    ),
+}
+"""Of each form the name of its file, and what makes it."""
+
+
+def document(stored: Stored) -> Document:
+    """The report of a study, in no form yet."""
+    shown, items = embedding(stored)
+    shares = {method: shares_of(stored, method) for method in METHODS}
+    sections = [
+        about(stored),
+        finalists(stored),
+        leaderboard(stored),
+        trade_off(stored),
+        mattered(stored, shares),
+        sizes(stored),
+        verification(stored),
+        curves(stored),
+        shown,
+        failures(stored),
+        reproduce(stored),
+    ]
+    return Document(stored.frozen["name"], lead(stored, shares["fANOVA"]), sections, items)
+
+
+def write_report(folder: Path, form: Form = "html") -> Path:
+    """Makes the report of a study in its run folder from its stored results; no Keras is needed.
+
+    Args:
+        folder: the run folder of a study.
+        form: `html`, one page that needs nothing but itself; `markdown`; or `json`, for machines.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        StudyError: there is no study in the folder.
+    """
+    name, made = FORMS[form]
+    text = made(document(read_stored(folder)))
+    target = folder / name
+    write_text(target, text)
+    return target

@@ -1,0 +1,32 @@
+"""The embedding of the best: maps, neighbours, confusions, geometry."""
+
+from __future__ import annotations
+
+from siamkit.report.parts import Explorer, Items, Part, Section
+from siamkit.report.read import Stored
+from siamkit.report.sections.geometry import geometry, spectrum
+from siamkit.report.sections.maps import maps
+from siamkit.report.sections.naming import words
+from siamkit.report.sections.neighbours import confusions, gallery
+
+
+def embedding(stored: Stored) -> tuple[Section, Items]:
+    """What there is to see of the best configuration, and the items that are shown."""
+    title = "The embedding"
+    if stored.exhibited is None:
+        return Section("embedding", title), Items()
+    row, found = stored.exhibited
+    items = stored.items(found["rows"])
+    shown, whole = len(found["rows"]), stored.frozen["data"]["split"]["counts"].get("valid", 0)
+    said = f"Of {words(row)}, on {shown:,} validation items"
+    said += f" of {whole:,}, drawn evenly; neighbours are sought among these." if shown < whole else "."
+    # Of pairs the first items.
+    rows = found["embeddings"] if found["embeddings"].ndim == 2 else found["embeddings"][:, 0]
+    parts: list[Part] = [*maps(rows, items)]
+    if "neighbours" in found:
+        near = found["neighbours"].tolist()
+        told = "Move the slider, or choose a point on a map. What is found first stands first."
+        parts += [gallery(near, items), Explorer("explorer", "Any item, and what it finds", near, told)]
+        parts += confusions(near, items)
+    parts += [spectrum(rows), *geometry(stored)]
+    return Section("embedding", title, [said], parts), items

@@ -1,0 +1,65 @@
+"""What went wrong, and how to do it all again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import plotly.graph_objects as go
+
+from siamkit.drawing import COLOURS, dressed
+from siamkit.report.parts import Chart, Listing, Section, Source, Table
+from siamkit.report.read import Stored
+from siamkit.report.sections.naming import label, words
+
+
+def failures(stored: Stored) -> Section:
+    """Failed trials and their causes."""
+    failed = [trial for trial in stored.trials if trial["outcome"] == "failed"]
+    if not failed:
+        return Section("failures", "Failures")
+    causes = Counter(str(trial["cause"]) for trial in failed).most_common()
+    shown = causes[:12][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[count for _, count in shown],
+            y=[label(cause) for cause, _ in shown],
+            orientation="h",
+            marker_color=COLOURS[1],
+            hovertemplate="%{y}: %{x}<extra></extra>",
+        )
+    )
+    dressed(figure, "trials", height=130 + 30 * len(shown))
+    figure.update_yaxes(type="category")
+    rows = [(t["trial"], words(t), t["cause"], t.get("seconds")) for t in failed]
+    listing = Listing(
+        "failed", "Failed trials", Table.of(("trial", "configuration", "cause", "seconds"), rows)
+    )
+    table = Table.of(("cause", "trials"), causes)
+    told = (
+        f"{len(failed)} of {len(stored.trials)} trials failed, of {len(causes)} causes. They count "
+        f"in the budget."
+    )
+    return Section("failures", "Failures", [], [Chart("causes", "Causes", figure, table, told), listing])
+
+
+def reproduce(stored: Stored) -> Section:
+    """The seed, the versions, the data, and the whole study."""
+    frozen = stored.frozen
+    packages = ", ".join(f"{name} {version}" for name, version in frozen["versions"]["packages"].items())
+    said = [
+        f"Seed {frozen['study']['seed']}, {packages}, Python {frozen['versions']['python']}, "
+        f"backend {frozen['versions']['backend']}.",
+        f"Data fingerprint {frozen['data']['fingerprint'][:16]}. With the same file, data, versions, "
+        f"backend and device, "
+        "one worker repeats every number to the bit.",
+    ]
+    whole = {
+        name: frozen[name]
+        for name in ("study", "settings", "objectives", "data", "versions")
+        if name in frozen
+    }
+    text = json.dumps(whole, indent=1, ensure_ascii=False)
+    return Section(
+        "reproduce", "How to reproduce", said, [Source("study", "The study as it was frozen", text)]
+    )

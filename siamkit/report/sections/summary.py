@@ -1,0 +1,63 @@
+"""The most important, in plain words."""
+
+from __future__ import annotations
+
+from siamkit.report.parts import Section
+from siamkit.report.read import Stored
+from siamkit.report.sections.naming import words
+from siamkit.report.shares import Shares
+
+
+def lead(stored: Stored, shares: Shares) -> list[str]:
+    """What a reader should take along who reads nothing else; with the shares of factors by fANOVA."""
+    name = stored.objective
+    if stored.finalists:
+        best = stored.finalists[0]
+        spread = f" (± {best['test_sd']:.4f} over seeds)" if best["test_sd"] is not None else ""
+        said = [
+            f"Best, trained afresh over {best['repeats']} seeds: {words(best)}.",
+            f"{name} {number(best['valid'])} on validation, {number(best['test'])} on test{spread}.",
+        ]
+    elif stored.completed:
+        best = stored.completed[0]
+        said = [
+            f"Best so far, not confirmed: {words(best)}.",
+            f"{name} {number(best['figures'][name])} on validation.",
+        ]
+    else:
+        return ["No trial has completed."]
+    if shares:
+        first, share = max(shares.items(), key=lambda each: each[1])
+        said.append(f"What mattered most was {first}, with {share:.0%} of how much trials differ.")
+    return said
+
+
+def about(stored: Stored) -> Section:
+    """What was tried, on what."""
+    frozen = stored.frozen
+    data, outcomes = frozen["data"], [trial["outcome"] for trial in stored.trials]
+    parts = ", ".join(f"{part} {count:,}" for part, count in data["split"]["counts"].items())
+    spent = sum(trial.get("seconds") or 0 for trial in stored.trials)
+    repeats = sum(row["repeats"] for row in stored.finalists)
+    said = [
+        f"{data['items']:,} items ({data['input']}, {data['supervision']}), split by "
+        f"{data['split']['by']}: {parts}. "
+        f"Objective: {', '.join(f'{way} {name}' for name, way in frozen['objectives'].items())}.",
+        f"{outcomes.count('complete')} trials complete, {outcomes.count('pruned')} pruned, "
+        f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. {duration(spent)} of "
+        f"training in the "
+        f"search. Backend {frozen['versions']['backend']}.",
+    ]
+    return Section("about", "What was tried", said)
+
+
+def number(value: float | None) -> str:
+    """A figure as text; what is missing is a dash."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
