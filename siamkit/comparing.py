@@ -122,12 +122,13 @@ def compare(
     couples = list(combinations(every, 2))
     looked_at = [(couple, figure) for couple in couples for figure in judged.figures]
     ids = _ids(several)
+    values = {name: {figure: judged.interval(name, figure) for figure in judged.figures} for name in every}
     disagreements = {couple: judged.disagreements(*couple, ids, most) for couple in couples}
     rows = {row for queries in disagreements.values() for each in queries for row in each.rows}
     seen = looks({ids[row] for row in rows}) if rows else {}
     return Comparison(
         every,
-        {name: {figure: judged.interval(name, figure) for figure in judged.figures} for name in every},
+        values,
         adjusted([judged.difference(*couple, figure) for couple, figure in looked_at]),
         [couple for couple, _ in looked_at],
         [_likeness(a, b, judged.distinct, seed) for a, b in combinations(several, 2)],

@@ -184,6 +184,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused("over queries or classes, got 'items'", FIRST, FIRST, labels=ALIKE, over="items")
     refused("'map_at_r' is none of pairs", GOOD, WORSE, labels=ALIKE, figures=["map_at_r"])
     refused(r"roc_auc wants pairs alike \(1\)", GOOD, WORSE, labels=SCORES, figures=["roc_auc"])
+    refused(
+        r"wants pairs alike \(1\) and others \(0\), got targets \[1.0\]", GOOD, WORSE, labels=np.ones(300)
+    )
     words = np.where(ALIKE == 1, "same", "other")
     refused("should say of pairs 1 or 0, or a score, got other, same", GOOD, WORSE, labels=words)
     np.savez(tmp_path / "a.npz", a=FIRST, b=FIRST[:, :3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import click
 
@@ -22,6 +23,7 @@ from siamkit.backends import BACKENDS
     default="auto",
     show_default=True,
 )
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write all of it as a page, too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option(
     "--backend",
@@ -35,6 +37,7 @@ def compare(
     metric: str | None,
     figures: tuple[str, ...],
     over: str,
+    page: str | None,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -50,7 +53,10 @@ def compare(
     from siamkit.comparing import compare as run
     from siamkit.comparison.table import tables
     from siamkit.contenders import read_labels
+    from siamkit.files import writable, write_text
 
+    if page is not None:
+        writable(Path(page))
     if backend is not None:  # else chosen where something needs one
         backends.activate(backends.choose_backend(backend)[0])
     found = run(
@@ -61,6 +67,11 @@ def compare(
         figures=figures,
         over=over,  # type: ignore[arg-type]
     )
+    if page is not None:
+        from siamkit.report.page import render
+        from siamkit.report.side_by_side import side_by_side
+
+        write_text(Path(page), render(side_by_side(found)))
     if as_json:
         told = dataclasses.asdict(dataclasses.replace(found, looks={}))
         del told["looks"]
@@ -73,5 +84,5 @@ def compare(
     console = Console()
     for each in tables(found):
         console.print(each)
-    for sentence in (*found.verdicts(), *found.notes):
+    for sentence in (*found.verdicts(), *found.notes, *([] if page is None else [f"page  {page}"])):
         click.echo(sentence)

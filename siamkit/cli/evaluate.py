@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from siamkit.backends import BACKENDS
 @click.option("--source", metavar="NAME", help="The dataset that reads DATA, into memory.")
 @click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
 @click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: a page with a curve.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND, where needed.")
 def evaluate(
@@ -32,6 +34,7 @@ def evaluate(
     source: str | None,
     label: str | None,
     sizes: bool,
+    page: str | None,
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -46,7 +49,12 @@ def evaluate(
     from siamkit.comparison.plain import lightest_metric
     from siamkit.contenders import contender, labelled
     from siamkit.evaluation import GROUPS, examine
+    from siamkit.files import writable, write_text
 
+    if page is not None and not sizes:
+        raise click.UsageError("--html goes with --sizes")
+    if page is not None:
+        writable(Path(page))
     if backend is not None:  # else chosen where something needs one
         backends.activate(backends.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
@@ -57,6 +65,11 @@ def evaluate(
         from siamkit.retrained import curve_of
 
         curve = curve_of(found, truth, compared)
+        if page is not None:
+            from siamkit.report.page import render
+            from siamkit.report.side_by_side import made_smaller
+
+            write_text(Path(page), render(made_smaller(found.name, curve)))
         if as_json:
             click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
         else:

@@ -128,7 +128,7 @@ def size_figure(sizes: Sequence[Size]) -> go.Figure:
                 hovertemplate="%{text}<br>%{y:.4f} in %{x:g} bytes<extra></extra>",
             )
         )
-    figure.update_xaxes(type="log")
+    figure.update_xaxes(type="log", dtick="D2")
     summary = FIGURES[name].direction if name in FIGURES else "maximize"
     better = "higher" if summary == "maximize" else "lower"
     return dressed(figure, "bytes a vector", f"{name} ({better} is better)", height=460)

@@ -17,7 +17,7 @@ RIGHT, WRONG = "✓", "✗"  # beside their colours, which not everybody sees
 
 def tables(found: Comparison) -> Iterator[Table | Text]:
     """What each contender reaches; how alike two are; the queries that they differ most on."""
-    yield Text(f"95% intervals over {found.over}", style="italic")
+    yield Text(f"{found.differences[0].level:.0%} intervals over {found.over}", style="italic")
     figures = list(next(iter(found.values.values())))
     reached = _table("", *figures)
     for name in found.names:

@@ -30,6 +30,7 @@ def fragment(found: Comparison, shown: int = SHOWN) -> str:
     )
     return environment.get_template("comparison.html").render(
         found=found,
+        level=f"{found.differences[0].level:.0%}",
         figures=list(next(iter(found.values.values()))),
         differences=list(zip(found.pairs, found.differences, strict=True)),
         disagreements=[(a, b, queries[:shown]) for (a, b), queries in found.disagreements.items() if queries],
