@@ -4,112 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
-from siamkit.report import figures, write_report
-from siamkit.report.figures import shares_of
+from siamkit.report import write_report
+from siamkit.report.document import document
 from siamkit.report.read import read_stored
-
-EVIL = "<script>alert(1)</script>"
-
-
-def frozen(name: str = "tiny", objectives: dict[str, str] | None = None) -> dict[str, Any]:
-    return {
-        "layout": 1,
-        "name": name,
-        "study": {"seed": 3},
-        "objectives": objectives or {"map_at_r": "maximize"},
-        "data": {
-            "items": 100,
-            "input": "image",
-            "supervision": "labels",
-            "fingerprint": "0123456789abcdef0123",
-            "split": {"by": "class", "counts": {"train": 60, "valid": 20, "test": 20}},
-        },
-        "versions": {
-            "backend": "torch",
-            "python": "3.11.7",
-            "packages": {"siamkit": "0.1.0", "keras": "3.15"},
-        },
-    }
-
-
-def result(number: int, value: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
-    factors = {"encoder": "mlp", "metric": "cosine", "loss": "triplet", "embedding_dim": 8, "normalize": True}
-    figures = {"map_at_r": value, "eer": 0.1, "parameters": 1200.0} if outcome == "complete" else {}
-    return {
-        "trial": number,
-        "token": "t",
-        "key": f"key{number}",
-        "outcome": outcome,
-        "cause": "",
-        "seconds": 1.5,
-        "factors": factors,
-        "figures": figures,
-        **more,
-    }
-
-
-class Folder:
-    """A run folder made by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def study(self, **changes: Any) -> Folder:
-        (self.path / "study.json").write_text(json.dumps(frozen(**changes)))
-        return self
-
-    def trial(self, *args: Any, curve: list[float | None] | None = None, **more: Any) -> Folder:
-        row = result(*args, **more)
-        place = self.path / "trials" / str(row["trial"]) / "t"
-        place.mkdir(parents=True)
-        (place / "result.json").write_text(json.dumps(row))
-        if curve is not None:
-            pq.write_table(
-                pa.table(
-                    {
-                        "repeat": [0] * len(curve),
-                        "epoch": list(range(1, len(curve) + 1)),
-                        "map_at_r": pa.array(curve, pa.float64()),
-                    }
-                ),
-                place / "history.parquet",
-            )
-        return self
-
-    def confirmed(
-        self, key: str, repeat: int, valid: float | None, test: float | None, **more: Any
-    ) -> Folder:
-        place = self.path / "confirm" / key / str(repeat)
-        place.mkdir(parents=True)
-        (place / "result.json").write_text(
-            json.dumps(
-                {
-                    "repeat": repeat,
-                    "key": key,
-                    "trial": int(key[3:]),
-                    "factors": result(0, 1)["factors"],
-                    "outcome": "complete",
-                    "valid": {"map_at_r": valid, "parameters": 1200},
-                    "test": {"map_at_r": test},
-                    **more,
-                }
-            )
-        )
-        return self
-
-    def page(self) -> str:
-        return write_report(self.path).read_text(encoding="utf-8")
+from siamkit.report.sections.ranking import trade_off
+from siamkit.report.shares import shares_of
 
 
 @pytest.fixture
@@ -150,7 +60,7 @@ def test_a_study_is_shown_best_first_with_its_figures(folder: Folder) -> None:
     folder.trial(3, None, "failed", cause="the loss of epoch 1 is nan")
     text = Page(folder.page()).text
     assert "2 trials complete, 1 pruned, 1 failed" in text
-    assert "Best so far, not confirmed: mlp · cosine · triplet · 8-d map_at_r 0.7500 on validation" in text
+    assert "Best so far, not confirmed: mlp · cosine · triplet · 8-d. map_at_r 0.7500 on validation" in text
     assert text.index("0.7500") < text.index("0.2500")
     assert "the loss of epoch 1 is nan" in text
     assert "Seed 3, siamkit 0.1.0, keras 3.15, Python 3.11.7" in text
@@ -178,12 +88,18 @@ def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None
     folder.study(objectives={"map_at_r": "maximize", "parameters": "minimize"})
     for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0), (0.7, 300.0)]):
         folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
-    beaten, best = figures.trade_off(read_stored(folder.path)).data  # type: ignore[union-attr]
+    beaten, best = trade_off(read_stored(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
     assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
     assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
     assert "On the line are those that no other one beats" in Page(folder.page()).text
+
+
+def test_one_objective_is_shown_against_the_size_of_the_model(folder: Folder) -> None:
     folder.study()
-    assert "On the line" not in Page(folder.page()).text
+    for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0)]):
+        folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
+    _, best = trade_off(read_stored(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
+    assert list(best.x) == [100.0, 900.0]
 
 
 @pytest.mark.parametrize(
@@ -266,16 +182,19 @@ def test_hostile_names_are_inert(folder: Folder) -> None:
     )
     plain.confirmed("key9", 0, 0.5, 0.5)
     assert page.tags.count("script") == Page(plain.page()).tags.count("script")
-    # Plotly reads some tags in its texts; as it stands in its JSON, a name has none left.
-    assert "\\u003cscript" not in html.lower()
-    assert "\\u003cb\\u003eloud" not in html
+    # Plotly reads some tags in its texts: names in its figures have none left.
+    told = re.findall(r'id="chart-[^"]+">(.*?)</script>', html)
+    assert len(told) > 5
+    for figure in told:
+        without = re.sub(r"\\u003c(br|extra|/extra)\\?>", "", figure)
+        assert not re.search(r"\\u003c(?!br>|extra>|/extra>)", without), without
 
 
 def test_the_page_fetches_nothing(folder: Folder) -> None:
     folder.study().trial(0, 0.5, curve=[0.1, 0.5])
     html = folder.page()
     page = Page(html)
-    assert page.fetched == []
+    assert all(each.startswith("#") for each in page.fetched)
     assert "@import" not in html.split("<script>")[0]
     assert "url(" not in html.split("<script>")[0]
 
@@ -305,7 +224,7 @@ def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder)
     for number in range(4):
         factors = {**result(number, 0)["factors"], "loss.triplet.margin": number, "data.imbalance": 1}
         folder.trial(number, number / 4, factors={**factors, "data.items_per_class": [2, None][number % 2]})
-    assert read_stored(folder.path).varied() == ["data.items_per_class"]
+    assert read_stored(folder.path).varied == ["data.items_per_class"]
     assert "data.items_per_class" in folder.page()
 
 
@@ -358,8 +277,7 @@ def several(folder: Folder, design: dict[str, Any] | None = None) -> Folder:
 def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: Folder) -> None:
     stored = read_stored(several(folder).path)
     assert not stored.balanced
-    by_name = dict(figures.levels(stored))
-    assert by_name["loss"].data[1].error_y.array is None
+    assert document(stored).charts()["level-loss"].data[1].error_y.array is None
     page = folder.page()
     assert "are no estimate of an effect" in page
     assert "Only 16 trials completed" in page
@@ -369,7 +287,7 @@ def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: F
 def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Folder) -> None:
     stored = read_stored(several(folder, {"design": "factorial", "seeds": 2}).path)
     assert stored.balanced
-    means = dict(figures.levels(stored))["metric"].data[1]
+    means = document(stored).charts()["level-metric"].data[1]
     assert [*means.x] == ["euclidean", "cosine"]
     assert means.y[0] - means.y[1] == pytest.approx(0.101)
     assert len(means.error_y.array) == 2
@@ -383,8 +301,9 @@ def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Fol
 
 def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> None:
     stored = read_stored(several(folder).path)
-    [(name, figure)] = figures.interactions(stored)  # one encoder only, so metric alone meets the losses
-    assert name == "metric × loss"
+    charts = document(stored).charts()
+    assert "interaction-encoder" not in charts  # there is one only
+    figure = charts["interaction-metric"]
     values = [
         each["figures"]["map_at_r"] for each in stored.completed if each["factors"]["metric"] == "cosine"
     ]
