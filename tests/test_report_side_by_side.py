@@ -60,7 +60,8 @@ def test_queries_stand_beside_what_both_find_and_the_page_marks_it_as_the_compar
         # By their labels the page knows what is right.
         assert tuple(items.labels[place] == items.labels[query] for place in both) == each.right
         assert items.images is not None
-        assert items.images[query] == found.looks[each.query][0].image
+        expected = [found.looks[row][0].image for row in each.rows]
+        assert [items.images[place] for place in (query, *both)] == expected
 
 
 def test_of_pairs_the_other_side_stands_as_each_takes_it():
