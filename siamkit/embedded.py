@@ -47,7 +47,6 @@ def embed_with(
     from siamkit.saving import load_model
 
     loaded = load_model(model, compile=False)
-
     towers = len(loaded.encoders)
     reading = Wanted(loaded.preprocessor, batch_size, towers=towers, label=label, judged=True)
 
