@@ -37,7 +37,7 @@ def dressed(
         tickformat: of the numbers along x.
     """
     figure.update_layout(
-        template="plotly_white",
+        template="none",
         height=height,
         margin={"l": 10, "r": 10, "t": 36, "b": 40},
         font={"family": "system-ui, sans-serif", "size": 13},

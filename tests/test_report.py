@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from run_folders import EVIL, Folder, frozen, result
 
@@ -313,3 +314,129 @@ def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> Non
     page = folder.page()
     assert "metric × loss" in page
     assert EVIL not in page
+
+
+# ---------------------------------------------------------------- what there is to see
+
+
+def seen(folder: Folder, labels: list[str] | None = None) -> Folder:
+    """Six items in two classes, five of which find one of their own first."""
+    folder.study().trial(0, 0.5).items(labels or ["a", "a", "a", "b", "b", "b"])
+    folder.exhibit(
+        "trials/0/t",
+        rows=np.arange(6),
+        embeddings=np.array([[0, 0], [0, 1], [0, 2], [5, 0], [5, 1], [5, 2.0]]),
+        neighbours=np.array([[1, 2], [0, 2], [3, 1], [4, 5], [3, 5], [4, 3]]),
+    )
+    return folder
+
+
+def test_the_main_directions_of_a_map_are_those_of_most_variance(folder: Folder) -> None:
+    table = document(read_stored(seen(folder).path)).tables()["map-pca"]
+    assert table.columns == ("id", "target", "x", "y")
+    # By hand: along the first axis items lie 2.5 from the middle, along the second 1 or 0.
+    assert [abs(row[2]) for row in table.rows] == pytest.approx([2.5] * 6)  # type: ignore[arg-type]
+    assert [abs(row[3]) for row in table.rows] == pytest.approx([1, 0, 1] * 2, abs=1e-9)  # type: ignore[arg-type]
+    assert [row[:2] for row in table.rows[:2]] == [("item 0", "a"), ("item 1", "a")]
+    # And the variance: 2.5² against 2/3.
+    shares = document(read_stored(folder.path)).tables()["spectrum"].rows
+    assert shares[0][1] == pytest.approx(6.25 / (6.25 + 2 / 3))
+
+
+def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
+    tables = document(read_stored(seen(folder).path)).tables()
+    assert tables["confusions"].rows == [("a", "b", 1, pytest.approx(1 / 3))]
+    assert {row[:2]: row[2] for row in tables["confusion"].rows} == {
+        ("a", "a"): pytest.approx(2 / 3),
+        ("a", "b"): pytest.approx(1 / 3),
+        ("b", "a"): 0,
+        ("b", "b"): 1,
+    }
+
+
+def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:
+    found = document(read_stored(seen(folder).path))
+    [section] = [each for each in found.sections if each.name == "embedding"]
+    [gallery] = [each for each in section.parts if each.kind == "gallery"]
+    assert gallery.queries[0] == ("Among the worst: 1 of the 2 found are of its class (a).", 2, [3, 1])
+
+
+def test_a_finalist_is_seen_rather_than_a_trial_and_by_its_best_repeat(folder: Folder) -> None:
+    seen(folder).confirmed("key0", 0, 0.6, 0.4).confirmed("key0", 1, 0.8, 0.4)
+    stored = read_stored(folder.path)
+    assert stored.exhibited is not None
+    assert stored.exhibited[0]["folder"] == "trials/0/t"  # nothing was kept of the finalist
+    for repeat in (0, 1):
+        folder.exhibit(f"confirm/key0/{repeat}", rows=np.arange(6), embeddings=np.eye(6))
+    exhibited = read_stored(folder.path).exhibited
+    assert exhibited is not None
+    assert exhibited[0]["folder"] == "confirm/key0/1"
+
+
+def test_sizes_that_were_trained_and_those_made_smaller_are_in_one_figure(folder: Folder) -> None:
+    seen(folder)
+    base = result(0, 1)["factors"]
+    folder.trial(1, 0.7, factors={**base, "embedding_dim": 16}).trial(
+        2, 0.6, factors={**base, "embedding_dim": 16}
+    )
+    folder.confirmed("key1", 0, 0.7, 0.4).exhibit(
+        "confirm/key1/0",
+        rows=np.arange(6),
+        embeddings=np.eye(6),
+        size_how=np.array(["whole", "pca", "binary"]),
+        size_dim=np.array([16, 4, 16]),
+        size_bytes=np.array([64.0, 16.0, 2.0]),
+        size_worth=np.array([0.71, 0.55, 0.3]),
+    )
+    rows = document(read_stored(folder.path)).tables()["sizes"].rows
+    points = {(row[0], row[2]): (row[3], row[5]) for row in rows}
+    assert points == {
+        ("retrained", 32): (0.5, "no"),  # pca is better and smaller
+        ("retrained", 64): (0.7, "no"),
+        ("whole", 64): (0.71, "yes"),
+        ("pca", 16): (0.55, "yes"),
+        ("binary", 2): (0.3, "yes"),
+    }
+
+
+def test_learning_curves_are_drawn_over_what_was_varied_about_the_data(folder: Folder) -> None:
+    folder.study()
+    for number in range(8):
+        noise, loss = [0.0, 0.4][number % 2], ["triplet", "contrastive"][number // 2 % 2]
+        factors = {**result(0, 1)["factors"], "data.label_noise": noise, "loss": loss}
+        folder.trial(number, number / 10, factors=factors)
+    rows = document(read_stored(folder.path)).tables()["data-data.label_noise"].rows
+    means = {row[:2]: (row[2], pytest.approx(row[3])) for row in rows}
+    assert means["triplet", 0.0] == (2, (0.0 + 0.4) / 2)
+    assert means["contrastive", 0.4] == (2, (0.3 + 0.7) / 2)
+
+
+# ---------------------------------------------------------------- other forms
+
+
+def test_markdown_says_the_same_and_no_name_is_taken_for_markup(folder: Folder) -> None:
+    folder.study(name="a|b").trial(0, 0.25).trial(1, 0.75, factors={**result(0, 1)["factors"], "loss": EVIL})
+    text = write_report(folder.path, "markdown").read_text(encoding="utf-8")
+    assert text.startswith("# a\\|b\n")
+    assert "| 1 | mlp | cosine | \\<script\\>alert(1)\\</script\\> | 8 | 0.7500 |" in text
+    assert "map\\_at\\_r 0.7500 on validation." in text
+    assert (folder.path / "report.md").is_file()
+
+
+def test_json_holds_every_table_whole(folder: Folder) -> None:
+    folder.study()
+    for number in range(120):
+        folder.trial(number, number / 200)
+    told = json.loads(write_report(folder.path, "json").read_text(encoding="utf-8"))
+    board = next(each for each in told["sections"] if each["name"] == "leaderboard")["tables"]["trials"]
+    assert len(board["rows"]) == 120
+    assert board["rows"][0][board["columns"].index("map_at_r")] == 119 / 200
+
+
+def test_a_study_of_many_trials_and_items_makes_a_page_of_a_few_megabytes(folder: Folder) -> None:
+    folder.study()
+    base = result(0, 1)["factors"]
+    for number in range(600):
+        factors = {**base, "loss": f"loss {number % 20}", "embedding_dim": 8 + number % 64}
+        folder.trial(number, number / 1000, factors=factors, curve=[0.1] * 10)
+    assert write_report(folder.path).stat().st_size < 8e6

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import plotly.graph_objects as go
-
-from siamkit.drawing import COLOURS, dressed
+from siamkit.drawing import dressed
 from siamkit.report.parts import Chart, Listing, Section, Source, Table
 from siamkit.report.read import Stored
-from siamkit.report.sections.naming import label, words
+from siamkit.report.sections.naming import bars, words
 
 
 def failures(stored: Stored) -> Section:
@@ -19,18 +17,10 @@ def failures(stored: Stored) -> Section:
     if not failed:
         return Section("failures", "Failures")
     causes = Counter(str(trial["cause"]) for trial in failed).most_common()
-    shown = causes[:12][::-1]
-    figure = go.Figure(
-        go.Bar(
-            x=[count for _, count in shown],
-            y=[label(cause) for cause, _ in shown],
-            orientation="h",
-            marker_color=COLOURS[1],
-            hovertemplate="%{y}: %{x}<extra></extra>",
-        )
-    )
+    shown = causes[:12]
+    ranks = [f"{place + 1}." for place in range(len(shown))]
+    figure = bars(ranks, [count for _, count in shown], [cause for cause, _ in shown])
     dressed(figure, "trials", height=130 + 30 * len(shown))
-    figure.update_yaxes(type="category")
     rows = [(t["trial"], words(t), t["cause"], t.get("seconds")) for t in failed]
     listing = Listing(
         "failed", "Failed trials", Table.of(("trial", "configuration", "cause", "seconds"), rows)

@@ -1,10 +1,14 @@
-"""Trials in a few words."""
+"""Names in figures: trials in a few words, and bars with theirs on them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import plotly.graph_objects as go
+
+from siamkit.drawing import COLOURS
 from siamkit.report.page import cut
 
 MOST = 90  # characters of a name in a figure
@@ -31,3 +35,25 @@ def called(row: Row) -> str:
 def is_number(value: Any) -> bool:
     """Whether a level of a factor is a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def bars(names: Sequence[str], values: Sequence[float], told: Sequence[str]) -> go.Figure:
+    """Bars from the top down, with a text on each: names beside them would take a phone's whole width."""
+    figure = go.Figure(
+        go.Bar(
+            x=values[::-1],
+            y=[label(each) for each in names[::-1]],
+            text=[label(each) for each in told[::-1]],
+            textposition="inside",
+            insidetextanchor="start",
+            textangle=0,
+            constraintext="none",
+            orientation="h",
+            marker={"color": "rgba(0,114,178,.28)", "line": {"color": COLOURS[0], "width": 1}},
+            textfont={"size": 12},
+            cliponaxis=False,
+            hovertemplate="%{y} %{text}<br>%{x:.4g}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(type="category")
+    return figure

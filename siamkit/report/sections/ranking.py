@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from siamkit.comparison.pareto import front
 from siamkit.drawing import COLOURS, colour, dressed
-from siamkit.report.parts import Chart, Listing, Part, Section, Table
+from siamkit.report.parts import Chart, Listing, Section, Table
 from siamkit.report.read import Row, Stored
-from siamkit.report.sections.naming import called, label, words
+from siamkit.report.sections.naming import bars, called, label, words
 
 BARS = 30  # of the leaderboard's chart
 SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
@@ -56,27 +56,24 @@ def finalists(stored: Stored) -> Section:
 
 def _repeats(stored: Stored) -> Chart:
     """Every repeat of every finalist, on both parts."""
-    places = [called(row) for row in stored.finalists][::-1]
     figure = go.Figure()
     told: list[tuple[Any, ...]] = []
     for number, part in enumerate(("valid", "test")):
-        x, y = [], []
-        for row, place in zip(stored.finalists[::-1], places, strict=True):
-            for value in row["values"][part]:
-                x.append(value)
-                y.append(place)
-                told.append((row["trial"], words(row), part, value))
+        mine = [(row, value) for row in stored.finalists[::-1] for value in row["values"][part]]
+        told += [(row["trial"], words(row), part, value) for row, value in mine]
         figure.add_trace(
             go.Scatter(
-                x=x,
-                y=y,
+                x=[value for _, value in mine],
+                y=[f"#{row['trial']}" for row, _ in mine],
+                text=[label(words(row)) for row, _ in mine],
                 mode="markers",
                 name="validation" if part == "valid" else "test",
                 marker={"color": colour(number), "symbol": ("circle", "diamond")[number], "size": 10},
-                hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
+                hovertemplate="%{y} %{text}<br>%{x:.4f}<extra></extra>",
             )
         )
-    dressed(figure, stored.objective, height=150 + 42 * len(places))
+    figure.update_yaxes(type="category")
+    dressed(figure, stored.objective, height=150 + 34 * len(stored.finalists))
     return Chart(
         "repeats",
         "Every repeat",
@@ -100,30 +97,13 @@ def leaderboard(stored: Stored) -> Section:
 
 
 def _bars(stored: Stored) -> Chart:
-    best = stored.completed[:BARS][::-1]
-    figure = go.Figure(
-        go.Bar(
-            x=[trial["figures"][stored.objective] for trial in best],
-            y=[f"#{trial['trial']}" for trial in best],
-            text=[label(words(trial)) for trial in best],
-            textposition="inside",
-            insidetextanchor="start",
-            textangle=0,
-            constraintext="none",
-            orientation="h",
-            marker={"color": "rgba(0,114,178,.28)", "line": {"color": COLOURS[0], "width": 1}},
-            textfont={"size": 12},
-            cliponaxis=False,
-            hovertemplate="%{y} %{text}<br>%{x:.4f}<extra></extra>",
-        )
-    )
+    best = stored.completed[:BARS]
+    values = [trial["figures"][stored.objective] for trial in best]
+    figure = bars([f"#{trial['trial']}" for trial in best], values, [words(trial) for trial in best])
     dressed(figure, stored.objective, height=110 + 25 * len(best))
-    figure.update_yaxes(type="category")
     title = f"The best {len(best)} trials" if len(stored.completed) > BARS else "The trials"
-    table = Table.of(
-        ("trial", "configuration", stored.objective),
-        [(t["trial"], words(t), t["figures"][stored.objective]) for t in best[::-1]],
-    )
+    rows = [(trial["trial"], words(trial), value) for trial, value in zip(best, values, strict=True)]
+    table = Table.of(("trial", "configuration", stored.objective), rows)
     return Chart("leaderboard", title, figure, table, f"A bar is a trial, as long as its {stored.objective}.")
 
 
@@ -207,8 +187,3 @@ def _points(
         marker={"color": shade, "size": 9, "symbol": symbol},
         hovertemplate="%{text}<br>%{y:.4g} at %{x:.4g}<extra></extra>",
     )
-
-
-def parts_of(*parts: Part | None) -> list[Part]:
-    """Those that are there."""
-    return [part for part in parts if part is not None]
