@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.streams import Stream, Wanted, dataset_stream, open_stream
+from siamkit.data.streams import Chunk, Stream, Wanted, dataset_stream, open_stream
 from siamkit.embedding_file import EmbeddingWriter
 from siamkit.errors import DataError, ModelError
 from siamkit.files import beside, writable
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 OnRows = Callable[[int, int | None], None]
 """Called with how many items are done, and how many there are if that is known."""
+
+
+class Sink(Protocol):
+    """What becomes of items: their ids and labels come first, their embeddings later."""
+
+    def items(self, chunk: Chunk, /) -> None: ...
+
+    def embeddings(self, embeddings: Array, /) -> None: ...
 
 
 def embed_file(
@@ -71,30 +79,54 @@ def embed_file(
     from siamkit.saving import load_model
 
     loaded = load_model(model, compile=False)
-    towers = len(loaded.encoders)
     if side not in (0, 1):
         raise ModelError(f"side should be 0 or 1, got {side!r}")
-    wanted = Wanted(loaded.preprocessor, batch_size, side, towers, tuple(columns), label, id)
-    encoder = loaded.encoders[min(side, towers - 1)]
-    about = _about(loaded, model, side)
-    done = 0
+    wanted = Wanted(
+        loaded.preprocessor, batch_size, side, len(loaded.encoders), tuple(columns), label, id
+    )  # fmt: skip
+    about = describe_side(loaded, model, side)
     with ExitStack() as opened:
-        stream = opened.enter_context(_stream(data, source, wanted))
+        stream = opened.enter_context(items_in(data, source, wanted))
         file = opened.enter_context(beside(place))
         writer = opened.enter_context(EmbeddingWriter(file, loaded.embedding_dim or 0, about))
-        on_rows(0, stream.total)
-        chunks = _prepared(stream, loaded, encoder, str(data), writer)
-        for embeddings in _embeddings(chunks, encoder, batch_size):
-            writer.embeddings(embeddings)
-            done += len(embeddings)
-            on_rows(done, stream.total)
-        if not done:
-            raise DataError(f"{data} holds no items")
+        return embed_stream(stream, loaded, writer, wanted, str(data), on_rows)
+
+
+def embed_stream(
+    stream: Stream, model: Siamese, sink: Sink, wanted: Wanted, data: str, on_rows: OnRows
+) -> int:
+    """Embeds the items of a stream, a batch at a time, all batches of one shape.
+
+    Args:
+        stream: of the side that is wanted.
+        model: whose encoder of that side embeds them.
+        sink: what becomes of them.
+        wanted: what the stream was opened with.
+        data: what the items come from, for messages.
+        on_rows: is told how it goes.
+
+    Returns:
+        How many items there were.
+
+    Raises:
+        DataError: none, or some that are not what the model takes.
+    """
+    encoder = model.encoders[min(wanted.side, wanted.towers - 1)]
+    done = 0
+    on_rows(0, stream.total)
+    chunks = _prepared(stream, model, encoder, data, sink)
+    for embeddings in _embeddings(chunks, encoder, wanted.size):
+        sink.embeddings(embeddings)
+        done += len(embeddings)
+        on_rows(done, stream.total)
+    if not done:
+        raise DataError(f"{data} holds no items")
     return done
 
 
 @contextmanager
-def _stream(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Iterator[Stream]:
+def items_in(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Iterator[Stream]:
+    """The items of a file or folder, or of a registered dataset."""
     path = Path(data)
     named = {name for name, entry in components().datasets.items() if "path" not in entry.spec.params}
     if source is None and (path.exists() or str(data) not in named):
@@ -106,10 +138,8 @@ def _stream(data: str | os.PathLike[str], source: str | None, wanted: Wanted) ->
     yield dataset_stream(entry.factory()(**given), wanted)
 
 
-def _prepared(
-    stream: Stream, model: Siamese, encoder: Any, data: str, writer: EmbeddingWriter
-) -> Iterator[Leaf]:
-    """Prepared items by chunk; their ids and labels go to the writer."""
+def _prepared(stream: Stream, model: Siamese, encoder: Any, data: str, sink: Sink) -> Iterator[Leaf]:
+    """Prepared items by chunk; their ids and labels go to the sink."""
     for chunk in stream.chunks:
         try:
             items = chunk.items if model.preprocessor is None else model.preprocessor(chunk.items)
@@ -117,7 +147,7 @@ def _prepared(
             raise DataError(f"{data} does not fit the model: {error}") from error
         if model.preprocessor is None:
             _check(items, encoder, data)
-        writer.items(chunk)
+        sink.items(chunk)
         yield items
 
 
@@ -152,7 +182,8 @@ def _joined(a: Leaf, b: Leaf) -> Leaf:
     return np.concatenate([a, b])
 
 
-def _about(model: Siamese, path: str | os.PathLike[str], side: int) -> dict[str, Any]:
+def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
+    """What is to be known of embeddings beside themselves: the model, its metric and threshold."""
     from siamkit.exporting import describe
 
     told = describe(model)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.contenders import Contender
+from siamkit.contenders import Contender, as_targets
 from siamkit.errors import DataError, listed
 
 
@@ -18,8 +18,11 @@ def matched(several: list[Contender]) -> tuple[list[Contender], list[str]]:
     By their ids where all have some; else all hold the same items in the same order.
 
     Raises:
-        DataError: items cannot be matched.
+        DataError: items cannot be matched, or some contenders embed items and others pairs.
     """
+    if len({each.pairs for each in several}) > 1:
+        pairs, items = (listed(each.name for each in several if each.pairs == kind) for kind in (True, False))
+        raise DataError(f"contenders should embed the same, but {pairs} embed pairs and {items} items")
     if all(each.ids is not None for each in several):
         places = [{name: row for row, name in enumerate(each.ids or ())} for each in several]
         for each, place in zip(several, places, strict=True):
@@ -45,11 +48,12 @@ def _taken(each: Contender, rows: NDArray[np.int64]) -> Contender:
         embeddings=each.embeddings[rows],
         labels=None if each.labels is None else each.labels[rows],
         ids=None if each.ids is None else tuple(each.ids[row] for row in rows),
+        items=None if each.items is None else each.items[rows],
     )
 
 
 def truth_of(several: list[Contender], labels: ArrayLike | None) -> NDArray[Any]:
-    """The class of each item, on which all agree.
+    """The class of each item, or what is true of each pair, on which all agree.
 
     Raises:
         DataError: nobody knows it, or they do not agree.
@@ -65,11 +69,14 @@ def truth_of(several: list[Contender], labels: ArrayLike | None) -> NDArray[Any]
             f"labels should have the shape ({len(several[0].embeddings)},), one for each item, "
             f"got {truth.shape}"
         )
+    if several[0].pairs:
+        truth, *rest = (as_targets(each, name) for name, each in known)
+        others = [(name, each) for (name, _), each in zip(others, rest, strict=True)]
     for name, other in others:
         differ = np.flatnonzero(truth.astype(str) != other.astype(str))
         if differ.size:
             raise DataError(
-                f"{first!r} and {name!r} disagree about the class of {differ.size} items, first of item "
+                f"{first!r} and {name!r} disagree about {differ.size} items, first about item "
                 f"{differ[0]} ({truth[differ[0]]!s}, {other[differ[0]]!s}): are they in the same order?"
             )
     return truth

@@ -104,6 +104,13 @@ def test_with_few_classes_it_says_what_the_intervals_do_not_hold_over():
         siamkit.compare(rows, rows[:, :3], labels=labels, metric="euclidean", over="classes")
 
 
+def test_a_class_of_one_item_has_no_query_and_is_none_to_draw():
+    rows, labels = clouds(classes=20, items=3)
+    found = siamkit.compare(rows[2:], rows[2:, :3], labels=labels[2:], metric="euclidean")
+    assert found.over == "queries"
+    assert found.notes[0].startswith("With 19 classes")
+
+
 def test_items_are_matched_by_their_ids():
     order = np.random.default_rng(3).permutation(len(GOOD))[:-10]
     ids = tuple(f"item {n}" for n in range(len(GOOD)))
@@ -126,12 +133,17 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused("no contender has labels, and none are given", GOOD, WORSE, metric="euclidean")
     refused("their numbers differ: A 192, B 191", GOOD, WORSE[1:], labels=LABELS, metric="euclidean")
     refused(r"shape \(192,\), one for each item, got \(191,\)", GOOD, WORSE, labels=LABELS[1:])
-    refused("numbers \\(n, dim\\), got float32 of shape \\(6,\\)", GOOD, GOOD[0], labels=LABELS)
+    refused(
+        r"numbers \(n, dim\), or of pairs \(n, 2, dim\), got float32 of shape \(6,\)",
+        GOOD,
+        GOOD[0],
+        labels=LABELS,
+    )
     refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, figures=["roc_auc"])
     one = Contender("a", GOOD, LABELS, None)
     refused("names of their own, got a, a", one, one)
     other = Contender("b", GOOD, np.roll(LABELS, 1), None)
-    refused(r"'a' and 'b' disagree about the class of 24 items, first of item 0 \(0, 23\)", one, other)
+    refused(r"'a' and 'b' disagree about 24 items, first about item 0 \(0, 23\)", one, other)
     named = Contender("c", GOOD, LABELS, tuple("x" * len(GOOD)))
     refused("'c' has items of one id", named, Contender("d", GOOD, LABELS, tuple(map(str, range(192)))))
     refused("does not exist; a file of embeddings", tmp_path / "a.npy", GOOD, labels=LABELS)
@@ -171,3 +183,19 @@ def test_the_command_says_what_the_library_says(tmp_path: Path):
     wrong = CliRunner().invoke(main, ["compare", files[0], "--labels", str(tmp_path / "labels.npy")])
     assert wrong.exit_code == 2
     assert "two contenders or more, got 1" in wrong.stderr
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
+    for folder, rows in (("old", WORSE), ("new", GOOD)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "vectors.npy", rows)
+    np.save(tmp_path / "other.npy", GOOD)
+    np.savez(tmp_path / "other.npz", x=WORSE)
+    files = [tmp_path / name for name in ("old/vectors.npy", "new/vectors.npy", "other.npy", "other.npz")]
+    found = siamkit.compare(*files, labels=LABELS, metric="euclidean", figures=["map_at_r"])
+    assert found.names == ("old/vectors.npy", "new/vectors.npy", "other.npy", "other.npz")
+    found = siamkit.compare(*files[1:3], labels=LABELS, metric="euclidean", figures=["map_at_r"])
+    assert found.names == ("vectors", "other")
+    found = siamkit.compare(*files[:2], labels=LABELS, names=("one", "two"), figures=["map_at_r"])
+    assert found.names == ("one", "two")
+    refused("names of their own, got", files[0], files[0], labels=LABELS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 
 from siamkit.comparison.plain import Cosine, Euclidean
 from siamkit.comparison.sizes import size_curve
@@ -105,6 +106,33 @@ def test_the_front_is_what_nothing_smaller_reaches():
 def test_powers_of_two_are_the_sizes_unless_given():
     found = size_curve(cloud(), LABELS, Euclidean())
     assert [each.dim for each in found if each.how == "pca"] == [8, 4, 2]
+
+
+def test_pairs_are_made_smaller_on_both_sides():
+    rows = cloud()
+    pairs = np.stack([rows[:-1], rows[1:]], axis=1)
+    alike = (LABELS[:-1] == LABELS[1:]).astype(int)
+    found = size_curve(pairs, alike, Euclidean(), dims=[3])
+    turned = PCA(3).fit(pairs.reshape(-1, 16))
+    for how, dim, cut in (
+        ("truncated", 3, pairs[..., :3]),
+        ("pca", 3, turned.transform(pairs.reshape(-1, 16)).reshape(-1, 2, 3)),
+        ("whole", 16, pairs),
+    ):
+        expected = roc_auc_score(alike, -np.linalg.norm(cut[:, 0] - cut[:, 1], axis=1))
+        assert by(found, how, dim).figures["roc_auc"] == pytest.approx(expected, abs=1e-3)
+    graded = size_curve(pairs, alike + 0.5, Euclidean(), dims=[3])
+    assert [*graded[0].figures] == ["spearman"]
+
+
+@pytest.mark.keras
+def test_a_metric_that_has_learnt_one_length_is_refused():
+    import siamkit
+
+    metric = siamkit.get_metric("mahalanobis")
+    metric(cloud(), cloud())
+    with pytest.raises(DataError, match="has learnt to compare vectors of 16 numbers"):
+        size_curve(cloud(), LABELS, metric)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from siamkit.cli import main
-from siamkit.contenders import contender, labelled, read_vectors
+from siamkit.contenders import contender, labelled
 from siamkit.errors import DataError, ModelError
+from siamkit.vectors import read_vectors
 
 DRAW = np.random.default_rng(0)
 ROWS = DRAW.normal(size=(24, 3)).astype("float32") + np.repeat(np.arange(6), 4)[:, None] * 2
@@ -54,8 +55,8 @@ def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": ROWS}, r"should hold an array x \(n, dim\) of embeddings, got z"),
-        ({"x": ROWS[0]}, r"numbers \(n, dim\), got float64 of shape \(3,\)"),
+        ({"z": ROWS}, r"should hold an array x \(n, dim\) of embeddings, or a and b of pairs, got z"),
+        ({"x": ROWS[0]}, r"numbers \(n, dim\) or of pairs \(n, 2, dim\), got float64 of shape \(3,\)"),
         ({"x": ROWS, "y": LABELS[:5]}, "has 24 embeddings but 5 labels"),
         ({"x": np.array([["a"]])}, r"got <U1 of shape \(1, 1\)"),
         ({"x": np.array([[None]])}, "cannot be read as a file of embeddings: Object arrays"),

@@ -15,6 +15,10 @@ import pytest
 from PIL import Image
 from run_folders import EVIL, Folder, result
 
+import siamkit
+from siamkit.report.page import render
+from siamkit.report.side_by_side import side_by_side
+
 pytest.importorskip("playwright")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -234,5 +238,31 @@ def test_a_study_without_a_trial_has_a_page_too(browser: Browser, tmp_path: Path
     Folder(tmp_path).study().page()
     page, troubles = open_page(browser, tmp_path / "report.html")
     assert "No trial has completed." in page.locator("main").inner_text()
+    assert troubles == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_comparison_has_a_page_too(browser: Browser, tmp_path: Path, scheme: Any) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(20), 4)
+    rows = (rng.normal(size=(20, 4))[labels] + rng.normal(0, 0.6, (80, 4))).astype("float32")
+    found = siamkit.compare(
+        rows + rng.normal(0, 0.6, rows.shape), rows, labels=[NAMES[each % 2] + str(each) for each in labels],
+        names=(EVIL, NAMES[4]), items=[np.full((8, 8), row, np.uint8) for row in range(80)],
+    )  # fmt: skip
+    (tmp_path / "page.html").write_text(render(side_by_side(found)), encoding="utf-8")
+    page, troubles = open_page(browser, tmp_path / "page.html", color_scheme=scheme)
+    expect(page.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
+    queries = found.disagreements[EVIL, NAMES[4]]
+    shown = page.locator("#part-apart-0 .query")
+    assert shown.count() == len(queries)
+    for each, row in zip(queries, shown.all(), strict=True):
+        marks = [mark.get_attribute("class") for mark in row.locator(".item").all()]
+        assert marks[1:] == [f"item {'right' if right else 'wrong'}" for right in each.right or ()]
+        assert row.locator("img").count() == 3
+    violations = Axe().run(page).response["violations"]
+    assert [each["id"] for each in violations if each["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert troubles == []
     page.context.close()

@@ -16,7 +16,7 @@ from siamkit.data import preprocess
 from siamkit.errors import StudyError
 from siamkit.study.outcome import best
 from siamkit.study.outcome.card import model_card
-from siamkit.study.outcome.retrain import _find
+from siamkit.study.outcome.retrain import find_trial
 from siamkit.study.outcome.standing import Standing, read_standing
 
 CONFIGURATION = {
@@ -118,11 +118,11 @@ def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -
 
 def test_the_trials_that_there_are_are_named(folder: Path) -> None:
     trials = read_standing(folder).results.trials
-    assert _find(folder, trials, 11)["key"] == "k11"
+    assert find_trial(folder, trials, 11)["key"] == "k11"
     with pytest.raises(StudyError, match="the study has no trial 5; choose from 2, 3, 4, 9, 11"):
-        _find(folder, trials, 5)
+        find_trial(folder, trials, 5)
     again = [*trials, {**trials[0], "attempt": 2, "token": "second"}]
-    assert _find(folder, again, trials[0]["trial"])["token"] == "second"
+    assert find_trial(folder, again, trials[0]["trial"])["token"] == "second"
 
 
 # --------------------------------------------------------------------- card

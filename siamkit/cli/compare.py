@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import click
 
@@ -12,13 +13,23 @@ from siamkit.backends import BACKENDS
 
 @click.command()
 @click.argument("contenders", nargs=-1, required=True, type=click.Path())
-@click.option("--data", type=click.Path(), metavar="DATA", help="Labelled items for models to embed.")
+@click.option("--data", type=click.Path(), metavar="DATA", help="For models to embed, and to be looked at.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
 @click.option("--metric", metavar="NAME", help="Of files of embeddings; cosine unless given.")
-@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Not map_at_r and recall_at_1.")
-@click.option("--over", type=click.Choice(["auto", "queries", "classes"]), default="auto", show_default=True)
+@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Instead of the usual two.")
+@click.option(
+    "--over",
+    type=click.Choice(["auto", "queries", "classes", "items", "pairs"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write all of it as a page, too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    help="Instead of KERAS_BACKEND, where needed.",
+)
 def compare(
     contenders: tuple[str, ...],
     data: str | None,
@@ -26,32 +37,44 @@ def compare(
     metric: str | None,
     figures: tuple[str, ...],
     over: str,
+    page: str | None,
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """Compare CONTENDERS on the same items: models (with --data) and files of embeddings.
+    """Compare CONTENDERS on the same items or pairs.
+
+    They are models (with --data), files of embeddings, and trials of studies: study.yaml#14, study.yaml#best.
 
     Every difference has its interval, and says so where none is shown at this size.
     """
     from rich.console import Console
 
     from siamkit import backends
-    from siamkit.comparing import COMPARED
     from siamkit.comparing import compare as run
     from siamkit.comparison.table import tables
     from siamkit.contenders import read_labels
+    from siamkit.files import writable, write_text
 
-    backends.activate(backends.choose_backend(backend)[0])
+    if page is not None:
+        writable(Path(page))
+    if backend is not None:  # else chosen where something needs one
+        backends.activate(backends.choose_backend(backend)[0])
     found = run(
         *contenders,
         data=data,
         labels=None if labels is None else read_labels(labels),
         metric=metric,
-        figures=figures or COMPARED,
+        figures=figures,
         over=over,  # type: ignore[arg-type]
     )
+    if page is not None:
+        from siamkit.report.page import render
+        from siamkit.report.side_by_side import side_by_side
+
+        write_text(Path(page), render(side_by_side(found)))
     if as_json:
-        told = dataclasses.asdict(found)
+        told = dataclasses.asdict(dataclasses.replace(found, looks={}))
+        del told["looks"]
         told["disagreements"] = [
             {"a": a, "b": b, "queries": [dataclasses.asdict(each) for each in queries]}
             for (a, b), queries in found.disagreements.items()
@@ -61,5 +84,5 @@ def compare(
     console = Console()
     for each in tables(found):
         console.print(each)
-    for sentence in (*found.verdicts(), *found.notes):
+    for sentence in (*found.verdicts(), *found.notes, *([] if page is None else [f"page  {page}"])):
         click.echo(sentence)

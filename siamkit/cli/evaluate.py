@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,8 +22,9 @@ from siamkit.backends import BACKENDS
 @click.option("--source", metavar="NAME", help="The dataset that reads DATA, into memory.")
 @click.option("--label", metavar="NAME", help="The column or array of labels in DATA.")
 @click.option("--sizes", is_flag=True, help="What is left of them when they are made smaller, instead.")
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: a page with a curve.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Instead of KERAS_BACKEND, where needed.")
 def evaluate(
     model: str,
     data: str | None,
@@ -32,29 +34,42 @@ def evaluate(
     source: str | None,
     label: str | None,
     sizes: bool,
+    page: str | None,
     as_json: bool,
     backend: str | None,
 ) -> None:
-    """Judge MODEL on the labelled items of DATA; or MODEL is a file of embeddings: .npy, .npz, .parquet.
+    """Judge MODEL on the labelled items, or pairs, of DATA.
 
+    MODEL may be a file of embeddings, .npy, .npz, .parquet, or a trial of a study: study.yaml#14, #best.
     Retrieval, verification at the model's own threshold, clusters, few-shot, geometry.
     """
     from rich.console import Console
 
     from siamkit import backends
+    from siamkit.comparison.plain import lightest_metric
     from siamkit.contenders import contender, labelled
     from siamkit.evaluation import GROUPS, examine
+    from siamkit.files import writable, write_text
 
-    backends.activate(backends.choose_backend(backend)[0])
+    if page is not None and not sizes:
+        raise click.UsageError("--html goes with --sizes")
+    if page is not None:
+        writable(Path(page))
+    if backend is not None:  # else chosen where something needs one
+        backends.activate(backends.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
     found, truth = labelled(contender(model, data, **asked), labels)
+    compared = lightest_metric(metric or found.metric)
     if sizes:
-        from siamkit.comparison.sizes import size_curve
         from siamkit.comparison.table import size_table
+        from siamkit.retrained import curve_of
 
-        curve = size_curve(
-            found.embeddings, truth, metric or found.metric, figures=("map_at_r", "recall_at_1")
-        )
+        curve = curve_of(found, truth, compared)
+        if page is not None:
+            from siamkit.report.page import render
+            from siamkit.report.side_by_side import made_smaller
+
+            write_text(Path(page), render(made_smaller(found.name, curve)))
         if as_json:
             click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
         else:
@@ -63,7 +78,7 @@ def evaluate(
     judged = examine(
         found.embeddings,
         truth,
-        metric or found.metric,
+        compared,
         groups=groups or GROUPS,  # type: ignore[arg-type]
         threshold=found.threshold,
     ).figures

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from siamkit.comparison.drawing import difference_frame, forest
 from siamkit.comparison.results import Difference, Interval
+from siamkit.comparison.words import fragment
+from siamkit.looks import Look
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -32,20 +42,49 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A query that one contender answers better than the other.
+    """A query, or a pair, that one contender judges better than the other.
 
     Args:
         query: its index.
-        id, label: its name and class.
-        scores: of the two, in the figure that they differ most in.
-        nearest: the indices of what each finds nearest.
+        id, label: its name, and its class, or what is true of the pair.
+        scores: of the two, of a query in the first figure compared, of a pair as in `pair_scores`.
+        right: whether what each finds nearest is of the query's class, or takes the pair for what it is at
+            its threshold; None of graded pairs.
+        nearest: the indices of what each finds nearest; None of pairs.
+        nearest_ids, nearest_labels: names and classes of these.
     """
 
     query: int
     id: str
     label: Any
     scores: tuple[float, float]
-    nearest: tuple[int, int]
+    right: tuple[bool, bool] | None
+    nearest: tuple[int, int] | None = None
+    nearest_ids: tuple[str, str] | None = None
+    nearest_labels: tuple[Any, Any] | None = None
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The query and what is found nearest."""
+        return (self.query, *(self.nearest or ()))
+
+
+def widest(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[int]:
+    """The rows where two scores differ most, the widest first; half of them in favour of each if there are.
+
+    Example:
+        >>> import numpy as np
+        >>> from siamkit.comparison.comparison import widest
+        >>> widest(np.array([0.0, 0.5, 0.5, 0.5]), np.array([1.0, 1.0, 0.5, 0.4]), 2)
+        [0, 3]
+    """
+    difference = np.nan_to_num(b - a)
+    order = np.argsort(-difference, kind="stable")
+    better = [int(row) for row in order if difference[row] > 0]
+    worse = [int(row) for row in order[::-1] if difference[row] < 0]
+    half = most // 2
+    chosen = better[: max(half, most - len(worse))] + worse[: max(most - half, most - len(better))]
+    return sorted(chosen, key=lambda row: -abs(difference[row]))
 
 
 @dataclass(frozen=True)
@@ -61,6 +100,7 @@ class Comparison:
         disagreements: by pair of names, the queries that they differ most on, the widest first.
         over: what is drawn anew in the intervals.
         notes: what one should know before quoting.
+        looks: by row, how items of disagreements look, both sides of pairs; of those where that is known.
     """
 
     names: tuple[str, ...]
@@ -71,6 +111,7 @@ class Comparison:
     disagreements: dict[tuple[str, str], list[Disagreement]]
     over: str
     notes: list[str]
+    looks: dict[int, tuple[Look, ...]] = field(default_factory=dict, repr=False)
 
     def verdicts(self) -> list[str]:
         """What can be said of each pair and figure, in a sentence."""
@@ -81,3 +122,14 @@ class Comparison:
     def __str__(self) -> str:
         lines = [*self.verdicts(), *self.notes]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return fragment(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The differences as a pandas table, one a row."""
+        return difference_frame(self)
+
+    def figure(self) -> go.Figure:
+        """The differences with their intervals, as a Plotly figure."""
+        return forest(self)

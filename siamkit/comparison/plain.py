@@ -56,3 +56,8 @@ def plain_metric(metric: str | blocks.Metric) -> blocks.Metric:
             "an object, from siamkit.get_metric"
         )
     return PLAIN[metric]()
+
+
+def lightest_metric(metric: str | blocks.Metric) -> blocks.Metric:
+    """The metric of that name, or the object itself: a plain one if it will do, else one of the backend's."""
+    return plain_metric(metric) if isinstance(metric, str) and metric in PLAIN else blocks.resolve(metric)

@@ -81,7 +81,8 @@ def npz_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     if not pairs:
         wanted.one_sided(path)
     chosen = "ab"[wanted.side] if pairs else (wanted.columns or ("x",))[0]
-    label = wanted.label or ("y" if chosen == "x" and "y" in names else None)
+    told = chosen == "x" or (pairs and wanted.judged)
+    label = wanted.label or ("y" if told and "y" in names else None)
     rows = opened(chosen)
     beside = {each: opened(each) for each in {label, wanted.id} if each is not None}
     for name, other in beside.items():
@@ -101,7 +102,7 @@ def npz_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
             )
             yield Chunk(ids, None if label is None else found[label], _shaped(items, wanted))
 
-    return Stream(len(rows), chunks())
+    return Stream(len(rows), chunks(), pairs)
 
 
 def _numbers(start: int, count: int) -> list[str]:

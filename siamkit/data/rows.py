@@ -20,7 +20,7 @@ from siamkit.data.tabular import ColumnEncoder
 from siamkit.data.text import TextTokenizer, TokenPadder
 from siamkit.errors import DataError, nearest
 
-_SIDES = (("left", "right"), ("a", "b"))
+_SIDES = {("left", "right"): "target", ("a", "b"): "y"}  # and what says whether they are alike
 
 
 def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
@@ -34,7 +34,7 @@ def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     suffix = path.suffix.lower()
     with reading(path, f"a {suffix} file", pyarrow.ArrowException):
         names, total = names_in(path, suffix)
-    features, label, id = _chosen(path, names, wanted)
+    features, label, id, pairs = _chosen(path, names, wanted)
     needed = list(dict.fromkeys(each for each in (*features, label, id) if each is not None))
 
     def chunks() -> Iterator[Chunk]:
@@ -55,11 +55,11 @@ def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
                 yield Chunk(ids, labels, _items(Table(path, rows), features, wanted.preprocessor, done))
                 done += len(rows)
 
-    return Stream(total, chunks())
+    return Stream(total, chunks(), pairs)
 
 
-def _chosen(path: Path, names: list[str], wanted: Wanted) -> tuple[list[str], str | None, str | None]:
-    """The columns of the items, of their labels and of their ids."""
+def _chosen(path: Path, names: list[str], wanted: Wanted) -> tuple[list[str], str | None, str | None, bool]:
+    """The columns of the items, of their labels and of their ids; and whether they are pairs."""
     asked = [*wanted.columns, *(each for each in (wanted.label, wanted.id) if each is not None)]
     scaled = wanted.preprocessor
     tabular = [*scaled.numeric, *scaled.categorical] if isinstance(scaled, ColumnEncoder) else []
@@ -67,15 +67,18 @@ def _chosen(path: Path, names: list[str], wanted: Wanted) -> tuple[list[str], st
         if name not in names:
             raise DataError(f"{path} has no column {name!r}; {nearest(name, names)}")
     pair = next((each for each in _SIDES if set(each) <= set(names)), None)
-    if tabular or wanted.columns or pair is None:
+    if tabular or wanted.columns:
+        pair = None
+    if pair is None:
         wanted.one_sided(path)
     features = tabular or list(wanted.columns) or ([pair[wanted.side]] if pair else [])
-    label = wanted.label or ("label" if "label" in names and "label" not in features else None)
+    usual = [_SIDES[pair], "label"] if pair and wanted.judged else ["label"]
+    label = wanted.label or next((name for name in usual if name in names and name not in features), None)
     id = wanted.id or ("id" if "id" in names and "id" not in features else None)
     left = [name for name in names if name not in (label, id)]
     if not features and len(left) != 1:
         raise DataError(f"say with columns which columns of {path} to embed: {', '.join(left)}")
-    return features or left, label, id
+    return features or left, label, id, pair is not None
 
 
 def _items(table: Table, features: list[str], preprocessor: Preprocessor | None, done: int) -> Leaf:

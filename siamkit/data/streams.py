@@ -33,10 +33,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Stream:
-    """Chunks of items, and how many items there are in all, if that is known."""
+    """Chunks of items, how many items there are in all, if that is known, and whether of two sides."""
 
     total: int | None
     chunks: Iterator[Chunk]
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Wanted:
         towers: how many encoders the model has.
         columns: of a table or the array of an `.npz` file; found by their names unless given.
         label, id: the column or array of labels and of names of the items.
+        judged: whether of pairs the target is wanted where no label is named.
     """
 
     preprocessor: Preprocessor | None = None
@@ -59,6 +61,7 @@ class Wanted:
     columns: tuple[str, ...] = ()
     label: str | None = None
     id: str | None = None
+    judged: bool = False
 
     def one_sided(self, path: object) -> None:
         """Raises DataError where the second side is asked of data that have one."""
@@ -99,7 +102,8 @@ def dataset_stream(dataset: Dataset, wanted: Wanted) -> Stream:
     if len(dataset.views) == 1:
         wanted.one_sided("the dataset")
     view = dataset.views[min(wanted.side, len(dataset.views) - 1)]
-    target = dataset.target if dataset.supervision == "labels" else None
+    pairs = dataset.supervision in ("pairs", "scores")
+    target = dataset.target if dataset.supervision == "labels" or (pairs and wanted.judged) else None
 
     def chunks() -> Iterator[Chunk]:
         for start in range(0, len(dataset), wanted.size):
@@ -107,7 +111,7 @@ def dataset_stream(dataset: Dataset, wanted: Wanted) -> Stream:
             labels = None if target is None else target[rows]
             yield Chunk(dataset.ids[rows].tolist(), labels, take(view, rows))
 
-    return Stream(len(dataset), chunks())
+    return Stream(len(dataset), chunks(), pairs)
 
 
 def _folder(path: Path, wanted: Wanted, files: ExitStack) -> Stream:

@@ -26,7 +26,7 @@ def table(title: str, figures: Mapping[str, float]) -> Table:
     for name in ("threshold", "far", "frr", "false_accepts", "false_rejects", "balanced_accuracy"):
         if name in figures:
             shown.add_row(name, spell(figures[name]), "", "")
-    for name in ("queries", "queries_excluded"):
+    for name in ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs"):
         if name in figures:
             shown.add_row(name, spell(figures[name]), "", "")
     return shown

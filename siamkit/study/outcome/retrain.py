@@ -66,7 +66,7 @@ def retrain_trial(
         raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
     writable(place)  # or all the training were for nothing
     frozen, trials, _ = read_results(study.folder)
-    stored = _find(study.folder, trials, trial)
+    stored = find_trial(study.folder, trials, trial)
     configuration = stored["configuration"]
     fixed = study.file.fixed
     if epochs is not None:
@@ -104,8 +104,12 @@ def retrain_trial(
     return Retrained(place, trial, fixed.epochs, seed, trained.figures, stored["figures"])
 
 
-def _find(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, Any]:
-    """The last stored result of a trial."""
+def find_trial(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, Any]:
+    """The last stored result of a trial.
+
+    Raises:
+        StudyError: there is no such trial.
+    """
     if not trials:
         raise StudyError(f"there are no trials in {str(folder)!r} yet; run the study with siamkit tune")
     numbers = sorted({each["trial"] for each in trials})

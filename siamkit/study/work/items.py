@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from siamkit.data import Dataset
+from siamkit.looks import looks_of
 
 MOST_ITEMS = 2000  # that are shown
-THUMBNAIL = 48  # pixels
 
 
 def shown_rows(count: int) -> NDArray[np.int64]:
@@ -46,26 +44,9 @@ def _looks(some: Dataset) -> dict[str, list[Any]]:
     """Columns `image_0`, `text_0`, … of a few items: PNG files, or words."""
     found: dict[str, list[Any]] = {}
     for number, view in enumerate(some.views):
-        if isinstance(view, np.ndarray) and some.input == "image":
-            found[f"image_{number}"] = [thumbnail(image) for image in view]
-        elif isinstance(view, np.ndarray) and some.input == "text":
-            found[f"text_{number}"] = [str(text) for text in view]
-        elif isinstance(view, dict) and some.input == "tabular":
-            rows = zip(*view.values(), strict=True)
-            found[f"text_{number}"] = [
-                ", ".join(f"{name} {value}" for name, value in zip(view, row, strict=True)) for row in rows
-            ]
+        looks = looks_of(view) or []
+        if looks and looks[0].image is not None:
+            found[f"image_{number}"] = [look.image for look in looks]
+        elif looks:
+            found[f"text_{number}"] = [look.text for look in looks]
     return found
-
-
-def thumbnail(image: np.ndarray) -> bytes:
-    """An image `(height, width)` or `(height, width, channels)` as a small PNG file."""
-    pixels = image if image.ndim == 3 else image[..., None]
-    if pixels.dtype != np.uint8:
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = ((pixels - low) * (255.0 / (high - low or 1.0))).astype("uint8")
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG")
-    return stream.getvalue()
