@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 import siamkit
 from siamkit.cli import main
 from siamkit.comparison.pair_scores import pair_scores
-from siamkit.contenders import Contender, contender
+from siamkit.contenders.contender import Contender, contender
 from siamkit.errors import DataError
 
 DRAW = np.random.default_rng(0)

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from siamkit.cli import main
-from siamkit.contenders import contender, labelled
+from siamkit.contenders.contender import contender, labelled
+from siamkit.contenders.vectors import read_vectors
 from siamkit.errors import DataError, ModelError
-from siamkit.vectors import read_vectors
 
 DRAW = np.random.default_rng(0)
 ROWS = DRAW.normal(size=(24, 3)).astype("float32") + np.repeat(np.arange(6), 4)[:, None] * 2

@@ -28,7 +28,16 @@ def is_light(path):
         return rest in (["__init__.py"], ["plugin.py"])
     if top == "study":
         return not rest[-1].startswith("training")
-    return top in ("builtin", "comparison", "report", "cli")
+    return top in (
+        "builtin",
+        "comparison",
+        "contenders",
+        "comparing",
+        "report",
+        "cli",
+        "drawing.py",
+        "looks.py",
+    )
 
 
 LIGHT = [path for path in SOURCES if is_light(path)]

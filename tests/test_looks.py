@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import siamkit
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
 from siamkit.errors import DataError
 from siamkit.looks import look_of, looks_of, thumbnail
 

@@ -395,7 +395,7 @@ def test_sizes_that_were_trained_and_those_made_smaller_are_in_one_figure(folder
         size_worth=np.array([0.71, 0.55, 0.3]),
     )
     rows = document(read_stored(folder.path)).tables()["sizes"].rows
-    points = {(row[0], row[2]): (row[3], row[5]) for row in rows}
+    points = {(row[0], row[2]): (row[3], row[4]) for row in rows}
     assert points == {
         ("retrained", 32): (0.5, "no"),  # pca is better and smaller
         ("retrained", 64): (0.7, "no"),

@@ -17,9 +17,9 @@ from pyarrow import parquet
 import siamkit
 from siamkit.cli import main
 from siamkit.comparison.plain import Euclidean
-from siamkit.contenders import contender
+from siamkit.contenders.contender import contender
+from siamkit.contenders.retrained import retrained_sizes
 from siamkit.errors import DataError, ModelError, StudyError
-from siamkit.retrained import retrained_sizes
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 5)

@@ -52,7 +52,7 @@ def compare(
     from siamkit import backends
     from siamkit.comparing import compare as run
     from siamkit.comparison.table import tables
-    from siamkit.contenders import read_labels
+    from siamkit.contenders.contender import read_labels
     from siamkit.files import writable, write_text
 
     if page is not None:

@@ -47,7 +47,7 @@ def evaluate(
 
     from siamkit import backends
     from siamkit.comparison.plain import lightest_metric
-    from siamkit.contenders import contender, labelled
+    from siamkit.contenders.contender import contender, labelled
     from siamkit.evaluation import GROUPS, examine
     from siamkit.files import writable, write_text
 
@@ -62,7 +62,7 @@ def evaluate(
     compared = lightest_metric(metric or found.metric)
     if sizes:
         from siamkit.comparison.table import size_table
-        from siamkit.retrained import curve_of
+        from siamkit.contenders.retrained import curve_of
 
         curve = curve_of(found, truth, compared)
         if page is not None:

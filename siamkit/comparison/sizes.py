@@ -82,7 +82,7 @@ class SizeCurve(Sequence[Size]):
         return self.sizes[index]
 
     def with_sizes(self, others: Iterable[Size]) -> SizeCurve:
-        """These and others, such as `siamkit.retrained.retrained_sizes` of a study, on one front."""
+        """These and others, as `siamkit.contenders.retrained.retrained_sizes` of a study, on one front."""
         return SizeCurve((*self.sizes, *others))
 
     def to_frame(self) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def size_curve(
       distance, whatever the metric.
 
     Retraining at another size is a study's job: `embedding_dim` under `search`, and
-    `siamkit.retrained.retrained_sizes`.
+    `siamkit.contenders.retrained.retrained_sizes`.
 
     Args:
         embeddings: `(n, dim)`, or of pairs `(n, 2, dim)`.

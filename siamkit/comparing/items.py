@@ -12,7 +12,7 @@ from siamkit.comparison.comparison import Disagreement, widest
 from siamkit.comparison.paired import compare_queries, interval_of
 from siamkit.comparison.resampling import LEAST_CLASSES
 from siamkit.comparison.results import Difference, Interval
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
 from siamkit.errors import DataError, listed
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.figures import Group

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
 from siamkit.data.files import reading
 from siamkit.errors import DataError
 

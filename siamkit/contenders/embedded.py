@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit import backends
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
+from siamkit.contenders.looking import looks_in
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streams import Chunk, Wanted
 from siamkit.embedding import describe_side, embed_stream, items_in
-from siamkit.looking import looks_in
 
 
 def embed_with(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from siamkit.catalogue import CORE
 from siamkit.comparison.plain import PLAIN
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
 from siamkit.data.files import reading
 from siamkit.errors import ModelError, StudyError
 from siamkit.files import place, read_table, shown
@@ -26,7 +26,7 @@ def trial_in(path: str | os.PathLike[str]) -> tuple[str, str] | None:
     """The study and the trial of `study.yaml#14` or `runs/x#best`; None of a path to anything else.
 
     Example:
-        >>> from siamkit.trials import trial_in
+        >>> from siamkit.contenders.trials import trial_in
         >>> trial_in("study.yaml#14"), trial_in("vectors.npy")
         (('study.yaml', '14'), None)
     """

@@ -12,7 +12,7 @@ from siamkit.comparison.comparison import Disagreement, widest
 from siamkit.comparison.pair_scores import pair_scores
 from siamkit.comparison.pairs import RESAMPLES, compare_pairs, interval_of_pairs
 from siamkit.comparison.results import Difference, Interval
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
 from siamkit.errors import DataError
 from siamkit.evaluation import blocks, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.paired import binary

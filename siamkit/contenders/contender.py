@@ -58,19 +58,19 @@ def contender(
         ModelError: a model without data.
         DataError: a study without a trial.
     """
-    from siamkit.trials import is_study, read_trial, trial_in
+    from siamkit.contenders.trials import is_study, read_trial, trial_in
 
     if (named := trial_in(path)) is not None:
         return read_trial(*named, name=asked.get("name"))
     if is_study(path):
         raise DataError(f"{str(path)!r} is a study: name a trial of it, {path}#best or {path}#14")
     if Path(path).suffix != ".keras":
-        from siamkit.vectors import read_vectors
+        from siamkit.contenders.vectors import read_vectors
 
         return read_vectors(path, asked.get("name"))
     if data is None:
         raise ModelError(f"the model {str(path)!r} needs data to embed")
-    from siamkit.embedded import embed_with
+    from siamkit.contenders.embedded import embed_with
 
     return embed_with(path, data, **asked)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.contenders import Contender, as_targets
+from siamkit.contenders.contender import Contender, as_targets
 from siamkit.errors import DataError, listed
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from siamkit.trials import trial_in
+from siamkit.contenders.trials import trial_in
 
 ENDINGS = (".npy", ".npz", ".parquet", ".keras", ".yaml", ".yml")
 
@@ -15,7 +15,7 @@ def names_of(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     """The files' own names without endings; of those of one name as much of the path as tells them apart.
 
     Example:
-        >>> from siamkit.naming import names_of
+        >>> from siamkit.contenders.naming import names_of
         >>> names_of(["old/vectors.npz", "new/vectors.npz", "new/others.npy", "study.yaml#14"])
         ['old/vectors.npz', 'new/vectors.npz', 'others', 'study#14']
     """

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparing_items import FIGURES as OF_ITEMS
-from siamkit.comparing_pairs import ALIKE, GRADED
+from siamkit.comparing.items import FIGURES as OF_ITEMS
+from siamkit.comparing.pairs import ALIKE, GRADED
 from siamkit.comparison.sizes import Size, SizeCurve, size_curve
-from siamkit.contenders import Contender
+from siamkit.contenders.contender import Contender
+from siamkit.contenders.trials import run_folder_of
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation.figures import FIGURES
 from siamkit.files import shown
 from siamkit.report.store import read_results
-from siamkit.trials import run_folder_of
 
 
 def curve_of(found: Contender, truth: NDArray[Any], metric: Any) -> SizeCurve:

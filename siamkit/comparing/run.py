@@ -12,21 +12,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.comparing_items import Queries
-from siamkit.comparing_pairs import Pairs
+from siamkit.comparing.items import Queries
+from siamkit.comparing.pairs import Pairs
 from siamkit.comparison.agreement import distance_rank_correlation, neighbour_overlap
 from siamkit.comparison.comparison import Comparison, Likeness
 from siamkit.comparison.multiple import adjusted
 from siamkit.comparison.plain import lightest_metric
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
-from siamkit.contenders import Contender, contender
+from siamkit.contenders.contender import Contender, contender
+from siamkit.contenders.looking import given_looks, looks_in
+from siamkit.contenders.matching import matched, truth_of
+from siamkit.contenders.naming import names_of
+from siamkit.contenders.vectors import are_vectors
 from siamkit.data.streams import Wanted
 from siamkit.errors import DataError
-from siamkit.looking import given_looks, looks_in
 from siamkit.looks import Looks
-from siamkit.matching import matched, truth_of
-from siamkit.naming import names_of
-from siamkit.vectors import are_vectors
 
 Over = Literal["queries", "classes", "items", "pairs", "auto"]
 
@@ -58,8 +58,8 @@ def compare(
     Args:
         *contenders: two or more: a model (`.keras`, with `data`), a trial of a study (`study.yaml#14`,
             `runs/x#best`), a file of embeddings (`.npy`, `.npz`, `.parquet`) by anybody's system, an array
-            `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.contenders.Contender`. Where all have ids,
-            items are matched by them; else all hold the same items in the same order.
+            `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.contenders.contender.Contender`. Where all have
+            ids, items are matched by them; else all hold the same items in the same order.
         data: labelled items, or pairs, for models to embed.
         labels: `(n,)` where no contender has them: classes; of pairs 1 for alike and 0 for not, or scores.
         metric: compares embeddings that came without a metric of their own; cosine unless given.

@@ -1,0 +1,1 @@
+"""Whatever has embeddings to be compared: models, files of vectors, trials of studies; and their items."""
