@@ -172,7 +172,7 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     assert {each["what"] for each in told["findings"]} >= {"split", "seeds", "difference"}
     shown = click.testing.CliRunner().invoke(main, ["best", write_study(folder)]).stdout
     assert f"[{low:.4f}, {high:.4f}]" in shown
-    assert "beside the second finalist: eer -0.1033 [" in shown
+    assert "beside the second: eer -0.1033 [" in shown
     assert "trust   To be read with" in shown
 
 
