@@ -137,3 +137,90 @@ def test_a_model_is_judged_by_its_own_metric_and_at_its_own_threshold(tmp_path: 
     result = told(tmp_path / "model.keras")
     assert result.exit_code == 2
     assert "needs data to embed" in result.stderr
+
+
+def broken(folder: Path, name: str, content: Any) -> Path:
+    file = folder / name
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif isinstance(content, pa.Table):
+        parquet.write_table(content, file)
+    else:
+        np.savez(file, **content)
+    return file
+
+
+VECTORS = [row.tolist() for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.npy", b"", "cannot be read as a file of embeddings: No data left"),
+        ("empty.npz", b"", "cannot be read as a file of embeddings"),
+        ("cut.npz", b"PK\x03\x04", "cannot be read as a file of embeddings: File is not a zip"),
+        (
+            "scalar.parquet",
+            pa.table({"embedding": [1.0, 2.0]}),
+            "a list of numbers a row as embedding, got d",
+        ),
+        (
+            "null.parquet",
+            pa.table({"embedding": pa.nulls(3)}),
+            "a list of numbers a row as embedding, got null",
+        ),
+        (
+            "labels.npz",
+            {"x": ROWS, "y": np.ones((24, 2))},
+            r"one label for each embedding, got the shape \(24",
+        ),
+        ("ids.npz", {"x": ROWS, "ids": np.array("a")}, r"one id for each embedding, got the shape \(\)"),
+        (
+            "about.parquet",
+            pa.table({"embedding": VECTORS}).replace_schema_metadata({"siamkit": "["}),
+            "cannot be read as a file of embeddings",
+        ),
+        (
+            "listed.parquet",
+            pa.table({"embedding": VECTORS}).replace_schema_metadata({"siamkit": "[1]"}),
+            "what siamkit wrote into it is damaged",
+        ),
+    ],
+)
+def test_broken_files_of_embeddings_are_refused_in_a_sentence(
+    tmp_path: Path, name: str, content: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_vectors(broken(tmp_path, name, content))
+
+
+def test_a_file_under_another_s_ending_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, ROWS)
+    with pytest.raises(DataError, match="it holds a single array, not named ones"):
+        read_vectors(tmp_path / "single.npz")
+    np.savez(tmp_path / "labels.npz", y=LABELS)
+    with pytest.raises(DataError, match="it holds named arrays, not a single one"):
+        labelled(read_vectors(write(tmp_path, ".npy")), tmp_path / "labels.npz")
+
+
+def test_json_of_sizes_has_no_word_that_json_lacks(tmp_path: Path) -> None:
+    # Rounded to bits all pairs are as far apart: nothing correlates with that.
+    a, b = np.eye(4, 2), np.eye(4, 2) + np.array([0, 0.1])
+    np.savez(tmp_path / "pairs.npz", a=a, b=b, y=[0.1, 0.2, 0.3, 0.4])
+    told = CliRunner().invoke(main, ["evaluate", str(tmp_path / "pairs.npz"), "--sizes", "--json"])
+    assert told.exit_code == 0, told.output
+    json.loads(told.stdout, parse_constant=lambda word: pytest.fail(word))
+
+
+def test_sizes_of_what_has_no_figure_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", a=ROWS, b=ROWS + 1, y=np.ones(24))
+    told = CliRunner().invoke(main, ["evaluate", str(tmp_path / "pairs.npz"), "--sizes"])
+    assert told.exit_code == 2
+    assert told.stderr == "Error: roc_auc is not defined of these pairs, so no size can be judged by it\n"
+
+
+def test_large_numbers_are_rounded_to_the_largest_of_half_precision(tmp_path: Path) -> None:
+    np.savez(tmp_path / "large.npz", x=ROWS * 1e6, y=LABELS)
+    told = CliRunner().invoke(main, ["evaluate", str(tmp_path / "large.npz"), "--sizes"])
+    assert told.exit_code == 0, told.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def evaluate(
     from siamkit.comparison.plain import lightest_metric
     from siamkit.contenders.contender import contender, labelled
     from siamkit.evaluation import GROUPS, examine
-    from siamkit.files import writable, write_text
+    from siamkit.files import plain, writable, write_text
 
     if page is not None and not sizes:
         raise click.UsageError("--html goes with --sizes")
@@ -71,7 +70,7 @@ def evaluate(
 
             write_text(Path(page), render(made_smaller(found.name, curve)))
         if as_json:
-            click.echo(json.dumps([dataclasses.asdict(each) for each in curve], indent=1))
+            click.echo(json.dumps(plain([dataclasses.asdict(each) for each in curve]), indent=1))
         else:
             Console().print(size_table(curve))
         return
@@ -85,8 +84,7 @@ def evaluate(
     if "parameters" in found.about:
         judged["parameters"] = found.about["parameters"]
     if as_json:
-        known = {name: value if math.isfinite(value) else None for name, value in judged.items()}
-        click.echo(json.dumps(known, indent=1))
+        click.echo(json.dumps(plain(judged), indent=1))
         return
     from siamkit.evaluation.table import table
 

@@ -23,7 +23,7 @@ from siamkit.contenders.contender import Contender, contender
 from siamkit.contenders.looking import given_looks, looks_in
 from siamkit.contenders.matching import matched, truth_of
 from siamkit.contenders.naming import names_of
-from siamkit.contenders.vectors import are_vectors
+from siamkit.contenders.vectors import are_vectors, as_float32
 from siamkit.data.streams import Wanted
 from siamkit.errors import DataError
 from siamkit.looks import Looks
@@ -169,7 +169,7 @@ def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metri
                 "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        found = Contender(name, np.ascontiguousarray(array, dtype=np.float32), None, None)
+        found = Contender(name, as_float32(array), None, None)
     if isinstance(found.metric, str) and metric is not None:
         found = replace(found, metric=metric)
     return replace(found, metric=lightest_metric(found.metric))

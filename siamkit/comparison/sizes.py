@@ -171,6 +171,10 @@ def size_curve(
     for how, dim, size, smaller in _smaller(rows, learnt, chosen):
         compared = Cosine() if how == "binary" else comparison
         judged = examine(smaller.reshape(*items.shape[:-1], -1), labels, compared, groups=groups).figures
+        if how == "whole" and not np.isfinite(judged[names[0]]):
+            raise DataError(
+                f"{names[0]} is not defined of these {_KINDS[kind]}, so no size can be judged by it"
+            )
         found.append(Size(how, dim, size, {name: float(judged[name]) for name in names}))
     return SizeCurve(tuple(found))
 
@@ -181,7 +185,8 @@ def _smaller(
     """Way, dimensions, bytes, and the vectors as they come back from being stored so."""
     whole = rows.shape[1]
     yield "whole", whole, 4 * whole, rows
-    yield "float16", whole, 2 * whole, rows.astype(np.float16).astype(np.float32)
+    most = np.finfo(np.float16).max  # beyond it half precision knows infinity only
+    yield "float16", whole, 2 * whole, np.clip(rows, -most, most).astype(np.float16).astype(np.float32)
     mean = learnt.mean(axis=0, dtype=np.float64)
     centred = learnt - mean
     # The directions of most variance: eigenvectors of a matrix dim x dim, however many items there are.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.data.files import reading
+from siamkit.data.files import BROKEN_ARRAYS, reading
 from siamkit.errors import DataError, ModelError, listed
 from siamkit.looks import Looks
 
@@ -78,8 +78,10 @@ def contender(
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Labels from a `.npy` file."""
     file = Path(path)
-    with reading(file, "a file of labels", ValueError):
-        found: NDArray[Any] = np.load(file, allow_pickle=False)
+    with reading(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as opened:
+        found = np.load(opened, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds named arrays, not a single one")
     return found
 
 

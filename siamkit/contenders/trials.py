@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from siamkit.catalogue import CORE
 from siamkit.comparison.plain import PLAIN
 from siamkit.contenders.contender import Contender
-from siamkit.data.files import reading
+from siamkit.data.files import BROKEN_ARRAYS, reading
 from siamkit.errors import ModelError, StudyError
 from siamkit.files import place, read_table, shown
 from siamkit.looks import Look
@@ -63,7 +63,7 @@ def read_trial(study: str, which: str, name: str | None = None) -> Contender:
     called = name or f"{Path(study).stem}#{which}"
     file = folder / stored["folder"] / "embeddings.npy"
     if file.is_file():
-        with reading(file, "embeddings", ValueError), file.open("rb") as opened:
+        with reading(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as opened:
             embeddings = np.load(opened, allow_pickle=False)
         ids, truth = _items(folder, len(embeddings))
     else:

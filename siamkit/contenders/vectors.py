@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.contenders.contender import Contender
-from siamkit.data.files import reading
+from siamkit.data.files import BROKEN_ARRAYS, reading
 from siamkit.errors import DataError
 
 VECTORS = (".npy", ".npz", ".parquet")
@@ -35,14 +35,14 @@ def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Conte
     file = Path(path)
     if not file.is_file():
         raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(VECTORS)}")
-    known: dict[str, Any] = {}
-    with reading(file, "a file of embeddings", ValueError, KeyError):
+    about: dict[str, Any] = {}
+    with reading(file, "a file of embeddings", *BROKEN_ARRAYS):
         if file.suffix == ".npy":
             found = {"embedding": np.load(file, allow_pickle=False)}
         elif file.suffix == ".npz":
             found = _arrays(file)
         elif file.suffix == ".parquet":
-            found, known = _table(file)
+            found, about = _table(file)
         else:
             raise DataError(f"{str(file)!r} should end in {', '.join(VECTORS)} to hold embeddings")
     vectors = np.asarray(found["embedding"])
@@ -51,18 +51,27 @@ def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Conte
             f"{str(file)!r} should hold embeddings, numbers (n, dim) or of pairs (n, 2, dim), "
             f"got {vectors.dtype} of shape {vectors.shape}"
         )
-    about = json.loads(known.get("siamkit", "{}"))
     for key in ("label", "id"):
+        if key in found and found[key].ndim != 1:
+            raise DataError(
+                f"{str(file)!r} should have one {key} for each embedding, got the shape {found[key].shape}"
+            )
         if key in found and len(found[key]) != len(vectors):
             raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(found[key])} {key}s")
     return Contender(
         name or file.stem,
-        np.ascontiguousarray(vectors, dtype=np.float32),
+        as_float32(vectors),
         found.get("label"),
         tuple(str(each) for each in found["id"]) if "id" in found else None,
         threshold=about.get("threshold"),
         about=about,
     )
+
+
+def as_float32(vectors: np.ndarray) -> np.ndarray:
+    """Numbers as embeddings are held; what is too large becomes infinite, and is refused with the others."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def are_vectors(array: np.ndarray) -> bool:
@@ -72,7 +81,10 @@ def are_vectors(array: np.ndarray) -> bool:
 
 
 def _arrays(file: Path) -> dict[str, Any]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open("rb") as opened:  # NumPy would leave it open where it is damaged
+        arrays = np.load(opened, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it holds a single array, not named ones")
         found = {ARRAYS[name]: arrays[name] for name in arrays.files if name in ARRAYS}
         if "embedding" not in found and {"a", "b"} <= set(arrays.files):
             a, b = arrays["a"], arrays["b"]
@@ -90,7 +102,7 @@ def _arrays(file: Path) -> dict[str, Any]:
 
 
 def _table(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    from pyarrow import compute, parquet
+    from pyarrow import compute, parquet, types
 
     table = parquet.read_table(file)
     if "embedding" not in table.column_names:
@@ -99,6 +111,12 @@ def _table(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"got {', '.join(table.column_names)}"
         )
     column = table.column("embedding")
+    if not (
+        types.is_list(column.type)
+        or types.is_large_list(column.type)
+        or types.is_fixed_size_list(column.type)
+    ):
+        raise DataError(f"{str(file)!r} should have a list of numbers a row as embedding, got {column.type}")
     lengths = compute.unique(compute.list_value_length(column)).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         raise DataError(f"{str(file)!r} should have embeddings of one length, got {lengths[:5]}")
@@ -107,5 +125,7 @@ def _table(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("label", "id"):
         if key in table.column_names:
             found[key] = np.asarray(table.column(key).to_pylist())
-    told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return found, told
+    about = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
+    if not isinstance(about, dict):
+        raise ValueError("what siamkit wrote into it is damaged")
+    return found, about

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.files import file_at, reading
+from siamkit.data.files import BROKEN_ARRAYS, file_at, reading
 from siamkit.errors import DataError, nearest
 from siamkit.specs import INPUTS, Supervision
 
@@ -68,9 +66,8 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
 
 def load_arrays(path: Path, what: str) -> dict[str, Array]:
     """The named arrays of an `.npz` file; `what` it is meant to be, for the error."""
-    errors = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
     # Never pickle: it could run anything.
-    with reading(path, what, *errors), open(path, "rb") as file:
+    with reading(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, not named ones")

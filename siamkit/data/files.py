@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from siamkit.errors import DataError
+
+BROKEN_ARRAYS = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises of files that are damaged, or none of its own."""
 
 
 def file_at(path: str | os.PathLike[str], what: str) -> Path:
