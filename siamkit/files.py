@@ -93,7 +93,9 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 def writable(path: Path) -> None:
-    """Raises DataError where no file can be made beside a local path; its parents are made."""
+    """Raises DataError where no file can be made at a local path; its parents are made."""
+    if path.is_dir():
+        raise DataError(f"{str(path)!r} cannot be written: it is a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -109,8 +111,8 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8 text, whole or not at all."""
-    write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    """UTF-8 text, whole or not at all; a question mark for what it cannot say, as of a file's broken name."""
+    write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8", errors="replace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -199,3 +199,46 @@ def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
     found = siamkit.compare(*files[:2], labels=LABELS, names=("one", "two"), figures=["map_at_r"])
     assert found.names == ("one", "two")
     refused("names of their own, got", files[0], files[0], labels=LABELS)
+
+
+def test_classes_are_the_same_as_numbers_of_any_kind():
+    a, b = Contender("a", GOOD, LABELS, None), Contender("b", WORSE, LABELS.astype(float), None)
+    assert siamkit.compare(a, b).names == ("a", "b")
+    wide = Contender("c", WORSE, np.stack([LABELS, LABELS], 1), None)
+    refused(r"labels should have the shape \(192,\), one for each item, got \(192, 2\)", a, wide)
+    missing = np.array([None, *LABELS[1:]])
+    refused("labels should be comparable with each other", GOOD, WORSE, labels=missing)
+    refused("labels should not be missing, got NaN in row 0", GOOD, WORSE, labels=[np.nan, *LABELS[1:]])
+
+
+def test_a_depth_that_is_no_number_is_no_figure():
+    refused("no query has a score of 'recall_at_²'", GOOD, WORSE, labels=LABELS, figures=["recall_at_²"])
+
+
+def test_json_has_no_word_that_json_lacks(tmp_path: Path):
+    np.savez(tmp_path / "good.npz", x=GOOD, y=LABELS)
+    np.savez(tmp_path / "none.npz", x=np.zeros_like(GOOD), y=LABELS)
+    told = CliRunner().invoke(
+        main, ["compare", *(str(tmp_path / name) for name in ("good.npz", "none.npz")), "--json"]
+    )
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout, parse_constant=lambda word: pytest.fail(word))
+    assert found["likeness"][0]["cka"] is None
+
+
+def test_a_page_of_files_whose_names_are_no_text_is_written(tmp_path: Path):
+    np.savez(tmp_path / "good.npz", x=GOOD, y=LABELS)
+    np.savez(tmp_path / "bad\udcff.npz", x=WORSE, y=LABELS)
+    files = [str(tmp_path / name) for name in ("good.npz", "bad\udcff.npz")]
+    told = CliRunner().invoke(main, ["compare", *files, "--html", str(tmp_path / "page.html")])
+    assert told.exit_code == 0, told.output
+    assert "bad?" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_page_cannot_take_a_folder_s_place(tmp_path: Path):
+    np.savez(tmp_path / "good.npz", x=GOOD, y=LABELS)
+    np.savez(tmp_path / "worse.npz", x=WORSE, y=LABELS)
+    files = [str(tmp_path / name) for name in ("good.npz", "worse.npz")]
+    told = CliRunner().invoke(main, ["compare", *files, "--html", str(tmp_path)])
+    assert told.exit_code == 2
+    assert told.stderr == f"Error: {str(tmp_path)!r} cannot be written: it is a folder\n"

@@ -53,7 +53,7 @@ def compare(
     from siamkit.comparing import compare as run
     from siamkit.comparison.table import tables
     from siamkit.contenders.contender import read_labels
-    from siamkit.files import writable, write_text
+    from siamkit.files import plain, writable, write_text
 
     if page is not None:
         writable(Path(page))
@@ -79,7 +79,7 @@ def compare(
             {"a": a, "b": b, "queries": [dataclasses.asdict(each) for each in queries]}
             for (a, b), queries in found.disagreements.items()
         ]
-        click.echo(json.dumps({**told, "verdicts": found.verdicts()}, indent=1, default=str))
+        click.echo(json.dumps(plain({**told, "verdicts": found.verdicts()}), indent=1, default=str))
         return
     console = Console()
     for each in tables(found):

@@ -14,7 +14,7 @@ from siamkit.comparison.resampling import LEAST_CLASSES
 from siamkit.comparison.results import Difference, Interval
 from siamkit.contenders.contender import Contender
 from siamkit.errors import DataError, listed
-from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation import checks, evaluate_labels
 from siamkit.evaluation.figures import Group
 
 FIGURES = ("map_at_r", "recall_at_1")
@@ -55,7 +55,8 @@ class Queries:
             raise DataError(f"intervals of labelled items are over queries or classes, got {over!r}")
         self.figures = tuple(figures) or FIGURES
         self.notes: list[str] = []
-        classes = int((np.unique(truth, return_counts=True)[1] > 1).sum())  # those that queries have
+        ids = checks.classes(truth)[0]
+        classes = int((np.bincount(ids) > 1).sum())  # those that queries have
         self.over = ("classes" if classes >= LEAST_CLASSES else "queries") if over == "auto" else over
         if self.over == "queries" and over == "auto":
             self.notes.append(
@@ -104,7 +105,7 @@ class Queries:
         return found
 
     def _judge(self, each: Contender) -> None:
-        depths = {int(k) for name in self.figures if (k := name.rpartition("_at_")[2]).isdigit()}
+        depths = {int(k) for name in self.figures if (k := name.rpartition("_at_")[2]).isdecimal()}
         groups: list[Group] = ["retrieval", *(["ranking"] if {"mrr", "map"} & set(self.figures) else [])]  # type: ignore[list-item]
         queries = evaluate_labels(
             each.embeddings, self._truth, each.metric, ks=depths or {1}, groups=groups

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.contenders.contender import Contender, as_targets
 from siamkit.errors import DataError, listed
+from siamkit.evaluation import checks
 
 
 def matched(several: list[Contender]) -> tuple[list[Contender], list[str]]:
@@ -63,20 +64,23 @@ def truth_of(several: list[Contender], labels: ArrayLike | None) -> NDArray[Any]
         known.insert(0, ("labels", np.asarray(labels)))
     if not known:
         raise DataError("no contender has labels, and none are given: labels=, or --labels FILE.npy")
+    known = [(name, checks.column(each, len(several[0].embeddings))) for name, each in known]
     (first, truth), *others = known
-    if truth.shape != (len(several[0].embeddings),):
-        raise DataError(
-            f"labels should have the shape ({len(several[0].embeddings)},), one for each item, "
-            f"got {truth.shape}"
-        )
     if several[0].pairs:
         truth, *rest = (as_targets(each, name) for name, each in known)
         others = [(name, each) for (name, _), each in zip(others, rest, strict=True)]
     for name, other in others:
-        differ = np.flatnonzero(truth.astype(str) != other.astype(str))
+        differ = np.flatnonzero(_unlike(truth, other))
         if differ.size:
             raise DataError(
                 f"{first!r} and {name!r} disagree about {differ.size} items, first about item "
                 f"{differ[0]} ({truth[differ[0]]!s}, {other[differ[0]]!s}): are they in the same order?"
             )
     return truth
+
+
+def _unlike(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where classes differ: 1 is 1.0, as many a table has it, and "1"."""
+    if not {a.dtype.kind, b.dtype.kind} <= set("biuf"):
+        a, b = a.astype(str), b.astype(str)
+    return np.asarray(a != b)
