@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
+from siamkit.data.files import BROKEN_ARRAYS
 from siamkit.errors import DataError, StudyError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -150,9 +151,30 @@ def local_file(path: Path) -> Iterator[Path]:
 
 
 def read_table(path: Path) -> pa.Table:
-    """A Parquet file."""
-    with path.open("rb") as file:
-        return pq.read_table(file)
+    """A Parquet file.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            return pq.read_table(file)
+    except pa.ArrowException as error:
+        raise StudyError(f"{shown(path)!r} is damaged: {error}") from None
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Named arrays from an `.npz` file.
+
+    Raises:
+        StudyError: it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            return {name: arrays[name] for name in arrays.files}
+    except BROKEN_ARRAYS as error:
+        raise StudyError(f"{shown(path)!r} is damaged: {error}") from None
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from run_folders import EVIL, Folder, frozen, result
 
@@ -446,3 +448,81 @@ def test_a_study_of_many_trials_and_items_makes_a_page_of_a_few_megabytes(folder
         factors = {**base, "loss": f"loss {number % 20}", "embedding_dim": 8 + number % 64}
         folder.trial(number, number / 1000, factors=factors, curve=[0.1] * 10)
     assert write_report(folder.path).stat().st_size < 8e6
+
+
+def shown_of(folder: Folder) -> Folder:
+    """A study of one finalist with something to see."""
+    folder.study().trial(0, 0.5, curve=[0.1, 0.5]).trial(1, 0.4).confirmed("key0", 0, 0.5, 0.4)
+    rows = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    near = np.tile(np.arange(5), (12, 1))
+    return folder.items(["a", "b"] * 6).exhibit(
+        "confirm/key0/0", embeddings=rows, rows=np.arange(12), neighbours=near
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("confirm/key0/0/exhibit.npz", b""),
+        ("confirm/key0/0/exhibit.npz", b"PK\x03\x04"),
+        ("items.parquet", b"x"),
+        ("trials/0/t/history.parquet", b"x"),
+        ("trials/0/t/result.json", b"{}"),
+        ("trials/0/t/result.json", b'{"trial": 0, "outcome": "complete", "factors": {}, "figures": null}'),
+        ("confirm/key0/0/result.json", b"{}"),
+        ("confirm/key0/0/result.json", b'{"trial": 0, "key": "key0", "outcome": "complete"}'),
+        ("study.json", b'{"name": "tiny"}'),
+    ],
+)
+def test_a_damaged_file_is_named_in_a_sentence(folder: Folder, file: str, content: bytes) -> None:
+    assert (folder.path / shown_of(folder).path / file).is_file()
+    (folder.path / file).write_bytes(content)
+    with pytest.raises(StudyError, match=f"{Path(file).name}' is damaged"):
+        write_report(folder.path)
+
+
+def test_of_items_cut_short_none_is_named(folder: Folder) -> None:
+    shown_of(folder).items(["a"] * 5)
+    assert document(read_stored(folder.path)).items.ids == [str(row) for row in range(12)]
+
+
+def test_items_without_classes_or_with_numbers_are_shown(folder: Folder) -> None:
+    for targets in ([None] * 12, [0.5] * 12):
+        pq.write_table(pa.table({"id": list(range(12)), "target": targets}), shown_items(folder))
+        assert document(read_stored(folder.path)).items.labels == [str(each) for each in targets]
+        assert "item" in folder.page()
+
+
+def shown_items(folder: Folder) -> Path:
+    if not (folder.path / "study.json").is_file():
+        shown_of(folder)
+    return folder.path / "items.parquet"
+
+
+def test_a_trial_without_the_objective_or_its_time_is_no_trial_to_rank(folder: Folder) -> None:
+    folder.study().trial(0, 0.5, seconds=None).trial(1, 0.4).trial(2, None).trial(3, 1, figures={"eer": 0.1})
+    assert [trial["trial"] for trial in read_stored(folder.path).completed] == [0, 1]
+    (folder.path / "trials/0/t/result.json").write_text(
+        json.dumps({key: value for key, value in result(0, 0.5).items() if key != "seconds"})
+    )
+    for form in ("html", "markdown", "json"):
+        write_report(folder.path, form)
+
+
+def test_a_factor_that_only_failed_trials_have_mattered_nothing(folder: Folder) -> None:
+    folder.study()
+    for number in range(4):
+        folder.trial(number, number / 10)
+    factors = {**result(0, 0)["factors"], "data.noise": 0.5}
+    folder.trial(4, None, "failed", factors=factors)
+    [mattered] = [each for each in document(read_stored(folder.path)).sections if each.name == "mattered"]
+    assert not mattered.parts
+
+
+def test_levels_of_several_types_are_all_drawn(folder: Folder) -> None:
+    folder.study()
+    for number, level in enumerate([None, 1, 2.5, "all", True]):
+        folder.trial(number, number / 10, factors={**result(0, 0)["factors"], "data.limit": level})
+    chart = document(read_stored(folder.path)).charts()["level-data.limit"]
+    assert chart.layout.xaxis.type == "category"
+    assert list(chart.data[0].x) == ["True", "all", "2.5", "1", "None"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from siamkit.comparison.factors import Trials
 from siamkit.errors import StudyError
-from siamkit.files import local_file, read_table
+from siamkit.files import read_arrays, read_table
 from siamkit.report.parts import Items
 from siamkit.report.repeated import repeats_on_test
 from siamkit.report.store import read_results
@@ -54,7 +54,11 @@ class Stored:
     @cached_property
     def completed(self) -> list[Row]:
         """The completed trials that have a value, the best first."""
-        return [trial for trial in self.trials if trial["outcome"] == "complete"]
+        return [
+            trial
+            for trial in self.trials
+            if trial["outcome"] == "complete" and trial["figures"].get(self.objective) is not None
+        ]
 
     @property
     def balanced(self) -> bool:
@@ -97,10 +101,7 @@ class Stored:
     def exhibit(self, row: Row) -> dict[str, np.ndarray]:
         """What there is to see of a trial or finalist (`exhibit.npz`); empty where nothing was kept."""
         file = self.folder / row["folder"] / "exhibit.npz"
-        if not file.is_file():
-            return {}
-        with local_file(file) as here, np.load(here, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return read_arrays(file) if file.is_file() else {}
 
     @cached_property
     def exhibited(self) -> tuple[Row, dict[str, np.ndarray]] | None:
@@ -113,13 +114,14 @@ class Stored:
     def items(self, rows: np.ndarray) -> Items:
         """How items of the validation part look."""
         file = self.folder / "items.parquet"
-        if not file.is_file():
+        table = read_table(file) if file.is_file() else None
+        if table is None or len(table) <= max(rows, default=-1):  # gone, or cut short
             return Items([str(row) for row in rows], [""] * len(rows))
-        table = read_table(file).take(rows)
+        table = table.take(rows)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         return Items(
-            columns["id"],
-            columns.get("target", [""] * len(rows)),
+            list(map(str, columns["id"])),
+            list(map(str, columns.get("target", [""] * len(rows)))),
             columns.get("image_0"),
             columns.get("text_0"),
         )

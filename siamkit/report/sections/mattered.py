@@ -19,15 +19,16 @@ def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
     """Importances, levels, interactions, learning curves over the data, and warnings."""
     if not stored.completed:
         return Section("mattered", "What mattered")
+    varied = [name for name in stored.varied if any(name in t["factors"] for t in stored.completed)]
     parts: list[Part] = [*_importances(shares)]
-    parts += [_level(stored, name) for name in stored.varied]
+    parts += [_level(stored, name) for name in varied]
     parts += [*_interactions(stored), *_data(stored)]
     said = (
         []
         if parts and parts[0].name == "importances"
         else ["Too few completed trials to share out importance."]
     )
-    if stored.varied:
+    if varied:
         said.append(
             "Each dot is a trial, each diamond the mean of a level"
             + (
@@ -37,7 +38,7 @@ def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
                 "what was seen, and proves nothing about a factor alone."
             )
         )
-    warnings = [caution("design", each) for each in stored.table.warnings(stored.varied, stored.seeds)]
+    warnings = [caution("design", each) for each in stored.table.warnings(varied, stored.seeds)]
     return Section("mattered", "What mattered", said, parts, warnings)
 
 
@@ -93,6 +94,8 @@ def _level(stored: Stored, name: str) -> Chart:
         figure.add_trace(_means(found, numeric))
     figure.update_layout(showlegend=False)
     dressed(figure, name, stored.objective, height=340)
+    if not numeric:
+        figure.update_xaxes(type="category")  # else Plotly drops a word among numbers
     lowest = min(level for level, _, _ in points) if numeric else 0
     if numeric and lowest > 0 and max(level for level, _, _ in points) >= 8 * lowest:
         figure.update_xaxes(type="log", dtick="D2")

@@ -125,7 +125,7 @@ def _trials(stored: Stored) -> Table:
             trial["trial"],
             *(trial["factors"].get(name) for name in factors),
             *(trial["figures"].get(name) for name in names),
-            trial["seconds"],
+            trial.get("seconds"),
         ]
         for trial in stored.completed
     ]
