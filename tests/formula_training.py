@@ -89,6 +89,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Formula:
     vars(module).update(
         train=fake.train,
         judge=fake.judge,
+        exhibit=lambda *_: {},
         try_feeds=lambda *_: None,
         Pruned=type("Pruned", (Exception,), {}),
         TrialFailure=type("TrialFailure", (Exception,), {}),
