@@ -16,9 +16,12 @@ from siamkit.errors import StudyError
 from siamkit.files import read_arrays, read_table
 from siamkit.report.parts import Items
 from siamkit.report.repeated import repeats_on_test
-from siamkit.report.store import read_results
+from siamkit.report.store import have, read_results
 
 Row = dict[str, Any]
+
+STUDY = ("name", "study", "objectives", "data", "versions")
+"""What a report cannot do without in the frozen study."""
 
 KEPT = 200  # of the best trials, so many are looked through for something to see
 
@@ -136,6 +139,7 @@ def read_stored(folder: Path) -> Stored:
     frozen, trials, confirmations = read_results(folder)
     if not frozen:
         raise StudyError(f"there is no study in {str(folder)!r} yet; run it with siamkit tune")
+    have(frozen, STUDY, folder / "study.json")
     objective = next(iter(frozen["objectives"]))
     sign = 1 if frozen["objectives"][objective] == "maximize" else -1
 

@@ -10,16 +10,15 @@ from typing import Any
 
 from siamkit.errors import StudyError, listed
 
-STUDY = ("name", "study", "objectives", "data", "versions")
 TRIAL = ("trial", "outcome", "factors", "figures")
 REPEAT = ("trial", "key", "outcome")
 TESTED = ("valid", "test")
-"""What cannot be done without in the frozen study, in results of trials, and of repeats, those complete."""
+"""What cannot be done without in results of trials, of repeats, and of those that are complete."""
 
 
 def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     """The frozen study (empty if there is none), results of trials, and results of confirmation."""
-    frozen = read_json(folder / "study.json", STUDY) if (folder / "study.json").is_file() else {}
+    frozen = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
     return frozen, _collect(folder, "trials", TRIAL), _collect(folder, "confirm", REPEAT)
 
 
@@ -28,7 +27,7 @@ def _collect(folder: Path, part: str, keys: Sequence[str]) -> list[dict[str, Any
     for file in sorted(folder.glob(f"{part}/*/*/result.json"), key=str):
         result = read_json(file, keys)
         if keys is REPEAT and result["outcome"] == "complete":
-            _have(result, TESTED, file)
+            have(result, TESTED, file)
         found.append({**result, "folder": str(file.parent.relative_to(folder))})
     return found
 
@@ -45,11 +44,12 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
         raise StudyError(f"{str(path)!r} is damaged: {error}") from None
     if not isinstance(value, dict):
         raise StudyError(f"{str(path)!r} is damaged: a mapping was expected")
-    _have(value, keys, path)
+    have(value, keys, path)
     return value
 
 
-def _have(value: dict[str, Any], keys: Sequence[str], path: Path) -> None:
+def have(value: dict[str, Any], keys: Sequence[str], path: Path) -> None:
+    """Raises StudyError where a file lacks something that it was made with."""
     if missing := [key for key in keys if value.get(key) is None]:
         raise StudyError(f"{str(path)!r} is damaged, or of another siamkit: it lacks {listed(missing)}")
 
