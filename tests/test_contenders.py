@@ -224,3 +224,10 @@ def test_large_numbers_are_rounded_to_the_largest_of_half_precision(tmp_path: Pa
     np.savez(tmp_path / "large.npz", x=ROWS * 1e6, y=LABELS)
     told = CliRunner().invoke(main, ["evaluate", str(tmp_path / "large.npz"), "--sizes"])
     assert told.exit_code == 0, told.output
+
+
+def test_paths_that_lead_to_no_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder; a file of embeddings ends in \.npy"):
+        contender(tmp_path)
+    with pytest.raises(DataError, match=r"as embeddings, a model or a study: .* too long"):
+        contender("a" * 5000 + ".npz")

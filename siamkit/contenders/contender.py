@@ -60,9 +60,11 @@ def contender(
     """
     from siamkit.contenders.trials import is_study, read_trial, trial_in
 
-    if (named := trial_in(path)) is not None:
+    with reading(Path(path), "embeddings, a model or a study"):
+        named, study = trial_in(path), is_study(path)
+    if named is not None:
         return read_trial(*named, name=asked.get("name"))
-    if is_study(path):
+    if study:
         raise DataError(f"{str(path)!r} is a study: name a trial of it, {path}#best or {path}#14")
     if Path(path).suffix != ".keras":
         from siamkit.contenders.vectors import read_vectors

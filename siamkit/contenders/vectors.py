@@ -33,6 +33,8 @@ def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Conte
         DataError: there is no such file, or it does not hold embeddings.
     """
     file = Path(path)
+    if file.is_dir():
+        raise DataError(f"{str(file)!r} is a folder; a file of embeddings ends in {', '.join(VECTORS)}")
     if not file.is_file():
         raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(VECTORS)}")
     about: dict[str, Any] = {}
