@@ -414,3 +414,19 @@ def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
         assert 0.1 < each.test < 1
     backend = json.loads((first.folder / "study.json").read_text())["versions"]["backend"]
     assert backend == os.environ["KERAS_BACKEND"]
+
+
+def test_a_wrong_name_is_told_once(path: Path) -> None:
+    [problem] = refused(write(path.parent, ("name: tiny", "name: ../tiny")))
+    assert "name: should be of letters" in problem
+    [problem] = refused(write(path.parent, ("name: tiny\n", "")))
+    assert "'name' is missing" in problem
+    [problem] = refused(write(path.parent, ("version: 1", "version: 2")))
+    assert "version: " in problem
+
+
+def test_artifacts_that_cannot_be_a_folder_are_refused_in_a_sentence(path: Path) -> None:
+    write(path.parent, ("seed: 3", "seed: 3\nartifacts: items.npz"))
+    told = click.testing.CliRunner().invoke(main, ["reality-check", str(path), "--progress", "none"])
+    assert told.exit_code == 2, told.output
+    assert "cannot be written: File exists" in told.stderr

@@ -26,6 +26,9 @@ SHARED = (
 )  # fmt: skip
 """Keys that mean in a study what they mean here."""
 
+STAND_INS = {"version": 1, "name": "unnamed"}
+"""For what a study must have, where what the file has is wrong: that was said already."""
+
 COMPONENTS = {"encoder": "encoder", "metric": "metric", "losses": "loss"}
 """Where they stand in a study's search."""
 
@@ -124,6 +127,7 @@ def load_reality(
             problems.append((document.line(where), f"{document.at(where)}: {message}"))
             wrong.add(where[0] if where else "")
     sound = {key: value for key, value in document.data.items() if key not in wrong}
+    sound |= {key: value for key, value in STAND_INS.items() if key in wrong}
     if not {"data", *COMPONENTS} <= {*sound}:  # there is no study to be made of it
         raise StudyFileError(message for _, message in sorted(problems))
     whole = check_study(Derived(document, _study(sound)), plugins, artifacts, found=problems)

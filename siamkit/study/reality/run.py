@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from siamkit.files import told_if_full, write_json, write_text
+from siamkit.files import told_if_full, writable, write_json, write_text
 from siamkit.report.read import read_stored
 from siamkit.report.store import read_json
 from siamkit.study.checking import try_feeds
@@ -54,6 +54,7 @@ def reality_check(
     backend = backend or _begun_with(asked)
     if not all(part.begun for part in asked.parts):
         _try_all(asked, backend, plugins)
+    writable(asked.parts[0].file)
     tell = make_progress(progress).note
     for number, part in enumerate(asked.parts, start=1):
         with told_if_full(asked.folder):
