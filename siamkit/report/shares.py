@@ -74,7 +74,10 @@ def shares_of(stored: Stored, method: Method = "PED-ANOVA") -> dict[str, float]:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's notes on what is experimental
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        # PED-ANOVA's numbers mean something beside each other only.
+        found = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, normalize=method == "PED-ANOVA"
+        )
     return {name: float(share) for name, share in found.items()}
 
 
