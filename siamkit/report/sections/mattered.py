@@ -47,14 +47,14 @@ def _variance(found: list[Share]) -> list[Chart]:
     """The analysis of variance of a crossed design."""
     if not found:
         return []
-    figure = bars(
-        [f"{each.share:.1%}" for each in found], [each.share for each in found], list(map(str, found))
-    )
+    ranks = [f"{place + 1}." for place in range(len(found))]
+    figure = bars(ranks, [each.share for each in found], [f"{each}, {each.share:.1%}" for each in found])
     dressed(figure, "share of the variance", height=120 + 26 * len(found), tickformat=".0%")
     table = Table.of(("term", "share of the variance"), [(str(each), each.share) for each in found])
     told = (
-        "Analysis of variance: as every level met every other equally often, this is counted and not guessed. "
-        "a × b: what two do together beyond what each does alone. The rest: three and more together, and chance."
+        "Analysis of variance: as every level met every other equally often, this is counted and not "
+        "guessed. a × b is what two do together beyond what each does alone; the rest is three and more "
+        "together, and chance."
     )
     return [Chart("variance", "What accounts for how much trials differ", figure, table, told)]
 
@@ -86,8 +86,8 @@ def _importances(shares: dict[Method, Shares]) -> list[Chart]:
             figure,
             table,
             "fANOVA: of how much trials differ, what the factor alone accounts for, as a forest sees it. "
-            "PED-ANOVA: what tells the better trials from the rest, all factors together making 100%. Neither "
-            "tells cause from chance.",
+            "PED-ANOVA: what tells the better trials from the rest, all factors together making 100%. "
+            "Neither tells cause from chance.",
         )
     ]
 
