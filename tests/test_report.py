@@ -228,6 +228,37 @@ def test_importances_are_shown_only_with_enough_trials(folder: Folder) -> None:
     assert "PED-ANOVA" in Page(folder.page()).text
 
 
+def test_shares_are_those_of_an_analysis_of_variance(folder: Folder) -> None:
+    """Three crossed factors, of which the first moves the outcome three times as far as the second."""
+    folder.study()
+    rng = np.random.default_rng(0)
+    number = 0
+    for metric in ("cosine", "euclidean"):
+        for loss in ("triplet", "contrastive"):
+            for dim in (8, 32, 128):
+                for _ in range(10):
+                    chance = float(rng.normal(0, 1e-4))
+                    value = 0.3 + 0.3 * (metric == "cosine") + 0.1 * (loss == "triplet") + chance
+                    factors = {
+                        **result(0, 1)["factors"],
+                        "metric": metric,
+                        "loss": loss,
+                        "embedding_dim": dim,
+                    }
+                    folder.trial(number, value, factors=factors)
+                    number += 1
+    stored = read_stored(folder.path)
+    # By hand: variances 0.15² and 0.05², so nine parts to one, and nothing by the size.
+    shares = shares_of(stored, "fANOVA")
+    assert shares["metric"] == pytest.approx(0.9, abs=0.03)
+    assert shares["loss"] == pytest.approx(0.1, abs=0.03)
+    assert shares["embedding_dim"] < 0.02
+    # The best trials are of one metric and one loss and of every size.
+    told = shares_of(stored, "PED-ANOVA")
+    assert told["embedding_dim"] < 0.2
+    assert max(told, key=lambda name: told[name]) in ("metric", "loss")
+
+
 def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder) -> None:
     folder.study()
     for number in range(4):

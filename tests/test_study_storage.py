@@ -22,7 +22,7 @@ from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 from test_study_search import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
-from siamkit.report.page import write_report
+from siamkit.report import write_report
 from siamkit.study import tune
 from siamkit.study.definition.urls import is_database, misread, redacted, with_driver, without_password
 from siamkit.study.outcome.results import Results

@@ -41,17 +41,18 @@ def shares_of(stored: Stored, method: Method = "PED-ANOVA") -> dict[str, float]:
     columns: dict[str, list[Any]] = {}
     for name in stored.varied:
         values = [trial["factors"].get(name) for trial in trials]
-        if all(is_number(value) for value in values):
+        few = len({str(value) for value in values}) <= LEVELS
+        if all(is_number(value) for value in values) and not (few and method == "PED-ANOVA"):
             if min(values) < max(values):
                 columns[name] = _levels(values) if method == "fANOVA" else [float(value) for value in values]
                 spaces[name] = FloatDistribution(min(columns[name]), max(columns[name]))
+        elif method == "fANOVA":
+            columns[name] = _ordered([str(value) for value in values], worth)
+            spaces[name] = FloatDistribution(0, max(columns[name]))
         else:
             columns[name] = [str(value) for value in values]
-            if method == "fANOVA" and len(set(columns[name])) > 1:
-                columns[name] = _ordered(columns[name], worth)
-                spaces[name] = FloatDistribution(0, max(columns[name]))
-            elif method == "PED-ANOVA":
-                spaces[name] = CategoricalDistribution(sorted(set(columns[name])))
+            spaces[name] = CategoricalDistribution(sorted(set(columns[name])))
+    spaces = {name: space for name, space in spaces.items() if not space.single()}
     if len(set(worth)) < 2 or len(spaces) < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,7 +74,10 @@ def shares_of(stored: Stored, method: Method = "PED-ANOVA") -> dict[str, float]:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's notes on what is experimental
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        # PED-ANOVA's numbers mean something beside each other only.
+        found = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, normalize=method == "PED-ANOVA"
+        )
     return {name: float(share) for name, share in found.items()}
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.comparison.factors import Level
+from siamkit.comparison.variance import Share, variance_shares
 from siamkit.drawing import COLOURS, colour, dressed, symbol
 from siamkit.report.finding import caution
 from siamkit.report.parts import Chart, Part, Section, Table
 from siamkit.report.read import Stored
-from siamkit.report.sections.naming import called, is_number, label, words
+from siamkit.report.sections.naming import bars, called, is_number, label, words
 from siamkit.report.shares import METHODS, Method, Shares
 
 
@@ -20,12 +21,13 @@ def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
     if not stored.completed:
         return Section("mattered", "What mattered")
     varied = [name for name in stored.varied if any(name in t["factors"] for t in stored.completed)]
-    parts: list[Part] = [*_importances(shares)]
+    variance = variance_shares(stored.table)
+    parts: list[Part] = [*_variance(variance), *_importances(shares)]
     parts += [_level(stored, name) for name in varied]
     parts += [*_interactions(stored), *_data(stored)]
     said = (
         []
-        if parts and parts[0].name == "importances"
+        if any(part.name == "importances" for part in parts)
         else ["Too few completed trials to share out importance."]
     )
     if varied:
@@ -40,6 +42,22 @@ def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
         )
     warnings = [caution("design", each) for each in stored.table.warnings(varied, stored.seeds)]
     return Section("mattered", "What mattered", said, parts, warnings)
+
+
+def _variance(found: list[Share]) -> list[Chart]:
+    """The analysis of variance of a crossed design."""
+    if not found:
+        return []
+    ranks = [f"{place + 1}." for place in range(len(found))]
+    figure = bars(ranks, [each.share for each in found], [f"{each}, {each.share:.1%}" for each in found])
+    dressed(figure, "share of the variance", height=120 + 26 * len(found), tickformat=".0%")
+    table = Table.of(("term", "share of the variance"), [(str(each), each.share) for each in found])
+    told = (
+        "Analysis of variance: as every level met every other equally often, this is counted and not "
+        "guessed. a × b is what two do together beyond what each does alone; the rest is three and more "
+        "together, and chance."
+    )
+    return [Chart("variance", "What accounts for how much trials differ", figure, table, told)]
 
 
 def _importances(shares: dict[Method, Shares]) -> list[Chart]:
@@ -68,8 +86,9 @@ def _importances(shares: dict[Method, Shares]) -> list[Chart]:
             "The share of each factor",
             figure,
             table,
-            "fANOVA: of how much trials differ, what the factor alone accounts for. PED-ANOVA: what tells "
-            "the better trials from the rest. Neither tells cause from chance.",
+            "fANOVA: of how much trials differ, what the factor alone accounts for, as a forest sees it. "
+            "PED-ANOVA: what tells the better trials from the rest, all factors together making 100%. "
+            "Neither tells cause from chance.",
         )
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siamkit.comparison.variance import variance_shares
 from siamkit.report.parts import Section
 from siamkit.report.read import Stored
 from siamkit.report.repeated import lead as against_second
@@ -34,9 +35,12 @@ def lead(stored: Stored, shares: Shares) -> list[str]:
     if (difference := against_second(stored.finalists)) is not None:
         second = words(stored.finalists[1])
         said.append("On test: " + difference.verdict(f"the second finalist ({second})", "the winner"))
-    if shares:
+    if counted := variance_shares(stored.table)[:2]:
+        said.append("What mattered most: " + " and ".join(f"{each}, {each.share:.0%}" for each in counted))
+        said[-1] += " of how much trials differ."
+    elif shares:
         first, share = max(shares.items(), key=lambda each: each[1])
-        said.append(f"What mattered most was {first}, with {share:.0%} of how much trials differ.")
+        said.append(f"What mattered most was {first}: alone some {share:.0%} of how much trials differ.")
     return said
 
 
