@@ -12,6 +12,7 @@ from scipy import stats
 from siamkit.comparison import resampling
 from siamkit.comparison.paired import compare_queries, interval_of
 from siamkit.comparison.permutation import permutation_p
+from siamkit.comparison.results import Difference
 from siamkit.errors import DataError
 
 CLASSES = np.random.default_rng(5).permutation(np.repeat(np.arange(25), np.resize([1, 3, 8], 25)))
@@ -241,3 +242,14 @@ def test_what_makes_no_sense_is_told_in_a_sentence(changed, sentence):
     asked = {"a": [0.5] * 29 + [0.6], "b": [0.2] * 30, **changed}
     with pytest.raises(DataError, match=sentence):
         compare_queries("f", asked.pop("a"), asked.pop("b"), **asked)
+
+
+@pytest.mark.parametrize(("corrected", "shown"), [(None, True), (0.01, True), (0.2, False)])
+def test_of_several_differences_one_is_shown_only_if_the_corrected_p_agrees(
+    corrected: float | None, shown: bool
+) -> None:
+    found = Difference("map_at_r", 0.5, 0.6, 0.1, 0.02, 0.18, 0.95, 0.01, corrected, "queries", 300, 999)
+    assert found.apart
+    assert found.shown == shown
+    assert ("all that were looked at considered" in found.verdict()) == (not shown)
+    assert ("B is better" in found.verdict()) == shown

@@ -65,9 +65,14 @@ class Difference:
     resamples: int
 
     @property
-    def shown(self) -> bool:
+    def apart(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves 0 out and, of several differences, the corrected p-value agrees."""
+        return self.apart and (self.p_adjusted is None or self.p_adjusted < 1 - self.level)
 
     @property
     def visible(self) -> float:
@@ -89,6 +94,12 @@ class Difference:
         """
         if better is None:
             better = FIGURES[self.figure].direction if self.figure in FIGURES else "maximize"
+        if self.apart and not self.shown:
+            return (
+                f"No difference in {self.figure} shown, all that were looked at considered: {b} - {a} is "
+                f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.units} {self.over}, "
+                f"but p is {self.p_adjusted:.3g} corrected for all of them."
+            )
         if not self.shown:
             return (
                 f"No difference in {self.figure} shown at this size: {b} - {a} is {self.difference:+.4f} "

@@ -13,8 +13,6 @@ from siamkit.comparison.results import Difference, Interval
 from siamkit.report.read import Stored
 from siamkit.report.trust import on_parts
 
-SURE = 0.05  # the chance of any false find among all differences
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -104,7 +102,7 @@ class RealityCheck:
             shallow = {name: value for name, value in vars(each).items() if name != "repeats"}
             losses.append({**shallow, "folder": each.folder.name, "interval": interval, "values": values})
         differences = [
-            {"of": list(pair), **asdict(each), "shown": sure(each)}
+            {"of": list(pair), **asdict(each), "shown": each.shown}
             for pair, each in zip(self.pairs, self.differences, strict=True)
         ]
         return {
@@ -119,23 +117,17 @@ class RealityCheck:
 
     def _shown(self, a: str, b: str) -> bool:
         return any(
-            {a, b} == {*pair} and sure(each) for pair, each in zip(self.pairs, self.differences, strict=True)
+            {a, b} == {*pair} and each.shown for pair, each in zip(self.pairs, self.differences, strict=True)
         )
 
     def _told(self, a: str, b: str, found: Difference) -> str:
         size = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
         over = f"over {found.units:,} {found.over}, p {found.p_adjusted:.3g}"
-        if not sure(found):
-            together = ", all looked at together" if found.shown else ""
+        if not found.shown:
+            together = ", all looked at together" if found.apart else ""
             return f"{b} - {a}: no difference shown at this size{together}, {size}, {over}."
         better = b if (found.difference > 0) == self.maximize else a
         return f"{b} - {a}: {better} is better, {size}, {over}."
-
-
-def sure(found: Difference) -> bool:
-    """Whether a difference is shown, all that were looked at considered."""
-    assert found.p_adjusted is not None
-    return found.p_adjusted < SURE and found.shown
 
 
 def judged(loss: str, stored: Stored) -> Judged:
