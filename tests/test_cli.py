@@ -258,7 +258,7 @@ def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:
 def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamkit.study import part
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(part, "make_task", broken)

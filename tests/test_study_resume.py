@@ -113,6 +113,7 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
         assert sorted(file.name for file in (tmp_path / each).iterdir()) == [
             FINAL,
             "embeddings.npy",
+            "exhibit.npz",
             "queries.parquet",
             STATE,
         ]
