@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -46,3 +48,9 @@ def dressed(
     figure.update_xaxes(title=escape(x), automargin=True, tickformat=tickformat)
     figure.update_yaxes(title=escape(y), automargin=True)
     return figure
+
+
+def logarithmic(figure: go.Figure, values: Sequence[float]) -> None:
+    """Gives a figure a logarithmic x axis: marked at powers of two, or where it is long at powers of ten."""
+    short = max(values) <= 500 * min(values)
+    figure.update_xaxes(type="log", dtick=math.log10(2) if short and min(values) >= 1 else 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from siamkit.drawing import colour, dressed, symbol
+from siamkit.drawing import colour, dressed, logarithmic, symbol
 from siamkit.evaluation.figures import FIGURES
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def size_figure(sizes: Sequence[Size]) -> go.Figure:
                 hovertemplate="%{text}<br>%{y:.4f} in %{x:g} bytes<extra></extra>",
             )
         )
-    figure.update_xaxes(type="log", dtick="D2")
+    logarithmic(figure, [each.bytes_per_vector for each in sizes])
     summary = FIGURES[name].direction if name in FIGURES else "maximize"
     better = "higher" if summary == "maximize" else "lower"
     return dressed(figure, "bytes a vector", f"{name} ({better} is better)", height=460)

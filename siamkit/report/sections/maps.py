@@ -58,7 +58,7 @@ def projections(rows: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarr
 
 def _map(name: str, places: np.ndarray, items: Items, how: str) -> Chart:
     counts = Counter(items.labels)
-    order = [each for each, _ in counts.most_common(CLASSES)]
+    order = sorted(each for each, _ in counts.most_common(CLASSES))
     figure = go.Figure()
     for number, each in enumerate([*order, None]):
         mine = [

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from siamkit.comparison.factors import Level
 from siamkit.comparison.variance import Share, variance_shares
-from siamkit.drawing import COLOURS, colour, dressed, symbol
+from siamkit.drawing import COLOURS, colour, dressed, logarithmic, symbol
 from siamkit.report.finding import caution
 from siamkit.report.parts import Chart, Part, Section, Table
 from siamkit.report.read import Stored
@@ -107,7 +107,8 @@ def _level(stored: Stored, name: str) -> Chart:
             hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
         )
     )
-    few = len({str(level) for level, _, _ in points}) <= 12
+    distinct = len({str(level) for level, _, _ in points})
+    few = distinct <= 12 and (not numeric or len(points) >= 2 * distinct)  # else a mean is of one trial
     found = stored.table.levels(name) if few else []
     if found:
         figure.add_trace(_means(found, numeric))
@@ -117,7 +118,7 @@ def _level(stored: Stored, name: str) -> Chart:
         figure.update_xaxes(type="category")  # else Plotly drops a word among numbers
     lowest = min(level for level, _, _ in points) if numeric else 0
     if numeric and lowest > 0 and max(level for level, _, _ in points) >= 8 * lowest:
-        figure.update_xaxes(type="log", dtick="D2")
+        logarithmic(figure, [level for level, _, _ in points])
     rows: list[tuple[Any, ...]] = [
         (str(level), t["trial"], words(t), value, None, None) for level, value, t in points
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.comparison.pareto import front
-from siamkit.drawing import COLOURS, colour, dressed
+from siamkit.drawing import COLOURS, colour, dressed, logarithmic
 from siamkit.report.parts import Chart, Listing, Section, Table
 from siamkit.report.read import Row, Stored
 from siamkit.report.sections.naming import bars, called, label, words
@@ -151,7 +151,7 @@ def trade_off(stored: Stored) -> Section:
     )
     dressed(figure, names[1], names[0], height=420)
     if min(row[1] for row in rows) > 0 and max(row[1] for row in rows) >= 30 * min(row[1] for row in rows):
-        figure.update_xaxes(type="log", dtick="D2")
+        logarithmic(figure, [row[1] for row in rows])
     table = Table.of(
         ("trial", "configuration", *names, "on the front"),
         [

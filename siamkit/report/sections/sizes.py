@@ -10,7 +10,7 @@ from siamkit.report.read import Stored
 from siamkit.report.sections.naming import words
 
 WAYS = {
-    "retrained": "trained at that size, the best trial of each",
+    "retrained": "trained at that size, the best trial of each, with one encoder, metric and loss",
     "whole": "the best finalist as it is",
     "truncated": "its first numbers",
     "pca": "turned to its main directions, then cut",
@@ -48,9 +48,13 @@ def sizes(stored: Stored) -> Section:
 
 
 def _retrained(stored: Stored) -> list[Size]:
-    """Of each embedding size that was searched, the best trial."""
+    """The best trial of each size that was searched, with the encoder, metric and loss of the best of all."""
+    parts = ("encoder", "metric", "loss")
+    first = next(iter((*stored.finalists, *stored.completed)), None)
     best: dict[int, Size] = {}
     for trial in stored.completed:  # the best first
+        if first is None or any(trial["factors"].get(name) != first["factors"].get(name) for name in parts):
+            continue
         dim = trial["factors"]["embedding_dim"]
         value = {stored.objective: trial["figures"][stored.objective]}
         best.setdefault(dim, Size("retrained", dim, 4.0 * dim, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siamkit.comparison.factors import FEW
 from siamkit.comparison.variance import variance_shares
 from siamkit.report.parts import Section
 from siamkit.report.read import Stored
@@ -38,7 +39,7 @@ def lead(stored: Stored, shares: Shares) -> list[str]:
     if counted := variance_shares(stored.table)[:2]:
         said.append("What mattered most: " + " and ".join(f"{each}, {each.share:.0%}" for each in counted))
         said[-1] += " of how much trials differ."
-    elif shares:
+    elif shares and len(stored.completed) >= FEW:
         first, share = max(shares.items(), key=lambda each: each[1])
         said.append(f"What mattered most was {first}: alone some {share:.0%} of how much trials differ.")
     return said

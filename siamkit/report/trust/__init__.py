@@ -46,7 +46,8 @@ def verdict(found: Sequence[Finding]) -> str:
     beside = f" and {_counted(cautions, 'caution')}" if cautions else ""
     if first.kind == "fault":
         return f"Not to be relied on yet, {_counted(faults, 'fault')}{beside}: {first.sentence}"
-    return f"To be read with {_counted(cautions, 'caution')}: {first.sentence}"
+    more = ", first of all" if cautions > 1 else ""
+    return f"To be read with {_counted(cautions, 'caution')}{more}: {first.sentence}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -53,7 +53,9 @@ def _cells(each: Judged) -> list[str]:
 def _value(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if abs(value) >= 0.1 else f"{value:.4g}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
