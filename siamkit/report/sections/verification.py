@@ -13,7 +13,7 @@ from siamkit.report.read import Row, Stored
 from siamkit.report.sections.naming import called, words
 
 MOST = 5  # configurations in one chart
-RATES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)  # marked on the axes of a DET curve
+RATES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # marked on the axes of a DET curve
 LOWEST = 5e-4  # rate of a DET curve, whose axes have no end
 PARTS = {"valid": "validation", "test": "test"}
 
@@ -70,10 +70,10 @@ def _traces(curves: Curves, x: Any, y: Any) -> tuple[list[go.Scatter], list[tupl
                     x=x(np.array(far)),
                     y=y(np.array(frr)),
                     mode="lines",
-                    name=f"{called(row)}, {name}",
+                    name=f"#{row['trial']} {name}",
                     line={"color": colour(number), "dash": "solid" if part == "valid" else "dash"},
                     text=[
-                        f"false accepts {a:.3%}, false rejects {r:.3%}, at {t:.4g}"
+                        f"{called(row)}, {name}<br>false accepts {a:.3%}, false rejects {r:.3%}, at {t:.4g}"
                         for a, r, t in zip(far, frr, at, strict=True)
                     ],
                     hovertemplate="%{text}<extra></extra>",
@@ -92,8 +92,8 @@ def _roc(curves: Curves) -> Chart:
         line={"color": "#7F7F7F", "dash": "dot"},
         hoverinfo="skip",
     )
-    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "pairs alike accepted", height=460)
-    figure.update_layout(legend={"y": -0.25, "yanchor": "top"})
+    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "pairs alike accepted", height=500)
+    figure.update_layout(legend={"y": -0.24, "yanchor": "top"}, margin={"b": 130})
     words_ = (
         "The nearer to the upper left, the better. Solid: validation; dashed: test, of classes or "
         "items kept apart."
@@ -108,11 +108,15 @@ def _det(curves: Curves) -> Chart:
         return np.asarray(ndtri(np.clip(rates, LOWEST, 1 - LOWEST)))
 
     traces, told = _traces(curves, probit, probit)
-    figure = dressed(go.Figure(traces), "false accept rate", "false reject rate", height=460)
-    marks = {"tickvals": probit(np.array(RATES)).tolist(), "ticktext": [f"{rate:.1%}" for rate in RATES]}
+    figure = dressed(go.Figure(traces), "false accept rate", "false reject rate", height=500)
+    marks = {
+        "tickvals": probit(np.array(RATES)).tolist(),
+        "ticktext": [f"{100 * rate:g}%" for rate in RATES],
+        "range": probit(np.array([RATES[0] * 0.8, RATES[-1]])).tolist(),
+    }
     figure.update_xaxes(**marks)
     figure.update_yaxes(**marks)
-    figure.update_layout(legend={"y": -0.25, "yanchor": "top"})
+    figure.update_layout(legend={"y": -0.24, "yanchor": "top"}, margin={"b": 130})
     words_ = (
         "Both rates of error on normal deviates: lower and further left is better, and rare errors have room."
     )
