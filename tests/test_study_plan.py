@@ -280,6 +280,8 @@ def leave(folder: Path, study: Study, values: list[float], **frozen: Any) -> dic
         place = folder / "trials" / str(number) / "token"
         place.mkdir(parents=True)
         result = {
+            "trial": number,
+            "factors": factors_of(configuration),
             "outcome": "complete" if value >= 0 else "failed",
             "configuration": configuration,
             "figures": {"map_at_r": value, "eer": 1 - value} if value >= 0 else {},
