@@ -34,7 +34,7 @@ def binary(name: str, *places: str) -> str | None:
 
 def missing(name: str) -> str:
     """Skips where a server is not installed; on CI it must be."""
-    reason = f"{name} is not installed (make databases installs it, as root on Debian)"
+    reason = f"{name} is not installed (make packages installs it, as root on Debian)"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
