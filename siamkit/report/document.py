@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from siamkit.comparison.variance import variance_shares
 from siamkit.files import write_text
 from siamkit.report.markdown import markdown
 from siamkit.report.page import render
@@ -40,13 +41,14 @@ def document(stored: Stored) -> Document:
     """The report of a study, in no form yet."""
     shown, items = embedding(stored)
     shares = {method: shares_of(stored, method) for method in METHODS}
+    variance = variance_shares(stored.table) if stored.completed else []
     sections = [
         about(stored),
         trust(stored),
         finalists(stored),
         leaderboard(stored),
         trade_off(stored),
-        mattered(stored, shares),
+        mattered(stored, shares, variance),
         sizes(stored),
         verification(stored),
         curves(stored),
@@ -54,7 +56,7 @@ def document(stored: Stored) -> Document:
         failures(stored),
         reproduce(stored),
     ]
-    return Document(stored.frozen["name"], lead(stored, shares["fANOVA"]), sections, items)
+    return Document(stored.frozen["name"], lead(stored, shares["fANOVA"], variance), sections, items)
 
 
 def write_report(folder: Path, form: Form = "html") -> Path:

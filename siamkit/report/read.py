@@ -103,8 +103,15 @@ class Stored:
 
     def exhibit(self, row: Row) -> dict[str, np.ndarray]:
         """What there is to see of a trial or finalist (`exhibit.npz`); empty where nothing was kept."""
-        file = self.folder / row["folder"] / "exhibit.npz"
-        return read_arrays(file) if file.is_file() else {}
+        if row["folder"] not in self._exhibits:
+            file = self.folder / row["folder"] / "exhibit.npz"
+            self._exhibits[row["folder"]] = read_arrays(file) if file.is_file() else {}
+        return self._exhibits[row["folder"]]
+
+    @cached_property
+    def _exhibits(self) -> dict[str, dict[str, np.ndarray]]:
+        """Those read so far, by folder: several sections ask for the same."""
+        return {}
 
     @cached_property
     def exhibited(self) -> tuple[Row, dict[str, np.ndarray]] | None:

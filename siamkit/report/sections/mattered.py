@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.comparison.factors import Level
-from siamkit.comparison.variance import Share, variance_shares
+from siamkit.comparison.variance import Share
 from siamkit.drawing import COLOURS, colour, dressed, logarithmic, symbol
 from siamkit.report.finding import caution
 from siamkit.report.parts import Chart, Part, Section, Table
@@ -16,12 +16,11 @@ from siamkit.report.sections.naming import bars, called, is_number, label, words
 from siamkit.report.shares import METHODS, Method, Shares
 
 
-def mattered(stored: Stored, shares: dict[Method, Shares]) -> Section:
+def mattered(stored: Stored, shares: dict[Method, Shares], variance: list[Share]) -> Section:
     """Importances, levels, interactions, learning curves over the data, and warnings."""
     if not stored.completed:
         return Section("mattered", "What mattered")
     varied = [name for name in stored.varied if any(name in t["factors"] for t in stored.completed)]
-    variance = variance_shares(stored.table)
     parts: list[Part] = [*_variance(variance), *_importances(shares)]
     parts += [_level(stored, name) for name in varied]
     parts += [*_interactions(stored), *_data(stored)]

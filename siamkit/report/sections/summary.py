@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from siamkit.comparison.factors import FEW
-from siamkit.comparison.variance import variance_shares
+from siamkit.comparison.variance import Share
 from siamkit.report.parts import Section
 from siamkit.report.read import Stored
 from siamkit.report.repeated import lead as against_second
@@ -12,8 +14,8 @@ from siamkit.report.shares import Shares
 from siamkit.report.trust import findings, verdict
 
 
-def lead(stored: Stored, shares: Shares) -> list[str]:
-    """What a reader should take along who reads nothing else; with the shares of factors by fANOVA."""
+def lead(stored: Stored, shares: Shares, variance: Sequence[Share]) -> list[str]:
+    """What a reader should take along who reads nothing else; with the shares by fANOVA and by variance."""
     name = stored.objective
     if stored.finalists:
         best = stored.finalists[0]
@@ -36,7 +38,7 @@ def lead(stored: Stored, shares: Shares) -> list[str]:
     if (difference := against_second(stored.finalists)) is not None:
         second = words(stored.finalists[1])
         said.append("On test: " + difference.verdict(f"the second finalist ({second})", "the winner"))
-    if counted := variance_shares(stored.table)[:2]:
+    if counted := variance[:2]:
         said.append("What mattered most: " + " and ".join(f"{each}, {each.share:.0%}" for each in counted))
         said[-1] += " of how much trials differ."
     elif shares and len(stored.completed) >= FEW:
