@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from siamkit.comparison import resampling
-from siamkit.comparison.paired import compare_queries
-from siamkit.comparison.pairs import compare_pairs
-from siamkit.comparison.results import Difference
-from siamkit.comparison.sample import Sample
+from siamkit.stats import _resampling
+from siamkit.stats._paired import compare_queries
+from siamkit.stats._pairs import compare_pairs
+from siamkit.stats.bootstrap import Sample
+from siamkit.stats.results import Difference
 
 RESULTS = Path(__file__).parent / "results" / "coverage.md"
 LEVEL = 0.95
@@ -143,7 +143,7 @@ def others(top, bottom, seed, degenerate):
     if np.ptp(rest) < 1e-12:
         return dict.fromkeys(OTHERS, degenerate)
     columns = np.stack([top, bottom, top * top, top * bottom, bottom * bottom], axis=1)
-    drawn = resampling.weights(n, RESAMPLES, np.random.default_rng(seed))
+    drawn = _resampling.weights(n, RESAMPLES, np.random.default_rng(seed))
     totals = np.concatenate([counts @ columns for counts in drawn])
     found = totals[:, 0] / totals[:, 1]
     ends = np.array([alpha / 2, 1 - alpha / 2])

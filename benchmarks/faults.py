@@ -158,7 +158,7 @@ class Run:
     def workers(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         try:
             children = psutil.Process(process.pid).children()
-            return [each for each in children if "siamkit.study.work.worker" in " ".join(each.cmdline())]
+            return [each for each in children if "siamkit.study.worker.process" in " ".join(each.cmdline())]
         except psutil.Error:
             return []
 

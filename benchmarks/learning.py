@@ -121,7 +121,7 @@ def references(classes: int) -> dict[str, Any]:
 
 def data(folder: str) -> tuple[Any, Any]:
     """The training items of some classes and the test items of the others."""
-    from siamkit.registry import components
+    from siamkit.registry.registry import components
 
     read = components().find("dataset", "fashion_mnist").factory()
     train, test = read(path=folder, part="train"), read(path=folder, part="test")
@@ -142,7 +142,7 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
     import torch
 
     import siamkit
-    from siamkit.data.preprocess import fit_preprocessor
+    from siamkit.data.preprocessing._fit import fit_preprocessor
 
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -161,8 +161,8 @@ def _train(name: str, theirs: bool, encoder: Any, train: Any, prepare: Any, seed
     import keras
 
     import siamkit
-    from siamkit.data.feeds import feed
-    from siamkit.specs import feedable
+    from siamkit.data.batches import feed
+    from siamkit.registry.specs import feedable
 
     spec = siamkit.components().losses[name].spec
     # Scores are not among what labels feed: alike is 1, unlike 0 for them.
@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table of what was run")
     arguments = parser.parse_args()
     os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", SIAMKIT_PLUGINS="")
-    from siamkit.registry import components
+    from siamkit.registry.registry import components
 
     names = [UNTRAINED, *(arguments.losses.split(",") if arguments.losses else components().losses)]
     compared = references(5)

@@ -36,15 +36,15 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 from servers import PostgreSQL  # noqa: E402
 
-from siamkit.study.definition.file import Study, load_study  # noqa: E402
-from siamkit.study.definition.identity import key_of  # noqa: E402
-from siamkit.study.definition.space import factors_of  # noqa: E402
-from siamkit.study.store.folder import RunFolder  # noqa: E402
-from siamkit.study.store.leases import new_owner  # noqa: E402
-from siamkit.study.store.ledger import Claim, Ledger  # noqa: E402
-from siamkit.study.store.storage import close_storage, open_storage  # noqa: E402
-from siamkit.study.strategy.pruners import make_pruner  # noqa: E402
-from siamkit.study.strategy.samplers import make_sampler  # noqa: E402
+from siamkit.runs.run_folder import RunFolder  # noqa: E402
+from siamkit.study.config.fingerprint import key_of  # noqa: E402
+from siamkit.study.config.load import Study, load_study  # noqa: E402
+from siamkit.study.config.search_space import factors_of  # noqa: E402
+from siamkit.study.sampling.pruners import make_pruner  # noqa: E402
+from siamkit.study.sampling.samplers import make_sampler  # noqa: E402
+from siamkit.study.storage.leases import new_owner  # noqa: E402
+from siamkit.study.storage.open import close_storage, open_storage  # noqa: E402
+from siamkit.study.storage.trial_queue import Claim, Ledger  # noqa: E402
 
 EPOCHS = 10
 STUDY = """\

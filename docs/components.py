@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from siamkit.catalogue import CORE, Registered
-from siamkit.registry import components
-from siamkit.specs import Choice, Float, Int, Kind, Param, Spec
+from siamkit.registry.catalog import CORE, Registered
+from siamkit.registry.registry import components
+from siamkit.registry.specs import Choice, Float, Int, Kind, Param, Spec
 
 HERE = Path(__file__).parent
 PAGE = HERE / "components.md"

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from siamkit.building import build
-    from siamkit.comparing import compare
+    from siamkit.comparison import compare
     from siamkit.data.dataset import Dataset
     from siamkit.errors import SiamkitError
     from siamkit.evaluation import evaluate
-    from siamkit.hookspecs import hookimpl
     from siamkit.losses.base import Loss
     from siamkit.metrics.base import Metric
-    from siamkit.model import Siamese
-    from siamkit.registry import components, register
-    from siamkit.resolve import get_encoder, get_loss, get_metric
-    from siamkit.saving import load_model
-    from siamkit.specs import (
+    from siamkit.model._build import build
+    from siamkit.model.load import load_model
+    from siamkit.model.siamese import Siamese
+    from siamkit.registry.hookspecs import hookimpl
+    from siamkit.registry.lookup import get_encoder, get_loss, get_metric
+    from siamkit.registry.registry import components, register
+    from siamkit.registry.specs import (
         Bool,
         Choice,
         Component,
@@ -39,33 +39,33 @@ if TYPE_CHECKING:
     from siamkit.study import reality_check, tune
 
 _HOME = {
-    "Bool": "siamkit.specs",
-    "Choice": "siamkit.specs",
-    "Component": "siamkit.specs",
+    "Bool": "siamkit.registry.specs",
+    "Choice": "siamkit.registry.specs",
+    "Component": "siamkit.registry.specs",
     "Dataset": "siamkit.data.dataset",
-    "DatasetSpec": "siamkit.specs",
-    "EncoderSpec": "siamkit.specs",
-    "Float": "siamkit.specs",
-    "Int": "siamkit.specs",
-    "Ints": "siamkit.specs",
+    "DatasetSpec": "siamkit.registry.specs",
+    "EncoderSpec": "siamkit.registry.specs",
+    "Float": "siamkit.registry.specs",
+    "Int": "siamkit.registry.specs",
+    "Ints": "siamkit.registry.specs",
     "Loss": "siamkit.losses.base",
-    "LossSpec": "siamkit.specs",
+    "LossSpec": "siamkit.registry.specs",
     "Metric": "siamkit.metrics.base",
-    "MetricSpec": "siamkit.specs",
-    "Siamese": "siamkit.model",
+    "MetricSpec": "siamkit.registry.specs",
+    "Siamese": "siamkit.model.siamese",
     "SiamkitError": "siamkit.errors",
-    "Text": "siamkit.specs",
-    "build": "siamkit.building",
-    "compare": "siamkit.comparing",
-    "components": "siamkit.registry",
+    "Text": "siamkit.registry.specs",
+    "build": "siamkit.model._build",
+    "compare": "siamkit.comparison",
+    "components": "siamkit.registry.registry",
     "evaluate": "siamkit.evaluation",
-    "get_encoder": "siamkit.resolve",
-    "get_loss": "siamkit.resolve",
-    "get_metric": "siamkit.resolve",
-    "hookimpl": "siamkit.hookspecs",
-    "load_model": "siamkit.saving",
+    "get_encoder": "siamkit.registry.lookup",
+    "get_loss": "siamkit.registry.lookup",
+    "get_metric": "siamkit.registry.lookup",
+    "hookimpl": "siamkit.registry.hookspecs",
+    "load_model": "siamkit.model.load",
     "reality_check": "siamkit.study",
-    "register": "siamkit.registry",
+    "register": "siamkit.registry.registry",
     "tune": "siamkit.study",
 }
 
@@ -108,7 +108,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'siamkit' has no attribute {name!r}")
     if name in _NEED_KERAS:
-        importlib.import_module("siamkit.backends").prepare()
+        importlib.import_module("siamkit.backend.select").prepare()
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 
-from siamkit.study.definition.urls import with_driver
+from siamkit.study.config.storage_url import with_driver
 
 HERE = Path(__file__).parent
 

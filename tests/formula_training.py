@@ -85,7 +85,7 @@ def scores_of(model: Model, queries: int) -> np.ndarray:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Formula:
     """Puts the formula into the place of training, until the test is over."""
     fake = Formula()
-    module = ModuleType("siamkit.study.work.training")
+    module = ModuleType("siamkit.study.worker.train")
     vars(module).update(
         train=fake.train,
         judge=fake.judge,
@@ -96,6 +96,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Formula:
         Limits=lambda seconds, memory: None,
         Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
-    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", module)
+    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
     return fake

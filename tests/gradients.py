@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from siamkit.device import differentiated, quick, value_and_gradient
+from siamkit.backend._device import differentiated, quick, value_and_gradient
 
 __all__ = ["value_and_gradient", "value_and_gradient_at_once"]
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 import siamkit
-from siamkit import conversion, converter
 from siamkit.cli import main
 from siamkit.data import load_preprocessor
 from siamkit.data.sources import digits
 from siamkit.errors import ModelError, StudyError
-from siamkit.float32 import in_float32
-from siamkit.study.definition.file import load_study
-from siamkit.study.outcome.best import export_best
-from siamkit.study.outcome.results import Results
-from siamkit.study.outcome.retrain import retrain_trial
+from siamkit.export import _child, onnx
+from siamkit.export.float32 import in_float32
+from siamkit.study.config.load import load_study
+from siamkit.study.results.export import export_best
+from siamkit.study.results.results import Results
+from siamkit.study.results.retrain import retrain_trial
 
 pytestmark = pytest.mark.keras
 
@@ -129,7 +129,7 @@ def test_each_export_was_run_and_compared(exported: tuple[Path, dict[str, Any]])
         assert (folder / file).exists()
     assert about["compared_on"] == "validation items"
     if keras.backend.backend() == "tensorflow":
-        from siamkit.device import run_saved_model
+        from siamkit.backend._device import run_saved_model
 
         items = load_preprocessor(folder / "preprocessing")(digits().views[0][:3])
         expected = siamkit.load_model(folder / "model.keras").encode(items)
@@ -173,7 +173,7 @@ def test_a_folder_that_holds_something_is_left_alone(study: Path, results: Resul
 def test_an_export_that_fails_leaves_nothing(
     study: Path, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "_ask", lambda *given: {"error": "it broke"})
+    monkeypatch.setattr(onnx, "_ask", lambda *given: {"error": "it broke"})
     with pytest.raises(ModelError, match=r"the encoder cannot be had as onnx; .*: it broke"):
         export_best(load_study(study), tmp_path / "out", ["onnx"])
     assert list(tmp_path.iterdir()) == []
@@ -182,7 +182,7 @@ def test_an_export_that_fails_leaves_nothing(
 def test_without_packages_for_a_format_the_sentence_says_what_to_install(
     study: Path, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion.backends, "installed", lambda: ["jax"])
+    monkeypatch.setattr(onnx.backends, "installed", lambda: ["jax"])
     said = refusal("best", study, "--export", tmp_path / "out", "--format", "onnx")
     assert "can write onnx; pip install 'siamkit[export]', and the backend torch or tensorflow" in said
     assert list(tmp_path.iterdir()) == []
@@ -203,12 +203,12 @@ def test_an_export_that_embeds_otherwise_is_no_export(
         assert place.exists()
         return expected[: len(items)] + (off if (len(items) == 1) == (rows == "one") else 0)
 
-    monkeypatch.setitem(converter.RUN, "onnx", run)
+    monkeypatch.setitem(_child.RUN, "onnx", run)
     monkeypatch.setitem(
-        converter.WAYS, ("onnx", keras.backend.backend()), (lambda encoder, place, items: place.touch(),)
+        _child.WAYS, ("onnx", keras.backend.backend()), (lambda encoder, place, items: place.touch(),)
     )
     asked = {"model": tmp_path / "model.keras", "format": "onnx", "out": tmp_path / "out.onnx", "plugins": []}
-    told = converter._answer(asked | {"items": tmp_path / "items.npz", "fields": False})
+    told = _child._answer(asked | {"items": tmp_path / "items.npz", "fields": False})
     if off < 1e-4:
         assert told["max_difference"] == pytest.approx(off, rel=0.1)
         assert told["relative_difference"] == pytest.approx(off / np.abs(expected).max(), rel=0.1)
@@ -252,7 +252,7 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
 def test_more_epochs_and_another_seed_make_another_model(
     study: Path, results: Results, tmp_path: Path
 ) -> None:
-    from siamkit.study.watch.progress import Silent
+    from siamkit.study.monitoring.progress import Silent
 
     class Heard(Silent):
         def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
@@ -287,7 +287,7 @@ def test_what_retrain_cannot_do_is_refused(
     assert "there is no study in" in refusal("best", study, *elsewhere)
     # Ctrl-C in the middle of it: no half a model.
     os.remove(made)
-    from siamkit.study.watch.progress import Silent
+    from siamkit.study.monitoring.progress import Silent
 
     class Stops(Silent):
         def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:

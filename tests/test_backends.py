@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from siamkit import backends
+from siamkit.backend import select
 from siamkit.errors import BackendError
 
 
@@ -21,7 +21,7 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delitem(sys.modules, "keras", raising=False)
-    monkeypatch.setattr(backends, "installed", lambda: ["jax", "torch", "tensorflow"])
+    monkeypatch.setattr(select, "installed", lambda: ["jax", "torch", "tensorflow"])
 
 
 def configure(tmp_path: Path, text: str) -> None:
@@ -32,18 +32,18 @@ def test_the_option_comes_first_then_the_environment_then_the_study(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     configure(tmp_path, json.dumps({"backend": "torch"}))
-    assert backends.choose_backend() == ("torch", "Keras's own configuration")
-    assert backends.choose_backend(begun="jax") == ("jax", "the run folder")
-    assert backends.choose_backend(study="tensorflow", begun="jax") == ("tensorflow", "the study file")
+    assert select.choose_backend() == ("torch", "Keras's own configuration")
+    assert select.choose_backend(begun="jax") == ("jax", "the run folder")
+    assert select.choose_backend(study="tensorflow", begun="jax") == ("tensorflow", "the study file")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert backends.choose_backend(study="tensorflow") == ("jax", "KERAS_BACKEND")
-    assert backends.choose_backend("torch", "tensorflow") == ("torch", "--backend")
+    assert select.choose_backend(study="tensorflow") == ("jax", "KERAS_BACKEND")
+    assert select.choose_backend("torch", "tensorflow") == ("torch", "--backend")
 
 
 def test_with_nothing_said_the_first_installed_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert backends.choose_backend() == ("jax", "the first one installed")
-    monkeypatch.setattr(backends, "installed", lambda: ["tensorflow"])
-    assert backends.choose_backend() == ("tensorflow", "the first one installed")
+    assert select.choose_backend() == ("jax", "the first one installed")
+    monkeypatch.setattr(select, "installed", lambda: ["tensorflow"])
+    assert select.choose_backend() == ("tensorflow", "the first one installed")
 
 
 @pytest.mark.parametrize("text", ['{"backend": "tensorflow"}', "not json", "[]", '{"backend": 5}', "{}"])
@@ -51,8 +51,8 @@ def test_a_configuration_that_cannot_be_had_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
     configure(tmp_path, text)
-    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
-    assert backends.choose_backend() == ("torch", "the first one installed")
+    monkeypatch.setattr(select, "installed", lambda: ["torch"])
+    assert select.choose_backend() == ("torch", "the first one installed")
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,46 +60,46 @@ def test_an_unknown_backend_is_answered_with_the_nearest(monkeypatch: pytest.Mon
     with pytest.raises(
         BackendError, match=r"^KERAS_BACKEND names the unknown backend 'pytorch'; did you mean 'torch'\?$"
     ):
-        backends.choose_backend()
+        select.choose_backend()
 
 
 def test_one_that_is_not_installed_is_refused_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
+    monkeypatch.setattr(select, "installed", lambda: ["torch"])
     with pytest.raises(
         BackendError,
         match=r"the study file names the backend 'jax', which is not installed; "
         r"pip install 'siamkit\[jax\]' \(installed: torch\)",
     ):
-        backends.choose_backend(study="jax")
+        select.choose_backend(study="jax")
 
 
 def test_with_none_installed_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "installed", list)
+    monkeypatch.setattr(select, "installed", list)
     with pytest.raises(BackendError, match=r"no backend is installed; pip install 'siamkit\[jax\]'"):
-        backends.choose_backend()
+        select.choose_backend()
     with pytest.raises(BackendError, match="which is not installed"):
-        backends.choose_backend("torch")
+        select.choose_backend("torch")
 
 
 def test_once_keras_runs_only_its_backend_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     running = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "torch"))
     monkeypatch.setitem(sys.modules, "keras", running)  # type: ignore[arg-type]
-    assert backends.choose_backend() == ("torch", "the backend Keras runs on already")
-    assert backends.choose_backend("torch") == ("torch", "--backend")
+    assert select.choose_backend() == ("torch", "the backend Keras runs on already")
+    assert select.choose_backend("torch") == ("torch", "--backend")
     with pytest.raises(BackendError, match="names the backend 'jax', but Keras runs on 'torch' already"):
-        backends.choose_backend("jax")
+        select.choose_backend("jax")
     with pytest.raises(
         BackendError, match="the study file names the backend 'jax', but Keras runs on 'torch'"
     ):
-        backends.choose_backend(study="jax")
+        select.choose_backend(study="jax")
 
 
 def test_activating_sets_what_keras_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
-    backends.activate("torch")
+    select.activate("torch")
     assert os.environ["KERAS_BACKEND"] == "torch"
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
 
@@ -116,14 +116,14 @@ def test_looking_for_backends_imports_none() -> None:
 def test_python_takes_an_installed_backend_where_nobody_says_and_leaves_what_is_said(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras", raising=False)
     monkeypatch.setenv("KERAS_HOME", "/nowhere")
-    monkeypatch.setattr(backends, "installed", lambda: ["torch"])
+    monkeypatch.setattr(select, "installed", lambda: ["torch"])
     monkeypatch.setenv("KERAS_BACKEND", "")
-    backends.prepare()
+    select.prepare()
     assert os.environ["KERAS_BACKEND"] == "torch"
-    monkeypatch.setattr(backends, "installed", lambda: ["jax", "torch"])
+    monkeypatch.setattr(select, "installed", lambda: ["jax", "torch"])
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    backends.prepare()
+    select.prepare()
     assert os.environ["KERAS_BACKEND"] == "torch"
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     with pytest.raises(BackendError, match="'tensorflow', which is not installed; pip install"):
-        backends.prepare()
+        select.prepare()

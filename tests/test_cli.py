@@ -256,12 +256,12 @@ def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:
 
 @pytest.mark.keras
 def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit.study import part
+    from siamkit.study.execution import session
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(part, "make_task", broken)
+    monkeypatch.setattr(session, "make_task", broken)
     (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
     result = invoke("tune", "study.yaml", "--progress", "none")
     assert isinstance(result.exception, ZeroDivisionError)
@@ -317,10 +317,10 @@ def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> 
 
 @pytest.mark.keras
 def test_doctor_shows_the_backend_and_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit import backends
+    from siamkit.backend import select
 
     name = os.environ["KERAS_BACKEND"]
-    monkeypatch.setattr(backends, "installed", lambda: [name])
+    monkeypatch.setattr(select, "installed", lambda: [name])
     result = invoke("doctor", "--json")
     assert result.exit_code == 0
     found = json.loads(result.stdout)

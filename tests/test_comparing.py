@@ -16,7 +16,7 @@ from scipy.stats import bootstrap
 
 import siamkit
 from siamkit.cli import main
-from siamkit.contenders.contender import Contender
+from siamkit.comparison.inputs import Contender
 from siamkit.errors import DataError
 
 

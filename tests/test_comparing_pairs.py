@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.pair_scores import pair_scores
-from siamkit.contenders.contender import Contender, contender
+from siamkit.comparison.inputs import Contender, contender
 from siamkit.errors import DataError
+from siamkit.stats._pair_scores import pair_scores
 
 DRAW = np.random.default_rng(0)
 ALIKE = DRAW.integers(0, 2, 300)

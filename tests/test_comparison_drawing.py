@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import siamkit
-from siamkit.comparison.sizes import Size, SizeCurve, size_curve
+from siamkit.stats.compression import Size, SizeCurve, size_curve
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 4)
@@ -123,7 +123,7 @@ def test_of_what_it_has_no_looks_it_shows_ids_and_of_pairs_both_sides():
 
 
 def test_sizes_are_drawn_with_their_front():
-    curve = size_curve(GOOD, LABELS, siamkit.comparison.plain.Euclidean(), dims=[2, 4])
+    curve = size_curve(GOOD, LABELS, siamkit.evaluation.plain_metrics.Euclidean(), dims=[2, 4])
     again = curve.with_sizes([Size("retrained", 4, 16, {"map_at_r": 0.999})])
     assert [each.how for each in again if each.best][-1:] != ["pca"]
     # By hand: on the front is what nothing at most as large beats or equals.

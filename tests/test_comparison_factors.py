@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamkit.comparison.factors import Trials
 from siamkit.errors import DataError
+from siamkit.stats.effects import Trials
 
 LOSSES = {"triplet": 0.5, "contrastive": 0.6, "proxy": 0.4}
 METRICS = {"cosine": 0.0, "euclidean": 0.1}

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from siamkit.comparison.intervals import percentile_interval, percentile_p, unseen
-from siamkit.comparison.multiple import adjusted, holm
-from siamkit.comparison.results import Difference, Interval
 from siamkit.errors import DataError
+from siamkit.stats._intervals import percentile_interval, percentile_p, unseen
+from siamkit.stats.multiple_testing import adjusted, holm
+from siamkit.stats.results import Difference, Interval
 
 NORMAL = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)  # resamples without chance
 

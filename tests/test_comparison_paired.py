@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamkit.comparison import resampling
-from siamkit.comparison.paired import compare_queries, interval_of
-from siamkit.comparison.permutation import permutation_p
-from siamkit.comparison.results import Difference
 from siamkit.errors import DataError
+from siamkit.stats import _resampling
+from siamkit.stats._paired import compare_queries, interval_of
+from siamkit.stats.permutation import permutation_p
+from siamkit.stats.results import Difference
 
 CLASSES = np.random.default_rng(5).permutation(np.repeat(np.arange(25), np.resize([1, 3, 8], 25)))
 
@@ -128,7 +128,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_portions(monkeypatch):
     asked = {"classes": CLASSES, "over": "classes", "resamples": 300}
     first = compare_queries("f", a, b, **asked)
     assert compare_queries("f", a, b, **asked, seed=1) != first
-    monkeypatch.setattr(resampling, "CHUNK", 100)
+    monkeypatch.setattr(_resampling, "CHUNK", 100)
     again = compare_queries("f", a, b, **asked)
     for name in ("low", "high", "p"):
         assert getattr(again, name) == pytest.approx(getattr(first, name), abs=1e-12)

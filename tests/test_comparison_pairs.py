@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from siamkit.comparison import resampling
-from siamkit.comparison.pair_figures import weighted_figure
-from siamkit.comparison.pair_sample import narrowed
-from siamkit.comparison.pairs import compare_pairs, interval_of_pairs
 from siamkit.errors import DataError
+from siamkit.stats import _resampling
+from siamkit.stats._pair_measures import weighted_figure
+from siamkit.stats._pairs import compare_pairs, interval_of_pairs
+from siamkit.stats.pair_bootstrap import narrowed
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 3)), min_size=3, max_size=15)
 RATES = (0.0, 0.1, 0.5)
@@ -194,7 +194,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_portions(monkeypatch):
     asked = {"items": (i, j), "resamples": 120}
     first = compare_pairs("roc_auc", a, b, alike, **asked)
     assert compare_pairs("roc_auc", a, b, alike, **asked, seed=1) != first
-    monkeypatch.setattr(resampling, "CHUNK", 5000)
+    monkeypatch.setattr(_resampling, "CHUNK", 5000)
     again = compare_pairs("roc_auc", a, b, alike, **asked)
     assert (again.low, again.high) == pytest.approx((first.low, first.high), abs=1e-12)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from siamkit.comparison.pareto import front
+from siamkit.stats.pareto import front
 
 RNG = np.random.default_rng(0)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamkit.comparison.repeats import Repeats
 from siamkit.errors import DataError
+from siamkit.stats.seeds import Repeats
 
 
 def scores(

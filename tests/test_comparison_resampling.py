@@ -8,8 +8,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from siamkit.comparison import resampling
-from siamkit.comparison.resampling import (
+from siamkit.errors import DataError
+from siamkit.stats import _resampling
+from siamkit.stats._resampling import (
     enough_classes,
     every_flip,
     flips,
@@ -18,7 +19,6 @@ from siamkit.comparison.resampling import (
     smooth_weights,
     weights,
 )
-from siamkit.errors import DataError
 
 
 def rng():
@@ -53,7 +53,7 @@ def test_flips_are_fair_and_independent():
 @pytest.mark.parametrize("chunk", [1, 100, 333])
 def test_what_is_drawn_does_not_depend_on_the_portions(monkeypatch, draw, chunk):
     whole = np.concatenate(list(draw(13, 50, rng())))
-    monkeypatch.setattr(resampling, "CHUNK", chunk)
+    monkeypatch.setattr(_resampling, "CHUNK", chunk)
     parts = list(draw(13, 50, rng()))
     assert len(parts) > 1
     np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -61,7 +61,7 @@ def test_what_is_drawn_does_not_depend_on_the_portions(monkeypatch, draw, chunk)
 
 def test_a_row_that_grows_further_on_makes_portions_smaller():
     assert len(next(weights(10, 1000, rng()))) == 1000
-    assert len(next(weights(10, 1000, rng(), width=resampling.CHUNK // 7))) == 7
+    assert len(next(weights(10, 1000, rng(), width=_resampling.CHUNK // 7))) == 7
 
 
 def test_memory_does_not_grow_with_the_resamples():

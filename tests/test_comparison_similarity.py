@@ -12,15 +12,15 @@ from scipy import stats
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
 
-from siamkit.comparison import agreement, similarity
-from siamkit.comparison.agreement import (
+from siamkit.comparison import _neighbors, similarity
+from siamkit.comparison._neighbors import (
     distance_rank_correlation,
     neighbour_overlap,
     shared_neighbours,
 )
-from siamkit.comparison.plain import plain_metric
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
 from siamkit.errors import DataError
+from siamkit.evaluation.plain_metrics import plain_metric
 
 
 def cloud(n=60, dim=8, seed=0):
@@ -231,9 +231,9 @@ def test_a_sample_of_pairs_is_near_all_of_them_and_has_its_seed():
 
 
 def test_drawn_pairs_are_even_and_never_an_item_with_itself():
-    i, j = agreement._pairs(5, 9, 0)
+    i, j = _neighbors._pairs(5, 9, 0)
     assert (i != j).all()
-    i, j = agreement._pairs(300, 40_000, 0)
+    i, j = _neighbors._pairs(300, 40_000, 0)
     assert (i != j).all()
     assert len(i) == 40_000
     assert stats.chisquare(np.bincount(j, minlength=300)).pvalue > 0.001

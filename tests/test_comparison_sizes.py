@@ -7,10 +7,10 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from siamkit.comparison.plain import Cosine, Euclidean
-from siamkit.comparison.sizes import size_curve
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.plain_metrics import Cosine, Euclidean
+from siamkit.stats.compression import size_curve
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(25), 6)

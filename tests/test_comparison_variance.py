@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamkit.comparison.factors import Trials
-from siamkit.comparison.variance import variance_shares
+from siamkit.stats.anova import variance_shares
+from siamkit.stats.effects import Trials
 
 
 def crossed(repeats: int = 1) -> list[dict[str, object]]:

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from siamkit.cli import main
-from siamkit.contenders.contender import contender, labelled
-from siamkit.contenders.vectors import read_vectors
+from siamkit.comparison.from_file import read_vectors
+from siamkit.comparison.inputs import contender, labelled
 from siamkit.errors import DataError, ModelError
 
 DRAW = np.random.default_rng(0)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from siamkit.data import Dataset, corruptions, fit_preprocessor
-from siamkit.data import degrade as module
+from siamkit.data import ablation as module
+from siamkit.data.ablation import degrade, misfit
 from siamkit.data.corruptions import CORRUPTIONS, Tones, corrupt
-from siamkit.data.degrade import degrade, misfit
 from siamkit.errors import DataError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamkit.data import Dataset, fit_preprocessor
-from siamkit.data.feeds import feed
+from siamkit.data.batches import feed
 from siamkit.errors import DataError
 
 pytestmark = pytest.mark.keras

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from siamkit.data import Dataset, overlap
+from siamkit.data import Dataset, leakage
+from siamkit.data._sketches import Images, Numbers, Texts, Tokens
 from siamkit.data.dataset import Leaf
-from siamkit.data.overlap import find_overlap
-from siamkit.data.sketches import Images, Numbers, Texts, Tokens
+from siamkit.data.leakage import find_overlap
 
 Array = np.ndarray[Any, Any]
 
@@ -254,7 +254,7 @@ def test_a_cap_is_told_and_keeps_what_is_exact() -> None:
     (between,) = record["between"]
     assert between["exact"] == 50
     assert 0 < between["near"] < 20
-    assert len(between["examples"]) == overlap.EXAMPLES
+    assert len(between["examples"]) == leakage.EXAMPLES
     assert find_overlap(given, {"train": 100, "test": 40}) == record
 
 
@@ -263,13 +263,13 @@ def test_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     given = parts("image", train, np.concatenate([altered(train[:9], "noise"), train[9:12], pictures(9, 7)]))
     whole = find_overlap(given)
     assert found(given) == (3, 9)
-    monkeypatch.setattr(overlap, "BLOCK", 100)
+    monkeypatch.setattr(leakage, "BLOCK", 100)
     assert find_overlap(given) == whole
 
 
 def test_each_kind_of_input_has_its_sketch() -> None:
-    from siamkit.data.sketches import sketch_of
-    from siamkit.specs import INPUTS
+    from siamkit.data._sketches import sketch_of
+    from siamkit.registry.specs import INPUTS
 
     items = np.ones((3, 4))
     kinds = {kind: type(sketch_of(kind, items)) for kind in INPUTS}

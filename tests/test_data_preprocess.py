@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from siamkit.data import Dataset, fit_preprocessor, load_preprocessor
-from siamkit.data.scaling import ImageScaler, Standardizer
-from siamkit.data.text import TextTokenizer, TokenPadder
+from siamkit.data.preprocessing.scaling import ImageScaler, Standardizer
+from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder
 from siamkit.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
@@ -36,7 +36,7 @@ def test_image_scaler_brings_each_channel_to_mean_0_and_deviation_1():
 
 def test_moments_are_the_same_in_chunks(monkeypatch):
     whole = fitted(IMAGES, "image")
-    monkeypatch.setattr("siamkit.data.scaling._CHUNK", 60)
+    monkeypatch.setattr("siamkit.data.preprocessing.scaling._CHUNK", 60)
     chunked = fitted(IMAGES, "image")
     np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(chunked.std, whole.std, rtol=1e-12)

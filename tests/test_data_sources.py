@@ -56,10 +56,10 @@ def test_fashion_mnist_is_read_by_part(fashion):
 
 
 def test_fashion_mnist_without_a_path_says_where_it_looks(monkeypatch, fashion):
-    monkeypatch.setattr("siamkit.data.fashion.DEBIAN", fashion / "nowhere")
+    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN", fashion / "nowhere")
     with pytest.raises(DataError, match=r"nowhere, where Debian's package dataset-fashion-mnist"):
         fashion_mnist()
-    monkeypatch.setattr("siamkit.data.fashion.DEBIAN", fashion)
+    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN", fashion)
     assert len(fashion_mnist()) == 5
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamkit.data import Dataset, split
-from siamkit.data.groups import ranks
+from siamkit.data._groups import ranks
 from siamkit.data.splits import PARTS
 from siamkit.errors import DataError
 

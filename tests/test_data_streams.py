@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from siamkit.data.preprocess import fit_preprocessor
+from siamkit.data.preprocessing._fit import fit_preprocessor
 from siamkit.data.sources import image_folder, npz, table
-from siamkit.data.streams import Wanted, open_stream
+from siamkit.data.streaming.streams import Wanted, open_stream
 from siamkit.errors import DataError
 
 

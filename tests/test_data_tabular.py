@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from siamkit.data import Dataset, fit_preprocessor, load_preprocessor
-from siamkit.data.tabular import ColumnEncoder
+from siamkit.data.preprocessing.columns import ColumnEncoder
 from siamkit.errors import DataError
 
 ROWS = {

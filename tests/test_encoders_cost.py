@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import siamkit
-from siamkit.encoders.cost import Cost, cost
+from siamkit.encoders.profiling import Cost, cost
 from siamkit.errors import ComponentError
 
 pytestmark = pytest.mark.keras

@@ -307,8 +307,8 @@ def test_an_encoder_of_vectors_is_refused_for_a_table_with_what_would_fit(tmp_pa
 
 
 def test_the_task_of_a_table_feeds_each_encoder_that_it_may_name(tmp_path):
-    from siamkit.study.definition.file import load_study
-    from siamkit.study.work.task import make_task
+    from siamkit.study.config.load import load_study
+    from siamkit.study.worker.prepared_data import make_task
 
     for features, names in (("price, colour", NAMES), ("weight", [*NAMES, "mlp"])):
         task, _ = make_task(load_study(study(tmp_path, features, {names[-1]: {}})))

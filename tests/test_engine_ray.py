@@ -24,7 +24,7 @@ from tiny_study import HEAD, Run, changing, write_items
 
 from siamkit.errors import StudyError
 from siamkit.study import tune
-from siamkit.study.outcome.results import Results
+from siamkit.study.results.results import Results
 
 ray = pytest.importorskip("ray", reason="the package ray is not installed")
 
@@ -109,7 +109,7 @@ def test_the_same_trials_on_ray_on_local_and_inline(
     assert numbers(on_local) == numbers(on_ray)
     import formula
 
-    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", formula)
+    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", formula)
     inline = run(("engine: local", "engine: inline"), ("runs/local", "runs/inline"))
     assert numbers(inline) == numbers(on_ray)
     assert inline.figures == on_local.figures == on_ray.figures
@@ -164,17 +164,17 @@ def refused(run: Run, tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_nodes_that_differ_are_refused(
     nodes: Nodes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import part
-    from siamkit.study.definition import identity
+    from siamkit.study.config import fingerprint
+    from siamkit.study.execution import session
 
     def other(backend: str, plugins: dict[str, str]) -> dict[str, Any]:
-        real = identity.versions(backend, plugins)
+        real = fingerprint.versions(backend, plugins)
         return {**real, "packages": {**real["packages"], "keras": "2.0"}}
 
     with monkeypatch.context() as patch:
-        patch.setattr(part, "versions", other)
+        patch.setattr(session, "versions", other)
         sentence = refused(run, tmp_path)
-    there = identity.versions("jax", {})["packages"]["keras"]
+    there = fingerprint.versions("jax", {})["packages"]["keras"]
     assert sentence == (
         f"the node {socket.gethostname()!r} of the Ray cluster cannot take part: keras 2.0 here, {there} "
         "there; install the same on all nodes"
@@ -191,7 +191,7 @@ def test_nodes_that_differ_are_refused(
 def test_a_run_folder_that_a_node_does_not_see_is_refused(
     nodes: Nodes, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamkit.study.engines.signs.Signs.of", lambda self, job: "/elsewhere/runs/.sign")
+    monkeypatch.setattr("siamkit.study.engines._signs.Signs.of", lambda self, job: "/elsewhere/runs/.sign")
     with pytest.raises(StudyError, match=r"it does not see the run folder '/elsewhere/runs'; let artifacts"):
         run()
 
@@ -311,7 +311,7 @@ def test_limits(nodes: Nodes, run: Run, stand_in: StandIn, order: str, limit: st
 def test_a_stopped_worker_is_given_up_for_another(
     nodes: Nodes, run: Run, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamkit.study.engines.handle.SILENT", 2.5)
+    monkeypatch.setattr("siamkit.study.engines._ray_handle.SILENT", 2.5)
     stand_in.order(wait=2)
 
     def stop() -> None:
@@ -353,36 +353,36 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
     import pickle
 
     from siamkit.data import Dataset, fit_preprocessor
-    from siamkit.study.work.parcel import pack, unpack, weight
-    from siamkit.study.work.shared import share
-    from siamkit.study.work.task import Task, _prepared
+    from siamkit.study.worker._packed import pack, unpack, weight
+    from siamkit.study.worker.prepared_data import Task, _prepared
+    from siamkit.study.worker.shared_arrays import share
 
     texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
     raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
     tokenizer = fit_preprocessor(raw)
-    part = _prepared(raw, tokenizer)
-    task = Task(part, part, part, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {})
+    session = _prepared(raw, tokenizer)
+    task = Task(session, session, session, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {})
     share(task, tmp_path / "task")
 
     parcel = pack(tmp_path / "task")
-    assert weight(parcel.task) >= 3 * part.views[0].nbytes
+    assert weight(parcel.task) >= 3 * session.views[0].nbytes
     beside: list[pickle.PickleBuffer] = []
     stream = pickle.dumps(parcel, protocol=5, buffer_callback=beside.append)
     assert sum(each.raw().nbytes for each in beside) == weight(parcel.task)
     # What is in the stream does not grow with the items; the tokenizer is most of it.
     assert len(stream) < 4000 + sum(len(each) for each in parcel.preprocessor.values())
     there = unpack(pickle.loads(stream, buffers=[bytes(each.raw()) for each in beside]))
-    assert np.array_equal(there.train.views[0], part.views[0])
+    assert np.array_equal(there.train.views[0], session.views[0])
     assert not there.train.views[0].flags.writeable
-    assert np.array_equal(there.preprocessor(texts[:3]), part.views[0][:3])
+    assert np.array_equal(there.preprocessor(texts[:3]), session.views[0][:3])
     assert there.needs == task.needs
 
 
 def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from siamkit.study.engines import actor
-    from siamkit.study.work.messages import Ended, Epoch, Job
+    from siamkit.study.engines import ray_worker
+    from siamkit.study.worker.messages import Ended, Epoch, Job
 
     heard: list[Any] = []
 
@@ -391,9 +391,9 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
         return Ended("complete")
 
     for name, stub in {"unlike": None, "unlike_plugins": None, "unpack": None}.items():
-        monkeypatch.setattr(actor, name, lambda *_, stub=stub: stub)
-    monkeypatch.setattr(actor, "bench_for", lambda *_: SimpleNamespace(do=do))
-    one = actor.Actor(None, None)  # type: ignore[arg-type]
+        monkeypatch.setattr(ray_worker, name, lambda *_, stub=stub: stub)
+    monkeypatch.setattr(ray_worker, "bench_for", lambda *_: SimpleNamespace(do=do))
+    one = ray_worker.Actor(None, None)  # type: ignore[arg-type]
 
     def said(heard: int, many: int = 1) -> list[str]:
         end = time.monotonic() + 5
@@ -402,7 +402,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
         return [type(each).__name__ for each in news]
 
     assert said(0) == ["Ready"]
-    errand = actor.Errand(Job("feeds", seeds=(5,)), "")
+    errand = ray_worker.Errand(Job("feeds", seeds=(5,)), "")
     one.tell(1, errand)
     one.tell(1, errand)
     assert said(0, 2) == ["Ready", "Epoch"]  # the first answer may have got lost
@@ -417,7 +417,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
 
 
 def test_how_many_workers_there_is_room_for() -> None:
-    from siamkit.study.engines.cluster import _on
+    from siamkit.study.engines.ray_cluster import _on
 
     node = {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
     assert _on(node, 1, 0, None) == 8

@@ -161,7 +161,7 @@ def test_every_figure_of_an_objective_is_computed():
     }
     for name, figure in FIGURES.items():
         for supervision, figures in found.items():
-            of_models = ("parameters", "flops", "ms_per_item")  # siamkit.study.work.training.judge
+            of_models = ("parameters", "flops", "ms_per_item")  # siamkit.study.worker.train.judge
             expected = supervision in figure.supervisions and name not in of_models
             assert (name in figures) == expected, (name, supervision)
     for supervision, name in DEFAULT_OBJECTIVE.items():

@@ -162,7 +162,7 @@ def test_of_many_items_a_sample_says_nearly_the_same(monkeypatch):
 def test_judging_tells_the_shape_and_the_time_only_where_asked():
     import siamkit
     from siamkit.data import Dataset
-    from siamkit.study.work.training import judge
+    from siamkit.study.worker.train import judge
 
     model = siamkit.build("mlp", "cosine", "contrastive", embedding_dim=4, input_shape=(6,))
     part = Dataset((RNG.normal(size=(40, 6)).astype("float32"),), np.arange(40) % 4, "labels", "vector")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from siamkit.errors import DataError
-from siamkit.evaluation import blocks, evaluate_labels
-from siamkit.evaluation.neighbours import nearest_first, neighbours
+from siamkit.evaluation import _distances, evaluate_labels
+from siamkit.evaluation._neighbors import nearest_first, neighbours
 
 
 class Dot:
@@ -92,15 +92,15 @@ def test_neighbours_do_not_depend_on_how_the_work_is_portioned(monkeypatch, bloc
     draw = np.random.default_rng(0)
     queries, gallery = draw.integers(-2, 3, (23, 3)), draw.integers(-2, 3, (31, 3))
     expected = neighbours(queries, gallery, Dot(), 6, exclude=np.arange(23))
-    monkeypatch.setattr(blocks, "BLOCK", block)
-    monkeypatch.setattr(blocks, "CHUNK", chunk)
+    monkeypatch.setattr(_distances, "BLOCK", block)
+    monkeypatch.setattr(_distances, "CHUNK", chunk)
     again = neighbours(queries, gallery, Dot(), 6, exclude=np.arange(23))
     for found, wanted in zip(again, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_all_blocks_have_one_shape_within_the_budget(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 400)
+    monkeypatch.setattr(_distances, "BLOCK", 400)
     metric = Euclidean()
     evaluate_labels(np.random.default_rng(0).normal(size=(101, 4)), np.arange(101) % 7, metric)
     ((a, b),) = metric.shapes
@@ -113,9 +113,9 @@ def test_rows_of_pairs_have_one_shape(monkeypatch):
             self.shapes.add((a.shape, b.shape))
             return (a * b).sum(-1)
 
-    monkeypatch.setattr(blocks, "CHUNK", 12)
+    monkeypatch.setattr(_distances, "CHUNK", 12)
     metric, pairs = Rows(), np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
-    distances = blocks.row_by_row(metric, pairs[:, 0], pairs[:, 1])
+    distances = _distances.row_by_row(metric, pairs[:, 0], pairs[:, 1])
     np.testing.assert_allclose(distances, -(pairs[:, 0] * pairs[:, 1]).sum(-1))
     ((a, _),) = metric.shapes
     assert a[0] <= 4

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from siamkit.evaluation import evaluate_labels, evaluate_pairs, histogram
-from siamkit.evaluation.histogram import BINS, Histogram
+from siamkit.evaluation import _histogram, evaluate_labels, evaluate_pairs
+from siamkit.evaluation._histogram import BINS, Histogram
 from siamkit.evaluation.verification import Curve, verification_figures
 
 
@@ -134,7 +134,7 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
         def __call__(self, a, b):
             return (2 * a + b)[..., 0]
 
-    monkeypatch.setattr("siamkit.evaluation.blocks.CHUNK", 30)
+    monkeypatch.setattr("siamkit.evaluation._distances.CHUNK", 30)
     draw = np.random.default_rng(3)
     embeddings, labels = draw.integers(0, 50, (13, 1)).astype(np.float32), draw.integers(0, 3, 13)
     i, j = np.triu_indices(13, 1)
@@ -153,7 +153,7 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.lists(st.lists(st.tuples(floats, st.booleans()), max_size=6), min_size=1, max_size=5))
 def test_histogram_counts_all_whatever_the_order_and_portions(portions):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(histogram, "BINS", 2**10)  # quicker, and fuller
+        patch.setattr(_histogram, "BINS", 2**10)  # quicker, and fuller
         _check_histogram(portions)
 
 
@@ -180,14 +180,14 @@ def _check_histogram(portions):
 
 
 def test_histogram_bins_hold_what_their_edges_say():
-    histogram = Histogram()
+    _histogram = Histogram()
     values = np.random.default_rng(0).normal(size=5000).astype(np.float32)
-    histogram.add(values[:10] / 1000, np.ones(10, bool))
-    histogram.add(values, np.ones(5000, bool))
+    _histogram.add(values[:10] / 1000, np.ones(10, bool))
+    _histogram.add(values, np.ones(5000, bool))
     everything = np.concatenate([values[:10] / 1000, values]).astype(float)
-    width = 2.0**histogram._exponent
+    width = 2.0**_histogram._exponent
     bins, counts = np.unique(np.ceil(everything / width), return_counts=True)
-    centres, alike, unlike = histogram.counts()
+    centres, alike, unlike = _histogram.counts()
     np.testing.assert_array_equal(centres, (bins - 0.5) * width)
     np.testing.assert_array_equal(alike, counts)
     assert not unlike.any()
@@ -195,11 +195,11 @@ def test_histogram_bins_hold_what_their_edges_say():
 
 
 def test_histogram_threshold_parts_neighbouring_bins():
-    histogram = Histogram()  # narrow range: each bin is a single float32
+    _histogram = Histogram()  # narrow range: each bin is a single float32
     low = np.float32(1)
     high = np.nextafter(low, np.float32(2))
-    histogram.add(np.array([low, high]), np.array([True, False]))
-    auc, eer, threshold = roc_figures(*histogram.counts())
+    _histogram.add(np.array([low, high]), np.array([True, False]))
+    auc, eer, threshold = roc_figures(*_histogram.counts())
     assert (auc, eer) == (1, 0)
     assert low <= np.float32(threshold) < high
 

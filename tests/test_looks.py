@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import siamkit
-from siamkit.contenders.contender import Contender
+from siamkit.comparison.inputs import Contender
+from siamkit.data.thumbnails import look_of, looks_of, thumbnail
 from siamkit.errors import DataError
-from siamkit.looks import look_of, looks_of, thumbnail
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(20), 3)
@@ -56,7 +56,7 @@ def test_looks_are_of_what_can_be_looked_at():
         look_of(ROWS[0])
 
 
-def seen(**asked: Any) -> siamkit.comparison.comparison.Comparison:  # type: ignore[name-defined]
+def seen(**asked: Any) -> siamkit.comparison.result.Comparison:  # type: ignore[name-defined]
     return siamkit.compare(WORSE, ROWS, labels=LABELS, metric="euclidean", **asked)
 
 

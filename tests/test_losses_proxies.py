@@ -397,7 +397,7 @@ def test_a_loss_and_its_head_come_back_from_their_configs(name):
 
 
 def test_every_spec_of_this_family_is_checked_here():
-    from siamkit.builtin.losses.proxies import PROXIES
+    from siamkit.losses._specs.proxies import PROXIES
 
     assert sorted(spec.name for spec in PROXIES) == NAMES == sorted(OTHERS) == sorted(CHECKED)
     assert all(spec.formula and spec.summary and spec.reference for spec in PROXIES)

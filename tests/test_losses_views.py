@@ -16,8 +16,8 @@ from parity import EAGER, assert_parity, few, ours, reference
 from pytorch_metric_learning.losses import VICRegLoss
 
 import siamkit
+from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset
-from siamkit.data.feeds import feed
 from siamkit.errors import ComponentError, ModelError
 
 pytestmark = pytest.mark.keras
@@ -246,7 +246,7 @@ def test_value_and_gradient_are_those_of_the_reference(name, kind, metric, data)
 
 
 def test_every_spec_of_the_family_is_checked_here():
-    from siamkit.builtin.losses.views import VIEWS
+    from siamkit.losses._specs.views import VIEWS
 
     assert {spec.name for spec in VIEWS} == set(CHECKED) == set(CASES)
     for spec in VIEWS:

@@ -18,12 +18,12 @@ from tiny_study import write_items
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.repeats import Repeats
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.report.read import read_stored
-from siamkit.study.outcome.standing import read_standing
-from siamkit.study.reality.file import load_reality
-from siamkit.study.reality.outcome import RealityCheck
+from siamkit.report.load import read_stored
+from siamkit.runs.outcome import read_standing
+from siamkit.stats.seeds import Repeats
+from siamkit.study.reality.config import load_reality
+from siamkit.study.reality.result import RealityCheck
 from siamkit.study.reality.schema import RealityFile, reality_schema
 
 CHECK = """\

@@ -10,10 +10,10 @@ from importlib import metadata
 
 import pytest
 
-from siamkit import registry as registry_module
+import siamkit.registry.registry as registry_module
 from siamkit.errors import ComponentError, PluginError, UnknownComponentError
-from siamkit.registry import Registry
-from siamkit.specs import LossSpec, MetricSpec
+from siamkit.registry.registry import Registry
+from siamkit.registry.specs import LossSpec, MetricSpec
 
 GOOD = """
     import siamkit
@@ -236,7 +236,7 @@ def test_a_plugin_that_imports_a_backend_while_discovered_is_told_and_not_used(d
     distributions.add("light", GOOD.format(name="light"))
     script = f"""
         from importlib import metadata
-        from siamkit.registry import Registry
+        from siamkit.registry.registry import Registry
         found = metadata.distributions(path=[{str(distributions.folder)!r}])
         registry = Registry([p for dist in found for p in dist.entry_points])
         print(*registry.problems, sep="\\n")

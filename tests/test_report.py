@@ -19,10 +19,10 @@ from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
 from siamkit.report import write_report
-from siamkit.report.document import document
-from siamkit.report.read import read_stored
+from siamkit.report.build import document
+from siamkit.report.load import read_stored
 from siamkit.report.sections.ranking import trade_off
-from siamkit.report.shares import shares_of
+from siamkit.stats.importance import shares_of
 
 
 @pytest.fixture

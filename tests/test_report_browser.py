@@ -16,8 +16,8 @@ from PIL import Image
 from run_folders import EVIL, Folder, result
 
 import siamkit
-from siamkit.report.page import render
-from siamkit.report.side_by_side import side_by_side
+from siamkit.comparison._report import side_by_side
+from siamkit.report.render.html import render
 
 pytest.importorskip("playwright")
 from axe_playwright_python.sync_playwright import Axe

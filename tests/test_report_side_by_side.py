@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.plain import Euclidean
-from siamkit.comparison.sizes import size_curve
-from siamkit.report.page import render
-from siamkit.report.parts import Gallery
-from siamkit.report.side_by_side import made_smaller, side_by_side
+from siamkit.comparison._report import made_smaller, side_by_side
+from siamkit.evaluation.plain_metrics import Euclidean
+from siamkit.report.model import Gallery
+from siamkit.report.render.html import render
+from siamkit.stats.compression import size_curve
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 4)

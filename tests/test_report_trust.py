@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from siamkit.report.read import read_stored
-from siamkit.report.trust import Finding, findings, verdict
+from siamkit.report.checks import Finding, findings, verdict
+from siamkit.report.load import read_stored
 
 VERSIONS = {"python": "3.11.7", "backend": "jax", "packages": {"keras": "3.15.1"}, "plugins": {}}
 NOTHING = {
@@ -310,8 +310,8 @@ def test_the_verdict_names_the_worst_first(folder: Folder) -> None:
 def test_findings_need_no_backend(folder: Folder) -> None:
     sound(folder).found()
     code = (
-        "import sys; from pathlib import Path; from siamkit.report.read import read_stored\n"
-        "from siamkit.report.trust import findings\n"
+        "import sys; from pathlib import Path; from siamkit.report.load import read_stored\n"
+        "from siamkit.report.checks import findings\n"
         f"assert findings(read_stored(Path({str(folder.path)!r})))\n"
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 from run_folders import EVIL, Folder, frozen, result
 
-from siamkit.study.outcome.results import Results
+from siamkit.study.results.results import Results
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.specs import (
+from siamkit.registry.specs import (
     Bool,
     Choice,
     Component,

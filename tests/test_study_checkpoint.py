@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from siamkit.files import local_file, no_room, write_aside, write_json
-from siamkit.study.work import checkpoint
-from siamkit.study.work.checkpoint import FINAL, STATE, Progress, sweep, take_over
+from siamkit.io.files import local_file, no_room, write_aside, write_json
+from siamkit.study.worker import checkpoint
+from siamkit.study.worker.checkpoint import FINAL, STATE, Progress, sweep, take_over
 
 
 class Model:
@@ -96,7 +96,7 @@ def test_a_kill_while_an_epoch_is_kept_costs_that_epoch_at_most(
         die()
         Path(one).rename(other)
 
-    monkeypatch.setattr("siamkit.files.os.replace", replace)
+    monkeypatch.setattr("siamkit.io.files.os.replace", replace)
     state.epoch = 2
     state.history.append({"repeat": 0, "epoch": 2})
     with suppress(Killed):  # after the last step it dies of nothing

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from siamkit.errors import StudyFileError
-from siamkit.study.definition.document import LARGEST, Document, read_document
+from siamkit.study.config.yaml import LARGEST, Document, read_document
 
 
 def read(tmp_path: Path, text: str | bytes) -> Document:

@@ -14,9 +14,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from siamkit.errors import StudyFileError
-from siamkit.registry import components
-from siamkit.study.definition.file import Study, load_study
-from siamkit.study.definition.schema import StudyFile, json_schema
+from siamkit.registry.registry import components
+from siamkit.study.config.load import Study, load_study
+from siamkit.study.config.schema import StudyFile, json_schema
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted([*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("docs/studies/*.yaml")])
@@ -589,7 +589,7 @@ def test_the_schema_names_every_key() -> None:
 def test_reading_a_study_file_imports_no_backend(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(GOOD)
     code = (
-        "import sys; from siamkit.study.definition.file import load_study; "
+        "import sys; from siamkit.study.config.load import load_study; "
         "load_study('study.yaml').load_data(); "
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from siamkit.files import place
-from siamkit.study.store.folder import RunFolder
+from siamkit.io.files import place
+from siamkit.runs.run_folder import RunFolder
 
 WRITER = """
 import sys
 from pathlib import Path
-from siamkit.study.store.folder import RunFolder
+from siamkit.runs.run_folder import RunFolder
 
 folder = RunFolder(Path(sys.argv[1]))
 folder.owner = sys.argv[2]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.study.work.hopeless import hopeless
+from siamkit.study.worker.futility import hopeless
 
 RNG = np.random.default_rng(0)
 

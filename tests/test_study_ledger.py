@@ -13,14 +13,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from siamkit.errors import StudyError
-from siamkit.files import write_json
-from siamkit.study.definition.identity import key_of
-from siamkit.study.store import ledger as module
-from siamkit.study.store.conductor import Conductor
-from siamkit.study.store.folder import RunFolder
-from siamkit.study.store.leases import new_owner
-from siamkit.study.store.ledger import ATTEMPTS, Claim, Ledger, counts
-from siamkit.study.store.storage import open_storage
+from siamkit.io.files import write_json
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.config.fingerprint import key_of
+from siamkit.study.storage import trial_queue as module
+from siamkit.study.storage.coordinator_lock import Conductor
+from siamkit.study.storage.leases import new_owner
+from siamkit.study.storage.open import open_storage
+from siamkit.study.storage.trial_queue import ATTEMPTS, Claim, Ledger, counts
 
 Make = Callable[..., Ledger]
 
@@ -165,7 +165,7 @@ def test_a_beat_tells_of_the_loss(make: Make) -> None:
 
 
 def test_an_owner_of_this_machine_that_is_no_more_is_reaped_at_once(make: Make) -> None:
-    from siamkit.study.machine import machine
+    from siamkit.study.execution.host import machine
 
     old, new = make(owner=f"worker:{machine()}:999999-1:ab"), make()
     draw(old, 4)
@@ -282,7 +282,7 @@ def test_a_later_attempt_knows_where_to_go_on(make: Make) -> None:
 
 
 def test_answers_that_get_lost_do_not_count_twice(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamkit.study.store.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("siamkit.study.storage.retry.time.sleep", lambda seconds: None)
     one = make()
     tell, lost = one.storage.tell, [True, True]
 
@@ -299,7 +299,7 @@ def test_answers_that_get_lost_do_not_count_twice(make: Make, monkeypatch: pytes
 
 
 def test_one_conductor_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamkit.study.store.conductor.PAUSE", 0.01)
+    monkeypatch.setattr("siamkit.study.storage.coordinator_lock.PAUSE", 0.01)
     first, second = make("tune"), make("tune")
 
     def seat(ledger: Ledger, owner: str = "", lease: float = 0.1) -> Any:
@@ -314,7 +314,7 @@ def test_one_conductor_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) ->
     with seat(second):  # silent for as long as its lease
         pass
     elsewhere.beat()
-    monkeypatch.setattr("siamkit.study.store.conductor.time.sleep", lambda seconds: elsewhere.beat())
+    monkeypatch.setattr("siamkit.study.storage.coordinator_lock.time.sleep", lambda seconds: elsewhere.beat())
     with pytest.raises(StudyError, match="is running this study"), seat(second, lease=60):
         pass
 

@@ -14,10 +14,10 @@ import pytest
 from test_study_search import Training, die_at, run, training  # noqa: F401
 
 from siamkit.errors import StudyFileError
-from siamkit.study.loggers import base, resolve
-from siamkit.study.loggers.base import Aside, Attempt
-from siamkit.study.loggers.events import EventFile, checksum
-from siamkit.study.outcome.results import Results
+from siamkit.study.results.results import Results
+from siamkit.study.tracking import base, resolve
+from siamkit.study.tracking._event_file import EventFile, checksum
+from siamkit.study.tracking.base import Aside, Attempt
 
 ON = ("confirm: null", "confirm: null\nlog: {tensorboard: true}")
 
@@ -299,7 +299,7 @@ def test_mlflow_has_a_run_for_the_study_and_below_it_one_for_each_attempt(tmp_pa
     pytest.importorskip("mlflow")
     from mlflow import MlflowClient
 
-    from siamkit.study.loggers.mlflow import MLflow, Parent
+    from siamkit.study.tracking.mlflow import MLflow, Parent
 
     uri, kept = f"sqlite:///{tmp_path}/ml.db", []
     tags = {"siamkit.study": "tiny", "siamkit.version.keras": "3"}

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from siamkit.data import Dataset, fit_preprocessor
-from siamkit.study import machine as module
-from siamkit.study.machine import accelerators, how_many_workers, machine, process, scratch
-from siamkit.study.work.shared import share, shared
-from siamkit.study.work.task import Task
+from siamkit.study.execution import host as module
+from siamkit.study.execution.host import accelerators, how_many_workers, machine, process, scratch
+from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.shared_arrays import share, shared
 
 
 def test_scratch_folders_of_the_dead_are_removed_and_no_others(
@@ -145,7 +145,8 @@ def test_workers_see_the_supervisors_data(tmp_path: Path, kind: str) -> None:
 
 def test_workers_import_neither_the_storage_nor_the_report() -> None:
     code = (
-        "import sys, siamkit.study.work.worker, siamkit.study.work.attempt, siamkit.study.work.shared; "
+        "import sys, siamkit.study.worker.process, siamkit.study.worker.runner; "
+        "import siamkit.study.worker.shared_arrays; "
         "print([name for name in ('optuna', 'sqlalchemy', 'plotly', 'keras') if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ import pytest
 from optuna.pruners import MedianPruner
 from optuna.trial import TrialState
 
-from siamkit.study.store.folder import RunFolder
-from siamkit.study.store.storage import close_storage, open_storage
-from siamkit.study.strategy.median import QuickMedian
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.sampling._optuna_median import QuickMedian
+from siamkit.study.storage.open import close_storage, open_storage
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -11,10 +11,10 @@ from crowds import Crowd, audit, read_trials, write_study
 from servers import PASSWORD, MariaDB, missing
 
 from siamkit.errors import StudyError
-from siamkit.study.store.folder import RunFolder
-from siamkit.study.store.frozen import freeze, thawed
-from siamkit.study.store.patience import patiently
-from siamkit.study.store.storage import close_storage, open_storage
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.storage.open import close_storage, open_storage
+from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.snapshot import freeze, thawed
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import pytest
 from formula_training import stand_in
 from tiny_study import HEAD, write_items
 
-import siamkit.study.work.task as making
+import siamkit.study.worker.prepared_data as making
 from siamkit.study import tune
-from siamkit.study.definition.file import load_study
-from siamkit.study.work.task import make_task
+from siamkit.study.config.load import load_study
+from siamkit.study.worker.prepared_data import make_task
 
 STUDY = f"{HEAD}confirm: null\nengine: inline\n"
 

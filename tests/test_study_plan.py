@@ -14,14 +14,14 @@ import optuna
 import pytest
 
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.study.definition.file import Study, load_study
-from siamkit.study.definition.identity import key_of
-from siamkit.study.definition.space import Values, factors_of
-from siamkit.study.strategy.levels import levels, usual
-from siamkit.study.strategy.plan import planned, plans_all, warm
-from siamkit.study.strategy.samplers import make_sampler
-from siamkit.study.strategy.walk import points
-from siamkit.study.strategy.warm import retrace
+from siamkit.study.config.fingerprint import key_of
+from siamkit.study.config.load import Study, load_study
+from siamkit.study.config.search_space import Values, factors_of
+from siamkit.study.sampling._levels import levels, usual
+from siamkit.study.sampling.enumerate import points
+from siamkit.study.sampling.plan import planned, plans_all, warm
+from siamkit.study.sampling.samplers import make_sampler
+from siamkit.study.sampling.warm_start import retrace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -175,7 +175,7 @@ def test_an_entry_outside_the_space_is_refused_on_its_line(load: Load, entry: st
 
 
 def test_the_published_schema_and_the_parser_agree_on_entries(load: Load) -> None:
-    from siamkit.study.definition.schema import json_schema
+    from siamkit.study.config.schema import json_schema
 
     items = json_schema()["properties"]["enqueue"]["items"]["anyOf"]
     assert items[0] == {"const": "defaults"}

@@ -16,10 +16,10 @@ import pytest
 from crowds import Crowd, environment, write_study
 
 from siamkit.errors import StudyError
-from siamkit.study import pool as module
-from siamkit.study.interrupts import StoppedAtOnce, first_is_heard_later, none_is_dropped
-from siamkit.study.pool import GROWTH, Limits, Pool
-from siamkit.study.work.messages import Ended, Epoch, Job, Ready, Resumed
+from siamkit.study.execution import supervisor as module
+from siamkit.study.execution.signals import StoppedAtOnce, first_is_heard_later, none_is_dropped
+from siamkit.study.execution.supervisor import GROWTH, Limits, Pool
+from siamkit.study.worker.messages import Ended, Epoch, Job, Ready, Resumed
 
 
 class Clock:

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from siamkit.errors import StudyError
-from siamkit.study.watch.live import SHOWN, Live
-from siamkit.study.watch.progress import Plain, Silent, make_progress, one_line
+from siamkit.study.monitoring.live import SHOWN, Live
+from siamkit.study.monitoring.progress import Plain, Silent, make_progress, one_line
 
 
 def configuration(loss: str = "triplet", dim: int = 8) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_figures
-from siamkit.study.definition.schema import StudyFile
-from siamkit.study.strategy.pruners import collapsed, judges_collapse, make_pruner
+from siamkit.study.config.schema import StudyFile
+from siamkit.study.sampling.pruners import collapsed, judges_collapse, make_pruner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 RNG = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_hyperband_keeps_brackets_that_halve_later_and_a_fresh_process_has_them_
 def test_hyperband_goes_with_every_sampler(sampler: str) -> None:
     from test_study_samplers import make as whole
 
-    from siamkit.study.strategy.samplers import make_sampler
+    from siamkit.study.sampling.samplers import make_sampler
 
     study = whole(sampler=sampler, pruner="hyperband", budget={"trials": 40})
     storage = optuna.create_study(study_name="s", direction="maximize", pruner=make_pruner(study, 1))

@@ -9,12 +9,12 @@ import numpy as np
 import optuna
 import pytest
 
-from siamkit.study.definition.file import load_study
-from siamkit.study.definition.space import Configuration
-from siamkit.study.work.attempt import Bench
-from siamkit.study.work.checkpoint import FINAL, STATE
-from siamkit.study.work.messages import Ended, Epoch, Job, Resumed, Said
-from siamkit.study.work.task import make_task
+from siamkit.study.config.load import load_study
+from siamkit.study.config.search_space import Configuration
+from siamkit.study.worker.checkpoint import FINAL, STATE
+from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Said
+from siamkit.study.worker.prepared_data import make_task
+from siamkit.study.worker.runner import Bench
 
 pytestmark = pytest.mark.keras
 

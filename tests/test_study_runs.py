@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import siamkit
-from siamkit.registry import components
-from siamkit.study.outcome.results import Results
+from siamkit.registry.registry import components
+from siamkit.study.results.results import Results
 
 pytestmark = pytest.mark.keras
 

@@ -15,15 +15,15 @@ import numpy as np
 import optuna
 import pytest
 
-from siamkit.registry import components
-from siamkit.study.definition.parse import parse_space
-from siamkit.study.definition.schema import StudyFile
-from siamkit.study.definition.space import Space
-from siamkit.study.strategy.samplers import make_sampler, sampler_problems
-from siamkit.study.strategy.sobol import SobolSampler
-from siamkit.study.strategy.tpe import BEST, LATEST, BoundedTPE, Window
-from siamkit.study.strategy.unit import distribution, from_unit, to_unit
-from siamkit.study.strategy.walk import parameters
+from siamkit.registry.registry import components
+from siamkit.study.config.parse import parse_space
+from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.search_space import Space
+from siamkit.study.sampling._samplers.sobol import SobolSampler
+from siamkit.study.sampling._samplers.tpe import BEST, LATEST, BoundedTPE, Window
+from siamkit.study.sampling._samplers.unit import distribution, from_unit, to_unit
+from siamkit.study.sampling.enumerate import parameters
+from siamkit.study.sampling.samplers import make_sampler, sampler_problems
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -139,7 +139,7 @@ def test_the_extras_that_messages_name_exist() -> None:
 
 def test_a_study_file_tells_it_on_its_line(tmp_path: Path) -> None:
     from siamkit.errors import StudyFileError
-    from siamkit.study.definition.file import load_study
+    from siamkit.study.config.load import load_study
 
     (tmp_path / "study.yaml").write_text(
         "version: 1\nname: s\ndata: {source: digits}\n"
@@ -243,7 +243,7 @@ def near_or_nothing(params: dict[str, Any]) -> float:
 
 
 def test_nsgaii_inherits_conditional_parameters() -> None:
-    from siamkit.study.strategy.genetic import inherit
+    from siamkit.study.sampling._samplers.genetic import inherit
 
     def parent(values: list[float], **params: Any) -> Any:
         return SimpleNamespace(values=values, params=params)

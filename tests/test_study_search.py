@@ -19,9 +19,9 @@ import pytest
 from tiny_study import HEAD, changing
 
 from siamkit.errors import StudyError
-from siamkit.study.outcome.results import Results
-from siamkit.study.search import Search
-from siamkit.study.store.folder import RunFolder
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.execution.scheduler import Search
+from siamkit.study.results.results import Results
 
 STUDY = f"""\
 {HEAD}confirm: null
@@ -108,7 +108,7 @@ class Training:
             embeddings=np.ones((len(task.valid), dim)),
         )
 
-    def judge(self, model: Any, part: Any, *more: Any) -> Any:
+    def judge(self, model: Any, session: Any, *more: Any) -> Any:
         self.scored.append(model.text)
         return {"map_at_r": 0.4, "eer": 0.5}, None, {}
 
@@ -116,7 +116,7 @@ class Training:
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     fake = Training()
-    module = ModuleType("siamkit.study.work.training")
+    module = ModuleType("siamkit.study.worker.train")
     vars(module).update(
         train=fake.train,
         judge=fake.judge,
@@ -127,7 +127,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
         Limits=lambda seconds, memory: None,
         Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
-    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", module)
+    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
     return fake
 
@@ -263,13 +263,13 @@ def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> 
 def test_other_versions_and_another_backend_are_refused(
     run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import part
-    from siamkit.study.definition import identity
+    from siamkit.study.config import fingerprint
+    from siamkit.study.execution import session
 
     run()
-    real = identity.versions("jax", {})
+    real = fingerprint.versions("jax", {})
     monkeypatch.setattr(
-        part, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
+        session, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
     )
     with pytest.raises(
         StudyError, match=r"begun with the backend '(\w+)', not 'abacus'; --backend \1 goes on"
@@ -380,8 +380,8 @@ def test_a_budget_as_large_as_the_space_reaches_every_configuration(
 
 @pytest.mark.filterwarnings("ignore:Argument ``(group|multivariate)`` is an experimental feature")
 def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Results]) -> None:
-    from siamkit.study.definition.file import load_study
-    from siamkit.study.strategy.samplers import make_sampler
+    from siamkit.study.config.load import load_study
+    from siamkit.study.sampling.samplers import make_sampler
 
     study = load_study(run().folder.parents[1] / "study.yaml")
     assert type(make_sampler(study, 0, 1)).__name__ == "BoundedTPE"
@@ -389,7 +389,7 @@ def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Res
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
-    from siamkit.files import write_aside
+    from siamkit.io.files import write_aside
 
     def half(aside: Path) -> None:
         aside.write_text("half")
@@ -617,7 +617,7 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
 def test_a_trial_that_somebody_else_has_ended_is_let_go(
     run: Callable[..., Results], training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.search import Search
+    from siamkit.study.execution.scheduler import Search
 
     def during(dim: int, epoch: int) -> None:
         if len(training.dims) == 2 and epoch == 2:
@@ -643,7 +643,7 @@ def test_a_trial_that_somebody_else_has_ended_is_let_go(
 def test_death_between_result_and_storage_loses_nothing(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.trial import TrialWork
+    from siamkit.study.execution.trial import TrialWork
 
     write = TrialWork._write
 
@@ -664,7 +664,7 @@ def test_death_between_result_and_storage_loses_nothing(
 def test_death_before_the_result_is_there_trains_no_epoch_again(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import trial
+    from siamkit.study.execution import trial
 
     def dying(*_: Any) -> None:
         raise Killed
@@ -715,14 +715,14 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(
 def test_a_second_ctrl_c_stops_at_once(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import runner
+    from siamkit.study import api
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     training.before = lambda dim, count: interrupt() if count == 2 else None
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "write_report", interrupt)
+        patch.setattr(api, "write_report", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert len(run().trials) == 4
@@ -806,7 +806,7 @@ def test_a_test_figure_that_is_no_number_ends_nothing(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        sys.modules["siamkit.study.work.training"],
+        sys.modules["siamkit.study.worker.train"],
         "judge",
         lambda *_: ({"map_at_r": math.nan, "eer": 0.5}, None, {}),
     )
@@ -848,7 +848,7 @@ def test_a_best_model_that_is_gone_is_told_and_one_that_was_published_is_kept(
 def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_grows(
     run: Callable[..., Results], training: Training
 ) -> None:
-    from siamkit.report.read import read_stored
+    from siamkit.report.load import read_stored
 
     # In the search the larger is the better; trained afresh it is the smaller.
     training.value = lambda dim, epoch: dim / 100 if training.searching else 1 - dim / 100  # type: ignore[attr-defined]

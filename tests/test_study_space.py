@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from siamkit import LossSpec
-from siamkit.registry import Registry, components
-from siamkit.specs import Component
-from siamkit.study.definition.identity import canonical, derive_seed, key_of
-from siamkit.study.definition.parse import parse_space
-from siamkit.study.definition.space import Space, factors_of
+from siamkit.registry.registry import Registry, components
+from siamkit.registry.specs import Component
+from siamkit.study.config.fingerprint import canonical, derive_seed, key_of
+from siamkit.study.config.parse import parse_space
+from siamkit.study.config.search_space import Space, factors_of
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402

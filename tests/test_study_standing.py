@@ -12,12 +12,12 @@ import pytest
 from scipy import stats
 
 from siamkit.cli import main
-from siamkit.data import preprocess
+from siamkit.data.preprocessing import _fit
 from siamkit.errors import StudyError
-from siamkit.study.outcome import best
-from siamkit.study.outcome.card import model_card
-from siamkit.study.outcome.retrain import find_trial
-from siamkit.study.outcome.standing import Standing, read_standing
+from siamkit.runs.outcome import Standing, read_standing
+from siamkit.study.results import export
+from siamkit.study.results.model_card import model_card
+from siamkit.study.results.retrain import find_trial
 
 CONFIGURATION = {
     "encoder": {"name": "siamkit/mlp", "params": {"width": 8}},
@@ -168,7 +168,7 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     assert f"`eer` is 0.3100, with a 95 % interval of [{low:.4f}, {high:.4f}] over 3 seeds." in card(standing)
     assert "Beside the second finalist's that is -0.1033 [" in card(standing)
     assert "- All classes of the test part were seen in training" in card(standing)
-    told = json.loads(json.dumps(best.told(standing)))
+    told = json.loads(json.dumps(export.told(standing)))
     assert (told["test_interval"]["low"], told["lead"]["p"]) == (found.low, lead.p)
     assert {each["what"] for each in told["findings"]} >= {"split", "seeds", "difference"}
     shown = click.testing.CliRunner().invoke(main, ["best", write_study(folder)]).stdout
@@ -208,6 +208,6 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 
 @pytest.mark.keras
 def test_every_preprocessor_is_explained() -> None:
-    from siamkit.exporting import PREPARES
+    from siamkit.export._export import PREPARES
 
-    assert set(PREPARES) == set(preprocess._KINDS)
+    assert set(PREPARES) == set(_fit._KINDS)

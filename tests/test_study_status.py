@@ -26,14 +26,14 @@ from rich.console import Console
 
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.study.machine import machine
-from siamkit.study.store.frozen import freeze
-from siamkit.study.store.leases import new_owner
-from siamkit.study.watch import watching
-from siamkit.study.watch.progress import spell
-from siamkit.study.watch.status_table import status_table
-from siamkit.study.watch.watching import Watch, read_status
-from siamkit.study.watch.whereabouts import find_study
+from siamkit.study.execution.host import machine
+from siamkit.study.monitoring import _read_status
+from siamkit.study.monitoring._read_status import Watch, read_status
+from siamkit.study.monitoring._status_table import status_table
+from siamkit.study.monitoring.locate import find_study
+from siamkit.study.monitoring.progress import spell
+from siamkit.study.storage.leases import new_owner
+from siamkit.study.storage.snapshot import freeze
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
 
@@ -236,7 +236,7 @@ def test_one_look_waits_for_a_sign_where_only_others_may_be_at_work(
         slept.append(seconds)
         trial.set_user_attr("lease", {"owner": ELSEWHERE, "beat": 3 + len(slept)})
 
-    monkeypatch.setattr(watching.time, "sleep", sleep)
+    monkeypatch.setattr(_read_status.time, "sleep", sleep)
     assert read_status(made.path, wait=True).state == "running"
     assert len(slept) == 1
 
@@ -383,7 +383,7 @@ def test_looking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> 
         writer.close()
     assert (status.counted, len(status.running)) == (1, 1)
     assert snapshot(tmp_path) == before
-    study = watching.open_to_read(find_study(made.path))
+    study = _read_status.open_to_read(find_study(made.path))
     with pytest.raises(StorageInternalError) as caught:
         study.set_user_attr("a", 1)
     assert "readonly" in str(caught.value.__cause__)
@@ -416,7 +416,7 @@ def test_a_wrong_file_says_what_is_wrong_with_its_lines(tmp_path: Path) -> None:
 
 
 def test_where_it_is_agrees_with_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit.study.definition.file import load_study
+    from siamkit.study.config.load import load_study
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()

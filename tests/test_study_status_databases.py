@@ -13,9 +13,9 @@ from servers import PASSWORD, MariaDB, PostgreSQL, missing
 from test_study_status import FROZEN, STUDY, configuration
 
 from siamkit.errors import StudyError
-from siamkit.study.definition.urls import with_driver
-from siamkit.study.store.leases import new_owner
-from siamkit.study.watch.watching import read_status
+from siamkit.study.config.storage_url import with_driver
+from siamkit.study.monitoring._read_status import read_status
+from siamkit.study.storage.leases import new_owner
 
 
 @pytest.fixture(scope="module", params=[PostgreSQL, MariaDB])

@@ -23,14 +23,15 @@ from test_study_search import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
 from siamkit.report import write_report
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study import tune
-from siamkit.study.definition.urls import is_database, misread, redacted, with_driver, without_password
-from siamkit.study.outcome.results import Results
-from siamkit.study.store import database, patience
-from siamkit.study.store.filesystems import network_of
-from siamkit.study.store.folder import RunFolder
-from siamkit.study.store.patience import patiently
-from siamkit.study.store.storage import close_storage, open_storage, write_attrs
+from siamkit.study.config.storage_url import is_database, misread, redacted, with_driver, without_password
+from siamkit.study.results.results import Results
+from siamkit.study.storage import _optuna_rdb
+from siamkit.study.storage import retry as patience
+from siamkit.study.storage._filesystems import network_of
+from siamkit.study.storage.open import close_storage, open_storage, write_attrs
+from siamkit.study.storage.retry import patiently
 
 Run = Callable[..., Results]
 FROZEN = {"layout": 1, "study": {"seed": 1}}
@@ -237,9 +238,9 @@ def test_a_missing_driver_is_a_sentence(
     run: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from siamkit.study.definition import urls
+    from siamkit.study.config import storage_url
 
-    monkeypatch.setattr(urls, "DRIVERS", {kind: {"none": "no_such_module"}})
+    monkeypatch.setattr(storage_url, "DRIVERS", {kind: {"none": "no_such_module"}})
     with pytest.raises(
         StudyError, match=rf"^the storage {kind}://… wants a driver; pip install 'siamkit\[{kind}\]'$"
     ):
@@ -306,11 +307,11 @@ def test_what_is_written_of_a_study_has_no_password(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from siamkit.study.store import storage
+    from siamkit.study.storage import open as storage
 
     # A database without a server: what matters is what is done with its URL.
     monkeypatch.setattr(
-        storage, "open_database", lambda where: database.open_sqlite(str(tmp_path / "there.db"))
+        storage, "open_database", lambda where: _optuna_rdb.open_sqlite(str(tmp_path / "there.db"))
     )
     url = "postgresql://user:s3cret@host/db?sslpassword=s3cret"
     results = run(
@@ -334,10 +335,10 @@ def test_a_run_folder_goes_on_in_the_storage_it_was_begun_with(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from siamkit.study.store import storage
+    from siamkit.study.storage import open as storage
 
     monkeypatch.setattr(
-        storage, "open_database", lambda where: database.open_sqlite(str(tmp_path / "there.db"))
+        storage, "open_database", lambda where: _optuna_rdb.open_sqlite(str(tmp_path / "there.db"))
     )
     run()
     with pytest.raises(StudyError, match=r"holds a study that the storage 'mysql://h/d' does not know"):

@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 from test_study_search import Killed, Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
-from siamkit.study import runner
-from siamkit.study.checking import _Trial
-from siamkit.study.outcome.results import Results
-from siamkit.study.store.folder import RunFolder
-from siamkit.study.store.ledger import ATTEMPTS, Ledger
-from siamkit.study.work.messages import Job
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study import api
+from siamkit.study.execution.preflight import _Trial
+from siamkit.study.results.results import Results
+from siamkit.study.storage.trial_queue import ATTEMPTS, Ledger
+from siamkit.study.worker.messages import Job
 
 Run = Callable[..., Results]
 
@@ -83,7 +83,7 @@ def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
 
     import sys
 
-    sys.modules["siamkit.study.work.training"].judge = dying  # type: ignore[attr-defined]
+    sys.modules["siamkit.study.worker.train"].judge = dying  # type: ignore[attr-defined]
     with pytest.raises(Killed):
         run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
     results = run()
@@ -111,10 +111,10 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from siamkit.study import tidy as module
+    from siamkit.study.execution import cleanup as module
 
     begun: list[Path] = []
-    tidy = runner.tidy
+    tidy = api.tidy
 
     def meanwhile(search: Any, finished: bool) -> None:
         look = Ledger.look
@@ -132,7 +132,7 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
             tidy(search, finished)
 
     assert module.tidy is tidy
-    monkeypatch.setattr(runner, "tidy", meanwhile)
+    monkeypatch.setattr(api, "tidy", meanwhile)
     run()
     assert begun[0].is_file()
 
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Traini
     assert len(run().trials) == 4
 
 
-@pytest.mark.parametrize("what", ["siamkit.study.runner.write_report", "siamkit.study.part.share"])
+@pytest.mark.parametrize("what", ["siamkit.study.api.write_report", "siamkit.study.execution.session.share"])
 def test_a_full_disk_is_a_sentence_wherever_it_is_met(
     run: Run,  # noqa: F811
     training: Training,  # noqa: F811

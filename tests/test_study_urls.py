@@ -14,8 +14,8 @@ from ray_cluster import STAND_IN, StandIn
 from tiny_study import HEAD, Run, changing
 
 from siamkit.errors import StudyError
-from siamkit.files import is_local, place
-from siamkit.study.outcome.results import Results
+from siamkit.io.files import is_local, place
+from siamkit.study.results.results import Results
 
 sys.path.insert(0, str(STAND_IN))
 import formula
@@ -35,7 +35,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     folder = tmp_path / "stand-in"
     folder.mkdir()
     monkeypatch.setenv("SIAMKIT_STAND_IN", str(folder))
-    monkeypatch.setitem(sys.modules, "siamkit.study.work.training", formula)
+    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", formula)
     return StandIn(folder)
 
 
@@ -43,7 +43,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 def run(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     # A database without a server: one process of one test uses it.
     database = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr("siamkit.study.store.storage.open_database", lambda where: database)
+    monkeypatch.setattr("siamkit.study.storage.open.open_database", lambda where: database)
     yield changing(tmp_path, STUDY)
     memory = fsspec.filesystem("memory")
     memory.store.clear()
@@ -151,7 +151,7 @@ def test_a_model_is_loaded_from_a_url(tmp_path: Path) -> None:
     import numpy as np
 
     import siamkit
-    from siamkit.files import write_aside
+    from siamkit.io.files import write_aside
 
     model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=4, input_shape=(3,))
     there = place("memory://models/one.keras")

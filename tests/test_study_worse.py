@@ -11,11 +11,11 @@ import pytest
 
 import siamkit
 from siamkit.data import Dataset
-from siamkit.data.degrade import degrade
+from siamkit.data.ablation import degrade
 from siamkit.errors import DataError
-from siamkit.study.definition.file import load_study
-from siamkit.study.work.task import Task, make_task
-from siamkit.study.work.worse import scarcest_data, training_data
+from siamkit.study.config.load import load_study
+from siamkit.study.worker.ablation import scarcest_data, training_data
+from siamkit.study.worker.prepared_data import Task, make_task
 
 STUDY = """\
 version: 1
@@ -85,9 +85,9 @@ def test_null_alone_makes_nothing_scarce(make: Make) -> None:
 @pytest.mark.keras
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "multi_similarity", "nt_xent", "proxy_anchor"])
 def test_two_items_of_two_classes_feed_every_kind_of_loss(make: Make, loss: str) -> None:
-    from siamkit.registry import components
-    from siamkit.study.definition.schema import Fixed
-    from siamkit.study.work.training import try_feeds
+    from siamkit.registry.registry import components
+    from siamkit.study.config.schema import Fixed
+    from siamkit.study.worker.train import try_feeds
 
     task = make("items_per_class: 2, num_classes: 2, label_noise: [0, 0.5, 1]", loss)
     try_feeds(task, [components().find("loss", loss).spec], [16, 64], Fixed())
@@ -109,8 +109,8 @@ def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Calla
 def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.definition.schema import Fixed
-    from siamkit.study.work import training
+    from siamkit.study.config.schema import Fixed
+    from siamkit.study.worker import train as training
 
     data = {"items_per_class": 4, "num_classes": 3, "label_noise": 0.25, "corruption": "occlusion_2"}
     task = make(

@@ -11,8 +11,8 @@ import os
 import keras
 import pytest
 
-from siamkit.catalogue import CORE
-from siamkit.registry import components
+from siamkit.registry.catalog import CORE
+from siamkit.registry.registry import components
 from siamkit.testing import cases
 
 pytestmark = pytest.mark.keras

@@ -16,10 +16,10 @@ from pyarrow import parquet
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.plain import Euclidean
-from siamkit.contenders.contender import contender
-from siamkit.contenders.retrained import retrained_sizes
+from siamkit.comparison._retrained import retrained_sizes
+from siamkit.comparison.inputs import contender
 from siamkit.errors import DataError, ModelError, StudyError
+from siamkit.evaluation.plain_metrics import Euclidean
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from siamkit.study import tune
-from siamkit.study.outcome.results import Results
+from siamkit.study.results.results import Results
 
 HEAD = """\
 version: 1

@@ -34,7 +34,7 @@ def misbehave(dim, epoch=2):
 
 def logged():
     """Writes a line after each epoch's state was saved, which is when it need not be done again."""
-    from siamkit.study.work import checkpoint
+    from siamkit.study.worker import checkpoint
 
     save = checkpoint.Progress.save
 
@@ -109,7 +109,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, *more
 
 
 def pretend():
-    module = ModuleType("siamkit.study.work.training")
+    module = ModuleType("siamkit.study.worker.train")
     module.__dict__.update(
         train=train,
         judge=lambda model, part, *more: (figures(model.dim, model.weight), None, {}),
@@ -120,7 +120,7 @@ def pretend():
         Limits=lambda *_: None,
         Start=lambda model, epoch, literal: SimpleNamespace(model=Path(model), epoch=epoch),
     )
-    sys.modules["siamkit.study.work.training"] = module
+    sys.modules["siamkit.study.worker.train"] = module
 
 
 if "FAULTS_LOG" in os.environ:

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from siamkit.report.read import Stored, read_stored
+from siamkit.report.load import Stored, read_stored
 
 HERE = Path(__file__).parent
 STUDY = HERE / "fashion.yaml"

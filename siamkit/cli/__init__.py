@@ -12,7 +12,7 @@ import click
 
 from siamkit import __version__
 from siamkit.errors import SiamkitError
-from siamkit.study.interrupts import none_is_dropped
+from siamkit.study.execution.signals import none_is_dropped
 
 COMMANDS = (
     "tune",

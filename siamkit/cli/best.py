@@ -27,9 +27,9 @@ def best(
     study: str, artifacts: str | None, target: str | None, formats: tuple[str, ...], as_json: bool
 ) -> None:
     """Show the best configuration of the study in the file STUDY; take its model away."""
-    from siamkit.study.definition.file import load_study
-    from siamkit.study.outcome.best import export_best, told
-    from siamkit.study.outcome.standing import read_standing
+    from siamkit.runs.outcome import read_standing
+    from siamkit.study.config.load import load_study
+    from siamkit.study.results.export import export_best, told
 
     if formats and target is None:
         raise click.UsageError("--format goes with --export DIR")
@@ -42,8 +42,8 @@ def best(
         return
     from rich.console import Console
 
-    from siamkit.report.trust import verdict
-    from siamkit.study.outcome.summary import summary
+    from siamkit.report.checks import verdict
+    from siamkit.study.results.summary import summary
 
     Console().print(summary(standing.results))
     click.echo(f"trust   {verdict(standing.results.findings)}")

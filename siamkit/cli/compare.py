@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.backend.select import BACKENDS
 
 
 @click.command()
@@ -49,16 +49,16 @@ def compare(
     """
     from rich.console import Console
 
-    from siamkit import backends
-    from siamkit.comparing import compare as run
-    from siamkit.comparison.table import tables
-    from siamkit.contenders.contender import read_labels
-    from siamkit.files import plain, writable, write_text
+    from siamkit.backend import select
+    from siamkit.comparison import compare as run
+    from siamkit.comparison._tables import tables
+    from siamkit.comparison.inputs import read_labels
+    from siamkit.io.files import plain, writable, write_text
 
     if page is not None:
         writable(Path(page))
     if backend is not None:  # else chosen where something needs one
-        backends.activate(backends.choose_backend(backend)[0])
+        select.activate(select.choose_backend(backend)[0])
     found = run(
         *contenders,
         data=data,
@@ -68,8 +68,8 @@ def compare(
         over=over,  # type: ignore[arg-type]
     )
     if page is not None:
-        from siamkit.report.page import render
-        from siamkit.report.side_by_side import side_by_side
+        from siamkit.comparison._report import side_by_side
+        from siamkit.report.render.html import render
 
         write_text(Path(page), render(side_by_side(found)))
     if as_json:

@@ -20,8 +20,8 @@ def dashboard(study: str, artifacts: str | None, port: int, no_browser: bool) ->
     """Show the study in the file STUDY in optuna-dashboard, on this machine only, until Ctrl-C."""
     import webbrowser
 
-    from siamkit.study.watch.dashboard import address, make_dashboard
-    from siamkit.study.watch.whereabouts import find_study
+    from siamkit.study.monitoring.dashboard import address, make_dashboard
+    from siamkit.study.monitoring.locate import find_study
 
     with make_dashboard(find_study(study, artifacts), port) as server:
         click.echo(f"{address(server)}   (Ctrl-C ends it)")

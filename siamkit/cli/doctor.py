@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> None:
     """Show backends with their versions and devices, plugins, and problems."""
-    from siamkit.diagnosis import diagnose
+    from siamkit.backend._diagnose import diagnose
 
     found = diagnose()
     if as_json:

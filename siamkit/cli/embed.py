@@ -6,7 +6,7 @@ import time
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.backend.select import BACKENDS
 
 
 @click.command()
@@ -45,13 +45,13 @@ def embed(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from siamkit import backends
-    from siamkit.embedding import embed_file
-    from siamkit.registry import components
+    from siamkit.backend import select
+    from siamkit.inference._embed import embed_file
+    from siamkit.registry.registry import components
 
     for module in plugins:
         components().load_module(module)
-    backends.activate(backends.choose_backend(backend)[0])
+    select.activate(select.choose_backend(backend)[0])
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("embedding"),

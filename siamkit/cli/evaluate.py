@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.backend.select import BACKENDS
 
 
 @click.command()
@@ -44,29 +44,29 @@ def evaluate(
     """
     from rich.console import Console
 
-    from siamkit import backends
-    from siamkit.comparison.plain import lightest_metric
-    from siamkit.contenders.contender import contender, labelled
+    from siamkit.backend import select
+    from siamkit.comparison.inputs import contender, labelled
     from siamkit.evaluation import GROUPS, examine
-    from siamkit.files import plain, writable, write_text
+    from siamkit.evaluation.plain_metrics import lightest_metric
+    from siamkit.io.files import plain, writable, write_text
 
     if page is not None and not sizes:
         raise click.UsageError("--html goes with --sizes")
     if page is not None:
         writable(Path(page))
     if backend is not None:  # else chosen where something needs one
-        backends.activate(backends.choose_backend(backend)[0])
+        select.activate(select.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
     found, truth = labelled(contender(model, data, **asked), labels)
     compared = lightest_metric(metric or found.metric)
     if sizes:
-        from siamkit.comparison.table import size_table
-        from siamkit.contenders.retrained import curve_of
+        from siamkit.comparison._retrained import curve_of
+        from siamkit.comparison._tables import size_table
 
         curve = curve_of(found, truth, compared)
         if page is not None:
-            from siamkit.report.page import render
-            from siamkit.report.side_by_side import made_smaller
+            from siamkit.comparison._report import made_smaller
+            from siamkit.report.render.html import render
 
             write_text(Path(page), render(made_smaller(found.name, curve)))
         if as_json:
@@ -86,6 +86,6 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(plain(judged), indent=1))
         return
-    from siamkit.evaluation.table import table
+    from siamkit.evaluation._table import table
 
     Console().print(table(found.name, judged))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.backend.select import BACKENDS
 
 _OPTIONS = (
     click.argument("study", type=click.Path()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from siamkit.registry import Registry, components
+from siamkit.registry.registry import Registry, components
 
 
 @click.command()

@@ -20,9 +20,9 @@ def reality_check(ctx: click.Context, /, **asked: Any) -> None:
     """
     from rich.console import Console
 
-    from siamkit.files import shown
+    from siamkit.io.files import shown
     from siamkit.study import reality_check as run
-    from siamkit.study.reality.pages import table
+    from siamkit.study.reality._tables import table
 
     found = run(asked.pop("study"), **asked)
     Console().print("", table(found), "")

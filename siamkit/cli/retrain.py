@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from siamkit.backends import BACKENDS
+from siamkit.backend.select import BACKENDS
 
 
 @click.command()
@@ -43,9 +43,9 @@ def retrain(
 ) -> None:
     """Train trial N of the study in the file STUDY afresh, and save the model."""
     from siamkit.errors import StudyError
-    from siamkit.study.definition.file import load_study
-    from siamkit.study.outcome.retrain import retrain_trial
-    from siamkit.study.watch.progress import make_progress
+    from siamkit.study.config.load import load_study
+    from siamkit.study.monitoring.progress import make_progress
+    from siamkit.study.results.retrain import retrain_trial
 
     asked = load_study(study, artifacts=artifacts)
     path = Path(output or f"{asked.file.name}-{trial}.keras")

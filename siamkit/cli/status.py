@@ -20,10 +20,10 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
     from rich.console import Console
     from rich.live import Live
 
-    from siamkit.study.watch.status import Status
-    from siamkit.study.watch.status_table import status_table
-    from siamkit.study.watch.watching import Watch, read_status
-    from siamkit.study.watch.whereabouts import find_study
+    from siamkit.study.monitoring._read_status import Watch, read_status
+    from siamkit.study.monitoring._status_table import status_table
+    from siamkit.study.monitoring.locate import find_study
+    from siamkit.study.monitoring.status import Status
 
     def show(now: Status, indent: int | None) -> None:
         if as_json:

@@ -16,10 +16,10 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
     """Run the study in the file STUDY, or go on with it where it stopped."""
     from rich.console import Console
 
-    from siamkit.files import shown
-    from siamkit.report.trust import verdict
+    from siamkit.io.files import shown
+    from siamkit.report.checks import verdict
     from siamkit.study import tune as run
-    from siamkit.study.outcome.summary import summary
+    from siamkit.study.results.summary import summary
 
     results = run(**asked)
     Console().print(summary(results))

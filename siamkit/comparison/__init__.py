@@ -1,1 +1,5 @@
-"""Statistics between results; NumPy and SciPy, no Keras."""
+"""Compare embeddings: effects with intervals, similarity, and where they disagree."""
+
+from siamkit.comparison._compare import compare
+
+__all__ = ["compare"]

@@ -1,7 +1,7 @@
 """How alike two embeddings of the same items are, whatever their dims, as one cloud beside the other.
 
 Both figures here see all items at once and are blind to rotation, reflection, shift and one common scale.
-For what neighbours and distances say, see `siamkit.comparison.agreement`.
+For what neighbours and distances say, see `siamkit.comparison._neighbors`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation import checks
+from siamkit.evaluation import _checks
 
 CHUNK = 2**22
 """Numbers turned into float64 at a time."""
@@ -103,7 +103,7 @@ def procrustes_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 def same_items(x: ArrayLike, y: ArrayLike, least: int = 4) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two embeddings `(n, dim)` and `(n, other dim)` of the same items, checked."""
-    pair = checks.vectors(x, 2, name="x", least=least), checks.vectors(y, 2, name="y", least=least)
+    pair = _checks.vectors(x, 2, name="x", least=least), _checks.vectors(y, 2, name="y", least=least)
     if len(pair[0]) != len(pair[1]):
         raise DataError(f"x and y should embed the same items, got {len(pair[0])} and {len(pair[1])}")
     return pair

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data.scaling import with_channel
+from siamkit.data.preprocessing.scaling import with_channel
 from siamkit.errors import DataError
-from siamkit.parameters import Choice
+from siamkit.registry.parameters import Choice
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Rng = np.random.Generator

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data.checks import check_leaf, check_target
+from siamkit.data._checks import check_leaf, check_target
 from siamkit.errors import DataError, nearest
-from siamkit.specs import INPUTS, SUPERVISIONS, Supervision
+from siamkit.registry.specs import INPUTS, SUPERVISIONS, Supervision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Leaf = Array | dict[str, Array]
@@ -44,7 +44,7 @@ class Dataset:
         target: `(n,)` class ids or names (labels), 1 alike and 0 not (pairs), graded similarity
             (scores); None for triplets and views.
         supervision: what the data say of their items.
-        input: the kind of input that a view holds, one of `siamkit.specs.INPUTS`.
+        input: the kind of input that a view holds, one of `siamkit.registry.specs.INPUTS`.
         columns: further columns `(n,)`, to split by.
         ids: `(n,)` names of the items; "0", "1", … unless given.
 

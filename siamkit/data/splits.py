@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from siamkit.data._groups import spread
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.groups import spread
 from siamkit.errors import DataError, nearest
 
 PARTS = ("train", "valid", "test")

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from siamkit.evaluation.figures import DEFAULT_OBJECTIVE, FIGURES, GROUPS, OBJECTIVES, Figure
+from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, FIGURES, GROUPS, OBJECTIVES, Figure
 
 if TYPE_CHECKING:
-    from siamkit.evaluation.dispatch import evaluate, examine
-    from siamkit.evaluation.evaluation import Evaluation
+    from siamkit.evaluation._evaluate import evaluate, examine
+    from siamkit.evaluation._labels import evaluate_labels
+    from siamkit.evaluation._result import Evaluation
     from siamkit.evaluation.geometry import effective_rank, spread
-    from siamkit.evaluation.labelled import evaluate_labels
-    from siamkit.evaluation.paired import evaluate_pairs, evaluate_scores
+    from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Evaluation": "evaluation",
+    "Evaluation": "_result",
     "effective_rank": "geometry",
-    "evaluate": "dispatch",
-    "evaluate_labels": "labelled",
-    "evaluate_pairs": "paired",
-    "evaluate_scores": "paired",
-    "examine": "dispatch",
+    "evaluate": "_evaluate",
+    "evaluate_labels": "_labels",
+    "evaluate_pairs": "pairs",
+    "evaluate_scores": "pairs",
+    "examine": "_evaluate",
     "spread": "geometry",
 }
 

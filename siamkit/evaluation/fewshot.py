@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation import blocks
+from siamkit.evaluation import _distances
 
 WAYS = 5
 SHOTS = (1, 5)
@@ -16,7 +16,7 @@ QUERIES = 15
 
 
 def few_shot_figures(
-    metric: blocks.Metric,
+    metric: _distances.Metric,
     embeddings: NDArray[np.float32],
     ids: NDArray[np.int64],
     *,
@@ -74,19 +74,19 @@ def few_shot_figures(
 
 
 def _rates(
-    metric: blocks.Metric, embeddings: NDArray[np.float32], drawn: NDArray[np.int64], shot: int
+    metric: _distances.Metric, embeddings: NDArray[np.float32], drawn: NDArray[np.int64], shot: int
 ) -> NDArray[np.float64]:
     """The share of right answers of each episode."""
     episodes, ways, items = drawn.shape
     asked = ways * (items - shot)
-    most = max(1, blocks.CHUNK // (asked * ways * embeddings.shape[1]))
+    most = max(1, _distances.CHUNK // (asked * ways * embeddings.shape[1]))
     rates = []
     for start in range(0, episodes, most):
         part = drawn[start : start + most]
         prototypes = embeddings[part[:, :, :shot]].mean(axis=2)  # (part, ways, dim)
         queries = embeddings[part[:, :, shot:]].reshape(len(part), asked, 1, -1)
         shape = (len(part), asked, ways, embeddings.shape[1])
-        distances = blocks.row_by_row(
+        distances = _distances.row_by_row(
             metric,
             np.broadcast_to(queries, shape).reshape(-1, shape[-1]),
             np.broadcast_to(prototypes[:, None], shape).reshape(-1, shape[-1]),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation.portions import Portion
+from siamkit.evaluation._scan import Portion
 
 
 def query_scores(

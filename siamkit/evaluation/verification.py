@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation.histogram import Histogram
-from siamkit.evaluation.portions import Portion
+from siamkit.evaluation._histogram import Histogram
+from siamkit.evaluation._scan import Portion
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """False accept rates that figures are given at."""

@@ -11,7 +11,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
 from siamkit.metrics.base import Metric, Tensor
-from siamkit.records import family
+from siamkit.registry.provenance import family
 
 
 class Loss(keras.losses.Loss):

@@ -15,7 +15,7 @@ from siamkit.losses.batch import BatchLoss, Pairs, labelled, positions
 from siamkit.losses.memory import Memory
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt, unit
-from siamkit.records import family
+from siamkit.registry.provenance import family
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -12,16 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from siamkit.study.api import join, tune
+    from siamkit.study.monitoring._read_status import read_status
     from siamkit.study.reality.run import reality_check
-    from siamkit.study.runner import join, tune
-    from siamkit.study.watch.watching import read_status
 
 __all__ = ["join", "read_status", "reality_check", "tune"]
 
 _HOMES = {
-    "join": "runner",
-    "tune": "runner",
-    "read_status": "watch.watching",
+    "join": "api",
+    "tune": "api",
+    "read_status": "monitoring._read_status",
     "reality_check": "reality.run",
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from siamkit.model import Siamese
-from siamkit.resolve import ENCODER_ARGUMENTS
-from siamkit.specs import Component
+from siamkit.model.siamese import Siamese
+from siamkit.registry.lookup import ENCODER_ARGUMENTS
+from siamkit.registry.specs import Component
 from siamkit.testing.numbers import close, finite, numpy, require, told, worst
 from siamkit.testing.subject import BATCH, DIM, VIEWS, Subject, target
 

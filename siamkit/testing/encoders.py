@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from siamkit.device import compiled, quick, stateless
+from siamkit.backend._device import compiled, quick, stateless
 from siamkit.testing import common
 from siamkit.testing.numbers import (
     Probe,

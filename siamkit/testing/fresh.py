@@ -20,9 +20,9 @@ import numpy as np
 from keras import ops, tree
 
 import siamkit
-from siamkit.catalogue import SESSION
-from siamkit.model import Siamese
-from siamkit.registry import components
+from siamkit.model.siamese import Siamese
+from siamkit.registry.catalog import SESSION
+from siamkit.registry.registry import components
 from siamkit.testing.common import data, model_with
 from siamkit.testing.numbers import CannotCheck, close, frozen, numpy, require, told, worst
 from siamkit.testing.subject import BATCH, Subject

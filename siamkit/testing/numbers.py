@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.device import compiled, differentiated, quick, stateless
+from siamkit.backend._device import compiled, differentiated, quick, stateless
 
 EPSILON = float(np.finfo("float32").eps)
 STEPS = (1e-3, 3e-3, 3e-4, 1e-2)

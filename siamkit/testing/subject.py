@@ -12,14 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from siamkit.catalogue import Registered
 from siamkit.errors import ComponentError
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric
-from siamkit.records import remember
-from siamkit.registry import components
-from siamkit.resolve import checked, get_metric, spec_given
-from siamkit.specs import Bool, Choice, Kind, Supervision
+from siamkit.registry.catalog import Registered
+from siamkit.registry.lookup import checked, get_metric, spec_given
+from siamkit.registry.provenance import remember
+from siamkit.registry.registry import components
+from siamkit.registry.specs import Bool, Choice, Kind, Supervision
 from siamkit.testing.numbers import told
 
 DIM = 8

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from siamkit.backends import prepare
-from siamkit.catalogue import SESSION, Origin, Registered
+from siamkit.backend.select import prepare
 from siamkit.errors import ComponentError, nearest
-from siamkit.registry import components
-from siamkit.specs import Kind, Spec
+from siamkit.registry.catalog import SESSION, Origin, Registered
+from siamkit.registry.registry import components
+from siamkit.registry.specs import Kind, Spec
 
 prepare()  # before the checks import keras
 

@@ -59,7 +59,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
     )
 
 
-fake = ModuleType("siamkit.study.work.training")
+fake = ModuleType("siamkit.study.worker.train")
 vars(fake).update(
     train=train,
     judge=lambda model, part, *more: ({"map_at_r": 0.4, "eer": 0.5}, None, {}),
@@ -70,4 +70,4 @@ vars(fake).update(
     Limits=lambda seconds, memory: None,
     Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
 )
-sys.modules["siamkit.study.work.training"] = fake
+sys.modules["siamkit.study.worker.train"] = fake

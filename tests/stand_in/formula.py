@@ -1,4 +1,4 @@
-"""Stands in for `siamkit.study.work.training`, in whatever process: a formula of the embedding's size.
+"""Stands in for `siamkit.study.worker.train`, in whatever process: a formula of the embedding's size.
 
 The folder that SIAMKIT_STAND_IN names holds what a test orders (`orders.json`), and what was done
 (`done.jsonl`, a line an epoch).

@@ -6,4 +6,4 @@ import sys
 if os.environ.get("SIAMKIT_STAND_IN"):
     import formula
 
-    sys.modules["siamkit.study.work.training"] = formula
+    sys.modules["siamkit.study.worker.train"] = formula

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from siamkit.report.parts import Explorer, Items, Part, Section
-from siamkit.report.read import Stored
+from siamkit.report.load import Stored
+from siamkit.report.model import Explorer, Items, Part, Section
+from siamkit.report.sections._naming import words
 from siamkit.report.sections.geometry import geometry, spectrum
 from siamkit.report.sections.maps import maps
-from siamkit.report.sections.naming import words
 from siamkit.report.sections.neighbours import confusions, gallery
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.drawing import COLOURS, dressed
-from siamkit.evaluation.figures import FIGURES
-from siamkit.report.parts import Chart, Listing, Table
-from siamkit.report.read import Stored
-from siamkit.report.sections.naming import words
+from siamkit.evaluation.measures import FIGURES
+from siamkit.plotting.palette import COLOURS, dressed
+from siamkit.report.load import Stored
+from siamkit.report.model import Chart, Listing, Table
+from siamkit.report.sections._naming import words
 
 
 def spectrum(embeddings: np.ndarray) -> Chart:

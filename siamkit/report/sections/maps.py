@@ -10,9 +10,9 @@ from importlib.util import find_spec
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.drawing import COLOURS, SYMBOLS, colour, dressed, symbol
-from siamkit.report.parts import Chart, Items, Table
-from siamkit.report.sections.naming import label
+from siamkit.plotting.palette import COLOURS, SYMBOLS, colour, dressed, symbol
+from siamkit.report.model import Chart, Items, Table
+from siamkit.report.sections._naming import label
 
 CLASSES = len(COLOURS) * len(SYMBOLS)  # that a map tells apart; the rest are grey
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.drawing import dressed
-from siamkit.report.parts import Chart, Gallery, Items, Listing, Part, Table
-from siamkit.report.sections.naming import label
+from siamkit.plotting.palette import dressed
+from siamkit.report.model import Chart, Gallery, Items, Listing, Part, Table
+from siamkit.report.sections._naming import label
 
 HEATED = 30  # classes up to which confusions are a map
 CHOSEN = 4  # queries of each sort in the gallery

@@ -6,11 +6,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.comparison.pareto import front
-from siamkit.drawing import COLOURS, colour, dressed, logarithmic
-from siamkit.report.parts import Chart, Listing, Section, Table
-from siamkit.report.read import Row, Stored
-from siamkit.report.sections.naming import bars, called, label, words
+from siamkit.plotting.palette import COLOURS, colour, dressed, logarithmic
+from siamkit.report.load import Row, Stored
+from siamkit.report.model import Chart, Listing, Section, Table
+from siamkit.report.sections._naming import bars, called, label, words
+from siamkit.stats.pareto import front
 
 BARS = 30  # of the leaderboard's chart
 SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")

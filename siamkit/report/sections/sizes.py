@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from siamkit.comparison.sizes import Size, SizeCurve
-from siamkit.report.parts import Chart, Section, Table
-from siamkit.report.read import Stored
-from siamkit.report.sections.naming import words
+from siamkit.report.load import Stored
+from siamkit.report.model import Chart, Section, Table
+from siamkit.report.sections._naming import words
+from siamkit.stats.compression import Size, SizeCurve
 
 WAYS = {
     "retrained": "trained at that size, the best trial of each, with one encoder, metric and loss",

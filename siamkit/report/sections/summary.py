@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from siamkit.comparison.factors import FEW
-from siamkit.comparison.variance import Share
-from siamkit.report.parts import Section
-from siamkit.report.read import Stored
-from siamkit.report.repeated import lead as against_second
-from siamkit.report.sections.naming import words
-from siamkit.report.shares import Shares
-from siamkit.report.trust import findings, verdict
+from siamkit.report._repeats import lead as against_second
+from siamkit.report.checks import findings, verdict
+from siamkit.report.load import Stored
+from siamkit.report.model import Section
+from siamkit.report.sections._naming import words
+from siamkit.stats.anova import Share
+from siamkit.stats.effects import FEW
+from siamkit.stats.importance import Shares
 
 
 def lead(stored: Stored, shares: Shares, variance: Sequence[Share]) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.drawing import colour, dressed
-from siamkit.report.parts import Chart, Section, Table
-from siamkit.report.read import Stored
-from siamkit.report.sections.naming import called, label, words
+from siamkit.plotting.palette import colour, dressed
+from siamkit.report.load import Stored
+from siamkit.report.model import Chart, Section, Table
+from siamkit.report.sections._naming import called, label, words
 
 LINES = 40  # of trials; the others are a band
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.drawing import colour, dressed
-from siamkit.report.parts import Chart, Listing, Section, Table
-from siamkit.report.read import Row, Stored
-from siamkit.report.sections.naming import called, words
+from siamkit.plotting.palette import colour, dressed
+from siamkit.report.load import Row, Stored
+from siamkit.report.model import Chart, Listing, Section, Table
+from siamkit.report.sections._naming import called, words
 
 MOST = 5  # configurations in one chart
 RATES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # marked on the axes of a DET curve

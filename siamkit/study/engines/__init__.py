@@ -6,13 +6,13 @@ import importlib
 from pathlib import Path
 
 from siamkit.errors import StudyError
-from siamkit.study.definition.schema import StudyFile
+from siamkit.study.config.schema import StudyFile
 from siamkit.study.engines.base import Engine, Worker
-from siamkit.study.work.messages import Setup
+from siamkit.study.worker.messages import Setup
 
 __all__ = ["Engine", "Worker", "make_engine"]
 
-HOMES = {"inline": "Inline", "local": "Local", "ray": "Ray"}
+HOMES = {"inline": ("inline", "Inline"), "local": ("local", "Local"), "ray": ("ray_engine", "Ray")}
 
 
 def make_engine(file: StudyFile, setup: Setup, scratch: Path) -> Engine:
@@ -27,12 +27,12 @@ def make_engine(file: StudyFile, setup: Setup, scratch: Path) -> Engine:
         StudyError: it is not installed, or has no room for a single worker.
     """
     try:
-        home = importlib.import_module(f"siamkit.study.engines.{file.engine}")
+        home = importlib.import_module(f"siamkit.study.engines.{HOMES[file.engine][0]}")
     except ModuleNotFoundError as error:
         if error.name != file.engine:
             raise
         raise StudyError(
             f"the engine {file.engine} wants the package {error.name}; pip install 'siamkit[{error.name}]'"
         ) from None
-    engine: Engine = getattr(home, HOMES[file.engine])(file, setup, scratch)
+    engine: Engine = getattr(home, HOMES[file.engine][1])(file, setup, scratch)
     return engine

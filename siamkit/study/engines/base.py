@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from siamkit.study.work.messages import Job, Said, Tell
+from siamkit.study.worker.messages import Job, Said, Tell
 
 
 class Worker(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from siamkit.study.definition.schema import StudyFile
+from siamkit.study.config.schema import StudyFile
 from siamkit.study.engines.base import Worker
-from siamkit.study.work.attempt import Bench
-from siamkit.study.work.messages import Job, Ready, Said, Setup, Tell
+from siamkit.study.worker.messages import Job, Ready, Said, Setup, Tell
+from siamkit.study.worker.runner import Bench
 
 
 class InlineWorker:
@@ -53,7 +53,7 @@ class Inline:
     size = 1
 
     def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
-        from siamkit.study.work.shared import shared
+        from siamkit.study.worker.shared_arrays import shared
 
         self._bench = Bench(file, shared(Path(setup.task)))
 

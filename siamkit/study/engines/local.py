@@ -16,10 +16,10 @@ from typing import Any
 import cloudpickle
 import psutil
 
-from siamkit.study.definition.schema import StudyFile
+from siamkit.study.config.schema import StudyFile
 from siamkit.study.engines.base import Worker
-from siamkit.study.machine import accelerators, cores, how_many_workers
-from siamkit.study.work.messages import Job, Said, Setup, Tell
+from siamkit.study.execution.host import accelerators, cores, how_many_workers
+from siamkit.study.worker.messages import Job, Said, Setup, Tell
 
 TAIL = 4000  # bytes of a dead worker's standard error
 
@@ -43,7 +43,7 @@ class LocalWorker:
         with theirs, errors.open("ab") as sink:
             self._process = subprocess.Popen(
                 # -P: what lies in the current folder is found only if the supervisor finds it too.
-                [sys.executable, "-P", "-m", "siamkit.study.work.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "siamkit.study.worker.process", str(theirs.fileno())],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

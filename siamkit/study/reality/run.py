@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from siamkit.files import told_if_full, writable, write_json, write_text
-from siamkit.report.read import read_stored
-from siamkit.report.store import read_json
-from siamkit.study.checking import try_feeds
-from siamkit.study.part import ready
-from siamkit.study.reality.file import Reality, load_reality
-from siamkit.study.reality.outcome import RealityCheck, concluded
-from siamkit.study.reality.pages import markdown
-from siamkit.study.runner import tune
-from siamkit.study.watch.progress import make_progress
+from siamkit.io.files import told_if_full, writable, write_json, write_text
+from siamkit.report.load import read_stored
+from siamkit.runs.results import read_json
+from siamkit.study.api import tune
+from siamkit.study.execution.preflight import try_feeds
+from siamkit.study.execution.session import ready
+from siamkit.study.monitoring.progress import make_progress
+from siamkit.study.reality._tables import markdown
+from siamkit.study.reality.config import Reality, load_reality
+from siamkit.study.reality.result import RealityCheck, concluded
 
 
 def reality_check(

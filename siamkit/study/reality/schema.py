@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from siamkit.study.definition.schema import (
+from siamkit.study.config.schema import (
     Backend,
     Components,
     Data,

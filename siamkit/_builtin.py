@@ -1,0 +1,30 @@
+"""siamkit's own components, handed over through the same hooks as anybody's."""
+
+from __future__ import annotations
+
+from siamkit.data.sources._specs import DATASETS
+from siamkit.encoders._specs import ENCODERS
+from siamkit.encoders._specs_tabular import TABULAR
+from siamkit.losses._specs import LOSSES
+from siamkit.metrics._specs import METRICS
+from siamkit.registry import hookspecs, specs
+
+
+@hookspecs.hookimpl
+def siamkit_encoders() -> list[specs.EncoderSpec]:
+    return [*ENCODERS, *TABULAR]
+
+
+@hookspecs.hookimpl
+def siamkit_metrics() -> list[specs.MetricSpec]:
+    return METRICS
+
+
+@hookspecs.hookimpl
+def siamkit_losses() -> list[specs.LossSpec]:
+    return LOSSES
+
+
+@hookspecs.hookimpl
+def siamkit_datasets() -> list[specs.DatasetSpec]:
+    return DATASETS

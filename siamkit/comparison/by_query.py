@@ -1,0 +1,122 @@
+"""Contenders on labelled items: every item is a query, and has a score under each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamkit.comparison.inputs import Contender
+from siamkit.comparison.result import Disagreement, widest
+from siamkit.errors import DataError, listed
+from siamkit.evaluation import _checks, evaluate_labels
+from siamkit.evaluation.measures import Group
+from siamkit.stats._paired import compare_queries, interval_of
+from siamkit.stats._resampling import LEAST_CLASSES
+from siamkit.stats.results import Difference, Interval
+
+FIGURES = ("map_at_r", "recall_at_1")
+"""The figures compared where nobody says which."""
+
+RESAMPLES = 10_000
+
+
+class Queries:
+    """Labelled items as all contenders see them.
+
+    Args:
+        several: the contenders, of the same items.
+        truth: `(n,)`, their classes.
+        figures: of queries; those of `FIGURES` if there are none.
+        over: `queries`, `classes` or `auto`.
+        drawn: `level`, `seed`, and `resamples` or None, for the intervals.
+
+    Attributes:
+        figures: those compared.
+        over: what the intervals are over.
+        notes: what one should know before quoting.
+        distinct: rows of all embeddings in which each item is once.
+
+    Raises:
+        DataError: a figure that no query has a score of.
+    """
+
+    def __init__(
+        self,
+        several: Sequence[Contender],
+        truth: NDArray[Any],
+        figures: Sequence[str],
+        over: str,
+        drawn: dict[str, Any],
+    ) -> None:
+        if over not in ("queries", "classes", "auto"):
+            raise DataError(f"intervals of labelled items are over queries or classes, got {over!r}")
+        self.figures = tuple(figures) or FIGURES
+        self.notes: list[str] = []
+        ids = _checks.classes(truth)[0]
+        classes = int((np.bincount(ids) > 1).sum())  # those that queries have
+        self.over = ("classes" if classes >= LEAST_CLASSES else "queries") if over == "auto" else over
+        if self.over == "queries" and over == "auto":
+            self.notes.append(
+                f"With {classes} classes the intervals are over queries: they say nothing of classes that "
+                f"are not among these. With {LEAST_CLASSES} or more they would."
+            )
+        self.distinct = np.arange(len(truth))
+        self._truth = truth
+        self._asked = {
+            **drawn,
+            "resamples": drawn["resamples"] or RESAMPLES,
+            "classes": truth,
+            "over": self.over,
+        }
+        self._scores: dict[str, dict[str, NDArray[np.float64]]] = {}
+        self._nearest: dict[str, NDArray[np.int64]] = {}
+        for each in several:
+            self._judge(each)
+
+    def interval(self, name: str, figure: str) -> Interval:
+        """A contender's figure."""
+        return interval_of(figure, self._scores[name][figure], **self._asked)
+
+    def difference(self, a: str, b: str, figure: str) -> Difference:
+        """That of two contenders."""
+        return compare_queries(figure, self._scores[a][figure], self._scores[b][figure], **self._asked)
+
+    def disagreements(self, a: str, b: str, ids: Sequence[str], most: int) -> list[Disagreement]:
+        """The queries that two differ most on, in the first figure."""
+        of_a, of_b = (self._scores[name][self.figures[0]] for name in (a, b))
+        truth, found = self._truth, []
+        for row in widest(of_a, of_b, most):
+            near = int(self._nearest[a][row]), int(self._nearest[b][row])
+            found.append(
+                Disagreement(
+                    row,
+                    ids[row],
+                    _plain(truth[row]),
+                    (float(of_a[row]), float(of_b[row])),
+                    (bool(truth[near[0]] == truth[row]), bool(truth[near[1]] == truth[row])),
+                    near,
+                    (ids[near[0]], ids[near[1]]),
+                    (_plain(truth[near[0]]), _plain(truth[near[1]])),
+                )
+            )
+        return found
+
+    def _judge(self, each: Contender) -> None:
+        depths = {int(k) for name in self.figures if (k := name.rpartition("_at_")[2]).isdecimal()}
+        groups: list[Group] = ["retrieval", *(["ranking"] if {"mrr", "map"} & set(self.figures) else [])]  # type: ignore[list-item]
+        queries = evaluate_labels(
+            each.embeddings, self._truth, each.metric, ks=depths or {1}, groups=groups
+        ).queries
+        for figure in self.figures:
+            if figure not in queries or figure == "nearest":
+                fit = [name for name in queries if name != "nearest"]
+                raise DataError(f"no query has a score of {figure!r}; compare {listed(fit)}")
+        self._scores[each.name] = {figure: queries[figure] for figure in self.figures}
+        self._nearest[each.name] = queries["nearest"]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,189 @@
+"""A trial of a study: what it stored of the validation items, or what its model makes of them again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamkit.comparison.inputs import Contender
+from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
+from siamkit.data.thumbnails import Look
+from siamkit.errors import ModelError, StudyError
+from siamkit.evaluation.plain_metrics import PLAIN
+from siamkit.io.files import place, read_table, shown
+from siamkit.registry.catalog import CORE
+from siamkit.runs.results import read_results
+
+BEST = "best"
+
+
+def trial_in(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """The study and the trial of `study.yaml#14` or `runs/x#best`; None of a path to anything else.
+
+    Example:
+        >>> from siamkit.comparison.from_trial import trial_in
+        >>> trial_in("study.yaml#14"), trial_in("vectors.npy")
+        (('study.yaml', '14'), None)
+    """
+    study, mark, which = str(path).rpartition("#")
+    if not mark or place(str(path)).exists():
+        return None
+    return (study, which) if which == BEST or which.isdecimal() or is_study(study) else None
+
+
+def is_study(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to a study file or a run folder."""
+    return str(path).endswith((".yaml", ".yml")) or (place(path) / "study.json").is_file()
+
+
+def read_trial(study: str, which: str, name: str | None = None) -> Contender:
+    """What a trial made of the validation items.
+
+    Embeddings are stored of the best trials; of any other the model embeds the items again, for which
+    the study file has to be named, and its data have to be there.
+
+    Args:
+        study: a study file, or a run folder.
+        which: the trial's number, or `best`: the trial that won, as it was trained in the search.
+        name: for people.
+
+    Raises:
+        StudyError: no such study or trial, or nothing is left of it.
+    """
+    folder = run_folder_of(study)
+    frozen, trials, _ = read_results(folder)
+    if not frozen:
+        raise StudyError(f"there is no study in {shown(folder)!r} yet; run it with siamkit tune")
+    stored = _stored(folder, trials, which)
+    called = name or f"{Path(study).stem}#{which}"
+    file = folder / stored["folder"] / "embeddings.npy"
+    if file.is_file():
+        with reading(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as opened:
+            embeddings = np.load(opened, allow_pickle=False)
+        ids, truth = _items(folder, len(embeddings))
+    else:
+        embeddings, ids, truth = _embedded(study, folder, frozen, stored)
+    about = {"study": str(folder), "trial": stored["trial"], "factors": stored["factors"]}
+    if "parameters" in stored["figures"]:
+        about["parameters"] = stored["figures"]["parameters"]
+    notes = []
+    if len(ids) < len(embeddings):
+        notes.append(
+            f"Of {called} only the first {len(ids):,} of {len(embeddings):,} items have names stored."
+        )
+    return Contender(
+        called,
+        embeddings[: len(ids)],
+        truth,
+        ids,
+        _metric(folder, stored),
+        about=about,
+        notes=tuple(notes),
+        looks=lambda wanted: stored_looks(folder, wanted),
+    )
+
+
+def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Look, ...]]:
+    """How items of a study look, those of them that `items.parquet` shows."""
+    table = read_table(folder / "items.parquet")
+    rows = {id: row for row, id in enumerate(table.column("id").to_pylist())}
+    columns = [f"{kind}_{number}" for number in "01" for kind in ("image", "text")]
+    sides = [name for name in columns if name in table.column_names]
+
+    def looks(row: int) -> tuple[Look, ...]:
+        values = [(name, table.column(name)[row].as_py()) for name in sides]
+        return tuple(
+            Look(image=value) if name.startswith("image") else Look(text=value)
+            for name, value in values
+            if value is not None
+        )
+
+    found = {id: looks(rows[id]) for id in wanted if id in rows}
+    return {id: each for id, each in found.items() if each}
+
+
+def run_folder_of(study: str) -> Path:
+    """The run folder of a study that is named by its file, or by that folder itself."""
+    if not study.endswith((".yaml", ".yml")):
+        return place(study)
+    from siamkit.study.monitoring.locate import find_study  # late: it brings the storage along
+
+    return find_study(study).folder.path
+
+
+def _stored(folder: Path, trials: list[dict[str, Any]], which: str) -> dict[str, Any]:
+    from siamkit.runs.outcome import read_standing
+    from siamkit.study.results.retrain import find_trial
+
+    if which != BEST and not which.isdecimal():
+        raise StudyError(f"a trial is named by its number or as {BEST}, got {which!r}")
+    return find_trial(folder, trials, read_standing(folder).trial if which == BEST else int(which))
+
+
+def _items(folder: Path, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Ids and targets of the validation items, of as many of them as both are known of."""
+    file = folder / "items.parquet"
+    if not file.is_file():
+        raise StudyError(f"{shown(file)!r} is gone, so nobody knows which items were embedded")
+    table = read_table(file).slice(0, count)
+    return tuple(table.column("id").to_pylist()), np.array(table.column("target").to_pylist())
+
+
+def _embedded(
+    study: str, folder: Path, frozen: dict[str, Any], stored: dict[str, Any]
+) -> tuple[NDArray[np.float32], tuple[str, ...], NDArray[Any]]:
+    """The validation items embedded again."""
+    trial = f"trial {stored['trial']} of the study in {shown(folder)!r}"
+    file = folder / stored["folder"] / "checkpoint.keras"
+    if not file.is_file():
+        raise StudyError(
+            f"neither embeddings nor a model are kept of {trial}; siamkit retrain makes its model again"
+        )
+    if not study.endswith((".yaml", ".yml")):
+        raise StudyError(
+            f"no embeddings are stored of {trial}; name the study file instead of its run folder, so that "
+            "its model can embed the validation items"
+        )
+    from siamkit.backend import select
+    from siamkit.study.config.load import load_study
+    from siamkit.study.worker.prepared_data import make_task
+
+    task, raw = make_task(load_study(study))
+    if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
+        raise StudyError(
+            f"no embeddings are stored of {trial}, and the study's data have changed since, so its model "
+            "cannot embed the same items"
+        )
+    select.prepare()
+    from siamkit.model.load import load_model
+
+    model = load_model(file, compile=False)
+    towers = len(model.encoders)
+    sides = [model.encode(view, side=min(side, towers - 1)) for side, view in enumerate(task.valid.views)]
+    embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
+    assert raw.target is not None  # or the study had not judged by it
+    return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
+
+
+def _metric(folder: Path, stored: dict[str, Any]) -> Any:
+    """The metric's name where a plain one will do, else the model's own."""
+    metric = stored["configuration"]["metric"]
+    if metric["name"].removeprefix(f"{CORE}/") in PLAIN and not metric["params"]:
+        return PLAIN[metric["name"].removeprefix(f"{CORE}/")]()
+    file = folder / stored["folder"] / "checkpoint.keras"
+    if not file.is_file():
+        raise ModelError(
+            f"trial {stored['trial']} of the study in {shown(folder)!r} compares by {metric['name']}, which "
+            "only its model knows, and that is gone; siamkit retrain makes it again"
+        )
+    from siamkit.backend import select
+
+    select.prepare()
+    from siamkit.model.load import load_model
+
+    return load_model(file, compile=False).metric

@@ -1,0 +1,182 @@
+"""Feeds: datasets as Keras takes them, batch by batch, for each supervision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from siamkit.data import _sampling
+from siamkit.data._sampling import Classes, Plan
+from siamkit.data.dataset import Array, Dataset, Leaf, take
+from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.errors import DataError, nearest
+from siamkit.registry.specs import FEEDS, SUPERVISIONS, Supervision
+
+Planner = Callable[[np.random.Generator], Plan]
+
+
+class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, shuffled anew each epoch.
+
+    What batch i of epoch e holds depends on the seed, e and i alone. Keras moves `epoch` on by itself,
+    also once before the first epoch of a `fit`; so before a fit that goes on at `initial_epoch=k`, set
+    `epoch` to k, and it trains on as if it had never stopped. Fit with `shuffle=False`: Keras would
+    shuffle the order of the batches too, by Python's global chance.
+
+    Args:
+        leaves: the prepared views; one of them may serve several of a batch's.
+        plan: makes an epoch from its random generator.
+        seed: what chance starts from.
+
+    Attributes:
+        epoch: the current one, from 0.
+        batch_size: the rows of a batch.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf], plan: Planner, seed: int) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.epoch = 0
+        self._leaves, self._plan, self._seed = tuple(leaves), plan, seed
+        self._planned: tuple[int, Plan] | None = None
+        self._batches, self.batch_size = self._current().rows.shape[:2]
+
+    def __len__(self) -> int:
+        return int(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        plan = self._current()
+        rows = plan.rows[index]
+        sources = self._leaves * (rows.shape[1] // len(self._leaves))
+        views = tuple(take(leaf, rows[:, view]) for view, leaf in enumerate(sources))
+        x = views if len(views) > 1 else views[0]
+        y = np.array(plan.target[index])
+        return (x, y) if plan.weight is None else (x, y, plan.weight[index])
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch."""
+        self.epoch += 1
+
+    def _current(self) -> Plan:
+        planned = self._planned
+        if planned is None or planned[0] != self.epoch:
+            planned = self.epoch, self._plan(np.random.default_rng((self._seed, self.epoch)))
+            self._planned = planned
+        return planned[1]
+
+
+def feed(
+    dataset: Dataset,
+    supervision: Supervision,
+    *,
+    batch_size: int,
+    seed: int,
+    preprocessor: Preprocessor | None = None,
+    items_per_class: int = 4,
+    drop_last: bool = False,
+) -> keras.utils.PyDataset:
+    """Feed a dataset to a loss of this supervision.
+
+    `y` is int32 class codes, int32 1 and 0, float32 scores, int32 zeros. Labels are sampled:
+    balanced batches of P classes with K items each, pairs half alike, triplets, or two views of one
+    class, of different classes where there are enough. Pairs, scores and triplets come as they are,
+    each once an epoch, the last batch filled up with rows of `sample_weight` 0; of views, what
+    fills no batch is left out. Fewer items than one batch make a smaller batch.
+
+    Args:
+        dataset: the items, of the training part.
+        supervision: what the loss learns from.
+        batch_size: the most rows of a batch; P x K, and pairs (an even number), may be a few less.
+        seed: what chance starts from.
+        preprocessor: prepares the views, once; None where they are fit for the encoder already.
+        items_per_class: K; more where there are too few classes to fill a batch.
+        drop_last: leave out the pairs, scores or triplets that fill no batch, in place of filling it up;
+            for a loss that compares the rows of a batch with one another (`Loss.couples`).
+
+    Raises:
+        DataError: if the data cannot feed this supervision.
+    """
+    _check(dataset, supervision, batch_size=batch_size, seed=seed, items_per_class=items_per_class)
+    leaves = [preprocessor(view) if preprocessor else view for view in dataset.views]
+    if preprocessor is None and dataset.input in ("text", "tabular"):
+        what = "texts" if dataset.input == "text" else "columns of a table"
+        raise DataError(f"{what} need a preprocessor to be fed, got none")
+    if dataset.supervision == "labels":
+        plan = _sampled(dataset, supervision, batch_size, items_per_class)
+    else:
+        plan = _native(dataset, supervision, batch_size, drop_last)
+    return Feed(leaves, plan, seed)
+
+
+def _sampled(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
+    """The plan of labelled data."""
+    classes, n = Classes(dataset.codes, dataset.classes), len(dataset)
+    if supervision == "labels":
+        return _p_by_k(classes, min(most, n), k)
+    if supervision == "pairs":
+        half = max(1, min(most, n) // 2)
+        return lambda rng: _sampling.balanced_pairs(classes, n // (2 * half), 2 * half, rng)
+    anchors = int((~classes.alone).sum())
+    if supervision == "triplets":
+        size = min(most, anchors)
+        return lambda rng: _sampling.random_triplets(classes, anchors // size, size, rng)
+    several = int((classes.sizes > 1).sum())
+    if most < 2 or several < 2:
+        raise DataError(
+            f"views need 2 classes with 2 items in a batch of 2 at least, got {several} and batch_size {most}"
+        )
+    size = min(most, anchors // 2)
+    p = min(size, several)
+    repeats = size // p
+    batches = anchors // (2 * p * repeats)
+    return lambda rng: _sampling.class_views(classes, batches, p, repeats, rng)
+
+
+def _p_by_k(classes: Classes, size: int, k: int) -> Planner:
+    if classes.alone.any():
+        name = classes.names[np.argmin(classes.sizes)]
+        raise DataError(
+            f"class {str(name)!r} has a single item; a class needs at least 2 items for balanced batches"
+        )
+    if size < 4:
+        raise DataError(f"balanced batches need room for 2 classes with 2 items each, got batch_size {size}")
+    p = min(max(size // k, 2), len(classes.names))
+    k = size // p
+    batches = max(1, len(classes.codes) // (p * k))
+
+    def plan(rng: np.random.Generator) -> Plan:
+        rows = _sampling.balanced(classes, batches, p, k, rng).reshape(batches, p * k, 1)
+        return Plan(rows, classes.codes[rows[..., 0]])
+
+    return plan
+
+
+def _native(dataset: Dataset, supervision: str, most: int, drop_last: bool) -> Planner:
+    """The plan of data that come as the loss wants them."""
+    n, views = len(dataset), len(dataset.views)
+    size = min(most, n)
+    target: Array | None = dataset.target
+    if target is not None:
+        target = target.astype(np.float32 if supervision == "scores" else np.int32)
+    if supervision == "views" or drop_last:
+        return lambda rng: _sampling.dropped(target, n, views, size, rng)
+    return lambda rng: _sampling.padded(target, n, views, size, rng)
+
+
+def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:
+    if supervision not in SUPERVISIONS:
+        raise DataError(f"no supervision {supervision!r}; {nearest(supervision, SUPERVISIONS)}")
+    fitting = FEEDS[dataset.supervision]
+    if supervision not in fitting:
+        raise DataError(
+            f"data of {dataset.supervision} cannot feed a loss that learns from {supervision}; "
+            f"choose a loss that learns from {' or '.join(fitting)}"
+        )
+    least = {"batch_size": 1, "seed": 0, "items_per_class": 2}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
+            raise DataError(f"{name} should be a whole number from {least[name]}, got {value!r}")

@@ -1,0 +1,1 @@
+"""Preprocessors: fitted on the training split, stored in the model file."""

@@ -1,0 +1,192 @@
+"""Preprocessors of numbers: images, vectors and series, brought to mean 0 and deviation 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from siamkit.data.dataset import Array, Leaf
+from siamkit.data.preprocessing.base import Preprocessor, single
+from siamkit.errors import DataError
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScaler(Preprocessor):
+    """Images of one size, each channel scaled by the mean and deviation of the training images.
+
+    Takes `(n, height, width, channels)` or `(n, height, width)`, bytes or floats on the scale they
+    had in training; also an object array of images of different sizes. Others than the fitted size
+    are resized, bilinearly.
+
+    Args:
+        size: (height, width).
+        mean, std: `(channels,)`, in the units of the raw images.
+    """
+
+    kind: ClassVar[str] = "image_scaler"
+
+    size: tuple[int, int]
+    mean: Array
+    std: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _sizes(self.size, 2))
+        _check(self.mean, self.std)
+
+    @classmethod
+    def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
+        """Fit on the training images of all views, whose size becomes the size."""
+        images = [with_channel(single(view)) for view in views]
+        return cls(images[0].shape[1:3], *moments(_same(images)))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (*self.size, len(self.mean))
+
+    def __call__(self, leaf: Leaf) -> Array:
+        images = single(leaf)
+        if images.dtype == object:
+            resized = [self._resize(np.asarray(each)[None]) for each in images]
+            images = np.concatenate(resized) if resized else np.empty((0, *self.input_shape))
+        else:
+            images = self._resize(images)
+        return _scale(images, self.mean, self.std)
+
+    def config(self) -> dict[str, Any]:
+        return {"size": list(self.size)}
+
+    def arrays(self) -> dict[str, Array]:
+        return {"mean": self.mean, "std": self.std}
+
+    def _resize(self, images: Array) -> Array:
+        from PIL import Image
+
+        if len(self.mean) == 1:
+            images = with_channel(images)
+        if images.ndim != 4 or images.shape[3] != len(self.mean) or images.dtype.kind not in "biuf":
+            raise DataError(
+                f"images should have {len(self.mean)} channels, (n, height, width, "
+                f"{len(self.mean)}), got {images.dtype} of shape {images.shape}"
+            )
+        if images.shape[1:3] == self.size:
+            return images
+        resized = np.empty((len(images), *self.input_shape), dtype=np.float32)
+        for image, result in zip(images, resized, strict=True):
+            for channel in range(len(self.mean)):
+                plane = Image.fromarray(np.ascontiguousarray(image[..., channel], dtype=np.float32))
+                result[..., channel] = plane.resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return resized
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer(Preprocessor):
+    """Vectors or series, each feature scaled by its mean and deviation in training.
+
+    A feature that is constant in training is only shifted.
+
+    Args:
+        shape: of an item, `(features,)` or `(steps, features)`.
+        mean, std: `(features,)`.
+    """
+
+    kind: ClassVar[str] = "standardizer"
+
+    shape: tuple[int, ...]
+    mean: Array
+    std: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _sizes(self.shape, len(self.shape)))
+        _check(self.mean, self.std)
+        if self.mean.shape != self.shape[-1:]:
+            raise DataError(f"mean and std should be of shape {self.shape[-1:]}, got {self.mean.shape}")
+
+    @classmethod
+    def fit(cls, views: Sequence[Leaf]) -> Standardizer:
+        """Fit on the training items of all views."""
+        items = _same([single(view) for view in views])
+        return cls(items[0].shape[1:], *moments(items))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        # A vector is a table's row of numbers, none missing.
+        numeric = [str(number) for number in range(*self.shape)] if len(self.shape) == 1 else None
+        return {} if numeric is None else {"columns": {"numeric": numeric, "categorical": {}}}
+
+    def __call__(self, leaf: Leaf) -> Array:
+        items = single(leaf)
+        if items.shape[1:] != self.shape or items.dtype.kind not in "biuf":
+            raise DataError(
+                f"items should be numbers of shape {self.shape}, got {items.dtype} of shape {items.shape[1:]}"
+            )
+        return _scale(items, self.mean, self.std)
+
+    def config(self) -> dict[str, Any]:
+        return {"shape": list(self.shape)}
+
+    def arrays(self) -> dict[str, Array]:
+        return {"mean": self.mean, "std": self.std}
+
+
+def with_channel(images: Array) -> Array:
+    """Images `(n, height, width)` as `(n, height, width, 1)`, others as they are."""
+    return images[..., None] if images.ndim == 3 else images
+
+
+def _same(items: list[Array]) -> list[Array]:
+    for each in items:
+        if each.shape[1:] != items[0].shape[1:]:
+            raise DataError(
+                f"all views should hold items of one shape, got {items[0].shape[1:]} and {each.shape[1:]}"
+            )
+    return items
+
+
+def _chunks(items: Array) -> Iterator[slice]:
+    """Slices of items small enough to be worked on in float64."""
+    step = max(1, _CHUNK * len(items) // max(1, items.size))
+    return (slice(start, start + step) for start in range(0, len(items), step))
+
+
+def moments(views: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and deviation `(features,)` of the last axis, over all else; two passes, to be exact."""
+    features = views[0].shape[-1]
+    count = sum(view.size for view in views) // max(1, features)
+    rows = [view[part].reshape(-1, features) for view in views for part in _chunks(view)]
+    mean = sum(np.sum(each, axis=0, dtype=np.float64) for each in rows) / count
+    variance = sum(np.sum((each - mean) ** 2, axis=0) for each in rows) / count
+    std = np.sqrt(variance)
+    # The mean of a constant is rounded, so that its deviation may be a little above 0.
+    constant = std <= 8 * np.finfo(np.float64).eps * np.abs(mean)
+    return mean, np.where(constant, 1.0, std)
+
+
+def _scale(items: Array, mean: Array, std: Array) -> Array:
+    scaled = np.empty(items.shape, dtype=np.float32)
+    for part in _chunks(items):
+        scaled[part] = (items[part] - mean) / std
+    return scaled
+
+
+def _sizes(shape: Sequence[int], axes: int) -> tuple[int, ...]:
+    sizes = tuple(shape)
+    if len(sizes) != axes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise DataError(f"a shape should be {axes} whole numbers above 0, got {shape!r}")
+    return sizes
+
+
+def _check(mean: Array, std: Array) -> None:
+    fine = all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in (mean, std))
+    if not fine or mean.ndim != 1 or mean.shape != std.shape or not np.isfinite(mean).all():
+        raise DataError("mean and std should be one number a feature")
+    if not (np.isfinite(std) & (std > 0)).all():
+        raise DataError("std should be above 0")

@@ -1,0 +1,10 @@
+"""The built-in sources of data: each a function of keyword parameters that returns a `Dataset`."""
+
+from __future__ import annotations
+
+from siamkit.data.sources.arrays import digits, npz
+from siamkit.data.sources.idx import fashion_mnist
+from siamkit.data.sources.images import image_folder
+from siamkit.data.sources.tables import table
+
+__all__ = ["digits", "fashion_mnist", "image_folder", "npz", "table"]

@@ -1,0 +1,90 @@
+"""Data that are arrays already: scikit-learn's digits and `.npz` files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from siamkit.data.dataset import Array, Dataset
+from siamkit.data.sources._paths import BROKEN_ARRAYS, file_at, reading
+from siamkit.errors import DataError, nearest
+from siamkit.registry.specs import INPUTS, Supervision
+
+
+def digits() -> Dataset:
+    """The handwritten digits that come with scikit-learn: no download.
+
+    Returns:
+        1797 images `(8, 8, 1)`, float32 from 0 to 1, with labels 0 to 9.
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return Dataset((np.float32(images / 16).reshape(-1, 8, 8, 1),), labels, "labels", "image")
+
+
+def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "auto") -> Dataset:
+    """Labelled items from the arrays `x` and `y` of an `.npz` file, or pairs from `a`, `b` and `y`.
+
+    Any other array `(n,)` becomes a column to split by. A target of pairs that is not all 0 and 1
+    makes them scores.
+
+    Args:
+        path: the file.
+        x: the name of the array of items; `(n, height, width, channels)`, or bytes
+            `(n, height, width)`, is read as images, whole numbers `(n, length)` as tokens, numbers
+            `(n, features)` as vectors and `(n, steps, features)` as series, texts `(n,)` as text.
+        y: the name of the array of labels or of the target, `(n,)`.
+        input: the kind of input, where `auto` guesses wrong.
+    """
+    if input != "auto" and input not in INPUTS:
+        raise DataError(f"no input {input!r}; {nearest(input, ('auto', *INPUTS))}")
+    place = file_at(path, "an .npz file")
+    arrays = load_arrays(place, "an .npz file")
+    names = (x,) if x in arrays or not {"a", "b"} <= arrays.keys() else ("a", "b")
+    for name in (*names, y):
+        if name not in arrays:
+            raise DataError(f"{place} has no array {name!r}; {nearest(name, arrays)}")
+    items, target = [arrays.pop(name) for name in names], arrays.pop(y)
+    kind = _kind(items[0], names[0]) if input == "auto" else input
+    # A series of one feature may lack that axis.
+    views = tuple(each[..., None] if kind == "series" and each.ndim == 2 else each for each in items)
+    for name, array in zip(names, views, strict=True):
+        if array.shape[:1] != target.shape[:1]:
+            raise DataError(
+                f"{place} should hold one {y!r} an item of {name!r}, got shapes {array.shape} "
+                f"and {target.shape}"
+            )
+    supervision: Supervision = "labels"
+    if len(views) == 2:
+        supervision = "pairs" if np.isin(target, (0, 1)).all() else "scores"
+    columns = {name: array for name, array in arrays.items() if array.shape == (len(target),)}
+    return Dataset(views, target, supervision, kind, columns)
+
+
+def load_arrays(path: Path, what: str) -> dict[str, Array]:
+    """The named arrays of an `.npz` file; `what` it is meant to be, for the error."""
+    # Never pickle: it could run anything.
+    with reading(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array, not named ones")
+        return {name: loaded[name] for name in loaded.files}
+
+
+def _kind(array: Array, name: str) -> str:
+    kind, axes = array.dtype.kind, array.ndim
+    if kind in "UT" and axes == 1:
+        return "text"
+    if kind in "biuf" and (axes == 4 or (axes == 3 and array.dtype == np.uint8)):
+        return "image"
+    if kind in "iu" and axes == 2:
+        return "tokens"
+    if kind in "biuf" and axes in (2, 3):
+        return "vector" if axes == 2 else "series"
+    raise DataError(
+        f"array {name!r}, {array.dtype} of shape {array.shape}, is of no known kind; say with "
+        f"input which of {', '.join(INPUTS)} it is"
+    )

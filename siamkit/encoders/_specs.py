@@ -1,0 +1,205 @@
+"""The specs of the built-in encoders."""
+
+from siamkit.registry.specs import Bool, Choice, EncoderSpec, Float, Int
+
+_dropout = Float(
+    0.0, low=0.0, high=0.4, minimum=0.0, maximum=0.9, help="share of features dropped in training"
+)
+_token_dim = Int(64, low=32, high=256, log=True, minimum=1, help="numbers a token is embedded in")
+_units = Int(64, low=32, high=256, log=True, minimum=1, help="units, one direction")
+_heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention")
+
+_VECTORS = [
+    EncoderSpec(
+        name="mlp",
+        factory="siamkit.encoders.vector:mlp",
+        inputs=("vector", "image", "series"),
+        summary="multilayer perceptron; flattens what is no vector",
+        formula="xᵢ₊₁ = relu(Wᵢ xᵢ + bᵢ)",
+        params={
+            "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
+            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units a layer"),
+            "dropout": _dropout,
+        },
+    ),
+]
+
+_IMAGES = [
+    EncoderSpec(
+        name="cnn",
+        factory="siamkit.encoders.image:cnn",
+        inputs=("image",),
+        summary="plain convolutional network",
+        formula="xᵢ₊₁ = relu(norm(pool(conv(xᵢ)))); mean and maximum over places",
+        params={
+            "depth": Int(3, low=2, high=4, minimum=1, help="blocks of convolution and pooling"),
+            "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="resnet",
+        factory="siamkit.encoders.resnet:resnet",
+        inputs=("image",),
+        summary="residual network of pre-activation blocks",
+        reference="He et al. 2016",
+        formula="xᵢ₊₁ = xᵢ + conv(relu(norm(conv(relu(norm(xᵢ)))))); mean over places",
+        params={
+            "depth": Int(3, low=2, high=4, minimum=1, help="stages; each halves the image"),
+            "blocks": Int(1, low=1, high=3, minimum=1, help="residual blocks a stage"),
+            "filters": Int(16, low=8, high=64, log=True, minimum=2, help="filters of the first stage"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="convnext",
+        factory="siamkit.encoders.convnext:convnext",
+        inputs=("image",),
+        summary="ConvNeXt: depthwise convolutions, layer normalisation, GELU, layer scale",
+        reference="Liu et al. 2022",
+        formula="xᵢ₊₁ = xᵢ + γ·(W₂ gelu(W₁ norm(depthwise(xᵢ)))); mean over places",
+        params={
+            "depth": Int(2, low=1, high=3, minimum=1, help="stages; each halves the image"),
+            "blocks": Int(2, low=1, high=3, minimum=1, help="blocks a stage"),
+            "filters": Int(32, low=16, high=64, log=True, minimum=2, help="filters of the first stage"),
+            "kernel": Int(5, low=3, high=7, minimum=1, help="side of the depthwise convolutions"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="vit",
+        factory="siamkit.encoders.vit:vit",
+        inputs=("image",),
+        summary="vision transformer: patches, learnt positions, pre-norm blocks",
+        reference="Dosovitskiy et al. 2021",
+        formula="xᵢ₊₁ = y + mlp(norm(y)), y = xᵢ + attention(norm(xᵢ)); mean over patches",
+        params={
+            "patch": Int(4, low=2, high=8, log=True, minimum=1, help="side of a patch, in pixels"),
+            "depth": Int(3, low=1, high=6, minimum=1, help="transformer blocks"),
+            "width": Int(64, low=32, high=192, log=True, minimum=2, help="numbers a patch is embedded in"),
+            "heads": _heads,
+            "dropout": _dropout,
+        },
+    ),
+]
+
+_TOKENS = [
+    EncoderSpec(
+        name="bag",
+        factory="siamkit.encoders.tokens:bag",
+        inputs=("tokens", "text"),
+        summary="mean of the tokens' embeddings, padding masked",
+        reference="Wieting et al. 2016",
+        formula="Σᵢ e(tᵢ) / n",
+        needs=("vocabulary_size",),
+        params={"token_dim": _token_dim, "dropout": _dropout},
+    ),
+    EncoderSpec(
+        name="text_cnn",
+        factory="siamkit.encoders.tokens:text_cnn",
+        inputs=("tokens", "text"),
+        summary="parallel convolutions over the tokens, maximum over time, padding masked",
+        reference="Kim 2014",
+        formula="maxᵢ relu(W·e(tᵢ … tᵢ₊ₖ) + b) for several k",
+        needs=("vocabulary_size",),
+        params={
+            "token_dim": _token_dim,
+            "filters": Int(64, low=32, high=256, log=True, minimum=1, help="filters of each width"),
+            "narrowest": Int(3, low=1, high=4, minimum=1, help="tokens in the narrowest window"),
+            "widths": Int(3, low=1, high=4, minimum=1, help="number of widths, each a token wider"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="lstm",
+        factory="siamkit.encoders.recurrent:lstm",
+        inputs=("tokens", "text"),
+        summary="LSTM over token ids, padding masked",
+        reference="Hochreiter and Schmidhuber 1997",
+        formula="hᵢ, cᵢ = lstm(e(tᵢ), hᵢ₋₁, cᵢ₋₁); the last h",
+        needs=("vocabulary_size",),
+        params={
+            "units": _units,
+            "token_dim": _token_dim,
+            "bidirectional": Bool(False, help="read backwards too"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="gru",
+        factory="siamkit.encoders.recurrent:gru",
+        inputs=("tokens", "text"),
+        summary="GRU over token ids, padding masked",
+        reference="Cho et al. 2014",
+        formula="hᵢ = gru(e(tᵢ), hᵢ₋₁); the last h",
+        needs=("vocabulary_size",),
+        params={
+            "units": _units,
+            "token_dim": _token_dim,
+            "bidirectional": Bool(False, help="read backwards too"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="transformer",
+        factory="siamkit.encoders.tokens:transformer",
+        inputs=("tokens", "text"),
+        summary="transformer encoder of pre-norm blocks, mean over real tokens, padding masked",
+        reference="Vaswani et al. 2017",
+        formula="xᵢ₊₁ = y + mlp(norm(y)), y = xᵢ + attention(norm(xᵢ)); mean over real tokens",
+        needs=("vocabulary_size",),
+        params={
+            "depth": Int(2, low=1, high=6, minimum=1, help="transformer blocks"),
+            "width": Int(64, low=32, high=256, log=True, minimum=2, help="numbers a token is embedded in"),
+            "heads": _heads,
+            "dropout": _dropout,
+        },
+    ),
+]
+
+_SERIES = [
+    EncoderSpec(
+        name="tcn",
+        factory="siamkit.encoders.series:tcn",
+        inputs=("series",),
+        summary="dilated causal convolutions in residual blocks",
+        reference="Bai et al. 2018",
+        formula="xᵢ₊₁ = relu(xᵢ + f(f(xᵢ))), f = relu ∘ norm ∘ conv with dilation 2ⁱ; mean over steps",
+        params={
+            "depth": Int(4, low=2, high=8, minimum=1, help="residual blocks; the dilation doubles with each"),
+            "filters": Int(32, low=16, high=128, log=True, minimum=2, help="filters of each convolution"),
+            "kernel": Int(3, low=2, high=8, minimum=1, help="steps a convolution looks at"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="inception_time",
+        factory="siamkit.encoders.series:inception_time",
+        inputs=("series",),
+        summary="convolutions of three lengths and a maximum side by side, with shortcuts",
+        reference="Ismail Fawaz et al. 2020",
+        formula="xᵢ₊₁ = relu(norm([conv₁₀(Wxᵢ), conv₂₀(Wxᵢ), conv₄₀(Wxᵢ), W′max₃(xᵢ)])); mean over steps",
+        params={
+            "depth": Int(3, low=1, high=6, minimum=1, help="modules; a shortcut bridges every three"),
+            "filters": Int(16, low=8, high=64, log=True, minimum=1, help="filters of each of four branches"),
+            "kernel": Int(40, low=8, high=64, log=True, minimum=1, help="steps of the longest convolution"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="rnn",
+        factory="siamkit.encoders.recurrent:rnn",
+        inputs=("series",),
+        summary="GRU or LSTM over the steps",
+        reference="Cho et al. 2014; Hochreiter and Schmidhuber 1997",
+        formula="hᵢ = cell(xᵢ, hᵢ₋₁); the last h",
+        params={
+            "cell": Choice("gru", options=("gru", "lstm"), help="the recurrent cell"),
+            "units": _units,
+            "bidirectional": Bool(True, help="read backwards too"),
+            "dropout": _dropout,
+        },
+    ),
+]
+
+ENCODERS = [*_VECTORS, *_IMAGES, *_TOKENS, *_SERIES]

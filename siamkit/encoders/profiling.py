@@ -1,0 +1,182 @@
+"""What an encoder costs: how many numbers it has learnt, and how much arithmetic one item takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from siamkit.errors import ComponentError
+
+Sizes = Sequence[int | None]
+Rule = Callable[[Any, Sequence[Sizes], Sizes], int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an encoder costs.
+
+    Args:
+        parameters: how many numbers it holds, trainable or not.
+        flops: floating-point operations of a forward pass of one item.
+    """
+
+    parameters: int
+    flops: int
+
+
+def cost(encoder: keras.Model) -> Cost:
+    """The parameters of an encoder, and the FLOPs of its forward pass of one item.
+
+    flops = 2 Σ multiplications that are summed up: a multiply-add counts 2. Counted are the products of
+    dense, convolutional and recurrent layers and of attention, by walking the layers of a functional or
+    sequential model and of those nested in it. As PyTorch's own counter does, it leaves out what is small
+    beside them: biases, activations, normalisation, pooling, softmax, looking up embeddings, and
+    operations outside layers. Padding counts like any token. A size that is left open (None) counts as 1.
+
+    A layer of one's own may tell its number by a method `flops(input_shape) -> int`, with the shape as
+    `build` gets it (a list of shapes if it takes several tensors). One of an unknown kind without it, and
+    an encoder that is no functional model, count 2 x parameters x positions: the product of all axes
+    but batch and features, of input or output, whichever is larger.
+
+    Args:
+        encoder: a built Keras model.
+
+    Raises:
+        ComponentError: no Keras model, or one that is not built.
+
+    Example:
+        >>> import siamkit
+        >>> from siamkit.encoders.profiling import cost
+        >>> encoder = siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4, depth=1, width=8)
+        >>> cost(encoder)  # 10 x 8 and 8 x 4 weights
+        Cost(parameters=124, flops=224)
+    """
+    if not isinstance(encoder, keras.Model) or not encoder.built:
+        raise ComponentError(f"cost wants a built keras.Model, got {encoder!r:.80}")
+    # A model never called tells no shapes; its weights are all that there is to go by.
+    return Cost(int(encoder.count_params()), _flops(encoder, [(None, None)], (None, None)))
+
+
+def _flops(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    """The FLOPs of a layer for one item, from the shapes `(batch, …)` of its inputs and of its output."""
+    stated = getattr(layer, "flops", None)
+    if callable(stated):
+        return int(stated(inputs[0] if len(inputs) == 1 else inputs))
+    graph = layer._functional if isinstance(layer, keras.Sequential) else layer
+    if hasattr(graph, "_nodes_by_depth"):
+        return sum(_flops(*call) for call in _calls(graph))
+    for kinds, rule in _RULES.items():
+        if isinstance(layer, kinds):
+            return rule(layer, inputs, output)
+    positions = max(_size(shape[1:-1]) for shape in (*inputs, output))
+    return 2 * sum(_size(weight.shape) for weight in getattr(layer, "weights", ())) * positions
+
+
+def _calls(graph: Any) -> Iterator[tuple[Any, list[Sizes], Sizes]]:
+    """Each call of a layer in a functional model, with its shapes; a shared layer comes once a call."""
+    # The model's own calls: a layer's list of them holds those in other models too.
+    for nodes in graph._nodes_by_depth.values():
+        for node in nodes:
+            if node.input_tensors:
+                yield node.operation, [x.shape for x in node.input_tensors], node.outputs[0].shape
+
+
+def _size(shape: Sizes) -> int:
+    return math.prod(1 if size is None else int(size) for size in shape)
+
+
+def _nothing(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    return 0
+
+
+def _each_output(kernel: str) -> Rule:
+    """For layers whose kernel `(…, in, out)` makes all features of each place of the output."""
+
+    def rule(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+        shape = getattr(layer, kernel).shape
+        return 2 * _size(shape) * (_size(output[1:]) // int(shape[-1]))
+
+    return rule
+
+
+def _depthwise(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    # A kernel (…, in, multiplier) makes in x multiplier features.
+    shape = layer.kernel.shape
+    return 2 * _size(shape) * (_size(output[1:]) // _size(shape[-2:]))
+
+
+def _separable(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    kernels = _size(layer.depthwise_kernel.shape) + _size(layer.pointwise_kernel.shape)
+    return 2 * kernels * (_size(output[1:]) // int(layer.filters))
+
+
+def _transposed(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    # A kernel (…, out, in) spreads each place of the input.
+    shape = layer.kernel.shape
+    return 2 * _size(shape) * (_size(inputs[0][1:]) // int(shape[-1]))
+
+
+def _einsum(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    operands, result = layer.equation.split("->")
+    summed = [
+        size
+        for letter, size in zip(operands.split(",")[1], layer.kernel.shape, strict=True)
+        if letter not in result
+    ]
+    return 2 * _size(output[1:]) * _size(summed)
+
+
+def _recurrent(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    steps = _size(inputs[0][1:2])
+    return 2 * steps * (_size(layer.cell.kernel.shape) + _size(layer.cell.recurrent_kernel.shape))
+
+
+def _bidirectional(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    return sum(_flops(each, inputs, output) for each in (layer.forward_layer, layer.backward_layer))
+
+
+def _at_each_step(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    one = [(shape[0], *shape[2:]) for shape in inputs]
+    return _size(output[1:2]) * _flops(layer.layer, one, (output[0], *output[2:]))
+
+
+def _attention(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
+    """Queries times keys and weights times values; with heads, also what projects all of them."""
+    queries, keys = (_size(shape[1:-1]) for shape in inputs[:2])
+    if not isinstance(layer, layers.MultiHeadAttention):
+        return 2 * queries * keys * (_size(inputs[-1][-1:]) + _size(inputs[1][-1:]))
+    of = {
+        name: _size(getattr(layer, f"{name}_dense").kernel.shape)
+        for name in ("query", "key", "value", "output")
+    }
+    projections = queries * (of["query"] + of["output"]) + keys * (of["key"] + of["value"])
+    return 2 * projections + 2 * queries * keys * int(layer.num_heads * (layer.key_dim + layer.value_dim))
+
+
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_RULES: Mapping[Any, Rule] = {
+    layers.Dense: _each_output("kernel"),
+    (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose): _transposed,
+    (layers.DepthwiseConv1D, layers.DepthwiseConv2D): _depthwise,
+    (layers.SeparableConv1D, layers.SeparableConv2D): _separable,
+    _CONVOLUTIONS: _each_output("kernel"),
+    layers.EinsumDense: _einsum,
+    (layers.SimpleRNN, layers.LSTM, layers.GRU): _recurrent,
+    layers.Bidirectional: _bidirectional,
+    layers.TimeDistributed: _at_each_step,
+    (layers.MultiHeadAttention, layers.Attention): _attention,
+    (
+        layers.Embedding,
+        layers.BatchNormalization,
+        layers.GroupNormalization,
+        layers.LayerNormalization,
+        layers.Normalization,
+        layers.PReLU,
+        layers.RMSNormalization,
+    ): _nothing,
+}

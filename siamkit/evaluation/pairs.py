@@ -1,0 +1,132 @@
+"""Evaluating embeddings of given pairs, alike or not, or graded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamkit.errors import DataError
+from siamkit.evaluation import _checks, _distances
+from siamkit.evaluation._result import Evaluation, Figures
+from siamkit.evaluation.geometry import geometry_figures
+from siamkit.evaluation.measures import QUICK, Group, chosen
+from siamkit.evaluation.verification import Curve, verification_figures
+
+
+def evaluate_pairs(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | _distances.Metric = "cosine",
+    *,
+    groups: Iterable[Group] = QUICK,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Verification figures of pairs, exact (see `siamkit.evaluation.verification.Curve`).
+
+    Args:
+        embeddings: `(n, 2, dim)`.
+        labels: `(n,)`, 1 for a pair alike, 0 for one that is not.
+        metric: a name, or a metric.
+        groups: what is computed: `verification`, as in `evaluate_labels`, and `geometry`, of all items.
+        threshold: as in `evaluate_labels`.
+
+    Returns:
+        The figures asked for; `pairs_alike`, `pairs_unlike`, `bytes_per_vector` in float32. The queries' one
+        score is the `distance` of each pair, a similarity negated.
+
+    Example:
+        >>> from siamkit.evaluation import evaluate_pairs
+        >>> found = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
+        >>> found.figures["roc_auc"], found.figures["threshold"]
+        (1.0, 2.0)
+    """
+    asked = chosen(groups)
+    pairs = _checks.vectors(embeddings, 3)
+    targets = _checks.column(labels, len(pairs))
+    if not binary(targets):
+        raise DataError(f"labels of pairs should be 1 (alike) or 0, got {np.unique(targets)[:5].tolist()}")
+    comparison = _distances.resolve(metric)
+    alike = targets.astype(bool)
+    distances = _distances.row_by_row(comparison, pairs[:, 0], pairs[:, 1])
+    figures: Figures = {}
+    curve = None
+    if "verification" in asked:
+        distinct, place = np.unique(distances, return_inverse=True)
+        counts = [np.bincount(place[each], minlength=len(distinct)) for each in (alike, ~alike)]
+        curve = Curve.of(distinct, *counts)
+        sign = -1 if comparison.orientation == "similarity" else 1
+        figures |= verification_figures(curve, sign, threshold)
+    if "geometry" in asked:
+        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
+    figures |= {
+        "pairs_alike": int(alike.sum()),
+        "pairs_unlike": int((~alike).sum()),
+        "bytes_per_vector": 4 * pairs.shape[2],
+    }
+    return Evaluation(figures, {"distance": distances}, curve)
+
+
+def evaluate_scores(
+    embeddings: ArrayLike,
+    scores: ArrayLike,
+    metric: str | _distances.Metric = "cosine",
+    *,
+    groups: Iterable[Group] = ("graded",),
+) -> Evaluation:
+    """How well similarity follows graded scores.
+
+    Pearson's r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²) between the metric's values x (a distance
+    is negated) and the scores y; Spearman's is the same of their ranks, equals sharing the mean rank.
+
+    Args:
+        embeddings: `(n, 2, dim)`.
+        scores: `(n,)`, high for alike.
+        metric: a name, or a metric.
+        groups: what is computed besides: `geometry`, of all items.
+
+    Returns:
+        `spearman` and `pearson`, NaN if all values or all scores are equal; `pairs`, `bytes_per_vector`
+        in float32. The queries' one score is the `distance` of each pair, a similarity negated.
+
+    Example:
+        >>> from siamkit.evaluation import evaluate_scores
+        >>> pairs = [[[0.0], [1.0]], [[0.0], [2.0]], [[0.0], [9.0]]]
+        >>> round(evaluate_scores(pairs, [5.0, 4.0, 1.0], "euclidean").figures["spearman"], 6)
+        1.0
+    """
+    from scipy.stats import rankdata  # late: slow to import
+
+    asked = chosen(groups)
+    pairs = _checks.vectors(embeddings, 3, least=2)
+    targets = _checks.column(scores, len(pairs), name="scores")
+    try:
+        targets = targets.astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"scores should be numbers, got {targets.dtype}") from None
+    if not np.isfinite(targets).all():
+        raise DataError("scores should be finite, got NaN or infinity")
+    distances = _distances.row_by_row(_distances.resolve(metric), pairs[:, 0], pairs[:, 1])
+    figures: Figures = {
+        "spearman": _correlation(rankdata(-distances), rankdata(targets)),
+        "pearson": _correlation(-distances.astype(np.float64), targets),
+        "pairs": len(pairs),
+        "bytes_per_vector": 4 * pairs.shape[2],
+    }
+    if "geometry" in asked:
+        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
+    return Evaluation(figures, {"distance": distances}, None)
+
+
+def binary(targets: NDArray[np.generic]) -> bool:
+    """Whether all targets are 0 or 1."""
+    return targets.dtype.kind in "biuf" and bool(np.isin(targets, (0, 1)).all())
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    if x.min() == x.max() or y.min() == y.max():  # before centring, which may leave rounding behind
+        return math.nan
+    x, y = x - x.mean(), y - y.mean()
+    return float((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)))

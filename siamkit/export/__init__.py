@@ -1,0 +1,1 @@
+"""Models as files for others: Keras, ONNX, SavedModel, and a description."""

@@ -1,0 +1,1 @@
+"""Embedding files of any size with a trained model."""

@@ -1,0 +1,1 @@
+"""The Siamese model: built from names, trained, saved and loaded."""

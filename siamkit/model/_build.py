@@ -1,0 +1,74 @@
+"""A compiled Siamese model from names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from siamkit.errors import ComponentError, nearest
+from siamkit.model.siamese import Siamese
+from siamkit.registry.lookup import get_encoder, get_loss, get_metric, spec_given, split_name
+from siamkit.registry.registry import components
+from siamkit.registry.specs import Kind
+
+
+def build(
+    encoder: Any = "cnn",
+    metric: Any = "cosine",
+    loss: Any = "triplet",
+    *,
+    embedding_dim: int = 64,
+    input_shape: tuple[int, ...] | None = None,
+    optimizer: Any = "adam",
+    normalize: bool = True,
+    **needs: Any,
+) -> Siamese:
+    """A compiled Siamese model from names.
+
+    Args:
+        encoder, metric, loss: names, mappings `{name: parameters}`, or objects.
+        embedding_dim: numbers in an embedding.
+        input_shape: of one item, without the batch; needed unless the encoder is an object.
+        optimizer: as in `keras.Model.compile`.
+        normalize: whether the encoder ends in unit length.
+        **needs: what the components need of the data: `num_classes`, `vocabulary_size`, …
+
+    Raises:
+        ComponentError: an unknown name or argument, or components that do not fit together.
+
+    Example:
+        >>> import siamkit
+        >>> model = siamkit.build("mlp", "euclidean", "triplet", embedding_dim=8, input_shape=(10,))
+        >>> model.embedding_dim
+        8
+    """
+    _check_known(needs)
+    shape = {} if input_shape is None else {"input_shape": input_shape}
+    if split_name("encoder", encoder)[0] is not None:
+        encoder = get_encoder(
+            encoder,
+            embedding_dim=embedding_dim,
+            normalize=normalize,
+            **shape,
+            **_wanted("encoder", encoder, needs),
+        )
+    if split_name("loss", loss)[0] is not None:
+        loss = get_loss(loss, **_wanted("loss", loss, needs))
+    model = Siamese(encoder, get_metric(metric))
+    model.compile(optimizer=optimizer, loss=loss)
+    return model
+
+
+def _check_known(needs: dict[str, Any]) -> None:
+    specs = [entry.spec for catalogue in components().catalogues() for entry in catalogue.all()]
+    known = {need for spec in specs for need in spec.needs}
+    for name in needs:
+        if name not in known:
+            raise ComponentError(
+                f"build has no argument {name!r}; {nearest(name, known)} Parameters of a "
+                "component go with its name: {'triplet': {'margin': 1.0}}."
+            )
+
+
+def _wanted(kind: Kind, given: Any, needs: dict[str, Any]) -> dict[str, Any]:
+    """Of what is known of the data, what this component asks for."""
+    return {key: needs[key] for key in spec_given(kind, given).needs if key in needs}

@@ -1,0 +1,350 @@
+"""Siamese: a Keras model that embeds with one encoder (or two towers) and compares through a metric."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+import siamkit
+from siamkit.data.preprocessing._fit import Preprocessor, load_preprocessor
+from siamkit.errors import ModelError
+from siamkit.losses.base import Loss
+from siamkit.metrics.base import Metric, Tensor
+from siamkit.model.loss_state import HeadHolder
+from siamkit.model.lr_multipliers import multiply_steps, portable
+from siamkit.registry.lookup import check_fit, get_loss, get_metric
+from siamkit.registry.provenance import family, record_of, restore
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Siamese(keras.Model):
+    """An encoder shared by all views (or one for each of two sides), and a metric to compare by.
+
+    Called with one view it gives embeddings `(batch, dim)`; called with a tuple or list of v views,
+    `(batch, v, dim)`. A view is a tensor or a dict of tensors. A shared encoder gets all views as one
+    batch. The model owns the metric's weights, the loss's head, the preprocessor and the threshold.
+
+    Args:
+        encoder: any Keras model from one input to `(batch, dim)`; a pair of them for two towers.
+        metric: a `siamkit.Metric`, or its name.
+        preprocessor: turns raw items into what the encoder takes; used by `embed`, `compare`, `same`
+            and saved inside the `.keras` file. `fit` and the model itself take prepared arrays.
+        threshold: in the metric's orientation; pairs at least as near as it are the same.
+        name: as in `keras.Model`.
+
+    Raises:
+        ModelError: encoders whose embeddings differ in size, or something that is no Keras model.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> encoder = siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4)
+        >>> model = siamkit.Siamese(encoder, "euclidean")
+        >>> model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
+        >>> x = np.random.default_rng(0).normal(size=(3, 8, 10)).astype("float32")
+        >>> history = model.fit((x[0], x[1], x[2]), verbose=0)
+        >>> model.embed(x[0]).shape, model.compare(x[0], x[1]).shape
+        ((8, 4), (8,))
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        metric: Any,
+        *,
+        preprocessor: Preprocessor | None = None,
+        threshold: float | None = None,
+        name: str = "siamese",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.encoders = list(encoder) if isinstance(encoder, (tuple, list)) else [encoder]
+        for each in self.encoders:
+            if not isinstance(each, keras.Model):
+                raise ModelError(f"an encoder is a keras.Model, got {each!r:.80}")
+        if len(self.encoders) not in (1, 2):
+            raise ModelError(f"a model has one shared encoder or two towers, got {len(self.encoders)}")
+        self.metric: Metric = get_metric(metric)
+        self.preprocessor = preprocessor
+        self.threshold = threshold
+        self.head_holder = HeadHolder(name="head")
+        self.embedding_dim: int | None = None
+        self._loss: Any = None
+        if all(each.built and hasattr(each, "output_shape") for each in self.encoders):
+            self._complete([each.output_shape for each in self.encoders])
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The shared encoder; of two towers the first."""
+        return self.encoders[0]
+
+    # --------------------------------------------------------------- building
+
+    def build(self, input_shape: Any) -> None:
+        """Builds encoders that came unbuilt, then the metric and the head."""
+        shapes = list(input_shape) if _is_views(input_shape) else [input_shape]
+        if len(self.encoders) == 1:
+            shapes = shapes[:1]
+        # By symbolic calls: not every encoder has a `build`, or tells its output's shape without one.
+        outputs = [encoder(_symbolic(shape)) for encoder, shape in zip(self.encoders, shapes, strict=False)]
+        self._complete([output.shape for output in outputs])
+
+    def _complete(self, output_shapes: list[Any]) -> None:
+        sizes = {
+            shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None for shape in output_shapes
+        }
+        if len(sizes) != 1 or None in sizes:
+            raise ModelError(
+                "an encoder gives embeddings (batch, dim), both towers of one dim; "
+                f"got output shapes {output_shapes}"
+            )
+        (self.embedding_dim,) = sizes
+        if not self.metric.built:
+            # By a symbolic call, which builds whatever arguments its `build` takes.
+            embeddings = keras.KerasTensor((1, self.embedding_dim))
+            self.metric(embeddings, embeddings)
+        self.head_holder.adopt(self.head_holder.head, self.embedding_dim)
+        self.built = True
+
+    # ---------------------------------------------------------------- calling
+
+    def call(self, x: Any, training: bool | None = None) -> Tensor:
+        if not isinstance(x, (tuple, list)):
+            if len(self.encoders) == 2:
+                raise ModelError("a model of two towers takes two views, or embed(x, side=0)")
+            return self.encoder(x, training=training)
+        if len(self.encoders) == 2:
+            if len(x) != 2:
+                raise ModelError(f"a model of two towers takes two views, got {len(x)}")
+            sides = [encoder(view, training=training) for encoder, view in zip(self.encoders, x, strict=True)]
+            return ops.stack(sides, axis=1)
+        shapes = [tree.map_structure(lambda leaf: tuple(leaf.shape), view) for view in x]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ModelError(
+                "the views of one item should be alike in structure and shape, got "
+                f"{' and '.join(map(str, shapes))}"
+            )
+        together = tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=0), *x)
+        encoded = self.encoder(together, training=training)
+        # `(views * batch, dim)` -> `(batch, views, dim)`
+        stacked = ops.reshape(encoded, (len(x), -1, encoded.shape[-1]))
+        return ops.transpose(stacked, (1, 0, 2))
+
+    def embed(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
+        """Embeds raw items.
+
+        Args:
+            x: one view of n items, an array or a dict of arrays; goes through the preprocessor first. Images
+                of different sizes may be a list of arrays.
+            side: which of two towers.
+            batch_size: items at a time; always full batches, so that nothing recompiles.
+
+        Returns:
+            `(n, dim)` float32.
+        """
+        return self.encode(self.preprocessor(x) if self.preprocessor is not None else x, side, batch_size)
+
+    def encode(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
+        """As `embed`, for items that are prepared already (as `fit` takes them)."""
+        if not 0 <= side < len(self.encoders):
+            raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
+        if isinstance(x, (tuple, list)):
+            raise ModelError(
+                f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}"
+            )
+        x = tree.map_structure(np.asarray, x)
+        lengths = {len(leaf) for leaf in tree.flatten(x)}
+        if len(lengths) != 1 or lengths == {0}:
+            raise ModelError(f"expected one view of n items, got arrays of lengths {sorted(lengths)}")
+        (count,) = lengths
+        size = min(batch_size, 1 << (count - 1).bit_length())
+        padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), x)
+        embeddings = self.encoders[side].predict(padded, batch_size=size, verbose=0)
+        return np.asarray(embeddings[:count], dtype="float32")
+
+    def compare(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
+        """Compares raw items row by row.
+
+        Args:
+            a, b: n items each.
+            batch_size: items at a time.
+
+        Returns:
+            `(n,)` float32 in the metric's own orientation.
+        """
+        left = self.embed(a, 0, batch_size)
+        right = self.embed(b, len(self.encoders) - 1, batch_size)
+        if len(left) != len(right):
+            raise ModelError(f"compare takes as many items on both sides, got {len(left)} and {len(right)}")
+        size = 1 << (len(left) - 1).bit_length()
+        rows = self.metric(_pad(left, size - len(left)), _pad(right, size - len(right)))
+        return np.asarray(ops.convert_to_numpy(rows)[: len(left)], dtype="float32")
+
+    def same(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
+        """Whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
+        if self.threshold is None:
+            raise ModelError(
+                "the model has no threshold; set model.threshold, for example to the "
+                "'threshold' that siamkit.evaluate gives"
+            )
+        values = self.compare(a, b, batch_size)
+        return values <= self.threshold if self.metric.sign > 0 else values >= self.threshold
+
+    # --------------------------------------------------------------- training
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; the loss may be a name, borrows the metric, and lends its head.
+
+        Raises:
+            ModelError: a loss that another model uses, or that compares by another metric.
+            ComponentError: a loss that cannot compare through the metric.
+        """
+        if loss is not None:
+            loss = get_loss(loss)
+            self._lend(loss)
+        self._loss = loss
+        self.head_holder.adopt(getattr(loss, "head", None), self.embedding_dim)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        self._jit_asked = kwargs.get("jit_compile", "auto")
+        multiply_steps(self.optimizer, lambda: self.head_holder.head)
+
+    def _lend(self, loss: Any) -> None:
+        if not isinstance(loss, Loss):
+            return  # somebody's keras.losses.Loss: it compares by itself
+        for each in family(loss):
+            owner = each.owner() if each.owner is not None else None
+            if owner is not None and owner is not self:
+                raise ModelError(f"the loss {each.name!r} is lent to another model; make a new one")
+            if each.owner is None and not _interchangeable(each.metric, self.metric):
+                raise ModelError(
+                    f"the loss {each.name!r} brings a metric of its own; make it without metric=, "
+                    "the model lends it its own"
+                )
+        check_fit(loss, self.metric)
+        for each in family(loss):
+            each.owner = weakref.ref(self)
+            each.metric = self.metric
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; labels may be names or numbers of 64 bits.
+
+        Raises:
+            ModelError: class ids that a loss with class proxies has no proxies for.
+        """
+        if kwargs.get("validation_data") is not None and isinstance(kwargs["validation_data"], (tuple, list)):
+            views, target, *weight = kwargs["validation_data"]
+            kwargs["validation_data"] = (views, self._on_host(target), *weight)
+        return super().fit(x, self._on_host(y), *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; `y` as for `fit`."""
+        return super().evaluate(x, self._on_host(y), *args, **kwargs)
+
+    def _on_host(self, y: Any) -> Any:
+        """A target given as an array, as the loss can use it: a batch on a device is too late to ask."""
+        given = isinstance(y, (list, tuple, np.ndarray))
+        return self._loss.on_host(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        if self._loss is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if isinstance(self._loss, Loss):
+            self._loss.training = training
+        # Not through Keras's CompileLoss: it casts class ids to a float dtype and wants a y.
+        total = self._loss(y, y_pred, sample_weight)
+        for extra in self.losses:
+            total = total + ops.sum(ops.cast(extra, total.dtype))
+        return total
+
+    # ----------------------------------------------------------------- saving
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "encoders": [keras.saving.serialize_keras_object(each) for each in self.encoders],
+            "metric": keras.saving.serialize_keras_object(self.metric),
+            "threshold": self.threshold,
+            "components": {
+                "siamkit": siamkit.__version__,
+                "encoder": [record_of(each) for each in self.encoders],
+                "metric": [record_of(self.metric)],
+                "loss": [record_of(each) for each in family(self._loss)],
+            },
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Siamese:
+        made = keras.saving.deserialize_keras_object
+        records = config["components"]
+        encoders = [made(each, custom_objects) for each in config["encoders"]]
+        metric = made(config["metric"], custom_objects)
+        for each, record in zip([*encoders, metric], [*records["encoder"], *records["metric"]], strict=True):
+            restore(each, record)
+        model = cls(encoders, metric, threshold=config["threshold"], name=config["name"])
+        model._loss_records = records["loss"]
+        return model
+
+    def get_compile_config(self) -> Any:
+        config = super().get_compile_config()
+        if not config:
+            return config
+        # Keras writes what "auto" came to here, which on another backend may be the wrong answer.
+        return {
+            **config,
+            "jit_compile": self._jit_asked,
+            "optimizer": portable(config["optimizer"]),
+            "optimizer_built": self.optimizer.built,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        config = keras.saving.deserialize_keras_object(config)
+        optimizer_built = config.pop("optimizer_built")
+        for each, record in zip(family(config.get("loss")), getattr(self, "_loss_records", []), strict=False):
+            restore(each, record)
+        self.compile(**config)
+        if optimizer_built:  # a model that never trained has no such state in its file
+            self.optimizer.build(self.trainable_variables)
+
+    def save_assets(self, inner_path: str) -> None:
+        if self.preprocessor is not None:
+            self.preprocessor.save(inner_path)
+
+    def load_assets(self, inner_path: str) -> None:
+        if (Path(inner_path) / "preprocessor.json").is_file():
+            self.preprocessor = load_preprocessor(inner_path)
+
+
+def _interchangeable(brought: Metric | None, lent: Metric) -> bool:
+    """Whether a loss loses nothing by comparing through the model's metric in place of its own."""
+    if brought is None or brought is lent:
+        return True
+    same = type(brought) is type(lent) and not lent.weights
+    return same and {**brought.get_config(), "name": ""} == {**lent.get_config(), "name": ""}
+
+
+def _is_views(shape: Any) -> bool:
+    """Whether a shape is that of several views: a sequence of shapes, not of sizes."""
+    return isinstance(shape, (tuple, list)) and bool(shape) and isinstance(shape[0], (tuple, list, dict))
+
+
+def _symbolic(shape: Any) -> Any:
+    """A symbolic tensor of a shape, or a dict of them."""
+    if isinstance(shape, dict):
+        return {name: _symbolic(each) for name, each in shape.items()}
+    return keras.KerasTensor(shape)
+
+
+def _pad(leaf: np.ndarray, missing: int) -> np.ndarray:
+    """An array lengthened by repeating its last row."""
+    return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf

@@ -1,0 +1,1 @@
+"""Plotly figures and their palette, shared by notebooks, pages and reports."""

@@ -1,0 +1,267 @@
+"""Finds plugins, holds their specs, resolves names and explains failures.
+
+Every plugin, siamkit's own built-ins among them, is a module behind an entry point of the group
+`siamkit` and hands its specs over through pluggy hooks. Nothing here imports a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from siamkit.errors import ComponentError, PluginError, nearest
+from siamkit.registry import hookspecs
+from siamkit.registry.catalog import CORE, SESSION, Catalogue, Origin, Problem, Registered
+from siamkit.registry.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
+
+BACKENDS = ("keras", "tensorflow", "torch", "jax")
+SLOW_SECONDS = 2.0
+
+HOOKS: Mapping[str, type[Spec]] = {
+    "siamkit_encoders": EncoderSpec,
+    "siamkit_metrics": MetricSpec,
+    "siamkit_losses": LossSpec,
+    "siamkit_datasets": DatasetSpec,
+}
+
+
+@dataclass
+class Registry:
+    """The components known to this process.
+
+    Args:
+        entry_points: what to discover; by default the installed ones of the group `siamkit`.
+        allowed: the third-party distributions to load; `None` for all. The core is always loaded.
+    """
+
+    entry_points: Iterable[metadata.EntryPoint] = ()
+    allowed: frozenset[str] | None = None
+    encoders: Catalogue[EncoderSpec] = field(default_factory=lambda: Catalogue("encoder"))
+    metrics: Catalogue[MetricSpec] = field(default_factory=lambda: Catalogue("metric"))
+    losses: Catalogue[LossSpec] = field(default_factory=lambda: Catalogue("loss"))
+    datasets: Catalogue[DatasetSpec] = field(default_factory=lambda: Catalogue("dataset"))
+    plugins: dict[str, Origin] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        found = [(_origin(point), point) for point in self.entry_points]
+        # The core first, so that its names are taken before anybody else's come.
+        for origin, point in sorted(found, key=lambda pair: pair[0].distribution != CORE):
+            if origin.distribution == CORE or self.allowed is None or origin.distribution in self.allowed:
+                self._discover(origin, point)
+        for name in sorted((self.allowed or frozenset()) - {origin.distribution for origin, _ in found}):
+            self._problem(Origin(name), "is named in SIAMKIT_PLUGINS, but no such plugin is installed")
+
+    def catalogue(self, kind: Kind) -> Catalogue[Any]:
+        """The components of one kind."""
+        found: Catalogue[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
+        return found
+
+    def catalogues(self) -> tuple[Catalogue[Any], ...]:
+        """The components of all kinds."""
+        return (self.encoders, self.metrics, self.losses, self.datasets)
+
+    def find(self, kind: Kind, name: str) -> Registered[Any]:
+        """The component of this kind and (bare or qualified) name."""
+        return self.catalogue(kind)[name]
+
+    def register(self, spec: Spec, origin: Origin | None = None) -> None:
+        """Adds one spec from code of your own.
+
+        Raises:
+            ComponentError: the name is the core's.
+        """
+        if not isinstance(spec, tuple(HOOKS.values())):
+            raise ComponentError(f"register takes a spec (siamkit.LossSpec(...), say), got {spec!r}")
+        catalogue = self.catalogue(spec.kind)
+        if any(e.origin.distribution == CORE for e in catalogue.namesakes(spec.name)):
+            raise ComponentError(f"the {spec.kind} name {spec.name!r} is siamkit's own; choose another")
+        if spec.api != API:
+            raise ComponentError(f"{spec.name!r} wants api {spec.api}, this siamkit speaks {API}")
+        catalogue.add(Registered(spec, origin or Origin(SESSION)))
+
+    def load_module(self, name: str) -> None:
+        """Imports a module that registers specs or implements hooks (a study's `plugins:`).
+
+        Raises:
+            PluginError: it cannot be imported, or one of its specs cannot be used.
+        """
+        try:
+            module = importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"the plugin module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        if not self._manager.is_registered(module):
+            self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
+        for problem in self.problems:
+            if problem.origin.distribution == name:
+                raise PluginError(str(problem))
+
+    # ------------------------------------------------------------ discovery
+
+    def _discover(self, origin: Origin, point: metadata.EntryPoint) -> None:
+        """Loads one entry point on its own: whatever it does wrong is told under its name."""
+        before = set(sys.modules)
+        start = time.perf_counter()
+        try:
+            module = point.load()
+        except (Exception, SystemExit) as error:
+            self._problem(origin, f"entry point {point.value!r} fails with {type(error).__name__}: {error}")
+            return
+        seconds = time.perf_counter() - start
+        if not self._backend_free(origin, before, "its discovery"):
+            return
+        if seconds > SLOW_SECONDS:
+            self._problem(
+                origin, f"took {seconds:.1f} s to load; a plugin's specs should import nothing heavy"
+            )
+        if self._manager.is_registered(module):
+            self._problem(origin, f"entry point {point.name!r} names the module {point.value!r} twice")
+            return
+        if not any(self._manager.parse_hookimpl_opts(module, name) for name in dir(module)):
+            self._problem(origin, f"entry point {point.value!r} has no function marked @siamkit.hookimpl")
+            return
+        self._adopt(origin, module)
+
+    def _adopt(self, origin: Origin, module: ModuleType) -> None:
+        before = set(sys.modules)
+        self.plugins[origin.distribution] = origin
+        try:
+            self._manager.register(module, name=f"{origin.distribution}:{id(module)}")
+        except (pluggy.PluginValidationError, ValueError) as error:
+            self._problem(origin, f"its hooks are wrong: {error}")
+            return
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        for hook in [caller.name for caller in self._manager.get_hookcallers(module) or ()]:
+            if hook not in HOOKS:
+                self._problem(origin, f"implements the unknown hook {hook!r}; {nearest(hook, HOOKS)}")
+                continue
+            try:
+                answers = self._manager.subset_hook_caller(hook, others)()
+            except (Exception, SystemExit) as error:
+                self._problem(origin, f"{hook} fails with {type(error).__name__}: {error}")
+                continue
+            if not self._backend_free(origin, before, hook):
+                continue
+            for answer in answers or [None]:  # pluggy leaves None out
+                self._take(origin, hook, HOOKS[hook], answer)
+
+    def _take(self, origin: Origin, hook: str, spec_type: type[Spec], answer: object) -> None:
+        if not isinstance(answer, (list, tuple)):
+            self._problem(origin, f"{hook} should return a list of {spec_type.__name__}, got {answer!r:.80}")
+            return
+        for spec in answer:
+            if not isinstance(spec, spec_type):
+                self._problem(origin, f"{hook} should return {spec_type.__name__}s, got {spec!r:.80}")
+            elif spec.api != API:
+                self._problem(
+                    origin, f"{spec.kind} {spec.name!r} wants api {spec.api!r}, this siamkit speaks {API}"
+                )
+            else:
+                self._add(origin, spec)
+
+    def _add(self, origin: Origin, spec: Spec) -> None:
+        catalogue = self.catalogue(spec.kind)
+        entry = Registered(spec, origin)
+        if entry.qualified in catalogue:
+            self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")
+            return
+        rivals = catalogue.namesakes(spec.name)
+        catalogue.add(entry)
+        if any(rival.origin.distribution == CORE for rival in rivals):
+            self._problem(
+                origin,
+                f"the {spec.kind} name {spec.name!r} is siamkit's own; "
+                f"this one is reached as {entry.qualified!r}",
+            )
+        elif rivals:
+            both = " and ".join(repr(each.qualified) for each in (*rivals, entry))
+            self._problem(origin, f"the {spec.kind} name {spec.name!r} is claimed by {both}; use these names")
+
+    def _backend_free(self, origin: Origin, before: set[str], where: str) -> bool:
+        loaded = [name for name in BACKENDS if name in sys.modules and name not in before]
+        if loaded:
+            self._problem(
+                origin,
+                f"{where} imports {', '.join(loaded)}; a plugin's specs must not "
+                "(name the factory as text, and import there)",
+            )
+        return not loaded
+
+    def _problem(self, origin: Origin, message: str) -> None:
+        self.problems.append(Problem(origin, message))
+
+
+def _origin(point: metadata.EntryPoint) -> Origin:
+    if point.dist is None:
+        return Origin(point.module)
+    return Origin(_normal(point.dist.name), point.dist.version)
+
+
+def _normal(distribution: str) -> str:
+    """A distribution's name in its normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+_current: Registry | None = None
+_filling = False
+
+
+def components() -> Registry:
+    """The registry of this process, filled on first use.
+
+    `SIAMKIT_PLUGINS=dist-a,dist-b` loads only these third parties, empty none.
+
+    Example:
+        >>> import siamkit
+        >>> "euclidean" in siamkit.components().metrics
+        True
+    """
+    global _current, _filling
+    if _filling:
+        raise PluginError(
+            "while plugins are discovered there is no registry yet; hand specs over through hooks"
+        )
+    if _current is None:
+        chosen = os.environ.get("SIAMKIT_PLUGINS")
+        allowed = None
+        if chosen is not None:
+            allowed = frozenset(_normal(name.strip()) for name in chosen.split(",") if name.strip())
+        _filling = True
+        try:
+            _current = Registry(metadata.entry_points(group=hookspecs.PROJECT), allowed)
+        finally:
+            _filling = False
+    return _current
+
+
+def register(spec: Spec) -> None:
+    """Makes a component of your own known to this process.
+
+    Args:
+        spec: its description; the factory may be a callable.
+
+    Raises:
+        ComponentError: it is no spec, wants another api, or takes a name of the core's.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.register(siamkit.MetricSpec(
+        ...     name="my_metric", factory="my_module:MyMetric", orientation="distance"))
+        >>> components().metrics["my_metric"].qualified
+        'session/my_metric'
+    """
+    components().register(spec)

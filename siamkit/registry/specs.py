@@ -1,0 +1,269 @@
+"""Specs: the light descriptions of components.
+
+A spec imports no backend; it names its factory as `"module:attribute"`, which is imported only when
+the component is built.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from siamkit.registry.parameters import Bool, Choice, Component, Float, Int, Ints, Kind, Param, Text
+
+__all__ = [
+    "API",
+    "FEEDS",
+    "INPUTS",
+    "SUPERVISIONS",
+    "Bool",
+    "Choice",
+    "Component",
+    "DatasetSpec",
+    "EncoderSpec",
+    "Float",
+    "Int",
+    "Ints",
+    "Kind",
+    "LossSpec",
+    "MetricSpec",
+    "Orientation",
+    "Param",
+    "Spec",
+    "Supervision",
+    "Text",
+    "feedable",
+]
+
+API = 1
+"""The version of the plugin contract."""
+
+Supervision = Literal["labels", "pairs", "scores", "triplets", "views"]
+Orientation = Literal["distance", "similarity"]
+
+SUPERVISIONS: tuple[Supervision, ...] = ("labels", "pairs", "scores", "triplets", "views")
+INPUTS = ("image", "tokens", "text", "series", "tabular", "records", "vector")
+INFINITE = (-math.inf, math.inf)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FACTORY = re.compile(r"[\w.]+:[\w.]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every component tells of itself.
+
+    Args:
+        name: lower case, digits and underscores.
+        factory: `"module:attribute"`, or a callable in code of your own; called with the parameters
+            and the values of `needs`, all by keyword.
+        api: the version of the plugin contract it was written for; this siamkit speaks 1.
+        summary: what it is, in a line.
+        reference: the paper or implementation it follows.
+        formula: what it computes, in one line, where there is a formula.
+        params: its parameters, each with default, range worth searching and meaning.
+        needs: what it must know of the training data: `num_classes`, `vocabulary_size`, `columns`,
+            `max_length`.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    factory: str | Callable[..., Any]
+    api: int = API
+    summary: str = ""
+    reference: str = ""
+    formula: str = ""
+    params: Mapping[str, Param] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"a name is lower case letters, digits and underscores, got {self.name!r}")
+        if not callable(self.factory) and not _FACTORY.fullmatch(str(self.factory)):
+            raise ValueError(f'factory should be "module:attribute" or a callable, got {self.factory!r}')
+        object.__setattr__(self, "needs", _texts("needs", self.needs))
+        if not isinstance(self.params, Mapping):
+            raise ValueError(f"params should be a mapping from names to parameters, got {self.params!r}")
+        for key, param in self.params.items():
+            if not isinstance(param, Param):
+                raise ValueError(
+                    f"parameter {key!r} should be a Float, Int, Choice, Bool, Text, Ints or "
+                    f"Component, got {param!r}"
+                )
+
+    def defaults(self) -> dict[str, Any]:
+        """Every parameter at its default."""
+        return {key: param.default for key, param in self.params.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(Spec):
+    """An encoder; `inputs` are the kinds of input it takes, `pretrained` whether it comes trained.
+
+    Its factory always gets `input_shape`, `embedding_dim` and `normalize` too.
+    """
+
+    kind: ClassVar[Kind] = "encoder"
+    inputs: tuple[str, ...]
+    pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric; `range` is (lowest, highest) value it can take, `trainable` whether it has weights."""
+
+    kind: ClassVar[Kind] = "metric"
+    orientation: Orientation
+    range: tuple[float, float] = INFINITE
+    trainable: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.orientation not in ("distance", "similarity"):
+            raise ValueError(f"orientation should be distance or similarity, got {self.orientation!r}")
+        if not isinstance(self.range, tuple) or len(self.range) != 2 or not self.range[0] < self.range[1]:
+            raise ValueError(f"range should be (lowest, highest), got {self.range!r}")
+
+    @property
+    def orientations(self) -> tuple[str, ...]:
+        """What the metric can be read as: a similarity s bounded by `high` is the distance high - s."""
+        if self.orientation == "similarity" and math.isfinite(self.range[1]):
+            return ("similarity", "distance")
+        return (self.orientation,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(Spec):
+    """A loss.
+
+    Args:
+        supervision: what it learns from, one or several; the first that the data can feed is used.
+        orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
+        range: what the metric's values must lie within, (-1, 1) for a loss of angles, say.
+        metrics: the only metrics it can compare through, by name; any that fit the rest if empty.
+        compares: whether it compares through the metric at all; one that does not cannot teach a
+            metric its weights.
+        normalized: whether it wants unit vectors.
+        inner: of a loss around others, the specs of these; folded in by `around`, not given.
+    """
+
+    kind: ClassVar[Kind] = "loss"
+    supervision: tuple[Supervision, ...]
+    orientation: Literal["any", "distance", "similarity"] = "any"
+    range: tuple[float, float] = INFINITE
+    metrics: tuple[str, ...] = ()
+    compares: bool = True
+    normalized: bool = False
+    inner: tuple[LossSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
+        if not self.supervision:
+            raise ValueError(f"supervision should be of {', '.join(SUPERVISIONS)}, got none")
+        if self.orientation not in ("any", "distance", "similarity"):
+            raise ValueError(f"orientation should be any, distance or similarity, got {self.orientation!r}")
+        object.__setattr__(self, "metrics", _texts("metrics", self.metrics))
+
+    def around(self, inner: Sequence[LossSpec]) -> LossSpec:
+        """This loss with these inside: it learns from what all of them learn from, and wants what they want.
+
+        Raises:
+            ValueError: there is nothing that all of them learn from.
+        """
+        first, *others = inner
+        common = [
+            each
+            for each in first.supervision
+            if each in self.supervision and all(each in other.supervision for other in others)
+        ]
+        if not common:
+            told = "; ".join(f"{each.name!r} learns from {' or '.join(each.supervision)}" for each in inner)
+            raise ValueError(f"{self.name} cannot go around these losses, which want different data: {told}")
+        needs = dict.fromkeys(need for spec in (self, *inner) for need in spec.needs)
+        return replace(
+            self,
+            supervision=tuple(common),
+            normalized=any(spec.normalized for spec in (self, *inner)),
+            needs=tuple(needs),
+            inner=tuple(inner),
+        )
+
+    def fits(self, metric: MetricSpec) -> bool:
+        """Whether the loss can compare through this metric."""
+        return self.misfit(metric) is None
+
+    def misfit(self, metric: MetricSpec) -> str | None:
+        """Why the loss cannot compare through this metric, the end of a sentence; None if it can."""
+        if self.orientation not in ("any", *metric.orientations):
+            return f"wants a {self.orientation}, but the metric {metric.name!r} is a {metric.orientation}"
+        if self.metrics and metric.name not in self.metrics:
+            return f"compares through {' or '.join(self.metrics)} alone, not through {metric.name!r}"
+        low, high = self.range
+        if metric.range[0] < low or metric.range[1] > high:
+            return (
+                f"wants values from {low:g} to {high:g}, but those of the metric {metric.name!r} run "
+                f"from {metric.range[0]:g} to {metric.range[1]:g}"
+            )
+        if not self.compares and metric.trainable:
+            return f"does not compare through the metric, so {metric.name!r} would never learn its weights"
+        for spec in self.inner:
+            reason = spec.misfit(metric)
+            if reason is not None:
+                return f"goes around {spec.name!r}, which {reason}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A source of data; `suffixes` are the file endings it reads (`"/"` for a folder)."""
+
+    kind: ClassVar[Kind] = "dataset"
+    supervision: tuple[Supervision, ...] = ("labels",)
+    inputs: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
+        object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
+        object.__setattr__(self, "suffixes", _texts("suffixes", self.suffixes))
+
+
+# Which supervisions each kind of data can feed; labels can be sampled into the others, but say nothing
+# of graded similarity.
+FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
+    "labels": ("labels", "pairs", "triplets", "views"),
+    "pairs": ("pairs",),
+    "scores": ("scores",),
+    "triplets": ("triplets",),
+    "views": ("views",),
+}
+
+
+def feedable(data: Supervision, loss: LossSpec) -> Supervision | None:
+    """The supervision under which data of one kind feed a loss, or None if they cannot."""
+    return next((kind for kind in loss.supervision if kind in FEEDS[data]), None)
+
+
+def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    values = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{name} should be texts, got {value!r}")
+    return values
+
+
+def _some_of(name: str, value: str | Sequence[str], valid: Sequence[str]) -> tuple[str, ...]:
+    values = _texts(name, value)
+    wrong = [each for each in values if each not in valid]
+    if wrong:
+        raise ValueError(f"{name} should be of {', '.join(valid)}, got {wrong[0]!r}")
+    return values

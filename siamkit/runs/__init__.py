@@ -1,0 +1,1 @@
+"""The run folder: its file names, types, results and leaderboard. No Keras here."""

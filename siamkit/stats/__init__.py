@@ -1,0 +1,1 @@
+"""Statistics between results: intervals, tests, effects. NumPy and SciPy, no Keras."""

@@ -1,0 +1,191 @@
+"""The finalists, trained afresh over several seeds; the test part is scored here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from siamkit.errors import StudyError
+from siamkit.io.files import copy_file, told_if_full, write_aside, write_json
+from siamkit.runs.results import numbers
+from siamkit.study.config.fingerprint import derive_seed
+from siamkit.study.config.search_space import factors_of
+from siamkit.study.execution.scheduler import Search
+from siamkit.study.execution.supervisor import Assignment
+from siamkit.study.storage.trial_queue import ATTEMPTS
+from siamkit.study.worker.checkpoint import FINAL, STATE, sweep
+from siamkit.study.worker.messages import Ended, Job
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration and its repeats.
+
+    Args:
+        trial: the number of the trial that made it a finalist.
+        key: of the configuration.
+        repeats: the stored results of its repeats, by number.
+    """
+
+    trial: int
+    key: str
+    repeats: list[dict[str, Any]]
+
+    def mean(self, part: str, figure: str) -> float:
+        """A figure's mean over the repeats; `part` is valid or test."""
+        return float(np.mean([numbers(repeat[part])[figure] for repeat in self.repeats]))
+
+
+def finalists(search: Search) -> list[Finalist]:
+    """All that was confirmed, best first by the first objective on the validation part.
+
+    Those confirmed before the budget grew are finalists still, here as in the report.
+    """
+    repeats: dict[str, list[dict[str, Any]]] = {}
+    for result in sorted(search.folder.confirmations(), key=lambda each: (each["key"], each["repeat"])):
+        if result["outcome"] == "complete":
+            repeats.setdefault(result["key"], []).append(result)
+    found = [Finalist(whole[0]["trial"], key, whole) for key, whole in repeats.items()]
+    objective = search.task.objective
+    return sorted(found, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
+
+
+class Confirmation:
+    """The best configurations, each to be trained afresh: a source of work for the pool.
+
+    Repeats that are stored already are not run again.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        asked = search.study.file.confirm
+        best = search.ledger.ranked(asked.top) if asked else []
+        runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds if asked else 0)]
+        stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
+        self.todo = [
+            Repeat(self, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
+            for trial, repeat in runs
+            if (trial.user_attrs["key"], repeat) not in stored
+        ]
+        self.left, self.total = len(self.todo), len(runs)
+        if asked:
+            search.progress.begin("confirming", self.total - self.left, self.total, search.task.objective)
+
+    def room(self) -> int:
+        return self.left
+
+    def tick(self) -> None:
+        pass
+
+    def next(self) -> Assignment | None:
+        return self.todo.pop(0) if self.todo else None
+
+    def done(self) -> bool:
+        return self.left == 0
+
+
+@dataclass
+class Repeat:
+    """One finalist, trained afresh with one seed."""
+
+    source: Confirmation
+    configuration: dict[str, Any]
+    key: str
+    trial: int
+    repeat: int
+    lost: bool = False
+    deaths: int = 0
+
+    def __post_init__(self) -> None:
+        self._search = self.source.search
+        self._seed = derive_seed(self._search.study.file.seed, self.configuration, "confirm", self.repeat)
+        self._place = self._search.folder.confirmation(self.key, self.repeat)
+        self.label = f"final {self.trial}/{self.repeat}"
+
+    @property
+    def job(self) -> Job:
+        here = str(self._place)
+        resume = here if (self._place / STATE).is_file() else None
+        data = derive_seed(self._search.study.file.seed, "data", "confirm", self.repeat)
+        return Job("confirm", here, self.configuration, (self._seed,), (data,), resume=resume)
+
+    def started(self) -> None:
+        self._search.progress.run(self.label, self.configuration)
+        self._search.folder.log("final started", trial=self.trial, key=self.key, repeat=self.repeat)
+
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        pass
+
+    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
+        self._search.progress.epoch(self.label, number, self._search.study.file.fixed.epochs, row)
+        return None
+
+    def ended(self, ended: Ended, seconds: float) -> None:
+        if ended.outcome == "outside":
+            raise StudyError(f"{str(self._place)!r} cannot be written: {ended.cause}")
+        search, complete = self._search, ended.outcome == "complete"
+        result: dict[str, Any] = {
+            "repeat": self.repeat,
+            "key": self.key,
+            "trial": self.trial,
+            "seed": self._seed,
+            "configuration": self.configuration,
+            "factors": factors_of(self.configuration),
+            "versions": search.versions,
+            "outcome": "complete" if complete else "failed",
+            "cause": ended.cause,
+            "traceback": ended.traceback,
+            "seconds": round(seconds, 3),
+        }
+        if complete:
+            result |= {"valid": ended.figures[0], "test": ended.test, "literal": ended.literal}
+        with told_if_full(self._place):
+            write_json(self._place / "result.json", result)
+            sweep(self._place)
+        search.folder.log(
+            "confirmed",
+            trial=self.trial,
+            key=self.key,
+            repeat=self.repeat,
+            outcome=result["outcome"],
+            cause=ended.cause,
+            seconds=round(seconds, 2),
+        )
+        self.source.left -= 1
+        value = ended.figures[0][search.task.objective] if complete else None
+        done = self.source.total - self.source.left
+        search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
+
+    def gone(self) -> None:
+        raise AssertionError("nobody else confirms")
+
+    def died(self, cause: str, crashed: bool) -> None:
+        self.deaths += 1
+        self._search.folder.log("final died", trial=self.trial, key=self.key, repeat=self.repeat, cause=cause)
+        if self.deaths > ATTEMPTS:
+            self.ended(Ended("failed", f"{cause}, {self.deaths} times"), 0.0)
+        else:
+            self._search.progress.ended(self.label, "died", None, None, cause)
+            self.source.todo.insert(0, self)
+
+
+def publish_best(search: Search, confirmed: list[Finalist]) -> None:
+    """Puts the best model into its place: of the best finalist the repeat that validates best."""
+    objective = search.task.objective
+    if confirmed:
+        repeat = max(confirmed[0].repeats, key=lambda each: search.task.better(each["valid"][objective]))
+        source = search.folder.confirmation(confirmed[0].key, repeat["repeat"]) / FINAL
+    else:
+        trial = next(iter(search.ledger.ranked(1)), None)
+        if trial is None:
+            return
+        source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / FINAL
+    if not source.is_file():
+        if search.folder.best_model.is_file():
+            return  # it was published before its trial was cleared away
+        raise StudyError(
+            f"the model of the best trial, {str(source)!r}, is gone; siamkit retrain makes it anew"
+        )
+    write_aside(search.folder.best_model, lambda aside: copy_file(source, aside))

@@ -1,0 +1,183 @@
+"""What one process needs to take part in a study: its data, its workers, the storage, the run folder."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from siamkit.backend import select
+from siamkit.data import Dataset
+from siamkit.io.files import is_local, plain, told_if_full
+from siamkit.registry.catalog import SESSION
+from siamkit.registry.registry import components
+from siamkit.report.checks import shared_items
+from siamkit.runs.results import read_json
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.config.fingerprint import versions
+from siamkit.study.config.load import Study, load_study
+from siamkit.study.config.schema import RESUMABLE, Direction
+from siamkit.study.config.storage_url import is_database, redacted
+from siamkit.study.engines import make_engine
+from siamkit.study.execution.host import scratch
+from siamkit.study.execution.scheduler import Search
+from siamkit.study.execution.signals import first_is_heard_later
+from siamkit.study.execution.supervisor import Limits, Pool, Source
+from siamkit.study.monitoring.progress import Silent, make_progress
+from siamkit.study.sampling.plan import planned, plans_all
+from siamkit.study.sampling.pruners import make_pruner
+from siamkit.study.storage.leases import new_owner
+from siamkit.study.storage.open import close_storage, open_storage
+from siamkit.study.storage.trial_queue import Ledger
+from siamkit.study.tracking import check_loggers
+from siamkit.study.worker.messages import Setup
+from siamkit.study.worker.prepared_data import Task, make_task
+from siamkit.study.worker.shared_arrays import share
+
+
+class Part:
+    """What one process has in hand while it takes part in a study.
+
+    Args:
+        role: `tune` or `worker`.
+        study: the file.
+        task: its data.
+        frozen: what must not change while a study is resumed.
+        pool: of workers.
+        watcher: tells the user how it goes.
+
+    Attributes:
+        finished: whether all was done.
+        why: why it ended before its budget was spent.
+        watched: has loggers listen to a source of work.
+    """
+
+    def __init__(
+        self, role: str, study: Study, task: Task, frozen: dict[str, Any], pool: Pool, watcher: Silent
+    ) -> None:
+        self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
+        self.folder, self.frozen = RunFolder(study.folder), frozen
+        self.storage: optuna.Study | None = None
+        self.finished, self.why = False, ""
+        self.watched: Callable[[Source], Source] = lambda source: source
+
+    def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
+        """How Ctrl-C is heard: by the pool between two looks, unless training goes on in this process."""
+        inline = self.study.file.engine == "inline"
+        return nullcontext(lambda: False) if inline else first_is_heard_later()
+
+    def search(self, directions: list[Direction] | None, alone: bool) -> Search:
+        """Opens the study in its storage, or makes it where directions are given."""
+        file = self.study.file
+        self.storage = storage = open_storage(
+            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
+        )
+        storage.pruner = make_pruner(self.study, len(self.task.objectives))
+        self.folder.owner = new_owner(self.role)
+        ledger = Ledger(
+            storage=storage,
+            maximize=self.task.objectives[self.task.objective] == "maximize",
+            tell=self.watcher.note,
+            folder=self.folder,
+            owner=self.folder.owner,
+            lease=file.lease,
+            # The folder's lock is the study's only where its storage is in there too.
+            alone=alone and is_local(self.folder.path) and not is_database(file.storage),
+        )
+        whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
+        versions = self.frozen["versions"]
+        return Search(self.study, self.task, ledger, self.folder, versions, self.watcher, whole)
+
+
+@contextmanager
+def ready(
+    role: str,
+    path: str | os.PathLike[str] | Study,
+    backend: str | None,
+    plugins: tuple[str, ...],
+    artifacts: str | os.PathLike[str] | None,
+    progress: str,
+) -> Iterator[tuple[Part, Dataset]]:
+    """Reads a study and its data, shares them with workers to come, and ends those at the end."""
+    study = path if isinstance(path, Study) else load_study(path, plugins, artifacts)
+    check_loggers(study)
+    name, why = select.choose_backend(
+        backend, study.file.backend, _begun(study.folder).get("versions", {}).get("backend")
+    )
+    select.activate(name)
+    watcher = make_progress(progress)
+    watcher.note(f"backend {name} ({why})")
+    before = _begun(study.folder)
+    task, raw = make_task(study, overlap=role == "tune" and not before.get("overlap"))
+    # Beside what is compared: a study that was begun without them goes on.
+    frozen = {**_freeze(study, task, name), "overlap": task.overlap or before.get("overlap")}
+    if role == "tune" and (sentence := shared_items(frozen)) is not None:
+        watcher.note(sentence)
+    with told_if_full(tempfile.gettempdir()):
+        aside = Path(tempfile.mkdtemp(dir=scratch()))
+    try:
+        with told_if_full(aside):
+            share(task, aside / "task")
+        setup = Setup(
+            name,
+            study.file,
+            str(aside / "task"),
+            (*study.file.plugins, *plugins),
+            tuple(
+                entry.spec
+                for catalogue in components().catalogues()
+                for entry in catalogue.all()
+                if entry.origin.distribution == SESSION
+            ),
+            tuple(sys.path),
+            frozen["versions"],
+        )
+        budget = study.file.budget
+        limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
+        pool = Pool(make_engine(study.file, setup, aside), limits)
+        part = Part(role, study, task, frozen, pool, watcher)
+        try:
+            yield part, raw
+        finally:
+            pool.close()
+            if part.storage is not None:
+                close_storage(part.storage)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # another study of this process has it still
+            aside.parent.rmdir()
+
+
+def _begun(folder: Path) -> dict[str, Any]:
+    """The frozen study that is there already; empty if there is none."""
+    written = folder / "study.json"
+    return read_json(written) if written.is_file() else {}
+
+
+def _freeze(study: Study, task: Task, backend: str) -> Any:
+    """What must not change while a study is resumed, as plain data."""
+    resolved = study.file.model_dump(mode="json")
+    entries = [alternative.entry for _, _, alternative in study.space.components()]
+    plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
+    searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
+    searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
+    return plain(
+        {
+            "layout": 1,
+            "name": study.file.name,
+            "study": searched,
+            # They may change, and hold URLs; whoever may read results need not know how to reach a database.
+            "settings": redacted({key: resolved[key] for key in RESUMABLE}),
+            "objectives": task.objectives,
+            "data": task.record,
+            "versions": versions(backend, plugins),
+        }
+    )

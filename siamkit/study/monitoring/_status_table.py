@@ -1,0 +1,118 @@
+"""How a study stands, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from siamkit.study.monitoring._owners import Owner
+from siamkit.study.monitoring.progress import one_line, spell
+from siamkit.study.monitoring.status import Status
+
+COLOURS = {"running": "bold green", "done": "bold", "stopped": "bold yellow", "unsure": "bold yellow"}
+
+
+def status_table(status: Status) -> RenderableType:
+    """Counts, the best, pace and end, who works on it, what runs and what failed."""
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True, style="dim")
+    facts.add_column(overflow="fold")
+    for name, value in _facts(status):
+        facts.add_row(name, value)
+    head = Text.assemble((status.name, "bold"), "  ", (_state(status), COLOURS[status.state]))
+    parts: list[RenderableType] = [head, facts]
+    if status.running:
+        parts += [Text(), _running(status)]
+    if status.failures:
+        parts += [Text(), _failures(status)]
+    return Group(*parts)
+
+
+def _state(status: Status) -> str:
+    if status.state == "unsure":
+        return "running on other machines, if they live: no sign of life yet"
+    if status.state == "stopped":
+        return f"stopped{f' ({status.why})' if status.why else ''}; siamkit tune goes on with it"
+    return status.state + (f": {status.why}" if status.why else "")
+
+
+def _facts(status: Status) -> Iterator[tuple[str, Text]]:
+    ends = f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed"
+    more = [
+        f"{number} {what}"
+        for number, what in (
+            (status.duplicates, "drawn twice"),
+            (status.died, "died"),
+            (status.waiting, "queued"),
+        )
+        if number
+    ]
+    beside = f"; {', '.join(more)}" if more else ""
+    yield "counted", Text(f"{status.counted} of {status.target}: {ends}{beside}")
+    if status.best is not None:
+        for number, (figure, value) in enumerate(status.best.values.items()):
+            shown = Text(f"{figure} {value:.4f}", style="" if number else "bold")
+            if not number:
+                shown += Text(f"  {status.best.configuration}  (trial {status.best.trial})")
+            yield "" if number else "best", shown
+    if status.to_confirm and (status.confirmed or status.confirming or status.counted >= status.target):
+        now = f", {status.confirming} under way" if status.confirming else ""
+        yield "confirmed", Text(f"{status.confirmed} of {status.to_confirm}{now}")
+    if status.seconds_each is not None:
+        end = f", search done about {_clock(status.end)}" if status.end is not None else ""
+        yield "pace", Text(f"{spell(status.seconds_each)} a configuration{end}")
+    if status.worked or status.time is not None:
+        limit = f" of {spell(status.time)}" if status.time is not None else ""
+        yield "worked", Text(f"{spell(status.worked)}{limit}")
+    for number, owner in enumerate(status.owners):
+        yield "" if number else "by", Text(_owner(owner))
+    if status.trust:
+        yield "trust", Text(status.trust)
+    yield "folder", Text(status.folder)
+
+
+def _owner(owner: Owner) -> str:
+    alive = {True: "", False: ": gone; its trials will be tried again", None: ": no sign of life yet"}
+    return f"{owner.role} on {owner.host}, process {owner.pid}{alive[owner.alive]}"
+
+
+def _running(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("running", justify="right", no_wrap=True)
+    table.add_column("configuration", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("epoch", justify="right", no_wrap=True)
+    table.add_column(next(iter(status.objectives)), justify="right", no_wrap=True)
+    table.add_column("for", justify="right", no_wrap=True)
+    several = len(status.owners) > 1
+    if several:
+        table.add_column("by", no_wrap=True)
+    owners = {owner.name: f"{owner.host} {owner.pid}" for owner in status.owners}
+    for each in status.running:
+        row: list[str | Text] = [
+            str(each.trial),
+            Text(one_line(each.configuration)),
+            f"{each.epoch}/{status.epochs}" if each.epoch is not None else "–",
+            f"{each.value:.4f}" if each.value is not None else "–",
+            spell(each.seconds),
+        ]
+        table.add_row(*row, *([Text(owners.get(each.owner, "nobody"))] if several else []))
+    return table
+
+
+def _failures(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("")
+    table.add_column("cause", overflow="fold")
+    for each in status.failures:
+        table.add_row(str(each.trial), each.kind, Text(one_line(each.cause)))
+    return table
+
+
+def _clock(end: datetime) -> str:
+    far = (end - datetime.now()).total_seconds() > 86400
+    return f"{end:%a %H:%M}" if far else f"{end:%H:%M}"

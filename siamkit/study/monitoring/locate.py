@@ -1,0 +1,149 @@
+"""Where a study is, and its storage opened only to be read: for those who watch it while it runs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages.journal import JournalFileBackend
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from siamkit.errors import StudyError
+from siamkit.io.files import is_local
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.config.load import load_study, run_folder
+from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.storage_url import with_driver, without_password
+from siamkit.study.config.yaml import read_document
+from siamkit.study.storage.open import storage_file
+
+T = TypeVar("T")
+
+BUSY = 10  # seconds that a file which somebody writes to is waited for
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a study keeps what it knows.
+
+    Args:
+        name: of the study.
+        folder: its run folder.
+        storage: `sqlite`, `journal`, or the URL of a database.
+    """
+
+    name: str
+    folder: RunFolder
+    storage: str
+
+    @property
+    def shown(self) -> str:
+        """The storage as it may be shown to anybody."""
+        if "://" in self.storage:
+            return without_password(self.storage)
+        return str(storage_file(self.folder, self.storage))
+
+    def absent(self) -> StudyError:
+        return StudyError(f"there is no study {self.name!r} in {self.shown!r} yet; run it with siamkit tune")
+
+
+def find_study(path: str | os.PathLike[str], artifacts: str | os.PathLike[str] | None = None) -> Whereabouts:
+    """Reads a study file only as far as to know where the study is: no plugin and no data are loaded.
+
+    Raises:
+        StudyFileError: all that is wrong in the file.
+    """
+    document = read_document(Path(path))
+    try:
+        file = StudyFile.model_validate(document.data)
+    except ValidationError:
+        load_study(path, artifacts=artifacts)  # says what is wrong, line by line
+        raise
+    return Whereabouts(file.name, RunFolder(run_folder(file, Path(path), artifacts)), file.storage)
+
+
+def open_to_read(where: Whereabouts) -> optuna.Study:
+    """Opens a study that is there; makes no file, table or row, and cannot write to a file.
+
+    Raises:
+        StudyError: it is not there yet, or cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return reading(where, lambda: optuna.load_study(study_name=where.name, storage=_storage(where)))
+
+
+def reading(where: Whereabouts, read: Callable[[], T]) -> T:
+    """Reads from a study's storage.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    try:
+        return read()
+    except KeyError:
+        raise where.absent() from None
+    except (StorageInternalError, SQLAlchemyError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise StudyError(f"the storage {where.shown!r} cannot be read: {reason:.300}") from error
+
+
+def _storage(where: Whereabouts) -> optuna.storages.BaseStorage:
+    if "://" in where.storage:
+        return _tables(where, with_driver(where.storage), {})
+    if not is_local(where.folder.path):
+        raise StudyError(
+            f"the storage {where.storage!r} is a file of the run folder, but {str(where.folder.path)!r} is "
+            "no folder of this machine"
+        )
+    file = storage_file(where.folder, where.storage)
+    if not file.is_file():  # or connecting would make one
+        raise where.absent()
+    if file.suffix == ".journal":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    url = sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+    return _tables(where, url, {"creator": lambda: _read_only(file)})
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    """A connection that cannot write; but what a process left half-written when it died is put right."""
+
+    def connect(mode: str) -> sqlite3.Connection:
+        address = f"{file.as_uri()}?mode={mode}"
+        return sqlite3.connect(address, uri=True, timeout=BUSY, check_same_thread=False)
+
+    connection = connect("ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        connection.close()
+        connection = connect("rw")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _tables(where: Whereabouts, url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
+    # Each look has a connection of its own: nobody may come to close one that is kept.
+    engine = {**engine, "poolclass": sqlalchemy.NullPool}
+    made = sqlalchemy.create_engine(url, **engine)
+    try:
+        tables = sqlalchemy.inspect(made).get_table_names()
+    finally:
+        made.dispose()
+    if "studies" not in tables or "alembic_version" not in tables:
+        raise where.absent()
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine, skip_table_creation=True)
+    return optuna.storages.get_storage(storage)  # adds the cache of finished trials

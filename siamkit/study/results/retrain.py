@@ -1,0 +1,121 @@
+"""One trial of a study trained afresh, longer if wanted; the study itself stays as it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siamkit.backend import select
+from siamkit.errors import StudyError, listed
+from siamkit.io.files import beside, writable
+from siamkit.runs.results import read_results
+from siamkit.study.config.fingerprint import derive_seed
+from siamkit.study.config.load import Study
+from siamkit.study.monitoring.progress import Silent
+from siamkit.study.worker.prepared_data import make_task
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came of it.
+
+    Args:
+        path: the model's file.
+        trial: the trial's number.
+        epochs, seed: what it was trained with.
+        figures: on the validation part.
+        before: those of the trial itself, nothing if it did not complete.
+    """
+
+    path: Path
+    trial: int
+    epochs: int
+    seed: int
+    figures: dict[str, float]
+    before: dict[str, float]
+
+
+def retrain_trial(
+    study: Study,
+    trial: int,
+    path: str | os.PathLike[str],
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    backend: str | None = None,
+    progress: Silent | None = None,
+) -> Retrained:
+    """Trains the configuration of a trial afresh on the study's data, judges it and saves the model.
+
+    Args:
+        study: whose run folder has the trial.
+        trial: its number.
+        path: of the `.keras` file to write; its limits of time and memory are not the study's.
+        epochs: the study's unless given.
+        seed: the trial's own unless given, so that with as many epochs the same model comes out.
+        backend: instead of KERAS_BACKEND or the one that the study ran on.
+        progress: is told how it goes.
+
+    Raises:
+        StudyError: no such trial, other data than the study's, or a loss that is no number.
+    """
+    place = Path(path)
+    if place.suffix != ".keras":
+        raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
+    writable(place)  # or all the training were for nothing
+    frozen, trials, _ = read_results(study.folder)
+    stored = find_trial(study.folder, trials, trial)
+    configuration = stored["configuration"]
+    fixed = study.file.fixed
+    if epochs is not None:
+        fixed = fixed.model_copy(update={"epochs": epochs})
+    if seed is None:
+        seed = derive_seed(study.file.seed, configuration, 0)
+    name, why = select.choose_backend(backend, begun=frozen["versions"]["backend"])
+    select.activate(name)
+    watcher = progress or Silent()
+    watcher.note(f"backend {name} ({why})")
+    task, _ = make_task(study)
+    if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
+        raise StudyError(
+            f"the data have changed since the study in {str(study.folder)!r} was run, so its trial "
+            f"{trial} cannot be trained again"
+        )
+
+    from siamkit.study.worker.train import Limits, train
+
+    watcher.begin("retraining", 0, 1, task.objective)
+    label = f"trial {trial}"
+    watcher.run(label, configuration)
+    trained = train(
+        configuration,
+        task,
+        fixed,
+        seed,
+        Limits(),
+        lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
+        data_seed=derive_seed(study.file.seed, "data", 0),
+    )
+    with beside(place) as file:
+        trained.model.save(file)
+    watcher.ended(label, "complete", trained.figures[task.objective], None, done=1)
+    return Retrained(place, trial, fixed.epochs, seed, trained.figures, stored["figures"])
+
+
+def find_trial(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, Any]:
+    """The last stored result of a trial.
+
+    Raises:
+        StudyError: there is no such trial.
+    """
+    if not trials:
+        raise StudyError(f"there are no trials in {str(folder)!r} yet; run the study with siamkit tune")
+    numbers = sorted({each["trial"] for each in trials})
+    if number not in numbers:
+        whole = numbers == list(range(len(numbers)))
+        there = f"{numbers[0]} to {numbers[-1]}" if whole and len(numbers) > 1 else listed(map(str, numbers))
+        raise StudyError(f"the study has no trial {number}; choose from {there}")
+    found = [each for each in trials if each["trial"] == number]
+    return max(found, key=lambda each: (each["outcome"] == "complete", each.get("attempt", 1)))

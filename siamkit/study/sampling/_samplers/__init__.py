@@ -1,0 +1,1 @@
+"""Samplers of siamkit's own."""

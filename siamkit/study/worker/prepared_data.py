@@ -1,0 +1,152 @@
+"""What all trials of a study share: the split, prepared data, and how they are judged. No Keras here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from siamkit.data import Dataset, fit_preprocessor, split
+from siamkit.data.leakage import find_overlap
+from siamkit.data.preprocessing._fit import Preprocessor
+from siamkit.data.preprocessing.base import Shape
+from siamkit.data.splits import Split
+from siamkit.errors import DataError, StudyFileError
+from siamkit.study.config.fingerprint import derive_seed
+from siamkit.study.config.load import Study
+from siamkit.study.config.schema import Direction
+from siamkit.study.worker.ablation import scarcest
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study share.
+
+    Args:
+        train, valid, test: the parts, prepared for an encoder.
+        preprocessor: what prepared them, fitted on the training part.
+        objectives: figure to direction; the first names the best.
+        needs: what the training part tells components: `num_classes`, `vocabulary_size`, ….
+        record: of the data and the split, for the frozen study.
+        overlap: what parts have in common, if that was asked for; it makes no study another one.
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    preprocessor: Preprocessor
+    objectives: dict[str, Direction]
+    needs: dict[str, Any]
+    record: dict[str, Any]
+    overlap: dict[str, Any] | None = None
+
+    @property
+    def objective(self) -> str:
+        """The figure that names the best."""
+        return next(iter(self.objectives))
+
+    def better(self, value: float) -> float:
+        """The first objective turned so that higher is better."""
+        return value if self.objectives[self.objective] == "maximize" else -value
+
+
+def make_task(study: Study, overlap: bool = False) -> tuple[Task, Dataset]:
+    """Reads, splits and prepares a study's data; returns the raw validation items too.
+
+    Args:
+        study: the file.
+        overlap: whether to look for what parts have in common, some seconds where items are many.
+
+    Raises:
+        StudyFileError, DataError: the data are not there or do not suit the study.
+    """
+    dataset = study.load_data()
+    limit = {part: count for part, count in study.file.data.limit.model_dump().items() if count is not None}
+    try:
+        parts = _split(study, dataset, limit)
+    except DataError as error:
+        raise StudyFileError([f"{study.document.at(('data', 'split'))}: {error}"]) from error
+    train, valid, test = (dataset.take(indices) for indices in (parts.train, parts.valid, parts.test))
+    _check_parts(study, valid=valid, test=test)
+    preprocessor = fit_preprocessor(train)
+    needs = dict(preprocessor.facts)
+    if train.supervision == "labels":
+        needs["num_classes"] = len(train.classes)
+    record = {
+        "fingerprint": dataset.fingerprint(),
+        "items": len(dataset),
+        "supervision": dataset.supervision,
+        "input": dataset.input,
+        "input_shape": _plain(preprocessor.input_shape),
+        "split": parts.record,
+    }
+    if study.space.data:
+        record["scarcest"] = scarcest(study.space.data)
+    task = Task(
+        _prepared(train, preprocessor),
+        _prepared(valid, preprocessor),
+        _prepared(test, preprocessor),
+        preprocessor,
+        study.objectives(dataset),
+        needs,
+        record,
+        find_overlap({"train": train, "valid": valid, "test": test}) if overlap else None,
+    )
+    return task, valid
+
+
+def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
+    asked = study.file.data.split
+    return split(
+        dataset,
+        by=asked.by,
+        train=asked.train,
+        valid=asked.valid,
+        test=asked.test,
+        seed=derive_seed(study.file.seed, "split"),
+        limit=limit or None,
+    )
+
+
+def _check_parts(study: Study, **parts: Dataset) -> None:
+    """Refuses parts by which nothing can be judged, before anything is trained."""
+    for name, part in parts.items():
+        if (why := _no_judge(name, part)) is not None:
+            raise StudyFileError([f"{study.document.at(('data', 'split'))}: {why}"])
+
+
+def _no_judge(name: str, part: Dataset) -> str | None:
+    """Why all figures of a part would be perfect or undefined."""
+    assert part.target is not None
+    values, counts = np.unique(np.asarray(part.target), return_counts=True)
+    if part.supervision == "pairs" and len(values) < 2:
+        kind = "alike" if part.target[0] else "unlike"
+        return (
+            f"the pairs of the {name} part are all {kind}, so nothing can be told apart in it; a study "
+            "judges by pairs of both kinds"
+        )
+    if part.supervision == "scores" and len(values) < 2:
+        return f"the scores of the {name} part are all {values[0]:g}, so no order can be told in it"
+    if part.supervision == "labels" and len(values) < 2:
+        return (
+            f"the {name} part holds one class only ({str(values[0])!r}), so nothing can be told apart in it; "
+            f"give it 2 classes or more, by a larger fraction or a list ({name}: [a, b])"
+        )
+    if part.supervision == "labels" and counts.max() < 2:
+        return (
+            f"no class of the {name} part has two items, so none has another one to find; give it a larger "
+            "fraction"
+        )
+    return None
+
+
+def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
+    # Texts are token ids once they are prepared, and columns a record of arrays.
+    kind = {"text": "tokens", "tabular": "records"}.get(part.input, part.input)
+    return replace(part, views=tuple(preprocessor(view) for view in part.views), input=kind)
+
+
+def _plain(shape: Shape) -> list[int] | dict[str, list[int]]:
+    """A shape as JSON has it."""
+    return {name: list(each) for name, each in shape.items()} if isinstance(shape, dict) else list(shape)

@@ -1,0 +1,101 @@
+"""What a report shows of a model beyond its figures: kept while the model and its metric are at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from siamkit.data import Dataset
+from siamkit.errors import DataError
+from siamkit.evaluation import evaluate_labels, evaluate_pairs
+from siamkit.evaluation._neighbors import neighbours
+from siamkit.evaluation.measures import FIGURES
+from siamkit.evaluation.verification import Curve
+from siamkit.model.siamese import Siamese
+from siamkit.stats.compression import size_curve
+from siamkit.study.worker._shown_items import shown_rows
+from siamkit.study.worker.prepared_data import Task
+
+NEIGHBOURS = 10  # of each item shown
+POINTS = 300  # of a curve
+
+Arrays = dict[str, np.ndarray]
+
+
+def exhibit(model: Siamese, task: Task, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
+    """What a report shows of a model, of the items that `items.parquet` shows.
+
+    Args:
+        model: trained.
+        task: the data.
+        valid: embeddings of the validation part, `(n, dim)` or of pairs `(n, 2, dim)`.
+        test: of the test part, where it is scored: then the sizes are tried, too.
+
+    Returns:
+        `rows` (m,) of the validation part; their `embeddings`; of labelled items the `neighbours` (m, k)
+        among those shown, as places in `rows`; `valid_far`, `valid_frr`, `valid_threshold` of the ROC curve,
+        the same of `test`; `size_how`, `size_dim`, `size_bytes`, `size_worth` (see
+        `siamkit.stats.compression`). What cannot be had is left out.
+    """
+    rows = shown_rows(len(valid))
+    found: Arrays = {"rows": rows, "embeddings": valid[rows].astype(np.float32)}
+    if task.valid.supervision == "labels" and len(rows) > 1:
+        some = found["embeddings"]
+        found["neighbours"] = neighbours(
+            some, some, model.metric, min(NEIGHBOURS, len(rows) - 1), np.arange(len(rows))
+        )[0].astype(np.int32)
+    found |= _curve("valid", valid, task.valid, model)
+    if test is not None:
+        found |= _curve("test", test, task.test, model)
+        found |= _sizes(found["embeddings"], rows, task, model)
+    return found
+
+
+def _curve(name: str, embeddings: np.ndarray, part: Dataset, model: Siamese) -> Arrays:
+    """The ROC curve of some items of a part, in the metric's own orientation."""
+    rows = shown_rows(len(embeddings))
+    assert part.target is not None
+    judge: Any = {"labels": evaluate_labels, "pairs": evaluate_pairs}.get(part.supervision)
+    if judge is None:
+        return {}
+    try:
+        curve: Curve | None = judge(
+            embeddings[rows], np.asarray(part.target)[rows], model.metric, groups={"verification"}
+        ).curve
+    except DataError:  # no two of one class among those shown
+        return {}
+    if curve is None:
+        return {}
+    thin = curve.thinned(POINTS)
+    sign = -1.0 if model.metric.orientation == "similarity" else 1.0
+    return {
+        f"{name}_far": thin.far.astype(np.float32),
+        f"{name}_frr": thin.frr.astype(np.float32),
+        f"{name}_threshold": (sign * thin.distances).astype(np.float32),
+    }
+
+
+def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: Task, model: Siamese) -> Arrays:
+    """What is left of labelled embeddings that are made smaller, by what training items teach."""
+    fits = FIGURES[task.objective].group in ("retrieval", "ranking", "verification")
+    if task.valid.supervision != "labels" or not fits or model.metric.weights or embeddings.shape[1] < 2:
+        return {}  # a metric with weights takes vectors of one length
+    some = task.train.take(shown_rows(len(task.train)))
+    assert task.valid.target is not None
+    try:
+        curve = size_curve(
+            embeddings,
+            np.asarray(task.valid.target)[rows],
+            model.metric,
+            figures=[task.objective],
+            fit=model.encode(some.views[0]),
+        )
+    except DataError:  # no two of one class among those shown
+        return {}
+    return {
+        "size_how": np.array([each.how for each in curve]),
+        "size_dim": np.array([each.dim for each in curve]),
+        "size_bytes": np.array([each.bytes_per_vector for each in curve]),
+        "size_worth": np.array([each.figures[task.objective] for each in curve]),
+    }
