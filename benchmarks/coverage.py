@@ -241,7 +241,7 @@ def auc_of_these(centres, spreads, factor):
     return float((of_alike * np.diff(of_other)).sum())
 
 
-def plain_pairs(figure, count):
+def plain_pairs(measure, count):
     """Pairs that share nothing: alike and other ones a deviation apart, or scores that go with distances."""
     gain_a, gain_b = 0.8, 1.2
 
@@ -249,21 +249,21 @@ def plain_pairs(figure, count):
         gains = (gain_b if null else gain_a, gain_b)
         shared, *own = rng.normal(size=(3, count))
         noise = [(shared + each) / math.sqrt(2) for each in own]
-        if figure == "roc_auc":
+        if measure == "roc_auc":
             targets = np.arange(count) % 2
             a, b = (each - gain * targets for gain, each in zip(gains, noise, strict=True))
         else:
             targets = rng.normal(size=count)
             a, b = (each - gain * targets for gain, each in zip(gains, noise, strict=True))
         asked = {"resamples": PAIR_RESAMPLES, "seed": int(rng.integers(2**31))}
-        return compare_pairs(figure, a, b, targets, **asked), {}
+        return compare_pairs(measure, a, b, targets, **asked), {}
 
     def value(gain):
-        if figure == "roc_auc":
+        if measure == "roc_auc":
             return float(stats.norm.cdf(gain / math.sqrt(2)))
         return 6 / math.pi * math.asin(gain / math.sqrt(1 + gain**2) / 2)
 
-    return Setting("pairs", f"{figure} over pairs, {count}", draw, lambda: value(gain_b) - value(gain_a))
+    return Setting("pairs", f"{measure} over pairs, {count}", draw, lambda: value(gain_b) - value(gain_a))
 
 
 def settings() -> list[Setting]:

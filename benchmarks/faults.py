@@ -40,7 +40,7 @@ import psutil
 import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
-FIGURES, PAGE = HERE / "results" / "faults.jsonl", HERE / "results" / "faults.md"
+MEASURES, PAGE = HERE / "results" / "faults.jsonl", HERE / "results" / "faults.md"
 BUDGET, EPOCHS, BAD = 6, 4, 7
 STUDY = """\
 version: 1
@@ -656,7 +656,7 @@ def commit() -> str:
 
 
 def stored() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in FIGURES.read_text().splitlines()] if FIGURES.is_file() else []
+    return [json.loads(line) for line in MEASURES.read_text().splitlines()] if MEASURES.is_file() else []
 
 
 def page(records: list[dict[str, Any]]) -> str:
@@ -710,7 +710,7 @@ def main() -> None:
             if record is None:
                 continue
             with lock:
-                with FIGURES.open("a") as file:
+                with MEASURES.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 PAGE.write_text(page(stored()))
             verdict = "WRONG " + record["wrong"][0][:300] if record["wrong"] else "ok"

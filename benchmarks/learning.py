@@ -25,7 +25,7 @@ import numpy as np
 from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"
-FIGURES, PAGE = RESULTS / "learning.jsonl", RESULTS / "learning.md"
+MEASURES, PAGE = RESULTS / "learning.jsonl", RESULTS / "learning.md"
 SEEDS = (0, 1, 2)
 TRAIN, TEST, DIM, BATCH, STEPS = 600, 200, 64, 60, 250  # items a class, numbers, items, steps
 SEEN, UNSEEN = (0, 1, 3, 5, 9), (2, 4, 6, 7, 8)
@@ -153,8 +153,8 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
     if name != UNTRAINED:
         _train(name, theirs, encoder, train, prepare, seed)
     embeddings = encoder.predict(prepare(test.views[0]), batch_size=250, verbose=0)
-    figure = siamkit.evaluate(embeddings, test.target, metric="cosine")["map_at_r"]
-    return name, theirs, seed, float(figure), time.perf_counter() - start
+    measure = siamkit.evaluate(embeddings, test.target, metric="cosine")["map_at_r"]
+    return name, theirs, seed, float(measure), time.perf_counter() - start
 
 
 def _train(name: str, theirs: bool, encoder: Any, train: Any, prepare: Any, seed: int) -> None:
@@ -288,24 +288,24 @@ def main() -> None:
         for theirs in ((False, True) if name in compared else (False,))
     ]
     found: dict[tuple[str, bool], dict[int, float]] = {}
-    lines = FIGURES.read_text(encoding="utf-8").splitlines() if FIGURES.is_file() else []
-    for name, theirs, seed, figure, _ in map(json.loads, lines):
-        found.setdefault((name, theirs), {})[seed] = figure
+    lines = MEASURES.read_text(encoding="utf-8").splitlines() if MEASURES.is_file() else []
+    for name, theirs, seed, measure, _ in map(json.loads, lines):
+        found.setdefault((name, theirs), {})[seed] = measure
     tasks = [task for task in tasks if not arguments.table and task[2] not in found.get(task[:2], {})]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run, *task): task for task in tasks}
         for done, future in enumerate(as_completed(futures), start=1):
             try:
-                name, theirs, seed, figure, seconds = future.result()
+                name, theirs, seed, measure, seconds = future.result()
             except Exception as error:  # one that cannot be trained is told, and the others go on
                 print(f"{done}/{len(tasks)} {futures[future][:3]} fails: {error!r:.100}", flush=True)
                 continue
-            found.setdefault((name, theirs), {})[seed] = figure
-            with FIGURES.open("a", encoding="utf-8") as file:
-                print(json.dumps([name, theirs, seed, round(figure, 5), round(seconds, 1)]), file=file)
+            found.setdefault((name, theirs), {})[seed] = measure
+            with MEASURES.open("a", encoding="utf-8") as file:
+                print(json.dumps([name, theirs, seed, round(measure, 5), round(seconds, 1)]), file=file)
             side = "PML" if theirs else "siamkit"
             print(
-                f"{done}/{len(tasks)} {name} {side} seed {seed}: {figure:.3f} in {seconds:.0f} s", flush=True
+                f"{done}/{len(tasks)} {name} {side} seed {seed}: {measure:.3f} in {seconds:.0f} s", flush=True
             )
     missing = [name for name in components().losses if len(found.get((name, False), {})) < len(SEEDS)]
     text = table(found, compared)

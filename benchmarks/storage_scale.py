@@ -44,7 +44,7 @@ from siamkit.study.sampling.pruners import make_pruner  # noqa: E402
 from siamkit.study.sampling.samplers import make_sampler  # noqa: E402
 from siamkit.study.storage.leases import new_owner  # noqa: E402
 from siamkit.study.storage.open import close_storage, open_storage  # noqa: E402
-from siamkit.study.storage.trial_queue import Claim, Ledger  # noqa: E402
+from siamkit.study.storage.trial_queue import Claim, TrialQueue  # noqa: E402
 
 EPOCHS = 10
 STUDY = """\
@@ -126,12 +126,12 @@ def a_study(folder: Path, name: str, url: str) -> Study:
     return load_study(path)
 
 
-def a_ledger(study: Study) -> Ledger:
+def a_ledger(study: Study) -> TrialQueue:
     storage = open_storage(
         study.file.name, RunFolder(study.folder), study.file.storage, ["maximize"], {"layout": 1}
     )
     storage.pruner = make_pruner(study, 1)
-    return Ledger(
+    return TrialQueue(
         storage=storage, maximize=True, folder=RunFolder(study.folder), owner=new_owner("tune"), lease=60.0
     )
 
@@ -200,7 +200,7 @@ def fill(server: PostgreSQL, database: str, study: Study, count: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def one_trial(ledger: Ledger, study: Study, timed: Timed, rng: random.Random) -> None:
+def one_trial(ledger: TrialQueue, study: Study, timed: Timed, rng: random.Random) -> None:
     """All that a supervisor does for a trial, but for the training."""
     with timed.part("look"):
         ledger.look()
@@ -227,7 +227,7 @@ def one_trial(ledger: Ledger, study: Study, timed: Timed, rng: random.Random) ->
 
 
 def tpe(
-    ledger: Ledger, study: Study, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ledger: TrialQueue, study: Study, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
 ) -> list[Times]:
     """What an ask with all its parameters and a tell take."""
     found = []

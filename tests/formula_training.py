@@ -56,13 +56,13 @@ class Formula:
         self.trained.append(loss)
         model = Model(self.worth[loss] + configuration["embedding_dim"] / 10_000, seed)
         scores = scores_of(model, len(task.valid))
-        figures = {"map_at_r": float(scores.mean()), "eer": 0.5, "threshold": 0.5, "parameters": 10.0}
+        measures = {"map_at_r": float(scores.mean()), "eer": 0.5, "threshold": 0.5, "parameters": 10.0}
         for epoch in range(1 + (start.epoch if start else 0), fixed.epochs + 1):
-            keep(model, epoch, {"epoch": epoch, "loss": 1.0, **figures}, LITERAL)
-            on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **figures})
+            keep(model, epoch, {"epoch": epoch, "loss": 1.0, **measures}, LITERAL)
+            on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **measures})
         return SimpleNamespace(
             model=model,
-            figures=figures,
+            measures=measures,
             history=[],
             literal=LITERAL,
             queries={"map_at_r": scores},

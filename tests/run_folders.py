@@ -38,7 +38,7 @@ def frozen(name: str = "tiny", objectives: dict[str, str] | None = None) -> dict
 
 def result(number: int, value: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
     factors = {"encoder": "mlp", "metric": "cosine", "loss": "triplet", "embedding_dim": 8, "normalize": True}
-    figures = {"map_at_r": value, "eer": 0.1, "parameters": 1200.0} if outcome == "complete" else {}
+    measures = {"map_at_r": value, "eer": 0.1, "parameters": 1200.0} if outcome == "complete" else {}
     return {
         "trial": number,
         "token": "t",
@@ -47,7 +47,7 @@ def result(number: int, value: float | None, outcome: str = "complete", **more: 
         "cause": "",
         "seconds": 1.5,
         "factors": factors,
-        "figures": figures,
+        "figures": measures,
         **more,
     }
 
@@ -86,7 +86,7 @@ class Folder:
         repeat: int,
         valid: float | None,
         test: float | None,
-        figures: dict[str, float] | None = None,
+        measures: dict[str, float] | None = None,
         **more: Any,
     ) -> Folder:
         place = self.path / "confirm" / key / str(repeat)
@@ -100,7 +100,7 @@ class Folder:
                     "factors": result(0, 1)["factors"],
                     "outcome": "complete",
                     "valid": {"map_at_r": valid, "parameters": 1200},
-                    "test": {"map_at_r": test, **(figures or {})},
+                    "test": {"map_at_r": test, **(measures or {})},
                     **more,
                 }
             )

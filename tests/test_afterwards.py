@@ -84,7 +84,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
 def test_best_is_what_tune_found(study: Path, results: Results) -> None:
     told = json.loads(invoke("best", study, "--json").stdout)
     assert told["factors"] == results.factors
-    for part, found in results.figures.items():
+    for part, found in results.measures.items():
         expected = {name: None if np.isnan(value) else value for name, value in found.items()}
         assert told["figures"][part] == pytest.approx(expected)
     means = np.mean([each["valid"]["map_at_r"] for each in told["repeats"]])
@@ -92,7 +92,7 @@ def test_best_is_what_tune_found(study: Path, results: Results) -> None:
     assert Path(told["model"]).read_bytes() == results.model_path.read_bytes()
     shown = invoke("best", study).stdout
     assert "best configuration" in shown
-    assert f"{results.figures['test']['map_at_r']:.4f}" in shown
+    assert f"{results.measures['test']['map_at_r']:.4f}" in shown
 
 
 def test_the_export_embeds_as_the_model_does(results: Results, exported: tuple[Path, dict[str, Any]]) -> None:
@@ -153,7 +153,7 @@ def test_the_description_and_the_card_say_what_it_is(
     for said in (
         frozen["data"]["fingerprint"],
         f"{model.threshold:.6g}",
-        f"{results.figures['test']['map_at_r']:.4f} (",  # the mean of two repeats, and their range
+        f"{results.measures['test']['map_at_r']:.4f} (",  # the mean of two repeats, and their range
         "80 train, 40 valid",
         "mahalanobis",
         keras.__version__,
@@ -241,8 +241,8 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
     ran = invoke("retrain", study, "--trial", "0", "-o", made, "--progress", "plain")
     assert ran.exit_code == 0, ran.output
     stored = next(each for each in results.trials if each["trial"] == 0)
-    figure = f"{stored['figures']['map_at_r']:.4f}"
-    assert f"map_at_r    {figure}   in the study {figure}" in ran.stdout
+    measure = f"{stored['figures']['map_at_r']:.4f}"
+    assert f"map_at_r    {measure}   in the study {measure}" in ran.stdout
     items = digits().views[0][:9]
     checkpoint = siamkit.load_model(results.folder / stored["folder"] / "checkpoint.keras")
     np.testing.assert_array_equal(siamkit.load_model(made).embed(items), checkpoint.embed(items))
@@ -252,10 +252,10 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
 def test_more_epochs_and_another_seed_make_another_model(
     study: Path, results: Results, tmp_path: Path
 ) -> None:
-    from siamkit.study.monitoring.progress import Silent
+    from siamkit.study.monitoring.progress import NullProgress
 
-    class Heard(Silent):
-        def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
+    class Heard(NullProgress):
+        def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:
             heard.append((number, epochs))
 
     heard: list[tuple[int, int]] = []
@@ -263,8 +263,8 @@ def test_more_epochs_and_another_seed_make_another_model(
     made = retrain_trial(load_study(study), 0, tmp_path / "more.keras", epochs=3, seed=1, progress=Heard())
     assert heard == [(1, 3), (2, 3), (3, 3)]
     assert (made.epochs, made.seed) == (3, 1)
-    assert made.figures["map_at_r"] != made.before["map_at_r"]
-    assert siamkit.load_model(made.path).threshold == made.figures["threshold"]
+    assert made.measures["map_at_r"] != made.before["map_at_r"]
+    assert siamkit.load_model(made.path).threshold == made.measures["threshold"]
 
 
 def test_what_retrain_cannot_do_is_refused(
@@ -287,10 +287,10 @@ def test_what_retrain_cannot_do_is_refused(
     assert "there is no study in" in refusal("best", study, *elsewhere)
     # Ctrl-C in the middle of it: no half a model.
     os.remove(made)
-    from siamkit.study.monitoring.progress import Silent
+    from siamkit.study.monitoring.progress import NullProgress
 
-    class Stops(Silent):
-        def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
+    class Stops(NullProgress):
+        def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

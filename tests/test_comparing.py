@@ -16,7 +16,7 @@ from scipy.stats import bootstrap
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.errors import DataError
 
 
@@ -45,7 +45,7 @@ def by_query(rows, metric="euclidean"):
 
 def test_a_difference_that_is_there_is_found_with_scipys_interval():
     found = siamkit.compare(
-        WORSE, GOOD, labels=LABELS, metric="euclidean", names=("worse", "good"), figures=["map_at_r"],
+        WORSE, GOOD, labels=LABELS, metric="euclidean", names=("worse", "good"), measures=["map_at_r"],
         over="queries",
     )  # fmt: skip
     [difference] = found.differences
@@ -114,8 +114,8 @@ def test_a_class_of_one_item_has_no_query_and_is_none_to_draw():
 def test_items_are_matched_by_their_ids():
     order = np.random.default_rng(3).permutation(len(GOOD))[:-10]
     ids = tuple(f"item {n}" for n in range(len(GOOD)))
-    whole = Contender("whole", GOOD, LABELS, ids, "euclidean")
-    some = Contender("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
+    whole = EmbeddingSet("whole", GOOD, LABELS, ids, "euclidean")
+    some = EmbeddingSet("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
     found = siamkit.compare(whole, some)
     kept = np.sort(order)
     expected = siamkit.compare(GOOD[kept], WORSE[kept], labels=LABELS[kept], metric="euclidean")
@@ -139,13 +139,13 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
         GOOD[0],
         labels=LABELS,
     )
-    refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, figures=["roc_auc"])
-    one = Contender("a", GOOD, LABELS, None)
+    refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, measures=["roc_auc"])
+    one = EmbeddingSet("a", GOOD, LABELS, None)
     refused("names of their own, got a, a", one, one)
-    other = Contender("b", GOOD, np.roll(LABELS, 1), None)
+    other = EmbeddingSet("b", GOOD, np.roll(LABELS, 1), None)
     refused(r"'a' and 'b' disagree about 24 items, first about item 0 \(0, 23\)", one, other)
-    named = Contender("c", GOOD, LABELS, tuple("x" * len(GOOD)))
-    refused("'c' has items of one id", named, Contender("d", GOOD, LABELS, tuple(map(str, range(192)))))
+    named = EmbeddingSet("c", GOOD, LABELS, tuple("x" * len(GOOD)))
+    refused("'c' has items of one id", named, EmbeddingSet("d", GOOD, LABELS, tuple(map(str, range(192)))))
     refused("does not exist; a file of embeddings", tmp_path / "a.npy", GOOD, labels=LABELS)
 
 
@@ -192,19 +192,19 @@ def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
     np.save(tmp_path / "other.npy", GOOD)
     np.savez(tmp_path / "other.npz", x=WORSE)
     files = [tmp_path / name for name in ("old/vectors.npy", "new/vectors.npy", "other.npy", "other.npz")]
-    found = siamkit.compare(*files, labels=LABELS, metric="euclidean", figures=["map_at_r"])
+    found = siamkit.compare(*files, labels=LABELS, metric="euclidean", measures=["map_at_r"])
     assert found.names == ("old/vectors.npy", "new/vectors.npy", "other.npy", "other.npz")
-    found = siamkit.compare(*files[1:3], labels=LABELS, metric="euclidean", figures=["map_at_r"])
+    found = siamkit.compare(*files[1:3], labels=LABELS, metric="euclidean", measures=["map_at_r"])
     assert found.names == ("vectors", "other")
-    found = siamkit.compare(*files[:2], labels=LABELS, names=("one", "two"), figures=["map_at_r"])
+    found = siamkit.compare(*files[:2], labels=LABELS, names=("one", "two"), measures=["map_at_r"])
     assert found.names == ("one", "two")
     refused("names of their own, got", files[0], files[0], labels=LABELS)
 
 
 def test_classes_are_the_same_as_numbers_of_any_kind():
-    a, b = Contender("a", GOOD, LABELS, None), Contender("b", WORSE, LABELS.astype(float), None)
+    a, b = EmbeddingSet("a", GOOD, LABELS, None), EmbeddingSet("b", WORSE, LABELS.astype(float), None)
     assert siamkit.compare(a, b).names == ("a", "b")
-    wide = Contender("c", WORSE, np.stack([LABELS, LABELS], 1), None)
+    wide = EmbeddingSet("c", WORSE, np.stack([LABELS, LABELS], 1), None)
     refused(r"labels should have the shape \(192,\), one for each item, got \(192, 2\)", a, wide)
     missing = np.array([None, *LABELS[1:]])
     refused("labels should be comparable with each other", GOOD, WORSE, labels=missing)
@@ -212,7 +212,7 @@ def test_classes_are_the_same_as_numbers_of_any_kind():
 
 
 def test_a_depth_that_is_no_number_is_no_figure():
-    refused("no query has a score of 'recall_at_²'", GOOD, WORSE, labels=LABELS, figures=["recall_at_²"])
+    refused("no query has a score of 'recall_at_²'", GOOD, WORSE, labels=LABELS, measures=["recall_at_²"])
 
 
 def test_json_has_no_word_that_json_lacks(tmp_path: Path):

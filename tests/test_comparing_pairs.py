@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.inputs import Contender, contender
+from siamkit.comparison.inputs import EmbeddingSet, contender
 from siamkit.errors import DataError
 from siamkit.stats._pair_scores import pair_scores
 
@@ -47,7 +47,7 @@ def slow_eer(near, alike):
 
 def test_the_figures_of_pairs_are_scikit_learns_and_those_of_a_slow_loop():
     found = siamkit.compare(WORSE, GOOD, labels=ALIKE, metric="euclidean", names=("worse", "good"))
-    assert [each.figure for each in found.differences] == ["roc_auc", "eer"]
+    assert [each.measure for each in found.differences] == ["roc_auc", "eer"]
     assert found.over == "pairs"
     for name, pairs in (("worse", WORSE), ("good", GOOD)):
         values = found.values[name]
@@ -58,7 +58,7 @@ def test_the_figures_of_pairs_are_scikit_learns_and_those_of_a_slow_loop():
 
 
 def test_the_interval_of_pairs_that_share_nothing_is_scipys():
-    found = siamkit.compare(WORSE, GOOD, labels=ALIKE, metric="euclidean", figures=["roc_auc"])
+    found = siamkit.compare(WORSE, GOOD, labels=ALIKE, metric="euclidean", measures=["roc_auc"])
     a, b = distances(WORSE), distances(GOOD)
 
     def difference(rows):
@@ -89,7 +89,7 @@ def test_pairs_that_share_items_are_drawn_by_their_items():
     alike = (i // 20 == j // 20).astype(int)
     noisy = items + DRAW.normal(0, 1, items.shape)
     both = [np.stack([each[i], each[j]], axis=1) for each in (noisy, items)]
-    asked = {"labels": alike, "metric": "euclidean", "figures": ["roc_auc"]}
+    asked = {"labels": alike, "metric": "euclidean", "measures": ["roc_auc"]}
     found = siamkit.compare(*both, **asked)
     assert found.over == "items"
     assert found.differences[0].units == 40
@@ -104,10 +104,10 @@ def test_items_that_are_known_count_though_their_vectors_differ_by_a_bit():
     nudged[1, 0] = np.nextafter(nudged[0, 0], 9, dtype="float32")
     items = np.arange(600).reshape(300, 2)
     items[1, 0] = 0
-    told = Contender("told", nudged, ALIKE, None, "euclidean", items=items)
-    other = Contender("other", WORSE, ALIKE, None, "euclidean")
+    told = EmbeddingSet("told", nudged, ALIKE, None, "euclidean", items=items)
+    other = EmbeddingSet("other", WORSE, ALIKE, None, "euclidean")
     assert siamkit.compare(told, other).over == "items"
-    untold = Contender("untold", nudged, ALIKE, None, "euclidean")
+    untold = EmbeddingSet("untold", nudged, ALIKE, None, "euclidean")
     assert siamkit.compare(untold, other).over == "pairs"
 
 
@@ -127,8 +127,8 @@ def test_the_score_of_a_pair_is_its_share_of_the_auc():
 
 
 def test_the_pairs_that_two_differ_most_on_are_marked_right_or_wrong():
-    own = Contender("own", GOOD, ALIKE, None, "euclidean", threshold=2.0)
-    found = siamkit.compare(Contender("other", WORSE, ALIKE, None, "euclidean"), own)
+    own = EmbeddingSet("own", GOOD, ALIKE, None, "euclidean", threshold=2.0)
+    found = siamkit.compare(EmbeddingSet("other", WORSE, ALIKE, None, "euclidean"), own)
     queries = found.disagreements["other", "own"]
     assert len(queries) == 20
     assert {each.scores[1] > each.scores[0] for each in queries} == {True, False}
@@ -162,10 +162,10 @@ def test_pairs_are_matched_by_their_ids_and_keep_their_items():
     items = np.stack([np.arange(300) // 3, 100 + np.arange(300)], axis=1)
     ids = tuple(map(str, range(300)))
     order = DRAW.permutation(300)
-    one = Contender("one", GOOD, ALIKE, ids, "euclidean", items=items)
-    other = Contender("other", WORSE[order], ALIKE[order], tuple(str(row) for row in order), "euclidean")
-    turned = Contender("one", GOOD[order], ALIKE[order], other.ids, "euclidean", items=items[order])
-    straight = Contender("other", WORSE, ALIKE, ids, "euclidean")
+    one = EmbeddingSet("one", GOOD, ALIKE, ids, "euclidean", items=items)
+    other = EmbeddingSet("other", WORSE[order], ALIKE[order], tuple(str(row) for row in order), "euclidean")
+    turned = EmbeddingSet("one", GOOD[order], ALIKE[order], other.ids, "euclidean", items=items[order])
+    straight = EmbeddingSet("other", WORSE, ALIKE, ids, "euclidean")
     expected = siamkit.compare(one, straight).differences
     assert siamkit.compare(one, other).differences == expected
     for mine, theirs in zip(siamkit.compare(straight, turned).differences, expected, strict=True):
@@ -182,11 +182,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused("A embed pairs and B items", GOOD, FIRST, labels=ALIKE)
     refused("over items or pairs, got 'classes'", GOOD, WORSE, labels=ALIKE, over="classes")
     refused("over queries or classes, got 'items'", FIRST, FIRST, labels=ALIKE, over="items")
-    refused("'map_at_r' is none of pairs", GOOD, WORSE, labels=ALIKE, figures=["map_at_r"])
-    refused(r"roc_auc wants pairs alike \(1\)", GOOD, WORSE, labels=SCORES, figures=["roc_auc"])
-    refused(
-        r"wants pairs alike \(1\) and others \(0\), got targets \[1.0\]", GOOD, WORSE, labels=np.ones(300)
-    )
+    refused("'map_at_r' is none of pairs", GOOD, WORSE, labels=ALIKE, measures=["map_at_r"])
+    refused(r"roc_auc needs targets 1", GOOD, WORSE, labels=SCORES, measures=["roc_auc"])
+    refused(r"needs targets 1 \(alike\) and 0 \(not alike\), got \[1.0\]", GOOD, WORSE, labels=np.ones(300))
     words = np.where(ALIKE == 1, "same", "other")
     refused("should say of pairs 1 or 0, or a score, got other, same", GOOD, WORSE, labels=words)
     np.savez(tmp_path / "a.npz", a=FIRST, b=FIRST[:, :3])
@@ -213,9 +211,9 @@ assert not {"keras", "torch", "jax", "tensorflow"} & set(sys.modules)
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
 
-    figures = run("evaluate", "old.npz")
-    assert figures["roc_auc"] == pytest.approx(roc_auc_score(ALIKE, -distances(WORSE)))
-    assert figures["pairs_alike"] == ALIKE.sum()
+    measures = run("evaluate", "old.npz")
+    assert measures["roc_auc"] == pytest.approx(roc_auc_score(ALIKE, -distances(WORSE)))
+    assert measures["pairs_alike"] == ALIKE.sum()
     assert run("evaluate", "new.npy", "--labels", "alike.npy")["pairs_unlike"] == 300 - ALIKE.sum()
     compared = run("compare", "old.npz", "new.npy")
     assert "new is better in roc_auc by" in compared["verdicts"][0]

@@ -33,7 +33,7 @@ def test_the_table_holds_a_row_a_difference(found):
     frame = found.to_frame()
     assert len(frame) == len(found.differences) == 6
     for (_, row), difference, (a, b) in zip(frame.iterrows(), found.differences, found.pairs, strict=True):
-        assert (row["a"], row["b"], row["figure"]) == (a, b, difference.figure)
+        assert (row["a"], row["b"], row["figure"]) == (a, b, difference.measure)
         assert row["value_b"] - row["value_a"] == pytest.approx(row["difference"])
         assert (row["low"], row["high"]) == (difference.low, difference.high)
         assert row["shown"] == (row["low"] > 0 or row["high"] < 0)
@@ -43,9 +43,9 @@ def test_the_table_holds_a_row_a_difference(found):
 
 
 def test_the_figure_draws_each_difference_with_its_interval_and_zero(found):
-    figure = found.figure()
+    measure = found.plot()
     drawn = {}
-    for trace in figure.data:
+    for trace in measure.data:
         assert trace.name in ("shown", "not shown at this size")
         for y, x, more, less in zip(
             trace.y, trace.x, trace.error_x.array, trace.error_x.arrayminus, strict=True
@@ -56,9 +56,9 @@ def test_the_figure_draws_each_difference_with_its_interval_and_zero(found):
     assert drawn["map_at_r: good - worse"] == pytest.approx(
         (first.low, first.difference, first.high, first.shown)
     )
-    assert {trace.marker.symbol for trace in figure.data} == {"circle", "circle-open"}  # not by colour alone
-    assert [line.x0 for line in figure.layout.shapes] == [0]
-    assert not [words for trace in figure.data for words in (*trace.y, *trace.text) if "<" in words]
+    assert {trace.marker.symbol for trace in measure.data} == {"circle", "circle-open"}  # not by colour alone
+    assert [line.x0 for line in measure.layout.shapes] == [0]
+    assert not [words for trace in measure.data for words in (*trace.y, *trace.text) if "<" in words]
 
 
 class Parsed(html.parser.HTMLParser):
@@ -130,22 +130,22 @@ def test_sizes_are_drawn_with_their_front():
     for each in again:
         beaten = any(
             other.bytes_per_vector <= each.bytes_per_vector
-            and other.figures["map_at_r"] >= each.figures["map_at_r"]
-            and (other.bytes_per_vector, other.figures) != (each.bytes_per_vector, each.figures)
+            and other.measures["map_at_r"] >= each.measures["map_at_r"]
+            and (other.bytes_per_vector, other.measures) != (each.bytes_per_vector, each.measures)
             for other in again
         )
         assert each.best == (not beaten), each
-    figure = again.figure()
-    traces = {trace.name: trace for trace in figure.data}
+    measure = again.plot()
+    traces = {trace.name: trace for trace in measure.data}
     assert set(traces) == {"Pareto front", *(each.how for each in again)}
     assert list(traces["retrained"].x) == [16]
     assert list(traces["retrained"].y) == [0.999]
     assert list(traces["pca"].x) == [8, 16]
-    on_front = sorted((each.bytes_per_vector, each.figures["map_at_r"]) for each in again if each.best)
+    on_front = sorted((each.bytes_per_vector, each.measures["map_at_r"]) for each in again if each.best)
     line = traces["Pareto front"]
     assert list(zip(line.x, line.y, strict=True)) == on_front
     assert line.line.shape == "hv"
-    symbols = [trace.marker.symbol for trace in figure.data if trace.name != "Pareto front"]
+    symbols = [trace.marker.symbol for trace in measure.data if trace.name != "Pareto front"]
     assert len(set(symbols)) == len(symbols)  # not by colour alone
     frame = again.to_frame()
     assert frame.loc[frame["how"] == "retrained", "map_at_r"].tolist() == [0.999]

@@ -18,10 +18,10 @@ from siamkit.stats.results import Difference, Interval
 NORMAL = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)  # resamples without chance
 
 
-def found(low, high, figure="map_at_r", difference=None, **others):
+def found(low, high, measure="map_at_r", difference=None, **others):
     middle = (low + high) / 2 if difference is None else difference
     given = {"p": 0.01, "p_adjusted": None, "over": "queries", "units": 300, "resamples": 1000, **others}
-    return Difference(figure, 0.5, 0.5 + middle, middle, low, high, 0.95, **given)
+    return Difference(measure, 0.5, 0.5 + middle, middle, low, high, 0.95, **given)
 
 
 @pytest.mark.parametrize("units", [5, 20, 1000])

@@ -49,7 +49,7 @@ def test_over_queries_it_is_the_bootstrap_of_scipy():
     assert found.a == pytest.approx(a.mean())
     assert found.b == pytest.approx(b.mean())
     assert found.difference == pytest.approx((b - a).mean())
-    assert (found.figure, found.units, found.over, found.level) == ("map_at_r", len(a), "queries", 0.95)
+    assert (found.measure, found.units, found.over, found.level) == ("map_at_r", len(a), "queries", 0.95)
 
 
 def by_class(values):

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from siamkit.errors import DataError
 from siamkit.stats import _resampling
-from siamkit.stats._pair_measures import weighted_figure
+from siamkit.stats._pair_measures import weighted_measure
 from siamkit.stats._pairs import compare_pairs, interval_of_pairs
 from siamkit.stats.pair_bootstrap import narrowed
 
@@ -40,7 +40,7 @@ def test_figures_of_pairs_alike_equal_scikit_learn_with_sample_weights(pairs):
     # Weighted pairs stand beside unweighted rows, so that rows are seen not to mix.
     rows = np.stack([np.ones(len(pairs)), weights, weights / 7])
     names = ["roc_auc", "eer", *[f"tar_at_far_{rate}" for rate in RATES]]
-    found = {name: weighted_figure(name, distances, alike)(rows) for name in names}
+    found = {name: weighted_measure(name, distances, alike)(rows) for name in names}
     for row, weight in enumerate(rows):
         if not (weight * alike).sum() or not (weight * (1 - alike)).sum():
             assert all(np.isnan(found[name][row]) for name in names)
@@ -59,7 +59,7 @@ def test_correlations_are_those_of_pairs_written_out(pairs):
     distances, scores, counts = (np.array(each) for each in zip(*pairs, strict=True))
     rows = np.stack([np.ones(len(pairs)), counts.astype(float)])
     found = {
-        name: weighted_figure(name, distances.astype(float), scores.astype(float))(rows)
+        name: weighted_measure(name, distances.astype(float), scores.astype(float))(rows)
         for name in ("spearman", "pearson")
     }
     for row, weight in enumerate(rows.astype(int)):
@@ -71,10 +71,10 @@ def test_correlations_are_those_of_pairs_written_out(pairs):
         assert found["pearson"][row] == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
 
 
-@pytest.mark.parametrize("figure", ["auc", "tar_at_far_", "tar_at_far_x", "tar_at_far_1", "recall_at_1"])
-def test_an_unknown_figure_is_refused(figure):
+@pytest.mark.parametrize("measure", ["auc", "tar_at_far_", "tar_at_far_x", "tar_at_far_1", "recall_at_1"])
+def test_an_unknown_figure_is_refused(measure):
     with pytest.raises(DataError, match="none of pairs"):
-        weighted_figure(figure, np.arange(3.0), np.array([0.0, 1, 1]))
+        weighted_measure(measure, np.arange(3.0), np.array([0.0, 1, 1]))
 
 
 # ---------------------------------------------------------------- intervals over pairs
@@ -109,8 +109,8 @@ def test_scores_of_pairs_are_compared_too():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=120)
     a, b = -scores + rng.normal(0, 2, 120), -scores + rng.normal(0, 0.5, 120)
-    for figure, by_hand in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
-        found = compare_pairs(figure, a, b, scores, resamples=500)
+    for measure, by_hand in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
+        found = compare_pairs(measure, a, b, scores, resamples=500)
         assert found.b == pytest.approx(by_hand(-b, scores).statistic)
         assert found.shown
         assert found.low < found.difference < found.high
@@ -214,8 +214,8 @@ def test_perfect_contenders_leave_room_for_what_was_not_seen():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"targets": [1] * 40}, r"roc_auc wants pairs alike \(1\) and others \(0\), got targets \[1.0\]"),
-        ({"targets": [0.5] * 40}, "roc_auc wants pairs alike"),
+        ({"targets": [1] * 40}, r"roc_auc needs targets 1 \(alike\) and 0 \(not alike\), got \[1.0\]"),
+        ({"targets": [0.5] * 40}, "roc_auc needs targets 1"),
         ({"a": [0.1] * 39}, r"a should have the shape \(40,\)"),
         ({"b": [np.inf] * 40}, "b should be finite"),
         ({"b": ["x"] * 40}, "b should be numbers"),

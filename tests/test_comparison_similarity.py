@@ -15,8 +15,8 @@ from scipy.spatial.distance import pdist
 from siamkit.comparison import _neighbors, similarity
 from siamkit.comparison._neighbors import (
     distance_rank_correlation,
-    neighbour_overlap,
-    shared_neighbours,
+    neighbor_overlap,
+    shared_neighbors,
 )
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
 from siamkit.errors import DataError
@@ -37,39 +37,39 @@ def rotation(dim, seed=3):
     return np.linalg.qr(cloud(dim, dim, seed))[0]
 
 
-FIGURES = [
+MEASURES = [
     linear_cka,
     lambda x, y: linear_cka(x, y, debiased=False),
     procrustes_distance,
-    lambda x, y: neighbour_overlap(x, y, 5, "euclidean"),
+    lambda x, y: neighbor_overlap(x, y, 5, "euclidean"),
     lambda x, y: distance_rank_correlation(x, y, "euclidean"),
 ]
 NAMES = ["cka", "biased", "procrustes", "overlap", "distances"]
 SAME = dict(zip(NAMES, [1, 1, 0, 1, 1], strict=True))
-each_figure = pytest.mark.parametrize(
-    ("figure", "same"), list(zip(FIGURES, SAME.values(), strict=True)), ids=NAMES
+each_measure = pytest.mark.parametrize(
+    ("measure", "same"), list(zip(MEASURES, SAME.values(), strict=True)), ids=NAMES
 )
 
 
-@each_figure
-def test_rotation_scale_and_shift_change_nothing(figure, same):
+@each_measure
+def test_rotation_scale_and_shift_change_nothing(measure, same):
     x = cloud()
     moved = 7 * x @ rotation(8) + 11
     wider = np.pad(moved, ((0, 0), (0, 3)))
     for other in (x, moved, wider):
-        assert figure(x, other) == pytest.approx(same, abs=2e-3)
+        assert measure(x, other) == pytest.approx(same, abs=2e-3)
     a, b = related()
-    assert figure(3 * a @ rotation(8) - 1, b) == pytest.approx(figure(a, b), abs=1e-2)
+    assert measure(3 * a @ rotation(8) - 1, b) == pytest.approx(measure(a, b), abs=1e-2)
 
 
-@each_figure
-def test_it_is_symmetric_and_the_order_of_items_does_not_matter(figure, same):
+@each_measure
+def test_it_is_symmetric_and_the_order_of_items_does_not_matter(measure, same):
     a, b = related()
-    assert figure(b, a) == pytest.approx(figure(a, b), abs=1e-6)
+    assert measure(b, a) == pytest.approx(measure(a, b), abs=1e-6)
     order = np.random.default_rng(0).permutation(len(a))
-    assert figure(a[order], b[order]) == pytest.approx(figure(a, b), abs=1e-6)
+    assert measure(a[order], b[order]) == pytest.approx(measure(a, b), abs=1e-6)
     # But which item is which does: shuffled alone, one says nothing of the other.
-    assert abs(figure(a[order], b) - same) > abs(figure(a, b) - same) + 0.05
+    assert abs(measure(a[order], b) - same) > abs(measure(a, b) - same) + 0.05
 
 
 # ---------------------------------------------------------------- CKA
@@ -185,29 +185,29 @@ def test_overlap_is_that_of_sets_in_a_loop(metric):
         return set(order[order != i][:7])
 
     expected = np.mean([len(nearest(x, i) & nearest(y, i)) / 7 for i in range(60)])
-    assert neighbour_overlap(x, y, 7, metric) == pytest.approx(expected)
+    assert neighbor_overlap(x, y, 7, metric) == pytest.approx(expected)
 
 
 def test_each_embedding_may_have_its_own_metric():
     x, y = related()
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    mixed = neighbour_overlap(x, y, 5, ("cosine", "euclidean"))
-    assert mixed == pytest.approx(neighbour_overlap(unit, y, 5, "euclidean"))
-    assert mixed != neighbour_overlap(x, y, 5, "euclidean")
+    mixed = neighbor_overlap(x, y, 5, ("cosine", "euclidean"))
+    assert mixed == pytest.approx(neighbor_overlap(unit, y, 5, "euclidean"))
+    assert mixed != neighbor_overlap(x, y, 5, "euclidean")
     correlation = distance_rank_correlation(x, y, ("cosine", "euclidean"))
     assert correlation == pytest.approx(distance_rank_correlation(unit, y, "euclidean"), abs=1e-3)
 
 
 def test_overlap_of_independent_noise_is_chance():
-    assert neighbour_overlap(cloud(500), cloud(500, 6, 1), 25) == pytest.approx(25 / 499, abs=0.02)
+    assert neighbor_overlap(cloud(500), cloud(500, 6, 1), 25) == pytest.approx(25 / 499, abs=0.02)
 
 
 def test_given_neighbours_are_compared_as_sets():
-    assert shared_neighbours([[1, 2], [0, 2], [0, 1]], [[2, 1], [2, 3], [4, 5]]) == pytest.approx(1.5 / 3)
+    assert shared_neighbors([[1, 2], [0, 2], [0, 1]], [[2, 1], [2, 3], [4, 5]]) == pytest.approx(1.5 / 3)
     with pytest.raises(DataError, match=r"both be \(items, k\), got \(1, 2\) and \(1, 1\)"):
-        shared_neighbours([[1, 2]], [[1]])
+        shared_neighbors([[1, 2]], [[1]])
     with pytest.raises(DataError, match="twice in a row"):
-        shared_neighbours([[1, 1]], [[1, 2]])
+        shared_neighbors([[1, 1]], [[1, 2]])
 
 
 # ---------------------------------------------------------------- distances
@@ -266,8 +266,8 @@ def test_near_points_far_from_the_origin_keep_their_distances():
         (lambda: linear_cka(cloud(3), cloud(3)), "x should have at least 4 rows, got 3"),
         (lambda: procrustes_distance(cloud()[0], cloud()), r"x should have the shape \(items, dim\)"),
         (lambda: procrustes_distance(cloud(), np.full((60, 2), np.nan)), "y should be finite"),
-        (lambda: neighbour_overlap(cloud(5), cloud(5), 5), "k should be at most 4"),
-        (lambda: neighbour_overlap(cloud(5), cloud(5), 2, "cosin"), "did you mean 'cosine'"),
+        (lambda: neighbor_overlap(cloud(5), cloud(5), 5), "k should be at most 4"),
+        (lambda: neighbor_overlap(cloud(5), cloud(5), 2, "cosin"), "did you mean 'cosine'"),
         (lambda: distance_rank_correlation(cloud(5), cloud(5), pairs=0), "pairs should be a whole number"),
     ],
 )

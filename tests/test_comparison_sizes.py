@@ -32,7 +32,7 @@ def by(found, how, dim=16):
 
 
 def worth(rows, metric=None):
-    return evaluate_labels(rows, LABELS, metric or Euclidean()).figures["map_at_r"]
+    return evaluate_labels(rows, LABELS, metric or Euclidean()).measures["map_at_r"]
 
 
 def test_pca_is_scikit_learns_and_truncation_takes_the_first():
@@ -40,31 +40,31 @@ def test_pca_is_scikit_learns_and_truncation_takes_the_first():
     found = size_curve(rows, LABELS, Euclidean(), dims=[3, 8])
     for dim in (3, 8):
         expected = worth(PCA(dim).fit_transform(rows).astype("float32"))
-        assert by(found, "pca", dim).figures["map_at_r"] == pytest.approx(expected, abs=1e-3)
-        assert by(found, "truncated", dim).figures["map_at_r"] == pytest.approx(worth(rows[:, :dim]))
-    assert by(found, "whole").figures["map_at_r"] == pytest.approx(worth(rows))
+        assert by(found, "pca", dim).measures["map_at_r"] == pytest.approx(expected, abs=1e-3)
+        assert by(found, "truncated", dim).measures["map_at_r"] == pytest.approx(worth(rows[:, :dim]))
+    assert by(found, "whole").measures["map_at_r"] == pytest.approx(worth(rows))
 
 
 def test_three_directions_are_enough_where_there_are_no_more():
     found = size_curve(cloud(), LABELS, Euclidean(), dims=[3])
     whole, pca, cut = by(found, "whole"), by(found, "pca", 3), by(found, "truncated", 3)
-    assert pca.figures["map_at_r"] > whole.figures["map_at_r"] - 0.02
-    assert cut.figures["map_at_r"] < whole.figures["map_at_r"] - 0.1
+    assert pca.measures["map_at_r"] > whole.measures["map_at_r"] - 0.02
+    assert cut.measures["map_at_r"] < whole.measures["map_at_r"] - 0.1
     assert not cut.best
     # And where they are the first, cutting is as good as turning.
     found = size_curve(cloud(turned=False), LABELS, Euclidean(), dims=[3])
-    assert by(found, "truncated", 3).figures["map_at_r"] == pytest.approx(
-        by(found, "pca", 3).figures["map_at_r"], abs=0.02
+    assert by(found, "truncated", 3).measures["map_at_r"] == pytest.approx(
+        by(found, "pca", 3).measures["map_at_r"], abs=0.02
     )
 
 
 def test_rounding_costs_little_and_signs_cost_more():
-    found = size_curve(cloud(), LABELS, Euclidean(), figures=["map_at_r", "recall_at_1"])
-    whole = by(found, "whole").figures["map_at_r"]
-    assert by(found, "float16").figures["map_at_r"] == pytest.approx(whole, abs=0.005)
-    assert by(found, "int8").figures["map_at_r"] == pytest.approx(whole, abs=0.02)
-    assert 0.1 < by(found, "binary").figures["map_at_r"] < whole
-    assert {*by(found, "binary").figures} == {"map_at_r", "recall_at_1"}
+    found = size_curve(cloud(), LABELS, Euclidean(), measures=["map_at_r", "recall_at_1"])
+    whole = by(found, "whole").measures["map_at_r"]
+    assert by(found, "float16").measures["map_at_r"] == pytest.approx(whole, abs=0.005)
+    assert by(found, "int8").measures["map_at_r"] == pytest.approx(whole, abs=0.02)
+    assert 0.1 < by(found, "binary").measures["map_at_r"] < whole
+    assert {*by(found, "binary").measures} == {"map_at_r", "recall_at_1"}
     sizes = {each.how: each.bytes_per_vector for each in found if each.dim == 16}
     assert sizes == {"whole": 64, "float16": 32, "int8": 16, "binary": 2}
 
@@ -74,18 +74,18 @@ def test_signs_are_compared_by_how_many_differ():
     signs = np.where(rows > rows.mean(axis=0), 1.0, -1.0)
     hamming = worth(((1 - signs) / 2).astype("float32"))  # Euclid's distance of bits is the root of Hamming's
     found = size_curve(rows, LABELS, Euclidean())
-    assert by(found, "binary").figures["map_at_r"] == pytest.approx(hamming, abs=1e-6)
-    assert by(found, "binary").figures["map_at_r"] == pytest.approx(worth(signs.astype("float32"), Cosine()))
+    assert by(found, "binary").measures["map_at_r"] == pytest.approx(hamming, abs=1e-6)
+    assert by(found, "binary").measures["map_at_r"] == pytest.approx(worth(signs.astype("float32"), Cosine()))
 
 
 def test_what_is_learnt_is_learnt_from_elsewhere():
     rows, other = cloud(), DRAW.normal(size=(400, 16)).astype("float32")
     found = size_curve(rows, LABELS, Euclidean(), dims=[3], fit=other)
     expected = worth(PCA(3).fit(other).transform(rows).astype("float32"))
-    assert by(found, "pca", 3).figures["map_at_r"] == pytest.approx(expected, abs=1e-3)
+    assert by(found, "pca", 3).measures["map_at_r"] == pytest.approx(expected, abs=1e-3)
     low, high = other.min(axis=0), other.max(axis=0)
     steps = np.clip(np.rint((rows - low) / ((high - low) / 254)), 0, 254) * (high - low) / 254 + low
-    assert by(found, "int8").figures["map_at_r"] == pytest.approx(worth(steps.astype("float32")), abs=1e-3)
+    assert by(found, "int8").measures["map_at_r"] == pytest.approx(worth(steps.astype("float32")), abs=1e-3)
 
 
 def test_the_front_is_what_nothing_smaller_reaches():
@@ -93,8 +93,8 @@ def test_the_front_is_what_nothing_smaller_reaches():
     for each in found:
         beaten = any(
             other.bytes_per_vector <= each.bytes_per_vector
-            and other.figures["map_at_r"] >= each.figures["map_at_r"]
-            and (other.bytes_per_vector, other.figures) != (each.bytes_per_vector, each.figures)
+            and other.measures["map_at_r"] >= each.measures["map_at_r"]
+            and (other.bytes_per_vector, other.measures) != (each.bytes_per_vector, each.measures)
             for other in found
         )
         assert each.best == (not beaten), each
@@ -120,9 +120,9 @@ def test_pairs_are_made_smaller_on_both_sides():
         ("whole", 16, pairs),
     ):
         expected = roc_auc_score(alike, -np.linalg.norm(cut[:, 0] - cut[:, 1], axis=1))
-        assert by(found, how, dim).figures["roc_auc"] == pytest.approx(expected, abs=1e-3)
+        assert by(found, how, dim).measures["roc_auc"] == pytest.approx(expected, abs=1e-3)
     graded = size_curve(pairs, alike + 0.5, Euclidean(), dims=[3])
-    assert [*graded[0].figures] == ["spearman"]
+    assert [*graded[0].measures] == ["spearman"]
 
 
 @pytest.mark.keras
@@ -140,8 +140,8 @@ def test_a_metric_that_has_learnt_one_length_is_refused():
     [
         ({"dims": [17]}, "each of dims should be at most 16, the embeddings' own, got 17"),
         ({"dims": [0]}, "each of dims should be a whole number of at least 1, got 0"),
-        ({"figures": ["spearman"]}, "'spearman' is no figure that embeddings of labelled items have"),
-        ({"figures": ["parameters"]}, "'parameters' is no figure"),
+        ({"measures": ["spearman"]}, "'spearman' is no figure that embeddings of labelled items have"),
+        ({"measures": ["parameters"]}, "'parameters' is no figure"),
         ({"fit": np.zeros((4, 3))}, "fit should have the dim of the embeddings, 16, got 3"),
     ],
 )

@@ -288,12 +288,12 @@ def test_a_study_of_mixed_columns_trains_judges_and_tells_the_cost(tmp_path):
     encoder = {"tabular": {"depth": 1, "width": 8, "category_dim": 8, "dropout": 0}}
     results = siamkit.tune(study(tmp_path, "price, weight, colour", encoder), progress="none")
     assert [each["outcome"] for each in results.trials] == ["complete"]
-    figures = results.trials[0]["figures"]
+    measures = results.trials[0]["figures"]
     # The colour and the price tell the class; by chance it would be about 0.2.
-    assert figures["map_at_r"] > 0.4
+    assert measures["map_at_r"] > 0.4
     # 2 numbers, 2 flags and 8 of the colour (red, blue, missing, unknown), 8 units, 3 of the embedding.
-    assert figures["parameters"] == 4 * 8 + (12 + 1) * 8 + (8 + 1) * 3
-    assert figures["flops"] == 2 * (12 * 8 + 8 * 3)
+    assert measures["parameters"] == 4 * 8 + (12 + 1) * 8 + (8 + 1) * 3
+    assert measures["flops"] == 2 * (12 * 8 + 8 * 3)
     frozen = json.loads((tmp_path / "runs/table/study.json").read_text())
     assert frozen["data"]["input_shape"] == {"numeric": [2], "missing": [2], "categorical": [1]}
     items = parquet.read_table(tmp_path / "runs/table/items.parquet").to_pylist()
@@ -308,10 +308,10 @@ def test_an_encoder_of_vectors_is_refused_for_a_table_with_what_would_fit(tmp_pa
 
 def test_the_task_of_a_table_feeds_each_encoder_that_it_may_name(tmp_path):
     from siamkit.study.config.load import load_study
-    from siamkit.study.worker.prepared_data import make_task
+    from siamkit.study.worker.prepared_data import prepare_data
 
     for features, names in (("price, colour", NAMES), ("weight", [*NAMES, "mlp"])):
-        task, _ = make_task(load_study(study(tmp_path, features, {names[-1]: {}})))
+        task, _ = prepare_data(load_study(study(tmp_path, features, {names[-1]: {}})))
         for name in names:
             needs = {} if name == "mlp" else {"columns": task.needs["columns"]}
             encoder = siamkit.get_encoder(

@@ -96,7 +96,7 @@ def test_the_same_trials_on_ray_on_local_and_inline(
     there = stand_in.done()
     assert len(by_number(on_ray)) == 4
     assert [each["outcome"] for each in on_ray.trials] == ["complete"] * 4
-    assert set(on_ray.figures) == {"valid", "test"}
+    assert set(on_ray.measures) == {"valid", "test"}
     assert len({each["pid"] for each in there}) == 1
     assert os.getpid() not in {each["pid"] for each in there}
     assert not any(each["copied"] or each["keras"] for each in there)
@@ -112,7 +112,7 @@ def test_the_same_trials_on_ray_on_local_and_inline(
     monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", formula)
     inline = run(("engine: local", "engine: inline"), ("runs/local", "runs/inline"))
     assert numbers(inline) == numbers(on_ray)
-    assert inline.figures == on_local.figures == on_ray.figures
+    assert inline.measures == on_local.measures == on_ray.measures
 
 
 def test_two_actors_at_once_with_a_share_of_an_accelerator_each(
@@ -354,14 +354,16 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
 
     from siamkit.data import Dataset, fit_preprocessor
     from siamkit.study.worker._packed import pack, unpack, weight
-    from siamkit.study.worker.prepared_data import Task, _prepared
+    from siamkit.study.worker.prepared_data import PreparedData, _prepared
     from siamkit.study.worker.shared_arrays import share
 
     texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
     raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
     tokenizer = fit_preprocessor(raw)
     session = _prepared(raw, tokenizer)
-    task = Task(session, session, session, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {})
+    task = PreparedData(
+        session, session, session, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {}
+    )
     share(task, tmp_path / "task")
 
     parcel = pack(tmp_path / "task")
@@ -402,7 +404,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
         return [type(each).__name__ for each in news]
 
     assert said(0) == ["Ready"]
-    errand = ray_worker.Errand(Job("feeds", seeds=(5,)), "")
+    errand = ray_worker.JobRequest(Job("feeds", seeds=(5,)), "")
     one.tell(1, errand)
     one.tell(1, errand)
     assert said(0, 2) == ["Ready", "Epoch"]  # the first answer may have got lost

@@ -16,7 +16,7 @@ import siamkit
 from siamkit.errors import DataError
 from siamkit.evaluation import (
     DEFAULT_OBJECTIVE,
-    FIGURES,
+    MEASURES,
     evaluate,
     evaluate_labels,
     evaluate_pairs,
@@ -41,28 +41,28 @@ def test_the_shape_decides_what_is_evaluated():
     assert "roc_auc" in evaluate(PAIRS, np.arange(30) % 2 == 0, Euclidean())
     assert "roc_auc" in evaluate(PAIRS, (np.arange(30) % 2).astype(float), Euclidean())
     assert "spearman" in evaluate(PAIRS, np.arange(30) / 29, Euclidean())
-    assert "spearman" in evaluate_scores(PAIRS, np.arange(30) % 2, Euclidean()).figures
+    assert "spearman" in evaluate_scores(PAIRS, np.arange(30) % 2, Euclidean()).measures
 
 
 @pytest.mark.parametrize("metric", [Euclidean(), Negated()])
 def test_correlations_equal_those_of_scipy(metric):
     scores = np.round(np.random.default_rng(1).normal(size=30))  # with ties
     similarity = -Euclidean()(PAIRS[:, 0], PAIRS[:, 1])
-    figures = evaluate_scores(PAIRS, scores, metric).figures
-    assert figures["spearman"] == pytest.approx(stats.spearmanr(similarity, scores).statistic)
-    assert figures["pearson"] == pytest.approx(stats.pearsonr(similarity, scores).statistic, abs=1e-6)
-    assert (figures["pairs"], figures["bytes_per_vector"]) == (30, 12)
+    measures = evaluate_scores(PAIRS, scores, metric).measures
+    assert measures["spearman"] == pytest.approx(stats.spearmanr(similarity, scores).statistic)
+    assert measures["pearson"] == pytest.approx(stats.pearsonr(similarity, scores).statistic, abs=1e-6)
+    assert (measures["pairs"], measures["bytes_per_vector"]) == (30, 12)
 
 
 def test_correlations_with_constants_are_undefined():
-    assert math.isnan(evaluate_scores(PAIRS, [0.1] * 30, Euclidean()).figures["spearman"])
-    assert math.isnan(evaluate_scores(np.zeros((3, 2, 1)), [1, 2, 3], Euclidean()).figures["pearson"])
+    assert math.isnan(evaluate_scores(PAIRS, [0.1] * 30, Euclidean()).measures["spearman"])
+    assert math.isnan(evaluate_scores(np.zeros((3, 2, 1)), [1, 2, 3], Euclidean()).measures["pearson"])
 
 
 def test_pairs_of_one_kind_leave_verification_undefined():
-    figures = evaluate_pairs(PAIRS, np.ones(30), Euclidean()).figures
-    assert all(math.isnan(figures[name]) for name in ("roc_auc", "eer", "threshold"))
-    assert (figures["pairs_alike"], figures["pairs_unlike"]) == (30, 0)
+    measures = evaluate_pairs(PAIRS, np.ones(30), Euclidean()).measures
+    assert all(math.isnan(measures[name]) for name in ("roc_auc", "eer", "threshold"))
+    assert (measures["pairs_alike"], measures["pairs_unlike"]) == (30, 0)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_pairs_take_no_gallery_and_no_other_labels():
 
 
 def test_a_metric_that_gives_nan_or_is_none_is_told():
-    class Broken(Euclidean):
+    class WorkerCrashed(Euclidean):
         def __call__(self, a, b):
             return super().__call__(a, b) * np.nan
 
     with pytest.raises(DataError, match="finite values"):
-        evaluate(LINE, [0, 0, 1, 1], Broken())
+        evaluate(LINE, [0, 0, 1, 1], WorkerCrashed())
     with pytest.raises(DataError, match="finite values"):
-        evaluate(PAIRS, np.arange(30) % 2, Broken())
+        evaluate(PAIRS, np.arange(30) % 2, WorkerCrashed())
     with pytest.raises(DataError, match="metric should be a name"):
         evaluate(LINE, [0, 0, 1, 1], print)
 
@@ -144,13 +144,13 @@ def test_inputs_are_left_as_they_were():
 
 
 def test_figures_are_plain_numbers():
-    for figures in (
+    for measures in (
         evaluate(LINE, [0, 0, 1, 1], Negated()),
         evaluate(PAIRS, np.arange(30) % 2, Negated()),
         evaluate(PAIRS, np.arange(30) / 7, Negated()),
     ):
-        assert all(type(value) in (int, float) for value in figures.values())
-        json.dumps(figures)
+        assert all(type(value) in (int, float) for value in measures.values())
+        json.dumps(measures)
 
 
 def test_every_figure_of_an_objective_is_computed():
@@ -159,14 +159,14 @@ def test_every_figure_of_an_objective_is_computed():
         "pairs": evaluate(PAIRS, np.arange(30) % 2, Euclidean()),
         "scores": evaluate(PAIRS, np.arange(30) / 7, Euclidean()),
     }
-    for name, figure in FIGURES.items():
-        for supervision, figures in found.items():
+    for name, measure in MEASURES.items():
+        for supervision, measures in found.items():
             of_models = ("parameters", "flops", "ms_per_item")  # siamkit.study.worker.train.judge
-            expected = supervision in figure.supervisions and name not in of_models
-            assert (name in figures) == expected, (name, supervision)
+            expected = supervision in measure.supervisions and name not in of_models
+            assert (name in measures) == expected, (name, supervision)
     for supervision, name in DEFAULT_OBJECTIVE.items():
-        assert supervision in FIGURES[name].supervisions
-        assert FIGURES[name].direction == "maximize"
+        assert supervision in MEASURES[name].supervisions
+        assert MEASURES[name].direction == "maximize"
 
 
 def test_importing_evaluation_imports_no_backend_and_no_numpy():
@@ -195,8 +195,8 @@ def test_metrics_by_name_equal_the_same_in_numpy(name):
 
     draw = np.random.default_rng(0)
     embeddings, labels = draw.normal(size=(150, 6)), draw.integers(0, 40, 150)
-    assert evaluate_labels(embeddings, labels, name).figures == pytest.approx(
-        evaluate_labels(embeddings, labels, Reference()).figures, abs=1e-4
+    assert evaluate_labels(embeddings, labels, name).measures == pytest.approx(
+        evaluate_labels(embeddings, labels, Reference()).measures, abs=1e-4
     )
     assert evaluate(PAIRS, np.arange(30) % 2, name) == pytest.approx(
         evaluate(PAIRS, np.arange(30) % 2, Reference()), abs=1e-4, nan_ok=True
@@ -208,6 +208,6 @@ def test_metrics_by_name_equal_the_same_in_numpy(name):
 
 @pytest.mark.keras
 def test_cosine_is_the_default_and_is_public():
-    figures = siamkit.evaluate([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
-    assert (figures["map_at_r"], figures["roc_auc"], figures["eer"]) == (1, 1, 0)
-    assert 0.1 < figures["threshold"] < 1
+    measures = siamkit.evaluate([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
+    assert (measures["map_at_r"], measures["roc_auc"], measures["eer"]) == (1, 1, 0)
+    assert 0.1 < measures["threshold"] < 1

@@ -66,12 +66,12 @@ def test_it_is_the_formula_of_the_paper_on_any_shape_and_scale():
 
 def test_chunks_and_views_change_nothing(monkeypatch):
     rows = RNG.normal(size=(101, 6)).astype("float32") + 3
-    whole = geometry.shape_figures(rows)
+    whole = geometry.shape_measures(rows)
     monkeypatch.setattr(geometry, "CHUNK", 40)
-    assert geometry.shape_figures(rows) == pytest.approx(whole)
+    assert geometry.shape_measures(rows) == pytest.approx(whole)
     assert whole == {"effective_rank": effective_rank(rows), "spread": spread(rows)}
-    assert geometry.shape_figures(rows[:100].reshape(50, 2, 6)) == pytest.approx(
-        geometry.shape_figures(rows[:100])
+    assert geometry.shape_measures(rows[:100].reshape(50, 2, 6)) == pytest.approx(
+        geometry.shape_measures(rows[:100])
     )
 
 
@@ -97,7 +97,7 @@ def unit(rows):
 
 def test_figures_of_pairs_equal_loops_over_all_of_them():
     rows, ids = RNG.normal([3, 0, 0, 0, 0], size=(40, 5)), np.repeat(np.arange(4), [5, 7, 12, 16])
-    found = geometry.geometry_figures(rows.astype("float32"), ids)
+    found = geometry.geometry_measures(rows.astype("float32"), ids)
     spheric, pairs = unit(rows), [(i, j) for i in range(40) for j in range(40) if i != j]
     squares = {(i, j): ((spheric[i] - spheric[j]) ** 2).sum() for i, j in pairs}
     whole = {(i, j): ((rows[i] - rows[j]) ** 2).sum() for i, j in pairs}
@@ -117,8 +117,8 @@ def test_figures_of_pairs_equal_loops_over_all_of_them():
 
 def test_far_from_zero_the_class_ratio_keeps_its_digits():
     rows, ids = RNG.normal(size=(200, 4)), np.repeat(np.arange(10), 20)
-    near = geometry.geometry_figures(rows.astype("float32"), ids)["class_ratio"]
-    far = geometry.geometry_figures((rows + 1000).astype("float32"), ids)["class_ratio"]
+    near = geometry.geometry_measures(rows.astype("float32"), ids)["class_ratio"]
+    far = geometry.geometry_measures((rows + 1000).astype("float32"), ids)["class_ratio"]
     assert far == pytest.approx(near, rel=1e-3)
 
 
@@ -126,36 +126,36 @@ def test_far_from_zero_the_class_ratio_keeps_its_digits():
 def test_the_intrinsic_dimension_of_a_bent_sheet_is_found(dimension):
     sheet = RNG.uniform(size=(3000, dimension))
     bent = np.concatenate([np.sin(sheet @ RNG.normal(size=(dimension, 30))), sheet], axis=1)
-    found = geometry.geometry_figures(bent.astype("float32"))["intrinsic_dimension"]
+    found = geometry.geometry_measures(bent.astype("float32"))["intrinsic_dimension"]
     assert found == pytest.approx(dimension, rel=0.15)
 
 
 def test_a_sphere_filled_evenly_is_uniform_and_one_direction_is_not():
     filled = unit(RNG.normal(size=(3000, 64)))
-    found = geometry.geometry_figures(filled.astype("float32"))
+    found = geometry.geometry_measures(filled.astype("float32"))
     assert found["uniformity"] == pytest.approx(-4 + 8 / 64, abs=0.03)  # E exp(4 u·u') is about exp(8 / dim)
     assert abs(found["anisotropy"]) < 0.003
-    narrow = geometry.geometry_figures((filled + 10).astype("float32"))
+    narrow = geometry.geometry_measures((filled + 10).astype("float32"))
     assert narrow["anisotropy"] > 0.9
     assert narrow["uniformity"] > -0.3
 
 
 def test_twins_zeros_and_single_items_are_no_error():
-    found = geometry.geometry_figures(np.zeros((6, 3), "float32"), np.array([0, 0, 1, 1, 2, 2]))
+    found = geometry.geometry_measures(np.zeros((6, 3), "float32"), np.array([0, 0, 1, 1, 2, 2]))
     assert math.isnan(found["intrinsic_dimension"])
     assert found["norm_spread"] == 0
-    found = geometry.geometry_figures(np.eye(3, dtype="float32"), np.arange(3))
+    found = geometry.geometry_measures(np.eye(3, dtype="float32"), np.arange(3))
     assert math.isnan(found["alignment"])
 
 
 def test_of_many_items_a_sample_says_nearly_the_same(monkeypatch):
     rows = RNG.normal(size=(3000, 6)).astype("float32")
-    whole = geometry.geometry_figures(rows)
+    whole = geometry.geometry_measures(rows)
     monkeypatch.setattr(geometry, "SAMPLE", 1000)
-    some = geometry.geometry_figures(rows)
+    some = geometry.geometry_measures(rows)
     assert some["uniformity"] == pytest.approx(whole["uniformity"], abs=0.02)
     assert some["intrinsic_dimension"] == pytest.approx(whole["intrinsic_dimension"], rel=0.15)
-    assert some == geometry.geometry_figures(rows)
+    assert some == geometry.geometry_measures(rows)
 
 
 @pytest.mark.keras
@@ -166,10 +166,10 @@ def test_judging_tells_the_shape_and_the_time_only_where_asked():
 
     model = siamkit.build("mlp", "cosine", "contrastive", embedding_dim=4, input_shape=(6,))
     part = Dataset((RNG.normal(size=(40, 6)).astype("float32"),), np.arange(40) % 4, "labels", "vector")
-    figures, embeddings, _ = judge(model, part)
-    assert figures["effective_rank"] == effective_rank(embeddings)
-    assert figures["spread"] == spread(embeddings)
-    assert "ms_per_item" not in figures
+    measures, embeddings, _ = judge(model, part)
+    assert measures["effective_rank"] == effective_rank(embeddings)
+    assert measures["spread"] == spread(embeddings)
+    assert "ms_per_item" not in measures
     timed = judge(model, part, groups=("retrieval", "speed"))[0]
     assert 0 < timed["ms_per_item"] < 1000
 

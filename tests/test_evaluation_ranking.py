@@ -56,11 +56,11 @@ def test_figures_equal_the_definitions_also_with_ties(data, apart):
         for i, value in expected.items():
             assert found.queries[name][i] == pytest.approx(value), name
         assert np.isnan(np.delete(found.queries[name], list(expected))).all()
-        assert found.figures[name] == pytest.approx(np.mean(list(expected.values())))
+        assert found.measures[name] == pytest.approx(np.mean(list(expected.values())))
         by_class = [
             np.mean([expected[i] for i in expected if labels[i] == c]) for c in {*labels[[*expected]]}
         ]
-        assert found.figures[f"{name}_macro"] == pytest.approx(np.mean(by_class))
+        assert found.measures[f"{name}_macro"] == pytest.approx(np.mean(by_class))
 
 
 def test_map_and_ndcg_equal_those_of_scikit_learn():
@@ -81,9 +81,9 @@ def test_map_and_ndcg_equal_those_of_scikit_learn():
 def test_a_small_class_weighs_as_much_as_a_large_one_in_the_mean_over_classes():
     # Class 0: three items that find each other; class 1: two items, each beside one of class 0.
     line = np.array([[0.0], [1.0], [2.0], [50.0], [-50.0]])
-    figures = evaluate_labels(line, [0, 0, 0, 1, 1], Euclidean(), ks=(1,)).figures
-    assert figures["recall_at_1"] == pytest.approx(3 / 5)
-    assert figures["recall_at_1_macro"] == pytest.approx(1 / 2)
+    measures = evaluate_labels(line, [0, 0, 0, 1, 1], Euclidean(), ks=(1,)).measures
+    assert measures["recall_at_1"] == pytest.approx(3 / 5)
+    assert measures["recall_at_1_macro"] == pytest.approx(1 / 2)
 
 
 def test_the_whole_ranking_does_not_depend_on_how_the_work_is_portioned(monkeypatch):

@@ -33,7 +33,7 @@ class CosineDistance(Cosine):
         return 1 - super().__call__(a, b)
 
 
-def slow_figures(queries, labels, metric, ks, gallery=None):
+def slow_measures(queries, labels, metric, ks, gallery=None):
     """One query, one rank at a time."""
     pool, pool_labels = (queries, labels) if gallery is None else gallery
     sign = 1 if metric.orientation == "distance" else -1
@@ -70,14 +70,14 @@ def test_figures_equal_the_definitions_also_with_ties_and_singletons(data, metri
     flat = data.draw(st.lists(st.integers(-1, 1), min_size=2 * n, max_size=2 * n))
     embeddings = np.array(flat, np.float32).reshape(n, 2)
     labels = np.array(data.draw(st.lists(st.integers(0, n), min_size=n, max_size=n)))
-    expected = slow_figures(embeddings, labels, metric, (1, 3, 7))
+    expected = slow_measures(embeddings, labels, metric, (1, 3, 7))
     if expected is None:
         with pytest.raises(DataError, match="no class has two items"):
             evaluate_labels(embeddings, labels, metric, ks=(1, 3, 7))
         return
-    figures = evaluate_labels(embeddings, labels, metric, ks=(7, 1, 3)).figures
-    assert {name: figures[name] for name in expected} == pytest.approx(expected)
-    assert figures["precision_at_1"] == figures["recall_at_1"]
+    measures = evaluate_labels(embeddings, labels, metric, ks=(7, 1, 3)).measures
+    assert {name: measures[name] for name in expected} == pytest.approx(expected)
+    assert measures["precision_at_1"] == measures["recall_at_1"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,13 +87,13 @@ def test_a_gallery_is_searched_whole(data):
     draw = np.random.default_rng(data.draw(st.integers(0, 1000)))
     queries, pool = (draw.integers(-1, 2, (size, 2)).astype(np.float32) for size in (n, m))
     labels, pool_labels = draw.integers(0, 4, n), draw.integers(0, 4, m)
-    expected = slow_figures(queries, labels, Euclidean(), (1, 3), (pool, pool_labels))
+    expected = slow_measures(queries, labels, Euclidean(), (1, 3), (pool, pool_labels))
     if expected is None:
         with pytest.raises(DataError, match="share no label"):
             evaluate_labels(queries, labels, Euclidean(), gallery=(pool, pool_labels))
         return
-    figures = evaluate_labels(queries, labels, Euclidean(), ks=(1, 3), gallery=(pool, pool_labels)).figures
-    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    measures = evaluate_labels(queries, labels, Euclidean(), ks=(1, 3), gallery=(pool, pool_labels)).measures
+    assert {name: measures[name] for name in expected} == pytest.approx(expected)
 
 
 def test_figures_worked_out_by_hand():
@@ -109,44 +109,44 @@ def test_figures_worked_out_by_hand():
 def test_singletons_are_excluded_counted_and_still_in_the_gallery():
     # 2.4 is nearest to the singleton at 2.5; excluding it from the gallery would make that a hit.
     found = evaluate_labels([[0.0], [2.4], [2.5]], ["a", "a", "b"], Euclidean(), ks=(1,))
-    figures, by_query = found.figures, found.queries
-    assert (figures["queries"], figures["queries_excluded"]) == (2, 1)
-    assert figures["recall_at_1"] == 0.5
+    measures, by_query = found.measures, found.queries
+    assert (measures["queries"], measures["queries_excluded"]) == (2, 1)
+    assert measures["recall_at_1"] == 0.5
     assert by_query["nearest"].tolist() == [1, 2, 1]
     for name in ("recall_at_1", "r_precision", "map_at_r"):
         assert np.isnan(by_query[name]).tolist() == [False, False, True]
-        assert np.nanmean(by_query[name]) == pytest.approx(figures[name])
+        assert np.nanmean(by_query[name]) == pytest.approx(measures[name])
 
 
 def test_identical_rows_do_not_leave_out_the_wrong_item():
     # Item 1 must still find item 0, its twin with another label, before anything else.
     found = evaluate_labels(np.zeros((4, 2)), [0, 1, 1, 0], Euclidean())
-    figures, by_query = found.figures, found.queries
+    measures, by_query = found.measures, found.queries
     assert by_query["nearest"].tolist() == [1, 0, 0, 0]
-    assert figures["recall_at_1"] == 0.25  # only item 3 has an item of its class at index 0
-    assert figures["roc_auc"] == 0.5
+    assert measures["recall_at_1"] == 0.25  # only item 3 has an item of its class at index 0
+    assert measures["roc_auc"] == 0.5
 
 
 def test_many_tied_zero_vectors():
     labels = np.arange(2000) % 2
     found = evaluate_labels(np.zeros((2000, 3)), labels, Cosine(), ks=(1,))
-    figures, by_query = found.figures, found.queries
+    measures, by_query = found.measures, found.queries
     assert by_query["nearest"].tolist() == [1] + [0] * 1999
-    assert figures["recall_at_1"] == 999 / 2000
-    assert (figures["roc_auc"], figures["eer"]) == (0.5, 0.5)
+    assert measures["recall_at_1"] == 999 / 2000
+    assert (measures["roc_auc"], measures["eer"]) == (0.5, 0.5)
 
 
 def test_figures_do_not_depend_on_how_the_work_is_portioned(monkeypatch):
     draw = np.random.default_rng(0)
     embeddings, labels = draw.integers(-3, 4, (60, 3)), draw.integers(0, 30, 60)
     found = evaluate_labels(embeddings, labels, Euclidean())
-    whole, whole_queries = found.figures, found.queries
+    whole, whole_queries = found.measures, found.queries
     for block, chunk in ((1, 1), (40, 10**9), (300, 200), (10**9, 1700)):
         monkeypatch.setattr(_distances, "BLOCK", block)
         monkeypatch.setattr(_distances, "CHUNK", chunk)
         found = evaluate_labels(embeddings, labels, Euclidean())
-        figures, by_query = found.figures, found.queries
-        assert figures == whole
+        measures, by_query = found.measures, found.queries
+        assert measures == whole
         for name, values in whole_queries.items():
             np.testing.assert_array_equal(by_query[name], values)
 
@@ -154,8 +154,8 @@ def test_figures_do_not_depend_on_how_the_work_is_portioned(monkeypatch):
 def test_similarity_and_distance_agree():
     draw = np.random.default_rng(1)
     embeddings, labels = draw.normal(size=(80, 4)), draw.integers(0, 9, 80)
-    similar = evaluate_labels(embeddings, labels, Cosine()).figures
-    distant = evaluate_labels(embeddings, labels, CosineDistance()).figures
+    similar = evaluate_labels(embeddings, labels, Cosine()).measures
+    distant = evaluate_labels(embeddings, labels, CosineDistance()).measures
     assert similar.pop("threshold") == pytest.approx(1 - distant.pop("threshold"), abs=1e-5)
     assert similar == pytest.approx(distant, abs=1e-5)
 
@@ -174,23 +174,23 @@ def test_similarity_and_distance_agree():
     ids=str,
 )
 def test_labels_may_be_of_any_type(labels):
-    figures = evaluate_labels([[0.0], [9.0], [1.0], [8.0]], labels, Euclidean()).figures
-    assert (figures["map_at_r"], figures["roc_auc"], figures["queries"]) == (1.0, 1.0, 4)
+    measures = evaluate_labels([[0.0], [9.0], [1.0], [8.0]], labels, Euclidean()).measures
+    assert (measures["map_at_r"], measures["roc_auc"], measures["queries"]) == (1.0, 1.0, 4)
 
 
 def test_large_ids_of_two_integer_types_do_not_merge():
     gallery = ([[1.0], [2.0]], np.array([2**60 + 1, 2**60], np.uint64))
-    figures = evaluate_labels([[0.0]], np.array([2**60]), Euclidean(), ks=(1,), gallery=gallery).figures
-    assert figures["recall_at_1"] == 0
+    measures = evaluate_labels([[0.0]], np.array([2**60]), Euclidean(), ks=(1,), gallery=gallery).measures
+    assert measures["recall_at_1"] == 0
 
 
 def test_k_beyond_the_gallery_takes_in_all_of_it():
-    figures = evaluate_labels([[0.0], [1.0], [5.0]], [0, 1, 0], Euclidean(), ks=(1, 2, 50)).figures
-    assert figures["recall_at_1"] == 0
-    assert figures["recall_at_2"] == figures["recall_at_50"] == 1
+    measures = evaluate_labels([[0.0], [1.0], [5.0]], [0, 1, 0], Euclidean(), ks=(1, 2, 50)).measures
+    assert measures["recall_at_1"] == 0
+    assert measures["recall_at_2"] == measures["recall_at_50"] == 1
 
 
 def test_one_class_is_found_whole_but_leaves_verification_undefined():
-    figures = evaluate_labels([[0.0], [1.0], [2.0]], [1, 1, 1], Euclidean()).figures
-    assert figures["map_at_r"] == 1
-    assert all(math.isnan(figures[name]) for name in ("roc_auc", "eer", "threshold"))
+    measures = evaluate_labels([[0.0], [1.0], [2.0]], [1, 1, 1], Euclidean()).measures
+    assert measures["map_at_r"] == 1
+    assert all(math.isnan(measures[name]) for name in ("roc_auc", "eer", "threshold"))

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from siamkit.evaluation import _histogram, evaluate_labels, evaluate_pairs
 from siamkit.evaluation._histogram import BINS, Histogram
-from siamkit.evaluation.verification import Curve, verification_figures
+from siamkit.evaluation.verification import Curve, verification_measures
 
 
 class OneDimension:
@@ -29,7 +29,7 @@ class OneDimension:
         return self(a[:, None], b[None])
 
 
-def roc_figures(distances, alike, unlike):
+def roc_measures(distances, alike, unlike):
     curve = Curve.of(distances, alike, unlike)
     return (math.nan,) * 3 if curve is None else (curve.auc, curve.eer, curve.threshold)
 
@@ -57,7 +57,7 @@ def slow_eer(distances, alike):
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=20))
 def test_figures_equal_scikit_learn_and_loops(pairs):
     distances, alike = np.array([d for d, _ in pairs], float), np.array([a for _, a in pairs])
-    auc, eer, threshold = roc_figures(*counted(distances, alike))
+    auc, eer, threshold = roc_measures(*counted(distances, alike))
     if alike.all() or not alike.any():
         assert np.isnan([auc, eer, threshold]).all()
         return
@@ -69,33 +69,33 @@ def test_figures_equal_scikit_learn_and_loops(pairs):
 
 def test_figures_worked_out_by_hand():
     # Distances 1+ 2- 3+ 4-: of the four couples (alike, unlike) three are in order.
-    auc, eer, threshold = roc_figures(*counted([1, 2, 3, 4], [1, 0, 1, 0]))
+    auc, eer, threshold = roc_measures(*counted([1, 2, 3, 4], [1, 0, 1, 0]))
     assert auc == 0.75
     assert eer == 0.5  # after 2: FAR 1/2, FRR 1/2
     assert threshold == 1.5  # accepts 1 only: (1/2 + 1) / 2; so does 3.5, which is higher
     # One alike at 1, one at 2 together with one of three unlike: FAR - FRR runs -1, -1/2, 1/3.
-    auc, eer, _ = roc_figures(np.array([1.0, 2, 3]), np.array([1, 1, 0]), np.array([0, 1, 2]))
+    auc, eer, _ = roc_measures(np.array([1.0, 2, 3]), np.array([1, 1, 0]), np.array([0, 1, 2]))
     assert auc == pytest.approx((3 + 2.5) / 6)
     assert eer == pytest.approx(0.6 / 3)  # 3/5 of the way from FAR 0 to FAR 1/3
 
 
 def test_perfect_reversed_and_equal_distances():
-    assert roc_figures(*counted([1, 2, 5, 6], [1, 1, 0, 0])) == (1.0, 0.0, 3.5)
-    auc, eer, threshold = roc_figures(*counted([1, 2, 5, 6], [0, 0, 1, 1]))
+    assert roc_measures(*counted([1, 2, 5, 6], [1, 1, 0, 0])) == (1.0, 0.0, 3.5)
+    auc, eer, threshold = roc_measures(*counted([1, 2, 5, 6], [0, 0, 1, 1]))
     assert (auc, eer, threshold) == (0.0, 1.0, 6.0)
-    assert roc_figures(*counted([3, 3, 3], [1, 0, 1])) == (0.5, 0.5, 3.0)
+    assert roc_measures(*counted([3, 3, 3], [1, 0, 1])) == (0.5, 0.5, 3.0)
 
 
 def test_of_places_equally_good_the_lowest_is_the_threshold():
     # 1/3 accepted of those alike and none of the others is as good as 3/3 and 2/3, but for rounding.
-    assert roc_figures(*counted([1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 1, 0]))[2] == 1.5
+    assert roc_measures(*counted([1, 2, 3, 4, 5, 6], [1, 0, 0, 1, 1, 0]))[2] == 1.5
 
 
 def test_threshold_between_neighbouring_floats_accepts_just_the_lower():
     low = np.float32(1)
     while low < 1.00001:
         high = np.nextafter(low, np.float32(2))
-        threshold = np.float32(roc_figures(*counted([low, high], [1, 0]))[2])
+        threshold = np.float32(roc_measures(*counted([low, high], [1, 0]))[2])
         assert low <= threshold < high
         low = high
 
@@ -103,8 +103,8 @@ def test_threshold_between_neighbouring_floats_accepts_just_the_lower():
 @pytest.mark.parametrize("orientation", ["distance", "similarity"])
 def test_threshold_is_in_the_metrics_own_orientation(orientation):
     metric = OneDimension(orientation)
-    pairs = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], metric).figures
-    items = evaluate_labels([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], metric).figures
+    pairs = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], metric).measures
+    items = evaluate_labels([[0.0], [1.0], [4.0], [5.0]], [0, 0, 1, 1], metric).measures
     sign = 1 if orientation == "distance" else -1
     assert pairs["threshold"] == sign * 2
     assert items["threshold"] == pytest.approx(sign * 2, abs=1e-4)
@@ -116,13 +116,13 @@ def test_all_pairs_of_items_agree_with_scikit_learn(orientation):
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 40, 3000)
     embeddings = (labels + draw.normal(scale=8, size=3000)).astype(np.float32)[:, None]
-    figures = evaluate_labels(embeddings, labels, OneDimension(orientation)).figures
+    measures = evaluate_labels(embeddings, labels, OneDimension(orientation)).measures
     i, j = np.triu_indices(len(labels), 1)
     distances, alike = np.abs(embeddings[i, 0] - embeddings[j, 0]), labels[i] == labels[j]
-    assert figures["roc_auc"] == pytest.approx(roc_auc_score(alike, -distances), abs=1e-5)
+    assert measures["roc_auc"] == pytest.approx(roc_auc_score(alike, -distances), abs=1e-5)
     far, tar, _ = roc_curve(alike, -distances, drop_intermediate=False)
-    assert figures["eer"] == pytest.approx(far[np.argmin(np.abs(far - 1 + tar))], abs=1e-5)
-    accepted = distances <= abs(figures["threshold"])
+    assert measures["eer"] == pytest.approx(far[np.argmin(np.abs(far - 1 + tar))], abs=1e-5)
+    accepted = distances <= abs(measures["threshold"])
     best = (1 + (tar - far).max()) / 2
     assert balanced_accuracy_score(alike, accepted) == pytest.approx(best, abs=1e-5)
 
@@ -139,7 +139,7 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
     embeddings, labels = draw.integers(0, 50, (13, 1)).astype(np.float32), draw.integers(0, 3, 13)
     i, j = np.triu_indices(13, 1)
     expected = roc_auc_score(labels[i] == labels[j], -(2 * embeddings[i] + embeddings[j])[:, 0])
-    assert evaluate_labels(embeddings, labels, Ordered()).figures["roc_auc"] == pytest.approx(
+    assert evaluate_labels(embeddings, labels, Ordered()).measures["roc_auc"] == pytest.approx(
         expected, abs=1e-6
     )
 
@@ -199,7 +199,7 @@ def test_histogram_threshold_parts_neighbouring_bins():
     low = np.float32(1)
     high = np.nextafter(low, np.float32(2))
     _histogram.add(np.array([low, high]), np.array([True, False]))
-    auc, eer, threshold = roc_figures(*_histogram.counts())
+    auc, eer, threshold = roc_measures(*_histogram.counts())
     assert (auc, eer) == (1, 0)
     assert low <= np.float32(threshold) < high
 
@@ -225,24 +225,26 @@ def test_true_accepts_are_those_of_scikit_learn_at_the_rate_asked_for():
 def test_a_threshold_given_is_counted_at_in_the_metrics_own_orientation():
     curve, distances, kinds = curve_of()
     for sign in (1, -1):
-        figures = verification_figures(curve, sign, sign * 1.305)
-        assert figures["false_accepts"] == (distances[~kinds] <= 1.3).sum()
-        assert figures["false_rejects"] == (distances[kinds] > 1.3).sum()
-        assert figures["far"] == pytest.approx((distances[~kinds] <= 1.3).mean())
-        assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(kinds, distances <= 1.3))
-        own = verification_figures(curve, sign)
-        assert own["threshold"] == figures["threshold"] == sign * curve.threshold
-        assert own["balanced_accuracy"] >= figures["balanced_accuracy"]
-    assert verification_figures(curve, 1, -5.0)["far"] == 0
-    assert verification_figures(curve, 1, 99.0)["frr"] == 0
+        measures = verification_measures(curve, sign, sign * 1.305)
+        assert measures["false_accepts"] == (distances[~kinds] <= 1.3).sum()
+        assert measures["false_rejects"] == (distances[kinds] > 1.3).sum()
+        assert measures["far"] == pytest.approx((distances[~kinds] <= 1.3).mean())
+        assert measures["balanced_accuracy"] == pytest.approx(
+            balanced_accuracy_score(kinds, distances <= 1.3)
+        )
+        own = verification_measures(curve, sign)
+        assert own["threshold"] == measures["threshold"] == sign * curve.threshold
+        assert own["balanced_accuracy"] >= measures["balanced_accuracy"]
+    assert verification_measures(curve, 1, -5.0)["far"] == 0
+    assert verification_measures(curve, 1, 99.0)["frr"] == 0
 
 
 def test_a_threshold_from_other_classes_is_counted_at():
     line = np.array([[0.0], [1.0], [10.0], [11.0], [14.0], [14.5]])
     labels = [0, 0, 1, 1, 2, 2]
-    figures = evaluate_labels(line, labels, OneDimension(), threshold=3.5).figures
-    assert (figures["false_accepts"], figures["false_rejects"]) == (2, 0)  # 11 with 14 and 14.5
-    assert evaluate_labels(line, labels, OneDimension()).figures["false_accepts"] == 0
+    measures = evaluate_labels(line, labels, OneDimension(), threshold=3.5).measures
+    assert (measures["false_accepts"], measures["false_rejects"]) == (2, 0)  # 11 with 14 and 14.5
+    assert evaluate_labels(line, labels, OneDimension()).measures["false_accepts"] == 0
 
 
 def test_a_thinned_curve_is_the_same_where_it_is_there():

@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, nor
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from siamkit.evaluation import evaluate, evaluate_labels
-from siamkit.evaluation.fewshot import few_shot_figures
+from siamkit.evaluation.fewshot import few_shot_measures
 
 
 class Cosine:
@@ -40,11 +40,11 @@ def test_votes_equal_those_of_scikit_learn_where_two_classes_cannot_tie():
         others = np.arange(len(labels)) != i
         voter = KNeighborsClassifier(5).fit(embeddings[others], labels[others])
         right += voter.predict(embeddings[i : i + 1])[0] == labels[i]
-    figures = evaluate(embeddings, labels, Euclidean(), groups=("neighbours",))
+    measures = evaluate(embeddings, labels, Euclidean(), groups=("neighbours",))
     assert 0.5 < right / 60 < 1
-    assert figures["knn_accuracy"] == right / 60
+    assert measures["knn_accuracy"] == right / 60
     interval = stats.binomtest(int(right), 60).proportion_ci(0.95, "wilson")
-    assert (figures["knn_accuracy_low"], figures["knn_accuracy_high"]) == pytest.approx(
+    assert (measures["knn_accuracy_low"], measures["knn_accuracy_high"]) == pytest.approx(
         (interval.low, interval.high)
     )
 
@@ -53,10 +53,10 @@ def test_of_classes_with_as_many_votes_the_nearest_wins():
     # The item at 0 sees classes 1 1 2 2 0, nearest first; only the last item has it right.
     line = np.array([[0.0], [1.0], [2.0], [-2.5], [3.0], [4.0]])
     gallery = (line[1:], [0, 1, 1, 0, 2])
-    figures = evaluate(line[:1], [0], Euclidean(), gallery=gallery, groups=("neighbours",))
-    assert figures["knn_accuracy"] == 1  # 0 and 1 have two votes each; 0 is at 1, 1 at 2
-    figures = evaluate(line[:1], [1], Euclidean(), gallery=gallery, groups=("neighbours",))
-    assert figures["knn_accuracy"] == 0
+    measures = evaluate(line[:1], [0], Euclidean(), gallery=gallery, groups=("neighbours",))
+    assert measures["knn_accuracy"] == 1  # 0 and 1 have two votes each; 0 is at 1, 1 at 2
+    measures = evaluate(line[:1], [1], Euclidean(), gallery=gallery, groups=("neighbours",))
+    assert measures["knn_accuracy"] == 0
 
 
 def test_hubness_is_the_skewness_of_scipy():
@@ -83,31 +83,31 @@ def test_clusters_are_those_of_scikit_learn(metric):
     if isinstance(metric, Cosine):
         vectors = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     found = KMeans(4, n_init=1, random_state=0).fit_predict(vectors)
-    figures = evaluate(embeddings, labels, metric, groups=("clustering",))
-    assert 0.1 < figures["nmi"] < 0.99
-    assert figures["nmi"] == pytest.approx(normalized_mutual_info_score(labels, found))
-    assert figures["ami"] == pytest.approx(adjusted_mutual_info_score(labels, found))
-    assert figures["ari"] == pytest.approx(adjusted_rand_score(labels, found))
+    measures = evaluate(embeddings, labels, metric, groups=("clustering",))
+    assert 0.1 < measures["nmi"] < 0.99
+    assert measures["nmi"] == pytest.approx(normalized_mutual_info_score(labels, found))
+    assert measures["ami"] == pytest.approx(adjusted_mutual_info_score(labels, found))
+    assert measures["ari"] == pytest.approx(adjusted_rand_score(labels, found))
 
 
 def test_clusters_far_apart_are_the_classes_and_noise_is_not():
     embeddings, labels = clouds(5, 20, 100.0)
-    figures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
-    assert (figures["nmi"], figures["ami"], figures["ari"]) == pytest.approx((1, 1, 1))
+    measures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
+    assert (measures["nmi"], measures["ami"], measures["ari"]) == pytest.approx((1, 1, 1))
     embeddings, labels = clouds(5, 200, 0.0)
-    figures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
-    assert abs(figures["ami"]) < 0.02
-    assert abs(figures["ari"]) < 0.02
+    measures = evaluate(embeddings, labels, Euclidean(), groups=("clustering",))
+    assert abs(measures["ami"]) < 0.02
+    assert abs(measures["ari"]) < 0.02
 
 
 def test_few_shots_of_noise_are_chance_and_of_clear_classes_right():
     embeddings, labels = clouds(9, 20, 0.0)
-    figures = few_shot_figures(Euclidean(), embeddings, labels)
-    assert figures["accuracy_5_way_1_shot"] == pytest.approx(1 / 5, abs=0.02)
-    assert figures["accuracy_5_way_1_shot_low"] < figures["accuracy_5_way_1_shot"]
+    measures = few_shot_measures(Euclidean(), embeddings, labels)
+    assert measures["accuracy_5_way_1_shot"] == pytest.approx(1 / 5, abs=0.02)
+    assert measures["accuracy_5_way_1_shot_low"] < measures["accuracy_5_way_1_shot"]
     embeddings, labels = clouds(9, 20, 60.0)
-    figures = few_shot_figures(Euclidean(), embeddings, labels)
-    assert figures["accuracy_5_way_5_shot"] > 0.999
+    measures = few_shot_measures(Euclidean(), embeddings, labels)
+    assert measures["accuracy_5_way_5_shot"] > 0.999
 
 
 def test_few_shots_equal_a_loop_over_as_many_problems():
@@ -124,8 +124,8 @@ def test_few_shots_equal_a_loop_over_as_many_problems():
             for q in drawn[c][5:]
         ]
         rates.append(np.mean(right))
-    figures = few_shot_figures(Euclidean(), embeddings, labels)
-    low, high = (figures[f"accuracy_5_way_5_shot_{end}"] for end in ("low", "high"))
+    measures = few_shot_measures(Euclidean(), embeddings, labels)
+    low, high = (measures[f"accuracy_5_way_5_shot_{end}"] for end in ("low", "high"))
     assert low - 0.01 < np.mean(rates) < high + 0.01
     spread = 2 * 1.96 * np.std(rates) / math.sqrt(600)
     assert high - low == pytest.approx(spread, rel=0.15)
@@ -133,9 +133,9 @@ def test_few_shots_equal_a_loop_over_as_many_problems():
 
 def test_few_shots_are_left_out_where_there_are_not_enough_classes():
     embeddings, labels = clouds(4, 12, 1.0)
-    assert few_shot_figures(Euclidean(), embeddings, labels) == {}
+    assert few_shot_measures(Euclidean(), embeddings, labels) == {}
     embeddings, labels = clouds(6, 4, 1.0)
-    assert {*few_shot_figures(Euclidean(), embeddings, labels)} == {
+    assert {*few_shot_measures(Euclidean(), embeddings, labels)} == {
         f"accuracy_5_way_1_shot{end}" for end in ("", "_low", "_high")
     }
 
@@ -164,7 +164,7 @@ def test_figures_equal_those_of_pytorch_metric_learning():
     theirs = calculator.get_accuracy(torch.tensor(embeddings), torch.tensor(labels))
     ours = evaluate_labels(
         embeddings, labels, Euclidean(), groups=("retrieval", "ranking", "clustering")
-    ).figures
+    ).measures
     pairs = {
         "precision_at_1": "precision_at_1",
         "r_precision": "r_precision",

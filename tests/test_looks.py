@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import siamkit
-from siamkit.comparison.inputs import Contender
-from siamkit.data.thumbnails import look_of, looks_of, thumbnail
+from siamkit.comparison.inputs import EmbeddingSet
+from siamkit.data.thumbnails import thumbnail, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
 
 DRAW = np.random.default_rng(0)
@@ -31,8 +31,8 @@ def pixels(png: bytes) -> Any:
 def test_small_pictures_keep_their_pixels():
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(pixels(thumbnail(grey)), grey)
-    colour = DRAW.integers(0, 255, (8, 9, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(pixels(thumbnail(colour)), colour)
+    color = DRAW.integers(0, 255, (8, 9, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(pixels(thumbnail(color)), color)
     # Of numbers the lowest is black and the highest white, here -1 and 3.
     numbers = np.array([[-1.0, 3.0], [1.0, 0.0]])
     np.testing.assert_array_equal(pixels(thumbnail(numbers)), [[0, 255], [127, 63]])
@@ -40,20 +40,22 @@ def test_small_pictures_keep_their_pixels():
 
 
 def test_looks_are_of_what_can_be_looked_at():
-    assert [look.text for look in looks_of(np.array(["a", "b"])) or []] == ["a", "b"]
-    assert [look.text for look in looks_of({"x": np.array([1, 2]), "y": np.array(["a", "b"])}) or []] == [
+    assert [look.text for look in thumbnails_of(np.array(["a", "b"])) or []] == ["a", "b"]
+    assert [
+        look.text for look in thumbnails_of({"x": np.array([1, 2]), "y": np.array(["a", "b"])}) or []
+    ] == [
         "x 1, y a",
         "x 2, y b",
     ]
     images = DRAW.integers(0, 255, (2, 8, 8, 1), dtype=np.uint8)
     for given in (images, images[..., 0]):
-        found = looks_of(given)
+        found = thumbnails_of(given)
         assert found is not None
         np.testing.assert_array_equal(pixels(found[1].image or b""), images[1, ..., 0])
-    assert looks_of(ROWS) is None
-    assert looks_of(DRAW.normal(size=(2, 8, 8))) is None  # series
+    assert thumbnails_of(ROWS) is None
+    assert thumbnails_of(DRAW.normal(size=(2, 8, 8))) is None  # series
     with pytest.raises(DataError, match=r"an image .*, a text or a pathlib\.Path, got ndarray"):
-        look_of(ROWS[0])
+        thumbnail_of(ROWS[0])
 
 
 def seen(**asked: Any) -> siamkit.comparison.result.Comparison:  # type: ignore[name-defined]
@@ -79,8 +81,8 @@ def test_items_are_handed_over_as_texts_images_or_paths(tmp_path: Path):
 def test_items_stay_with_their_embeddings_when_contenders_are_matched():
     ids = tuple(map(str, range(60)))
     order = DRAW.permutation(60)[:50]
-    some = Contender("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
-    whole = Contender("whole", ROWS, LABELS, ids, "euclidean")
+    some = EmbeddingSet("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
+    whole = EmbeddingSet("whole", ROWS, LABELS, ids, "euclidean")
     for pair, items in (((some, whole), [TEXTS[row] for row in order]), ((whole, some), TEXTS)):
         found = siamkit.compare(*pair, items=items)
         for queries in found.disagreements.values():
@@ -142,7 +144,8 @@ def test_pictures_come_from_a_folder_by_their_ids_and_from_nowhere_else(tmp_path
     found = seen()
     ids[found.disagreements["A", "B"][0].query] = "../secret.png"
     contenders = [
-        Contender(name, rows, LABELS, tuple(ids), "euclidean") for name, rows in (("A", WORSE), ("B", ROWS))
+        EmbeddingSet(name, rows, LABELS, tuple(ids), "euclidean")
+        for name, rows in (("A", WORSE), ("B", ROWS))
     ]
     looked = siamkit.compare(*contenders, data=folder).looks
     assert found.disagreements["A", "B"][0].query not in looked

@@ -258,8 +258,8 @@ def test_a_low_rank_factor_starts_with_distances_right_on_average(rng):
 @pytest.mark.parametrize("name", sorted({case.name for case in CASES}))
 def test_embeddings_are_evaluated_by_every_metric(name):
     apart = np.array([[3, 2, 1], [3, 2, 1], [-2, 1, 3], [-2.1, 1, 3], [-2, 1, 3.1]]) / 4
-    figures = siamkit.evaluate(np.concatenate([apart, -apart], axis=1), list("aabbb"), metric=name)
-    assert figures["map_at_r"] == 1
-    assert figures["roc_auc"] == 1
+    measures = siamkit.evaluate(np.concatenate([apart, -apart], axis=1), list("aabbb"), metric=name)
+    assert measures["map_at_r"] == 1
+    assert measures["roc_auc"] == 1
     awkward = np.array([np.zeros(6), np.zeros(6), np.ones(6), -np.ones(6), np.arange(6)])
     assert 0 <= siamkit.evaluate(awkward, list("aabbb"), metric=name)["map_at_r"] <= 1

@@ -19,8 +19,8 @@ from tiny_study import write_items
 import siamkit
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.report.load import read_stored
-from siamkit.runs.outcome import read_standing
+from siamkit.report.load import load_study_results
+from siamkit.runs.outcome import read_outcome
 from siamkit.stats.seeds import Repeats
 from siamkit.study.reality.config import load_reality
 from siamkit.study.reality.result import RealityCheck
@@ -96,7 +96,7 @@ def test_each_loss_gets_the_same_budget_and_as_many_seeds(done: tuple[RealityChe
     assert {(each.trials, each.completed, each.seeds) for each in found.losses} == {(4, 4, 3)}
     for each in found.losses:
         # Chosen on validation: what the loss's own study says is its best.
-        standing = read_standing(each.folder)
+        standing = read_outcome(each.folder)
         assert each.factors["embedding_dim"] == standing.results.factors["embedding_dim"]
         best = max(standing.results.trials, key=lambda trial: trial["figures"]["map_at_r"])
         assert each.search == best["figures"]["map_at_r"]
@@ -115,7 +115,7 @@ def test_the_verdict_is_of_paired_differences_corrected_together(done: tuple[Rea
     assert found.losses[0].loss == "contrastive"  # by a tenth, as the formula has it
     by_pair = dict(zip(found.pairs, found.differences, strict=True))
     assert len(by_pair) == 3
-    stored = {each.loss: read_stored(each.folder).finalists[0]["on_test"] for each in found.losses}
+    stored = {each.loss: load_study_results(each.folder).finalists[0]["on_test"] for each in found.losses}
     ps = []
     for (a, b), difference in by_pair.items():
         alone = stored[a].difference(stored[b])

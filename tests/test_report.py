@@ -20,7 +20,7 @@ from run_folders import EVIL, Folder, frozen, result
 from siamkit.errors import StudyError
 from siamkit.report import write_report
 from siamkit.report.build import document
-from siamkit.report.load import read_stored
+from siamkit.report.load import load_study_results
 from siamkit.report.sections.ranking import trade_off
 from siamkit.stats.importance import shares_of
 
@@ -77,19 +77,19 @@ def test_finalists_are_means_over_seeds_with_their_deviation(folder: Folder) -> 
     # Worked out by hand: the mean of 0.3 and 0.5; their deviation 0.1·√2 and Student's 12.7 leave all open.
     assert "map_at_r 0.8000 on validation, 0.4000 on test (95% interval 0.0000 to 1.0000, over seeds)" in text
     assert "No difference in map_at_r shown at this size" in text
-    rows = document(read_stored(folder.path)).tables()["finalists"].rows
+    rows = document(load_study_results(folder.path)).tables()["finalists"].rows
     assert [row[3:6] for row in rows] == [
         (0.8, 0, pytest.approx(0.4)),
         (pytest.approx(0.6), pytest.approx(0.1414, abs=1e-4), 0.5),
     ]
-    assert [row["trial"] for row in read_stored(folder.path).finalists] == [1, 0]
+    assert [row["trial"] for row in load_study_results(folder.path).finalists] == [1, 0]
 
 
 def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
     folder.study(objectives={"eer": "minimize"})
     for number, value in enumerate([0.3, 0.1, 0.2]):
         folder.trial(number, 0.5, figures={"eer": value, "map_at_r": 0.5})
-    assert [trial["trial"] for trial in read_stored(folder.path).completed] == [1, 2, 0]
+    assert [trial["trial"] for trial in load_study_results(folder.path).completed] == [1, 2, 0]
     assert "eer 0.1000 on validation" in Page(folder.page()).text
 
 
@@ -97,7 +97,7 @@ def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None
     folder.study(objectives={"map_at_r": "maximize", "parameters": "minimize"})
     for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0), (0.7, 300.0)]):
         folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
-    beaten, best = trade_off(read_stored(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
+    beaten, best = trade_off(load_study_results(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
     assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
     assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
     assert "On the line are those that no other one beats" in Page(folder.page()).text
@@ -107,7 +107,7 @@ def test_one_objective_is_shown_against_the_size_of_the_model(folder: Folder) ->
     folder.study()
     for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0)]):
         folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
-    _, best = trade_off(read_stored(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
+    _, best = trade_off(load_study_results(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
     assert list(best.x) == [100.0, 900.0]
 
 
@@ -221,7 +221,7 @@ def test_importances_are_shown_only_with_enough_trials(folder: Folder) -> None:
                 "embedding_dim": 8 + number % 3,
             },
         )
-    shares = shares_of(read_stored(folder.path))
+    shares = shares_of(load_study_results(folder.path))
     assert set(shares) == {"metric", "embedding_dim"}
     assert shares["metric"] > shares["embedding_dim"]
     assert sum(shares.values()) == pytest.approx(1)
@@ -247,7 +247,7 @@ def test_shares_are_those_of_an_analysis_of_variance(folder: Folder) -> None:
                     }
                     folder.trial(number, value, factors=factors)
                     number += 1
-    stored = read_stored(folder.path)
+    stored = load_study_results(folder.path)
     # By hand: variances 0.15² and 0.05², so nine parts to one, and nothing by the size.
     shares = shares_of(stored, "fANOVA")
     assert shares["metric"] == pytest.approx(0.9, abs=0.03)
@@ -264,7 +264,7 @@ def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder)
     for number in range(4):
         factors = {**result(number, 0)["factors"], "loss.triplet.margin": number, "data.imbalance": 1}
         folder.trial(number, number / 4, factors={**factors, "data.items_per_class": [2, None][number % 2]})
-    assert read_stored(folder.path).varied == ["data.items_per_class"]
+    assert load_study_results(folder.path).varied == ["data.items_per_class"]
     assert "data.items_per_class" in folder.page()
 
 
@@ -282,7 +282,7 @@ def test_an_attempt_without_a_result_is_no_trial(folder: Folder) -> None:
     folder.study().trial(0, 0.5)
     (folder.path / "trials/1/dead").mkdir(parents=True)
     (folder.path / "trials/1/dead/.ab12.keras").write_text("half")
-    assert len(read_stored(folder.path).trials) == 1
+    assert len(load_study_results(folder.path).trials) == 1
 
 
 def test_making_a_report_imports_no_backend(folder: Folder) -> None:
@@ -315,7 +315,7 @@ def several(folder: Folder, design: dict[str, Any] | None = None) -> Folder:
 
 
 def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: Folder) -> None:
-    stored = read_stored(several(folder).path)
+    stored = load_study_results(several(folder).path)
     assert not stored.balanced
     assert document(stored).charts()["level-loss"].data[1].error_y.array is None
     page = folder.page()
@@ -325,7 +325,7 @@ def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: F
 
 
 def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Folder) -> None:
-    stored = read_stored(several(folder, {"design": "factorial", "seeds": 2}).path)
+    stored = load_study_results(several(folder, {"design": "factorial", "seeds": 2}).path)
     assert stored.balanced
     means = document(stored).charts()["level-metric"].data[1]
     assert [*means.x] == ["euclidean", "cosine"]
@@ -336,11 +336,11 @@ def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Fol
     assert "with its 95% interval" in page
     assert "one seed" not in page
     folder.trial(99, None, outcome="pruned")
-    assert not read_stored(folder.path).balanced
+    assert not load_study_results(folder.path).balanced
 
 
 def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> None:
-    stored = read_stored(several(folder).path)
+    stored = load_study_results(several(folder).path)
     charts = document(stored).charts()
     assert "interaction-encoder" not in charts  # there is one only
     figure = charts["interaction-metric"]
@@ -371,19 +371,19 @@ def seen(folder: Folder, labels: list[str] | None = None) -> Folder:
 
 
 def test_the_main_directions_of_a_map_are_those_of_most_variance(folder: Folder) -> None:
-    table = document(read_stored(seen(folder).path)).tables()["map-pca"]
+    table = document(load_study_results(seen(folder).path)).tables()["map-pca"]
     assert table.columns == ("id", "target", "x", "y")
     # By hand: along the first axis items lie 2.5 from the middle, along the second 1 or 0.
     assert [abs(row[2]) for row in table.rows] == pytest.approx([2.5] * 6)  # type: ignore[arg-type]
     assert [abs(row[3]) for row in table.rows] == pytest.approx([1, 0, 1] * 2, abs=1e-9)  # type: ignore[arg-type]
     assert [row[:2] for row in table.rows[:2]] == [("item 0", "a"), ("item 1", "a")]
     # And the variance: 2.5² against 2/3.
-    shares = document(read_stored(folder.path)).tables()["spectrum"].rows
+    shares = document(load_study_results(folder.path)).tables()["spectrum"].rows
     assert shares[0][1] == pytest.approx(6.25 / (6.25 + 2 / 3))
 
 
 def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
-    tables = document(read_stored(seen(folder).path)).tables()
+    tables = document(load_study_results(seen(folder).path)).tables()
     assert tables["confusions"].rows == [("a", "b", 1, pytest.approx(1 / 3))]
     assert {row[:2]: row[2] for row in tables["confusion"].rows} == {
         ("a", "a"): pytest.approx(2 / 3),
@@ -394,7 +394,7 @@ def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
 
 
 def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:
-    found = document(read_stored(seen(folder).path))
+    found = document(load_study_results(seen(folder).path))
     [section] = [each for each in found.sections if each.name == "embedding"]
     [gallery] = [each for each in section.parts if each.kind == "gallery"]
     assert gallery.queries[0] == ("Among the worst: 1 of the 2 found are of its class (a).", 2, [3, 1])
@@ -402,12 +402,12 @@ def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:
 
 def test_a_finalist_is_seen_rather_than_a_trial_and_by_its_best_repeat(folder: Folder) -> None:
     seen(folder).confirmed("key0", 0, 0.6, 0.4).confirmed("key0", 1, 0.8, 0.4)
-    stored = read_stored(folder.path)
+    stored = load_study_results(folder.path)
     assert stored.exhibited is not None
     assert stored.exhibited[0]["folder"] == "trials/0/t"  # nothing was kept of the finalist
     for repeat in (0, 1):
         folder.exhibit(f"confirm/key0/{repeat}", rows=np.arange(6), embeddings=np.eye(6))
-    exhibited = read_stored(folder.path).exhibited
+    exhibited = load_study_results(folder.path).exhibited
     assert exhibited is not None
     assert exhibited[0]["folder"] == "confirm/key0/1"
 
@@ -427,7 +427,7 @@ def test_sizes_that_were_trained_and_those_made_smaller_are_in_one_figure(folder
         size_bytes=np.array([64.0, 16.0, 2.0]),
         size_worth=np.array([0.71, 0.55, 0.3]),
     )
-    rows = document(read_stored(folder.path)).tables()["sizes"].rows
+    rows = document(load_study_results(folder.path)).tables()["sizes"].rows
     points = {(row[0], row[2]): (row[3], row[4]) for row in rows}
     assert points == {
         ("retrained", 32): (0.5, "no"),  # pca is better and smaller
@@ -444,7 +444,7 @@ def test_learning_curves_are_drawn_over_what_was_varied_about_the_data(folder: F
         noise, loss = [0.0, 0.4][number % 2], ["triplet", "contrastive"][number // 2 % 2]
         factors = {**result(0, 1)["factors"], "data.label_noise": noise, "loss": loss}
         folder.trial(number, number / 10, factors=factors)
-    rows = document(read_stored(folder.path)).tables()["data-data.label_noise"].rows
+    rows = document(load_study_results(folder.path)).tables()["data-data.label_noise"].rows
     means = {row[:2]: (row[2], pytest.approx(row[3])) for row in rows}
     assert means["triplet", 0.0] == (2, (0.0 + 0.4) / 2)
     assert means["contrastive", 0.4] == (2, (0.3 + 0.7) / 2)
@@ -514,13 +514,13 @@ def test_a_damaged_file_is_named_in_a_sentence(folder: Folder, file: str, conten
 
 def test_of_items_cut_short_none_is_named(folder: Folder) -> None:
     shown_of(folder).items(["a"] * 5)
-    assert document(read_stored(folder.path)).items.ids == [str(row) for row in range(12)]
+    assert document(load_study_results(folder.path)).items.ids == [str(row) for row in range(12)]
 
 
 def test_items_without_classes_or_with_numbers_are_shown(folder: Folder) -> None:
     for targets in ([None] * 12, [0.5] * 12):
         pq.write_table(pa.table({"id": list(range(12)), "target": targets}), shown_items(folder))
-        assert document(read_stored(folder.path)).items.labels == [str(each) for each in targets]
+        assert document(load_study_results(folder.path)).items.labels == [str(each) for each in targets]
         assert "item" in folder.page()
 
 
@@ -532,7 +532,7 @@ def shown_items(folder: Folder) -> Path:
 
 def test_a_trial_without_the_objective_or_its_time_is_no_trial_to_rank(folder: Folder) -> None:
     folder.study().trial(0, 0.5, seconds=None).trial(1, 0.4).trial(2, None).trial(3, 1, figures={"eer": 0.1})
-    assert [trial["trial"] for trial in read_stored(folder.path).completed] == [0, 1]
+    assert [trial["trial"] for trial in load_study_results(folder.path).completed] == [0, 1]
     (folder.path / "trials/0/t/result.json").write_text(
         json.dumps({key: value for key, value in result(0, 0.5).items() if key != "seconds"})
     )
@@ -546,7 +546,9 @@ def test_a_factor_that_only_failed_trials_have_mattered_nothing(folder: Folder) 
         folder.trial(number, number / 10)
     factors = {**result(0, 0)["factors"], "data.noise": 0.5}
     folder.trial(4, None, "failed", factors=factors)
-    [mattered] = [each for each in document(read_stored(folder.path)).sections if each.name == "mattered"]
+    [mattered] = [
+        each for each in document(load_study_results(folder.path)).sections if each.name == "mattered"
+    ]
     assert not mattered.parts
 
 
@@ -554,6 +556,6 @@ def test_levels_of_several_types_are_all_drawn(folder: Folder) -> None:
     folder.study()
     for number, level in enumerate([None, 1, 2.5, "all", True]):
         folder.trial(number, number / 10, factors={**result(0, 0)["factors"], "data.limit": level})
-    chart = document(read_stored(folder.path)).charts()["level-data.limit"]
+    chart = document(load_study_results(folder.path)).charts()["level-data.limit"]
     assert chart.layout.xaxis.type == "category"
     assert list(chart.data[0].x) == ["True", "all", "2.5", "1", "None"]

@@ -52,16 +52,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data.label_noise": [0.0, 0.2, 0.4][number // 12 % 3],
         }
         value = number / 100
-        figures = {"map_at_r": value, "eer": 1 - value, "parameters": 1000.0 * (1 + number % 5)}
-        folder.trial(number, value, factors=factors, figures=figures, curve=[value / 2, value])
+        measures = {"map_at_r": value, "eer": 1 - value, "parameters": 1000.0 * (1 + number % 5)}
+        folder.trial(number, value, factors=factors, figures=measures, curve=[value / 2, value])
     for number, cause in enumerate([EVIL, "out of memory", "out of memory", NAMES[1]]):
         folder.trial(100 + number, None, "failed", cause=cause)
     labels = [NAMES[row % 6] for row in range(60)]
     folder.items(labels, [png(4 * row) for row in range(60)], [NAMES[(row + 1) % 6] for row in range(60)])
     for repeat in range(2):
         factors = {**result(0, 1)["factors"], "loss": EVIL}
-        figures = {"far": 0.1, "frr": 0.2, "hubness": 1.5, "effective_rank": 3.0}
-        folder.confirmed("key5", repeat, 0.5, 0.4, factors=factors, figures=figures)
+        measures = {"far": 0.1, "frr": 0.2, "hubness": 1.5, "effective_rank": 3.0}
+        folder.confirmed("key5", repeat, 0.5, 0.4, factors=factors, figures=measures)
         rates = np.linspace(0, 1, 20)
         curves = {
             f"{part}_{name}": values

@@ -127,7 +127,9 @@ def test_sizes_on_a_page():
     curve = size_curve(GOOD, LABELS, Euclidean(), dims=[4])
     document = made_smaller("vectors", curve)
     whole = curve[0]
-    assert f"Whole it takes 32 bytes a vector and reaches {whole.figures['map_at_r']:.4f}" in document.lead[0]
+    assert (
+        f"Whole it takes 32 bytes a vector and reaches {whole.measures['map_at_r']:.4f}" in document.lead[0]
+    )
     rows = document.tables()["sizes"].rows
     assert [row[:3] for row in rows] == [(each.how, each.dim, each.bytes_per_vector) for each in curve]
     smallest = min((each for each in curve if each.best), key=lambda each: each.bytes_per_vector)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from siamkit.report.checks import Finding, findings, verdict
-from siamkit.report.load import read_stored
+from siamkit.report.checks import Check, findings, verdict
+from siamkit.report.load import load_study_results
 
 VERSIONS = {"python": "3.11.7", "backend": "jax", "packages": {"keras": "3.15.1"}, "plugins": {}}
 NOTHING = {
@@ -57,8 +57,8 @@ class Folder:
         outcome = "complete" if value is not None else "failed"
         factors = {"encoder": "mlp", "metric": "cosine", "loss": loss}
         row = {"trial": number, "key": f"k{number}", "outcome": outcome, "factors": factors, "cause": cause}
-        figures = {"figures": {"map_at_r": value} if value is not None else {}}
-        self._write(f"trials/{number}/t", {**row, **figures, "versions": VERSIONS, **more})
+        measures = {"figures": {"map_at_r": value} if value is not None else {}}
+        self._write(f"trials/{number}/t", {**row, **measures, "versions": VERSIONS, **more})
         return self
 
     def confirmed(self, number: int, valid: Sequence[float], test: Sequence[Any], **more: Any) -> Folder:
@@ -80,9 +80,9 @@ class Folder:
         (self.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{half")
         return self
 
-    def found(self) -> dict[str, Finding]:
+    def found(self) -> dict[str, Check]:
         (self.path / "study.json").write_text(json.dumps(self.frozen))
-        return {each.what: each for each in findings(read_stored(self.path))}
+        return {each.what: each for each in findings(load_study_results(self.path))}
 
     def _write(self, place: str, row: dict[str, Any]) -> None:
         (self.path / place).mkdir(parents=True)
@@ -310,9 +310,9 @@ def test_the_verdict_names_the_worst_first(folder: Folder) -> None:
 def test_findings_need_no_backend(folder: Folder) -> None:
     sound(folder).found()
     code = (
-        "import sys; from pathlib import Path; from siamkit.report.load import read_stored\n"
+        "import sys; from pathlib import Path; from siamkit.report.load import load_study_results\n"
         "from siamkit.report.checks import findings\n"
-        f"assert findings(read_stored(Path({str(folder.path)!r})))\n"
+        f"assert findings(load_study_results(Path({str(folder.path)!r})))\n"
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -59,19 +59,19 @@ def test_a_later_attempt_goes_on_from_the_last_epoch(tmp_path: Path) -> None:
 
 def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
     state = Progress(tmp_path / "a")
-    state.epoch, state.figures = 1, [{"eer": np.nan}]
+    state.epoch, state.measures = 1, [{"eer": np.nan}]
     state.history.append({"repeat": 0, "epoch": 1, "map_at_r": np.nan})
     state.save(Model("after 1"), last=False)
     taken = take_over(tmp_path / "b", tmp_path / "a")
     assert np.isnan(taken.history[0]["map_at_r"])
-    assert np.isnan(taken.figures[0]["eer"])
+    assert np.isnan(taken.measures[0]["eer"])
 
 
 def test_the_first_repeats_model_stays_and_the_next_repeat_starts_afresh(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2, last=True)
     state.next_repeat({"map_at_r": 0.5})
     taken = take_over(tmp_path / "b", tmp_path / "a")
-    assert (taken.repeat, taken.epoch, taken.model, taken.figures) == (1, 0, None, [{"map_at_r": 0.5}])
+    assert (taken.repeat, taken.epoch, taken.model, taken.measures) == (1, 0, None, [{"map_at_r": 0.5}])
     assert (tmp_path / "b" / FINAL).read_text() == "after 2"
 
 
@@ -140,7 +140,7 @@ def test_one_whose_model_is_gone_is_not_gone_on_from(tmp_path: Path) -> None:
     (tmp_path / "a" / "queries.parquet").write_text("found")
     (tmp_path / "a" / FINAL).unlink()
     taken = take_over(tmp_path / "b", tmp_path / "a")
-    assert (taken.repeat, taken.epoch, taken.history, taken.figures) == (0, 0, [], [])
+    assert (taken.repeat, taken.epoch, taken.history, taken.measures) == (0, 0, [], [])
     assert names(tmp_path / "b") == []
     assert take_over(tmp_path / "a", tmp_path / "a").history == []  # a finalist goes on where it is
 

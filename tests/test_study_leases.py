@@ -12,7 +12,7 @@ import pytest
 
 from siamkit.study.execution.host import is_running, machine, process
 from siamkit.study.storage import leases
-from siamkit.study.storage.leases import Pulse, Watch, is_gone, is_here, new_owner, role_of
+from siamkit.study.storage.leases import HeartbeatThread, Watch, is_gone, is_here, new_owner, role_of
 
 
 class Clock:
@@ -99,7 +99,7 @@ def test_a_zombie_is_dead() -> None:
 
 def test_a_pulse_beats_until_it_ends_and_keeps_its_error() -> None:
     beaten = threading.Event()
-    with Pulse(beaten.set, 0.01) as pulse:
+    with HeartbeatThread(beaten.set, 0.01) as pulse:
         assert beaten.wait(5)
     assert pulse.error is None
 
@@ -107,6 +107,6 @@ def test_a_pulse_beats_until_it_ends_and_keeps_its_error() -> None:
         beaten.clear()
         raise ValueError("no")
 
-    with Pulse(fail, 0.01) as pulse:
+    with HeartbeatThread(fail, 0.01) as pulse:
         pulse._thread.join(5)
     assert str(pulse.error) == "no"

@@ -17,12 +17,12 @@ from siamkit.io.files import write_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.storage import trial_queue as module
-from siamkit.study.storage.coordinator_lock import Conductor
+from siamkit.study.storage.coordinator_lock import CoordinatorLock
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import open_storage
-from siamkit.study.storage.trial_queue import ATTEMPTS, Claim, Ledger, counts
+from siamkit.study.storage.trial_queue import ATTEMPTS, Claim, TrialQueue, counts
 
-Make = Callable[..., Ledger]
+Make = Callable[..., TrialQueue]
 
 
 class Space:
@@ -43,11 +43,11 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     folder = RunFolder(tmp_path)
     made = 0
 
-    def maker(role: str = "worker", owner: str = "", lease: float = 60.0, alone: bool = False) -> Ledger:
+    def maker(role: str = "worker", owner: str = "", lease: float = 60.0, alone: bool = False) -> TrialQueue:
         nonlocal made
         made += 1
         study = open_storage("study", folder, request.param, ["maximize"], None)
-        return Ledger(
+        return TrialQueue(
             storage=study,
             maximize=True,
             folder=folder,
@@ -59,18 +59,18 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     return maker
 
 
-def draw(ledger: Ledger, *fixed: int, target: float = 100) -> Claim:
+def draw(ledger: TrialQueue, *fixed: int, target: float = 100) -> Claim:
     claim = ask(ledger, Space(*fixed), target)
     assert isinstance(claim, Claim), claim
     return claim
 
 
-def ask(ledger: Ledger, space: Space, target: float = 100) -> Claim | str:
+def ask(ledger: TrialQueue, space: Space, target: float = 100) -> Claim | str:
     ledger.look()
     return ledger.draw(space, target, lambda number: optuna.samplers.RandomSampler(seed=number))  # type: ignore[arg-type]
 
 
-def keys(ledger: Ledger) -> set[int]:
+def keys(ledger: TrialQueue) -> set[int]:
     """What is counted, as another one reads it."""
     ledger.look()
     return {trial.params["x"] for trial in ledger.counted.values()}
@@ -302,14 +302,14 @@ def test_one_conductor_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("siamkit.study.storage.coordinator_lock.PAUSE", 0.01)
     first, second = make("tune"), make("tune")
 
-    def seat(ledger: Ledger, owner: str = "", lease: float = 0.1) -> Any:
-        return Conductor(ledger.storage, owner or ledger.owner, lease).seat()
+    def seat(ledger: TrialQueue, owner: str = "", lease: float = 0.1) -> Any:
+        return CoordinatorLock(ledger.storage, owner or ledger.owner, lease).seat()
 
     with seat(first), pytest.raises(StudyError, match="another 'siamkit tune' is running"), seat(second):
         pass
     with seat(second):  # the first has left
         pass
-    elsewhere = Conductor(first.storage, "tune:elsewhere:1-1:ab", 0.1)
+    elsewhere = CoordinatorLock(first.storage, "tune:elsewhere:1-1:ab", 0.1)
     elsewhere.beat()
     with seat(second):  # silent for as long as its lease
         pass

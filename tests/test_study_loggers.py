@@ -163,7 +163,7 @@ def test_without_being_asked_nothing_is_logged(
 # ---------------------------------------------------------------- what goes wrong
 
 
-class Broken:
+class WorkerCrashed:
     """A logger whose epochs cannot be written."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class Broken:
 
 def test_one_that_fails_is_told_of_once_and_hears_no_more() -> None:
     told: list[str] = []
-    broken = Broken()
+    broken = WorkerCrashed()
     aside = Aside("log.mlflow", lambda: broken, told.append)
     for event, facts in (("started", ()), ("epoch", (0, {})), ("epoch", (0, {})), ("ended", ("complete",))):
         aside.hear(event, attempt(), *facts)
@@ -199,7 +199,7 @@ def test_one_that_fails_is_told_of_once_and_hears_no_more() -> None:
 def test_one_that_cannot_be_made_is_told_of_too() -> None:
     told: list[str] = []
 
-    def make() -> Broken:
+    def make() -> WorkerCrashed:
         raise ConnectionError("nobody listens\nthere")
 
     aside = Aside("log.mlflow", make, told.append)
@@ -211,7 +211,7 @@ def test_one_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(base, "PARTING", 0.2)
     monkeypatch.setattr(base, "ROOM", 5)
     told: list[str] = []
-    hanging, release = Broken(), threading.Event()
+    hanging, release = WorkerCrashed(), threading.Event()
     hanging.started = lambda attempt: bool(release.wait(30))  # type: ignore[assignment,method-assign,return-value]
     aside = Aside("log.mlflow", lambda: hanging, told.append)
     start = time.monotonic()

@@ -15,7 +15,7 @@ import pytest
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.study.execution import host as module
 from siamkit.study.execution.host import accelerators, how_many_workers, machine, process, scratch
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shared_arrays import share, shared
 
 
@@ -127,7 +127,9 @@ def test_workers_see_the_supervisors_data(tmp_path: Path, kind: str) -> None:
     }[kind]
     prepare = fit_preprocessor(data)
     needs = {**prepare.facts, "num_classes": 3}
-    task = Task(data, data.take(np.arange(6)), data, prepare, {"map_at_r": "maximize"}, needs, {"a": [1]})
+    task = PreparedData(
+        data, data.take(np.arange(6)), data, prepare, {"map_at_r": "maximize"}, needs, {"a": [1]}
+    )
     share(task, tmp_path / "task")
     found = shared(tmp_path / "task")
     assert (found.objectives, found.needs, found.record) == (task.objectives, task.needs, task.record)

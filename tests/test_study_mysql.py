@@ -13,8 +13,8 @@ from servers import PASSWORD, MariaDB, missing
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.storage.open import close_storage, open_storage
-from siamkit.study.storage.retry import patiently
-from siamkit.study.storage.snapshot import freeze, thawed
+from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.snapshot import freeze, read_snapshot
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def test_what_is_longer_than_a_text_of_mysql_is_kept_in_parts(server: MariaDB, t
     people = [f"person {number * 7919 % 1_000_003} ÄÖ" for number in range(20_000)]
     frozen = {"layout": 1, "data": {"split": {"values": {"train": people}}}}
     study = open_storage("long", RunFolder(tmp_path), url, ["maximize"], frozen)
-    assert thawed(study) == frozen
+    assert read_snapshot(study) == frozen
     assert study.user_attrs["frozen"]["parts"] > 1
     close_storage(open_storage("long", RunFolder(tmp_path), url, None, frozen))
     frozen["data"]["split"]["values"]["train"] = people[1:]  # type: ignore[index]
@@ -55,5 +55,5 @@ def test_what_the_database_refuses_is_not_waited_for(server: MariaDB, tmp_path: 
     study = open_storage("long", RunFolder(tmp_path), server.create("refused"), ["maximize"], {"layout": 1})
     trial: optuna.Trial = study.ask()
     with pytest.raises(StudyError, match=r"^the storage refuses: .*[Tt]oo long"):
-        patiently(trial.set_user_attr, "cause", "x" * 100_000)
+        with_retries(trial.set_user_attr, "cause", "x" * 100_000)
     close_storage(study)

@@ -15,7 +15,7 @@ from tiny_study import HEAD, write_items
 import siamkit.study.worker.prepared_data as making
 from siamkit.study import tune
 from siamkit.study.config.load import load_study
-from siamkit.study.worker.prepared_data import make_task
+from siamkit.study.worker.prepared_data import prepare_data
 
 STUDY = f"{HEAD}confirm: null\nengine: inline\n"
 
@@ -94,5 +94,5 @@ def test_a_study_begun_before_there_was_a_record_goes_on_and_gets_one(study: Pat
 
 
 def test_who_only_reads_the_data_does_not_look(study: Path) -> None:
-    assert make_task(load_study(study))[0].overlap is None
-    assert make_task(load_study(study), overlap=True)[0].overlap is not None
+    assert prepare_data(load_study(study))[0].overlap is None
+    assert prepare_data(load_study(study), overlap=True)[0].overlap is not None

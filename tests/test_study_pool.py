@@ -18,7 +18,7 @@ from crowds import Crowd, environment, write_study
 from siamkit.errors import StudyError
 from siamkit.study.execution import supervisor as module
 from siamkit.study.execution.signals import StoppedAtOnce, first_is_heard_later, none_is_dropped
-from siamkit.study.execution.supervisor import GROWTH, Limits, Pool
+from siamkit.study.execution.supervisor import GROWTH, Limits, Supervisor
 from siamkit.study.worker.messages import Ended, Epoch, Job, Ready, Resumed
 
 
@@ -170,7 +170,7 @@ def test_workers_get_work_once_they_are_ready_and_epochs_are_answered(clock: Clo
         Worker(1, [[], [READY], *[[DONE]] * 3]),
     ]
     engine, source = Engine(2, workers, clock), Source(3)
-    Pool(engine, Limits()).run(source)
+    Supervisor(engine, Limits()).run(source)
     assert engine.started == [0, 1]
     assert sum(len(worker.jobs) for worker in workers) == 3
     assert [work.heard[-1] for work in source.works] == [("complete", "")] * 3
@@ -180,7 +180,7 @@ def test_workers_get_work_once_they_are_ready_and_epochs_are_answered(clock: Clo
 
 def test_no_more_workers_than_there_is_work_for(clock: Clock) -> None:
     engine = Engine(4, [Worker(0, [[READY], [DONE]])], clock)
-    Pool(engine, Limits()).run(Source(1))
+    Supervisor(engine, Limits()).run(Source(1))
     assert engine.started == [0]
 
 
@@ -198,7 +198,7 @@ def test_a_dead_worker_is_replaced_in_its_place_and_its_work_told(clock: Clock, 
             workers[0].how, workers[0].by_itself = "by SIGSEGV", crashed
 
     engine.each_round = dies
-    Pool(engine, Limits()).run(source)
+    Supervisor(engine, Limits()).run(source)
     assert engine.started == [0, 1, 0]
     assert source.works[0].heard == ["started", ("died", "its process ended by SIGSEGV", crashed)]
     assert [work.heard[-1] for work in source.works[1:]] == [("complete", "")] * 2
@@ -213,7 +213,7 @@ def test_the_last_words_of_a_dead_worker_are_heard(clock: Clock) -> None:
         worker.how, worker.last = "by SIGKILL", [DONE]
 
     engine.each_round = dies
-    Pool(engine, Limits()).run(source)
+    Supervisor(engine, Limits()).run(source)
     assert source.works[0].heard == ["started", ("complete", "")]
 
 
@@ -222,7 +222,7 @@ def test_when_no_worker_comes_to_life_it_is_a_sentence(clock: Clock) -> None:
     engine = Engine(1, workers, clock)
     engine.each_round = lambda number: setattr(workers[number - 1], "how", "with exit code 1")
     with pytest.raises(StudyError, match=r"no worker comes to life: its process ended .* 1: last line"):
-        Pool(engine, Limits()).run(Source(1))
+        Supervisor(engine, Limits()).run(Source(1))
 
 
 def test_work_that_somebody_else_took_over_is_let_go(clock: Clock) -> None:
@@ -237,14 +237,14 @@ def test_work_that_somebody_else_took_over_is_let_go(clock: Clock) -> None:
                 worker.how = "by SIGKILL" if dead else None
 
         engine.each_round = lose
-        Pool(engine, Limits()).run(source)
+        Supervisor(engine, Limits()).run(source)
         assert source.works[0].heard == ["started", "gone"]
 
 
 def test_a_trial_over_its_time_is_ended_and_fails(clock: Clock) -> None:
     workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
     engine, source = Engine(1, workers, clock), Source(2)
-    Pool(engine, Limits(seconds=5)).run(source)
+    Supervisor(engine, Limits(seconds=5)).run(source)
     assert source.works[0].heard[-1] == ("failed", "took longer than the trial_time of 5 s")
     assert workers[0].killed
     assert clock.now - 100 >= 7  # the worker itself is given a moment to say so
@@ -259,7 +259,7 @@ def test_the_silence_of_the_storage_is_not_a_trials_time(clock: Clock) -> None:
         clock.now += 60 if number == 4 else 0
 
     engine.each_round = stall
-    Pool(engine, Limits(seconds=5)).run(source)
+    Supervisor(engine, Limits(seconds=5)).run(source)
     assert source.works[0].heard[-1] == ("complete", "")
 
 
@@ -267,7 +267,7 @@ def test_a_trial_over_its_memory_is_ended_and_fails(clock: Clock) -> None:
     workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
     workers[0].bytes = 3e9
     source = Source(2)
-    Pool(Engine(1, workers, clock), Limits(memory=2e9)).run(source)
+    Supervisor(Engine(1, workers, clock), Limits(memory=2e9)).run(source)
     assert source.works[0].heard[-1] == ("failed", "took more memory than the trial_memory of 2 GB")
     assert source.works[1].heard[-1] == ("complete", "")
 
@@ -283,7 +283,7 @@ def test_a_stopped_worker_is_left_alone_for_the_lease_and_then_replaced(clock: C
                 worker.parts[0] = [DONE]
 
         engine.each_round = stop
-        Pool(engine, Limits(stopped=5.0)).run(source)
+        Supervisor(engine, Limits(stopped=5.0)).run(source)
         found = source.works[0].heard[-1]
         assert (found[0], found[1][: len(heard[1])], *found[2:]) == heard
 
@@ -295,7 +295,7 @@ def test_a_worker_that_has_grown_too_much_is_replaced_between_trials(clock: Cloc
         Worker(1, [[READY], [DONE]]),
     ]
     engine, source = Engine(1, workers, clock), Source(3)
-    Pool(engine, Limits()).run(source)
+    Supervisor(engine, Limits()).run(source)
     assert engine.started == [0, 0]
     assert workers[0].killed
     assert [work.heard for work in source.works] == [["started", ("complete", "")]] * 3
@@ -311,7 +311,7 @@ def ctrl_c() -> Iterator[Any]:
 def test_the_first_ctrl_c_is_heard_between_two_looks_the_second_at_once(clock: Clock, ctrl_c: Any) -> None:
     engine, source = Engine(1, [Worker(0, [[READY]])], clock), Source(1)
     with first_is_heard_later() as heard:
-        pool = Pool(engine, Limits(), heard)
+        pool = Supervisor(engine, Limits(), heard)
         after: list[int] = []
 
         def press(number: int) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from siamkit.errors import StudyError
 from siamkit.study.monitoring.live import SHOWN, Live
-from siamkit.study.monitoring.progress import Plain, Silent, make_progress, one_line
+from siamkit.study.monitoring.progress import NullProgress, Plain, make_progress, one_line
 
 
 def configuration(loss: str = "triplet", dim: int = 8) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def configuration(loss: str = "triplet", dim: int = 8) -> dict[str, Any]:
     }
 
 
-def two_workers(progress: Silent) -> None:
+def two_workers(progress: NullProgress) -> None:
     """Two at a time; what began first need not end first."""
     progress.begin("trials", 2, 12, "map_at_r")
     progress.run("trial 2", configuration(dim=8))
@@ -41,7 +41,7 @@ def two_workers(progress: Silent) -> None:
     progress.ended("trial 5", "died", None, 0.5, "its process ended by SIGKILL")
 
 
-def plain(tell: Callable[[Silent], None]) -> list[str]:
+def plain(tell: Callable[[NullProgress], None]) -> list[str]:
     stream = io.StringIO()
     with Plain(stream) as progress:
         tell(progress)
@@ -65,7 +65,7 @@ def test_plain_is_one_line_a_run_that_ended() -> None:
 
 
 def test_only_a_new_best_is_marked() -> None:
-    def tell(progress: Silent) -> None:
+    def tell(progress: NullProgress) -> None:
         progress.begin("trials", 0, 3, "eer")
         for number, (value, best) in enumerate([(0.5, 0.5), (0.6, 0.5), (0.4, 0.4)]):
             progress.run(f"trial {number}", configuration())
@@ -77,7 +77,7 @@ def test_only_a_new_best_is_marked() -> None:
 
 
 def test_what_a_cause_says_is_not_obeyed() -> None:
-    def tell(progress: Silent) -> None:
+    def tell(progress: NullProgress) -> None:
         progress.begin("trials", 0, 1, "eer")
         progress.run("trial 0", configuration())
         progress.ended("trial 0", "failed", None, None, "[red]a :warning:\n\x1b[2J\x07 b", 1)
@@ -210,6 +210,6 @@ def test_auto_is_live_in_a_terminal_and_plain_elsewhere(monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert type(make_progress()) is Live
     assert type(make_progress("plain")) is Plain
-    assert type(make_progress("none")) is Silent
+    assert type(make_progress("none")) is NullProgress
     with pytest.raises(StudyError, match="progress should be auto, live, plain or none, got 'loud'"):
         make_progress("loud")

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from siamkit.evaluation import evaluate_labels
-from siamkit.evaluation.geometry import shape_figures
+from siamkit.evaluation.geometry import shape_measures
 from siamkit.study.config.schema import StudyFile
 from siamkit.study.sampling.pruners import collapsed, judges_collapse, make_pruner
 
@@ -130,7 +130,7 @@ def test_nobody_is_compared_under_none_collapse_a_design_or_several_objectives()
 
 
 def found(rows: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {**evaluate_labels(rows, labels, "euclidean").figures, **shape_figures(rows)}
+    return {**evaluate_labels(rows, labels, "euclidean").measures, **shape_measures(rows)}
 
 
 TEN = np.repeat(np.arange(10), 30)

@@ -13,8 +13,8 @@ from siamkit.study.config.load import load_study
 from siamkit.study.config.search_space import Configuration
 from siamkit.study.worker.checkpoint import FINAL, STATE
 from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Said
-from siamkit.study.worker.prepared_data import make_task
-from siamkit.study.worker.runner import Bench
+from siamkit.study.worker.prepared_data import prepare_data
+from siamkit.study.worker.runner import JobRunner
 
 pytestmark = pytest.mark.keras
 
@@ -34,7 +34,7 @@ class Killed(BaseException):
     """The process dies here: nothing may catch this."""
 
 
-def bench(folder: Path, metric: str, loss: str) -> tuple[Bench, Configuration]:
+def bench(folder: Path, metric: str, loss: str) -> tuple[JobRunner, Configuration]:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 24)
     items = rng.normal(size=(96, 5)).astype("float32") + labels[:, None]
@@ -42,10 +42,10 @@ def bench(folder: Path, metric: str, loss: str) -> tuple[Bench, Configuration]:
     path = folder / "study.yaml"
     path.write_text(STUDY.replace("METRIC", metric).replace("LOSS", loss))
     study = load_study(path)
-    return Bench(study.file, make_task(study)[0]), study.space.draw(optuna.create_study().ask())
+    return JobRunner(study.file, prepare_data(study)[0]), study.space.draw(optuna.create_study().ask())
 
 
-def do(bench: Bench, job: Job, die_after: tuple[int, int] | None = None) -> tuple[Ended, list[Said]]:
+def do(bench: JobRunner, job: Job, die_after: tuple[int, int] | None = None) -> tuple[Ended, list[Said]]:
     said: list[Said] = []
 
     def tell(each: Said) -> str | None:

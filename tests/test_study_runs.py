@@ -52,14 +52,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return siamkit.tune(write(tmp_path_factory.mktemp("digits")), progress="none")
 
 
-def figures(results: Results) -> list[dict[str, Any]]:
+def measures(results: Results) -> list[dict[str, Any]]:
     return [each["figures"] for each in sorted(results.trials, key=lambda each: each["trial"])]
 
 
 def test_a_study_trains_judges_and_confirms(digits: Results) -> None:
     assert [each["outcome"] for each in digits.trials] == ["complete"] * 2
-    assert 0 < digits.figures["valid"]["map_at_r"] <= 1
-    assert 0 < digits.figures["test"]["map_at_r"] <= 1
+    assert 0 < digits.measures["valid"]["map_at_r"] <= 1
+    assert 0 < digits.measures["test"]["map_at_r"] <= 1
     for each in digits.trials:
         # The margin was drawn in typical distances and used in the metric's own.
         drawn = each["configuration"]["loss"]["params"]["margin"]["typical_distance"]
@@ -74,7 +74,7 @@ def test_the_best_model_loads_and_embeds_raw_items_as_its_checkpoint_does(digits
     checkpoint = siamkit.load_model(next(digits.folder.glob("confirm/*/0/checkpoint.keras")))
     assert best.embed(items).shape == (20, 6)
     np.testing.assert_array_equal(best.embed(items), checkpoint.embed(items))
-    assert best.threshold == pytest.approx(digits.figures["valid"]["threshold"])
+    assert best.threshold == pytest.approx(digits.measures["valid"]["threshold"])
     assert best.same(items[:3], items[:3]).all()
 
 
@@ -101,8 +101,8 @@ def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) ->
 
 def test_one_seed_gives_the_same_figures_twice(digits: Results, tmp_path: Path) -> None:
     again = siamkit.tune(write(tmp_path), progress="none")
-    assert figures(again) == figures(digits)
-    assert json.dumps(again.figures) == json.dumps(digits.figures)  # so that NaN is itself
+    assert measures(again) == measures(digits)
+    assert json.dumps(again.measures) == json.dumps(digits.measures)  # so that NaN is itself
 
 
 def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
     frozen = json.loads((results.folder / "study.json").read_text())
     assert frozen["data"]["split"]["counts"] == {"train": 24, "valid": 12, "test": 12}
     assert list(results.objectives) == ["spearman"]
-    assert -1 <= results.figures["test"]["spearman"] <= 1
+    assert -1 <= results.measures["test"]["spearman"] <= 1
     model = results.load_model()
     assert model.embed(np.array(["red fish", "tree"], dtype=object)).shape == (2, 6)
 
@@ -164,7 +164,7 @@ def test_vector_pairs_are_searched(tmp_path: Path) -> None:
         progress="none",
     )
     assert list(results.objectives) == ["roc_auc"]
-    assert results.figures["test"]["roc_auc"] > 0.8  # the right answer is plain
+    assert results.measures["test"]["roc_auc"] > 0.8  # the right answer is plain
     assert results.load_model().same(a[:20:2], b[:20:2]).mean() < 0.5
 
 

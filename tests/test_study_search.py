@@ -86,7 +86,7 @@ class Training:
         self.starts.append(start.epoch if start else 0)
         # From the last epoch on there is nothing to train, only to judge.
         for epoch in range(min(1 + self.starts[-1], fixed.epochs), fixed.epochs + 1):
-            figures = {
+            measures = {
                 "map_at_r": self.value(dim, epoch),
                 "eer": 0.5,
                 "threshold": 0.5,
@@ -95,13 +95,13 @@ class Training:
             }
             if epoch == self.starts[-1]:
                 break
-            row = {"epoch": epoch, "loss": 1.0, **figures}
+            row = {"epoch": epoch, "loss": 1.0, **measures}
             self.during(dim, epoch)
             keep(Model(f"{dim} {seed}"), epoch, row, {"loss": {"margin": 0.2}})
             on_epoch(epoch, row)
         return SimpleNamespace(
             model=Model(f"{dim} {seed}"),
-            figures=figures,
+            measures=measures,
             history=[],
             literal={"loss": {"margin": 0.2}},
             queries={"map_at_r": self.scores(dim, len(task.valid))},
@@ -195,9 +195,9 @@ def test_the_best_is_the_highest_and_its_model_is_published(
 ) -> None:
     results = run()
     assert results.factors["embedding_dim"] == max(training.dims)
-    assert results.figures["valid"]["map_at_r"] == pytest.approx(max(training.dims) / 100)
+    assert results.measures["valid"]["map_at_r"] == pytest.approx(max(training.dims) / 100)
     assert results.model_path.read_text().startswith(f"{max(training.dims)} ")
-    assert "test" not in results.figures
+    assert "test" not in results.measures
 
 
 def test_lower_is_better_where_the_objective_says_so(run: Callable[..., Results], training: Training) -> None:
@@ -213,7 +213,7 @@ def test_run_again_nothing_is_trained_again(run: Callable[..., Results], trainin
     asked = len(training.dims)
     again = run()
     assert len(training.dims) == asked
-    assert (again.winner, again.figures, again.trials) == (first.winner, first.figures, first.trials)
+    assert (again.winner, again.measures, again.trials) == (first.winner, first.measures, first.trials)
 
 
 def test_a_larger_budget_goes_on(run: Callable[..., Results], training: Training) -> None:
@@ -431,7 +431,7 @@ def test_with_several_objectives_nothing_is_pruned_and_all_are_kept(
         ),
     )
     assert [each["outcome"] for each in results.trials] == ["complete"] * 8
-    assert set(results.figures["valid"]) >= {"map_at_r", "parameters"}
+    assert set(results.measures["valid"]) >= {"map_at_r", "parameters"}
     assert list(results.objectives) == ["map_at_r", "parameters"]
 
 
@@ -709,7 +709,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(
     assert training.dims[3] == training.dims[2]
     assert len(done.trials) == 4
     assert {each["attempt"] for each in done.trials} == {1}  # no death
-    assert "test" in done.figures
+    assert "test" in done.measures
 
 
 def test_a_second_ctrl_c_stops_at_once(
@@ -779,7 +779,7 @@ def test_the_test_part_is_scored_in_confirmation_and_nowhere_else(
     assert (
         len({each["seed"] for each in stored} | set(training.seeds[:4])) == 10
     )  # afresh: other seeds than the search's
-    assert results.figures["test"]["map_at_r"] == pytest.approx(0.4)
+    assert results.measures["test"]["map_at_r"] == pytest.approx(0.4)
 
 
 def test_confirmation_goes_on_where_it_was_killed(run: Callable[..., Results], training: Training) -> None:
@@ -811,8 +811,8 @@ def test_a_test_figure_that_is_no_number_ends_nothing(
         lambda *_: ({"map_at_r": math.nan, "eer": 0.5}, None, {}),
     )
     results = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
-    assert math.isnan(results.figures["test"]["map_at_r"])
-    assert results.figures["valid"]["map_at_r"] == pytest.approx(max(training.dims[:4]) / 100)
+    assert math.isnan(results.measures["test"]["map_at_r"])
+    assert results.measures["valid"]["map_at_r"] == pytest.approx(max(training.dims[:4]) / 100)
     assert results.report_path.is_file()
 
 
@@ -848,7 +848,7 @@ def test_a_best_model_that_is_gone_is_told_and_one_that_was_published_is_kept(
 def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_grows(
     run: Callable[..., Results], training: Training
 ) -> None:
-    from siamkit.report.load import read_stored
+    from siamkit.report.load import load_study_results
 
     # In the search the larger is the better; trained afresh it is the smaller.
     training.value = lambda dim, epoch: dim / 100 if training.searching else 1 - dim / 100  # type: ignore[attr-defined]
@@ -863,7 +863,7 @@ def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_
     second = run(("trials: 4", "trials: 12"))
     assert len(list(second.folder.glob("confirm/*"))) == 2  # another one leads the search now
     assert second.factors["embedding_dim"] == first.factors["embedding_dim"]
-    best = read_stored(second.folder).finalists[0]
+    best = load_study_results(second.folder).finalists[0]
     assert best["factors"]["embedding_dim"] == second.factors["embedding_dim"]
     assert second.model_path.read_text().startswith(f"{second.factors['embedding_dim']} ")
 

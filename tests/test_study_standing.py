@@ -14,7 +14,7 @@ from scipy import stats
 from siamkit.cli import main
 from siamkit.data.preprocessing import _fit
 from siamkit.errors import StudyError
-from siamkit.runs.outcome import Standing, read_standing
+from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.study.results import export
 from siamkit.study.results.model_card import model_card
 from siamkit.study.results.retrain import find_trial
@@ -72,15 +72,15 @@ def folder(tmp_path: Path) -> Path:
 
 def confirm(folder: Path, key: str, repeat: int, eer: float, **more: Any) -> None:
     loss = {"margin": 0.1 * (repeat + 1)}
-    figures = {"valid": {"eer": eer}, "test": {"eer": eer + 0.1}}
-    told = {"trial": int(key[1:]), "key": key, "repeat": repeat, "literal": {"loss": loss}, **figures}
+    measures = {"valid": {"eer": eer}, "test": {"eer": eer + 0.1}}
+    told = {"trial": int(key[1:]), "key": key, "repeat": repeat, "literal": {"loss": loss}, **measures}
     store(folder, f"confirm/{key}/{repeat}", **{**told, **more})
 
 
 def test_without_confirmation_the_best_trial_stands(folder: Path) -> None:
-    standing = read_standing(folder)
+    standing = read_outcome(folder)
     assert (standing.trial, standing.confirmed) == (9, False)
-    assert standing.results.figures == {"valid": {"eer": 0.1, "roc_auc": 0.9}}
+    assert standing.results.measures == {"valid": {"eer": 0.1, "roc_auc": 0.9}}
     assert standing.model == folder / "trials/9/t/checkpoint.keras"
 
 
@@ -89,10 +89,10 @@ def test_the_mean_of_the_repeats_names_the_winner_and_the_best_repeat_is_its_mod
         confirm(folder, "k11", repeat, wild)
         confirm(folder, "k2", repeat, steady)
     confirm(folder, "k2", 2, 0.0, outcome="failed")
-    standing = read_standing(folder)
+    standing = read_outcome(folder)
     assert (standing.trial, standing.confirmed, len(standing.repeats)) == (2, True, 2)
-    assert standing.results.figures["valid"]["eer"] == pytest.approx(0.175)
-    assert standing.results.figures["test"]["eer"] == pytest.approx(0.275)
+    assert standing.results.measures["valid"]["eer"] == pytest.approx(0.175)
+    assert standing.results.measures["test"]["eer"] == pytest.approx(0.275)
     assert standing.model == folder / "confirm/k2/1/checkpoint.keras"
     # What tune prints is of the first repeat, what the model was trained with of its own.
     assert standing.results.winner is not None
@@ -104,21 +104,21 @@ def test_the_mean_of_the_repeats_names_the_winner_and_the_best_repeat_is_its_mod
 def test_figures_that_are_no_numbers_win_nothing(folder: Path) -> None:
     confirm(folder, "k3", 0, 0.4, valid={"eer": None}, test={"eer": None})
     confirm(folder, "k11", 0, 0.6)
-    assert read_standing(folder).trial == 11
-    assert math.isnan(read_standing(folder).parts({"valid": {"eer": None}, "test": {}})["valid"]["eer"])
+    assert read_outcome(folder).trial == 11
+    assert math.isnan(read_outcome(folder).parts({"valid": {"eer": None}, "test": {}})["valid"]["eer"])
 
 
 def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="there is no study in"):
-        read_standing(tmp_path)
+        read_outcome(tmp_path)
     (tmp_path / "study.json").write_text(json.dumps(FROZEN))
     store(tmp_path, "trials/0/t", trial=0, key="k", figures={}, outcome="failed")
     with pytest.raises(StudyError, match=r"no trial of the study in .* completed"):
-        read_standing(tmp_path)
+        read_outcome(tmp_path)
 
 
 def test_the_trials_that_there_are_are_named(folder: Path) -> None:
-    trials = read_standing(folder).results.trials
+    trials = read_outcome(folder).results.trials
     assert find_trial(folder, trials, 11)["key"] == "k11"
     with pytest.raises(StudyError, match="the study has no trial 5; choose from 2, 3, 4, 9, 11"):
         find_trial(folder, trials, 5)
@@ -129,12 +129,12 @@ def test_the_trials_that_there_are_are_named(folder: Path) -> None:
 # --------------------------------------------------------------------- card
 
 
-def card(standing: Standing, **changes: Any) -> str:
+def card(standing: StudyOutcome, **changes: Any) -> str:
     return model_card(standing, {**MODEL, **changes})
 
 
 def test_the_card_of_an_unconfirmed_model_promises_nothing(folder: Path) -> None:
-    text = card(read_standing(folder))
+    text = card(read_outcome(folder))
     assert "The test part was never scored" in text
     assert "| `eer` | 0.1000 |" in text
     assert "0.75: two items whose similarity is at least it are taken for the same" in text
@@ -146,7 +146,7 @@ def test_the_card_of_an_unconfirmed_model_promises_nothing(folder: Path) -> None
 def test_the_card_of_a_confirmed_model_has_the_spread_of_its_repeats(folder: Path) -> None:
     confirm(folder, "k2", 0, 0.2)
     confirm(folder, "k2", 1, 0.4)
-    text = card(read_standing(folder))
+    text = card(read_outcome(folder))
     assert "Trained afresh with 2 seeds" in text
     assert "| `eer` | 0.3000 (0.2000 to 0.4000) | 0.4000 (0.3000 to 0.5000) |" in text
 
@@ -155,13 +155,13 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     for repeat, (first, second) in enumerate(zip((0.20, 0.22, 0.21), (0.30, 0.33, 0.31), strict=True)):
         confirm(folder, "k2", repeat, first)
         confirm(folder, "k11", repeat, second)
-    standing = read_standing(folder)
+    standing = read_outcome(folder)
     found, lead = standing.results.test_interval, standing.results.lead
     assert found is not None
     assert lead is not None
     # By SciPy: Student's interval, and Welch's for two.
     low, high = stats.t.interval(0.95, 2, 0.31, stats.sem([0.30, 0.32, 0.31]))
-    assert (found.figure, found.over) == ("eer", "seeds")
+    assert (found.measure, found.over) == ("eer", "seeds")
     assert (found.low, found.high) == pytest.approx((low, high))
     welch = stats.ttest_ind([0.30, 0.32, 0.31], [0.40, 0.43, 0.41], equal_var=False)
     assert (lead.difference, lead.p) == (pytest.approx(0.31 - 0.41333333), pytest.approx(welch.pvalue))
@@ -188,20 +188,20 @@ def write_study(folder: Path) -> str:
 
 
 def test_without_a_second_repeat_nothing_is_sure(folder: Path) -> None:
-    results = read_standing(folder).results
+    results = read_outcome(folder).results
     assert (results.test_interval, results.lead) == (None, None)
     assert [each.what for each in results.findings if each.kind == "fault"] == ["confirmed"]
     confirm(folder, "k2", 0, 0.2)
     confirm(folder, "k11", 0, 0.3)
-    results = read_standing(folder).results
+    results = read_outcome(folder).results
     assert (results.test_interval, results.lead) == (None, None)
-    text = card(read_standing(folder))
+    text = card(read_outcome(folder))
     assert "interval" not in text
     assert "- The winner was trained with one seed" in text
 
 
 def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
-    text = card(read_standing(folder), threshold=None)
+    text = card(read_outcome(folder), threshold=None)
     assert "model.same" not in text
     assert "there is none to calibrate" in text
 

@@ -31,7 +31,7 @@ from siamkit.study.storage import _optuna_rdb
 from siamkit.study.storage import retry as patience
 from siamkit.study.storage._filesystems import network_of
 from siamkit.study.storage.open import close_storage, open_storage, write_attrs
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 
 Run = Callable[..., Results]
 FROZEN = {"layout": 1, "study": {"seed": 1}}
@@ -372,7 +372,7 @@ def test_a_storage_that_is_away_is_waited_for_and_the_user_hears_it_once(
     told: list[str] = []
     away = wrapped(OperationalError("SELECT", {}, Exception("the server is gone")))
     call = failing(away, OSError(errno.ESTALE, "stale handle"), ConnectionResetError("reset"), away)
-    assert patiently(call, tell=told.append) == "answered"
+    assert with_retries(call, tell=told.append) == "answered"
     assert len(told) == 1
     assert "the server is gone" in told[0]
 
@@ -387,14 +387,14 @@ def test_a_storage_that_is_away_is_waited_for_and_the_user_hears_it_once(
 )
 def test_a_storage_that_says_no_is_not_waited_for(error: BaseException, sentence: str) -> None:
     with pytest.raises(StudyError, match=sentence):
-        patiently(failing(error, error))
+        with_retries(failing(error, error))
 
 
 def test_an_error_of_the_driver_s_own_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     psycopg = pytest.importorskip("psycopg")
     monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
     busy = ProgrammingError("", {}, psycopg.ProgrammingError("can't change 'autocommit' now"))
-    assert patiently(failing(wrapped(busy))) == "answered"
+    assert with_retries(failing(wrapped(busy))) == "answered"
 
 
 def test_ctrl_c_waits_for_an_answer_and_a_second_one_does_not() -> None:
@@ -406,17 +406,17 @@ def test_ctrl_c_waits_for_an_answer_and_a_second_one_does_not() -> None:
             done.append(f"after {number + 1}")
 
     with pytest.raises(KeyboardInterrupt):
-        patiently(answer, 1)
+        with_retries(answer, 1)
     assert done == ["after 1"]
     with pytest.raises(KeyboardInterrupt):
-        patiently(answer, 2)
+        with_retries(answer, 2)
     assert done == ["after 1", "after 1"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_is_no_storage_s_fault_is_not_hidden() -> None:
     with pytest.raises(FileNotFoundError):
-        patiently(failing(FileNotFoundError(errno.ENOENT, "no such file")))
+        with_retries(failing(FileNotFoundError(errno.ENOENT, "no such file")))
 
 
 def test_in_the_end_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,4 +426,4 @@ def test_in_the_end_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     gone = wrapped(OperationalError("SELECT", {}, Exception("gone")))
     with pytest.raises(StudyError, match=r"the storage has not answered for 900 s: .*gone"):
-        patiently(failing(*[gone] * 30))
+        with_retries(failing(*[gone] * 30))

@@ -17,7 +17,7 @@ from siamkit.runs.run_folder import RunFolder
 from siamkit.study import api
 from siamkit.study.execution.preflight import _Trial
 from siamkit.study.results.results import Results
-from siamkit.study.storage.trial_queue import ATTEMPTS, Ledger
+from siamkit.study.storage.trial_queue import ATTEMPTS, TrialQueue
 from siamkit.study.worker.messages import Job
 
 Run = Callable[..., Results]
@@ -88,7 +88,7 @@ def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
         run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
     results = run()
     assert training.starts[-1] == 3
-    assert results.figures["test"] == {"map_at_r": 0.4, "eer": 0.5}
+    assert results.measures["test"] == {"map_at_r": 0.4, "eer": 0.5}
 
 
 def test_what_the_killed_were_writing_is_swept_and_a_finalist_that_is_none_any_more(
@@ -117,9 +117,9 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
     tidy = api.tidy
 
     def meanwhile(search: Any, finished: bool) -> None:
-        look = Ledger.look
+        look = TrialQueue.look
 
-        def looking(self: Ledger) -> None:
+        def looking(self: TrialQueue) -> None:
             look(self)
             if not begun:
                 number = storage(tmp_path).ask().number
@@ -128,7 +128,7 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
                 begun[0].write_text("{}")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "look", looking)
+            patch.setattr(TrialQueue, "look", looking)
             tidy(search, finished)
 
     assert module.tidy is tidy

@@ -75,7 +75,7 @@ def test_the_same_files_behind_a_url_as_in_a_folder(run: Run, tmp_path: Path, st
     for one, other in zip(there.trials, here.trials, strict=True):
         assert one["figures"] == other["figures"]
         assert one["outcome"] == "complete"
-    assert there.figures == here.figures
+    assert there.measures == here.measures
     assert there.model_path.read_text() == here.model_path.read_text()
     assert "tiny" in there.report_path.read_text()
 

@@ -15,7 +15,7 @@ from siamkit.data.ablation import degrade
 from siamkit.errors import DataError
 from siamkit.study.config.load import load_study
 from siamkit.study.worker.ablation import scarcest_data, training_data
-from siamkit.study.worker.prepared_data import Task, make_task
+from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 
 STUDY = """\
 version: 1
@@ -29,7 +29,7 @@ search:
   data: {DATA}
 """
 
-Make = Callable[..., Task]
+Make = Callable[..., PreparedData]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make(write: Callable[..., Path]) -> Make:
-    return lambda *given: make_task(load_study(write(*given)))[0]
+    return lambda *given: prepare_data(load_study(write(*given)))[0]
 
 
 def test_what_varies_no_data_trains_on_the_training_part_itself(make: Make) -> None:

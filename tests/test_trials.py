@@ -144,7 +144,7 @@ def test_pairs_of_a_study_are_numbers_again(runs: Path) -> None:
     items = {"id": IDS, "target": [str(each) for each in alike], "text_0": IDS, "text_1": IDS[::-1]}
     parquet.write_table(pa.table(items), runs / "items.parquet")
     found = siamkit.compare(f"{runs}#3", f"{runs}#7")
-    assert [each.figure for each in found.differences] == ["roc_auc", "eer"]
+    assert [each.measure for each in found.differences] == ["roc_auc", "eer"]
     row = found.disagreements["photos#3", "photos#7"][0].query
     assert [look.text for look in found.looks[row]] == [IDS[row], IDS[119 - row]]
 
@@ -177,12 +177,12 @@ def test_retraining_is_the_best_trial_of_each_size(runs: Path) -> None:
     trial(runs, 22, None, None, dim=64)
     trial(runs, 23, None, 0.99, metric="cosine", dim=2)
     found = retrained_sizes(runs)
-    assert [(each.dim, each.bytes_per_vector, each.figures) for each in found] == [
+    assert [(each.dim, each.bytes_per_vector, each.measures) for each in found] == [
         (2, 8, {"map_at_r": 0.99}),
         (4, 16, {"map_at_r": 0.9}),
     ]
     found = retrained_sizes(runs, metric="euclidean")
-    assert [(each.dim, each.figures["map_at_r"]) for each in found] == [(2, 0.4), (4, 0.9)]
+    assert [(each.dim, each.measures["map_at_r"]) for each in found] == [(2, 0.4), (4, 0.9)]
     with pytest.raises(StudyError, match=r"no trial of angular of the study in .* completed"):
         retrained_sizes(runs, metric="angular")
     with pytest.raises(DataError, match="have no figure 'spearman'"):
@@ -220,11 +220,11 @@ def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: 
     (tmp_path / "study.yaml").write_text(STUDY)
     results = siamkit.tune(tmp_path / "study.yaml", progress="none")
     stored = {number: contender(f"{tmp_path}/study.yaml#{number}") for number in (0, 1)}
-    found = siamkit.compare(*stored.values(), figures=["map_at_r"])
+    found = siamkit.compare(*stored.values(), measures=["map_at_r"])
     for number, each in enumerate(stored.values()):
-        figures = next(trial["figures"] for trial in results.trials if trial["trial"] == number)
+        measures = next(trial["figures"] for trial in results.trials if trial["trial"] == number)
         # By the learned metric of its model.
-        assert found.values[each.name]["map_at_r"].value == pytest.approx(figures["map_at_r"], abs=1e-5)
+        assert found.values[each.name]["map_at_r"].value == pytest.approx(measures["map_at_r"], abs=1e-5)
     file = next(results.folder.glob("trials/*/*/embeddings.npy"))
     number = int(file.parent.parent.name)
     file.unlink()

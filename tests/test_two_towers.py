@@ -66,12 +66,12 @@ def test_two_towers_learn_pairs_and_survive_saving(right, loss, metric, tmp_path
     dot = (left * right_side).sum(1)
     expected = dot if metric == "cosine" else np.linalg.norm(left - right_side, axis=1)
     np.testing.assert_allclose(compared, expected, atol=1e-5)
-    figures = siamkit.evaluate(np.stack([left, right_side], axis=1), y, model.metric)
-    assert figures["roc_auc"] > 0.9
+    measures = siamkit.evaluate(np.stack([left, right_side], axis=1), y, model.metric)
+    assert measures["roc_auc"] > 0.9
     # Called on both, the views are stacked in the same order.
     called = keras.ops.convert_to_numpy(model((a, b)))
     np.testing.assert_allclose(called, np.stack([left, right_side], axis=1), atol=1e-5)
-    model.threshold = figures["threshold"]
+    model.threshold = measures["threshold"]
     assert (model.same(a, b) == (y == 1)).mean() > 0.9
     model.save(tmp_path / "model.keras")
     loaded = siamkit.load_model(tmp_path / "model.keras")

@@ -75,7 +75,7 @@ class Pruned(Exception):
     pass
 
 
-def figures(dim, weight):
+def measures(dim, weight):
     return {"map_at_r": dim / 100 + weight / 1000, "recall_at_1": 0.5, "eer": 0.5, "parameters": dim}
 
 
@@ -94,13 +94,13 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, *more
         weight += 1
         if misbehave(dim, epoch) != 1.0:
             raise TrialFailure(f"the loss of epoch {epoch} is nan")
-        keep(Model(dim, weight), epoch, {"epoch": epoch, "loss": 1.0, **figures(dim, weight)}, {"loss": {}})
-        on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **figures(dim, weight)})
-    found = figures(dim, weight)
+        keep(Model(dim, weight), epoch, {"epoch": epoch, "loss": 1.0, **measures(dim, weight)}, {"loss": {}})
+        on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **measures(dim, weight)})
+    found = measures(dim, weight)
     queries = {"map_at_r": np.ones(len(task.valid))}
     return SimpleNamespace(
         model=Model(dim, weight),
-        figures=found,
+        measures=found,
         history=[],
         literal={"loss": {}},
         queries=queries,
@@ -112,7 +112,7 @@ def pretend():
     module = ModuleType("siamkit.study.worker.train")
     module.__dict__.update(
         train=train,
-        judge=lambda model, part, *more: (figures(model.dim, model.weight), None, {}),
+        judge=lambda model, part, *more: (measures(model.dim, model.weight), None, {}),
         try_feeds=lambda *_: None,
         exhibit=lambda *_: {},
         Pruned=Pruned,

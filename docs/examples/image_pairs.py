@@ -28,10 +28,10 @@ def draw(hue: int, rng: np.random.Generator) -> np.ndarray:
         (dx <= radius) & (dy <= radius),
         ((dx <= 3) & (dy <= radius)) | ((dy <= 3) & (dx <= radius)),
     ][rng.integers(3)]
-    colour = rng.uniform(0.1, 0.5, size=3)
-    colour[hue] = rng.uniform(0.6, 1.0)
+    color = rng.uniform(0.1, 0.5, size=3)
+    color[hue] = rng.uniform(0.6, 1.0)
     image = rng.uniform(0, 0.6, size=(64, 64, 3))
-    image[inside] = colour
+    image[inside] = color
     return image.astype("float32")
 
 
@@ -61,14 +61,14 @@ def main(count: int = 512, epochs: int = 8, seed: int = 0) -> float:
 
     (left, right), alike = pairs(256, rng)
     embeddings = np.stack([model.embed(left), model.embed(right)], axis=1)
-    figures = siamkit.evaluate(embeddings, alike, metric="euclidean")
-    model.threshold = figures["threshold"]
+    measures = siamkit.evaluate(embeddings, alike, metric="euclidean")
+    model.threshold = measures["threshold"]
     right_answers = (model.same(left, right) == (alike == 1)).mean()
     print(
-        f"fresh pairs: ROC AUC {figures['roc_auc']:.3f}, right at distance {model.threshold:.3f}: "
+        f"fresh pairs: ROC AUC {measures['roc_auc']:.3f}, right at distance {model.threshold:.3f}: "
         f"{right_answers:.1%}"
     )
-    return float(figures["roc_auc"])
+    return float(measures["roc_auc"])
 
 
 if __name__ == "__main__":

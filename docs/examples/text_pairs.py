@@ -51,9 +51,9 @@ def main(count: int = 2048, epochs: int = 6, seed: int = 0) -> float:
 
     (left, right), scores = pairs(512, rng)
     embeddings = np.stack([model.embed(left), model.embed(right)], axis=1)
-    figures = siamkit.evaluate(embeddings, scores, metric="cosine")
-    print(f"fresh pairs: Spearman {figures['spearman']:.3f}, Pearson {figures['pearson']:.3f}")
-    return float(figures["spearman"])
+    measures = siamkit.evaluate(embeddings, scores, metric="cosine")
+    print(f"fresh pairs: Spearman {measures['spearman']:.3f}, Pearson {measures['pearson']:.3f}")
+    return float(measures["spearman"])
 
 
 if __name__ == "__main__":

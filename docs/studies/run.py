@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from siamkit.report.load import Stored, read_stored
+from siamkit.report.load import StoredStudy, load_study_results
 
 HERE = Path(__file__).parent
 STUDY = HERE / "fashion.yaml"
@@ -46,7 +46,7 @@ def run(backend: str, data: Path) -> float:
     return time.monotonic() - start
 
 
-def table(backend: str, stored: Stored) -> str:
+def table(backend: str, stored: StoredStudy) -> str:
     """The results of one backend in Markdown."""
     packages = stored.frozen["versions"]["packages"]
     lines = [
@@ -56,10 +56,10 @@ def table(backend: str, stored: Stored) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for trial in sorted(stored.trials, key=lambda each: int(each["trial"])):
-        factors, figures, literal = trial["factors"], trial["figures"], trial["literal"].get("loss", {})
+        factors, measures, literal = trial["factors"], trial["figures"], trial["literal"].get("loss", {})
         cut = next((literal[name] for name in ("neg_margin", "margin", "base") if name in literal), None)
         shown = [
-            f"{figures[name]:.4f}" if name in figures else "–"
+            f"{measures[name]:.4f}" if name in measures else "–"
             for name in ("map_at_r", "recall_at_1", "roc_auc")
         ]
         lines.append(
@@ -95,7 +95,7 @@ def write(backends: list[str]) -> None:
         "seeds draw the same first trials. One seed a trial, two validation classes: differences of a few "
         "hundredths are not shown to be real by this table.\n",
     ]
-    parts += [table(backend, read_stored(RUNS / f"fashion-{backend}")) for backend in backends]
+    parts += [table(backend, load_study_results(RUNS / f"fashion-{backend}")) for backend in backends]
     (HERE / "fashion.md").write_text("\n".join(parts))
 
 

@@ -27,14 +27,14 @@ def best(
     study: str, artifacts: str | None, target: str | None, formats: tuple[str, ...], as_json: bool
 ) -> None:
     """Show the best configuration of the study in the file STUDY; take its model away."""
-    from siamkit.runs.outcome import read_standing
+    from siamkit.runs.outcome import read_outcome
     from siamkit.study.config.load import load_study
     from siamkit.study.results.export import export_best, told
 
     if formats and target is None:
         raise click.UsageError("--format goes with --export DIR")
     asked = load_study(study, artifacts=artifacts, data_wanted=False)
-    standing = read_standing(asked.folder)
+    standing = read_outcome(asked.folder)
     about = None if target is None else export_best(asked, target, tuple(dict.fromkeys(formats)))
     if as_json:
         found = told(standing) | ({} if about is None else {"export": {"folder": target, **about}})

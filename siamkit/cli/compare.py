@@ -16,7 +16,7 @@ from siamkit.backend.select import BACKENDS
 @click.option("--data", type=click.Path(), metavar="DATA", help="For models to embed, and to be looked at.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="A .npy file, for embeddings without.")
 @click.option("--metric", metavar="NAME", help="Of files of embeddings; cosine unless given.")
-@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Instead of the usual two.")
+@click.option("--measure", "measures", multiple=True, metavar="NAME", help="Instead of the usual two.")
 @click.option(
     "--over",
     type=click.Choice(["auto", "queries", "classes", "items", "pairs"]),
@@ -35,7 +35,7 @@ def compare(
     data: str | None,
     labels: str | None,
     metric: str | None,
-    figures: tuple[str, ...],
+    measures: tuple[str, ...],
     over: str,
     page: str | None,
     as_json: bool,
@@ -64,7 +64,7 @@ def compare(
         data=data,
         labels=None if labels is None else read_labels(labels),
         metric=metric,
-        figures=figures,
+        measures=measures,
         over=over,  # type: ignore[arg-type]
     )
     if page is not None:

@@ -80,7 +80,7 @@ def evaluate(
         compared,
         groups=groups or GROUPS,  # type: ignore[arg-type]
         threshold=found.threshold,
-    ).figures
+    ).measures
     if "parameters" in found.about:
         judged["parameters"] = found.about["parameters"]
     if as_json:

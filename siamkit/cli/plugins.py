@@ -58,7 +58,7 @@ def list_components(registry: Registry) -> list[dict[str, Any]]:
             "reference": entry.spec.reference,
             "params": {key: _describe(param) for key, param in entry.spec.params.items()},
         }
-        for catalogue in registry.catalogues()
+        for catalogue in registry.catalogs()
         for name, entry in ((catalogue.name_of(entry), entry) for entry in catalogue.all())
     ]
 

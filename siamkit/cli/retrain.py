@@ -54,8 +54,8 @@ def retrain(
     with make_progress(progress) as watcher:
         made = retrain_trial(asked, trial, path, epochs=epochs, seed=seed, backend=backend, progress=watcher)
     shown = ("map_at_r", "recall_at_1", "roc_auc", "eer", "spearman")
-    for name in (each for each in shown if each in made.figures):
+    for name in (each for each in shown if each in made.measures):
         before = made.before.get(name)
         in_study = "" if before is None else f"   in the study {before:.4f}"
-        click.echo(f"{name:<12}{made.figures[name]:.4f}{in_study}")
+        click.echo(f"{name:<12}{made.measures[name]:.4f}{in_study}")
     click.echo(f"model   {os.path.relpath(made.path)}")

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.comparison._names import names_of
-from siamkit.comparison._neighbors import distance_rank_correlation, neighbour_overlap
+from siamkit.comparison._neighbors import distance_rank_correlation, neighbor_overlap
 from siamkit.comparison._thumbnails import given_looks, looks_in
 from siamkit.comparison.alignment import matched, truth_of
 from siamkit.comparison.by_pair import Pairs
 from siamkit.comparison.by_query import Queries
 from siamkit.comparison.from_file import are_vectors, as_float32
-from siamkit.comparison.inputs import Contender, contender
-from siamkit.comparison.result import Comparison, Likeness
+from siamkit.comparison.inputs import EmbeddingSet, contender
+from siamkit.comparison.result import Comparison, RepresentationSimilarity
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
 from siamkit.data.streaming.streams import Wanted
 from siamkit.data.thumbnails import Looks
@@ -34,11 +34,11 @@ MOST_ITEMS = 5_000  # from which the likeness of two embeddings is told; drawn b
 
 
 def compare(
-    *contenders: str | os.PathLike[str] | Contender | ArrayLike,
+    *contenders: str | os.PathLike[str] | EmbeddingSet | ArrayLike,
     data: str | os.PathLike[str] | None = None,
     labels: ArrayLike | None = None,
     metric: Any = None,
-    figures: Iterable[str] = (),
+    measures: Iterable[str] = (),
     over: Over = "auto",
     names: Sequence[str] = (),
     resamples: int | None = None,
@@ -58,12 +58,12 @@ def compare(
     Args:
         *contenders: two or more: a model (`.keras`, with `data`), a trial of a study (`study.yaml#14`,
             `runs/x#best`), a file of embeddings (`.npy`, `.npz`, `.parquet`) by anybody's system, an array
-            `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.comparison.inputs.Contender`. Where all have
+            `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.comparison.inputs.EmbeddingSet`. Where all have
             ids, items are matched by them; else all hold the same items in the same order.
         data: labelled items, or pairs, for models to embed.
         labels: `(n,)` where no contender has them: classes; of pairs 1 for alike and 0 for not, or scores.
         metric: compares embeddings that came without a metric of their own; cosine unless given.
-        figures: of queries `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`,
+        measures: of queries `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`,
             `mrr`, `map`, by default `map_at_r` and `recall_at_1`; of pairs `roc_auc`, `eer` and
             `tar_at_far_<rate>`, by default the first two; of graded pairs `spearman` and `pearson`.
         over: what the intervals are to hold over: other `queries` of these very classes, or other `classes`,
@@ -114,22 +114,24 @@ def compare(
     judged = judge(
         several,
         truth,
-        tuple(dict.fromkeys(figures)),
+        tuple(dict.fromkeys(measures)),
         over,
         {"resamples": resamples, "level": level, "seed": seed},
     )
     every = tuple(each.name for each in several)
     couples = list(combinations(every, 2))
-    looked_at = [(couple, figure) for couple in couples for figure in judged.figures]
+    looked_at = [(couple, measure) for couple in couples for measure in judged.measures]
     ids = _ids(several)
-    values = {name: {figure: judged.interval(name, figure) for figure in judged.figures} for name in every}
+    values = {
+        name: {measure: judged.interval(name, measure) for measure in judged.measures} for name in every
+    }
     disagreements = {couple: judged.disagreements(*couple, ids, most) for couple in couples}
     rows = {row for queries in disagreements.values() for each in queries for row in each.rows}
     seen = looks({ids[row] for row in rows}) if rows else {}
     return Comparison(
         every,
         values,
-        adjusted([judged.difference(*couple, figure) for couple, figure in looked_at]),
+        adjusted([judged.difference(*couple, measure) for couple, measure in looked_at]),
         [couple for couple, _ in looked_at],
         [_likeness(a, b, judged.distinct, seed) for a, b in combinations(several, 2)],
         disagreements,
@@ -139,14 +141,14 @@ def compare(
     )
 
 
-def _ids(several: Sequence[Contender]) -> tuple[str, ...]:
+def _ids(several: Sequence[EmbeddingSet]) -> tuple[str, ...]:
     """The items' names: of the first contender that has some, else their numbers."""
     known = next((each.ids for each in several if each.ids is not None), None)
     return known or tuple(map(str, range(len(several[0].embeddings))))
 
 
 def _looks(
-    several: Sequence[Contender], items: Sequence[Any] | None, data: str | os.PathLike[str] | None
+    several: Sequence[EmbeddingSet], items: Sequence[Any] | None, data: str | os.PathLike[str] | None
 ) -> Looks:
     """Where the looks of items come from."""
     if items is not None:
@@ -157,8 +159,8 @@ def _looks(
     return (lambda wanted: {}) if data is None else partial(looks_in, data, Wanted(), None)
 
 
-def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metric: Any) -> Contender:
-    if isinstance(given, Contender):
+def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metric: Any) -> EmbeddingSet:
+    if isinstance(given, EmbeddingSet):
         return replace(given, metric=lightest_metric(given.metric))
     if isinstance(given, (str, os.PathLike)):
         found = contender(given, data, name=name)
@@ -169,24 +171,26 @@ def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metri
                 "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        found = Contender(name, as_float32(array), None, None)
+        found = EmbeddingSet(name, as_float32(array), None, None)
     if isinstance(found.metric, str) and metric is not None:
         found = replace(found, metric=metric)
     return replace(found, metric=lightest_metric(found.metric))
 
 
-def _likeness(a: Contender, b: Contender, rows: NDArray[np.int64], seed: int) -> Likeness:
+def _likeness(
+    a: EmbeddingSet, b: EmbeddingSet, rows: NDArray[np.int64], seed: int
+) -> RepresentationSimilarity:
     """From some rows of all items, one below the other."""
     if len(rows) > MOST_ITEMS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_ITEMS, replace=False))
     x, y = (each.embeddings.reshape(-1, each.embeddings.shape[-1])[rows] for each in (a, b))
     metrics = (a.metric, b.metric)
-    return Likeness(
+    return RepresentationSimilarity(
         a.name,
         b.name,
         cka=linear_cka(x, y),
         procrustes=procrustes_distance(x, y),
-        overlap=neighbour_overlap(x, y, min(10, len(rows) - 1), metric=metrics),
+        overlap=neighbor_overlap(x, y, min(10, len(rows) - 1), metric=metrics),
         rank_correlation=distance_rank_correlation(x, y, metric=metrics, seed=seed),
         items=len(rows),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siamkit.comparison.result import Comparison
-    from siamkit.data.thumbnails import Look
+    from siamkit.data.thumbnails import Thumbnail
 
 SHOWN = 12  # disagreements of two
 
@@ -31,12 +31,12 @@ def fragment(found: Comparison, shown: int = SHOWN) -> str:
     return environment.get_template("comparison.html").render(
         found=found,
         level=f"{found.differences[0].level:.0%}",
-        figures=list(next(iter(found.values.values()))),
+        measures=list(next(iter(found.values.values()))),
         differences=list(zip(found.pairs, found.differences, strict=True)),
         disagreements=[(a, b, queries[:shown]) for (a, b), queries in found.disagreements.items() if queries],
         looks=lambda row: _looks(found.looks.get(row, ())),
     )
 
 
-def _looks(looks: Sequence[Look]) -> list[dict[str, Any]]:
+def _looks(looks: Sequence[Thumbnail]) -> list[dict[str, Any]]:
     return [{"source": look.source if look.image else "", "text": look.text} for look in looks]

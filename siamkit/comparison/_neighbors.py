@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.comparison.similarity import same_items
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks, _distances
-from siamkit.evaluation._neighbors import neighbours
+from siamkit.evaluation._neighbors import neighbors
 from siamkit.evaluation.plain_metrics import plain_metric
 
 PAIRS = 1_000_000
@@ -19,7 +19,7 @@ PAIRS = 1_000_000
 Named = str | _distances.Metric
 
 
-def neighbour_overlap(
+def neighbor_overlap(
     x: ArrayLike, y: ArrayLike, k: int = 10, metric: Named | tuple[Named, Named] = "cosine"
 ) -> float:
     """The share of its k nearest neighbours that an item has in both embeddings, mean of all items.
@@ -39,21 +39,21 @@ def neighbour_overlap(
         DataError: if they are no such arrays, or k is too large.
 
     Example:
-        >>> from siamkit.comparison._neighbors import neighbour_overlap
+        >>> from siamkit.comparison._neighbors import neighbor_overlap
         >>> line, bent = [[0.0], [1.0], [3.0], [7.0]], [[0.0], [1.0], [3.0], [0.5]]
-        >>> neighbour_overlap(line, bent, 1, "euclidean")
+        >>> neighbor_overlap(line, bent, 1, "euclidean")
         0.25
     """
     left, right = same_items(x, y, least=2)
     metric_x, metric_y = metric if isinstance(metric, tuple) else (metric, metric)
     itself = np.arange(len(left))
-    return shared_neighbours(
-        neighbours(left, left, plain_metric(metric_x), k, exclude=itself)[0],
-        neighbours(right, right, plain_metric(metric_y), k, exclude=itself)[0],
+    return shared_neighbors(
+        neighbors(left, left, plain_metric(metric_x), k, exclude=itself)[0],
+        neighbors(right, right, plain_metric(metric_y), k, exclude=itself)[0],
     )
 
 
-def shared_neighbours(a: ArrayLike, b: ArrayLike) -> float:
+def shared_neighbors(a: ArrayLike, b: ArrayLike) -> float:
     """The same from the neighbours themselves.
 
     Args:
@@ -63,8 +63,8 @@ def shared_neighbours(a: ArrayLike, b: ArrayLike) -> float:
         DataError: if the shapes differ or an item is named twice in a row.
 
     Example:
-        >>> from siamkit.comparison._neighbors import shared_neighbours
-        >>> shared_neighbours([[1, 2], [0, 2]], [[2, 1], [2, 3]])
+        >>> from siamkit.comparison._neighbors import shared_neighbors
+        >>> shared_neighbors([[1, 2], [0, 2]], [[2, 1], [2, 3]])
         0.75
     """
     one, other = _checks.as_array(a, name="a"), _checks.as_array(b, name="b")

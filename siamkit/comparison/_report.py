@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from siamkit.comparison.result import Comparison, Disagreement
-from siamkit.data.thumbnails import Look
+from siamkit.data.thumbnails import Thumbnail
 from siamkit.report.model import Chart, Document, Gallery, Items, Listing, Part, Section, Table
 from siamkit.stats.compression import SizeCurve
 
@@ -19,23 +19,23 @@ def side_by_side(found: Comparison) -> Document:
 
 def made_smaller(name: str, curve: SizeCurve) -> Document:
     """What an embedding is worth at several sizes."""
-    figures = list(curve[0].figures)
+    measures = list(curve[0].measures)
     rows = [
-        (each.how, each.dim, each.bytes_per_vector, *each.figures.values(), "yes" if each.best else "no")
+        (each.how, each.dim, each.bytes_per_vector, *each.measures.values(), "yes" if each.best else "no")
         for each in curve
     ]
-    table = Table.of(("way", "dimensions", "bytes a vector", *figures, "on the front"), rows)
+    table = Table.of(("way", "dimensions", "bytes a vector", *measures, "on the front"), rows)
     words = (
         "On the Pareto front is what nothing at most as large is as good as. Directions, steps and means "
         "were learnt from these very items, which flatters pca, int8 and binary."
     )
-    chart = Chart("sizes", "Dimension curve", curve.figure(), table, words)
+    chart = Chart("sizes", "Dimension curve", curve.plot(), table, words)
     least = min((each for each in curve if each.best), key=lambda each: each.bytes_per_vector)
     lead = [
         f"Whole it takes {curve[0].bytes_per_vector:g} bytes a vector and reaches "
-        f"{curve[0].figures[figures[0]]:.4f} in {figures[0]}; the smallest on the front takes "
+        f"{curve[0].measures[measures[0]]:.4f} in {measures[0]}; the smallest on the front takes "
         f"{least.bytes_per_vector:g} ({least.how}, {least.dim} dimensions) and reaches "
-        f"{least.figures[figures[0]]:.4f}."
+        f"{least.measures[measures[0]]:.4f}."
     ]
     return Document(f"{name}, made smaller", lead, [Section("sizes", "Quality against size", (), [chart])])
 
@@ -44,21 +44,21 @@ def _differences(found: Comparison) -> Section:
     level = f"{found.differences[0].level:.0%}"
     columns = ("difference", "figure", "size", "low", "high", "p, corrected", "shown")
     rows = [
-        (f"{b} - {a}", each.figure, each.difference, each.low, each.high, each.p_adjusted, each.shown)
+        (f"{b} - {a}", each.measure, each.difference, each.low, each.high, each.p_adjusted, each.shown)
         for (a, b), each in zip(found.pairs, found.differences, strict=True)
     ]
     told = [(*row[:-1], "yes" if row[-1] else "not at this size") for row in rows]
-    figures = list(next(iter(found.values.values())))
+    measures = list(next(iter(found.values.values())))
     reached = [
         (name, figure, value.value, value.low, value.high)
         for name in found.names
-        for figure, value in ((figure, found.values[name][figure]) for figure in figures)
+        for figure, value in ((figure, found.values[name][figure]) for figure in measures)
     ]
     parts: list[Part] = [
         Chart(
             "differences",
             "Differences",
-            found.figure(),
+            found.plot(),
             Table.of(columns, told),
             f"{level} intervals over {found.over}. A full mark: the interval leaves zero out; an open one: "
             "no difference is shown at this size.",
@@ -133,11 +133,11 @@ class _Shelf:
     """Items that are shown, put one after the other."""
 
     def __init__(self) -> None:
-        self._put: list[tuple[str, str, Look]] = []
+        self._put: list[tuple[str, str, Thumbnail]] = []
 
-    def put(self, id: str, label: Any, looks: tuple[Look, ...]) -> int:
+    def put(self, id: str, label: Any, looks: tuple[Thumbnail, ...]) -> int:
         """The place of an item."""
-        self._put.append((id, str(label), looks[0] if looks else Look()))
+        self._put.append((id, str(label), looks[0] if looks else Thumbnail()))
         return len(self._put) - 1
 
     def items(self) -> Items:

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.comparison.by_pair import ALIKE, GRADED
-from siamkit.comparison.by_query import FIGURES as OF_ITEMS
+from siamkit.comparison.by_query import MEASURES as OF_ITEMS
 from siamkit.comparison.from_trial import run_folder_of
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.errors import DataError, StudyError
-from siamkit.evaluation.measures import FIGURES
+from siamkit.evaluation.measures import MEASURES
 from siamkit.io.files import shown
 from siamkit.runs.results import read_results
 from siamkit.stats.compression import Size, SizeCurve, size_curve
 
 
-def curve_of(found: Contender, truth: NDArray[Any], metric: Any) -> SizeCurve:
+def curve_of(found: EmbeddingSet, truth: NDArray[Any], metric: Any) -> SizeCurve:
     """What a contender's embeddings are worth made smaller.
 
     Of a trial also what its study reached with the same encoder, metric and loss at each size.
@@ -31,18 +31,18 @@ def curve_of(found: Contender, truth: NDArray[Any], metric: Any) -> SizeCurve:
         metric: compares them.
     """
     graded = found.pairs and not np.isin(truth, (0, 1)).all()
-    figures = GRADED if graded else ALIKE if found.pairs else OF_ITEMS
-    curve = size_curve(found.embeddings, truth, metric, figures=figures)
+    measures = GRADED if graded else ALIKE if found.pairs else OF_ITEMS
+    curve = size_curve(found.embeddings, truth, metric, measures=measures)
     if "study" not in found.about:
         return curve
     factors = found.about["factors"]
     same = {name: factors.get(name) for name in ("encoder", "metric", "loss")}
-    return curve.with_sizes(retrained_sizes(found.about["study"], figures, **same))
+    return curve.with_sizes(retrained_sizes(found.about["study"], measures, **same))
 
 
 def retrained_sizes(
     study: str | os.PathLike[str],
-    figures: tuple[str, ...] = (),
+    measures: tuple[str, ...] = (),
     *,
     encoder: str | None = None,
     metric: str | None = None,
@@ -52,7 +52,7 @@ def retrained_sizes(
 
     Args:
         study: the study file, or the run folder.
-        figures: their names; the first says which trial is the best. The study's first objective by default.
+        measures: their names; the first says which trial is the best. The study's first objective by default.
         encoder, metric, loss: only trials with these components.
 
     Returns:
@@ -68,7 +68,7 @@ def retrained_sizes(
         raise StudyError(f"there is no study in {shown(folder)!r} yet; run it with siamkit tune")
     asked = {"encoder": encoder, "metric": metric, "loss": loss}
     wanted = {name: value for name, value in asked.items() if value is not None}
-    names = figures or (next(iter(frozen["objectives"])),)
+    names = measures or (next(iter(frozen["objectives"])),)
     fit = [
         each
         for each in trials
@@ -78,9 +78,9 @@ def retrained_sizes(
         of = " of " + ", ".join(wanted.values()) if wanted else ""
         raise StudyError(f"no trial{of} of the study in {shown(folder)!r} completed")
     for name in names:
-        if name not in FIGURES or any(name not in each["figures"] for each in fit):
+        if name not in MEASURES or any(name not in each["figures"] for each in fit):
             raise DataError(f"the trials of the study in {shown(folder)!r} have no figure {name!r}")
-    sign = -1 if FIGURES[names[0]].direction == "minimize" else 1
+    sign = -1 if MEASURES[names[0]].direction == "minimize" else 1
 
     def worth(trial: dict[str, Any]) -> float:
         value = trial["figures"][names[0]]

@@ -18,15 +18,15 @@ RIGHT, WRONG = "✓", "✗"  # beside their colours, which not everybody sees
 def tables(found: Comparison) -> Iterator[Table | Text]:
     """What each contender reaches; how alike two are; the queries that they differ most on."""
     yield Text(f"{found.differences[0].level:.0%} intervals over {found.over}", style="italic")
-    figures = list(next(iter(found.values.values())))
-    reached = _table("", *figures)
+    measures = list(next(iter(found.values.values())))
+    reached = _table("", *measures)
     for name in found.names:
         values = found.values[name]
         reached.add_row(
             name,
             *(
-                f"{values[figure].value:.4f} [{values[figure].low:.4f}, {values[figure].high:.4f}]"
-                for figure in figures
+                f"{values[measure].value:.4f} [{values[measure].low:.4f}, {values[measure].high:.4f}]"
+                for measure in measures
             ),
         )
     yield reached
@@ -84,10 +84,10 @@ def _table(*names: str) -> Table:
 def size_table(curve: Sequence[Size]) -> Table:
     """What embeddings are worth at several sizes, the largest first."""
     shown = Table(box=None, pad_edge=False)
-    for name in ("", "dim", "bytes", *curve[0].figures, ""):
+    for name in ("", "dim", "bytes", *curve[0].measures, ""):
         shown.add_column(name, justify="right" if name else "left")
     for each in curve:
-        figures = (f"{value:.4f}" for value in each.figures.values())
+        measures = (f"{value:.4f}" for value in each.measures.values())
         mark = "nothing as small is as good" if each.best else ""
-        shown.add_row(each.how, str(each.dim), f"{each.bytes_per_vector:g}", *figures, mark)
+        shown.add_row(each.how, str(each.dim), f"{each.bytes_per_vector:g}", *measures, mark)
     return shown

@@ -12,7 +12,7 @@ import numpy as np
 
 from siamkit.data.dataset import take
 from siamkit.data.streaming.streams import Wanted
-from siamkit.data.thumbnails import Look, Looks, look_of, looks_of
+from siamkit.data.thumbnails import Looks, Thumbnail, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
 from siamkit.inference._embed import items_in
 
@@ -27,10 +27,11 @@ def given_looks(items: Sequence[Any], ids: Sequence[str]) -> Looks:
         raise DataError(f"items to look at should be one for each embedding, {len(ids)}, got {len(items)}")
     rows = {id: row for row, id in enumerate(ids)}
 
-    def looks(wanted: Collection[str]) -> dict[str, tuple[Look, ...]]:
+    def looks(wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
         some = {id: items[rows[id]] for id in wanted if id in rows}
         return {
-            id: tuple(map(look_of, each if isinstance(each, tuple) else (each,))) for id, each in some.items()
+            id: tuple(map(thumbnail_of, each if isinstance(each, tuple) else (each,)))
+            for id, each in some.items()
         }
 
     return looks
@@ -38,7 +39,7 @@ def given_looks(items: Sequence[Any], ids: Sequence[str]) -> Looks:
 
 def looks_in(
     data: str | os.PathLike[str], reading: Wanted, source: str | None, wanted: Collection[str]
-) -> dict[str, tuple[Look, ...]]:
+) -> dict[str, tuple[Thumbnail, ...]]:
     """How items of a file or folder look that have these ids; nothing of items that cannot be looked at.
 
     Args:
@@ -52,7 +53,7 @@ def looks_in(
         whole = folder.resolve()
         files = {id: (folder / id).resolve() for id in wanted}
         return {
-            id: (look_of(file),)
+            id: (thumbnail_of(file),)
             for id, file in files.items()
             if file.is_relative_to(whole) and file.is_file()
         }
@@ -64,13 +65,13 @@ def looks_in(
 
 def _side(
     data: str | os.PathLike[str], reading: Wanted, source: str | None, wanted: Collection[str]
-) -> tuple[dict[str, Look], bool]:
+) -> tuple[dict[str, Thumbnail], bool]:
     """The looks of one side, and whether there are two."""
-    found: dict[str, Look] = {}
+    found: dict[str, Thumbnail] = {}
     with items_in(data, source, reading) as stream:
         for chunk in stream.chunks:
             rows = [row for row, id in enumerate(chunk.ids) if id in wanted]
-            looks = looks_of(take(chunk.items, np.array(rows))) if rows else []
+            looks = thumbnails_of(take(chunk.items, np.array(rows))) if rows else []
             if looks is None:
                 return {}, False
             found |= {chunk.ids[row]: look for row, look in zip(rows, looks, strict=True)}

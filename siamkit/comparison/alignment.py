@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.comparison.inputs import Contender, as_targets
+from siamkit.comparison.inputs import EmbeddingSet, as_targets
 from siamkit.errors import DataError, listed
 from siamkit.evaluation import _checks
 
 
-def matched(several: list[Contender]) -> tuple[list[Contender], list[str]]:
+def matched(several: list[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]]:
     """The contenders on the items that all of them have, in one order, and what is to be said about that.
 
     By their ids where all have some; else all hold the same items in the same order.
@@ -43,7 +43,7 @@ def matched(several: list[Contender]) -> tuple[list[Contender], list[str]]:
     return several, []
 
 
-def _taken(each: Contender, rows: NDArray[np.int64]) -> Contender:
+def _taken(each: EmbeddingSet, rows: NDArray[np.int64]) -> EmbeddingSet:
     return replace(
         each,
         embeddings=each.embeddings[rows],
@@ -53,7 +53,7 @@ def _taken(each: Contender, rows: NDArray[np.int64]) -> Contender:
     )
 
 
-def truth_of(several: list[Contender], labels: ArrayLike | None) -> NDArray[Any]:
+def truth_of(several: list[EmbeddingSet], labels: ArrayLike | None) -> NDArray[Any]:
     """The class of each item, or what is true of each pair, on which all agree.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.comparison.result import Disagreement, widest
 from siamkit.errors import DataError
 from siamkit.evaluation import _distances, evaluate_pairs, evaluate_scores
@@ -30,12 +30,12 @@ class Pairs:
     Args:
         several: the contenders, of the same pairs.
         truth: `(n,)`, 1 for a pair alike and 0 for one that is not, or its score.
-        figures: of pairs; those of `ALIKE` or `GRADED` if there are none.
+        measures: of pairs; those of `ALIKE` or `GRADED` if there are none.
         over: `pairs`, `items` or `auto`: items where one occurs in several pairs.
         drawn: `level`, `seed`, and `resamples` or None, for the intervals.
 
     Attributes:
-        figures: those compared.
+        measures: those compared.
         over: what the intervals are over.
         notes: what one should know before quoting.
         distinct: rows of all embeddings, one side of a pair below the other, in which each item is once.
@@ -43,9 +43,9 @@ class Pairs:
 
     def __init__(
         self,
-        several: Sequence[Contender],
+        several: Sequence[EmbeddingSet],
         truth: NDArray[np.float64],
-        figures: Sequence[str],
+        measures: Sequence[str],
         over: str,
         drawn: dict[str, Any],
     ) -> None:
@@ -53,7 +53,7 @@ class Pairs:
             raise DataError(f"intervals of pairs are over items or pairs, got {over!r}")
         self._alike = binary(truth)
         self._truth = truth
-        self.figures = tuple(figures) or (ALIKE if self._alike else GRADED)
+        self.measures = tuple(measures) or (ALIKE if self._alike else GRADED)
         self.notes: list[str] = []
         items = items_of(several)
         self.distinct = np.unique(items, return_index=True)[1]
@@ -70,13 +70,13 @@ class Pairs:
         for each in several:
             self._judge(each)
 
-    def interval(self, name: str, figure: str) -> Interval:
+    def interval(self, name: str, measure: str) -> Interval:
         """A contender's figure."""
-        return interval_of_pairs(figure, self._distances[name], self._truth, **self._asked)
+        return interval_of_pairs(measure, self._distances[name], self._truth, **self._asked)
 
-    def difference(self, a: str, b: str, figure: str) -> Difference:
+    def difference(self, a: str, b: str, measure: str) -> Difference:
         """That of two contenders."""
-        return compare_pairs(figure, self._distances[a], self._distances[b], self._truth, **self._asked)
+        return compare_pairs(measure, self._distances[a], self._distances[b], self._truth, **self._asked)
 
     def disagreements(self, a: str, b: str, ids: Sequence[str], most: int) -> list[Disagreement]:
         """The pairs that two differ most on, by `siamkit.stats._pair_scores`."""
@@ -92,21 +92,21 @@ class Pairs:
             for row in widest(of_a, of_b, most)
         ]
 
-    def _judge(self, each: Contender) -> None:
+    def _judge(self, each: EmbeddingSet) -> None:
         if not self._alike:
             judged = evaluate_scores(each.embeddings, self._truth, each.metric)
             self._distances[each.name] = judged.queries["distance"]
             return
         judged = evaluate_pairs(each.embeddings, self._truth, each.metric, groups=["verification"])
         distances = judged.queries["distance"]
-        threshold = judged.figures["threshold"] if each.threshold is None else each.threshold
+        threshold = judged.measures["threshold"] if each.threshold is None else each.threshold
         self._distances[each.name] = distances
         self._right[each.name] = (distances <= _distances.oriented(threshold, each.metric)) == (
             self._truth > 0
         )
 
 
-def items_of(several: Sequence[Contender]) -> NDArray[np.int64]:
+def items_of(several: Sequence[EmbeddingSet]) -> NDArray[np.int64]:
     """Which item each side of each pair is, `(n, 2)` as 0, 1, …
 
     Of a contender that knows it; otherwise two sides are one item if every contender embeds them alike.

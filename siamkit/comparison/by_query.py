@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.comparison.result import Disagreement, widest
 from siamkit.errors import DataError, listed
 from siamkit.evaluation import _checks, evaluate_labels
@@ -17,7 +17,7 @@ from siamkit.stats._paired import compare_queries, interval_of
 from siamkit.stats._resampling import LEAST_CLASSES
 from siamkit.stats.results import Difference, Interval
 
-FIGURES = ("map_at_r", "recall_at_1")
+MEASURES = ("map_at_r", "recall_at_1")
 """The figures compared where nobody says which."""
 
 RESAMPLES = 10_000
@@ -29,12 +29,12 @@ class Queries:
     Args:
         several: the contenders, of the same items.
         truth: `(n,)`, their classes.
-        figures: of queries; those of `FIGURES` if there are none.
+        measures: of queries; those of `MEASURES` if there are none.
         over: `queries`, `classes` or `auto`.
         drawn: `level`, `seed`, and `resamples` or None, for the intervals.
 
     Attributes:
-        figures: those compared.
+        measures: those compared.
         over: what the intervals are over.
         notes: what one should know before quoting.
         distinct: rows of all embeddings in which each item is once.
@@ -45,15 +45,15 @@ class Queries:
 
     def __init__(
         self,
-        several: Sequence[Contender],
+        several: Sequence[EmbeddingSet],
         truth: NDArray[Any],
-        figures: Sequence[str],
+        measures: Sequence[str],
         over: str,
         drawn: dict[str, Any],
     ) -> None:
         if over not in ("queries", "classes", "auto"):
             raise DataError(f"intervals of labelled items are over queries or classes, got {over!r}")
-        self.figures = tuple(figures) or FIGURES
+        self.measures = tuple(measures) or MEASURES
         self.notes: list[str] = []
         ids = _checks.classes(truth)[0]
         classes = int((np.bincount(ids) > 1).sum())  # those that queries have
@@ -76,17 +76,17 @@ class Queries:
         for each in several:
             self._judge(each)
 
-    def interval(self, name: str, figure: str) -> Interval:
+    def interval(self, name: str, measure: str) -> Interval:
         """A contender's figure."""
-        return interval_of(figure, self._scores[name][figure], **self._asked)
+        return interval_of(measure, self._scores[name][measure], **self._asked)
 
-    def difference(self, a: str, b: str, figure: str) -> Difference:
+    def difference(self, a: str, b: str, measure: str) -> Difference:
         """That of two contenders."""
-        return compare_queries(figure, self._scores[a][figure], self._scores[b][figure], **self._asked)
+        return compare_queries(measure, self._scores[a][measure], self._scores[b][measure], **self._asked)
 
     def disagreements(self, a: str, b: str, ids: Sequence[str], most: int) -> list[Disagreement]:
         """The queries that two differ most on, in the first figure."""
-        of_a, of_b = (self._scores[name][self.figures[0]] for name in (a, b))
+        of_a, of_b = (self._scores[name][self.measures[0]] for name in (a, b))
         truth, found = self._truth, []
         for row in widest(of_a, of_b, most):
             near = int(self._nearest[a][row]), int(self._nearest[b][row])
@@ -104,17 +104,17 @@ class Queries:
             )
         return found
 
-    def _judge(self, each: Contender) -> None:
-        depths = {int(k) for name in self.figures if (k := name.rpartition("_at_")[2]).isdecimal()}
-        groups: list[Group] = ["retrieval", *(["ranking"] if {"mrr", "map"} & set(self.figures) else [])]  # type: ignore[list-item]
+    def _judge(self, each: EmbeddingSet) -> None:
+        depths = {int(k) for name in self.measures if (k := name.rpartition("_at_")[2]).isdecimal()}
+        groups: list[Group] = ["retrieval", *(["ranking"] if {"mrr", "map"} & set(self.measures) else [])]  # type: ignore[list-item]
         queries = evaluate_labels(
             each.embeddings, self._truth, each.metric, ks=depths or {1}, groups=groups
         ).queries
-        for figure in self.figures:
-            if figure not in queries or figure == "nearest":
+        for measure in self.measures:
+            if measure not in queries or measure == "nearest":
                 fit = [name for name in queries if name != "nearest"]
-                raise DataError(f"no query has a score of {figure!r}; compare {listed(fit)}")
-        self._scores[each.name] = {figure: queries[figure] for figure in self.figures}
+                raise DataError(f"no query has a score of {measure!r}; compare {listed(fit)}")
+        self._scores[each.name] = {measure: queries[measure] for measure in self.measures}
         self._nearest[each.name] = queries["nearest"]
 
 

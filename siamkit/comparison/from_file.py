@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
 from siamkit.errors import DataError
 
@@ -20,7 +20,7 @@ ARRAYS = {"x": "embedding", "embeddings": "embedding", "y": "label", "labels": "
 """What the arrays of an `.npz` file are taken for."""
 
 
-def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Contender:
+def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> EmbeddingSet:
     """Embeddings from a file.
 
     Args:
@@ -60,7 +60,7 @@ def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Conte
             )
         if key in found and len(found[key]) != len(vectors):
             raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(found[key])} {key}s")
-    return Contender(
+    return EmbeddingSet(
         name or file.stem,
         as_float32(vectors),
         found.get("label"),

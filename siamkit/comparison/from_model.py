@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from siamkit.backend import select
 from siamkit.comparison._thumbnails import looks_in
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streaming.streams import Chunk, Wanted
 from siamkit.inference._embed import describe_side, embed_stream, items_in
@@ -30,7 +30,7 @@ def embed_with(
     batch_size: int = 256,
     source: str | None = None,
     label: str | None = None,
-) -> Contender:
+) -> EmbeddingSet:
     """Embeddings of a model's, its metric and its threshold.
 
     Args:
@@ -60,7 +60,7 @@ def embed_with(
     first = side(0)
     sides = [first, side(1)] if first.pairs else [first]
     vectors = [np.concatenate(each.parts) for each in sides]
-    return Contender(
+    return EmbeddingSet(
         name or Path(model).stem,
         np.stack(vectors, axis=1) if first.pairs else vectors[0],
         np.asarray(first.labels) if first.labels else None,

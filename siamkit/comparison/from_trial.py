@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison.inputs import Contender
+from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
-from siamkit.data.thumbnails import Look
+from siamkit.data.thumbnails import Thumbnail
 from siamkit.errors import ModelError, StudyError
 from siamkit.evaluation.plain_metrics import PLAIN
 from siamkit.io.files import place, read_table, shown
@@ -41,7 +41,7 @@ def is_study(path: str | os.PathLike[str]) -> bool:
     return str(path).endswith((".yaml", ".yml")) or (place(path) / "study.json").is_file()
 
 
-def read_trial(study: str, which: str, name: str | None = None) -> Contender:
+def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
     """What a trial made of the validation items.
 
     Embeddings are stored of the best trials; of any other the model embeds the items again, for which
@@ -76,7 +76,7 @@ def read_trial(study: str, which: str, name: str | None = None) -> Contender:
         notes.append(
             f"Of {called} only the first {len(ids):,} of {len(embeddings):,} items have names stored."
         )
-    return Contender(
+    return EmbeddingSet(
         called,
         embeddings[: len(ids)],
         truth,
@@ -88,17 +88,17 @@ def read_trial(study: str, which: str, name: str | None = None) -> Contender:
     )
 
 
-def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Look, ...]]:
+def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
     """How items of a study look, those of them that `items.parquet` shows."""
     table = read_table(folder / "items.parquet")
     rows = {id: row for row, id in enumerate(table.column("id").to_pylist())}
     columns = [f"{kind}_{number}" for number in "01" for kind in ("image", "text")]
     sides = [name for name in columns if name in table.column_names]
 
-    def looks(row: int) -> tuple[Look, ...]:
+    def looks(row: int) -> tuple[Thumbnail, ...]:
         values = [(name, table.column(name)[row].as_py()) for name in sides]
         return tuple(
-            Look(image=value) if name.startswith("image") else Look(text=value)
+            Thumbnail(image=value) if name.startswith("image") else Thumbnail(text=value)
             for name, value in values
             if value is not None
         )
@@ -117,12 +117,12 @@ def run_folder_of(study: str) -> Path:
 
 
 def _stored(folder: Path, trials: list[dict[str, Any]], which: str) -> dict[str, Any]:
-    from siamkit.runs.outcome import read_standing
+    from siamkit.runs.outcome import read_outcome
     from siamkit.study.results.retrain import find_trial
 
     if which != BEST and not which.isdecimal():
         raise StudyError(f"a trial is named by its number or as {BEST}, got {which!r}")
-    return find_trial(folder, trials, read_standing(folder).trial if which == BEST else int(which))
+    return find_trial(folder, trials, read_outcome(folder).trial if which == BEST else int(which))
 
 
 def _items(folder: Path, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
@@ -151,9 +151,9 @@ def _embedded(
         )
     from siamkit.backend import select
     from siamkit.study.config.load import load_study
-    from siamkit.study.worker.prepared_data import make_task
+    from siamkit.study.worker.prepared_data import prepare_data
 
-    task, raw = make_task(load_study(study))
+    task, raw = prepare_data(load_study(study))
     if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
         raise StudyError(
             f"no embeddings are stored of {trial}, and the study's data have changed since, so its model "

@@ -16,7 +16,7 @@ from siamkit.errors import DataError, ModelError, listed
 
 
 @dataclass(frozen=True)
-class Contender:
+class EmbeddingSet:
     """Embeddings of some items, and what is needed to judge them.
 
     Args:
@@ -51,7 +51,7 @@ class Contender:
 
 def contender(
     path: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, **asked: Any
-) -> Contender:
+) -> EmbeddingSet:
     """A model with the data to embed, a file of vectors, or a trial of a study (`study.yaml#14`, `#best`).
 
     Raises:
@@ -87,7 +87,9 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     return found
 
 
-def labelled(found: Contender, path: str | os.PathLike[str] | None = None) -> tuple[Contender, NDArray[Any]]:
+def labelled(
+    found: EmbeddingSet, path: str | os.PathLike[str] | None = None
+) -> tuple[EmbeddingSet, NDArray[Any]]:
     """The contender and its labels: its own, or those of a `.npy` file.
 
     Raises:

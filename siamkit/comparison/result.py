@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.comparison._html import fragment
-from siamkit.data.thumbnails import Look
+from siamkit.data.thumbnails import Thumbnail
 from siamkit.plotting.figures import difference_frame, forest
 from siamkit.stats.results import Difference, Interval
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class RepresentationSimilarity:
     """How alike two embeddings of the same items are, whatever they are worth.
 
     Args:
@@ -107,11 +107,11 @@ class Comparison:
     values: dict[str, dict[str, Interval]]
     differences: list[Difference]
     pairs: list[tuple[str, str]]
-    likeness: list[Likeness]
+    likeness: list[RepresentationSimilarity]
     disagreements: dict[tuple[str, str], list[Disagreement]]
     over: str
     notes: list[str]
-    looks: dict[int, tuple[Look, ...]] = field(default_factory=dict, repr=False)
+    looks: dict[int, tuple[Thumbnail, ...]] = field(default_factory=dict, repr=False)
 
     def verdicts(self) -> list[str]:
         """What can be said of each pair and figure, in a sentence."""
@@ -130,6 +130,6 @@ class Comparison:
         """The differences as a pandas table, one a row."""
         return difference_frame(self)
 
-    def figure(self) -> go.Figure:
+    def plot(self) -> go.Figure:
         """The differences with their intervals, as a Plotly figure."""
         return forest(self)

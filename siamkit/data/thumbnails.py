@@ -19,7 +19,7 @@ THUMBNAIL = 48  # pixels
 
 
 @dataclass(frozen=True)
-class Look:
+class Thumbnail:
     """How an item looks.
 
     Args:
@@ -36,7 +36,7 @@ class Look:
         return "data:image/png;base64," + base64.b64encode(self.image or b"").decode("ascii")
 
 
-Looks = Callable[[Collection[str]], Mapping[str, tuple[Look, ...]]]
+Looks = Callable[[Collection[str]], Mapping[str, tuple[Thumbnail, ...]]]
 """From ids to how these items look, both sides of pairs; those not known are left out."""
 
 
@@ -55,23 +55,23 @@ def thumbnail(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def look_of(item: Any) -> Look:
+def thumbnail_of(item: Any) -> Thumbnail:
     """How an item looks that is an image `(height, width)` or `(height, width, channels)`, a text or a path.
 
     Raises:
         DataError: it is none of these, or no image can be read from the path.
 
     Example:
-        >>> from siamkit.data.thumbnails import look_of
-        >>> look_of("a red fish")
+        >>> from siamkit.data.thumbnails import thumbnail_of
+        >>> thumbnail_of("a red fish")
         Look(image=None, text='a red fish')
     """
     if isinstance(item, os.PathLike):
         from siamkit.data.sources.images import read_image
 
-        return Look(thumbnail(read_image(Path(item), "RGB", None)))
+        return Thumbnail(thumbnail(read_image(Path(item), "RGB", None)))
     if isinstance(item, str):
-        return Look(text=str(item))
+        return Thumbnail(text=str(item))
     array = np.asarray(item)
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.dtype.kind not in "biuf":
@@ -79,21 +79,21 @@ def look_of(item: Any) -> Look:
             "an item to look at should be an image (height, width) or (height, width, channels), a text or a "
             f"pathlib.Path, got {type(item).__name__}"
         )
-    return Look(thumbnail(array))
+    return Thumbnail(thumbnail(array))
 
 
-def looks_of(items: Leaf) -> list[Look] | None:
+def thumbnails_of(items: Leaf) -> list[Thumbnail] | None:
     """How raw items look, images or texts or columns; None of what nobody can look at, such as vectors."""
     if isinstance(items, dict):
         if any(values.ndim > 1 for values in items.values()):
             return None
         rows = (take(items, np.array([row])) for row in range(length(items)))
-        return [Look(text=_columns(row)) for row in rows if isinstance(row, dict)]
+        return [Thumbnail(text=_columns(row)) for row in rows if isinstance(row, dict)]
     if items.dtype.kind in "OUT":
-        return [Look(text=str(text)) for text in items]
+        return [Thumbnail(text=str(text)) for text in items]
     grey = items.ndim == 3 and items.dtype == np.uint8
     if grey or (items.ndim == 4 and items.shape[3] in (1, 3, 4)):
-        return [Look(thumbnail(image)) for image in items]
+        return [Thumbnail(thumbnail(image)) for image in items]
     return None
 
 

@@ -56,7 +56,7 @@ def tabular(
 
     Example:
         >>> import siamkit
-        >>> columns = {"numeric": ["price"], "categorical": {"colour": 5}}
+        >>> columns = {"numeric": ["price"], "categorical": {"color": 5}}
         >>> shape = {"numeric": (1,), "missing": (1,), "categorical": (1,)}
         >>> siamkit.get_encoder("tabular", input_shape=shape, embedding_dim=4, columns=columns).output_shape
         (None, 4)

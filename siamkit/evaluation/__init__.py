@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, FIGURES, GROUPS, OBJECTIVES, Figure
+from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJECTIVES, Measure
 
 if TYPE_CHECKING:
     from siamkit.evaluation._evaluate import evaluate, examine
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
-    "FIGURES",
     "GROUPS",
+    "MEASURES",
     "OBJECTIVES",
     "Evaluation",
-    "Figure",
+    "Measure",
     "effective_rank",
     "evaluate",
     "evaluate_labels",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks, _distances
 from siamkit.evaluation._labels import evaluate_labels
-from siamkit.evaluation._result import Evaluation, Figures
+from siamkit.evaluation._result import Evaluation, Measures
 from siamkit.evaluation.measures import GROUPS, Group
 from siamkit.evaluation.pairs import binary, evaluate_pairs, evaluate_scores
 
@@ -23,7 +23,7 @@ def evaluate(
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
     threshold: float | None = None,
-) -> Figures:
+) -> Measures:
     """The figures of embeddings, by their shape: of labelled items, of pairs, or of graded pairs.
 
     Args:
@@ -43,13 +43,14 @@ def evaluate(
 
     Example:
         >>> import siamkit
-        >>> figures = siamkit.evaluate([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
-        >>> figures["map_at_r"], figures["roc_auc"]
+        >>> embeddings = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]
+        >>> measures = siamkit.evaluate(embeddings, ["a", "a", "b", "b"])
+        >>> measures["map_at_r"], measures["roc_auc"]
         (1.0, 1.0)
     """
     return examine(
         embeddings, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
-    ).figures
+    ).measures
 
 
 def examine(

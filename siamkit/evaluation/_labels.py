@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks, _distances
-from siamkit.evaluation._result import Evaluation, Figures, Queries
-from siamkit.evaluation._scan import Tally, go_through
-from siamkit.evaluation.clustering import clustering_figures
-from siamkit.evaluation.fewshot import few_shot_figures
-from siamkit.evaluation.geometry import geometry_figures
-from siamkit.evaluation.knn import Occurrences, Votes
+from siamkit.evaluation._result import Evaluation, Measures, Queries
+from siamkit.evaluation._scan import Tally, scan_distances
+from siamkit.evaluation.clustering import clustering_measures
+from siamkit.evaluation.fewshot import few_shot_measures
+from siamkit.evaluation.geometry import geometry_measures
+from siamkit.evaluation.knn import KnnVotes, Occurrences
 from siamkit.evaluation.measures import QUICK, Group, chosen
 from siamkit.evaluation.retrieval import Rankings, class_means
-from siamkit.evaluation.verification import Pairs, verification_figures
+from siamkit.evaluation.verification import Pairs, verification_measures
 
 
 def evaluate_labels(
@@ -58,8 +58,8 @@ def evaluate_labels(
               leads to, `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`; NaN if all pairs
               are of one kind;
             - `clustering`: `nmi`, `ami`, `ari`;
-            - `neighbours`: `knn_accuracy`, `accuracy_5_way_<shots>_shot`, each with `_low` and `_high`;
-            - `geometry`: `siamkit.evaluation.geometry.geometry_figures`, and `hubness`.
+            - `neighbors`: `knn_accuracy`, `accuracy_5_way_<shots>_shot`, each with `_low` and `_high`;
+            - `geometry`: `siamkit.evaluation.geometry.geometry_measures`, and `hubness`.
 
             Without it `queries` scored, `queries_excluded` and `bytes_per_vector` in float32. The last three
             groups speak of the embeddings alone, whatever the gallery (`hubness` and `knn_accuracy`: of how
@@ -70,7 +70,7 @@ def evaluate_labels(
     Example:
         >>> from siamkit.evaluation import evaluate_labels
         >>> found = evaluate_labels([[0.0], [1.0], [4.0], [5.0], [20.0]], [0, 0, 1, 1, 2], "euclidean")
-        >>> found.figures["map_at_r"], found.figures["queries"], found.figures["queries_excluded"]
+        >>> found.measures["map_at_r"], found.measures["queries"], found.measures["queries_excluded"]
         (1.0, 4, 1)
     """
     asked = chosen(groups)
@@ -93,48 +93,48 @@ def evaluate_labels(
         )
     comparison = _distances.resolve(metric)
     rankings = Rankings(wanted, whole="ranking" in asked)
-    pairs, votes, occurrences = Pairs(), Votes(), Occurrences(len(queries if pool is None else pool[0]))
+    pairs, votes, occurrences = Pairs(), KnnVotes(), Occurrences(len(queries if pool is None else pool[0]))
     tallies: list[Tally] = [rankings] if asked & {"retrieval", "ranking"} else []
     tallies += [pairs] if "verification" in asked else []
     tallies += [votes] if "neighbours" in asked else []
     tallies += [occurrences] if "geometry" in asked else []
     if tallies:  # else nobody needs the distances
-        go_through(comparison, queries, ids, pool, relevant, tallies)
+        scan_distances(comparison, queries, ids, pool, relevant, tallies)
 
-    figures: Figures = {}
+    measures: Measures = {}
     by_query: Queries = {}
     curve = pairs.curve() if "verification" in asked else None
     if asked & {"retrieval", "ranking"}:
         by_query = rankings.by_query()
-        figures |= _means(by_query, ids, wanted, asked)
+        measures |= _means(by_query, ids, wanted, asked)
     if "verification" in asked:
         sign = -1 if comparison.orientation == "similarity" else 1
-        figures |= verification_figures(curve, sign, threshold)
+        measures |= verification_measures(curve, sign, threshold)
     if "neighbours" in asked:
-        figures |= votes.figures()
-        figures |= few_shot_figures(comparison, queries, ids)
+        measures |= votes.measures()
+        measures |= few_shot_measures(comparison, queries, ids)
     if "clustering" in asked:
-        figures |= clustering_figures(queries, ids, _distances.scale_free(comparison, queries))
+        measures |= clustering_measures(queries, ids, _distances.scale_free(comparison, queries))
     if "geometry" in asked:
-        figures |= geometry_figures(queries, ids) | occurrences.figures()
-    figures |= {
+        measures |= geometry_measures(queries, ids) | occurrences.measures()
+    measures |= {
         "queries": int((relevant > 0).sum()),
         "queries_excluded": int((relevant == 0).sum()),
         "bytes_per_vector": 4 * queries.shape[1],
     }
-    return Evaluation(figures, by_query, curve)
+    return Evaluation(measures, by_query, curve)
 
 
 def _means(
     by_query: Queries, ids: NDArray[np.int64], ks: tuple[int, ...], asked: frozenset[Group]
-) -> Figures:
+) -> Measures:
     """Means over queries, and over classes of the classes' means."""
     names = [f"{kind}_at_{k}" for kind in ("recall", "precision", "ndcg") for k in ks]
     names += ["precision_at_1", "r_precision", "map_at_r"]
     names = list(dict.fromkeys(names)) if "retrieval" in asked else []
     names += ["mrr", "map"] if "ranking" in asked else []
-    figures: Figures = {name: float(np.nanmean(by_query[name])) for name in names}
-    return figures | {f"{name}_macro": float(class_means(by_query[name], ids).mean()) for name in names}
+    measures: Measures = {name: float(np.nanmean(by_query[name])) for name in names}
+    return measures | {f"{name}_macro": float(class_means(by_query[name], ids).mean()) for name in names}
 
 
 def _gallery(

@@ -11,7 +11,7 @@ from siamkit.evaluation import _checks, _distances
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 
 
-def neighbours(
+def neighbors(
     queries: ArrayLike,
     gallery: ArrayLike,
     metric: str | _distances.Metric,
@@ -36,9 +36,9 @@ def neighbours(
         Indices `(n, k)` into the gallery, and the metric's values `(n, k)` in its own orientation.
 
     Example:
-        >>> from siamkit.evaluation._neighbors import neighbours
+        >>> from siamkit.evaluation._neighbors import neighbors
         >>> line = [[0.0], [1.0], [3.0]]
-        >>> indices, values = neighbours(line, line, "euclidean", 1, exclude=[0, 1, 2])
+        >>> indices, values = neighbors(line, line, "euclidean", 1, exclude=[0, 1, 2])
         >>> indices[:, 0].tolist()
         [1, 0, 1]
     """

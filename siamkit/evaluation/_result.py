@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from siamkit.evaluation.verification import Curve
 
-Figures = dict[str, float | int]
+Measures = dict[str, float | int]
 Queries = dict[str, NDArray[Any]]
 
 
@@ -18,12 +18,12 @@ class Evaluation:
     """What was found of embeddings.
 
     Args:
-        figures: by name.
+        measures: by name.
         queries: arrays `(n,)` of each query's scores, NaN where it has nothing to find, and `nearest`, the
             index of its nearest item; of pairs `distance`.
         curve: of verification; None where all pairs are of one kind, or it was not asked for.
     """
 
-    figures: Figures
+    measures: Measures
     queries: Queries
     curve: Curve | None

@@ -14,7 +14,7 @@ from siamkit.evaluation._neighbors import nearest_first
 
 
 @dataclass(frozen=True)
-class Portion:
+class DistanceChunk:
     """Some queries, and how they see the gallery.
 
     Args:
@@ -60,11 +60,11 @@ class Tally(Protocol):
             findable: how many items can be found at all.
         """
 
-    def add(self, portion: Portion) -> None:
+    def add(self, portion: DistanceChunk) -> None:
         """Counts a portion; it keeps none of its arrays, nor views of them."""
 
 
-def go_through(
+def scan_distances(
     metric: _distances.Metric,
     queries: NDArray[np.float32],
     ids: NDArray[np.int64],
@@ -92,7 +92,7 @@ def go_through(
         itself = np.arange(len(queries))[rows] if gallery is None else None
         order, _ = nearest_first(distances, min(depth, findable), itself)
         hits = np.take_along_axis(alike, order, axis=1)
-        portion = Portion(
+        portion = DistanceChunk(
             start, distances, alike, order, hits, relevant[rows], pool_ids, within=gallery is None
         )
         for tally in tallies:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from siamkit.evaluation.measures import FIGURES, GROUPS
+from siamkit.evaluation.measures import GROUPS, MEASURES
 
 
-def table(title: str, figures: Mapping[str, float]) -> Table:
+def table(title: str, measures: Mapping[str, float]) -> Table:
     """A row a figure, with its interval or its mean over classes, and what it says."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
     shown.add_column("")
@@ -18,17 +18,17 @@ def table(title: str, figures: Mapping[str, float]) -> Table:
     shown.add_column("")
     shown.add_column("", style="dim")
     for group in GROUPS:
-        names = [name for name in figures if name in FIGURES and FIGURES[name].group == group]
+        names = [name for name in measures if name in MEASURES and MEASURES[name].group == group]
         for name in names:
-            shown.add_row(name, spell(figures[name]), _beside(name, figures), FIGURES[name].summary)
+            shown.add_row(name, spell(measures[name]), _beside(name, measures), MEASURES[name].summary)
         if names:
             shown.add_section()
     for name in ("threshold", "far", "frr", "false_accepts", "false_rejects", "balanced_accuracy"):
-        if name in figures:
-            shown.add_row(name, spell(figures[name]), "", "")
+        if name in measures:
+            shown.add_row(name, spell(measures[name]), "", "")
     for name in ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs"):
-        if name in figures:
-            shown.add_row(name, spell(figures[name]), "", "")
+        if name in measures:
+            shown.add_row(name, spell(measures[name]), "", "")
     return shown
 
 
@@ -39,7 +39,7 @@ def spell(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _beside(name: str, figures: Mapping[str, float]) -> str:
-    if f"{name}_low" in figures:
-        return f"{spell(figures[f'{name}_low'])} to {spell(figures[f'{name}_high'])}"
-    return f"by class {spell(figures[f'{name}_macro'])}" if f"{name}_macro" in figures else ""
+def _beside(name: str, measures: Mapping[str, float]) -> str:
+    if f"{name}_low" in measures:
+        return f"{spell(measures[f'{name}_low'])} to {spell(measures[f'{name}_high'])}"
+    return f"by class {spell(measures[f'{name}_macro'])}" if f"{name}_macro" in measures else ""

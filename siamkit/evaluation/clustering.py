@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from siamkit.evaluation.geometry import unit
 
 
-def clustering_figures(
+def clustering_measures(
     embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
 ) -> dict[str, float]:
     """k-means with as many clusters as there are classes, against the classes.

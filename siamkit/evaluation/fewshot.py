@@ -15,7 +15,7 @@ EPISODES = 600
 QUERIES = 15
 
 
-def few_shot_figures(
+def few_shot_measures(
     metric: _distances.Metric,
     embeddings: NDArray[np.float32],
     ids: NDArray[np.int64],
@@ -48,7 +48,7 @@ def few_shot_figures(
     order = np.argsort(ids, kind="stable")
     sizes = np.bincount(ids)
     starts = np.cumsum(sizes) - sizes
-    figures: dict[str, float] = {}
+    measures: dict[str, float] = {}
     for shot in shots:
         fit = np.flatnonzero(sizes > shot)
         if len(fit) < ways:
@@ -69,8 +69,8 @@ def few_shot_figures(
         rates = _rates(metric, embeddings, drawn, shot)
         name = f"accuracy_{ways}_way_{shot}_shot"
         mean, half = float(rates.mean()), 1.96 * float(rates.std(ddof=1)) / math.sqrt(episodes)
-        figures |= {name: mean, f"{name}_low": max(0.0, mean - half), f"{name}_high": min(1.0, mean + half)}
-    return figures
+        measures |= {name: mean, f"{name}_low": max(0.0, mean - half), f"{name}_high": min(1.0, mean + half)}
+    return measures
 
 
 def _rates(

@@ -53,13 +53,13 @@ def spread(embeddings: ArrayLike) -> float:
     return _spread(covariance, square)
 
 
-def shape_figures(embeddings: ArrayLike) -> dict[str, float]:
+def shape_measures(embeddings: ArrayLike) -> dict[str, float]:
     """`effective_rank` and `spread` in one pass."""
     covariance, square = _moments(embeddings)
     return {"effective_rank": _rank(covariance, square), "spread": _spread(covariance, square)}
 
 
-def geometry_figures(
+def geometry_measures(
     embeddings: NDArray[np.float32], ids: NDArray[np.int64] | None = None, seed: int = 0
 ) -> dict[str, float]:
     r"""How embeddings lie, by Euclid's distance whatever the metric.
@@ -84,7 +84,7 @@ def geometry_figures(
         ids: `(n,)`, classes; without them alignment and class ratio are left out.
         seed: of the draw.
     """
-    found = shape_figures(embeddings)
+    found = shape_measures(embeddings)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     sphere = unit(embeddings).astype(np.float32)
     some = np.arange(len(embeddings))

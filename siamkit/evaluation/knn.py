@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation._scan import Portion
+from siamkit.evaluation._scan import DistanceChunk
 
 VOTERS = 5
 """How many of the nearest vote for a class."""
@@ -14,7 +14,7 @@ NEAREST = 10
 """How deep an item has to be in a ranking to occur in it, for hubness."""
 
 
-class Votes:
+class KnnVotes:
     """Whether the nearest items vote for a query's own class; of two with as many votes the nearer wins."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Votes:
     def depth(self, relevant: int, findable: int) -> int:
         return VOTERS
 
-    def add(self, portion: Portion) -> None:
+    def add(self, portion: DistanceChunk) -> None:
         voters = portion.ids[portion.order[:, :VOTERS]]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         chosen = votes.argmax(axis=1)  # the first of those with the most is the nearest of them
@@ -32,7 +32,7 @@ class Votes:
         self._right += int(right[asked].sum())
         self._asked += int(asked.sum())
 
-    def figures(self) -> dict[str, float | int]:
+    def measures(self) -> dict[str, float | int]:
         """`knn_accuracy`, and its interval of 95% after Wilson (1927)."""
         from scipy.stats import binomtest  # late: slow to import
 
@@ -53,10 +53,10 @@ class Occurrences:
     def depth(self, relevant: int, findable: int) -> int:
         return NEAREST
 
-    def add(self, portion: Portion) -> None:
+    def add(self, portion: DistanceChunk) -> None:
         self._counts += np.bincount(portion.order[:, :NEAREST].ravel(), minlength=len(self._counts))
 
-    def figures(self) -> dict[str, float]:
+    def measures(self) -> dict[str, float]:
         """`hubness`, the skewness of the counts (Radovanović, Nanopoulos and Ivanović 2010)."""
         return {"hubness": _skewness(self._counts)}
 

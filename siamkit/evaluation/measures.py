@@ -22,7 +22,7 @@ QUICK: frozenset[Group] = frozenset({"retrieval", "verification"})
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measure:
     """A named figure.
 
     Args:
@@ -100,17 +100,17 @@ _TABLE: dict[Group, tuple[tuple[str, Literal["maximize", "minimize"] | None, tup
     "speed": (("ms_per_item", _DOWN, SUPERVISIONS, "milliseconds to embed one item, in full batches"),),
 }
 
-_FIGURES = {
-    name: Figure(direction, supervisions, group, summary)
+_MEASURES = {
+    name: Measure(direction, supervisions, group, summary)
     for group, rows in _TABLE.items()
     for name, direction, supervisions, summary in rows
 }
 
-FIGURES: Mapping[str, Figure] = MappingProxyType(_FIGURES)
+MEASURES: Mapping[str, Measure] = MappingProxyType(_MEASURES)
 """Every figure, by its name."""
 
-OBJECTIVES: Mapping[str, Figure] = MappingProxyType(
-    {name: figure for name, figure in _FIGURES.items() if figure.direction is not None}
+OBJECTIVES: Mapping[str, Measure] = MappingProxyType(
+    {name: measure for name, measure in _MEASURES.items() if measure.direction is not None}
 )
 """Those that an objective may name: of which one way is better."""
 
@@ -122,7 +122,7 @@ DEFAULT_OBJECTIVE: Mapping[str, str] = MappingProxyType(
 
 def groups_of(names: Iterable[str]) -> frozenset[Group]:
     """The groups that certain figures are computed with."""
-    return frozenset(FIGURES[name].group for name in names if name in FIGURES)
+    return frozenset(MEASURES[name].group for name in names if name in MEASURES)
 
 
 def chosen(groups: Iterable[Group]) -> frozenset[Group]:

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks, _distances
-from siamkit.evaluation._result import Evaluation, Figures
-from siamkit.evaluation.geometry import geometry_figures
+from siamkit.evaluation._result import Evaluation, Measures
+from siamkit.evaluation.geometry import geometry_measures
 from siamkit.evaluation.measures import QUICK, Group, chosen
-from siamkit.evaluation.verification import Curve, verification_figures
+from siamkit.evaluation.verification import Curve, verification_measures
 
 
 def evaluate_pairs(
@@ -40,7 +40,7 @@ def evaluate_pairs(
     Example:
         >>> from siamkit.evaluation import evaluate_pairs
         >>> found = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
-        >>> found.figures["roc_auc"], found.figures["threshold"]
+        >>> found.measures["roc_auc"], found.measures["threshold"]
         (1.0, 2.0)
     """
     asked = chosen(groups)
@@ -51,22 +51,22 @@ def evaluate_pairs(
     comparison = _distances.resolve(metric)
     alike = targets.astype(bool)
     distances = _distances.row_by_row(comparison, pairs[:, 0], pairs[:, 1])
-    figures: Figures = {}
+    measures: Measures = {}
     curve = None
     if "verification" in asked:
         distinct, place = np.unique(distances, return_inverse=True)
         counts = [np.bincount(place[each], minlength=len(distinct)) for each in (alike, ~alike)]
         curve = Curve.of(distinct, *counts)
         sign = -1 if comparison.orientation == "similarity" else 1
-        figures |= verification_figures(curve, sign, threshold)
+        measures |= verification_measures(curve, sign, threshold)
     if "geometry" in asked:
-        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
-    figures |= {
+        measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
+    measures |= {
         "pairs_alike": int(alike.sum()),
         "pairs_unlike": int((~alike).sum()),
         "bytes_per_vector": 4 * pairs.shape[2],
     }
-    return Evaluation(figures, {"distance": distances}, curve)
+    return Evaluation(measures, {"distance": distances}, curve)
 
 
 def evaluate_scores(
@@ -94,7 +94,7 @@ def evaluate_scores(
     Example:
         >>> from siamkit.evaluation import evaluate_scores
         >>> pairs = [[[0.0], [1.0]], [[0.0], [2.0]], [[0.0], [9.0]]]
-        >>> round(evaluate_scores(pairs, [5.0, 4.0, 1.0], "euclidean").figures["spearman"], 6)
+        >>> round(evaluate_scores(pairs, [5.0, 4.0, 1.0], "euclidean").measures["spearman"], 6)
         1.0
     """
     from scipy.stats import rankdata  # late: slow to import
@@ -109,15 +109,15 @@ def evaluate_scores(
     if not np.isfinite(targets).all():
         raise DataError("scores should be finite, got NaN or infinity")
     distances = _distances.row_by_row(_distances.resolve(metric), pairs[:, 0], pairs[:, 1])
-    figures: Figures = {
+    measures: Measures = {
         "spearman": _correlation(rankdata(-distances), rankdata(targets)),
         "pearson": _correlation(-distances.astype(np.float64), targets),
         "pairs": len(pairs),
         "bytes_per_vector": 4 * pairs.shape[2],
     }
     if "geometry" in asked:
-        figures |= geometry_figures(pairs.reshape(-1, pairs.shape[2]))
-    return Evaluation(figures, {"distance": distances}, None)
+        measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
+    return Evaluation(measures, {"distance": distances}, None)
 
 
 def binary(targets: NDArray[np.generic]) -> bool:

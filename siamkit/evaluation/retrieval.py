@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation._scan import Portion
+from siamkit.evaluation._scan import DistanceChunk
 
 
 def query_scores(
@@ -88,7 +88,7 @@ class Rankings:
     def depth(self, relevant: int, findable: int) -> int:
         return findable if self._whole else max(*self._ks, relevant)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, portion: DistanceChunk) -> None:
         hits, total = portion.hits, portion.relevant
         # Not deeper than R asks for, or the cost would be that of the whole ranking.
         scores = query_scores(hits[:, : max(*self._ks, int(total.max()))], total, self._ks)

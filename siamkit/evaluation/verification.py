@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.evaluation._histogram import Histogram
-from siamkit.evaluation._scan import Portion
+from siamkit.evaluation._scan import DistanceChunk
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """False accept rates that figures are given at."""
@@ -113,7 +113,7 @@ class Curve:
         return Curve(self.distances[rows], self.far[rows], self.frr[rows], self.alike, self.unlike)
 
 
-def verification_figures(
+def verification_measures(
     curve: Curve | None, sign: int, threshold: float | None = None
 ) -> dict[str, float | int]:
     """`roc_auc`, `eer`, `tar_at_far_…`, `threshold`, and what it leads to.
@@ -142,7 +142,7 @@ class Pairs:
     def depth(self, relevant: int, findable: int) -> int:
         return 1
 
-    def add(self, portion: Portion) -> None:
+    def add(self, portion: DistanceChunk) -> None:
         for distances, alike in portion.pairs():
             self._histogram.add(distances, alike)
 

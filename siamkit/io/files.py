@@ -178,7 +178,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def told_if_full(where: object) -> Iterator[None]:
+def disk_full_as_error(where: object) -> Iterator[None]:
     """Turns the error of a disk that is full into a sentence; any other keeps its traceback.
 
     Raises:

@@ -147,7 +147,7 @@ class Histogram(BatchLoss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Pnp(BatchLoss):
+class PNP(BatchLoss):
     """PNP loss: a penalty on the negatives that are ranked before each positive.
 
     L = mean over anchors with positives of  mean over positives p of  f(R),  R = Σₙ σ((s(a,n) - s(a,p)) / τ)

@@ -79,7 +79,7 @@ class NormalizedSoftmax(ClassSoftmax):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class ProxyNca(ClassSoftmax):
+class ProxyNCA(ClassSoftmax):
     """Neighbourhood components analysis with a proxy for each class, scaled to unit length.
 
     L = -log( e^{σ s(x, p_y)} / Σⱼ e^{σ s(x, pⱼ)} )

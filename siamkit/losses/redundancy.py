@@ -66,7 +66,7 @@ class BarlowTwins(Loss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Vicreg(Loss):
+class VICReg(Loss):
     """VICReg: views alike, every dimension spread over the batch, and no two dimensions alike.
 
     L = λ mean (a - b)² + Σ over both views z of ( μ mean [1 - √(var(z) + ε)]₊ / 2 + ν Σᵢ≠ⱼ cov(z)ᵢⱼ² / dim )

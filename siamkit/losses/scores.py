@@ -17,7 +17,7 @@ from siamkit.metrics.functions import absolute, unit
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class CosineMse(Loss):
+class CosineMSE(Loss):
     """Squared error between the similarity of two embeddings and a graded target, row by row.
 
     L = (s(a, b) - y)²
@@ -75,7 +75,7 @@ class OrderLoss(Loss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Cosent(OrderLoss):
+class CoSENT(OrderLoss):
     """CoSENT: pairs of a higher target more alike than pairs of a lower one.
 
     L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ

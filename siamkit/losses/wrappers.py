@@ -19,7 +19,7 @@ from siamkit.registry.provenance import family
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Heads(keras.layers.Layer):
+class LossStates(keras.layers.Layer):
     """Several heads as one, each with a `learning_rate_multiplier` of its own.
 
     Args:
@@ -49,7 +49,7 @@ class _Wrapper(BatchLoss):
         super().__init__(**kwargs)
         self.inner = tuple(inner)
         heads = [each for each in (head, *(loss.head for loss in inner)) if each is not None]
-        self.head = heads[0] if len(heads) == 1 else Heads(heads) if heads else None
+        self.head = heads[0] if len(heads) == 1 else LossStates(heads) if heads else None
         self.takes_references = all(can_compare(each) for each in inner)
         self.couples = any(each.couples for each in inner)
 

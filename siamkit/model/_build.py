@@ -59,7 +59,7 @@ def build(
 
 
 def _check_known(needs: dict[str, Any]) -> None:
-    specs = [entry.spec for catalogue in components().catalogues() for entry in catalogue.all()]
+    specs = [entry.spec for catalogue in components().catalogs() for entry in catalogue.all()]
     known = {need for spec in specs for need in spec.needs}
     for name in needs:
         if name not in known:

@@ -8,7 +8,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class HeadHolder(keras.layers.Layer):
+class LossStateHolder(keras.layers.Layer):
     """Holds the head of the compiled loss: Keras takes no new layer into a model that is built."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -15,7 +15,7 @@ from siamkit.data.preprocessing._fit import Preprocessor, load_preprocessor
 from siamkit.errors import ModelError
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric, Tensor
-from siamkit.model.loss_state import HeadHolder
+from siamkit.model.loss_state import LossStateHolder
 from siamkit.model.lr_multipliers import multiply_steps, portable
 from siamkit.registry.lookup import check_fit, get_loss, get_metric
 from siamkit.registry.provenance import family, record_of, restore
@@ -71,7 +71,7 @@ class Siamese(keras.Model):
         self.metric: Metric = get_metric(metric)
         self.preprocessor = preprocessor
         self.threshold = threshold
-        self.head_holder = HeadHolder(name="head")
+        self.head_holder = LossStateHolder(name="head")
         self.embedding_dim: int | None = None
         self._loss: Any = None
         if all(each.built and hasattr(each, "output_shape") for each in self.encoders):

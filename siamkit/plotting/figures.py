@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from siamkit.evaluation.measures import FIGURES
-from siamkit.plotting.palette import colour, dressed, logarithmic, symbol
+from siamkit.evaluation.measures import MEASURES
+from siamkit.plotting.palette import color, dressed, logarithmic, symbol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def difference_frame(found: Comparison) -> pd.DataFrame:
         {
             "a": a,
             "b": b,
-            "figure": each.figure,
+            "figure": each.measure,
             "value_a": each.a,
             "value_b": each.b,
             "difference": each.difference,
@@ -51,7 +51,7 @@ def forest(found: Comparison) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = list(zip(found.pairs, found.differences, strict=True))
-    names = [escape(f"{each.figure}: {b} - {a}") for (a, b), each in rows]
+    names = [escape(f"{each.measure}: {b} - {a}") for (a, b), each in rows]
     figure = go.Figure()
     for shown, name in ((True, "shown"), (False, "not shown at this size")):
         chosen = [row for row, (_, each) in enumerate(rows) if each.shown == shown]
@@ -66,7 +66,7 @@ def forest(found: Comparison) -> go.Figure:
                 name=name,
                 marker={
                     "size": 11,
-                    "color": colour(0) if shown else NOT_SHOWN,
+                    "color": color(0) if shown else NOT_SHOWN,
                     "symbol": "circle" if shown else "circle-open",
                 },
                 error_x={
@@ -90,7 +90,7 @@ def size_frame(sizes: Sequence[Size]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {"how": each.how, "dim": each.dim, "bytes_per_vector": each.bytes_per_vector}
-        | each.figures
+        | each.measures
         | {"best": each.best}
         for each in sizes
     )
@@ -100,14 +100,14 @@ def size_figure(sizes: Sequence[Size]) -> go.Figure:
     """The first figure against bytes a vector, a mark a way to become smaller, and the Pareto front."""
     import plotly.graph_objects as go
 
-    name = next(iter(sizes[0].figures))
+    name = next(iter(sizes[0].measures))
     figure = go.Figure()
     front = sorted((each for each in sizes if each.best), key=lambda each: each.bytes_per_vector)
     # Up or down at once: between two sizes one has what the smaller one is worth.
     figure.add_trace(
         go.Scatter(
             x=[each.bytes_per_vector for each in front],
-            y=[each.figures[name] for each in front],
+            y=[each.measures[name] for each in front],
             mode="lines",
             line={"shape": "hv", "color": NOT_SHOWN, "dash": "dash"},
             name="Pareto front",
@@ -119,16 +119,16 @@ def size_figure(sizes: Sequence[Size]) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=[each.bytes_per_vector for each in some],
-                y=[each.figures[name] for each in some],
+                y=[each.measures[name] for each in some],
                 mode="lines+markers" if len(some) > 1 else "markers",
                 name=escape(how),
-                line={"color": colour(number), "width": 1},
-                marker={"color": colour(number), "symbol": symbol(number), "size": 10},
+                line={"color": color(number), "width": 1},
+                marker={"color": color(number), "symbol": symbol(number), "size": 10},
                 text=[f"{escape(how)}, {each.dim} dimensions" for each in some],
                 hovertemplate="%{text}<br>%{y:.4f} in %{x:g} bytes<extra></extra>",
             )
         )
     logarithmic(figure, [each.bytes_per_vector for each in sizes])
-    summary = FIGURES[name].direction if name in FIGURES else "maximize"
+    summary = MEASURES[name].direction if name in MEASURES else "maximize"
     better = "higher" if summary == "maximize" else "lower"
     return dressed(figure, "bytes a vector", f"{name} ({better} is better)", height=460)

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 # Okabe and Ito's colours without the yellow, which nobody sees on white: told apart by the colour-blind too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 """Of markers, beside colours: what is told by colour alone is not told to everybody."""
 
 
-def colour(number: int) -> str:
+def color(number: int) -> str:
     """The colour of the n-th thing; they begin again where there are more things than colours."""
-    return COLOURS[number % len(COLOURS)]
+    return COLORS[number % len(COLORS)]
 
 
 def symbol(number: int) -> str:
     """The marker of the n-th thing: seven colours times seven markers are told apart."""
-    return SYMBOLS[(number // len(COLOURS) + number) % len(SYMBOLS)]
+    return SYMBOLS[(number // len(COLORS) + number) % len(SYMBOLS)]
 
 
 def dressed(

@@ -76,7 +76,7 @@ class Registered(Generic[S]):
         return result
 
 
-class Catalogue(Mapping[str, Registered[S]]):
+class Catalog(Mapping[str, Registered[S]]):
     """All components of one kind, by bare name where that is unambiguous and by qualified name."""
 
     def __init__(self, kind: Kind) -> None:

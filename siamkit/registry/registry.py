@@ -21,7 +21,7 @@ import pluggy
 
 from siamkit.errors import ComponentError, PluginError, nearest
 from siamkit.registry import hookspecs
-from siamkit.registry.catalog import CORE, SESSION, Catalogue, Origin, Problem, Registered
+from siamkit.registry.catalog import CORE, SESSION, Catalog, Origin, Problem, Registered
 from siamkit.registry.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
 
 BACKENDS = ("keras", "tensorflow", "torch", "jax")
@@ -46,10 +46,10 @@ class Registry:
 
     entry_points: Iterable[metadata.EntryPoint] = ()
     allowed: frozenset[str] | None = None
-    encoders: Catalogue[EncoderSpec] = field(default_factory=lambda: Catalogue("encoder"))
-    metrics: Catalogue[MetricSpec] = field(default_factory=lambda: Catalogue("metric"))
-    losses: Catalogue[LossSpec] = field(default_factory=lambda: Catalogue("loss"))
-    datasets: Catalogue[DatasetSpec] = field(default_factory=lambda: Catalogue("dataset"))
+    encoders: Catalog[EncoderSpec] = field(default_factory=lambda: Catalog("encoder"))
+    metrics: Catalog[MetricSpec] = field(default_factory=lambda: Catalog("metric"))
+    losses: Catalog[LossSpec] = field(default_factory=lambda: Catalog("loss"))
+    datasets: Catalog[DatasetSpec] = field(default_factory=lambda: Catalog("dataset"))
     plugins: dict[str, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -64,12 +64,12 @@ class Registry:
         for name in sorted((self.allowed or frozenset()) - {origin.distribution for origin, _ in found}):
             self._problem(Origin(name), "is named in SIAMKIT_PLUGINS, but no such plugin is installed")
 
-    def catalogue(self, kind: Kind) -> Catalogue[Any]:
+    def catalogue(self, kind: Kind) -> Catalog[Any]:
         """The components of one kind."""
-        found: Catalogue[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
+        found: Catalog[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
         return found
 
-    def catalogues(self) -> tuple[Catalogue[Any], ...]:
+    def catalogs(self) -> tuple[Catalog[Any], ...]:
         """The components of all kinds."""
         return (self.encoders, self.metrics, self.losses, self.datasets)
 

@@ -49,7 +49,7 @@ def lead(finalists: Sequence[dict[str, Any]]) -> Difference | None:
     """How much higher the winner is on the test part than the second finalist, with its interval.
 
     Args:
-        finalists: the best on validation first, as `siamkit.report.load.Stored` has them.
+        finalists: the best on validation first, as `siamkit.report.load.StoredStudy` has them.
 
     Returns:
         The difference; None where there is no second one, or nothing to tell by.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from siamkit.io.files import write_text
-from siamkit.report.load import Stored, read_stored
+from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Document
 from siamkit.report.render._plain import plainly
 from siamkit.report.render.html import render
@@ -37,7 +37,7 @@ FORMS: dict[Form, tuple[str, Callable[[Document], str]]] = {
 """Of each form the name of its file, and what makes it."""
 
 
-def document(stored: Stored) -> Document:
+def document(stored: StoredStudy) -> Document:
     """The report of a study, in no form yet."""
     shown, items = embedding(stored)
     shares = {method: shares_of(stored, method) for method in METHODS}
@@ -73,7 +73,7 @@ def write_report(folder: Path, form: Form = "html") -> Path:
         StudyError: there is no study in the folder.
     """
     name, made = FORMS[form]
-    text = made(document(read_stored(folder)))
+    text = made(document(load_study_results(folder)))
     target = folder / name
     write_text(target, text)
     return target

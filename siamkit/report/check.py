@@ -9,7 +9,7 @@ Kind = Literal["good", "caution", "fault"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that speaks for a study's numbers, or against them.
 
     Args:
@@ -24,16 +24,16 @@ class Finding:
     sentence: str
 
 
-def good(what: str, sentence: str) -> Finding:
+def good(what: str, sentence: str) -> Check:
     """Something that speaks for the numbers."""
-    return Finding("good", what, sentence)
+    return Check("good", what, sentence)
 
 
-def caution(what: str, sentence: str) -> Finding:
+def caution(what: str, sentence: str) -> Check:
     """Something by which they say less than one may think."""
-    return Finding("caution", what, sentence)
+    return Check("caution", what, sentence)
 
 
-def fault(what: str, sentence: str) -> Finding:
+def fault(what: str, sentence: str) -> Check:
     """Something by which they are not to be relied on."""
-    return Finding("fault", what, sentence)
+    return Check("fault", what, sentence)

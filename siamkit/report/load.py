@@ -27,7 +27,7 @@ KEPT = 200  # of the best trials, so many are looked through for something to se
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredStudy:
     """What a run folder holds.
 
     Args:
@@ -137,7 +137,7 @@ class Stored:
         )
 
 
-def read_stored(folder: Path) -> Stored:
+def load_study_results(folder: Path) -> StoredStudy:
     """Reads a run folder.
 
     Raises:
@@ -161,7 +161,7 @@ def read_stored(folder: Path) -> Stored:
             rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
             curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
     finalists = _finalists(folder, confirmations, objective, sign)
-    return Stored(folder, frozen, sorted(trials, key=rank), finalists, curves, confirmations)
+    return StoredStudy(folder, frozen, sorted(trials, key=rank), finalists, curves, confirmations)
 
 
 def _finalists(folder: Path, confirmations: list[Row], objective: str, sign: int) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from siamkit.report.check import Finding
+from siamkit.report.check import Check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,12 +110,12 @@ class Explorer:
     """Any item with its neighbours, by choice.
 
     Args:
-        neighbours: `(m, k)` places in `Items`.
+        neighbors: `(m, k)` places in `Items`.
     """
 
     name: str
     title: str
-    neighbours: list[list[int]]
+    neighbors: list[list[int]]
     words: str
     kind: Literal["explorer"] = "explorer"
 
@@ -149,7 +149,7 @@ class Section:
     title: str
     words: Sequence[str] = ()
     parts: Sequence[Part] = ()
-    findings: Sequence[Finding] = ()
+    findings: Sequence[Check] = ()
 
 
 @dataclass(frozen=True)

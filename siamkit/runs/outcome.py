@@ -11,11 +11,11 @@ from siamkit.errors import StudyError
 from siamkit.runs.results import numbers, read_results
 from siamkit.study.results.results import Results, literally
 
-Stored = dict[str, Any]
+StoredStudy = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyOutcome:
     """How a study stands.
 
     Args:
@@ -26,10 +26,10 @@ class Standing:
         confirmed: whether the winner was trained afresh, and the test part scored.
     """
 
-    frozen: Stored
+    frozen: StoredStudy
     results: Results
-    repeats: list[Stored]
-    chosen: Stored
+    repeats: list[StoredStudy]
+    chosen: StoredStudy
     confirmed: bool
 
     @property
@@ -38,7 +38,7 @@ class Standing:
         return int(self.chosen["trial"])
 
     @property
-    def configuration(self) -> Stored:
+    def configuration(self) -> StoredStudy:
         """That of the best model, its margins in the metric's own units."""
         return literally(self.chosen)
 
@@ -47,14 +47,14 @@ class Standing:
         """The best model's file."""
         return self.results.folder / str(self.chosen["folder"]) / "checkpoint.keras"
 
-    def parts(self, repeat: Stored) -> dict[str, dict[str, float]]:
+    def parts(self, repeat: StoredStudy) -> dict[str, dict[str, float]]:
         """The figures of a repeat by part: `valid`, and of a confirmed one `test`."""
         if not self.confirmed:
             return {"valid": numbers(repeat["figures"])}
         return {part: numbers(repeat[part]) for part in ("valid", "test")}
 
 
-def read_standing(folder: Path) -> Standing:
+def read_outcome(folder: Path) -> StudyOutcome:
     """Reads a run folder; the winner is found as `tune` finds it.
 
     Raises:
@@ -66,11 +66,11 @@ def read_standing(folder: Path) -> Standing:
     objective, direction = next(iter(frozen["objectives"].items()))
     sign = 1 if direction == "maximize" else -1
 
-    def worth(figures: dict[str, Any]) -> float:
-        value = figures.get(objective)
+    def worth(measures: dict[str, Any]) -> float:
+        value = measures.get(objective)
         return -math.inf if value is None or not math.isfinite(value) else sign * float(value)
 
-    by_key: dict[str, list[Stored]] = {}
+    by_key: dict[str, list[StoredStudy]] = {}
     for each in sorted(confirmations, key=lambda each: (each["key"], each["repeat"])):
         if each["outcome"] == "complete":
             by_key.setdefault(each["key"], []).append(each)
@@ -78,14 +78,14 @@ def read_standing(folder: Path) -> Standing:
     if by_key:
         repeats = max(by_key.values(), key=lambda each: worth(_means([one["valid"] for one in each])))
         chosen = max(repeats, key=lambda each: worth(each["valid"]))
-        figures = {part: _means([each[part] for each in repeats]) for part in ("valid", "test")}
+        measures = {part: _means([each[part] for each in repeats]) for part in ("valid", "test")}
     elif complete:
         chosen = max(complete, key=lambda each: worth(each["figures"]))
-        repeats, figures = [chosen], {"valid": numbers(chosen["figures"])}
+        repeats, measures = [chosen], {"valid": numbers(chosen["figures"])}
     else:
         raise StudyError(f"no trial of the study in {str(folder)!r} completed, so there is no best one")
-    results = Results(folder, frozen["objectives"], trials, literally(repeats[0]), figures)
-    return Standing(frozen, results, repeats, chosen, bool(by_key))
+    results = Results(folder, frozen["objectives"], trials, literally(repeats[0]), measures)
+    return StudyOutcome(frozen, results, repeats, chosen, bool(by_key))
 
 
 def _means(repeats: list[dict[str, Any]]) -> dict[str, float]:

@@ -54,6 +54,6 @@ def have(value: dict[str, Any], keys: Sequence[str], path: Path) -> None:
         raise StudyError(f"{str(path)!r} is damaged, or of another siamkit: it lacks {listed(missing)}")
 
 
-def numbers(figures: dict[str, Any]) -> dict[str, float]:
+def numbers(measures: dict[str, Any]) -> dict[str, float]:
     """Figures as they were: JSON lacks NaN and holds None in its place."""
-    return {name: math.nan if value is None else value for name, value in figures.items()}
+    return {name: math.nan if value is None else value for name, value in measures.items()}

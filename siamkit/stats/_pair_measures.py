@@ -16,7 +16,7 @@ _TAR = "tar_at_far_"
 _ROUNDING = 1e-12
 
 
-def weighted_figure(figure: str, distances: NDArray[np.floating], targets: NDArray[np.float64]) -> Weighted:
+def weighted_measure(measure: str, distances: NDArray[np.floating], targets: NDArray[np.float64]) -> Weighted:
     """A figure of pairs as a function of the pairs' weights.
 
     Whole weights give what the same pairs give when each is there that many times. Figures as in
@@ -24,7 +24,7 @@ def weighted_figure(figure: str, distances: NDArray[np.floating], targets: NDArr
     pairs alike that are accepted while the share of pairs not alike that are, too, is at most f.
 
     Args:
-        figure: its name.
+        measure: its name.
         distances: `(n,)`, low for alike.
         targets: `(n,)`, whether each pair is alike, 1 or 0, with some of both; or its score, high for alike.
 
@@ -36,37 +36,37 @@ def weighted_figure(figure: str, distances: NDArray[np.floating], targets: NDArr
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats._pair_measures import weighted_figure
-        >>> auc = weighted_figure("roc_auc", np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 1.0]))
+        >>> from siamkit.stats._pair_measures import weighted_measure
+        >>> auc = weighted_measure("roc_auc", np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 1.0]))
         >>> auc(np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0]])).tolist()
         [0.5, 0.75]
     """
-    if figure == "pearson":
+    if measure == "pearson":
         return _pearson(-distances, targets)
-    if figure == "spearman":
+    if measure == "spearman":
         return _spearman(-distances, targets)
     curve = _Curve(distances, targets > 0)
-    if figure == "roc_auc":
+    if measure == "roc_auc":
         return curve.auc
-    if figure == "eer":
+    if measure == "eer":
         return curve.eer
-    far = _far(figure)
+    far = _far(measure)
     return lambda weights: curve.tar(weights, far)
 
 
-def graded_figure(figure: str) -> bool:
+def graded_measure(measure: str) -> bool:
     """Whether a figure is of graded pairs rather than of pairs alike or not."""
-    return figure in ("pearson", "spearman")
+    return measure in ("pearson", "spearman")
 
 
-def _far(figure: str) -> float:
+def _far(measure: str) -> float:
     try:
-        far = float(figure.removeprefix(_TAR)) if figure.startswith(_TAR) else -1.0
+        far = float(measure.removeprefix(_TAR)) if measure.startswith(_TAR) else -1.0
     except ValueError:
         far = -1.0
     if not 0 <= far < 1:
         names = ["roc_auc", "eer", _TAR + "1e-3", "spearman", "pearson"]
-        raise DataError(f"figure {figure!r} is none of pairs; {nearest(figure, names)}")
+        raise DataError(f"figure {measure!r} is none of pairs; {nearest(measure, names)}")
     return far
 
 

@@ -10,7 +10,7 @@ from siamkit.stats.results import Difference, Interval
 
 
 def compare_queries(
-    figure: str,
+    measure: str,
     a: ArrayLike,
     b: ArrayLike,
     *,
@@ -34,7 +34,7 @@ def compare_queries(
     1 - level one may see a difference and the other not; a verdict goes by the interval.
 
     Args:
-        figure: its name, for the result.
+        measure: its name, for the result.
         a, b: `(n,)`, the score of each query in [0, 1], NaN where it was excluded. A query counts if both
             scored it.
         classes: `(n,)`, the class of each query, wherever classes are spoken of.
@@ -62,7 +62,7 @@ def compare_queries(
     low, high = sample.interval(sample.scores[1] - sample.scores[0], resamples, level, seed, (-1.0, 1.0))
     of_a, of_b = (sample.mean_of(scores) for scores in sample.scores)
     return Difference(
-        figure=figure,
+        measure=measure,
         a=of_a,
         b=of_b,
         difference=of_b - of_a,
@@ -78,7 +78,7 @@ def compare_queries(
 
 
 def interval_of(
-    figure: str,
+    measure: str,
     scores: ArrayLike,
     *,
     classes: ArrayLike | None = None,
@@ -100,4 +100,4 @@ def interval_of(
     sample = Sample.of({"scores": scores}, classes, mean, over)
     low, high = sample.interval(sample.scores[0], resamples, level, seed, (0.0, 1.0))
     value = sample.mean_of(sample.scores[0])
-    return Interval(figure, value, low, high, level, over, sample.units, resamples)
+    return Interval(measure, value, low, high, level, over, sample.units, resamples)

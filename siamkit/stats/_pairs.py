@@ -12,7 +12,7 @@ RESAMPLES = 2_000
 
 
 def compare_pairs(
-    figure: str,
+    measure: str,
     a: ArrayLike,
     b: ArrayLike,
     targets: ArrayLike,
@@ -38,7 +38,7 @@ def compare_pairs(
     Time and memory: about `2 * resamples * pairs` numbers are gone through, a million or so at a time.
 
     Args:
-        figure: `roc_auc`, `eer`, `tar_at_far_1e-3` and the like, `spearman`, `pearson`.
+        measure: `roc_auc`, `eer`, `tar_at_far_1e-3` and the like, `spearman`, `pearson`.
         a, b: `(n,)`, distances of the pairs, low for alike (a similarity is negated).
         targets: `(n,)`, 1 for a pair alike, 0 for one that is not; or a score, for the last two.
         items: the indices `(n,)` of each pair's first and second item.
@@ -65,13 +65,13 @@ def compare_pairs(
         >>> found.shown, found.units
         (True, 30)
     """
-    sample = PairSample.of({"a": a, "b": b}, figure, targets, items, classes, over)
+    sample = PairSample.of({"a": a, "b": b}, measure, targets, items, classes, over)
     values = sample.values()
     difference = values[1] - values[0]
     differences = sample.replicates([-1.0, 1.0], resamples, seed)
     low, high = sample.interval(difference, differences, level, -2.0 if sample.graded else -1.0)
     return Difference(
-        figure=figure,
+        measure=measure,
         a=values[0],
         b=values[1],
         difference=difference,
@@ -87,7 +87,7 @@ def compare_pairs(
 
 
 def interval_of_pairs(
-    figure: str,
+    measure: str,
     distances: ArrayLike,
     targets: ArrayLike,
     *,
@@ -105,8 +105,8 @@ def interval_of_pairs(
         >>> print(interval_of_pairs("roc_auc", [0.1] * 50 + [0.9] * 50, [1] * 50 + [0] * 50))
         roc_auc 1.0000 [0.9289, 1.0000]
     """
-    sample = PairSample.of({"distances": distances}, figure, targets, items, classes, over)
+    sample = PairSample.of({"distances": distances}, measure, targets, items, classes, over)
     (value,) = sample.values()
     replicates = sample.replicates([1.0], resamples, seed)
     low, high = sample.interval(value, replicates, level, -1.0 if sample.graded else 0.0)
-    return Interval(figure, value, low, high, level, sample.over, sample.units, resamples)
+    return Interval(measure, value, low, high, level, sample.over, sample.units, resamples)

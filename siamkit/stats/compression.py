@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks, _distances, examine
-from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, FIGURES, Group, groups_of
+from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
 from siamkit.evaluation.pairs import binary
 from siamkit.evaluation.plain_metrics import Cosine
 from siamkit.plotting.figures import size_figure, size_frame
@@ -32,14 +32,14 @@ class Size:
         how: `whole`, `truncated`, `pca`, `float16`, `int8`, `binary`, or `retrained`.
         dim: dimensions that are left.
         bytes_per_vector: what one takes to store.
-        figures: by name.
+        measures: by name.
         best: whether nothing at most as large is as good, in the first figure.
     """
 
     how: str
     dim: int
     bytes_per_vector: float
-    figures: dict[str, float]
+    measures: dict[str, float]
     best: bool = False
 
 
@@ -61,9 +61,9 @@ class SizeCurve(Sequence[Size]):
 
     def __post_init__(self) -> None:
         ordered = sorted(self.sizes, key=lambda each: -each.bytes_per_vector)
-        name = next(iter(ordered[0].figures))
-        better = FIGURES[name].direction or "maximize"
-        worth = [[each.figures[name], each.bytes_per_vector] for each in ordered]
+        name = next(iter(ordered[0].measures))
+        better = MEASURES[name].direction or "maximize"
+        worth = [[each.measures[name], each.bytes_per_vector] for each in ordered]
         best = set(front(worth, [better, "minimize"]))
         object.__setattr__(
             self, "sizes", tuple(replace(each, best=row in best) for row, each in enumerate(ordered))
@@ -89,7 +89,7 @@ class SizeCurve(Sequence[Size]):
         """As a pandas table, a row a size."""
         return size_frame(self)
 
-    def figure(self) -> go.Figure:
+    def plot(self) -> go.Figure:
         """The first figure against bytes a vector, as a Plotly figure with the Pareto front."""
         return size_figure(self)
 
@@ -100,7 +100,7 @@ def size_curve(
     metric: Any = "cosine",
     *,
     dims: Iterable[int] = (),
-    figures: Iterable[str] = (),
+    measures: Iterable[str] = (),
     fit: ArrayLike | None = None,
 ) -> SizeCurve:
     """What embeddings are worth at several sizes, all from the one embedding given.
@@ -121,7 +121,7 @@ def size_curve(
         labels: `(n,)`, classes; of pairs 1 for alike and 0 for not, or scores.
         metric: a name, or a metric that takes vectors of any length.
         dims: the sizes to cut to; powers of two below `dim` unless given.
-        figures: by which it is judged; the first makes the front. That which a study would take (`map_at_r`,
+        measures: by which it is judged; the first makes the front. That which a study would take (`map_at_r`,
             `roc_auc`, `spearman`) unless given.
         fit: `(m, dim)` embeddings from which directions, steps and means are learnt: of training items, lest
             the figures be flattered. The embeddings themselves unless given.
@@ -151,9 +151,9 @@ def size_curve(
     kind = "labels"
     if items.ndim == 3:
         kind = "pairs" if binary(_checks.as_array(labels, name="labels")) else "scores"
-    names = tuple(figures) or (DEFAULT_OBJECTIVE[kind],)
+    names = tuple(measures) or (DEFAULT_OBJECTIVE[kind],)
     for name in names:
-        if name not in FIGURES or kind not in FIGURES[name].supervisions or FIGURES[name].group == "cost":
+        if name not in MEASURES or kind not in MEASURES[name].supervisions or MEASURES[name].group == "cost":
             raise DataError(f"{name!r} is no figure that embeddings of {_KINDS[kind]} have")
     chosen = sorted({_checks.whole(dim, name="each of dims") for dim in dims}, reverse=True)
     whole = rows.shape[1]
@@ -170,7 +170,7 @@ def size_curve(
     found = []
     for how, dim, size, smaller in _smaller(rows, learnt, chosen):
         compared = Cosine() if how == "binary" else comparison
-        judged = examine(smaller.reshape(*items.shape[:-1], -1), labels, compared, groups=groups).figures
+        judged = examine(smaller.reshape(*items.shape[:-1], -1), labels, compared, groups=groups).measures
         if how == "whole" and not np.isfinite(judged[names[0]]):
             raise DataError(
                 f"{names[0]} is not defined of these {_KINDS[kind]}, so no size can be judged by it"

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.sections._naming import is_number
 
 Method = Literal["fANOVA", "PED-ANOVA"]
@@ -22,7 +22,7 @@ LEVELS = 8  # that a number is put into for a forest, whose time grows with them
 FOREST = {"n_trees": 32, "max_depth": 12, "seed": 0}
 
 
-def shares_of(stored: Stored, method: Method = "PED-ANOVA") -> dict[str, float]:
+def shares_of(stored: StoredStudy, method: Method = "PED-ANOVA") -> dict[str, float]:
     """The share of each factor that all trials have; empty with too few trials or factors.
 
     Args:

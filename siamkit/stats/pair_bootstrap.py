@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.errors import DataError
 from siamkit.evaluation import _checks
 from siamkit.stats import _intervals, _resampling
-from siamkit.stats._pair_measures import Weighted, graded_figure, weighted_figure
+from siamkit.stats._pair_measures import Weighted, graded_measure, weighted_measure
 
 Over = Literal["pairs", "items", "classes"]
 
@@ -22,7 +22,7 @@ Over = Literal["pairs", "items", "classes"]
 class PairSample:
     """Pairs as all contenders see them, and the units they are made of."""
 
-    figure: str
+    measure: str
     distances: tuple[NDArray[np.float64], ...]
     targets: NDArray[np.float64]
     first: NDArray[np.int64]  # the units of both sides, 0, 1, …
@@ -33,7 +33,7 @@ class PairSample:
     def of(
         cls,
         distances: dict[str, ArrayLike],
-        figure: str,
+        measure: str,
         targets: ArrayLike,
         items: tuple[ArrayLike, ArrayLike] | None,
         classes: ArrayLike | None,
@@ -50,9 +50,11 @@ class PairSample:
         columns = tuple(_numbers(each, name, len(wanted)) for name, each in distances.items())
         if not len(wanted):
             raise DataError("there are no pairs to compare")
-        if not graded_figure(figure) and not (np.isin(wanted, (0, 1)).all() and len(np.unique(wanted)) == 2):
+        if not graded_measure(measure) and not (
+            np.isin(wanted, (0, 1)).all() and len(np.unique(wanted)) == 2
+        ):
             raise DataError(
-                f"{figure} wants pairs alike (1) and others (0), got targets {np.unique(wanted)[:5].tolist()}"
+                f"{measure} needs targets 1 (alike) and 0 (not alike), got {np.unique(wanted)[:5].tolist()}"
             )
         first = second = np.arange(len(wanted))
         if over != "pairs" and items is not None:
@@ -65,7 +67,7 @@ class PairSample:
                     )
                 sides = of_item[sides]
             first, second = np.unique(sides, return_inverse=True)[1].reshape(2, -1)  # those there are
-        sample = cls(figure, columns, wanted, first, second, over)
+        sample = cls(measure, columns, wanted, first, second, over)
         _resampling.enough(sample.units, over)
         return sample
 
@@ -75,13 +77,13 @@ class PairSample:
 
     @property
     def graded(self) -> bool:
-        return graded_figure(self.figure)
+        return graded_measure(self.measure)
 
     def values(self) -> list[float]:
         """The figure of each contender."""
-        values = [float(figure(np.ones((1, len(self.targets))))[0]) for figure in self._figures()]
+        values = [float(measure(np.ones((1, len(self.targets))))[0]) for measure in self._measures()]
         if not np.isfinite(values).all():
-            raise DataError(f"{self.figure} is not defined: all distances or all scores are equal")
+            raise DataError(f"{self.measure} is not defined: all distances or all scores are equal")
         return values
 
     def replicates(self, factors: list[float], resamples: int, seed: int) -> NDArray[np.float64]:
@@ -118,13 +120,13 @@ class PairSample:
             return min(alike, len(self.targets) - alike)
         return self.units // (4 if self.over == "items" else 3)
 
-    def _figures(self) -> list[Weighted]:
-        return [weighted_figure(self.figure, each, self.targets) for each in self.distances]
+    def _measures(self) -> list[Weighted]:
+        return [weighted_measure(self.measure, each, self.targets) for each in self.distances]
 
     def _combined(self, factors: list[float], weights: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-        figures = self._figures()
+        measures = self._measures()
         return np.concatenate(
-            [np.dot(factors, np.stack([figure(each) for figure in figures])) for each in weights]
+            [np.dot(factors, np.stack([measure(each) for measure in measures])) for each in weights]
         )
 
     def _couples(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siamkit.evaluation.measures import FIGURES
+from siamkit.evaluation.measures import MEASURES
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Interval:
     """A figure of one contender, with its interval.
 
     Args:
-        figure: its name.
+        measure: its name.
         value: what was measured.
         low, high: the ends of the interval.
         level: the share of such intervals that hold the truth.
@@ -21,7 +21,7 @@ class Interval:
         resamples: how many times they were drawn again.
     """
 
-    figure: str
+    measure: str
     value: float
     low: float
     high: float
@@ -31,7 +31,7 @@ class Interval:
     resamples: int
 
     def __str__(self) -> str:
-        return f"{self.figure} {self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return f"{self.measure} {self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Difference:
     """The difference of two contenders in a figure, B less A, with its interval.
 
     Args:
-        figure: its name.
+        measure: its name.
         a, b: what was measured of each.
         difference: b - a.
         low, high: the ends of its interval.
@@ -51,7 +51,7 @@ class Difference:
         resamples: how many times they were drawn again.
     """
 
-    figure: str
+    measure: str
     a: float
     b: float
     difference: float
@@ -93,20 +93,20 @@ class Difference:
             B is better in eer by 0.0500 [0.0200, 0.0800].
         """
         if better is None:
-            better = FIGURES[self.figure].direction if self.figure in FIGURES else "maximize"
+            better = MEASURES[self.measure].direction if self.measure in MEASURES else "maximize"
         if self.apart and not self.shown:
             return (
-                f"No difference in {self.figure} shown, all that were looked at considered: {b} - {a} is "
+                f"No difference in {self.measure} shown, all that were looked at considered: {b} - {a} is "
                 f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.units} {self.over}, "
                 f"but p is {self.p_adjusted:.3g} corrected for all of them."
             )
         if not self.shown:
             return (
-                f"No difference in {self.figure} shown at this size: {b} - {a} is {self.difference:+.4f} "
+                f"No difference in {self.measure} shown at this size: {b} - {a} is {self.difference:+.4f} "
                 f"[{self.low:+.4f}, {self.high:+.4f}] over {self.units} {self.over}; one of "
                 f"{self.visible:.4f} would have been seen every second time, a smaller one less often."
             )
         winner = b if (self.difference > 0) == (better == "maximize") else a
         ends = sorted((abs(self.low), abs(self.high)))
         size = f"{abs(self.difference):.4f} [{ends[0]:.4f}, {ends[1]:.4f}]"
-        return f"{winner} is better in {self.figure} by {size}."
+        return f"{winner} is better in {self.measure} by {size}."

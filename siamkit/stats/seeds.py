@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.measures import FIGURES
+from siamkit.evaluation.measures import MEASURES
 from siamkit.stats._intervals import unseen
 from siamkit.stats._resampling import LEAST, LEAST_CLASSES
 from siamkit.stats.results import Difference, Interval
 
 SHARES = frozenset(
     name
-    for name, each in FIGURES.items()
+    for name, each in MEASURES.items()
     if each.group in ("retrieval", "ranking", "verification", "neighbours")
 )
 """Figures that cannot leave [0, 1], so that their intervals need not."""
@@ -40,7 +40,7 @@ class Repeats:
     the truth in 92 to 98 %; with 2 seeds of which much depends in 87 to 92 %.
 
     Args:
-        figure: its name.
+        measure: its name.
         values: `(seeds,)` the figure of each repeat.
         scores: `(seeds, queries)` in [0, 1], of which they are the means, NaN where a query was excluded;
             None of figures that are no means over queries: their intervals are over seeds alone.
@@ -55,7 +55,7 @@ class Repeats:
         eer 0.1100 [0.0852, 0.1348]
     """
 
-    figure: str
+    measure: str
     values: Sequence[float]
     scores: NDArray[np.float64] | None = None
     classes: NDArray[np.generic] | None = None
@@ -100,10 +100,10 @@ class Repeats:
         if found is None:
             return None
         low, high, _ = found
-        if self.scores is not None or self.figure in SHARES:
+        if self.scores is not None or self.measure in SHARES:
             low, high = max(0.0, low), min(1.0, high)
         over, units = _over(self.unit, self.seeds > 1, sources[-1])
-        return Interval(self.figure, self.mean, low, high, level, over, units, 0)
+        return Interval(self.measure, self.mean, low, high, level, over, units, 0)
 
     def difference(self, other: Repeats, level: float = 0.95) -> Difference | None:
         """How much higher another configuration's mean is; None where nothing differs by which to tell.
@@ -128,7 +128,7 @@ class Repeats:
         low, high, p = found
         over, units = _over(self.unit if paired else None, self.seeds > 1 < other.seeds, sources[-1])
         return Difference(
-            self.figure, self.mean, other.mean, value, low, high, level, p, None, over, units, 0
+            self.measure, self.mean, other.mean, value, low, high, level, p, None, over, units, 0
         )
 
     @cached_property

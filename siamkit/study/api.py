@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from siamkit.errors import SiamkitError
-from siamkit.io.files import told_if_full, write_json, write_table
+from siamkit.io.files import disk_full_as_error, write_json, write_table
 from siamkit.report import write_report
 from siamkit.study.execution.cleanup import tidy
 from siamkit.study.execution.confirmation import Confirmation, Finalist, finalists, publish_best
@@ -19,9 +19,9 @@ from siamkit.study.execution.signals import StoppedAtOnce
 from siamkit.study.execution.supervisor import Source
 from siamkit.study.results.results import Results, literally
 from siamkit.study.sampling.plan import planned, warm
-from siamkit.study.storage.coordinator_lock import Conductor
-from siamkit.study.storage.leases import RENEWALS, Pulse
-from siamkit.study.storage.retry import StorageSilent, patiently
+from siamkit.study.storage.coordinator_lock import CoordinatorLock
+from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
+from siamkit.study.storage.retry import StorageUnavailable, with_retries
 from siamkit.study.tracking import listening
 from siamkit.study.worker._shown_items import items_table
 
@@ -61,7 +61,7 @@ def tune(
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
             search = part.search(list(part.task.objectives.values()), alone=True)
-            with told_if_full(part.folder.path), _seat(search), _logged(part):
+            with disk_full_as_error(part.folder.path), _seat(search), _logged(part):
                 write_json(part.folder.path / "study.json", part.frozen)
                 write_table(part.folder.path / "items.parquet", items_table(raw))
                 results = _conduct(part, search)
@@ -106,7 +106,7 @@ def _seat(search: Search) -> AbstractContextManager[None]:
     ledger = search.ledger
     if ledger.alone:
         return nullcontext()
-    search.conductor = Conductor(ledger.storage, ledger.owner, ledger.lease)
+    search.conductor = CoordinatorLock(ledger.storage, ledger.owner, ledger.lease)
     return search.conductor.seat()
 
 
@@ -128,7 +128,11 @@ def _conduct(part: Part, search: Search) -> Results:
             finished = _search(part, search)
             if finished:
                 conductor = search.conductor
-                with Pulse(conductor.beat, search.ledger.lease / RENEWALS) if conductor else nullcontext():
+                with (
+                    HeartbeatThread(conductor.beat, search.ledger.lease / RENEWALS)
+                    if conductor
+                    else nullcontext()
+                ):
                     finished = _work(part, search, Confirmation(search))
         part.pool.close()
         # Outside the display. What is written now is short: a first Ctrl-C lets it be finished.
@@ -136,13 +140,13 @@ def _conduct(part: Part, search: Search) -> Results:
         confirmed = finalists(search)
         publish_best(search, confirmed)
         write_report(search.folder.path)
-    winner, figures = _winner(search, confirmed)
+    winner, measures = _winner(search, confirmed)
     return Results(
         search.folder.path,
         dict(search.task.objectives),
         search.folder.results(),
         winner,
-        figures,
+        measures,
         not finished,
     )
 
@@ -158,7 +162,7 @@ def _search(part: Part, search: Search) -> bool:
     if part.role == "tune":
         _queue_plan(part, search)
     search.progress.begin("trials", len(ledger.counted), int(search.target), search.task.objective)
-    with Pulse(search.beat, ledger.lease / RENEWALS) as search.pulse:
+    with HeartbeatThread(search.beat, ledger.lease / RENEWALS) as search.pulse:
         finished = _work(part, search, search)
     search.note_time()
     why = search.why_it_ends()
@@ -172,10 +176,10 @@ def _queue_plan(part: Part, search: Search) -> None:
     """Queues what is to be tried first, and adds what an earlier study knows; once, however often it runs."""
     ledger = search.ledger
     earlier = warm(part.study, part.frozen)
-    if earlier.learn and not patiently(lambda: ledger.storage.user_attrs).get("warm"):
+    if earlier.learn and not with_retries(lambda: ledger.storage.user_attrs).get("warm"):
         for trial in earlier.learn:
-            patiently(ledger.storage.add_trial, trial)
-        patiently(ledger.storage.set_user_attr, "warm", len(earlier.learn))
+            with_retries(ledger.storage.add_trial, trial)
+        with_retries(ledger.storage.set_user_attr, "warm", len(earlier.learn))
         part.watcher.note(f"known from an earlier study: {len(earlier.learn)} completed trials")
     if earlier.left_out:
         part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
@@ -195,7 +199,7 @@ def _work(part: Part, search: Search, source: Source) -> bool:
         part.pool.close()
         search.release()
         return False
-    except StorageSilent:
+    except StorageUnavailable:
         raise  # nothing can be given back now; the next `tune` finds what was left
     except SiamkitError:
         part.pool.close()

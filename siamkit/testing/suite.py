@@ -156,8 +156,8 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
 
 def of_distribution(distribution: str) -> list[Registered[Any]]:
     """All components of an installed distribution that the kit can check."""
-    catalogues = [components().catalogue(kind) for kind in KINDS]
-    found = [e for c in catalogues for e in c.all() if e.origin.distribution == distribution]
+    catalogs = [components().catalogue(kind) for kind in KINDS]
+    found = [e for c in catalogs for e in c.all() if e.origin.distribution == distribution]
     if not found:
         raise ComponentError(
             f"no distribution {distribution!r} hands components to siamkit; "

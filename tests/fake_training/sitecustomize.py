@@ -33,7 +33,7 @@ def value_of(dim, epoch):
     return round(0.4 + (dim * 37 % 101) / 400 + (-0.05 if dim % 5 == 0 else 0.01) * epoch, 6)
 
 
-def figures_of(dim, epoch):
+def measures_of(dim, epoch):
     return {"map_at_r": value_of(dim, epoch), "eer": 0.5, "threshold": 0.5, "parameters": 10.0 * dim}
 
 
@@ -46,12 +46,12 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
         time.sleep(float(os.environ.get("FAKE_EPOCH", "0.02")))
         if dim % 7 == 0 and not os.environ.get("FAKE_EVEN"):
             raise TrialFailure("the loss of epoch 1 is nan")
-        row = {"epoch": epoch, "loss": 1.0, **figures_of(dim, epoch)}
+        row = {"epoch": epoch, "loss": 1.0, **measures_of(dim, epoch)}
         keep(Model(f"{dim} {seed}"), epoch, row, literal)
         on_epoch(epoch, row)
     return SimpleNamespace(
         model=Model(f"{dim} {seed}"),
-        figures=figures_of(dim, fixed.epochs),
+        measures=measures_of(dim, fixed.epochs),
         history=[],
         literal=literal,
         queries={"map_at_r": np.ones(len(task.valid))},

@@ -55,7 +55,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
 
     dim, folder = configuration["embedding_dim"], Path(os.environ["SIAMKIT_STAND_IN"])
     begun = start.epoch if start else 0
-    figures = numbers(dim, seed, fixed.epochs)
+    measures = numbers(dim, seed, fixed.epochs)
     for epoch in range(1 + begun, fixed.epochs + 1):
         orders = json.loads((folder / "orders.json").read_text())
         note(folder, task, dim=dim, seed=seed, epoch=epoch)
@@ -65,7 +65,7 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
         on_epoch(epoch, row)
     return SimpleNamespace(
         model=Model(f"{dim} {seed}"),
-        figures=figures,
+        measures=measures,
         history=[],
         literal={"loss": {"margin": 0.2}},
         queries={"map_at_r": np.ones(len(task.valid))},

@@ -151,7 +151,7 @@ _SOFT = [
     ),
     LossSpec(
         name="nca",
-        factory="siamkit.losses.neighbours:Nca",
+        factory="siamkit.losses.neighbors:NCA",
         supervision=("labels", "views"),
         summary="the chance of a neighbour of one's own class",
         formula="-log(Σₚ e^(σ s(a,p)) / Σᵢ e^(σ s(a,i)))",
@@ -332,7 +332,7 @@ _RANKED = [
     ),
     LossSpec(
         name="pnp",
-        factory="siamkit.losses.average_precision:Pnp",
+        factory="siamkit.losses.average_precision:PNP",
         supervision=("labels", "views"),
         normalized=True,
         summary="a penalty on the negatives before each positive",

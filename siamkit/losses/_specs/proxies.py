@@ -43,7 +43,7 @@ PROXIES = [
     ),
     _spec(
         "proxy_nca",
-        "classes:ProxyNca",
+        "classes:ProxyNCA",
         {
             "softmax_scale": Float(
                 1.0, low=1.0, high=32.0, log=True, minimum=1e-6, help="inverse softmax temperature"

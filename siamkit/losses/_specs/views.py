@@ -34,7 +34,7 @@ VIEWS = [
     ),
     LossSpec(
         name="soft_nearest_neighbor",
-        factory="siamkit.losses.neighbours:SoftNearestNeighbor",
+        factory="siamkit.losses.neighbors:SoftNearestNeighbor",
         supervision=("labels", "views"),
         summary="a neighbour drawn by distance is of the same class",
         reference="Frosst, Papernot and Hinton 2019",
@@ -92,7 +92,7 @@ VIEWS = [
     ),
     LossSpec(
         name="cosine_mse",
-        factory="siamkit.losses.scores:CosineMse",
+        factory="siamkit.losses.scores:CosineMSE",
         supervision=("scores",),
         orientation="similarity",
         summary="squared error of the similarity against a graded target",
@@ -101,7 +101,7 @@ VIEWS = [
     ),
     LossSpec(
         name="cosent",
-        factory="siamkit.losses.scores:Cosent",
+        factory="siamkit.losses.scores:CoSENT",
         supervision=("scores", "pairs"),
         normalized=True,
         summary="pairs of a higher target more alike than those of a lower one",
@@ -136,7 +136,7 @@ VIEWS = [
     ),
     LossSpec(
         name="vicreg",
-        factory="siamkit.losses.redundancy:Vicreg",
+        factory="siamkit.losses.redundancy:VICReg",
         supervision=("views",),
         compares=False,
         summary="views alike, dimensions spread and uncorrelated",

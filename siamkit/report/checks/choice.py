@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siamkit.report._repeats import lead
-from siamkit.report.check import Finding, caution, fault, good
-from siamkit.report.load import Row, Stored
+from siamkit.report.check import Check, caution, fault, good
+from siamkit.report.load import Row, StoredStudy
 
 ENOUGH = 3  # repeats from which their spread says something
 
 
-def on_choice(stored: Stored) -> Iterator[Finding]:
+def on_choice(stored: StoredStudy) -> Iterator[Check]:
     """How the winner was found, and how sure it is that it is one."""
     if not stored.finalists:
         if stored.completed:
@@ -32,14 +32,14 @@ def on_choice(stored: Stored) -> Iterator[Finding]:
         found = best["test_interval"]
         yield good(
             "interval",
-            f"On the test part {found.figure} is {_ends(found.value, found.low, found.high)}, over "
+            f"On the test part {found.measure} is {_ends(found.value, found.low, found.high)}, over "
             f"{found.units:,} {found.over}.",
         )
     if len(stored.finalists) > 1:
         yield from _difference(stored)
 
 
-def _confirmed(stored: Stored, best: Row) -> Iterator[Finding]:
+def _confirmed(stored: StoredStudy, best: Row) -> Iterator[Check]:
     yield good(
         "confirmed",
         f"The winner is the best on validation of {len(stored.finalists)} "
@@ -59,7 +59,7 @@ def _confirmed(stored: Stored, best: Row) -> Iterator[Finding]:
     )
 
 
-def _seeds(stored: Stored, best: Row) -> Iterator[Finding]:
+def _seeds(stored: StoredStudy, best: Row) -> Iterator[Check]:
     repeats = best["repeats"]
     failed = [each for each in stored.confirmations if each["outcome"] != "complete"]
     mine = sum(each["trial"] == best["trial"] for each in failed)
@@ -81,7 +81,7 @@ def _seeds(stored: Stored, best: Row) -> Iterator[Finding]:
         yield caution("repeats", f"Finalists were trained with unequal numbers of seeds: {counts}.")
 
 
-def _test(stored: Stored) -> Iterator[Finding]:
+def _test(stored: StoredStudy) -> Iterator[Check]:
     times = sum(each["repeats"] for each in stored.finalists)
     later = _trials_after_the_test(stored.folder)
     if later:
@@ -98,7 +98,7 @@ def _test(stored: Stored) -> Iterator[Finding]:
         )
 
 
-def _difference(stored: Stored) -> Iterator[Finding]:
+def _difference(stored: StoredStudy) -> Iterator[Check]:
     found = lead(stored.finalists)
     if found is None:
         yield caution(
@@ -107,7 +107,7 @@ def _difference(stored: Stored) -> Iterator[Finding]:
         )
         return
     shown = _ends(found.difference, found.low, found.high, sign="+")
-    told = f"on test {found.figure} is {shown} beside the second's, over {found.units:,} {found.over}"
+    told = f"on test {found.measure} is {shown} beside the second's, over {found.units:,} {found.over}"
     if not found.shown:
         yield caution("difference", f"No difference between the two best finalists is shown: {told}.")
     elif (found.difference > 0) == stored.maximize:

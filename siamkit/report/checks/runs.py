@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from siamkit.report.check import Finding, caution, fault, good
-from siamkit.report.load import Row, Stored
+from siamkit.report.check import Check, caution, fault, good
+from siamkit.report.load import Row, StoredStudy
 
 COMPARED = ("loss", "metric", "encoder")
 UNEQUAL = 1.5  # times as many trials as another level, from which the budget is not the same
@@ -15,7 +15,7 @@ FAILURES = 3  # from which one asks where they lie
 MOST = 0.8  # of all failures in one level
 
 
-def on_runs(stored: Stored) -> Iterator[Finding]:
+def on_runs(stored: StoredStudy) -> Iterator[Check]:
     """What the trials let one say."""
     for factor in COMPARED:
         levels = _by_level(stored.trials, factor)
@@ -41,7 +41,7 @@ def _by_level(trials: list[Row], factor: str) -> dict[str, list[Row]]:
     return levels
 
 
-def _budget(factor: str, levels: dict[str, list[Row]]) -> Iterator[Finding]:
+def _budget(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
     counts = {level: len(trials) for level, trials in levels.items()}
     fewest, most = min(counts.values()), max(counts.values())
     told = ", ".join(f"{level} {count}" for level, count in sorted(counts.items(), key=lambda each: -each[1]))
@@ -55,7 +55,7 @@ def _budget(factor: str, levels: dict[str, list[Row]]) -> Iterator[Finding]:
         )
 
 
-def _lost(factor: str, levels: dict[str, list[Row]]) -> Iterator[Finding]:
+def _lost(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
     """Levels of which no trial was trained to its end."""
     for level, trials in levels.items():
         ends = Counter(each["outcome"] for each in trials)
@@ -67,7 +67,7 @@ def _lost(factor: str, levels: dict[str, list[Row]]) -> Iterator[Finding]:
             )
 
 
-def _failed(stored: Stored) -> Iterator[Finding]:
+def _failed(stored: StoredStudy) -> Iterator[Check]:
     failed = [each for each in stored.trials if each["outcome"] == "failed"]
     if not failed:
         return
@@ -83,7 +83,7 @@ def _failed(stored: Stored) -> Iterator[Finding]:
         yield caution("failed", f"{len(failed)} of {len(stored.trials)} trials failed{where}.")
 
 
-def _versions(stored: Stored) -> Iterator[Finding]:
+def _versions(stored: StoredStudy) -> Iterator[Check]:
     results = [*stored.trials, *stored.confirmations]
     known = [each["versions"] for each in results if each.get("versions")]
     if not results:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from siamkit.report.check import Finding, caution, fault, good
-from siamkit.report.load import Stored
+from siamkit.report.check import Check, caution, fault, good
+from siamkit.report.load import StoredStudy
 from siamkit.stats._resampling import LEAST_CLASSES
 
 FEW_ITEMS = 200  # of a test part: with 100 of them right, 95 % intervals reach 7 points to each side
 MANY = 0.01  # of a part's items, from which its figures are recall in part
 
 
-def on_parts(stored: Stored) -> Iterator[Finding]:
+def on_parts(stored: StoredStudy) -> Iterator[Check]:
     """What the split and its parts let one say."""
     data = stored.frozen.get("data")
     if data is None:
@@ -38,7 +38,7 @@ def shared_items(frozen: Mapping[str, Any]) -> str | None:
     return f"{'; '.join(found)}. They stay: see that figures are not recall." if found else None
 
 
-def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Finding]:
+def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Check]:
     split, overlap = frozen["data"]["split"], frozen.get("overlap") or {}
     values = split.get("values") or {}
     classes = overlap.get("classes", {}).get("test")
@@ -73,7 +73,7 @@ def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Finding]:
         yield good("test_classes", f"The test part has {classes} classes.")
 
 
-def _on_items(frozen: Mapping[str, Any]) -> Iterator[Finding]:
+def _on_items(frozen: Mapping[str, Any]) -> Iterator[Check]:
     overlap = frozen.get("overlap")
     if not overlap:
         yield caution("duplicates", "Whether items are in two parts was not looked for.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLOURS
+from siamkit.plotting.palette import COLORS
 from siamkit.report.render.html import cut
 
 MOST = 90  # characters of a name in a figure
@@ -49,7 +49,7 @@ def bars(names: Sequence[str], values: Sequence[float], told: Sequence[str]) -> 
             textangle=0,
             constraintext="none",
             orientation="h",
-            marker={"color": "rgba(0,114,178,.28)", "line": {"color": COLOURS[0], "width": 1}},
+            marker={"color": "rgba(0,114,178,.28)", "line": {"color": COLORS[0], "width": 1}},
             textfont={"size": 12},
             cliponaxis=False,
             hovertemplate="%{y} %{text}<br>%{x:.4g}<extra></extra>",

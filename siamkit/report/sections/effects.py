@@ -6,9 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLOURS, colour, dressed, logarithmic, symbol
+from siamkit.plotting.palette import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.check import caution
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Part, Section, Table
 from siamkit.report.sections._naming import bars, called, is_number, label, words
 from siamkit.stats.anova import Share
@@ -16,7 +16,7 @@ from siamkit.stats.effects import Level
 from siamkit.stats.importance import METHODS, Method, Shares
 
 
-def mattered(stored: Stored, shares: dict[Method, Shares], variance: list[Share]) -> Section:
+def mattered(stored: StoredStudy, shares: dict[Method, Shares], variance: list[Share]) -> Section:
     """Importances, levels, interactions, learning curves over the data, and warnings."""
     if not stored.completed:
         return Section("mattered", "What mattered")
@@ -70,7 +70,7 @@ def _importances(shares: dict[Method, Shares]) -> list[Chart]:
                 y=[label(name) for name in names],
                 orientation="h",
                 name=method,
-                marker={"color": colour(number), "pattern": {"shape": ("", "/")[number]}},
+                marker={"color": color(number), "pattern": {"shape": ("", "/")[number]}},
                 hovertemplate="%{y}: %{x:.1%}<extra>" + method + "</extra>",
             )
             for number, (method, found) in enumerate(shares.items())
@@ -92,7 +92,7 @@ def _importances(shares: dict[Method, Shares]) -> list[Chart]:
     ]
 
 
-def _level(stored: Stored, name: str) -> Chart:
+def _level(stored: StoredStudy, name: str) -> Chart:
     """The objective of every completed trial by the level of a factor, and the levels' means."""
     points = [(t["factors"].get(name), t["figures"][stored.objective], t) for t in stored.completed]
     numeric = all(is_number(level) for level, _, _ in points)
@@ -101,7 +101,7 @@ def _level(stored: Stored, name: str) -> Chart:
             x=[level if numeric else label(level) for level, _, _ in points],
             y=[value for _, value, _ in points],
             mode="markers",
-            marker={"color": COLOURS[0], "size": 8, "opacity": 0.5},
+            marker={"color": COLORS[0], "size": 8, "opacity": 0.5},
             text=[called(trial) for _, _, trial in points],
             hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
         )
@@ -141,7 +141,7 @@ def _means(found: list[Level], numeric: bool) -> go.Scatter:
         x=[each.level if numeric else label(each.level) for each in found],
         y=[each.mean for each in found],
         mode="markers",
-        marker={"symbol": "diamond", "size": 13, "color": COLOURS[1]},
+        marker={"symbol": "diamond", "size": 13, "color": COLORS[1]},
         error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if known else None,
         text=[
             f"{each.trials} trials; the best of {each.equal} would be {each.best_of_equal:.4f}"
@@ -151,7 +151,7 @@ def _means(found: list[Level], numeric: bool) -> go.Scatter:
     )
 
 
-def _interactions(stored: Stored) -> list[Chart]:
+def _interactions(stored: StoredStudy) -> list[Chart]:
     """Metric and encoder against loss: the mean of each cell, and how far from what both alone give."""
     charts = []
     for first in ("metric", "encoder"):
@@ -199,7 +199,7 @@ def _interactions(stored: Stored) -> list[Chart]:
     return charts
 
 
-def _data(stored: Stored) -> list[Chart]:
+def _data(stored: StoredStudy) -> list[Chart]:
     """Learning curves over what was varied about the training data: a line a loss."""
     charts = []
     for name in (each for each in stored.varied if each.startswith("data.")):
@@ -239,7 +239,7 @@ def _curve(x: list[Any], y: list[Any], name: str, number: int) -> go.Scatter:
         y=y,
         mode="lines+markers",
         name=label(name),
-        line={"color": colour(number)},
+        line={"color": color(number)},
         marker={"symbol": symbol(number), "size": 9},
         connectgaps=True,
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Explorer, Items, Part, Section
 from siamkit.report.sections._naming import words
 from siamkit.report.sections.geometry import geometry, spectrum
 from siamkit.report.sections.maps import maps
-from siamkit.report.sections.neighbours import confusions, gallery
+from siamkit.report.sections.neighbors import confusions, gallery
 
 
-def embedding(stored: Stored) -> tuple[Section, Items]:
+def embedding(stored: StoredStudy) -> tuple[Section, Items]:
     """What there is to see of the best configuration, and the items that are shown."""
     title = "The embedding"
     if stored.exhibited is None:

@@ -6,12 +6,12 @@ import json
 from collections import Counter
 
 from siamkit.plotting.palette import dressed
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Source, Table
 from siamkit.report.sections._naming import bars, words
 
 
-def failures(stored: Stored) -> Section:
+def failures(stored: StoredStudy) -> Section:
     """Failed trials and their causes."""
     failed = [trial for trial in stored.trials if trial["outcome"] == "failed"]
     if not failed:
@@ -33,7 +33,7 @@ def failures(stored: Stored) -> Section:
     return Section("failures", "Failures", [], [Chart("causes", "Causes", figure, table, told), listing])
 
 
-def reproduce(stored: Stored) -> Section:
+def reproduce(stored: StoredStudy) -> Section:
     """The seed, the versions, the data, and the whole study."""
     frozen = stored.frozen
     packages = ", ".join(f"{name} {version}" for name, version in frozen["versions"]["packages"].items())

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.evaluation.measures import FIGURES
-from siamkit.plotting.palette import COLOURS, dressed
-from siamkit.report.load import Stored
+from siamkit.evaluation.measures import MEASURES
+from siamkit.plotting.palette import COLORS, dressed
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Listing, Table
 from siamkit.report.sections._naming import words
 
@@ -22,7 +22,7 @@ def spectrum(embeddings: np.ndarray) -> Chart:
     x = list(range(1, len(shares) + 1))
     figure = go.Figure(
         go.Scatter(
-            x=x, y=shares.tolist(), mode="lines+markers", line={"color": COLOURS[0]}, marker={"size": 5},
+            x=x, y=shares.tolist(), mode="lines+markers", line={"color": COLORS[0]}, marker={"size": 5},
             hovertemplate="%{x} directions hold %{y:.1%}<extra></extra>",
         )
     )  # fmt: skip
@@ -37,20 +37,22 @@ def spectrum(embeddings: np.ndarray) -> Chart:
     return Chart("spectrum", "How many directions are used", figure, table, told, small=True)
 
 
-def geometry(stored: Stored) -> list[Listing]:
+def geometry(stored: StoredStudy) -> list[Listing]:
     """Geometry, clusters and neighbours of the finalists on the test part."""
-    names = [name for name, each in FIGURES.items() if each.group in ("geometry", "clustering", "neighbours")]
+    names = [
+        name for name, each in MEASURES.items() if each.group in ("geometry", "clustering", "neighbours")
+    ]
     known = [(row["test_figures"], words(row)) for row in stored.finalists if row["test_figures"]]
-    names = [name for name in names if any(name in figures for figures, _ in known)]
+    names = [name for name in names if any(name in measures for measures, _ in known)]
     if not names:
         return []
     arrow = {"maximize": "higher", "minimize": "lower", None: "–"}
     rows: list[list[Any]] = [
         [
             name,
-            FIGURES[name].summary,
-            arrow[FIGURES[name].direction],
-            *(figures.get(name) for figures, _ in known[:3]),
+            MEASURES[name].summary,
+            arrow[MEASURES[name].direction],
+            *(measures.get(name) for measures, _ in known[:3]),
         ]
         for name in names
     ]

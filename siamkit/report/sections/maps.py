@@ -10,11 +10,11 @@ from importlib.util import find_spec
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLOURS, SYMBOLS, colour, dressed, symbol
+from siamkit.plotting.palette import COLORS, SYMBOLS, color, dressed, symbol
 from siamkit.report.model import Chart, Items, Table
 from siamkit.report.sections._naming import label
 
-CLASSES = len(COLOURS) * len(SYMBOLS)  # that a map tells apart; the rest are grey
+CLASSES = len(COLORS) * len(SYMBOLS)  # that a map tells apart; the rest are grey
 
 
 def maps(rows: np.ndarray, items: Items) -> list[Chart]:
@@ -76,7 +76,7 @@ def _map(name: str, places: np.ndarray, items: Items, how: str) -> Chart:
                 mode="markers",
                 name="others" if each is None else label(each),
                 marker={
-                    "color": "#9A9A9A" if each is None else colour(number),
+                    "color": "#9A9A9A" if each is None else color(number),
                     "symbol": "circle-open" if each is None else symbol(number),
                     "size": 7,
                     "opacity": 0.75,

@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLOURS, colour, dressed, logarithmic
-from siamkit.report.load import Row, Stored
+from siamkit.plotting.palette import COLORS, color, dressed, logarithmic
+from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._naming import bars, called, label, words
 from siamkit.stats.pareto import front
@@ -17,7 +17,7 @@ SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
 """Figures shown beside the objectives."""
 
 
-def finalists(stored: Stored) -> Section:
+def finalists(stored: StoredStudy) -> Section:
     """The best configurations, trained afresh."""
     rows = stored.finalists
     if not rows:
@@ -62,7 +62,7 @@ def _finalist(row: Row) -> tuple[Any, ...]:
     )
 
 
-def _repeats(stored: Stored) -> Chart:
+def _repeats(stored: StoredStudy) -> Chart:
     """Every repeat of every finalist, on both parts."""
     figure = go.Figure()
     told: list[tuple[Any, ...]] = []
@@ -76,7 +76,7 @@ def _repeats(stored: Stored) -> Chart:
                 text=[label(words(row)) for row, _ in mine],
                 mode="markers",
                 name="validation" if part == "valid" else "test",
-                marker={"color": colour(number), "symbol": ("circle", "diamond")[number], "size": 10},
+                marker={"color": color(number), "symbol": ("circle", "diamond")[number], "size": 10},
                 hovertemplate="%{y} %{text}<br>%{x:.4f}<extra></extra>",
             )
         )
@@ -92,7 +92,7 @@ def _repeats(stored: Stored) -> Chart:
     )
 
 
-def leaderboard(stored: Stored) -> Section:
+def leaderboard(stored: StoredStudy) -> Section:
     """All completed trials."""
     if not stored.completed:
         return Section("leaderboard", "Leaderboard")
@@ -104,7 +104,7 @@ def leaderboard(stored: Stored) -> Section:
     )
 
 
-def _bars(stored: Stored) -> Chart:
+def _bars(stored: StoredStudy) -> Chart:
     best = stored.completed[:BARS]
     values = [trial["figures"][stored.objective] for trial in best]
     figure = bars([f"#{trial['trial']}" for trial in best], values, [words(trial) for trial in best])
@@ -115,7 +115,7 @@ def _bars(stored: Stored) -> Chart:
     return Chart("leaderboard", title, figure, table, f"A bar is a trial, as long as its {stored.objective}.")
 
 
-def _trials(stored: Stored) -> Table:
+def _trials(stored: StoredStudy) -> Table:
     fixed = ("encoder", "metric", "loss", "embedding_dim")
     factors = [*fixed, *(name for name in stored.varied if name not in fixed)]
     have = {name for trial in stored.completed for name in trial["figures"]}
@@ -132,7 +132,7 @@ def _trials(stored: Stored) -> Table:
     return Table.of(("trial", *factors, *names, "seconds"), rows)
 
 
-def trade_off(stored: Stored) -> Section:
+def trade_off(stored: StoredStudy) -> Section:
     """Two figures against each other, and what no other trial beats in both."""
     names, directions = _two(stored)
     trials = [
@@ -145,8 +145,8 @@ def trade_off(stored: Stored) -> Section:
     beaten = [row for row in range(len(rows)) if row not in set(best)]
     figure = go.Figure(
         [
-            _points(trials, rows, beaten, "beaten in both", COLOURS[6], "circle", "markers"),
-            _points(trials, rows, best, "Pareto front", COLOURS[0], "diamond", "lines+markers"),
+            _points(trials, rows, beaten, "beaten in both", COLORS[6], "circle", "markers"),
+            _points(trials, rows, best, "Pareto front", COLORS[0], "diamond", "lines+markers"),
         ]
     )
     dressed(figure, names[1], names[0], height=420)
@@ -169,7 +169,7 @@ def trade_off(stored: Stored) -> Section:
     return Section("trade-off", "Trade-off", [], [chart])
 
 
-def _two(stored: Stored) -> tuple[list[str], list[str]]:
+def _two(stored: StoredStudy) -> tuple[list[str], list[str]]:
     """The first two objectives, or the only one and the size of the model."""
     names = list(stored.frozen["objectives"])[:2]
     directions = [stored.frozen["objectives"][name] for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Section, Table
 from siamkit.report.sections._naming import words
 from siamkit.stats.compression import Size, SizeCurve
@@ -20,7 +20,7 @@ WAYS = {
 }
 
 
-def sizes(stored: Stored) -> Section:
+def sizes(stored: StoredStudy) -> Section:
     """The dimension curve and its Pareto front."""
     title = "Quality against size"
     smaller, of = _made_smaller(stored)
@@ -29,14 +29,14 @@ def sizes(stored: Stored) -> Section:
         return Section("sizes", title)
     curve = SizeCurve(several)
     rows = [
-        (each.how, each.dim, each.bytes_per_vector, each.figures[stored.objective], each.best)
+        (each.how, each.dim, each.bytes_per_vector, each.measures[stored.objective], each.best)
         for each in curve
     ]
     columns = ("way", "dimensions", "bytes a vector", stored.objective, "on the front")
     table = Table.of(columns, [(*row[:-1], "yes" if row[-1] else "no") for row in rows])
     used = {each.how for each in curve}
     told = "; ".join(f"{way}: {what}" for way, what in WAYS.items() if way in used) + "."
-    chart = Chart("sizes", "Dimension curve", curve.figure(), table, told[0].upper() + told[1:])
+    chart = Chart("sizes", "Dimension curve", curve.plot(), table, told[0].upper() + told[1:])
     said = (
         f"Made smaller was {of}. Directions and steps were learnt from training items, and what they make "
         "was judged on the validation items shown below."
@@ -47,7 +47,7 @@ def sizes(stored: Stored) -> Section:
     return Section("sizes", title, [said], [chart])
 
 
-def _retrained(stored: Stored) -> list[Size]:
+def _retrained(stored: StoredStudy) -> list[Size]:
     """The best trial of each size that was searched, with the encoder, metric and loss of the best of all."""
     parts = ("encoder", "metric", "loss")
     first = next(iter((*stored.finalists, *stored.completed)), None)
@@ -61,7 +61,7 @@ def _retrained(stored: Stored) -> list[Size]:
     return [best[dim] for dim in sorted(best)]
 
 
-def _made_smaller(stored: Stored) -> tuple[list[Size], str]:
+def _made_smaller(stored: StoredStudy) -> tuple[list[Size], str]:
     """What the best finalist that was tried so came to, and which that is."""
     for row in stored.finalists:
         found = stored.exhibit(row)

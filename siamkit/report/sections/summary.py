@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from siamkit.report._repeats import lead as against_second
 from siamkit.report.checks import findings, verdict
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section
 from siamkit.report.sections._naming import words
 from siamkit.stats.anova import Share
@@ -14,7 +14,7 @@ from siamkit.stats.effects import FEW
 from siamkit.stats.importance import Shares
 
 
-def lead(stored: Stored, shares: Shares, variance: Sequence[Share]) -> list[str]:
+def lead(stored: StoredStudy, shares: Shares, variance: Sequence[Share]) -> list[str]:
     """What a reader should take along who reads nothing else; with the shares by fANOVA and by variance."""
     name = stored.objective
     if stored.finalists:
@@ -47,13 +47,13 @@ def lead(stored: Stored, shares: Shares, variance: Sequence[Share]) -> list[str]
     return said
 
 
-def trust(stored: Stored) -> Section:
+def trust(stored: StoredStudy) -> Section:
     """Whether these numbers can be trusted, in words."""
     found = findings(stored)
     return Section("trust", "Can these numbers be trusted?", [verdict(found)], (), found)
 
 
-def about(stored: Stored) -> Section:
+def about(stored: StoredStudy) -> Section:
     """What was tried, on what."""
     frozen = stored.frozen
     data, outcomes = frozen["data"], [trial["outcome"] for trial in stored.trials]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import colour, dressed
-from siamkit.report.load import Stored
+from siamkit.plotting.palette import color, dressed
+from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Section, Table
 from siamkit.report.sections._naming import called, label, words
 
 LINES = 40  # of trials; the others are a band
 
 
-def curves(stored: Stored) -> Section:
+def curves(stored: StoredStudy) -> Section:
     """A line a trial of the best, and a band for all the others."""
     rank = {trial["trial"]: place for place, trial in enumerate(stored.trials)}
     found = sorted(stored.curves, key=lambda each: rank[each[0]["trial"]])
@@ -36,7 +36,7 @@ def curves(stored: Stored) -> Section:
                 name=label(loss),
                 legendgroup=label(loss),
                 showlegend=loss not in shown,
-                line={"color": colour(losses.index(loss)), "width": 1.5},
+                line={"color": color(losses.index(loss)), "width": 1.5},
                 marker={"size": 4},
                 text=[called(trial)] * len(epochs),
                 hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",

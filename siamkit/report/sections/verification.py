@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import colour, dressed
-from siamkit.report.load import Row, Stored
+from siamkit.plotting.palette import color, dressed
+from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._naming import called, words
 
@@ -20,7 +20,7 @@ PARTS = {"valid": "validation", "test": "test"}
 Curves = list[tuple[Row, dict[str, np.ndarray]]]
 
 
-def verification(stored: Stored) -> Section:
+def verification(stored: StoredStudy) -> Section:
     """ROC, DET, and what the threshold of validation leads to on the test part."""
     curves: Curves = [
         (row, found) for row in stored.finalists[:MOST] if "valid_far" in (found := stored.exhibit(row))
@@ -71,7 +71,7 @@ def _traces(curves: Curves, x: Any, y: Any) -> tuple[list[go.Scatter], list[tupl
                     y=y(np.array(frr)),
                     mode="lines",
                     name=f"#{row['trial']} {name}",
-                    line={"color": colour(number), "dash": "solid" if part == "valid" else "dash"},
+                    line={"color": color(number), "dash": "solid" if part == "valid" else "dash"},
                     text=[
                         f"{called(row)}, {name}<br>false accepts {a:.3%}, false rejects {r:.3%}, at {t:.4g}"
                         for a, r, t in zip(far, frr, at, strict=True)

@@ -70,12 +70,12 @@ class Study:
         """The figures to optimise, the first of them the one that names the best."""
         if self.file.objectives:
             return dict(self.file.objectives)
-        figure = DEFAULT_OBJECTIVE[dataset.supervision]
-        return {figure: "maximize"}  # as all of these are
+        measure = DEFAULT_OBJECTIVE[dataset.supervision]
+        return {measure: "maximize"}  # as all of these are
 
     def _misfits(self, dataset: Dataset) -> Iterable[tuple[tuple[str | int, ...], str]]:
         """What of the study does not suit the data."""
-        catalogues = components()
+        catalogs = components()
         kind, given = dataset.supervision, dataset.input
         if kind not in DEFAULT_OBJECTIVE:
             yield (
@@ -85,7 +85,7 @@ class Study:
         for part, name, alternative in self.space.components():
             spec = alternative.entry.spec
             if part == "encoder" and given not in spec.inputs:
-                fit = [n for n, entry in catalogues.encoders.items() if given in entry.spec.inputs]
+                fit = [n for n, entry in catalogs.encoders.items() if given in entry.spec.inputs]
                 yield (
                     ("search", "encoder"),
                     (
@@ -96,7 +96,7 @@ class Study:
             if part != "loss":
                 continue
             for spec in (shape for shape, _ in alternative.shapes() if feedable(kind, shape) is None):
-                fit = [n for n, entry in catalogues.losses.items() if feedable(kind, entry.spec)]
+                fit = [n for n, entry in catalogs.losses.items() if feedable(kind, entry.spec)]
                 yield (
                     ("search", "loss"),
                     (
@@ -110,7 +110,7 @@ class Study:
                 yield ("search", "data", factor), reason
         for name in self.file.objectives or {}:
             if name in OBJECTIVES and kind not in OBJECTIVES[name].supervisions:
-                fit = [n for n, figure in OBJECTIVES.items() if kind in figure.supervisions]
+                fit = [n for n, measure in OBJECTIVES.items() if kind in measure.supervisions]
                 yield (
                     ("objectives", name),
                     f"cannot be told from data of {kind}; choose from {', '.join(fit)}",

@@ -11,7 +11,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
 from siamkit.errors import StudyError
 from siamkit.study.engines._signs import Signs
-from siamkit.study.engines.ray_worker import Broken, Errand, News, Refused
+from siamkit.study.engines.ray_worker import JobRequest, NodeRejected, WorkerCrashed, WorkerUpdate
 from siamkit.study.worker.messages import Job, Said, Tell
 
 LISTEN = 1.0  # seconds after which a worker that has nothing to say says so
@@ -39,12 +39,12 @@ class RayWorker:
     def _listen(self) -> None:
         self.listening = self._actor.listen.remote(self._heard, LISTEN)
 
-    def _tell(self, number: int, message: Errand | str | None) -> None:
+    def _tell(self, number: int, message: JobRequest | str | None) -> None:
         self._unsure = self._actor.tell.remote(number, message), number, message
 
     def give(self, job: Job, tell: Tell) -> None:
         self._told += 1
-        self._tell(self._told, Errand(job, self._signs.of(job)))
+        self._tell(self._told, JobRequest(job, self._signs.of(job)))
 
     def answer(self, verdict: str | None) -> None:
         self._told += 1
@@ -66,14 +66,14 @@ class RayWorker:
         return []
 
     def _news(self) -> list[Said]:
-        news: News = ray.get(self.listening)
+        news: WorkerUpdate = ray.get(self.listening)
         self._memory, self._last = news.memory, time.monotonic()
         self._heard += len(news.said)
         said: list[Said] = []
         for each in news.said:
-            if isinstance(each, Refused):
+            if isinstance(each, NodeRejected):
                 raise StudyError(f"the node {each.node!r} of the Ray cluster cannot take part: {each.why}")
-            if isinstance(each, Broken):
+            if isinstance(each, WorkerCrashed):
                 self._death, self._trace, self._crashed = f"by {each.error}", each.trace, True
             else:
                 said.append(each)

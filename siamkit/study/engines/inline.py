@@ -8,13 +8,13 @@ from pathlib import Path
 from siamkit.study.config.schema import StudyFile
 from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import Job, Ready, Said, Setup, Tell
-from siamkit.study.worker.runner import Bench
+from siamkit.study.worker.runner import JobRunner
 
 
 class InlineWorker:
     """Does its jobs when they are given to it."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: JobRunner) -> None:
         self._bench = bench
         self._said: list[Said] = [Ready(0)]
 
@@ -55,7 +55,7 @@ class Inline:
     def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
         from siamkit.study.worker.shared_arrays import shared
 
-        self._bench = Bench(file, shared(Path(setup.task)))
+        self._bench = JobRunner(file, shared(Path(setup.task)))
 
     def start(self, number: int) -> InlineWorker:
         return InlineWorker(self._bench)

@@ -21,13 +21,13 @@ from siamkit.io.files import place
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.study.config.fingerprint import differences, versions
-from siamkit.study.worker._packed import Parcel, unpack
+from siamkit.study.worker._packed import PackedData, unpack
 from siamkit.study.worker.messages import Epoch, Job, Ready, Said, Setup
-from siamkit.study.worker.process import bench_for
+from siamkit.study.worker.process import make_runner
 
 
 @dataclass(frozen=True)
-class Refused:
+class NodeRejected:
     """Why this node cannot take part in the study, and its name."""
 
     why: str
@@ -35,7 +35,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Broken:
+class WorkerCrashed:
     """The worker has come to an end of its own; the name of the error, and its traceback."""
 
     error: str
@@ -43,7 +43,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Errand:
+class JobRequest:
     """A job, and a file that its folder's study has for a sign that this node sees the same one."""
 
     job: Job
@@ -51,10 +51,10 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class News:
+class WorkerUpdate:
     """What a worker has said since, and the bytes that its process holds."""
 
-    said: tuple[Said | Refused | Broken, ...]
+    said: tuple[Said | NodeRejected | WorkerCrashed, ...]
     memory: int
 
 
@@ -66,8 +66,8 @@ class Actor:
         parcel: the data.
     """
 
-    def __init__(self, setup: Setup, parcel: Parcel) -> None:
-        self._said: list[Said | Refused | Broken] = []
+    def __init__(self, setup: Setup, parcel: PackedData) -> None:
+        self._said: list[Said | NodeRejected | WorkerCrashed] = []
         self._first = 0  # the number of the first of these
         self._changed = threading.Condition()
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -76,16 +76,16 @@ class Actor:
 
     # ------------------------------------------------------------- what Ray calls, in threads of its own
 
-    def listen(self, heard: int, seconds: float) -> News:
+    def listen(self, heard: int, seconds: float) -> WorkerUpdate:
         """What was said after the first `heard`; if nothing was, waits for it so many seconds."""
         with self._changed:
             del self._said[: max(0, heard - self._first)]
             self._first = max(heard, self._first)
             self._changed.wait_for(lambda: self._said, seconds)
             said = tuple(self._said)
-        return News(said, psutil.Process().memory_info().rss)
+        return WorkerUpdate(said, psutil.Process().memory_info().rss)
 
-    def tell(self, number: int, message: Errand | str | None) -> None:
+    def tell(self, number: int, message: JobRequest | str | None) -> None:
         """An errand, or the answer to an epoch; one that was told before is not heard twice."""
         with self._changed:
             if number < self._next:
@@ -95,32 +95,32 @@ class Actor:
 
     # ------------------------------------------------------------- the thread that works
 
-    def _live(self, setup: Setup, parcel: Parcel) -> None:
+    def _live(self, setup: Setup, parcel: PackedData) -> None:
         try:
             why = unlike(setup)
             if why is None:
-                bench = bench_for(setup, unpack(parcel))
+                bench = make_runner(setup, unpack(parcel))
                 why = unlike_plugins(setup)
             if why is not None:
-                self._say(Refused(why))
+                self._say(NodeRejected(why))
                 return
             self._say(Ready(os.getpid()))
             while True:
-                errand: Errand = self._told.get()
+                errand: JobRequest = self._told.get()
                 if errand.job.place and not place(errand.sign).is_file():
-                    self._say(Refused(_unseen(errand)))
+                    self._say(NodeRejected(_unseen(errand)))
                     return
                 self._say(bench.do(errand.job, self._tell))
         except SiamkitError as error:
-            self._say(Refused(str(error)))
+            self._say(NodeRejected(str(error)))
         except BaseException as error:
-            self._say(Broken(type(error).__name__, "".join(traceback.format_exception(error))))
+            self._say(WorkerCrashed(type(error).__name__, "".join(traceback.format_exception(error))))
 
     def _tell(self, said: Said) -> str | None:
         self._say(said)
         return self._told.get() if isinstance(said, Epoch) else None
 
-    def _say(self, said: Said | Refused | Broken) -> None:
+    def _say(self, said: Said | NodeRejected | WorkerCrashed) -> None:
         with self._changed:
             self._said.append(said)
             self._changed.notify_all()
@@ -136,7 +136,7 @@ def unlike_plugins(setup: Setup) -> str | None:
     """What of the plugins that take part differs or is missing, in a sentence."""
     found = {
         entry.origin.distribution: entry.origin.version
-        for catalogue in components().catalogues()
+        for catalogue in components().catalogs()
         for entry in catalogue.all()
     }
     asked = setup.versions["plugins"]
@@ -148,7 +148,7 @@ def _sentence(found: list[str]) -> str | None:
     return f"{'; '.join(found)}; install the same on all nodes" if found else None
 
 
-def _unseen(errand: Errand) -> str:
+def _unseen(errand: JobRequest) -> str:
     folder = str(place(errand.sign).parent)
     return (
         f"it does not see the run folder {folder!r}; let artifacts be a folder that all nodes "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.trial import remove
 from siamkit.study.storage._book import counts
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 from siamkit.study.worker.checkpoint import sweep, sweep_asides
 
 
@@ -22,7 +22,7 @@ def tidy(search: Search, finished: bool) -> None:
     # The folders before the trials: so a folder whose trial began in between is not taken for a dead one's.
     places = [*folder.path.glob("trials/*/*")]
     ledger.look()
-    trials = {trial.number: trial for trial in patiently(ledger.storage.get_trials, deepcopy=False)}
+    trials = {trial.number: trial for trial in with_retries(ledger.storage.get_trials, deepcopy=False)}
     going = {number for number, trial in trials.items() if not trial.state.is_finished()}
     wanted = {trials[number].user_attrs.get("resume") for number in going}
     for place in places:

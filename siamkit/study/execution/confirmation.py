@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from siamkit.errors import StudyError
-from siamkit.io.files import copy_file, told_if_full, write_aside, write_json
+from siamkit.io.files import copy_file, disk_full_as_error, write_aside, write_json
 from siamkit.runs.results import numbers
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.execution.scheduler import Search
-from siamkit.study.execution.supervisor import Assignment
+from siamkit.study.execution.supervisor import JobHandle
 from siamkit.study.storage.trial_queue import ATTEMPTS
 from siamkit.study.worker.checkpoint import FINAL, STATE, sweep
 from siamkit.study.worker.messages import Ended, Job
@@ -33,9 +33,9 @@ class Finalist:
     key: str
     repeats: list[dict[str, Any]]
 
-    def mean(self, part: str, figure: str) -> float:
+    def mean(self, part: str, measure: str) -> float:
         """A figure's mean over the repeats; `part` is valid or test."""
-        return float(np.mean([numbers(repeat[part])[figure] for repeat in self.repeats]))
+        return float(np.mean([numbers(repeat[part])[measure] for repeat in self.repeats]))
 
 
 def finalists(search: Search) -> list[Finalist]:
@@ -79,7 +79,7 @@ class Confirmation:
     def tick(self) -> None:
         pass
 
-    def next(self) -> Assignment | None:
+    def next(self) -> JobHandle | None:
         return self.todo.pop(0) if self.todo else None
 
     def done(self) -> bool:
@@ -140,8 +140,8 @@ class Repeat:
             "seconds": round(seconds, 3),
         }
         if complete:
-            result |= {"valid": ended.figures[0], "test": ended.test, "literal": ended.literal}
-        with told_if_full(self._place):
+            result |= {"valid": ended.measures[0], "test": ended.test, "literal": ended.literal}
+        with disk_full_as_error(self._place):
             write_json(self._place / "result.json", result)
             sweep(self._place)
         search.folder.log(
@@ -154,7 +154,7 @@ class Repeat:
             seconds=round(seconds, 2),
         )
         self.source.left -= 1
-        value = ended.figures[0][search.task.objective] if complete else None
+        value = ended.measures[0][search.task.objective] if complete else None
         done = self.source.total - self.source.left
         search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from siamkit.errors import DataError, StudyError
 from siamkit.study.config.load import Study
-from siamkit.study.execution.supervisor import Assignment, Pool
+from siamkit.study.execution.supervisor import JobHandle, Supervisor
 from siamkit.study.storage.trial_queue import ATTEMPTS
 from siamkit.study.worker.messages import Ended, Job
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 
 
-def try_feeds(pool: Pool, study: Study, task: Task) -> None:
+def try_feeds(pool: Supervisor, study: Study, task: PreparedData) -> None:
     """Has a worker try all feeds that a study may need; the supervisor itself holds no backend.
 
     Raises:
@@ -74,7 +74,7 @@ class _Once:
     def tick(self) -> None:
         pass
 
-    def next(self) -> Assignment | None:
+    def next(self) -> JobHandle | None:
         given, self._trial.given = self._trial.given, True
         return None if given else self._trial
 

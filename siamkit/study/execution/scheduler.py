@@ -15,14 +15,14 @@ from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import Study
 from siamkit.study.execution.trial import TrialWork
-from siamkit.study.monitoring.progress import Silent
+from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.sampling.samplers import make_sampler
-from siamkit.study.storage.coordinator_lock import Conductor
-from siamkit.study.storage.leases import RENEWALS, Pulse, role_of
-from siamkit.study.storage.retry import patiently
-from siamkit.study.storage.trial_queue import Claim, Ledger
+from siamkit.study.storage.coordinator_lock import CoordinatorLock
+from siamkit.study.storage.leases import RENEWALS, HeartbeatThread, role_of
+from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.trial_queue import Claim, TrialQueue
 from siamkit.study.worker.messages import Job
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 
 EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
 HOPELESS = 20  # deaths in a row, after which no other trial is tried
@@ -48,23 +48,23 @@ class Search:
     """
 
     study: Study
-    task: Task
-    ledger: Ledger
+    task: PreparedData
+    ledger: TrialQueue
     folder: RunFolder
     versions: dict[str, Any]
-    progress: Silent
+    progress: NullProgress
     planned: float = math.inf
     spreads: list[float] = field(default_factory=list)
     hand: dict[int, TrialWork] = field(default_factory=dict)
-    pulse: Pulse | None = None
+    pulse: HeartbeatThread | None = None
     deaths: int = 0
-    conductor: Conductor | None = None
+    conductor: CoordinatorLock | None = None
 
     def __post_init__(self) -> None:
         self._repeated = 0
         self._looked = -math.inf
         self._size = self.study.space.count()
-        self._worked_before = float(patiently(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
+        self._worked_before = float(with_retries(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
         self._began = time.monotonic()
 
     # ------------------------------------------------------------- a source of work
@@ -207,4 +207,4 @@ class Search:
     def note_time(self) -> None:
         """Keeps the time for later runs; `tune` alone does, whoever helps it."""
         if role_of(self.ledger.owner) == "tune":
-            patiently(self.ledger.storage.set_user_attr, "worked", self.worked())
+            with_retries(self.ledger.storage.set_user_attr, "worked", self.worked())

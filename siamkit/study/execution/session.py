@@ -16,7 +16,7 @@ import optuna
 
 from siamkit.backend import select
 from siamkit.data import Dataset
-from siamkit.io.files import is_local, plain, told_if_full
+from siamkit.io.files import disk_full_as_error, is_local, plain
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
@@ -30,16 +30,16 @@ from siamkit.study.engines import make_engine
 from siamkit.study.execution.host import scratch
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.signals import first_is_heard_later
-from siamkit.study.execution.supervisor import Limits, Pool, Source
-from siamkit.study.monitoring.progress import Silent, make_progress
+from siamkit.study.execution.supervisor import Limits, Source, Supervisor
+from siamkit.study.monitoring.progress import NullProgress, make_progress
 from siamkit.study.sampling.plan import planned, plans_all
 from siamkit.study.sampling.pruners import make_pruner
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import close_storage, open_storage
-from siamkit.study.storage.trial_queue import Ledger
+from siamkit.study.storage.trial_queue import TrialQueue
 from siamkit.study.tracking import check_loggers
 from siamkit.study.worker.messages import Setup
-from siamkit.study.worker.prepared_data import Task, make_task
+from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import share
 
 
@@ -61,7 +61,13 @@ class Part:
     """
 
     def __init__(
-        self, role: str, study: Study, task: Task, frozen: dict[str, Any], pool: Pool, watcher: Silent
+        self,
+        role: str,
+        study: Study,
+        task: PreparedData,
+        frozen: dict[str, Any],
+        pool: Supervisor,
+        watcher: NullProgress,
     ) -> None:
         self.role, self.study, self.task, self.pool, self.watcher = role, study, task, pool, watcher
         self.folder, self.frozen = RunFolder(study.folder), frozen
@@ -82,7 +88,7 @@ class Part:
         )
         storage.pruner = make_pruner(self.study, len(self.task.objectives))
         self.folder.owner = new_owner(self.role)
-        ledger = Ledger(
+        ledger = TrialQueue(
             storage=storage,
             maximize=self.task.objectives[self.task.objective] == "maximize",
             tell=self.watcher.note,
@@ -116,15 +122,15 @@ def ready(
     watcher = make_progress(progress)
     watcher.note(f"backend {name} ({why})")
     before = _begun(study.folder)
-    task, raw = make_task(study, overlap=role == "tune" and not before.get("overlap"))
+    task, raw = prepare_data(study, overlap=role == "tune" and not before.get("overlap"))
     # Beside what is compared: a study that was begun without them goes on.
     frozen = {**_freeze(study, task, name), "overlap": task.overlap or before.get("overlap")}
     if role == "tune" and (sentence := shared_items(frozen)) is not None:
         watcher.note(sentence)
-    with told_if_full(tempfile.gettempdir()):
+    with disk_full_as_error(tempfile.gettempdir()):
         aside = Path(tempfile.mkdtemp(dir=scratch()))
     try:
-        with told_if_full(aside):
+        with disk_full_as_error(aside):
             share(task, aside / "task")
         setup = Setup(
             name,
@@ -133,7 +139,7 @@ def ready(
             (*study.file.plugins, *plugins),
             tuple(
                 entry.spec
-                for catalogue in components().catalogues()
+                for catalogue in components().catalogs()
                 for entry in catalogue.all()
                 if entry.origin.distribution == SESSION
             ),
@@ -142,7 +148,7 @@ def ready(
         )
         budget = study.file.budget
         limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
-        pool = Pool(make_engine(study.file, setup, aside), limits)
+        pool = Supervisor(make_engine(study.file, setup, aside), limits)
         part = Part(role, study, task, frozen, pool, watcher)
         try:
             yield part, raw
@@ -162,7 +168,7 @@ def _begun(folder: Path) -> dict[str, Any]:
     return read_json(written) if written.is_file() else {}
 
 
-def _freeze(study: Study, task: Task, backend: str) -> Any:
+def _freeze(study: Study, task: PreparedData, backend: str) -> Any:
     """What must not change while a study is resumed, as plain data."""
     resolved = study.file.model_dump(mode="json")
     entries = [alternative.entry for _, _, alternative in study.space.components()]

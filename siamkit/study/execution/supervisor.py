@@ -17,7 +17,7 @@ GRACE = 2.0  # seconds in which a worker itself may end a trial that has passed 
 GROWTH = 1.5e9  # bytes by which a worker may grow beyond its first trial before it is replaced
 
 
-class Assignment(Protocol):
+class JobHandle(Protocol):
     """A job in somebody's hands, and what is to happen as it goes on."""
 
     @property
@@ -53,7 +53,7 @@ class Source(Protocol):
     def tick(self) -> None:
         """Called a few times a second."""
 
-    def next(self) -> Assignment | None:
+    def next(self) -> JobHandle | None:
         """Work for a free worker; None if there is none now."""
 
     def room(self) -> int:
@@ -64,13 +64,13 @@ class Source(Protocol):
 
 
 @dataclass
-class Desk:
+class WorkerSlot:
     """A worker and what it has to do."""
 
     number: int
     worker: Worker
     ready: bool = False
-    work: Assignment | None = None
+    work: JobHandle | None = None
     since: float = 0.0
     stopped_since: float | None = None
     first_memory: float = 0.0
@@ -86,7 +86,7 @@ class Limits:
 
 
 @dataclass
-class Pool:
+class Supervisor:
     """The workers of one engine.
 
     Args:
@@ -98,7 +98,7 @@ class Pool:
     engine: Engine
     limits: Limits
     interrupted: Callable[[], bool] = lambda: False
-    desks: list[Desk] = field(default_factory=list)
+    desks: list[WorkerSlot] = field(default_factory=list)
     _still_born: int = 0
 
     def run(self, source: Source) -> None:
@@ -156,17 +156,17 @@ class Pool:
         # A number of its own, so that the one whose place it takes leaves it its device and cores.
         taken = {desk.number for desk in self.desks}
         number = next(each for each in range(self.engine.size) if each not in taken)
-        self.desks.append(Desk(number, self.engine.start(number)))
+        self.desks.append(WorkerSlot(number, self.engine.start(number)))
 
     @staticmethod
-    def _told(work: Assignment, said: object) -> str | None:
+    def _told(work: JobHandle, said: object) -> str | None:
         if isinstance(said, Epoch):
             return work.epoch(said.repeat, said.number, said.row)
         if isinstance(said, Resumed):
             work.resumed(said.history)
         return None
 
-    def _hear(self, desk: Desk) -> None:
+    def _hear(self, desk: WorkerSlot) -> None:
         for said in desk.worker.hear():
             if isinstance(said, Ready):
                 desk.ready, self._still_born = True, 0
@@ -184,18 +184,18 @@ class Pool:
             else:
                 self._told(desk.work, said)
 
-    def _retire(self, desk: Desk, memory: float) -> None:
+    def _retire(self, desk: WorkerSlot, memory: float) -> None:
         """A worker that has grown too much is ended while it has nothing to do."""
         desk.first_memory = desk.first_memory or memory
         if memory > desk.first_memory + GROWTH and desk.work is None:
             self._end(desk)
 
-    def _end(self, desk: Desk) -> None:
+    def _end(self, desk: WorkerSlot) -> None:
         desk.worker.kill()
         if desk in self.desks:
             self.desks.remove(desk)
 
-    def _guard(self, desk: Desk) -> None:
+    def _guard(self, desk: WorkerSlot) -> None:
         """Sees to a worker that is dead, over a limit, stopped, or at somebody else's work."""
         if desk not in self.desks:
             return
@@ -216,7 +216,7 @@ class Pool:
             self._end(desk)
             work.died(f"its process was stopped for more than {self.limits.stopped:g} s", False)
 
-    def _bury(self, desk: Desk, how: str) -> None:
+    def _bury(self, desk: WorkerSlot, how: str) -> None:
         self._hear(desk)  # its last words
         trace, crashed, work = desk.worker.trace(), desk.worker.crashed(), desk.work
         self._end(desk)
@@ -231,7 +231,7 @@ class Pool:
                 last = trace.splitlines()[-1] if trace else "it said nothing"
                 raise StudyError(f"no worker comes to life: its process ended {how}: {last:.300}")
 
-    def _passed(self, desk: Desk) -> str | None:
+    def _passed(self, desk: WorkerSlot) -> str | None:
         """The limit that a worker has passed, in words."""
         seconds, memory = self.limits.seconds, self.limits.memory
         if seconds is not None and time.monotonic() - desk.since > seconds + GRACE:
@@ -240,7 +240,7 @@ class Pool:
             return f"took more memory than the trial_memory of {memory / 1e9:g} GB"
         return None
 
-    def _stopped_for(self, desk: Desk) -> float:
+    def _stopped_for(self, desk: WorkerSlot) -> float:
         now = time.monotonic()
         if not desk.worker.stopped():
             desk.stopped_since = None

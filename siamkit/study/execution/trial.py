@@ -11,10 +11,10 @@ import numpy as np
 from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
-from siamkit.io.files import is_local, told_if_full, write_json, write_table
+from siamkit.io.files import disk_full_as_error, is_local, write_json, write_table
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.sampling.pruners import collapsed, judges_collapse
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_queue import ATTEMPTS, Claim
 from siamkit.study.worker.checkpoint import sweep
 from siamkit.study.worker.messages import Ended, Job
@@ -71,7 +71,7 @@ class TrialWork:
                 return why
         if repeat or len(task.objectives) > 1:
             return None
-        pruned = patiently(self.claim.trial.should_prune, tell=self.search.progress.note)
+        pruned = with_retries(self.claim.trial.should_prune, tell=self.search.progress.note)
         return f"behind the others after epoch {number}" if pruned else None
 
     def _report(self, row: dict[str, Any]) -> bool:
@@ -80,7 +80,7 @@ class TrialWork:
         if row["repeat"] or len(task.objectives) > 1:
             return True
         try:
-            patiently(
+            with_retries(
                 self.claim.trial.report, row[task.objective], row["epoch"], tell=self.search.progress.note
             )
         except UpdateFinishedTrialError:
@@ -93,7 +93,7 @@ class TrialWork:
             self.interrupted()
             raise StudyError(f"{str(self.place)!r} cannot be written: {ended.cause}")
         try:
-            with told_if_full(self.place):
+            with disk_full_as_error(self.place):
                 self._write(ended, seconds)
         except StudyError:
             self.interrupted()
@@ -106,9 +106,9 @@ class TrialWork:
             return
         sweep(self.place)  # not before: without a result, what it could go on from is all there is
         self.search.ledger.look()
-        if len(ended.figures) > 1:
+        if len(ended.measures) > 1:
             objective = self.search.task.objective
-            self.search.spreads.append(float(np.var([each[objective] for each in ended.figures], ddof=1)))
+            self.search.spreads.append(float(np.var([each[objective] for each in ended.measures], ddof=1)))
         self._log(
             "trial ended",
             outcome=ended.outcome,
@@ -182,8 +182,8 @@ class TrialWork:
                 "factors": factors_of(self.claim.configuration),
                 "literal": ended.literal,
                 "values": ended.values if complete else None,
-                "figures": mean_figures(ended.figures) if complete else {},
-                "repeats": ended.figures,
+                "figures": mean_measures(ended.measures) if complete else {},
+                "repeats": ended.measures,
                 "seconds": round(seconds, 3),
                 "versions": self.search.versions,
                 "attempt": self.claim.attempt,
@@ -191,7 +191,7 @@ class TrialWork:
         )
 
 
-def mean_figures(repeats: list[dict[str, float]]) -> dict[str, float]:
+def mean_measures(repeats: list[dict[str, float]]) -> dict[str, float]:
     """Each figure's mean over the repeats."""
     return {name: float(np.mean([each[name] for each in repeats])) for name in repeats[0]}
 

@@ -13,16 +13,16 @@ from optuna.trial import FrozenTrial
 
 from siamkit.errors import StudyError
 from siamkit.report.checks import findings, verdict
-from siamkit.report.load import read_stored
+from siamkit.report.load import load_study_results
 from siamkit.runs.results import read_json
 from siamkit.study.monitoring._owners import Owners, is_here
 from siamkit.study.monitoring._tally import Tally, tally
 from siamkit.study.monitoring.event_log import Logbook
-from siamkit.study.monitoring.locate import Whereabouts, find_study, open_to_read, reading
+from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_read, reading
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.monitoring.status import Best, Failure, Running, Status
 from siamkit.study.storage.leases import RENEWALS
-from siamkit.study.storage.snapshot import thawed
+from siamkit.study.storage.snapshot import read_snapshot
 
 
 def read_status(
@@ -54,7 +54,7 @@ class Watch:
         StudyError: it was never begun, or cannot be read.
     """
 
-    def __init__(self, where: Whereabouts) -> None:
+    def __init__(self, where: StudyLocation) -> None:
         self._where = where
         self._study = open_to_read(where)
         self._log = Logbook(where.folder.path)
@@ -118,7 +118,7 @@ class Watch:
         """The frozen study as this run of `tune` has it, or as it was begun."""
         written = self._where.folder.path / "study.json"
         frozen = read_json(written) if written.is_file() else None
-        frozen = frozen or reading(self._where, lambda: thawed(self._study))
+        frozen = frozen or reading(self._where, lambda: read_snapshot(self._study))
         if frozen is None:
             raise self._where.absent()
         return frozen
@@ -126,7 +126,7 @@ class Watch:
     def _trust(self) -> str:
         """Whether the numbers can be trusted; nothing where results are damaged, which is not asked here."""
         try:
-            return verdict(findings(read_stored(self._where.folder.path)))
+            return verdict(findings(load_study_results(self._where.folder.path)))
         except StudyError:
             return ""
 

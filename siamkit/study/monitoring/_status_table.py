@@ -13,7 +13,7 @@ from siamkit.study.monitoring._owners import Owner
 from siamkit.study.monitoring.progress import one_line, spell
 from siamkit.study.monitoring.status import Status
 
-COLOURS = {"running": "bold green", "done": "bold", "stopped": "bold yellow", "unsure": "bold yellow"}
+COLORS = {"running": "bold green", "done": "bold", "stopped": "bold yellow", "unsure": "bold yellow"}
 
 
 def status_table(status: Status) -> RenderableType:
@@ -23,7 +23,7 @@ def status_table(status: Status) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, value in _facts(status):
         facts.add_row(name, value)
-    head = Text.assemble((status.name, "bold"), "  ", (_state(status), COLOURS[status.state]))
+    head = Text.assemble((status.name, "bold"), "  ", (_state(status), COLORS[status.state]))
     parts: list[RenderableType] = [head, facts]
     if status.running:
         parts += [Text(), _running(status)]
@@ -54,8 +54,8 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
     beside = f"; {', '.join(more)}" if more else ""
     yield "counted", Text(f"{status.counted} of {status.target}: {ends}{beside}")
     if status.best is not None:
-        for number, (figure, value) in enumerate(status.best.values.items()):
-            shown = Text(f"{figure} {value:.4f}", style="" if number else "bold")
+        for number, (measure, value) in enumerate(status.best.values.items()):
+            shown = Text(f"{measure} {value:.4f}", style="" if number else "bold")
             if not number:
                 shown += Text(f"  {status.best.configuration}  (trial {status.best.trial})")
             yield "" if number else "best", shown

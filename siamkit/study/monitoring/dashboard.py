@@ -10,7 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from siamkit.errors import StudyError
-from siamkit.study.monitoring.locate import Whereabouts, open_to_read
+from siamkit.study.monitoring.locate import StudyLocation, open_to_read
 
 HOST = "127.0.0.1"
 TRIED = 20  # ports from the one asked for
@@ -33,7 +33,7 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def make_dashboard(where: Whereabouts, port: int) -> Server:
+def make_dashboard(where: StudyLocation, port: int) -> Server:
     """A server that shows a study at `http://127.0.0.1:<port>`; its `serve_forever` serves.
 
     Args:

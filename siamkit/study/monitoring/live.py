@@ -70,10 +70,10 @@ class Live(Plain):
         super().run(label, configuration)
         self._running[label] = Run(one_line(describe(configuration)), time.monotonic())
 
-    def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
+    def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:
         run = self._running.get(label)
         if run is not None:
-            run.epoch, run.epochs, run.value = number, epochs, figures.get(self._objective)
+            run.epoch, run.epochs, run.value = number, epochs, measures.get(self._objective)
 
     def _over(self, label: str, state: str) -> None:
         self._running.pop(label, None)

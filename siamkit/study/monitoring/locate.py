@@ -32,7 +32,7 @@ BUSY = 10  # seconds that a file which somebody writes to is waited for
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class StudyLocation:
     """Where a study keeps what it knows.
 
     Args:
@@ -56,7 +56,9 @@ class Whereabouts:
         return StudyError(f"there is no study {self.name!r} in {self.shown!r} yet; run it with siamkit tune")
 
 
-def find_study(path: str | os.PathLike[str], artifacts: str | os.PathLike[str] | None = None) -> Whereabouts:
+def find_study(
+    path: str | os.PathLike[str], artifacts: str | os.PathLike[str] | None = None
+) -> StudyLocation:
     """Reads a study file only as far as to know where the study is: no plugin and no data are loaded.
 
     Raises:
@@ -68,10 +70,10 @@ def find_study(path: str | os.PathLike[str], artifacts: str | os.PathLike[str] |
     except ValidationError:
         load_study(path, artifacts=artifacts)  # says what is wrong, line by line
         raise
-    return Whereabouts(file.name, RunFolder(run_folder(file, Path(path), artifacts)), file.storage)
+    return StudyLocation(file.name, RunFolder(run_folder(file, Path(path), artifacts)), file.storage)
 
 
-def open_to_read(where: Whereabouts) -> optuna.Study:
+def open_to_read(where: StudyLocation) -> optuna.Study:
     """Opens a study that is there; makes no file, table or row, and cannot write to a file.
 
     Raises:
@@ -81,7 +83,7 @@ def open_to_read(where: Whereabouts) -> optuna.Study:
     return reading(where, lambda: optuna.load_study(study_name=where.name, storage=_storage(where)))
 
 
-def reading(where: Whereabouts, read: Callable[[], T]) -> T:
+def reading(where: StudyLocation, read: Callable[[], T]) -> T:
     """Reads from a study's storage.
 
     Raises:
@@ -96,7 +98,7 @@ def reading(where: Whereabouts, read: Callable[[], T]) -> T:
         raise StudyError(f"the storage {where.shown!r} cannot be read: {reason:.300}") from error
 
 
-def _storage(where: Whereabouts) -> optuna.storages.BaseStorage:
+def _storage(where: StudyLocation) -> optuna.storages.BaseStorage:
     if "://" in where.storage:
         return _tables(where, with_driver(where.storage), {})
     if not is_local(where.folder.path):
@@ -135,7 +137,7 @@ def _read_only(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _tables(where: Whereabouts, url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
+def _tables(where: StudyLocation, url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
     # Each look has a connection of its own: nobody may come to close one that is kept.
     engine = {**engine, "poolclass": sqlalchemy.NullPool}
     made = sqlalchemy.create_engine(url, **engine)

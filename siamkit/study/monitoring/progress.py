@@ -15,10 +15,10 @@ from siamkit.study.config.search_space import Configuration, factors_of
 MARK = "  ← best"
 
 
-class Silent:
+class NullProgress:
     """Hears everything and says nothing; the base of the others."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> NullProgress:
         return self
 
     def __exit__(
@@ -35,7 +35,7 @@ class Silent:
     def run(self, label: str, configuration: Configuration) -> None:
         """A run begins; several may be under way at once."""
 
-    def epoch(self, label: str, number: int, epochs: int, figures: dict[str, float]) -> None:
+    def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:
         """An epoch of it ended."""
 
     def ended(
@@ -75,7 +75,7 @@ def spell(seconds: float) -> str:
     return f"{minutes // 1440}d {minutes % 1440 // 60}h"
 
 
-class Plain(Silent):
+class Plain(NullProgress):
     """A line for each run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -123,7 +123,7 @@ class Plain(Silent):
         return f"{line:<60}"
 
 
-def make_progress(choice: str = "auto") -> Silent:
+def make_progress(choice: str = "auto") -> NullProgress:
     """`live`, `plain`, `none`, or `auto`: live in a terminal, plain elsewhere.
 
     Raises:
@@ -132,7 +132,7 @@ def make_progress(choice: str = "auto") -> Silent:
     if choice not in ("live", "plain", "none", "auto"):
         raise StudyError(f"progress should be auto, live, plain or none, got {choice!r}")
     if choice == "none":
-        return Silent()
+        return NullProgress()
     if choice == "live" or (choice == "auto" and sys.stdout.isatty()):
         from siamkit.study.monitoring.live import Live
 

@@ -13,7 +13,7 @@ HEAD = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds")
 
 def table(check: RealityCheck) -> Table:
     """The losses, the best on test first."""
-    shown = Table(box=None, pad_edge=False, title=check.figure, title_justify="left")
+    shown = Table(box=None, pad_edge=False, title=check.measure, title_justify="left")
     for number, column in enumerate(HEAD):
         shown.add_column(column, justify="right" if number else "left")
     for each in check.losses:
@@ -30,7 +30,7 @@ def markdown(check: RealityCheck) -> str:
         f"# {_plain(check.name)}: losses under one budget",
         check.verdict(),
         "Each loss was given the same number of trials; its best configuration on validation was trained "
-        f"afresh with each seed and scored on the test part, once. {check.figure}"
+        f"afresh with each seed and scored on the test part, once. {check.measure}"
         + (f", with intervals of 95 % over {over}" if over else "")
         + ":",
         _table([*HEAD], [_cells(each) for each in check.losses]),

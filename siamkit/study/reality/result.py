@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.report.checks import on_parts
-from siamkit.report.load import Stored
+from siamkit.report.load import StoredStudy
 from siamkit.stats.multiple_testing import adjusted
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
@@ -50,7 +50,7 @@ class RealityCheck:
     Args:
         name: of the reality check.
         folder: where all of it lies.
-        figure: that losses were chosen and compared by.
+        measure: that losses were chosen and compared by.
         maximize: whether more of it is better.
         losses: the best on test first.
         pairs: which losses each of the differences is of.
@@ -61,7 +61,7 @@ class RealityCheck:
 
     name: str
     folder: Path
-    figure: str
+    measure: str
     maximize: bool
     losses: list[Judged]
     pairs: list[tuple[str, str]]
@@ -79,7 +79,7 @@ class RealityCheck:
             return f"{best} alone was trained to its end: there is nothing to compare it with."
         beaten = [other for other in others if self._shown(best, other)]
         level = [other for other in others if other not in beaten]
-        told = f"{best} has the best {self.figure} on the test part"
+        told = f"{best} has the best {self.measure} on the test part"
         if beaten:
             told += f", shown beside {_and(beaten)}"
         if level:
@@ -107,7 +107,7 @@ class RealityCheck:
         ]
         return {
             "name": self.name,
-            "figure": self.figure,
+            "figure": self.measure,
             "losses": losses,
             "differences": differences,
             "verdict": self.verdict(),
@@ -130,7 +130,7 @@ class RealityCheck:
         return f"{b} - {a}: {better} is better, {size}, {over}."
 
 
-def judged(loss: str, stored: Stored) -> Judged:
+def judged(loss: str, stored: StoredStudy) -> Judged:
     """One loss, by what its study has stored."""
     best = stored.finalists[0] if stored.finalists else None
     trial = next((each for each in stored.completed if best and each["trial"] == best["trial"]), None)
@@ -149,7 +149,7 @@ def judged(loss: str, stored: Stored) -> Judged:
     )
 
 
-def concluded(name: str, folder: Path, studies: dict[str, Stored]) -> RealityCheck:
+def concluded(name: str, folder: Path, studies: dict[str, StoredStudy]) -> RealityCheck:
     """All losses beside each other.
 
     Args:

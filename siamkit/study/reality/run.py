@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from siamkit.io.files import told_if_full, writable, write_json, write_text
-from siamkit.report.load import read_stored
+from siamkit.io.files import disk_full_as_error, writable, write_json, write_text
+from siamkit.report.load import load_study_results
 from siamkit.runs.results import read_json
 from siamkit.study.api import tune
 from siamkit.study.execution.preflight import try_feeds
@@ -57,7 +57,7 @@ def reality_check(
     writable(asked.parts[0].file)
     tell = make_progress(progress).note
     for number, part in enumerate(asked.parts, start=1):
-        with told_if_full(asked.folder):
+        with disk_full_as_error(asked.folder):
             part.write()
         tell(f"loss {number} of {len(asked.parts)}: {part.loss}")
         results = tune(part.file, backend=backend, plugins=plugins, progress=progress)
@@ -65,7 +65,7 @@ def reality_check(
         if results.interrupted:
             return _concluded(asked, interrupted=True)
     found = _concluded(asked)
-    with told_if_full(asked.folder):
+    with disk_full_as_error(asked.folder):
         write_json(asked.folder / "reality-check.json", found.plain())
         write_text(asked.folder / "reality-check.md", markdown(found))
     return found
@@ -84,6 +84,6 @@ def _try_all(asked: Reality, backend: str | None, plugins: tuple[str, ...]) -> N
 
 
 def _concluded(asked: Reality, interrupted: bool = False) -> RealityCheck:
-    stored = {part.loss: read_stored(part.folder) for part in asked.parts if part.begun}
+    stored = {part.loss: load_study_results(part.folder) for part in asked.parts if part.begun}
     found = concluded(asked.file.name, asked.folder, stored)
     return found if not interrupted else RealityCheck(**{**vars(found), "interrupted": True})

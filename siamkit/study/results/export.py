@@ -15,15 +15,15 @@ from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.export.onnx import check_writable
 from siamkit.io.files import beside, plain, write_json
-from siamkit.runs.outcome import Standing, read_standing
+from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.stats.results import Difference, Interval
 from siamkit.study.config.load import Study
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.results.model_card import model_card
-from siamkit.study.worker.prepared_data import make_task
+from siamkit.study.worker.prepared_data import prepare_data
 
 
-def told(standing: Standing) -> dict[str, Any]:
+def told(standing: StudyOutcome) -> dict[str, Any]:
     """The best configuration and its figures, for machines."""
     found: dict[str, Any] = plain(
         {
@@ -33,7 +33,7 @@ def told(standing: Standing) -> dict[str, Any]:
             "objectives": standing.results.objectives,
             "configuration": standing.results.winner,
             "factors": standing.results.factors,
-            "figures": standing.results.figures,
+            "figures": standing.results.measures,
             "test_interval": _asdict(standing.results.test_interval),
             "lead": _asdict(standing.results.lead),
             "findings": [asdict(each) for each in standing.results.findings],
@@ -66,7 +66,7 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
     place = Path(target)
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise StudyError(f"{str(place)!r} is there already; name a new folder, or an empty one")
-    standing = read_standing(study.folder)
+    standing = read_outcome(study.folder)
     if not standing.model.is_file():
         raise StudyError(f"the model of the best trial, {str(standing.model)!r}, is gone")
     check_writable(formats)
@@ -100,10 +100,10 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
     return about
 
 
-def _items(study: Study, standing: Standing, preprocessor: Any) -> Leaf | None:
+def _items(study: Study, standing: StudyOutcome, preprocessor: Any) -> Leaf | None:
     """Some validation items, prepared by the model; None if the study's data are not there any more."""
     try:
-        task, raw = make_task(study)
+        task, raw = prepare_data(study)
     except (SiamkitError, OSError):
         return None
     if task.record["fingerprint"] != standing.frozen["data"]["fingerprint"] or preprocessor is None:

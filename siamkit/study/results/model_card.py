@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from siamkit.evaluation import FIGURES
-from siamkit.runs.outcome import Standing
+from siamkit.evaluation import MEASURES
+from siamkit.runs.outcome import StudyOutcome
 from siamkit.study.config.search_space import factors_of
 
 SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "pearson", "parameters", "flops")
 
 
-def model_card(standing: Standing, model: Mapping[str, Any]) -> str:
+def model_card(standing: StudyOutcome, model: Mapping[str, Any]) -> str:
     """The card of the best model as Markdown.
 
     Args:
@@ -24,7 +24,7 @@ def model_card(standing: Standing, model: Mapping[str, Any]) -> str:
     parts = [
         f"# {name}: an embedding model\n\n{_purpose(standing, model)}",
         f"## Use\n\n{_use(model)}",
-        f"## How good it is\n\n{_figures(standing)}",
+        f"## How good it is\n\n{_measures(standing)}",
         f"## Threshold\n\n{_threshold(model)}",
         f"## Data\n\n{_data(standing)}",
         f"## Configuration\n\n{_configuration(standing)}",
@@ -36,7 +36,7 @@ def model_card(standing: Standing, model: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _purpose(standing: Standing, model: Mapping[str, Any]) -> str:
+def _purpose(standing: StudyOutcome, model: Mapping[str, Any]) -> str:
     kind = standing.frozen["data"]["input"]
     metric = factors_of(standing.configuration)["metric"]
     what = {
@@ -94,15 +94,15 @@ def _use(model: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _figures(standing: Standing) -> str:
-    parts = list(standing.results.figures)
+def _measures(standing: StudyOutcome) -> str:
+    parts = list(standing.results.measures)
     repeats = [standing.parts(each) for each in standing.repeats]
     names = list(dict.fromkeys([*standing.frozen["objectives"], *SHOWN]))
     names = [name for name in names if name in repeats[0]["valid"]]
     rows = []
     for name in names:
         cells = [_spread([repeat[part].get(name, math.nan) for repeat in repeats]) for part in parts]
-        rows.append([f"`{name}`", *cells, FIGURES[name].summary if name in FIGURES else ""])
+        rows.append([f"`{name}`", *cells, MEASURES[name].summary if name in MEASURES else ""])
     if standing.confirmed:
         told = (
             f"Trained afresh with {len(repeats)} seed{'s' * (len(repeats) > 1)}: mean, lowest to highest. "
@@ -117,13 +117,13 @@ def _figures(standing: Standing) -> str:
     return told + "\n\n" + _table(["figure", *parts, "what it says"], rows) + _doubt(standing)
 
 
-def _doubt(standing: Standing) -> str:
+def _doubt(standing: StudyOutcome) -> str:
     """How sure the first objective on the test part is, alone and beside the second finalist's."""
     found, lead = standing.results.test_interval, standing.results.lead
     told = ""
     if found is not None:
         told += (
-            f"\n\nOn the test part `{found.figure}` is {found.value:.4f}, with a 95 % interval of "
+            f"\n\nOn the test part `{found.measure}` is {found.value:.4f}, with a 95 % interval of "
             f"[{found.low:.4f}, {found.high:.4f}] over {found.units:,} {found.over}."
         )
     if lead is not None:
@@ -155,7 +155,7 @@ def _threshold(model: Mapping[str, Any]) -> str:
     )
 
 
-def _data(standing: Standing) -> str:
+def _data(standing: StudyOutcome) -> str:
     data = standing.frozen["data"]
     split = data["split"]
     rows = [["source", f"`{standing.frozen['study']['data']['source']}`"]]
@@ -173,7 +173,7 @@ def _several(values: Iterable[Any], most: int = 20) -> str:
     return ", ".join(texts[:most]) + more
 
 
-def _configuration(standing: Standing) -> str:
+def _configuration(standing: StudyOutcome) -> str:
     fixed = standing.frozen["study"]["fixed"]
     factors = factors_of(standing.configuration)
     rows = [
@@ -193,7 +193,7 @@ def _preparation(model: Mapping[str, Any]) -> str:
     )
 
 
-def _limits(standing: Standing) -> str:
+def _limits(standing: StudyOutcome) -> str:
     seen = {
         "class": "It was judged on classes not seen in training, but of the same kind.",
         "item": "It was judged on items of the same classes that it was trained on; how it does on others "
@@ -208,7 +208,7 @@ def _limits(standing: Standing) -> str:
     )
 
 
-def _versions(standing: Standing) -> str:
+def _versions(standing: StudyOutcome) -> str:
     versions = standing.chosen.get("versions") or standing.frozen["versions"]
     rows = [["Python", versions["python"]], ["backend", versions["backend"]]]
     rows += [[name, version] for name, version in versions["packages"].items()]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamkit.report._repeats import lead
-from siamkit.report.checks import Finding, findings
-from siamkit.report.load import Stored, read_stored
+from siamkit.report.checks import Check, findings
+from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.pareto import front
 from siamkit.stats.results import Difference, Interval
@@ -41,7 +41,7 @@ class Results:
         trials: the stored results of all trials, by number.
         winner: the configuration that won, in confirmation if there was one, its margins literal; None if
             no trial completed.
-        figures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
+        measures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
         interrupted: whether the study was stopped before its budget was spent.
     """
 
@@ -49,7 +49,7 @@ class Results:
     objectives: dict[str, str]
     trials: list[dict[str, Any]] = field(repr=False)
     winner: dict[str, Any] | None
-    figures: dict[str, dict[str, float]]
+    measures: dict[str, dict[str, float]]
     interrupted: bool = False
 
     @property
@@ -67,7 +67,7 @@ class Results:
         return sorted((complete[row] for row in rows), key=lambda each: sign * each["figures"][names[0]])
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Check]:
         """Whether these numbers can be trusted: what speaks against them and for them, faults first."""
         return findings(self._stored)
 
@@ -110,8 +110,8 @@ class Results:
         return fragment(self.report)
 
     @cached_property
-    def _stored(self) -> Stored:
-        return read_stored(self.folder)
+    def _stored(self) -> StoredStudy:
+        return load_study_results(self.folder)
 
     @property
     def model_path(self) -> Path:

@@ -13,8 +13,8 @@ from siamkit.io.files import beside, writable
 from siamkit.runs.results import read_results
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import Study
-from siamkit.study.monitoring.progress import Silent
-from siamkit.study.worker.prepared_data import make_task
+from siamkit.study.monitoring.progress import NullProgress
+from siamkit.study.worker.prepared_data import prepare_data
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Retrained:
         path: the model's file.
         trial: the trial's number.
         epochs, seed: what it was trained with.
-        figures: on the validation part.
+        measures: on the validation part.
         before: those of the trial itself, nothing if it did not complete.
     """
 
@@ -33,7 +33,7 @@ class Retrained:
     trial: int
     epochs: int
     seed: int
-    figures: dict[str, float]
+    measures: dict[str, float]
     before: dict[str, float]
 
 
@@ -45,7 +45,7 @@ def retrain_trial(
     epochs: int | None = None,
     seed: int | None = None,
     backend: str | None = None,
-    progress: Silent | None = None,
+    progress: NullProgress | None = None,
 ) -> Retrained:
     """Trains the configuration of a trial afresh on the study's data, judges it and saves the model.
 
@@ -75,9 +75,9 @@ def retrain_trial(
         seed = derive_seed(study.file.seed, configuration, 0)
     name, why = select.choose_backend(backend, begun=frozen["versions"]["backend"])
     select.activate(name)
-    watcher = progress or Silent()
+    watcher = progress or NullProgress()
     watcher.note(f"backend {name} ({why})")
-    task, _ = make_task(study)
+    task, _ = prepare_data(study)
     if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
         raise StudyError(
             f"the data have changed since the study in {str(study.folder)!r} was run, so its trial "
@@ -100,8 +100,8 @@ def retrain_trial(
     )
     with beside(place) as file:
         trained.model.save(file)
-    watcher.ended(label, "complete", trained.figures[task.objective], None, done=1)
-    return Retrained(place, trial, fixed.epochs, seed, trained.figures, stored["figures"])
+    watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)
+    return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored["figures"])
 
 
 def find_trial(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, Any]:

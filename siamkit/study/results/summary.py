@@ -29,27 +29,27 @@ def summary(results: Results) -> RenderableType:
             escape(name),
             f"[bold]{value:.4g}[/]" if isinstance(value, float) else f"[bold]{escape(str(value))}[/]",
         )
-    figures = Table(box=None, pad_edge=False)
-    parts = list(results.figures)
+    measures = Table(box=None, pad_edge=False)
+    parts = list(results.measures)
     for column in ("", *parts):
-        figures.add_column(column, justify="left" if not column else "right")
+        measures.add_column(column, justify="left" if not column else "right")
     names = [
         *results.objectives,
         *(
             name
             for name in ("recall_at_1", "roc_auc", "eer")
-            if name in results.figures["valid"] and name not in results.objectives
+            if name in results.measures["valid"] and name not in results.objectives
         ),
     ]
     interval, lead = results.test_interval, results.lead
     ends = {}
     if interval is not None:
-        figures.add_column(f"95% over {interval.over}")
-        ends[interval.figure] = Text(f"[{interval.low:.4f}, {interval.high:.4f}]")
+        measures.add_column(f"95% over {interval.over}")
+        ends[interval.measure] = Text(f"[{interval.low:.4f}, {interval.high:.4f}]")
     for name in names:
-        cells = (f"{results.figures[part][name]:.4f}" for part in parts)
-        figures.add_row(name, *cells, *([ends[name]] if name in ends else []))
-    parts_shown: list[RenderableType] = [Text(), best, Text(), figures, Text()]
+        cells = (f"{results.measures[part][name]:.4f}" for part in parts)
+        measures.add_row(name, *cells, *([ends[name]] if name in ends else []))
+    parts_shown: list[RenderableType] = [Text(), best, Text(), measures, Text()]
     if lead is not None:
         parts_shown += [Text(beside_second(lead)), Text()]
     if len(results.objectives) > 1:
@@ -60,7 +60,7 @@ def summary(results: Results) -> RenderableType:
 def beside_second(lead: Difference) -> str:
     """What the winner has over the second finalist on the test part, in a sentence."""
     ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
-    return f"beside the second, on test: {lead.figure} {ends}{'' if lead.shown else ', no difference shown'}"
+    return f"beside the second, on test: {lead.measure} {ends}{'' if lead.shown else ', no difference shown'}"
 
 
 def _front(results: Results) -> Table:

@@ -61,7 +61,7 @@ def judges_collapse(study: Study) -> bool:
     return study.file.pruner != "none"
 
 
-def collapsed(figures: Mapping[str, float], embedding_dim: int, epoch: int) -> str | None:
+def collapsed(measures: Mapping[str, float], embedding_dim: int, epoch: int) -> str | None:
     """Why embeddings are dead after an epoch, as a cause for the result; None where they live.
 
     They are dead if they have shrunk to a point or to a line, **and** tell nothing:
@@ -76,23 +76,25 @@ def collapsed(figures: Mapping[str, float], embedding_dim: int, epoch: int) -> s
     clusters, which lie on a line, too.
 
     Args:
-        figures: of the epoch, from `siamkit.study.worker.train.judge`.
+        measures: of the epoch, from `siamkit.study.worker.train.judge`.
         embedding_dim: how many directions there could be.
         epoch: from 1. Nothing is dead before the second.
     """
-    if epoch < GRACE or "spread" not in figures or "effective_rank" not in figures:
+    if epoch < GRACE or "spread" not in measures or "effective_rank" not in measures:
         return None
-    rank = figures["effective_rank"]
-    point = figures["spread"] < SPREAD
+    rank = measures["effective_rank"]
+    point = measures["spread"] < SPREAD
     line = rank < RANK and embedding_dim >= LEAST_DIM
-    if "roc_auc" in figures:
-        mute = not figures["roc_auc"] >= AUC  # no number tells nothing
-    elif "spearman" in figures:
-        mute = not abs(figures["spearman"]) >= CORRELATION
+    if "roc_auc" in measures:
+        mute = not measures["roc_auc"] >= AUC  # no number tells nothing
+    elif "spearman" in measures:
+        mute = not abs(measures["spearman"]) >= CORRELATION
     else:
         mute, line = True, False
     if not mute or not (point or line):
         return None
     if point:
-        return f"collapsed: all embeddings are one point (spread {figures['spread']:.1g}) after epoch {epoch}"
+        return (
+            f"collapsed: all embeddings are one point (spread {measures['spread']:.1g}) after epoch {epoch}"
+        )
     return f"collapsed: effective rank {rank:.1f} of {embedding_dim} dimensions after epoch {epoch}"

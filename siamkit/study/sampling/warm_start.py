@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.evaluation import FIGURES
+from siamkit.evaluation import MEASURES
 from siamkit.runs.results import read_results
 from siamkit.study.config.fingerprint import canonical, key_of
 from siamkit.study.config.search_space import Components, Configuration, Space, Values, factors_of
@@ -79,7 +79,7 @@ def warm(space: Space, sampler: str, folder: Path, now: Mapping[str, Any]) -> Wa
     name = next(iter(objectives))
     if not all(name in each["figures"] for each, _ in found):
         name = next(iter(before.get("objectives") or {}), name)
-    sign = -1.0 if name not in FIGURES or FIGURES[name].direction == "maximize" else 1.0
+    sign = -1.0 if name not in MEASURES or MEASURES[name].direction == "maximize" else 1.0
     found.sort(key=lambda pair: sign * pair[0]["figures"].get(name, sign * math.inf))
     again = [Planned(trial.params, drawn, "warm_start") for _, (trial, drawn) in found[:BEST]]
     return Warm([], again, len(complete) - len(found))

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 
 
 @dataclass
-class Book:
+class TrialLog:
     """The trials of a study, as this process sees them.
 
     Args:
@@ -38,7 +38,7 @@ class Book:
 
     def look(self) -> None:
         """Reads what changed."""
-        trials = patiently(self.storage.get_trials, deepcopy=False, tell=self.tell)
+        trials = with_retries(self.storage.get_trials, deepcopy=False, tell=self.tell)
         for number in [*self.open, *range(self._length, len(trials))]:
             trial = trials[number]
             assert trial.number == number

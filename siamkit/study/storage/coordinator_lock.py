@@ -11,13 +11,13 @@ import optuna
 
 from siamkit.errors import StudyError
 from siamkit.study.storage import leases
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 
 SIGN = "conductor"
 PAUSE = 0.5  # seconds between two looks at another's sign
 
 
-class Conductor:
+class CoordinatorLock:
     """The place of the one `tune` that conducts a study; workers need none.
 
     Args:
@@ -49,15 +49,15 @@ class Conductor:
             raise StudyError("another 'siamkit tune' began to run this study at the same time")
         yield
         # Not after an error: it may be the storage's, and a dead process's sign disturbs nobody.
-        patiently(self._storage.set_user_attr, SIGN, None)
+        with_retries(self._storage.set_user_attr, SIGN, None)
 
     def beat(self) -> None:
         """Renews the sign."""
         self._beats += 1
-        patiently(self._storage.set_user_attr, SIGN, {"owner": self._owner, "beat": self._beats})
+        with_retries(self._storage.set_user_attr, SIGN, {"owner": self._owner, "beat": self._beats})
 
     def _read(self) -> Any:
-        return patiently(lambda: self._storage.user_attrs).get(SIGN)
+        return with_retries(lambda: self._storage.user_attrs).get(SIGN)
 
     def _is_taken(self) -> bool:
         sign = first = self._read()

@@ -65,7 +65,7 @@ class Watch:
         return self._looked - since > self.patience
 
 
-class Pulse:
+class HeartbeatThread:
     """A thread that does something at regular intervals, so that the training loop need not.
 
     Args:
@@ -79,7 +79,7 @@ class Pulse:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="siamkit-pulse")
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> HeartbeatThread:
         self._thread.start()
         return self
 

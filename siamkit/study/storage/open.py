@@ -18,10 +18,10 @@ from siamkit.study.config.schema import Direction
 from siamkit.study.config.storage_url import is_database, without_password
 from siamkit.study.storage._filesystems import network_of
 from siamkit.study.storage._optuna_rdb import Database, open_database, open_sqlite
-from siamkit.study.storage.retry import patiently
-from siamkit.study.storage.snapshot import compare, freeze, thawed
+from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.snapshot import compare, freeze, read_snapshot
 
-__all__ = ["close_storage", "open_storage", "patiently", "storage_file", "write_attrs"]
+__all__ = ["close_storage", "open_storage", "storage_file", "with_retries", "write_attrs"]
 
 COMING_BACK = 60.0  # seconds that the database of a study that was begun is waited for
 OTHER_FOLDER = "put that back, or give the study another artifacts folder"
@@ -64,17 +64,17 @@ def open_storage(
         if not is_database(where):
             storage = _in_folder(folder, where, tell)
         elif begun:  # it was there before, so it may be on its way back
-            storage = patiently(open_database, where, tell=tell, patience=COMING_BACK)
+            storage = with_retries(open_database, where, tell=tell, patience=COMING_BACK)
         else:
             storage = open_database(where)
         # What is begun is never made anew: its results are in the folder.
         study = _connect(name, storage, None if begun else directions)
-        if directions is None and thawed(study) is None:
+        if directions is None and read_snapshot(study) is None:
             raise absent
         freeze(study, frozen, folder.path, other)
         # Without study.json this is not the folder that its results lie in; unless `tune` died before it
         # had written that, when there is no trial yet.
-        if is_database(where) and not begun and patiently(study.get_trials, deepcopy=False):
+        if is_database(where) and not begun and with_retries(study.get_trials, deepcopy=False):
             raise StudyError(
                 f"the storage {shown!r} knows a study {name!r}, but its results are not in "
                 f"{str(folder.path)!r}; go on with the run folder (artifacts) that it was begun with, or "

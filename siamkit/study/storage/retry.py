@@ -24,11 +24,11 @@ AWAY = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errn
 T = TypeVar("T")
 
 
-class StorageSilent(StudyError):
+class StorageUnavailable(StudyError):
     """A storage that does not answer, or cannot be written."""
 
 
-def patiently(
+def with_retries(
     call: Callable[..., T],
     *args: Any,
     tell: Callable[[str], None] | None = None,
@@ -47,7 +47,7 @@ def patiently(
         **more: handed on.
 
     Raises:
-        StorageSilent: it did not answer in all that time, its disk is full, or it refuses.
+        StorageUnavailable: it did not answer in all that time, its disk is full, or it refuses.
     """
     start, pause = time.monotonic(), 0.1
     while True:
@@ -57,13 +57,15 @@ def patiently(
         except (StorageInternalError, DBAPIError, OSError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if no_room(error):
-                raise StorageSilent(f"the storage cannot be written: {reason}") from error
+                raise StorageUnavailable(f"the storage cannot be written: {reason}") from error
             if isinstance(error, OSError) and not _is_away(error):
                 raise
             if _is_refusal(error):
-                raise StorageSilent(f"the storage refuses: {reason:.300}") from error
+                raise StorageUnavailable(f"the storage refuses: {reason:.300}") from error
             if time.monotonic() - start > patience:
-                raise StorageSilent(f"the storage has not answered for {patience:g} s: {reason}") from error
+                raise StorageUnavailable(
+                    f"the storage has not answered for {patience:g} s: {reason}"
+                ) from error
             if tell is not None:
                 tell(f"the storage does not answer ({reason:.100}); waiting for it")
                 tell = None

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from siamkit.errors import StudyError
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 
 # A text of MySQL's holds 65,535 bytes; a split by class that names ten thousand people is longer.
 LONGEST = 60_000
@@ -24,17 +24,17 @@ def freeze(study: optuna.Study, frozen: dict[str, Any], folder: Path, remedy: st
     Raises:
         StudyError: the study was begun otherwise.
     """
-    before = thawed(study)
+    before = read_snapshot(study)
     if before is None:
         for name, value in _packed(frozen).items():  # the one that is looked for is the last
-            patiently(study.set_user_attr, name, value)
+            with_retries(study.set_user_attr, name, value)
     else:
         compare(before, frozen, folder, remedy)
 
 
-def thawed(study: optuna.Study) -> dict[str, Any] | None:
+def read_snapshot(study: optuna.Study) -> dict[str, Any] | None:
     """What is frozen in the storage."""
-    attrs = patiently(lambda: study.user_attrs)
+    attrs = with_retries(lambda: study.user_attrs)
     before: dict[str, Any] | None = attrs.get("frozen")
     if before is None or "parts" not in before:
         return before

@@ -23,9 +23,9 @@ from siamkit.runs.run_folder import RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import Configuration, Space, factors_of
 from siamkit.study.storage import leases
-from siamkit.study.storage._book import Book, counts
+from siamkit.study.storage._book import TrialLog, counts
 from siamkit.study.storage.open import write_attrs
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 LONGEST_CAUSE = 2000  # characters; the result has the whole of it
@@ -56,7 +56,7 @@ class Claim:
 
 
 @dataclass(kw_only=True)
-class Ledger(Book):
+class TrialQueue(TrialLog):
     """The book of a study, and the right to write in it.
 
     Args:
@@ -94,7 +94,7 @@ class Ledger(Book):
             The claim; or `repeated` where it was there already, `withdrawn` where it was one too many, `lost`
             where this process was stopped so long that others took it for dead.
         """
-        trial = patiently(self.storage.ask, tell=self.tell)
+        trial = with_retries(self.storage.ask, tell=self.tell)
         self.storage.sampler = sampler(trial.number)
         try:
             return self._claim(trial, space, target)
@@ -103,7 +103,7 @@ class Ledger(Book):
 
     def _claim(self, trial: optuna.Trial, space: Space, target: float) -> Claim | str:
         self._write(trial._trial_id, {"lease": self._sign()})
-        configuration = patiently(space.draw, trial, tell=self.tell)
+        configuration = with_retries(space.draw, trial, tell=self.tell)
         key, token = key_of(configuration), new_token()
         written = {"configuration": configuration, "factors": factors_of(configuration), "token": token}
         # The key is the last: from now on others give way to it.
@@ -112,7 +112,7 @@ class Ledger(Book):
         if verdict is not None:
             self._turn_down(trial, key, verdict)
             return verdict
-        attrs = patiently(lambda: trial.user_attrs, tell=self.tell)
+        attrs = with_retries(lambda: trial.user_attrs, tell=self.tell)
         claim = Claim(trial, configuration, key, token, attrs.get("attempt", 1), attrs.get("resume"))
         with self._lock:
             self._held[trial.number] = claim
@@ -155,7 +155,7 @@ class Ledger(Book):
         self._end(trial.number, "complete" if values else "failed", values)
 
     def _write(self, trial_id: int, attrs: dict[str, Any]) -> None:
-        patiently(write_attrs, self.storage, trial_id, attrs, tell=self.tell)
+        with_retries(write_attrs, self.storage, trial_id, attrs, tell=self.tell)
 
     # ------------------------------------------------------------- ending
 
@@ -183,7 +183,7 @@ class Ledger(Book):
 
     def _stands(self, number: int, outcome: str) -> bool:
         """Whether a trial has ended in just this way: who took its owner for dead found its result."""
-        trial = patiently(self.storage.get_trials, deepcopy=False, tell=self.tell)[number]
+        trial = with_retries(self.storage.get_trials, deepcopy=False, tell=self.tell)[number]
         return counts(trial) and trial.state == STATES[outcome]
 
     def give_back(self, claim: Claim, died: bool) -> None:
@@ -226,7 +226,7 @@ class Ledger(Book):
                     raise
                 return again and trial.state == state
 
-        return patiently(tell, tell=self.tell)
+        return with_retries(tell, tell=self.tell)
 
     def _retry(self, trial: FrozenTrial, died: bool) -> None:
         """Queues a trial's configuration again, if it was not tried too often."""
@@ -246,11 +246,11 @@ class Ledger(Book):
         if attempt > 1 + ATTEMPTS:
             self._given_up.add(attrs["key"])
             self.tell(f"trial {trial.number} is given up: its process died {attempt - 1} times")
-            patiently(self._note_given_up, trial, more, tell=self.tell)
+            with_retries(self._note_given_up, trial, more, tell=self.tell)
         else:
             # What was queued and died before it was drawn has no parameters of its own yet.
             params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            patiently(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
+            with_retries(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
 
     def _left(self, trial: FrozenTrial) -> str | None:
         """The folder of the attempt that came furthest, if one has left a checkpoint."""
@@ -283,7 +283,7 @@ class Ledger(Book):
         for claim in held:
             try:
                 # Soon after a storage is back, or others would take this process for dead.
-                patiently(claim.trial.set_user_attr, "lease", self._sign(), most=self.lease / 10)
+                with_retries(claim.trial.set_user_attr, "lease", self._sign(), most=self.lease / 10)
             except UpdateFinishedTrialError:
                 with self._lock:
                     claim.lost = self._held.pop(claim.trial.number, None) is not None
@@ -315,7 +315,7 @@ class Ledger(Book):
             key = key_of(configuration)
             if key not in known and room > 0:
                 attrs = {"key": key, "configuration": configuration}
-                patiently(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
+                with_retries(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
                 known.add(key)
                 room -= 1
 

@@ -13,7 +13,7 @@ from siamkit.io.files import is_local
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import Study
 from siamkit.study.execution.supervisor import Source
-from siamkit.study.storage.retry import patiently
+from siamkit.study.storage.retry import with_retries
 from siamkit.study.tracking._tracked import Watched
 from siamkit.study.tracking.base import Aside, Logger
 
@@ -83,8 +83,8 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
                     "siamkit.backend": versions["backend"],
                     **{f"siamkit.version.{name}": version for name, version in packages.items()},
                 },
-                lambda: patiently(lambda: storage.user_attrs).get(key),
-                lambda run: patiently(storage.set_user_attr, key, run),
+                lambda: with_retries(lambda: storage.user_attrs).get(key),
+                lambda run: with_retries(storage.set_user_attr, key, run),
                 ends=search.ledger.owner.startswith("tune:"),
             )
             return MLflow(resolve(uri, Path(study.document.name).parent), parent)

@@ -36,10 +36,10 @@ class EventFile:
         each = [text(1, tag) + single(2, value) for tag, value in values.items()]
         self._write(number(2, step) + nested(5, b"".join(nested(1, value) for value in each)))
 
-    def hyperparameters(self, chosen: Mapping[str, Scalar], figures: list[str], success: bool) -> None:
+    def hyperparameters(self, chosen: Mapping[str, Scalar], measures: list[str], success: bool) -> None:
         """What a run was made with, and which figures tell what it was worth."""
         infos = [nested(4, text(1, name) + number(4, kind_of(value))) for name, value in chosen.items()]
-        metrics = [nested(5, nested(1, text(2, tag))) for tag in figures]
+        metrics = [nested(5, nested(1, text(2, tag))) for tag in measures]
         pairs = [nested(1, text(1, name) + nested(2, value_of(each))) for name, each in chosen.items()]
         self._hparams("experiment", nested(2, b"".join(infos + metrics)))
         self._hparams("session_start_info", nested(3, b"".join(pairs)))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from siamkit.study.config.search_space import factors_of
-from siamkit.study.execution.supervisor import Assignment, Source
-from siamkit.study.execution.trial import mean_figures
+from siamkit.study.execution.supervisor import JobHandle, Source
+from siamkit.study.execution.trial import mean_measures
 from siamkit.study.tracking.base import Aside, Attempt
 from siamkit.study.worker.messages import Ended, Job
 
@@ -29,7 +29,7 @@ class Watched:
     def tick(self) -> None:
         self._source.tick()
 
-    def next(self) -> Assignment | None:
+    def next(self) -> JobHandle | None:
         work = self._source.next()
         return WatchedWork(work, self) if work is not None else None
 
@@ -57,7 +57,7 @@ class Watched:
 class WatchedWork:
     """An assignment; all is handed on, and told."""
 
-    def __init__(self, work: Assignment, source: Watched) -> None:
+    def __init__(self, work: JobHandle, source: Watched) -> None:
         self._work, self._source = work, source
         self.attempt = attempt_of(work)
 
@@ -85,9 +85,9 @@ class WatchedWork:
     def ended(self, ended: Ended, seconds: float) -> None:
         self._work.ended(ended, seconds)
         outcome = "interrupted" if ended.outcome == "outside" else ended.outcome
-        figures = mean_figures(ended.figures) if outcome == "complete" and ended.figures else {}
-        figures |= {f"test/{name}": value for name, value in ended.test.items()}
-        self._source.tell(self, "ended", outcome, ended.cause, {**figures, "seconds": seconds})
+        measures = mean_measures(ended.measures) if outcome == "complete" and ended.measures else {}
+        measures |= {f"test/{name}": value for name, value in ended.test.items()}
+        self._source.tell(self, "ended", outcome, ended.cause, {**measures, "seconds": seconds})
 
     def gone(self) -> None:
         self._work.gone()
@@ -98,7 +98,7 @@ class WatchedWork:
         self._source.tell(self, "ended", "died", cause, {})
 
 
-def attempt_of(work: Assignment) -> Attempt:
+def attempt_of(work: JobHandle) -> Attempt:
     """What loggers are told of some work: read from its job and its place, `…/trials/3/0a1b2c3d`."""
     job = work.job
     parent, last = PurePosixPath(job.place.replace("\\", "/")).parts[-2:]

@@ -49,7 +49,7 @@ class Logger(Protocol):
     def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
         """An epoch ended; `row` has `epoch`, `loss` and figures."""
 
-    def ended(self, attempt: Attempt, outcome: str, cause: str, figures: dict[str, float]) -> None:
+    def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
         """It ended: complete, pruned, failed, died or interrupted."""
 
     def close(self) -> None:

@@ -70,12 +70,12 @@ class MLflow:
 
     def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
         prefix = f"seed-{repeat}/" if repeat else ""
-        figures = {f"{prefix}{k}": v for k, v in row.items() if k not in ("epoch", "repeat")}
-        self._log(self._runs[attempt.label], figures, int(row["epoch"]))
+        measures = {f"{prefix}{k}": v for k, v in row.items() if k not in ("epoch", "repeat")}
+        self._log(self._runs[attempt.label], measures, int(row["epoch"]))
 
-    def ended(self, attempt: Attempt, outcome: str, cause: str, figures: dict[str, float]) -> None:
+    def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
         run = self._runs.pop(attempt.label)
-        self._log(run, {f"final/{name}": value for name, value in figures.items()}, 0)
+        self._log(run, {f"final/{name}": value for name, value in measures.items()}, 0)
         tags = short({"siamkit.outcome": outcome, **({"siamkit.cause": cause} if cause else {})})
         self._client.log_batch(run, tags=[self._entities.RunTag(name, value) for name, value in tags.items()])
         self._client.set_terminated(run, STATUS.get(outcome, "FAILED"))
@@ -84,10 +84,10 @@ class MLflow:
         if self._study.ends:
             self._client.set_terminated(self._parent)
 
-    def _log(self, run: str, figures: dict[str, Any], step: int) -> None:
+    def _log(self, run: str, measures: dict[str, Any], step: int) -> None:
         now = int(time.time() * 1000)
         made = self._entities.Metric
-        found = [made(name, float(each), now, step) for name, each in figures.items() if is_number(each)]
+        found = [made(name, float(each), now, step) for name, each in measures.items() if is_number(each)]
         self._client.log_batch(run, metrics=found)
 
     def _find_experiment(self, name: str) -> str:

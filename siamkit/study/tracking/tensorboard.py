@@ -25,12 +25,12 @@ class TensorBoard:
         self._file(attempt, 0)
 
     def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
-        figures = {k: v for k, v in row.items() if k not in ("epoch", "repeat") and is_number(v)}
-        self._file(attempt, repeat).scalars(figures, int(row["epoch"]))
+        measures = {k: v for k, v in row.items() if k not in ("epoch", "repeat") and is_number(v)}
+        self._file(attempt, repeat).scalars(measures, int(row["epoch"]))
 
-    def ended(self, attempt: Attempt, outcome: str, cause: str, figures: dict[str, float]) -> None:
+    def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
         file = self._file(attempt, 0)
-        final = {f"final/{name}": value for name, value in figures.items() if is_number(value)}
+        final = {f"final/{name}": value for name, value in measures.items() if is_number(value)}
         if final:
             file.scalars(final, 0)
         chosen = {key: value for key, value in attempt.factors.items() if value is not None}

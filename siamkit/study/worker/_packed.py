@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.data.preprocessing._fit import load_preprocessor
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shared_arrays import shared
 
 
 @dataclass(frozen=True)
-class Parcel:
+class PackedData:
     """A task whose preprocessor is what it stores: tokenizers and the like are not for pickling.
 
     Its arrays are contiguous, so that pickle's protocol 5 hands them on beside its stream: whoever
@@ -24,18 +24,18 @@ class Parcel:
         preprocessor: the files that it was stored as.
     """
 
-    task: Task
+    task: PreparedData
     preprocessor: dict[str, bytes]
 
 
-def pack(folder: Path) -> Parcel:
+def pack(folder: Path) -> PackedData:
     """What `siamkit.study.worker.shared_arrays.share` wrote, as an object."""
     files = {file.name: file.read_bytes() for file in sorted((folder / "preprocessor").iterdir())}
     nothing: Any = None
-    return Parcel(replace(shared(folder), preprocessor=nothing), files)
+    return PackedData(replace(shared(folder), preprocessor=nothing), files)
 
 
-def unpack(parcel: Parcel) -> Task:
+def unpack(parcel: PackedData) -> PreparedData:
     """The task again; its arrays stay where they are."""
     with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
         for name, content in parcel.preprocessor.items():
@@ -43,7 +43,7 @@ def unpack(parcel: Parcel) -> Task:
         return replace(parcel.task, preprocessor=load_preprocessor(folder))
 
 
-def weight(task: Task) -> int:
+def weight(task: PreparedData) -> int:
     """The bytes of a task's arrays."""
     total = 0
     for part in (task.train, task.valid, task.test):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.data import Dataset
-from siamkit.data.thumbnails import looks_of
+from siamkit.data.thumbnails import thumbnails_of
 
 MOST_ITEMS = 2000  # that are shown
 
@@ -44,7 +44,7 @@ def _looks(some: Dataset) -> dict[str, list[Any]]:
     """Columns `image_0`, `text_0`, … of a few items: PNG files, or words."""
     found: dict[str, list[Any]] = {}
     for number, view in enumerate(some.views):
-        looks = looks_of(view) or []
+        looks = thumbnails_of(view) or []
         if looks and looks[0].image is not None:
             found[f"image_{number}"] = [look.image for look in looks]
         elif looks:

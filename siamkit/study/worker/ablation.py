@@ -16,10 +16,10 @@ from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.search_space import Configuration, Values
 
 if TYPE_CHECKING:
-    from siamkit.study.worker.prepared_data import Task
+    from siamkit.study.worker.prepared_data import PreparedData
 
 
-def training_data(task: Task, configuration: Configuration, seed: int) -> Dataset:
+def training_data(task: PreparedData, configuration: Configuration, seed: int) -> Dataset:
     """What a trial trains on.
 
     Args:
@@ -50,7 +50,7 @@ def scarcest(varied: Mapping[str, Values]) -> list[dict[str, Any]]:
     return [each for each in (few, *({**few, "label_noise": share} for share in noise if share)) if each]
 
 
-def scarcest_data(task: Task) -> dict[str, Dataset]:
+def scarcest_data(task: PreparedData) -> dict[str, Dataset]:
     """The training data that feeds are tried on before the first trial, beside the training part itself.
 
     Returns:

@@ -28,7 +28,7 @@ class Progress:
         model: the file of the model after them; None before the first.
         literal: the parameters as the API takes them.
         history: the rows of all epochs so far.
-        figures: of the repeats that are done.
+        measures: of the repeats that are done.
     """
 
     place: Path
@@ -37,7 +37,7 @@ class Progress:
     model: str | None = None
     literal: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
-    figures: list[dict[str, float]] = field(default_factory=list)
+    measures: list[dict[str, float]] = field(default_factory=list)
 
     def save(self, model: Any, last: bool) -> None:
         """Keeps a model after an epoch; the file with the state is written last, and names it.
@@ -52,10 +52,10 @@ class Progress:
         self._write()
         self._drop(before)
 
-    def next_repeat(self, figures: dict[str, float]) -> None:
+    def next_repeat(self, measures: dict[str, float]) -> None:
         """The repeat is done."""
         before = self.model
-        self.figures.append(figures)
+        self.measures.append(measures)
         self.repeat, self.epoch, self.model = self.repeat + 1, 0, None
         self._write()
         self._drop(before)
@@ -90,7 +90,7 @@ def take_over(place: Path, earlier: Path | None) -> Progress:
 def _copied(place: Path, earlier: Path) -> Progress:
     state = Progress(place, **json.loads((earlier / STATE).read_text(encoding="utf-8")))
     state.history = [numbers(row) for row in state.history]
-    state.figures = [numbers(row) for row in state.figures]
+    state.measures = [numbers(row) for row in state.measures]
     needed = {state.model, FINAL if state.repeat else None} - {None}
     if earlier == place:
         if not all((place / str(name)).is_file() for name in needed):

@@ -104,7 +104,7 @@ class Ended:
         cause: of all but complete, in a sentence.
         traceback: of what is nobody's sentence.
         values: of the objectives.
-        figures: one mapping a repeat, on the validation part.
+        measures: one mapping a repeat, on the validation part.
         test: on the test part, of a confirmation.
         literal: parameters as the API takes them.
         memory: bytes the worker holds now.
@@ -114,7 +114,7 @@ class Ended:
     cause: str = ""
     traceback: str = ""
     values: list[float] | None = None
-    figures: list[dict[str, float]] = field(default_factory=list)
+    measures: list[dict[str, float]] = field(default_factory=list)
     test: dict[str, float] = field(default_factory=dict)
     literal: dict[str, Any] = field(default_factory=dict)
     memory: int = 0

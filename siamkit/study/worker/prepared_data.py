@@ -20,7 +20,7 @@ from siamkit.study.worker.ablation import scarcest
 
 
 @dataclass(frozen=True)
-class Task:
+class PreparedData:
     """What all trials of a study share.
 
     Args:
@@ -51,7 +51,7 @@ class Task:
         return value if self.objectives[self.objective] == "maximize" else -value
 
 
-def make_task(study: Study, overlap: bool = False) -> tuple[Task, Dataset]:
+def prepare_data(study: Study, overlap: bool = False) -> tuple[PreparedData, Dataset]:
     """Reads, splits and prepares a study's data; returns the raw validation items too.
 
     Args:
@@ -83,7 +83,7 @@ def make_task(study: Study, overlap: bool = False) -> tuple[Task, Dataset]:
     }
     if study.space.data:
         record["scarcest"] = scarcest(study.space.data)
-    task = Task(
+    task = PreparedData(
         _prepared(train, preprocessor),
         _prepared(valid, preprocessor),
         _prepared(test, preprocessor),

@@ -24,7 +24,7 @@ from siamkit.study.worker.messages import Epoch, Job, Ready, Said, Setup
 ORPHANED = 70  # the exit code of a worker whose supervisor is gone
 
 
-def bench_for(setup: Setup, task: Any = None) -> Any:
+def make_runner(setup: Setup, task: Any = None) -> Any:
     """Readies this process for a study's jobs: its plugins, its backend, its data.
 
     Args:
@@ -43,10 +43,10 @@ def bench_for(setup: Setup, task: Any = None) -> Any:
     for spec in setup.specs:
         components().register(spec)
     from siamkit.study.worker import train as training  # noqa: F401  # the backend now, not in the first trial's time
-    from siamkit.study.worker.runner import Bench
+    from siamkit.study.worker.runner import JobRunner
     from siamkit.study.worker.shared_arrays import shared
 
-    return Bench(setup.file, task or shared(Path(setup.task)))
+    return JobRunner(setup.file, task or shared(Path(setup.task)))
 
 
 class Line:
@@ -79,7 +79,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to hear
     _die_with_parent()
     line = Line(descriptor)
-    bench = bench_for(line.hear())
+    bench = make_runner(line.hear())
     line.say(Ready(os.getpid()))
     while True:
         job: Job = line.hear()

@@ -9,13 +9,13 @@ import numpy as np
 from siamkit.data import Dataset
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs
-from siamkit.evaluation._neighbors import neighbours
-from siamkit.evaluation.measures import FIGURES
+from siamkit.evaluation._neighbors import neighbors
+from siamkit.evaluation.measures import MEASURES
 from siamkit.evaluation.verification import Curve
 from siamkit.model.siamese import Siamese
 from siamkit.stats.compression import size_curve
 from siamkit.study.worker._shown_items import shown_rows
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 
 NEIGHBOURS = 10  # of each item shown
 POINTS = 300  # of a curve
@@ -23,7 +23,7 @@ POINTS = 300  # of a curve
 Arrays = dict[str, np.ndarray]
 
 
-def exhibit(model: Siamese, task: Task, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
+def exhibit(model: Siamese, task: PreparedData, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
     """What a report shows of a model, of the items that `items.parquet` shows.
 
     Args:
@@ -33,7 +33,7 @@ def exhibit(model: Siamese, task: Task, valid: np.ndarray, test: np.ndarray | No
         test: of the test part, where it is scored: then the sizes are tried, too.
 
     Returns:
-        `rows` (m,) of the validation part; their `embeddings`; of labelled items the `neighbours` (m, k)
+        `rows` (m,) of the validation part; their `embeddings`; of labelled items the `neighbors` (m, k)
         among those shown, as places in `rows`; `valid_far`, `valid_frr`, `valid_threshold` of the ROC curve,
         the same of `test`; `size_how`, `size_dim`, `size_bytes`, `size_worth` (see
         `siamkit.stats.compression`). What cannot be had is left out.
@@ -42,7 +42,7 @@ def exhibit(model: Siamese, task: Task, valid: np.ndarray, test: np.ndarray | No
     found: Arrays = {"rows": rows, "embeddings": valid[rows].astype(np.float32)}
     if task.valid.supervision == "labels" and len(rows) > 1:
         some = found["embeddings"]
-        found["neighbours"] = neighbours(
+        found["neighbours"] = neighbors(
             some, some, model.metric, min(NEIGHBOURS, len(rows) - 1), np.arange(len(rows))
         )[0].astype(np.int32)
     found |= _curve("valid", valid, task.valid, model)
@@ -76,9 +76,9 @@ def _curve(name: str, embeddings: np.ndarray, part: Dataset, model: Siamese) -> 
     }
 
 
-def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: Task, model: Siamese) -> Arrays:
+def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: PreparedData, model: Siamese) -> Arrays:
     """What is left of labelled embeddings that are made smaller, by what training items teach."""
-    fits = FIGURES[task.objective].group in ("retrieval", "ranking", "verification")
+    fits = MEASURES[task.objective].group in ("retrieval", "ranking", "verification")
     if task.valid.supervision != "labels" or not fits or model.metric.weights or embeddings.shape[1] < 2:
         return {}  # a metric with weights takes vectors of one length
     some = task.train.take(shown_rows(len(task.train)))
@@ -88,7 +88,7 @@ def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: Task, model: Siamese)
             embeddings,
             np.asarray(task.valid.target)[rows],
             model.metric,
-            figures=[task.objective],
+            measures=[task.objective],
             fit=model.encode(some.views[0]),
         )
     except DataError:  # no two of one class among those shown
@@ -97,5 +97,5 @@ def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: Task, model: Siamese)
         "size_how": np.array([each.how for each in curve]),
         "size_dim": np.array([each.dim for each in curve]),
         "size_bytes": np.array([each.bytes_per_vector for each in curve]),
-        "size_worth": np.array([each.figures[task.objective] for each in curve]),
+        "size_worth": np.array([each.measures[task.objective] for each in curve]),
     }

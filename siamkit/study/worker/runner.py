@@ -17,14 +17,14 @@ from siamkit.study.config.schema import StudyFile
 from siamkit.study.worker.checkpoint import EXHIBIT, Progress, take_over
 from siamkit.study.worker.futility import hopeless
 from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Tell
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 
 if TYPE_CHECKING:
     from siamkit.study.worker.train import Trained
 
 
 @dataclass
-class Bench:
+class JobRunner:
     """What all jobs of a worker share.
 
     Args:
@@ -33,7 +33,7 @@ class Bench:
     """
 
     file: StudyFile
-    task: Task
+    task: PreparedData
 
     def do(self, job: Job, tell: Tell) -> Ended:
         """Does a job; whatever goes wrong in it is told, not raised, but for what ends the process."""
@@ -64,7 +64,7 @@ class Bench:
             trained = self._repeat(job, state, tell)
             if state.repeat == 0:
                 self._keep(job, state, trained)
-            state.next_repeat(trained.figures)
+            state.next_repeat(trained.measures)
             state.literal = trained.literal
             if state.repeat == 1 < len(job.seeds) and (why := self._hopeless(job, trained)):
                 return self._ended(job, state, "pruned", why)
@@ -114,7 +114,7 @@ class Bench:
         if trained.queries:
             ids = [str(each) for each in self.task.valid.ids]
             write_table(state.place / "queries.parquet", {"id": ids, **trained.queries})
-        value = self.task.better(trained.figures[self.task.objective])
+        value = self.task.better(trained.measures[self.task.objective])
         if job.keep_above is None or value > job.keep_above:
             from siamkit.study.worker.train import exhibit
 
@@ -132,8 +132,8 @@ class Bench:
         return hopeless(trained.queries[column], best, self.task.valid.target, job.spread)
 
     def _ended(self, job: Job, state: Progress, outcome: Any, cause: str) -> Ended:
-        values = [float(np.mean([each[name] for each in state.figures])) for name in self.task.objectives]
-        return Ended(outcome, cause, values=values, figures=state.figures, literal=state.literal)
+        values = [float(np.mean([each[name] for each in state.measures])) for name in self.task.objectives]
+        return Ended(outcome, cause, values=values, measures=state.measures, literal=state.literal)
 
     def _confirm(self, job: Job, tell: Tell) -> Ended:
         """Trains afresh, and scores the test part too: here and nowhere else."""
@@ -142,13 +142,13 @@ class Bench:
         state = take_over(place(job.place), place(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
-        if not math.isfinite(trained.figures[self.task.objective]):
+        if not math.isfinite(trained.measures[self.task.objective]):
             raise TrialFailure(f"the objective {self.task.objective} is no number")
         groups = set(GROUPS) - ({"speed"} - groups_of(self.task.objectives))
         # At the threshold that was calibrated on validation: what it leads to on items never seen.
-        calibrated = trained.figures.get("threshold", math.nan)
+        calibrated = trained.measures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None
-        figures, embeddings, queries = judge(trained.model, self.task.test, groups, threshold)
+        measures, embeddings, queries = judge(trained.model, self.task.test, groups, threshold)
         if queries:
             test = self.task.test
             named = {"id": test.ids, "target": np.asarray(test.target)}
@@ -156,7 +156,7 @@ class Bench:
             write_table(state.place / "test_queries.parquet", {**texts, **queries})
         shown = exhibit(trained.model, self.task, trained.embeddings, embeddings)
         write_arrays(state.place / EXHIBIT, shown)
-        return Ended("complete", figures=[trained.figures], test=figures, literal=trained.literal)
+        return Ended("complete", measures=[trained.measures], test=measures, literal=trained.literal)
 
     def _feeds(self, job: Job, tell: Tell) -> Ended:
         from siamkit.study.worker.train import try_feeds

@@ -11,12 +11,12 @@ import numpy as np
 from siamkit.data import Dataset
 from siamkit.data.dataset import Array, Leaf
 from siamkit.data.preprocessing._fit import load_preprocessor
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 
 PARTS = ("train", "valid", "test")
 
 
-def share(task: Task, folder: Path) -> None:
+def share(task: PreparedData, folder: Path) -> None:
     """Writes a task's arrays, its preprocessor and the rest of it."""
     facts = task.preprocessor.facts
     described: dict[str, Any] = {
@@ -42,12 +42,12 @@ def share(task: Task, folder: Path) -> None:
     (folder / "task.json").write_text(json.dumps(described), encoding="utf-8")
 
 
-def shared(folder: Path) -> Task:
+def shared(folder: Path) -> PreparedData:
     """Reads what `share` wrote; the arrays stay on disk until they are used."""
     described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     parts = {part: _read_part(folder / part, described[part]) for part in PARTS}
     preprocessor = load_preprocessor(str(folder / "preprocessor"))
-    return Task(
+    return PreparedData(
         parts["train"],
         parts["valid"],
         parts["test"],

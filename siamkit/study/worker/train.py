@@ -22,7 +22,7 @@ from siamkit.encoders._latency import ms_per_item
 from siamkit.encoders.profiling import cost
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
-from siamkit.evaluation.geometry import shape_figures
+from siamkit.evaluation.geometry import shape_measures
 from siamkit.evaluation.measures import QUICK, Group, groups_of
 from siamkit.metrics.base import Metric
 from siamkit.model.load import load_model
@@ -33,7 +33,7 @@ from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
 from siamkit.study.config.search_space import Configuration
 from siamkit.study.worker.ablation import scarcest_data, training_data
-from siamkit.study.worker.prepared_data import Task
+from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.report_data import exhibit as exhibit
 
 SAMPLE = 512  # pairs that the typical distance is measured on
@@ -67,7 +67,7 @@ class Trained:
     """A trained model and what was found out about it."""
 
     model: Siamese
-    figures: dict[str, float]
+    measures: dict[str, float]
     history: list[dict[str, float]]
     literal: dict[str, Any]
     queries: dict[str, np.ndarray]
@@ -98,7 +98,7 @@ Keep = Callable[[Siamese, int, dict[str, float], dict[str, Any]], None]
 
 def train(
     configuration: Configuration,
-    task: Task,
+    task: PreparedData,
     fixed: Fixed,
     seed: int,
     limits: Limits,
@@ -153,13 +153,13 @@ def train(
         model.fit(
             batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[watch]
         )
-        figures, embeddings, queries = watch.judged
+        measures, embeddings, queries = watch.judged
     else:
-        figures, embeddings, queries = judge(model, task.valid, QUICK | groups_of(task.objectives))
-    return Trained(model, figures, watch.history, literal, queries, embeddings)
+        measures, embeddings, queries = judge(model, task.valid, QUICK | groups_of(task.objectives))
+    return Trained(model, measures, watch.history, literal, queries, embeddings)
 
 
-def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fixed: Fixed) -> None:
+def try_feeds(task: PreparedData, losses: Sequence[LossSpec], batch_sizes: list[int], fixed: Fixed) -> None:
     """Tries all feeds that a study may need, before the first trial.
 
     Raises:
@@ -179,7 +179,7 @@ def try_feeds(task: Task, losses: Sequence[LossSpec], batch_sizes: list[int], fi
                     raise DataError(f"{where}{error}") from error
 
 
-def _try_loss(spec: LossSpec, task: Task) -> None:
+def _try_loss(spec: LossSpec, task: PreparedData) -> None:
     """Makes a loss around others at its defaults: only the loss itself knows what it can go around."""
 
     def given(spec: LossSpec) -> dict[str, Any]:
@@ -214,15 +214,15 @@ def judge(
     else:
         found = evaluate_scores(embeddings, target, model.metric, groups=groups)
     costs = [cost(encoder) for encoder in model.encoders]
-    figures = found.figures | shape_figures(embeddings)
-    figures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
-    figures["flops"] = sum(each.flops for each in costs)
+    measures = found.measures | shape_measures(embeddings)
+    measures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
+    measures["flops"] = sum(each.flops for each in costs)
     if "speed" in groups:
-        figures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
-    return figures, embeddings, found.queries
+        measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
+    return measures, embeddings, found.queries
 
 
-def _build(configuration: Configuration, task: Task) -> tuple[Siamese, dict[str, Any]]:
+def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, dict[str, Any]]:
     """The compiled model, and the parameters as the API takes them."""
 
     def own(kind: Kind) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -242,7 +242,7 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, dict[str,
     metric = get_metric({name: _named(params)}, **needs)
     typical = typical_distance(encoder, metric, task.train)
     name, params, needs = own("loss")
-    literal = realise(params, metric, typical)
+    literal = resolve_units(params, metric, typical)
     loss = get_loss({name: _named(literal)}, **needs)
     model = Siamese(encoder, metric, preprocessor=task.preprocessor)
     optimizer = keras.optimizers.get(configuration["optimizer"])
@@ -251,7 +251,7 @@ def _build(configuration: Configuration, task: Task) -> tuple[Siamese, dict[str,
     return model, {"loss": literal, "typical_distance": typical}
 
 
-def _supervision(configuration: Configuration, task: Task) -> Supervision:
+def _supervision(configuration: Configuration, task: PreparedData) -> Supervision:
     """What the loss of a configuration learns from."""
     loss = configuration["loss"]
     found = feedable(task.train.supervision, spec_given("loss", {loss["name"]: _named(loss["params"])}))
@@ -285,14 +285,14 @@ def typical_distance(encoder: keras.Model, metric: Metric, data: Dataset) -> flo
     return typical if math.isfinite(typical) and typical > 0 else 1.0
 
 
-def realise(params: dict[str, Any], metric: Metric, typical: float) -> dict[str, Any]:
+def resolve_units(params: dict[str, Any], metric: Metric, typical: float) -> dict[str, Any]:
     """Parameters drawn in typical distances, in the metric's own units."""
 
     def one(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         if "name" in value:
-            return {"name": value["name"], "params": realise(value["params"], metric, typical)}
+            return {"name": value["name"], "params": resolve_units(value["params"], metric, typical)}
         ((unit, amount),) = value.items()
         if unit == "typical_value" and metric.orientation == "similarity":
             high = metric.range[1] if math.isfinite(metric.range[1]) else 0.0
@@ -307,7 +307,7 @@ class _Watch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        task: Task,
+        task: PreparedData,
         limits: Limits,
         on_epoch: OnEpoch,
         keep: Keep | None,
@@ -337,12 +337,12 @@ class _Watch(keras.callbacks.Callback):
         # What an item takes does not change as weights do: it is measured once.
         groups = QUICK | groups_of(self._task.objectives) - ({"speed"} if self.history else set())
         self.judged = judge(self.model, self._task.valid, groups)
-        figures = self.judged[0]
+        measures = self.judged[0]
         if self.history and "ms_per_item" in self.history[0]:
-            figures["ms_per_item"] = self.history[0]["ms_per_item"]
-        row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in figures.items()}}
+            measures["ms_per_item"] = self.history[0]["ms_per_item"]
+        row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in measures.items()}}
         self.history.append(row)
-        threshold = figures.get("threshold", math.nan)
+        threshold = measures.get("threshold", math.nan)
         self.model.threshold = threshold if math.isfinite(threshold) else None
         if self._keep is not None:
             self._keep(self.model, epoch + 1, row, self._literal)

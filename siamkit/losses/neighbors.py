@@ -22,7 +22,7 @@ def of_strangers(logits: Tensor, pairs: Pairs) -> Tensor:
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Nca(BatchLoss):
+class NCA(BatchLoss):
     """Neighbourhood components analysis: the chance that an item picks a neighbour of its own class.
 
     L = mean over items of  -log( Σₚ e^{σ s(a,p)} / Σ_{i ≠ a} e^{σ s(a,i)} )
