@@ -5,10 +5,10 @@ The public names are loaded when they are first used; importing siamkit imports 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from siamkit._lazy import lazy_exports
+from siamkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from siamkit.comparison import compare
@@ -37,37 +37,6 @@ if TYPE_CHECKING:
         Text,
     )
     from siamkit.study import reality_check, tune
-
-_HOME = {
-    "Bool": "siamkit.registry.specs",
-    "Choice": "siamkit.registry.specs",
-    "Component": "siamkit.registry.specs",
-    "Dataset": "siamkit.data.dataset",
-    "DatasetSpec": "siamkit.registry.specs",
-    "EncoderSpec": "siamkit.registry.specs",
-    "Float": "siamkit.registry.specs",
-    "Int": "siamkit.registry.specs",
-    "Ints": "siamkit.registry.specs",
-    "Loss": "siamkit.losses.base",
-    "LossSpec": "siamkit.registry.specs",
-    "Metric": "siamkit.metrics.base",
-    "MetricSpec": "siamkit.registry.specs",
-    "Siamese": "siamkit.model.siamese",
-    "SiamkitError": "siamkit.errors",
-    "Text": "siamkit.registry.specs",
-    "build": "siamkit.model._build",
-    "compare": "siamkit.comparison",
-    "components": "siamkit.registry.registry",
-    "evaluate": "siamkit.evaluation",
-    "get_encoder": "siamkit.registry.lookup",
-    "get_loss": "siamkit.registry.lookup",
-    "get_metric": "siamkit.registry.lookup",
-    "hookimpl": "siamkit.registry.hookspecs",
-    "load_model": "siamkit.model.load",
-    "reality_check": "siamkit.study",
-    "register": "siamkit.registry.registry",
-    "tune": "siamkit.study",
-}
 
 __all__ = [
     "Bool",
@@ -100,17 +69,47 @@ __all__ = [
     "tune",
 ]
 
-
 _NEED_KERAS = {"Loss", "Metric", "Siamese", "build", "get_encoder", "get_loss", "get_metric", "load_model"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'siamkit' has no attribute {name!r}")
+def _choose_backend(name: str) -> None:
     if name in _NEED_KERAS:
-        importlib.import_module("siamkit.backend.select").prepare()
-    return getattr(importlib.import_module(_HOME[name]), name)
+        from siamkit.backend.select import prepare
+
+        prepare()
 
 
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Bool": "registry.specs",
+        "Choice": "registry.specs",
+        "Component": "registry.specs",
+        "Dataset": "data.dataset",
+        "DatasetSpec": "registry.specs",
+        "EncoderSpec": "registry.specs",
+        "Float": "registry.specs",
+        "Int": "registry.specs",
+        "Ints": "registry.specs",
+        "Loss": "losses.base",
+        "LossSpec": "registry.specs",
+        "Metric": "metrics.base",
+        "MetricSpec": "registry.specs",
+        "Siamese": "model.siamese",
+        "SiamkitError": "errors",
+        "Text": "registry.specs",
+        "build": "model._build",
+        "compare": "comparison",
+        "components": "registry.registry",
+        "evaluate": "evaluation",
+        "get_encoder": "registry.lookup",
+        "get_loss": "registry.lookup",
+        "get_metric": "registry.lookup",
+        "hookimpl": "registry.hookspecs",
+        "load_model": "model.load",
+        "reality_check": "study",
+        "register": "registry.registry",
+        "tune": "study",
+    },
+    before=_choose_backend,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -144,7 +145,6 @@ def test_no_public_name_is_a_submodule(path):
     inside = {p.stem for p in path.parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
     if path.parent == PACKAGE:
         names |= set(siamkit.__all__)
-        assert set(siamkit.__all__) == set(siamkit._HOME)
     # `from siamkit.metrics._specs import METRICS` and the like are fine, `from package import module` too.
     modules = {
         a.asname or a.name
@@ -154,6 +154,31 @@ def test_no_public_name_is_a_submodule(path):
         if node.module == module_name(path)
     }
     assert not (names - modules) & inside
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=of)
+def test_lazy_names_come_from_where_type_checkers_see_them(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_exports"
+    ]
+    package = module_name(path)
+    lazy = {
+        name: f"{package}.{home}" for call in calls for name, home in ast.literal_eval(call.args[1]).items()
+    }
+    seen = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        for alias in node.names
+    }
+    assert lazy == seen
+    if lazy:
+        public = importlib.import_module(package)
+        assert set(lazy) <= set(public.__all__) <= set(dir(public))
 
 
 def test_no_two_classes_take_one_name_in_model_files():

@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-import siamkit
+from siamkit._version import __version__
 from siamkit.backend import select
 from siamkit.errors import BackendError
 from siamkit.registry.registry import components
@@ -42,7 +42,7 @@ def diagnose() -> dict[str, Any]:
         f"{each['name']}: {each['error']}" for each in found if each["name"] in there and each["error"]
     ]
     return {
-        "siamkit": siamkit.__version__,
+        "siamkit": __version__,
         "keras": metadata.version("keras"),
         "chosen": chosen,
         "why": why,

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from siamkit import __version__
+from siamkit._version import __version__
 from siamkit.errors import SiamkitError
 from siamkit.study.execution.signals import none_is_dropped
 

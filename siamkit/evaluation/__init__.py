@@ -5,9 +5,9 @@ Importing this package imports neither Keras nor NumPy; the functions load their
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from siamkit._lazy import lazy_exports
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJECTIVES, Measure
 
 if TYPE_CHECKING:
@@ -33,23 +33,16 @@ __all__ = [
     "spread",
 ]
 
-_HOMES = {
-    "Evaluation": "_result",
-    "effective_rank": "geometry",
-    "evaluate": "_evaluate",
-    "evaluate_labels": "_labels",
-    "evaluate_pairs": "pairs",
-    "evaluate_scores": "pairs",
-    "examine": "_evaluate",
-    "spread": "geometry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Evaluation": "_result",
+        "effective_rank": "geometry",
+        "evaluate": "_evaluate",
+        "evaluate_labels": "_labels",
+        "evaluate_pairs": "pairs",
+        "evaluate_scores": "pairs",
+        "examine": "_evaluate",
+        "spread": "geometry",
+    },
+)

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-import siamkit
+from siamkit._version import __version__
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing._fit import Preprocessor
 from siamkit.export.float32 import in_float32
@@ -63,7 +63,7 @@ def describe(model: Siamese) -> dict[str, Any]:
     metric = model.metric
     near = "at most" if metric.sign > 0 else "at least"
     return {
-        "siamkit": siamkit.__version__,
+        "siamkit": __version__,
         "embedding_dim": model.embedding_dim,
         "metric": {
             **(record_of(metric) or {"name": type(metric).__name__}),

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-import siamkit
+from siamkit._version import __version__
 from siamkit.data.preprocessing._fit import Preprocessor, load_preprocessor
 from siamkit.errors import ModelError
 from siamkit.losses.base import Loss
@@ -276,7 +276,7 @@ class Siamese(keras.Model):
             "metric": keras.saving.serialize_keras_object(self.metric),
             "threshold": self.threshold,
             "components": {
-                "siamkit": siamkit.__version__,
+                "siamkit": __version__,
                 "encoder": [record_of(each) for each in self.encoders],
                 "metric": [record_of(self.metric)],
                 "loss": [record_of(each) for each in family(self._loss)],

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.report.build import write_report
 
 __all__ = ["write_report"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("siamkit.report.build"), name)
+__getattr__, __dir__ = lazy_exports(__name__, {"write_report": "build"})

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.study.api import join, tune
@@ -18,16 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["join", "read_status", "reality_check", "tune"]
 
-_HOMES = {
-    "join": "api",
-    "tune": "api",
-    "read_status": "monitoring._read_status",
-    "reality_check": "reality.run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Not at once: workers import modules of this package too, and need neither Optuna nor the report.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"siamkit.study.{_HOMES[name]}"), name)
+# Lazy: workers import modules of this package too, and need neither Optuna nor the report.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "join": "api",
+        "tune": "api",
+        "read_status": "monitoring._read_status",
+        "reality_check": "reality.run",
+    },
+)

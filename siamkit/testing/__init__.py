@@ -6,16 +6,13 @@ Importing this package imports no backend.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.testing.suite import Case, cases, conformance
 
 __all__ = ["Case", "cases", "conformance"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'siamkit.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module("siamkit.testing.suite"), name)
+__getattr__, __dir__ = lazy_exports(__name__, {"Case": "suite", "cases": "suite", "conformance": "suite"})

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-import siamkit
+from siamkit._version import __version__
 from siamkit.report.model import Cell, Document, Items, Table
 
 LARGE = 900  # bytes of a picture from which it is made smaller
@@ -31,7 +31,7 @@ def render(document: Document) -> str:
         document=document,
         sections=document.filled(),
         marks=MARKS,
-        version=siamkit.__version__,
+        version=__version__,
         css=asset("page.css"),
         js=asset("page.js"),
         plotly=Markup(get_plotlyjs()),
