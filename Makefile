@@ -33,7 +33,7 @@ test-plain: $(VENV)/.test  ## what needs no backend
 	$(BIN)/python -m pytest -q -m "not keras and not engines"
 
 engines: $(VENV)/.test  ## all ways in which workers on a Ray cluster end; minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_engine_ray.py -m "not keras"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/study/engines/test_ray.py -m "not keras"
 
 test-examples: $(VENV)/.test  ## the examples of the docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
@@ -47,7 +47,7 @@ conformance: $(VENV)/.test  ## the whole conformance kit over every built-in com
 
 conformance-%: $(VENV)/.test
 	@echo "== $*"
-	KERAS_BACKEND=$* SIAMKIT_CONFORMANCE=all $(BIN)/python -m pytest -q tests/test_testing_builtin.py
+	KERAS_BACKEND=$* SIAMKIT_CONFORMANCE=all $(BIN)/python -m pytest -q tests/testing/test_builtin.py
 
 lint: $(VENV)/.test  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .

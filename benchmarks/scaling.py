@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from crowds import Crowd, write_study  # noqa: E402
 from servers import PostgreSQL  # noqa: E402

@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from crowds import Crowd, audit, read_trials, used_budget, write_study  # noqa: E402
 from servers import PostgreSQL  # noqa: E402

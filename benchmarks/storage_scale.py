@@ -32,7 +32,7 @@ import psutil
 from optuna.samplers import RandomSampler, TPESampler
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from servers import PostgreSQL  # noqa: E402
 

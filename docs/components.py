@@ -41,21 +41,22 @@ normalises inside its losses.
 
 def checked() -> dict[str, dict[str, str]]:
     """For each kind, what each component is checked against, as the tests have it."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
+    tests = HERE.parent / "tests"
+    sys.path[:0] = [str(tests / "support"), str(tests / "losses")]
     import metric_references
-    import test_losses_parity
-    import test_losses_proxies
-    import test_losses_views
+    import test_parity
+    import test_proxies
+    import test_views
 
     return {
         "metric": metric_references.CHECKED,
-        "loss": {**test_losses_parity.CHECKED, **test_losses_proxies.CHECKED, **test_losses_views.CHECKED},
+        "loss": {**test_parity.CHECKED, **test_proxies.CHECKED, **test_views.CHECKED},
     }
 
 
 def built_in(kind: Kind) -> list[Registered[Any]]:
     """siamkit's own components of one kind."""
-    return [each for each in components().catalogue(kind).all() if each.origin.distribution == CORE]
+    return [each for each in components().catalog(kind).all() if each.origin.distribution == CORE]
 
 
 def page() -> str:

@@ -101,7 +101,7 @@ def check_fit(loss: object, metric: object) -> None:
 def spec_of(kind: Kind, made: object) -> Any:
     """The spec of the component that made an object; None for one made by hand or by another session."""
     record = record_of(made)
-    catalogue = components().catalogue(kind)
+    catalogue = components().catalog(kind)
     return catalogue[record["name"]].spec if record is not None and record["name"] in catalogue else None
 
 

@@ -64,7 +64,7 @@ class Registry:
         for name in sorted((self.allowed or frozenset()) - {origin.distribution for origin, _ in found}):
             self._problem(Origin(name), "is named in SIAMKIT_PLUGINS, but no such plugin is installed")
 
-    def catalogue(self, kind: Kind) -> Catalog[Any]:
+    def catalog(self, kind: Kind) -> Catalog[Any]:
         """The components of one kind."""
         found: Catalog[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
         return found
@@ -75,7 +75,7 @@ class Registry:
 
     def find(self, kind: Kind, name: str) -> Registered[Any]:
         """The component of this kind and (bare or qualified) name."""
-        return self.catalogue(kind)[name]
+        return self.catalog(kind)[name]
 
     def register(self, spec: Spec, origin: Origin | None = None) -> None:
         """Adds one spec from code of your own.
@@ -85,7 +85,7 @@ class Registry:
         """
         if not isinstance(spec, tuple(HOOKS.values())):
             raise ComponentError(f"register takes a spec (siamkit.LossSpec(...), say), got {spec!r}")
-        catalogue = self.catalogue(spec.kind)
+        catalogue = self.catalog(spec.kind)
         if any(e.origin.distribution == CORE for e in catalogue.namesakes(spec.name)):
             raise ComponentError(f"the {spec.kind} name {spec.name!r} is siamkit's own; choose another")
         if spec.api != API:
@@ -174,7 +174,7 @@ class Registry:
                 self._add(origin, spec)
 
     def _add(self, origin: Origin, spec: Spec) -> None:
-        catalogue = self.catalogue(spec.kind)
+        catalogue = self.catalog(spec.kind)
         entry = Registered(spec, origin)
         if entry.qualified in catalogue:
             self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")

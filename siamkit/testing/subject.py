@@ -107,7 +107,7 @@ class Subject:
     @contextmanager
     def known(self) -> Iterator[None]:
         """For a while the registry holds the component: a spec may come from nowhere else."""
-        with components().catalogue(self.kind).holding(self.entry):
+        with components().catalog(self.kind).holding(self.entry):
             yield
 
     # ------------------------------------------------------------------ making

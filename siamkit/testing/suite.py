@@ -138,17 +138,17 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
                 f"the kit checks encoders, metrics and losses, got the {name.kind} {name.name!r}"
             )
         return Registered(name, Origin(SESSION))
-    having = [each for each in KINDS if kind in (None, each) and name in components().catalogue(each)]
+    having = [each for each in KINDS if kind in (None, each) and name in components().catalog(each)]
     if len(having) > 1:
         raise ComponentError(
             f"{name!r} is the name of {' and '.join(f'a {each}' for each in having)}; say which with kind="
         )
     if not having:
         asked = KINDS if kind is None else (kind,)
-        known = [each for k in asked for each in components().catalogue(k)]
+        known = [each for k in asked for each in components().catalog(k)]
         # A name claimed by two plugins is unknown as it stands; the catalogue says so.
         for each in asked:
-            if components().catalogue(each).namesakes(name):
+            if components().catalog(each).namesakes(name):
                 components().find(each, name)
         raise ComponentError(f"unknown {' or '.join(asked)} {name!r}; {nearest(name, known)}")
     return components().find(having[0], name)
@@ -156,7 +156,7 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
 
 def of_distribution(distribution: str) -> list[Registered[Any]]:
     """All components of an installed distribution that the kit can check."""
-    catalogs = [components().catalogue(kind) for kind in KINDS]
+    catalogs = [components().catalog(kind) for kind in KINDS]
     found = [e for c in catalogs for e in c.all() if e.origin.distribution == distribution]
     if not found:
         raise ComponentError(

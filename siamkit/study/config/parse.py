@@ -85,7 +85,7 @@ def parse_components(
         except ComponentError as error:
             report(here, str(error))
             continue
-        short = registry.catalogue(kind).name_of(entry)
+        short = registry.catalog(kind).name_of(entry)
         if short in alternatives:
             report(here, f"{name!r} is listed twice; list it once, with all its parameters")
             continue

@@ -63,7 +63,7 @@ def environment(study: Path, epoch: float) -> dict[str, str]:
     """
     temporary = study.parent / "tmp"
     temporary.mkdir(exist_ok=True)
-    path = [str(HERE / "fake_training"), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    path = [str(HERE / "fake_training"), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(each for each in path if each),

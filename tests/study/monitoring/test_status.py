@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
+from status_study import FROZEN, STUDY, configuration
 
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
@@ -37,34 +38,8 @@ from siamkit.study.storage.snapshot import freeze
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
 
-STUDY = """\
-version: 1
-name: tiny
-data: {source: digits}
-fixed: {epochs: 3}
-search: {encoder: mlp, metric: euclidean, loss: triplet}
-budget: {trials: 8, time: 1h}
-confirm: {top: 2, seeds: 2}
-storage: journal
-"""
-FROZEN = {
-    "layout": 1,
-    "name": "tiny",
-    "study": {"fixed": {"epochs": 3}},
-    "settings": {"budget": {"trials": 8, "time": 3600.0}, "confirm": {"top": 2, "seeds": 2}, "lease": 60.0},
-    "objectives": {"map_at_r": "maximize"},
-}
 GONE = f"tune:{machine()}:999999999-1:ab"  # no such process
 ELSEWHERE = "worker:other-host-0a1b2c3d-4026531836:77-1:cd"
-
-
-def configuration(dim: int) -> dict[str, Any]:
-    return {
-        "encoder": {"name": "siamkit/mlp", "params": {}},
-        "metric": {"name": "siamkit/cosine", "params": {}},
-        "loss": {"name": "siamkit/triplet", "params": {}},
-        "embedding_dim": dim,
-    }
 
 
 class Made:

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.keras
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def has_weights(subject):
 def built_in():
     """All cases of siamkit's own components."""
     for kind in ("encoder", "metric", "loss"):
-        for entry in components().catalogue(kind).all():
+        for entry in components().catalog(kind).all():
             if entry.origin.distribution == CORE:
                 excuse = EXCUSED.get((kind, entry.spec.name))
                 yield from cases(entry.qualified, kind=kind, excuse=excuse)

@@ -10,7 +10,7 @@ import optuna
 import pytest
 import sqlalchemy
 from servers import PASSWORD, MariaDB, PostgreSQL, missing
-from test_study_status import FROZEN, STUDY, configuration
+from status_study import FROZEN, STUDY, configuration
 
 from siamkit.errors import StudyError
 from siamkit.study.config.storage_url import with_driver

@@ -6,7 +6,6 @@ import importlib.util
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,60 +13,22 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from sampling_study import CONDITIONAL, NUMBERS, make, search
 
-from siamkit.registry.registry import components
-from siamkit.study.config.parse import parse_space
-from siamkit.study.config.schema import StudyFile
 from siamkit.study.config.search_space import Space
 from siamkit.study.sampling._samplers.sobol import SobolSampler
 from siamkit.study.sampling._samplers.tpe import BEST, LATEST, BoundedTPE, Window
 from siamkit.study.sampling._samplers.unit import distribution, from_unit, to_unit
 from siamkit.study.sampling.enumerate import parameters
-from siamkit.study.sampling.samplers import make_sampler, sampler_problems
+from siamkit.study.sampling.samplers import sampler_problems
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-NUMBERS = {
-    "encoder": {"mlp": {"depth": 1, "width": 8, "dropout": 0.0}},
-    "metric": "euclidean",
-    "loss": {"triplet": {"mining": "all", "margin": {"low": 0.1, "high": 0.9}}},
-    "embedding_dim": {"low": 8, "high": 256, "log": True},
-    "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-}
-CONDITIONAL = {**NUMBERS, "metric": ["euclidean", "cosine"], "loss": ["contrastive", "triplet"]}
 FINITE = {**NUMBERS, "loss": {"triplet": {"margin": [0.1, 0.2]}}, "learning_rate": None}
-
-
-def make(search: dict[str, Any] = NUMBERS, **given: Any) -> Any:
-    """A study as far as samplers look at one."""
-    search = {key: value for key, value in search.items() if value is not None}
-    found: list[str] = []
-    space = parse_space(search, {}, components(), lambda where, message: found.append(message))
-    assert space is not None, found
-    file = StudyFile.model_validate(
-        {"version": 1, "name": "s", "seed": 3, "data": {"source": "digits"}, "search": search, **given}
-    )
-    return SimpleNamespace(file=file, space=space)
 
 
 def problems(study: Any, objectives: int = 1) -> list[str]:
     return [message for _, message in sampler_problems(study.file, study.space, objectives)]
-
-
-Score = Callable[[dict[str, Any]], Any]
-
-
-def search(
-    study: Any, score: Score, trials: int, storage: optuna.Study | None = None, **options: Any
-) -> optuna.Study:
-    """Draws and tells, with a new sampler for each trial, as a study does."""
-    storage = storage or optuna.create_study(direction="maximize", **options)
-    for _ in range(trials):
-        trial = storage.ask()
-        storage.sampler = make_sampler(study, trial.number, len(storage.directions))
-        study.space.draw(trial)
-        storage.tell(trial, score(trial.params))
-    return storage
 
 
 def near(params: dict[str, Any]) -> float:
@@ -133,7 +94,7 @@ def test_a_missing_package_is_named_with_the_command(
 def test_the_extras_that_messages_name_exist() -> None:
     import tomllib
 
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert {"cmaes", "gp"} <= set(project["optional-dependencies"])
 
 
@@ -197,7 +158,7 @@ WORKER = """
 import sys
 sys.path.insert(0, {here!r})
 import optuna
-from test_study_samplers import CONDITIONAL, NUMBERS, make, search
+from sampling_study import CONDITIONAL, NUMBERS, make, search
 for sampler in ("qmc", "nsgaii", "cmaes"):
     storage = optuna.load_study(study_name=sampler, storage={url!r})
     study = make(NUMBERS if sampler == "cmaes" else CONDITIONAL, sampler=sampler, budget={{"trials": 40}})
@@ -207,7 +168,7 @@ for sampler in ("qmc", "nsgaii", "cmaes"):
 
 def test_several_processes_draw_together(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
-    script = WORKER.format(here=str(Path(__file__).parent), url=url)
+    script = WORKER.format(here=str(Path(__file__).parents[2] / "support"), url=url)
     studies = [
         optuna.create_study(study_name=sampler, storage=url, direction="maximize")
         for sampler in ("qmc", "nsgaii", "cmaes")

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from test_study_search import Killed, Training, run, training  # noqa: F401  # fixtures
+from training_stand_in import Killed, Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
@@ -31,7 +31,7 @@ def events(results: Results) -> list[str]:
     return [json.loads(line)["event"] for line in (results.folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_trial_that_was_taken_over_is_let_go_quietly(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+def test_a_trial_that_was_taken_over_is_let_go_quietly(run: Run, training: Training, tmp_path: Path) -> None:
     def bury(dim: int, epoch: int) -> None:
         if len(training.dims) == 2 and epoch == 2:
             storage(tmp_path).tell(1, state=TrialState.FAIL)
@@ -44,7 +44,7 @@ def test_a_trial_that_was_taken_over_is_let_go_quietly(run: Run, training: Train
     assert not results.interrupted
 
 
-def test_what_another_attempt_starts_from_is_left(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+def test_what_another_attempt_starts_from_is_left(run: Run, training: Training, tmp_path: Path) -> None:
     left: list[bool] = []
 
     def bury(dim: int, epoch: int) -> None:
@@ -70,8 +70,8 @@ def test_what_another_attempt_starts_from_is_left(run: Run, training: Training, 
 
 
 def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
-    run: Run,  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Run,
+    training: Training,
 ) -> None:
     judge = training.judge
 
@@ -92,8 +92,8 @@ def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
 
 
 def test_what_the_killed_were_writing_is_swept_and_a_finalist_that_is_none_any_more(
-    run: Run,  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Run,
+    training: Training,
 ) -> None:
     folder = run(("confirm: null", "confirm: {top: 1, seeds: 1}")).folder
     gone = folder / "confirm" / "0123456789abcdef" / "0"
@@ -106,8 +106,8 @@ def test_what_the_killed_were_writing_is_swept_and_a_finalist_that_is_none_any_m
 
 
 def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
-    run: Run,  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Run,
+    training: Training,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -137,7 +137,7 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
     assert begun[0].is_file()
 
 
-def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Training, tmp_path: Path) -> None:  # noqa: F811
+def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Training, tmp_path: Path) -> None:
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "log.jsonl").symlink_to("/dev/full")
     assert len(run().trials) == 4
@@ -145,8 +145,8 @@ def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Traini
 
 @pytest.mark.parametrize("what", ["siamkit.study.api.write_report", "siamkit.study.execution.session.share"])
 def test_a_full_disk_is_a_sentence_wherever_it_is_met(
-    run: Run,  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Run,
+    training: Training,
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:

@@ -375,10 +375,10 @@ def test_a_first_ctrl_c_lets_the_report_be_finished(tmp_path: Path) -> None:
     code = f"""
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from siamkit.study import runner
-write = runner.write_report
-runner.write_report = lambda folder: (signal.raise_signal(signal.SIGINT), write(folder))
-results = runner.tune({str(study)!r}, progress="none")
+from siamkit.study import api
+write = api.write_report
+api.write_report = lambda folder: (signal.raise_signal(signal.SIGINT), write(folder))
+results = api.tune({str(study)!r}, progress="none")
 assert results.report_path.is_file() and not results.interrupted
 """
     ran = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_study_search import Training, die_at, run, training  # noqa: F401
+from training_stand_in import Training, die_at, run, training  # noqa: F401
 
 from siamkit.errors import StudyFileError
 from siamkit.study.results.results import Results
@@ -116,8 +116,8 @@ def test_hyperparameters_are_as_tensorboard_defines_them(tmp_path: Path) -> None
 
 
 def test_each_trial_and_finalist_has_its_curves_and_its_end(
-    run: Callable[..., Results],  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Callable[..., Results],
+    training: Training,
 ) -> None:
     results = run(
         ("confirm: null", "confirm: {top: 1, seeds: 1}\nseeds: 2\nlog: {tensorboard: true}"),
@@ -136,8 +136,8 @@ def test_each_trial_and_finalist_has_its_curves_and_its_end(
 
 
 def test_what_goes_on_from_a_checkpoint_has_its_earlier_epochs_too(
-    run: Callable[..., Results],  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Callable[..., Results],
+    training: Training,
 ) -> None:
     def during(dim: int, epoch: int) -> None:
         if epoch == 3 and len(training.dims) == 1:
@@ -155,7 +155,7 @@ def test_what_goes_on_from_a_checkpoint_has_its_earlier_epochs_too(
 
 
 def test_without_being_asked_nothing_is_logged(
-    run: Callable[..., Results],  # noqa: F811
+    run: Callable[..., Results],
 ) -> None:
     assert not (run(("trials: 4", "trials: 1")).folder / "tensorboard").exists()
 
@@ -229,7 +229,7 @@ def test_one_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_study_whose_logs_cannot_be_written_goes_on(
-    run: Callable[..., Results],  # noqa: F811
+    run: Callable[..., Results],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -240,8 +240,8 @@ def test_a_study_whose_logs_cannot_be_written_goes_on(
 
 
 def test_a_killed_process_leaves_what_it_had_logged(
-    run: Callable[..., Results],  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Callable[..., Results],
+    training: Training,
     tmp_path: Path,
 ) -> None:
     training.before = die_at(2)
@@ -252,8 +252,8 @@ def test_a_killed_process_leaves_what_it_had_logged(
 
 
 def test_a_missing_package_is_a_problem_of_the_file_before_anything_runs(
-    run: Callable[..., Results],  # noqa: F811
-    training: Training,  # noqa: F811
+    run: Callable[..., Results],
+    training: Training,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -270,7 +270,7 @@ def test_a_missing_package_is_a_problem_of_the_file_before_anything_runs(
 
 
 def test_tensorboard_wants_a_folder_of_this_machine(
-    run: Callable[..., Results],  # noqa: F811
+    run: Callable[..., Results],
 ) -> None:
     with pytest.raises(StudyFileError, match=r"log\.tensorboard: wants a run folder on this machine, not "):
         run(("confirm: null", "confirm: null\nlog: {tensorboard: true}\nartifacts: memory://there"))

@@ -19,7 +19,7 @@ import pytest
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
-from test_study_search import Training, run, training  # noqa: F401  # fixtures
+from training_stand_in import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
 from siamkit.report import write_report
@@ -40,13 +40,13 @@ FROZEN = {"layout": 1, "study": {"seed": 1}}
 # ---------------------------------------------------------------- files of the run folder
 
 
-def test_without_a_word_it_is_sqlite_in_the_run_folder(run: Run) -> None:  # noqa: F811
+def test_without_a_word_it_is_sqlite_in_the_run_folder(run: Run) -> None:
     folder = run().folder
     assert (folder / "study.db").is_file()
     assert not (folder / "study.journal").exists()
 
 
-def test_a_journal_where_asked_for_and_it_goes_on_from_there(run: Run, training: Training) -> None:  # noqa: F811
+def test_a_journal_where_asked_for_and_it_goes_on_from_there(run: Run, training: Training) -> None:
     folder = run(("confirm: null", "confirm: null\nstorage: journal")).folder
     assert (folder / "study.journal").is_file()
     assert not (folder / "study.db").exists()
@@ -61,7 +61,7 @@ def mounts(monkeypatch: pytest.MonkeyPatch, *table: tuple[str, str]) -> None:
 
 
 def test_on_a_network_file_system_it_is_a_journal_and_the_user_is_told_why(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -79,7 +79,7 @@ def test_on_a_network_file_system_it_is_a_journal_and_the_user_is_told_why(
 
 
 def test_a_database_that_was_moved_to_a_network_file_system_is_warned_of(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -123,7 +123,7 @@ def test_this_very_machine_can_be_asked(tmp_path: Path) -> None:
     assert isinstance(network_of(tmp_path), str)
 
 
-def test_files_are_no_storage_for_a_run_folder_behind_a_url(run: Run) -> None:  # noqa: F811
+def test_files_are_no_storage_for_a_run_folder_behind_a_url(run: Run) -> None:
     with pytest.raises(StudyError, match=r"'sqlite' is a file of the run folder, but 'memory:.*' is no"):
         run(("confirm: null", "confirm: null\nartifacts: memory://runs"))
 
@@ -235,7 +235,7 @@ def test_the_driver_is_one_that_is_installed(
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_a_missing_driver_is_a_sentence(
     kind: str,
-    run: Run,  # noqa: F811
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from siamkit.study.config import storage_url
@@ -247,7 +247,7 @@ def test_a_missing_driver_is_a_sentence(
         run(("confirm: null", f"confirm: null\nartifacts: runs/tiny\nstorage: {kind}://user:s3cret@host/db"))
 
 
-def test_no_server_is_a_sentence_without_the_password(run: Run) -> None:  # noqa: F811
+def test_no_server_is_a_sentence_without_the_password(run: Run) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(
         StudyError, match=r"the storage 'postgresql://user:\*\*\*@127.0.0.1:1/db' cannot be"
@@ -265,7 +265,7 @@ def test_no_server_is_a_sentence_without_the_password(run: Run) -> None:  # noqa
 @pytest.mark.parametrize("password", ["s@cret", "s:cret", "s/cret", "s#cret", "s?cret"])
 def test_a_password_that_would_be_read_otherwise_is_asked_to_be_encoded(
     password: str,
-    run: Run,  # noqa: F811
+    run: Run,
 ) -> None:
     url = f"postgresql://user:{password}@host/db"
     assert misread(url) is not None
@@ -302,7 +302,7 @@ def test_passwords_are_starred_wherever_they_stand() -> None:
 
 
 def test_what_is_written_of_a_study_has_no_password(
-    run: Run,  # noqa: F811
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -331,7 +331,7 @@ def test_what_is_written_of_a_study_has_no_password(
 
 
 def test_a_run_folder_goes_on_in_the_storage_it_was_begun_with(
-    run: Run,  # noqa: F811
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.keras  # the tables of what is checked against what stand in tests that need it
 
-WRITER = Path(__file__).parent.parent / "docs" / "components.py"
+WRITER = Path(__file__).parents[2] / "docs" / "components.py"
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_hyperband_keeps_brackets_that_halve_later_and_a_fresh_process_has_them_
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii", "qmc", "random"])
 def test_hyperband_goes_with_every_sampler(sampler: str) -> None:
-    from test_study_samplers import make as whole
+    from sampling_study import make as whole
 
     from siamkit.study.sampling.samplers import make_sampler
 

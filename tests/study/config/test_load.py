@@ -18,7 +18,7 @@ from siamkit.registry.registry import components
 from siamkit.study.config.load import Study, load_study
 from siamkit.study.config.schema import StudyFile, json_schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 SHIPPED = sorted([*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("docs/studies/*.yaml")])
 
 GOOD = """\
