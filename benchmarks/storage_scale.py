@@ -38,7 +38,7 @@ from servers import PostgreSQL  # noqa: E402
 
 from siamkit.runs.run_folder import RunFolder  # noqa: E402
 from siamkit.study.config.fingerprint import key_of  # noqa: E402
-from siamkit.study.config.load import Study, load_study  # noqa: E402
+from siamkit.study.config.load import ResolvedStudy, load_study  # noqa: E402
 from siamkit.study.config.search_space import factors_of  # noqa: E402
 from siamkit.study.sampling.pruners import make_pruner  # noqa: E402
 from siamkit.study.sampling.samplers import make_sampler  # noqa: E402
@@ -120,15 +120,15 @@ class Timed:
         return found
 
 
-def a_study(folder: Path, name: str, url: str) -> Study:
+def a_study(folder: Path, name: str, url: str) -> ResolvedStudy:
     path = folder / f"{name}.yaml"
     path.write_text(STUDY.format(name=name, url=url))
     return load_study(path)
 
 
-def a_ledger(study: Study) -> TrialQueue:
+def a_ledger(study: ResolvedStudy) -> TrialQueue:
     storage = open_storage(
-        study.file.name, RunFolder(study.folder), study.file.storage, ["maximize"], {"layout": 1}
+        study.config.name, RunFolder(study.folder), study.config.storage, ["maximize"], {"layout": 1}
     )
     storage.pruner = make_pruner(study, 1)
     return TrialQueue(
@@ -136,7 +136,7 @@ def a_ledger(study: Study) -> TrialQueue:
     )
 
 
-def fill(server: PostgreSQL, database: str, study: Study, count: int) -> None:
+def fill(server: PostgreSQL, database: str, study: ResolvedStudy, count: int) -> None:
     """Writes finished trials straight into the tables."""
     import psycopg
 
@@ -200,7 +200,7 @@ def fill(server: PostgreSQL, database: str, study: Study, count: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def one_trial(ledger: TrialQueue, study: Study, timed: Timed, rng: random.Random) -> None:
+def one_trial(ledger: TrialQueue, study: ResolvedStudy, timed: Timed, rng: random.Random) -> None:
     """All that a supervisor does for a trial, but for the training."""
     with timed.part("look"):
         ledger.look()
@@ -227,7 +227,7 @@ def one_trial(ledger: TrialQueue, study: Study, timed: Timed, rng: random.Random
 
 
 def tpe(
-    ledger: TrialQueue, study: Study, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ledger: TrialQueue, study: ResolvedStudy, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
 ) -> list[Times]:
     """What an ask with all its parameters and a tell take."""
     found = []

@@ -48,7 +48,7 @@ def retrain(
     from siamkit.study.results.retrain import retrain_trial
 
     asked = load_study(study, artifacts=artifacts)
-    path = Path(output or f"{asked.file.name}-{trial}.keras")
+    path = Path(output or f"{asked.config.name}-{trial}.keras")
     if path.exists() and not force:
         raise StudyError(f"{str(path)!r} is there already; name another file with -o, or --force")
     with make_progress(progress) as watcher:

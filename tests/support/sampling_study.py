@@ -10,7 +10,7 @@ import optuna
 
 from siamkit.registry.registry import components
 from siamkit.study.config.parse import parse_space
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.sampling.samplers import make_sampler
 
 NUMBERS = {
@@ -29,10 +29,10 @@ def make(search: dict[str, Any] = NUMBERS, **given: Any) -> Any:
     found: list[str] = []
     space = parse_space(search, {}, components(), lambda where, message: found.append(message))
     assert space is not None, found
-    file = StudyFile.model_validate(
+    file = StudyConfig.model_validate(
         {"version": 1, "name": "s", "seed": 3, "data": {"source": "digits"}, "search": search, **given}
     )
-    return SimpleNamespace(file=file, space=space)
+    return SimpleNamespace(config=file, space=space)
 
 
 Score = Callable[[dict[str, Any]], Any]

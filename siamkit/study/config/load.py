@@ -20,24 +20,24 @@ from siamkit.registry.catalog import Registered
 from siamkit.registry.registry import Registry, components
 from siamkit.registry.specs import FEEDS, DatasetSpec, feedable
 from siamkit.study.config.parse import parse_space
-from siamkit.study.config.schema import Direction, StudyFile
+from siamkit.study.config.schema import Direction, StudyConfig
 from siamkit.study.config.search_space import Space
 from siamkit.study.config.yaml import Document, read_document
 
 
 @dataclass(frozen=True)
-class Study:
+class ResolvedStudy:
     """A study file that is right as far as can be told without its data.
 
     Args:
-        file: as the schema has it.
+        config: the parsed file.
         space: what is searched.
         source: the dataset's spec and arguments.
         document: the file itself, for messages that name its lines.
         folder: the run folder.
     """
 
-    file: StudyFile
+    config: StudyConfig
     space: Space
     source: tuple[Registered[DatasetSpec], dict[str, Any]]
     document: Document
@@ -68,8 +68,8 @@ class Study:
 
     def objectives(self, dataset: Dataset) -> dict[str, Direction]:
         """The figures to optimise, the first of them the one that names the best."""
-        if self.file.objectives:
-            return dict(self.file.objectives)
+        if self.config.objectives:
+            return dict(self.config.objectives)
         measure = DEFAULT_OBJECTIVE[dataset.supervision]
         return {measure: "maximize"}  # as all of these are
 
@@ -108,7 +108,7 @@ class Study:
         for factor in self.space.data:
             if reason := ablation.misfit(factor, kind, given):
                 yield ("search", "data", factor), reason
-        for name in self.file.objectives or {}:
+        for name in self.config.objectives or {}:
             if name in OBJECTIVES and kind not in OBJECTIVES[name].supervisions:
                 fit = [n for n, measure in OBJECTIVES.items() if kind in measure.supervisions]
                 yield (
@@ -122,7 +122,7 @@ def load_study(
     plugins: Iterable[str] = (),
     artifacts: str | os.PathLike[str] | None = None,
     data_wanted: bool = True,
-) -> Study:
+) -> ResolvedStudy:
     """Reads and checks a study file, without its data.
 
     Args:
@@ -143,7 +143,7 @@ def check_study(
     artifacts: str | os.PathLike[str] | None = None,
     data_wanted: bool = True,
     found: Iterable[tuple[int, str]] = (),
-) -> Study:
+) -> ResolvedStudy:
     """Checks a study that was read already; `found` are problems of it, by line, that are known by now."""
     path = Path(document.name)
     problems: list[tuple[int, str]] = [*found]
@@ -158,9 +158,9 @@ def check_study(
     _load_plugins([*_texts(data.get("plugins")), *plugins], report)
     file = None
     try:
-        file = StudyFile.model_validate(data)
+        file = StudyConfig.model_validate(data)
     except ValidationError as error:
-        for where, message in explained(error, StudyFile):
+        for where, message in explained(error, StudyConfig):
             report(where, message)
     registry = components()
     search, fixed = data.get("search"), data.get("fixed", {})
@@ -191,10 +191,10 @@ def check_study(
         report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
-    return Study(file, space, source, document, run_folder(file, path, artifacts))
+    return ResolvedStudy(file, space, source, document, run_folder(file, path, artifacts))
 
 
-def run_folder(file: StudyFile, path: Path, artifacts: str | os.PathLike[str] | None = None) -> Path:
+def run_folder(file: StudyConfig, path: Path, artifacts: str | os.PathLike[str] | None = None) -> Path:
     """Where a study's files lie: as asked, relative to where one stands, or as its file says, beside that."""
     given = str(artifacts or file.artifacts or f"runs/{file.name}")
     if "://" in given:

@@ -260,7 +260,7 @@ class Log(Strict):
     mlflow: str | None = Field(None, min_length=1, description="an MLflow tracking URI")
 
 
-class StudyFile(Strict):
+class StudyConfig(Strict):
     """A study file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="siamkit study, version 1")
@@ -321,4 +321,4 @@ RESUMABLE = (
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a study file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyFile.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import Job, Ready, Said, Setup, Tell
 from siamkit.study.worker.runner import JobRunner
@@ -52,10 +52,10 @@ class Inline:
 
     size = 1
 
-    def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
+    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
         from siamkit.study.worker.shared_arrays import shared
 
-        self._bench = JobRunner(file, shared(Path(setup.task)))
+        self._bench = JobRunner(config, shared(Path(setup.task)))
 
     def start(self, number: int) -> InlineWorker:
         return InlineWorker(self._bench)

@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 import psutil
 
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
 from siamkit.study.execution.host import accelerators, cores, how_many_workers
 from siamkit.study.worker.messages import Job, Said, Setup, Tell
@@ -110,13 +110,13 @@ class LocalWorker:
 class Local:
     """Processes of this machine: one an accelerator, else as many as its cores and memory allow."""
 
-    def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
-        self._setup, self._scratch, self._cpus = setup, scratch, file.resources.cpus
-        self._share = 1.0 if file.resources.gpus is None else file.resources.gpus
+    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
+        self._setup, self._scratch, self._cpus = setup, scratch, config.resources.cpus
+        self._share = 1.0 if config.resources.gpus is None else config.resources.gpus
         self._devices = accelerators() if self._share else []
-        memory = file.budget.trial_memory
-        auto = file.workers == "auto"
-        self.size = how_many_workers(self._cpus, self._share, memory) if auto else int(file.workers)
+        memory = config.budget.trial_memory
+        auto = config.workers == "auto"
+        self.size = how_many_workers(self._cpus, self._share, memory) if auto else int(config.workers)
         self._workers: list[LocalWorker] = []
 
     def start(self, number: int) -> LocalWorker:

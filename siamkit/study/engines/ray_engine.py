@@ -11,7 +11,7 @@ from pathlib import Path
 import ray
 
 from siamkit.errors import StudyError
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines import ray_cluster
 from siamkit.study.engines._ray_handle import RayWorker
 from siamkit.study.engines._signs import Signs
@@ -30,24 +30,30 @@ FOLDERS = ("_HOME", "_DIR", "_PATH")
 class Ray:
     """Actors of a cluster, each with the CPUs and accelerators that it declares."""
 
-    def __init__(self, file: StudyFile, setup: Setup, scratch: Path) -> None:
-        self._cpus, self._memory, self._wanted = file.resources.cpus, file.budget.trial_memory, file.workers
+    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
+        self._cpus, self._memory, self._wanted = (
+            config.resources.cpus,
+            config.budget.trial_memory,
+            config.workers,
+        )
         parcel = pack(Path(setup.task))
-        if file.resources.gpus is not None and file.resources.gpus > 1 and file.resources.gpus % 1:
+        if config.resources.gpus is not None and config.resources.gpus > 1 and config.resources.gpus % 1:
             raise StudyError(
                 f"resources.gpus should be a fraction of one accelerator or a whole number of them, "
-                f"got {file.resources.gpus:g}"
+                f"got {config.resources.gpus:g}"
             )
         self._connected = ray_cluster.connect(weight(parcel.task))
         self._signs = Signs()
         self._workers: list[RayWorker] = []
         try:
-            gpus = file.resources.gpus
+            gpus = config.resources.gpus
             self._gpus = float(ray_cluster.has_gpus()) if gpus is None else gpus
             self.size, self._looked = 0, 0.0
             self._look()
             # The actors have no use for the storage, so its password stays here.
-            self._setup = ray.put(replace(setup, file=file.model_copy(update={"storage": "sqlite"}), task=""))
+            self._setup = ray.put(
+                replace(setup, config=config.model_copy(update={"storage": "sqlite"}), task="")
+            )
             self._parcel = ray.put(parcel)
         except BaseException:
             self.close()

@@ -60,7 +60,7 @@ class Confirmation:
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        asked = search.study.file.confirm
+        asked = search.study.config.confirm
         best = search.ledger.ranked(asked.top) if asked else []
         runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds if asked else 0)]
         stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
@@ -100,7 +100,7 @@ class Repeat:
 
     def __post_init__(self) -> None:
         self._search = self.source.search
-        self._seed = derive_seed(self._search.study.file.seed, self.configuration, "confirm", self.repeat)
+        self._seed = derive_seed(self._search.study.config.seed, self.configuration, "confirm", self.repeat)
         self._place = self._search.folder.confirmation(self.key, self.repeat)
         self.label = f"final {self.trial}/{self.repeat}"
 
@@ -108,7 +108,7 @@ class Repeat:
     def job(self) -> Job:
         here = str(self._place)
         resume = here if (self._place / STATE).is_file() else None
-        data = derive_seed(self._search.study.file.seed, "data", "confirm", self.repeat)
+        data = derive_seed(self._search.study.config.seed, "data", "confirm", self.repeat)
         return Job("confirm", here, self.configuration, (self._seed,), (data,), resume=resume)
 
     def started(self) -> None:
@@ -119,7 +119,7 @@ class Repeat:
         pass
 
     def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        self._search.progress.epoch(self.label, number, self._search.study.file.fixed.epochs, row)
+        self._search.progress.epoch(self.label, number, self._search.study.config.fixed.epochs, row)
         return None
 
     def ended(self, ended: Ended, seconds: float) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siamkit.errors import DataError, StudyError
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.supervisor import JobHandle, Supervisor
 from siamkit.study.storage.trial_queue import ATTEMPTS
 from siamkit.study.worker.messages import Ended, Job
 from siamkit.study.worker.prepared_data import PreparedData
 
 
-def try_feeds(pool: Supervisor, study: Study, task: PreparedData) -> None:
+def try_feeds(pool: Supervisor, study: ResolvedStudy, task: PreparedData) -> None:
     """Has a worker try all feeds that a study may need; the supervisor itself holds no backend.
 
     Raises:

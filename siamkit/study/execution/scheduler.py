@@ -13,7 +13,7 @@ import optuna
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.trial import TrialWork
 from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.sampling.samplers import make_sampler
@@ -47,7 +47,7 @@ class Search:
         deaths: trials in a row whose process died.
     """
 
-    study: Study
+    study: ResolvedStudy
     task: PreparedData
     ledger: TrialQueue
     folder: RunFolder
@@ -128,19 +128,19 @@ class Search:
     @property
     def target(self) -> float:
         """How many configurations are to be tried in all."""
-        return min(self.study.file.budget.trials, self._size, self.planned)
+        return min(self.study.config.budget.trials, self._size, self.planned)
 
     def worked(self) -> float:
         """Seconds that `tune` has spent on this study, in this run and those before it."""
         return self._worked_before + time.monotonic() - self._began
 
     def time_is_over(self) -> bool:
-        budget = self.study.file.budget
+        budget = self.study.config.budget
         return budget.time is not None and self.worked() >= budget.time
 
     def why_it_ends(self) -> str | None:
         """Why the search ends before its budget of trials is spent, in a sentence."""
-        budget, counted = self.study.file.budget, len(self.ledger.counted)
+        budget, counted = self.study.config.budget, len(self.ledger.counted)
         if counted >= budget.trials:
             return None
         if self.time_is_over():
@@ -170,7 +170,7 @@ class Search:
     # ------------------------------------------------------------- one trial
 
     def _work(self, claim: Claim) -> TrialWork:
-        study = self.study.file
+        study = self.study.config
         place = self.folder.attempt(claim.trial.number, claim.token)
         confirm = study.confirm
         top = self.ledger.ranked(confirm.top if confirm else 1)

@@ -23,7 +23,7 @@ from siamkit.report.checks import shared_items
 from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import versions
-from siamkit.study.config.load import Study, load_study
+from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE, Direction
 from siamkit.study.config.storage_url import is_database, redacted
 from siamkit.study.engines import make_engine
@@ -63,7 +63,7 @@ class Part:
     def __init__(
         self,
         role: str,
-        study: Study,
+        study: ResolvedStudy,
         task: PreparedData,
         frozen: dict[str, Any],
         pool: Supervisor,
@@ -77,14 +77,14 @@ class Part:
 
     def interrupts(self) -> AbstractContextManager[Callable[[], bool]]:
         """How Ctrl-C is heard: by the pool between two looks, unless training goes on in this process."""
-        inline = self.study.file.engine == "inline"
+        inline = self.study.config.engine == "inline"
         return nullcontext(lambda: False) if inline else first_is_heard_later()
 
     def search(self, directions: list[Direction] | None, alone: bool) -> Search:
         """Opens the study in its storage, or makes it where directions are given."""
-        file = self.study.file
+        config = self.study.config
         self.storage = storage = open_storage(
-            file.name, self.folder, file.storage, directions, self.frozen, self.watcher.note
+            config.name, self.folder, config.storage, directions, self.frozen, self.watcher.note
         )
         storage.pruner = make_pruner(self.study, len(self.task.objectives))
         self.folder.owner = new_owner(self.role)
@@ -94,11 +94,11 @@ class Part:
             tell=self.watcher.note,
             folder=self.folder,
             owner=self.folder.owner,
-            lease=file.lease,
+            lease=config.lease,
             # The folder's lock is the study's only where its storage is in there too.
-            alone=alone and is_local(self.folder.path) and not is_database(file.storage),
+            alone=alone and is_local(self.folder.path) and not is_database(config.storage),
         )
-        whole = sum(1 for _ in planned(self.study)) if plans_all(file) else math.inf
+        whole = sum(1 for _ in planned(self.study)) if plans_all(config) else math.inf
         versions = self.frozen["versions"]
         return Search(self.study, self.task, ledger, self.folder, versions, self.watcher, whole)
 
@@ -106,17 +106,17 @@ class Part:
 @contextmanager
 def ready(
     role: str,
-    path: str | os.PathLike[str] | Study,
+    path: str | os.PathLike[str] | ResolvedStudy,
     backend: str | None,
     plugins: tuple[str, ...],
     artifacts: str | os.PathLike[str] | None,
     progress: str,
 ) -> Iterator[tuple[Part, Dataset]]:
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
-    study = path if isinstance(path, Study) else load_study(path, plugins, artifacts)
+    study = path if isinstance(path, ResolvedStudy) else load_study(path, plugins, artifacts)
     check_loggers(study)
     name, why = select.choose_backend(
-        backend, study.file.backend, _begun(study.folder).get("versions", {}).get("backend")
+        backend, study.config.backend, _begun(study.folder).get("versions", {}).get("backend")
     )
     select.activate(name)
     watcher = make_progress(progress)
@@ -134,9 +134,9 @@ def ready(
             share(task, aside / "task")
         setup = Setup(
             name,
-            study.file,
+            study.config,
             str(aside / "task"),
-            (*study.file.plugins, *plugins),
+            (*study.config.plugins, *plugins),
             tuple(
                 entry.spec
                 for catalogue in components().catalogs()
@@ -146,9 +146,9 @@ def ready(
             tuple(sys.path),
             frozen["versions"],
         )
-        budget = study.file.budget
-        limits = Limits(budget.trial_time, budget.trial_memory, study.file.lease)
-        pool = Supervisor(make_engine(study.file, setup, aside), limits)
+        budget = study.config.budget
+        limits = Limits(budget.trial_time, budget.trial_memory, study.config.lease)
+        pool = Supervisor(make_engine(study.config, setup, aside), limits)
         part = Part(role, study, task, frozen, pool, watcher)
         try:
             yield part, raw
@@ -168,9 +168,9 @@ def _begun(folder: Path) -> dict[str, Any]:
     return read_json(written) if written.is_file() else {}
 
 
-def _freeze(study: Study, task: PreparedData, backend: str) -> Any:
+def _freeze(study: ResolvedStudy, task: PreparedData, backend: str) -> Any:
     """What must not change while a study is resumed, as plain data."""
-    resolved = study.file.model_dump(mode="json")
+    resolved = study.config.model_dump(mode="json")
     entries = [alternative.entry for _, _, alternative in study.space.components()]
     plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
     searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
@@ -178,7 +178,7 @@ def _freeze(study: Study, task: PreparedData, backend: str) -> Any:
     return plain(
         {
             "layout": 1,
-            "name": study.file.name,
+            "name": study.config.name,
             "study": searched,
             # They may change, and hold URLs; whoever may read results need not know how to reach a database.
             "settings": redacted({key: resolved[key] for key in RESUMABLE}),

@@ -55,7 +55,7 @@ class TrialWork:
         self._log("trial resumed", epochs=len(history), earlier=self.claim.resume)
 
     def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        study, task = self.search.study.file, self.search.task
+        study, task = self.search.study.config, self.search.task
         last = self.history[-1] if self.history else {"repeat": -1, "epoch": 0}
         if (repeat, number) <= (last["repeat"], last["epoch"]):
             return None  # told twice: an answer got lost on its way

@@ -21,7 +21,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import is_local
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import load_study, run_folder
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.storage_url import with_driver, without_password
 from siamkit.study.config.yaml import read_document
 from siamkit.study.storage.open import storage_file
@@ -66,11 +66,11 @@ def find_study(
     """
     document = read_document(Path(path))
     try:
-        file = StudyFile.model_validate(document.data)
+        config = StudyConfig.model_validate(document.data)
     except ValidationError:
         load_study(path, artifacts=artifacts)  # says what is wrong, line by line
         raise
-    return StudyLocation(file.name, RunFolder(run_folder(file, Path(path), artifacts)), file.storage)
+    return StudyLocation(config.name, RunFolder(run_folder(config, Path(path), artifacts)), config.storage)
 
 
 def open_to_read(where: StudyLocation) -> optuna.Study:

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from siamkit.errors import StudyError, StudyFileError
 from siamkit.evaluation import OBJECTIVES
 from siamkit.io.files import write_text
-from siamkit.study.config.load import Study, check_study, explained
-from siamkit.study.config.schema import RESUMABLE, StudyFile
+from siamkit.study.config.load import ResolvedStudy, check_study, explained
+from siamkit.study.config.schema import RESUMABLE, StudyConfig
 from siamkit.study.config.yaml import Document, Path_, read_document
 from siamkit.study.reality.schema import RealityFile
 
@@ -86,7 +86,7 @@ class Reality:
     """
 
     file: RealityFile
-    whole: Study
+    whole: ResolvedStudy
     parts: list[Part]
     folder: Path
 
@@ -160,7 +160,7 @@ def _origin(path: Path_) -> Path_:
     return ("objective",) if path[:1] == ("objectives",) else path
 
 
-def _parts(whole: Study) -> list[Part]:
+def _parts(whole: ResolvedStudy) -> list[Part]:
     """A study a loss, which searches the metrics that fit it."""
     data, parts = whole.document.data, []
     metrics = data["search"]["metric"]
@@ -202,7 +202,7 @@ def _placed(data: Mapping[str, Any], beside: Path) -> dict[str, Any]:
 def _resolved(data: dict[str, Any]) -> dict[str, Any]:
     """A study with its defaults, wherever its data lie; nothing of what is no study."""
     try:
-        plain = StudyFile.model_validate(data).model_dump()
+        plain = StudyConfig.model_validate(data).model_dump()
     except ValidationError:
         return {}
     return {

@@ -17,7 +17,7 @@ from siamkit.export.onnx import check_writable
 from siamkit.io.files import beside, plain, write_json
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.stats.results import Difference, Interval
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.results.model_card import model_card
 from siamkit.study.worker.prepared_data import prepare_data
@@ -48,7 +48,9 @@ def _asdict(found: Interval | Difference | None) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
 
 
-def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[str] = ()) -> dict[str, Any]:
+def export_best(
+    study: ResolvedStudy, target: str | os.PathLike[str], formats: Sequence[str] = ()
+) -> dict[str, Any]:
     """Writes the best model of a study with its card and, in other formats, its encoder.
 
     Args:
@@ -84,7 +86,7 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
         about = write_model(model, standing.model, folder)
         about |= {
             "input": input_of(made_up(model, 1)),
-            "exports": export_encoder(model, standing.model, folder, formats, items, study.file.plugins),
+            "exports": export_encoder(model, standing.model, folder, formats, items, study.config.plugins),
             "compared_on": None if not formats else "made-up items" if items is None else "validation items",
             "data": standing.frozen["data"],
             "precision": standing.frozen["study"]["fixed"]["precision"],
@@ -100,7 +102,7 @@ def export_best(study: Study, target: str | os.PathLike[str], formats: Sequence[
     return about
 
 
-def _items(study: Study, standing: StudyOutcome, preprocessor: Any) -> Leaf | None:
+def _items(study: ResolvedStudy, standing: StudyOutcome, preprocessor: Any) -> Leaf | None:
     """Some validation items, prepared by the model; None if the study's data are not there any more."""
     try:
         task, raw = prepare_data(study)

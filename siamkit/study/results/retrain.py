@@ -12,7 +12,7 @@ from siamkit.errors import StudyError, listed
 from siamkit.io.files import beside, writable
 from siamkit.runs.results import read_results
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.worker.prepared_data import prepare_data
 
@@ -38,7 +38,7 @@ class Retrained:
 
 
 def retrain_trial(
-    study: Study,
+    study: ResolvedStudy,
     trial: int,
     path: str | os.PathLike[str],
     *,
@@ -68,11 +68,11 @@ def retrain_trial(
     frozen, trials, _ = read_results(study.folder)
     stored = find_trial(study.folder, trials, trial)
     configuration = stored["configuration"]
-    fixed = study.file.fixed
+    fixed = study.config.fixed
     if epochs is not None:
         fixed = fixed.model_copy(update={"epochs": epochs})
     if seed is None:
-        seed = derive_seed(study.file.seed, configuration, 0)
+        seed = derive_seed(study.config.seed, configuration, 0)
     name, why = select.choose_backend(backend, begun=frozen["versions"]["backend"])
     select.activate(name)
     watcher = progress or NullProgress()
@@ -96,7 +96,7 @@ def retrain_trial(
         seed,
         Limits(),
         lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
-        data_seed=derive_seed(study.file.seed, "data", 0),
+        data_seed=derive_seed(study.config.seed, "data", 0),
     )
     with beside(place) as file:
         trained.model.save(file)

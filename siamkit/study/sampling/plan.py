@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import Space
 from siamkit.study.sampling.enqueue import Planned, defaults, read_entry
 from siamkit.study.sampling.factorial import factorial, grid
@@ -16,48 +16,48 @@ from siamkit.study.sampling.warm_start import Warm, no_study
 from siamkit.study.sampling.warm_start import warm as warm_from
 
 if TYPE_CHECKING:
-    from siamkit.study.config.load import Study
+    from siamkit.study.config.load import ResolvedStudy
 
 Problem = tuple[tuple[str | int, ...], str]
 
 
-def planned(study: Study) -> Iterator[Planned]:
+def planned(study: ResolvedStudy) -> Iterator[Planned]:
     """What a study tries first, each configuration once, at most as many as its budget has trials.
 
     The same study plans the same. A larger budget goes on where a smaller one ends, so a resumed study
     enqueues what has no trial of its key yet.
     """
     seen: set[str] = set()
-    for each in itertools.islice(_all(study), study.file.budget.trials):
+    for each in itertools.islice(_all(study), study.config.budget.trials):
         if each.key not in seen:
             seen.add(each.key)
             yield each
 
 
-def plans_all(file: StudyFile) -> bool:
+def plans_all(file: StudyConfig) -> bool:
     """Whether the plan is all that is tried, and a study ends with it: a grid or a factorial design."""
     return file.design == "factorial" or file.sampler == "grid"
 
 
-def warm(study: Study, now: Mapping[str, Any]) -> Warm:
+def warm(study: ResolvedStudy, now: Mapping[str, Any]) -> Warm:
     """What the study's `warm_start` gives it; nothing if it names none.
 
     Args:
         study: the study.
         now: it, frozen as `study.json` has it.
     """
-    folder = earlier(study.file, Path(study.document.name).parent)
+    folder = earlier(study.config, Path(study.document.name).parent)
     if folder is None:
         return Warm([], [], 0)
-    return warm_from(study.space, study.file.sampler, folder, now)
+    return warm_from(study.space, study.config.sampler, folder, now)
 
 
-def earlier(file: StudyFile, beside: Path) -> Path | None:
+def earlier(file: StudyConfig, beside: Path) -> Path | None:
     """The run folder that `warm_start` names, relative to the study file."""
     return (beside / file.warm_start).resolve() if file.warm_start else None
 
 
-def plan_problems(file: StudyFile, space: Space, beside: Path) -> Iterator[Problem]:
+def plan_problems(file: StudyConfig, space: Space, beside: Path) -> Iterator[Problem]:
     """What of a study's plan cannot be, each with its place in the file."""
     found: list[Problem] = []
     for index, entry in enumerate(file.enqueue):
@@ -77,8 +77,8 @@ def plan_problems(file: StudyFile, space: Space, beside: Path) -> Iterator[Probl
             yield (key,), f"{name} says itself what is tried; leave {key} out"
 
 
-def _all(study: Study) -> Iterator[Planned]:
-    file, space = study.file, study.space
+def _all(study: ResolvedStudy) -> Iterator[Planned]:
+    file, space = study.config, study.space
     if file.design == "factorial":
         cells = factorial(space, derive_seed(file.seed, "factorial"))
         yield from (Planned(*cell, "factorial") for cell in cells)

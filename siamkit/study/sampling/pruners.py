@@ -18,7 +18,7 @@ from optuna.pruners import (
 from siamkit.study.sampling._optuna_median import QuickMedian
 
 if TYPE_CHECKING:
-    from siamkit.study.config.load import Study
+    from siamkit.study.config.load import ResolvedStudy
 
 STARTUP = 5  # completed trials before the median says anything
 REDUCTION = 3  # of three trials one goes on, in hyperband and successive halving
@@ -29,16 +29,16 @@ AUC, CORRELATION = 0.6, 0.1
 GRACE = 2  # epochs: an untrained network may begin almost at a point
 
 
-def make_pruner(study: Study, objectives: int) -> BasePruner:
+def make_pruner(study: ResolvedStudy, objectives: int) -> BasePruner:
     """Optuna's part of the study's pruner; it compares a trial with the others, epoch by epoch.
 
     None of it with several objectives, where Optuna's pruners do not work, nor under `design: factorial`
     unless one is named: a cell that is cut short is missing from the comparison. `collapsed` is the rule
     beside it.
     """
-    name, epochs = study.file.pruner, study.file.fixed.epochs
+    name, epochs = study.config.pruner, study.config.fixed.epochs
     if name == "auto":
-        name = "none" if study.file.design == "factorial" else "median"
+        name = "none" if study.config.design == "factorial" else "median"
     if objectives > 1 or name in ("none", "collapse"):
         return NopPruner()
     quarter = max(1, epochs // 4)
@@ -56,9 +56,9 @@ def make_pruner(study: Study, objectives: int) -> BasePruner:
         return PatientPruner(median, patience=quarter) if name == "patient" else median
 
 
-def judges_collapse(study: Study) -> bool:
+def judges_collapse(study: ResolvedStudy) -> bool:
     """Whether `collapsed` ends trials here: with every pruner but `none`, however many the objectives."""
-    return study.file.pruner != "none"
+    return study.config.pruner != "none"
 
 
 def collapsed(measures: Mapping[str, float], embedding_dim: int, epoch: int) -> str | None:

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import Space
 from siamkit.study.sampling._samplers.cma import CmaSampler
 from siamkit.study.sampling._samplers.genetic import GeneticSampler
@@ -22,7 +22,7 @@ from siamkit.study.sampling._samplers.unit import distribution
 from siamkit.study.sampling.enumerate import parameters
 
 if TYPE_CHECKING:
-    from siamkit.study.config.load import Study
+    from siamkit.study.config.load import ResolvedStudy
 
 Problem = tuple[tuple[str | int, ...], str]
 
@@ -30,7 +30,7 @@ PACKAGES = {"cmaes": ("cmaes",), "gp": ("torch",)}  # beyond what siamkit itself
 GP_TRIALS = 500  # a draw takes 2 s on 500 trials, and 10 s on 1,000
 
 
-def make_sampler(study: Study, number: int, objectives: int, repeated: bool = False) -> BaseSampler:
+def make_sampler(study: ResolvedStudy, number: int, objectives: int, repeated: bool = False) -> BaseSampler:
     """The sampler of one trial, seeded by the study's seed and the trial's number.
 
     Each trial has a new one, so nothing may hang on what a sampler remembers: what they learn from is in
@@ -44,10 +44,10 @@ def make_sampler(study: Study, number: int, objectives: int, repeated: bool = Fa
         repeated: whether the draw before was there already. Then chance draws: a sampler that learns would
             propose its favourite again and again, and that says nothing of whether the space holds more.
     """
-    seed = derive_seed(study.file.seed, "sampler", number)
-    name = study.file.sampler
+    seed = derive_seed(study.config.seed, "sampler", number)
+    name = study.config.sampler
     # A grid and a factorial design are enqueued whole; what is drawn beside them nobody asked for.
-    if repeated or name in ("random", "grid") or study.file.design == "factorial":
+    if repeated or name in ("random", "grid") or study.config.design == "factorial":
         return RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -56,16 +56,16 @@ def make_sampler(study: Study, number: int, objectives: int, repeated: bool = Fa
         if name == "cmaes":
             return CmaSampler(_distributions(study.space), seed)
         if name == "qmc":
-            sequence = derive_seed(study.file.seed, "sequence")
+            sequence = derive_seed(study.config.seed, "sequence")
             return SobolSampler(_distributions(study.space), sequence, seed)
         if name == "nsgaii":
             # Five generations at least, or it would be a random search by another name.
-            population = min(50, max(8, study.file.budget.trials // 5))
+            population = min(50, max(8, study.config.budget.trials // 5))
             return GeneticSampler(_distributions(study.space), population, seed)
         return BoundedTPE(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
-def sampler_problems(file: StudyFile, space: Space, objectives: int) -> Iterator[Problem]:
+def sampler_problems(file: StudyConfig, space: Space, objectives: int) -> Iterator[Problem]:
     """What the chosen sampler cannot do with this study, each with its place in the file."""
     if file.design == "factorial":
         return  # there the design draws

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from siamkit.errors import StudyFileError
 from siamkit.io.files import is_local
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.supervisor import Source
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.tracking._tracked import Watched
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["check_loggers", "listening"]
 
 
-def check_loggers(study: Study) -> None:
+def check_loggers(study: ResolvedStudy) -> None:
     """Raises StudyFileError where a study asks for logs that cannot be written."""
     problems = [f"{study.document.at(('log', key))}: {message}" for key, message in _problems(study)]
     if problems:
         raise StudyFileError(problems)
 
 
-def _problems(study: Study) -> Iterable[tuple[str, str]]:
-    log = study.file.log
+def _problems(study: ResolvedStudy) -> Iterable[tuple[str, str]]:
+    log = study.config.log
     if log.mlflow is not None and importlib.util.find_spec("mlflow") is None:
         yield "mlflow", "wants the package mlflow-skinny (or mlflow); pip install 'siamkit[mlflow]'"
     if log.tensorboard and not is_local(study.folder):
@@ -59,7 +59,7 @@ def listening(search: Search) -> Iterator[Callable[[Source], Watched]]:
 
 def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
     study = search.study
-    if study.file.log.tensorboard:
+    if study.config.log.tensorboard:
 
         def tensorboard() -> Logger:
             from siamkit.study.tracking.tensorboard import TensorBoard
@@ -67,7 +67,7 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
             return TensorBoard(search.folder.path / "tensorboard")
 
         yield "tensorboard", tensorboard
-    if (uri := study.file.log.mlflow) is not None:
+    if (uri := study.config.log.mlflow) is not None:
 
         def mlflow() -> Logger:
             from siamkit.study.tracking.mlflow import MLflow, Parent
@@ -76,9 +76,9 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
             versions = search.versions
             packages = {**versions["packages"], **versions["plugins"], "python": versions["python"]}
             parent = Parent(
-                study.file.name,
+                study.config.name,
                 {
-                    "siamkit.study": study.file.name,
+                    "siamkit.study": study.config.name,
                     "siamkit.folder": str(search.folder.path),
                     "siamkit.backend": versions["backend"],
                     **{f"siamkit.version.{name}": version for name, version in packages.items()},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from siamkit.registry.specs import Spec
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import Configuration
 
 
@@ -17,7 +17,7 @@ class Setup:
 
     Args:
         backend: of Keras.
-        file: the study.
+        config: the study file, parsed.
         task: the folder that the prepared data lie in, to be mapped into memory.
         modules: the study's own plugin modules.
         specs: components that were registered in this session.
@@ -26,7 +26,7 @@ class Setup:
     """
 
     backend: str
-    file: StudyFile
+    config: StudyConfig
     task: str
     modules: tuple[str, ...] = ()
     specs: tuple[Spec, ...] = ()

@@ -14,7 +14,7 @@ from siamkit.data.preprocessing.base import Shape
 from siamkit.data.splits import Split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.load import Study
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import Direction
 from siamkit.study.worker.ablation import scarcest
 
@@ -51,7 +51,7 @@ class PreparedData:
         return value if self.objectives[self.objective] == "maximize" else -value
 
 
-def prepare_data(study: Study, overlap: bool = False) -> tuple[PreparedData, Dataset]:
+def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedData, Dataset]:
     """Reads, splits and prepares a study's data; returns the raw validation items too.
 
     Args:
@@ -62,7 +62,7 @@ def prepare_data(study: Study, overlap: bool = False) -> tuple[PreparedData, Dat
         StudyFileError, DataError: the data are not there or do not suit the study.
     """
     dataset = study.load_data()
-    limit = {part: count for part, count in study.file.data.limit.model_dump().items() if count is not None}
+    limit = {part: count for part, count in study.config.data.limit.model_dump().items() if count is not None}
     try:
         parts = _split(study, dataset, limit)
     except DataError as error:
@@ -96,20 +96,20 @@ def prepare_data(study: Study, overlap: bool = False) -> tuple[PreparedData, Dat
     return task, valid
 
 
-def _split(study: Study, dataset: Dataset, limit: dict[str, int]) -> Split:
-    asked = study.file.data.split
+def _split(study: ResolvedStudy, dataset: Dataset, limit: dict[str, int]) -> Split:
+    asked = study.config.data.split
     return split(
         dataset,
         by=asked.by,
         train=asked.train,
         valid=asked.valid,
         test=asked.test,
-        seed=derive_seed(study.file.seed, "split"),
+        seed=derive_seed(study.config.seed, "split"),
         limit=limit or None,
     )
 
 
-def _check_parts(study: Study, **parts: Dataset) -> None:
+def _check_parts(study: ResolvedStudy, **parts: Dataset) -> None:
     """Refuses parts by which nothing can be judged, before anything is trained."""
     for name, part in parts.items():
         if (why := _no_judge(name, part)) is not None:

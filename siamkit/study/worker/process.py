@@ -46,7 +46,7 @@ def make_runner(setup: Setup, task: Any = None) -> Any:
     from siamkit.study.worker.runner import JobRunner
     from siamkit.study.worker.shared_arrays import shared
 
-    return JobRunner(setup.file, task or shared(Path(setup.task)))
+    return JobRunner(setup.config, task or shared(Path(setup.task)))
 
 
 class Line:

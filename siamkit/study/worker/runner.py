@@ -13,7 +13,7 @@ import psutil
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import local_file, no_room, place, read_table, write_array, write_arrays, write_table
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.worker.checkpoint import EXHIBIT, Progress, take_over
 from siamkit.study.worker.futility import hopeless
 from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Tell
@@ -28,11 +28,11 @@ class JobRunner:
     """What all jobs of a worker share.
 
     Args:
-        file: the study.
+        config: the study file, parsed.
         task: its data.
     """
 
-    file: StudyFile
+    config: StudyConfig
     task: PreparedData
 
     def do(self, job: Job, tell: Tell) -> Ended:
@@ -77,7 +77,7 @@ class JobRunner:
     def _repeat(self, job: Job, state: Progress, tell: Tell) -> Trained:
         from siamkit.study.worker.train import Limits, Pruned, Start, train
 
-        fixed, budget = self.file.fixed, self.file.budget
+        fixed, budget = self.config.fixed, self.config.budget
 
         def keep(model: Any, epoch: int, row: dict[str, float], literal: dict[str, Any]) -> None:
             state.epoch, state.literal = epoch, literal
@@ -161,5 +161,5 @@ class JobRunner:
     def _feeds(self, job: Job, tell: Tell) -> Ended:
         from siamkit.study.worker.train import try_feeds
 
-        try_feeds(self.task, job.losses, list(job.batch_sizes), self.file.fixed)
+        try_feeds(self.task, job.losses, list(job.batch_sizes), self.config.fixed)
         return Ended("complete")

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from siamkit.errors import StudyFileError
 from siamkit.registry.registry import components
-from siamkit.study.config.load import Study, load_study
-from siamkit.study.config.schema import StudyFile, json_schema
+from siamkit.study.config.load import ResolvedStudy, load_study
+from siamkit.study.config.schema import StudyConfig, json_schema
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted([*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("docs/studies/*.yaml")])
@@ -36,14 +36,14 @@ budget: {trials: 3}
 confirm: {top: 2, seeds: 2}
 """
 
-Load = Callable[..., Study]
+Load = Callable[..., ResolvedStudy]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Loads the good file with parts of it replaced."""
 
-    def loader(*changes: tuple[str, str]) -> Study:
+    def loader(*changes: tuple[str, str]) -> ResolvedStudy:
         text = GOOD
         for old, new in changes:
             assert text.count(old) == 1, old
@@ -67,7 +67,12 @@ def problems(load: Load, *changes: tuple[str, str]) -> list[str]:
 
 def test_a_right_file_is_read_with_its_defaults(load: Load, tmp_path: Path) -> None:
     study = load()
-    assert (study.file.name, study.file.seed, study.file.seeds, study.file.fixed.epochs) == ("tiny", 3, 1, 2)
+    assert (study.config.name, study.config.seed, study.config.seeds, study.config.fixed.epochs) == (
+        "tiny",
+        3,
+        1,
+        2,
+    )
     assert study.folder == (tmp_path / "runs" / "tiny").resolve()
     assert study.source[0].qualified == "siamkit/digits"
     assert study.objectives(study.load_data()) == {"map_at_r": "maximize"}
@@ -76,7 +81,7 @@ def test_a_right_file_is_read_with_its_defaults(load: Load, tmp_path: Path) -> N
 def test_durations_and_sizes_are_read(load: Load) -> None:
     budget = load(
         ("budget: {trials: 3}", "budget: {trials: 3, time: 1h30m, trial_time: 90s, trial_memory: 1.5GB}")
-    ).file.budget
+    ).config.budget
     assert (budget.time, budget.trial_time, budget.trial_memory) == (5400, 90, 1_500_000_000)
 
 
@@ -516,7 +521,7 @@ def test_shipped_studies_are_right_and_fit_the_schema(path: Path) -> None:
     schema = json_schema()
     data = YAML(typ="safe", pure=True).load(path.read_text())
     assert fits(schema, data, schema)
-    assert load_study(path).file.name == data["name"]
+    assert load_study(path).config.name == data["name"]
 
 
 def test_the_schema_refuses_what_the_study_file_refuses() -> None:
@@ -580,7 +585,7 @@ def test_the_schema_takes_of_the_data_what_the_study_file_takes(load: Load, fact
 
 def test_the_schema_names_every_key() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == set(StudyFile.model_fields)
+    assert set(schema["properties"]) == set(StudyConfig.model_fields)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert schema["required"] == ["version", "name", "data", "search"]
     json.dumps(schema)

@@ -15,7 +15,7 @@ import pytest
 
 from siamkit.errors import StudyError, StudyFileError
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.load import Study, load_study
+from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.search_space import Values, factors_of
 from siamkit.study.sampling._levels import levels, usual
 from siamkit.study.sampling.enumerate import points
@@ -44,12 +44,12 @@ FINITE = """\
 """
 SEARCH = STUDY[STUDY.index("  encoder") : STUDY.index("budget")]
 
-Load = Callable[..., Study]
+Load = Callable[..., ResolvedStudy]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def loader(*more: str, search: str = SEARCH, trials: int = 12) -> Study:
+    def loader(*more: str, search: str = SEARCH, trials: int = 12) -> ResolvedStudy:
         text = STUDY.replace(SEARCH, search).replace("trials: 12", f"trials: {trials}")
         (tmp_path / "study.yaml").write_text(text + "".join(f"{line}\n" for line in more))
         return load_study(tmp_path / "study.yaml")
@@ -63,7 +63,7 @@ def refused(load: Load, *more: str, **options: Any) -> list[str]:
     return [problem.partition("study.yaml:")[2] for problem in caught.value.problems]
 
 
-def facts(study: Study) -> list[dict[str, Any]]:
+def facts(study: ResolvedStudy) -> list[dict[str, Any]]:
     return [factors_of(each.configuration) for each in planned(study)]
 
 
@@ -104,7 +104,7 @@ def test_defaults_come_first_one_for_each_loss(load: Load) -> None:
     assert found[1]["loss.triplet.margin"] == 0.1  # triplet's default is 0.05: as near as the range goes
     assert found[1]["loss.triplet.mining"] == "all"  # its default, though listed second
     assert {each["embedding_dim"] for each in found} == {32}  # 64, as near as the range goes
-    assert not plans_all(load().file)
+    assert not plans_all(load().config)
 
 
 def test_defaults_take_a_quarter_of_the_budget_and_at_least_one(load: Load) -> None:
@@ -225,7 +225,7 @@ def test_a_design_that_fits_the_budget_is_tried_whole_by_chance(load: Load) -> N
     assert len({each["loss.contrastive.mining"] for each in found if each["loss"] == "contrastive"}) == 1
     in_order = sorted(found, key=key_of)
     assert found != in_order
-    assert plans_all(study.file)
+    assert plans_all(study.config)
     assert facts(load("design: factorial", "seed: 1", trials=1000)) != found
     assert facts(load("design: factorial", trials=1000)) == found
 
@@ -268,7 +268,7 @@ def test_what_goes_with_no_design_is_refused(load: Load, lines: tuple[str, ...],
 # ---------------------------------------------------------------- an earlier study
 
 
-def leave(folder: Path, study: Study, values: list[float], **frozen: Any) -> dict[str, Any]:
+def leave(folder: Path, study: ResolvedStudy, values: list[float], **frozen: Any) -> dict[str, Any]:
     """A run folder as a study leaves it, with a trial for each value."""
     now = {
         "data": {"fingerprint": "f"},
@@ -295,13 +295,15 @@ VALUES = [0.1, 0.9, -1, 0.5, 0.7, 0.2, 0.8, 0.3]
 
 
 @pytest.fixture
-def old(load: Load, tmp_path: Path) -> tuple[Study, dict[str, Any]]:
+def old(load: Load, tmp_path: Path) -> tuple[ResolvedStudy, dict[str, Any]]:
     (tmp_path / "old").mkdir()
     now = leave(tmp_path / "old", load(), VALUES)
     return load("warm_start: old"), now
 
 
-def test_the_same_study_is_learnt_from_and_counts_for_nothing(old: tuple[Study, dict[str, Any]]) -> None:
+def test_the_same_study_is_learnt_from_and_counts_for_nothing(
+    old: tuple[ResolvedStudy, dict[str, Any]],
+) -> None:
     study, now = old
     found = warm(study, now)
     assert (len(found.learn), found.again, found.left_out) == (7, [], 0)
@@ -328,7 +330,7 @@ def test_the_same_study_is_learnt_from_and_counts_for_nothing(old: tuple[Study, 
     ],
 )
 def test_where_the_values_do_not_compare_the_best_are_tried_afresh(
-    old: tuple[Study, dict[str, Any]], change: dict[str, Any]
+    old: tuple[ResolvedStudy, dict[str, Any]], change: dict[str, Any]
 ) -> None:
     study, now = old
     found = warm(study, {**now, **change})

@@ -12,7 +12,7 @@ import pytest
 
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
-from siamkit.study.config.schema import StudyFile
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.sampling.pruners import collapsed, judges_collapse, make_pruner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 
 def make(epochs: int = 9, **given: Any) -> Any:
     search = {"encoder": "mlp", "metric": "cosine", "loss": "triplet"}
-    file = StudyFile.model_validate(
+    file = StudyConfig.model_validate(
         {
             "version": 1,
             "name": "s",
@@ -31,7 +31,7 @@ def make(epochs: int = 9, **given: Any) -> Any:
             **given,
         }
     )
-    return SimpleNamespace(file=file)
+    return SimpleNamespace(config=file)
 
 
 def ended(study: Any, curves: list[list[float]], objectives: int = 1) -> list[int]:

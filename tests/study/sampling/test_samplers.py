@@ -28,7 +28,7 @@ FINITE = {**NUMBERS, "loss": {"triplet": {"margin": [0.1, 0.2]}}, "learning_rate
 
 
 def problems(study: Any, objectives: int = 1) -> list[str]:
-    return [message for _, message in sampler_problems(study.file, study.space, objectives)]
+    return [message for _, message in sampler_problems(study.config, study.space, objectives)]
 
 
 def near(params: dict[str, Any]) -> float:
