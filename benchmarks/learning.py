@@ -162,11 +162,11 @@ def _train(name: str, theirs: bool, encoder: Any, train: Any, prepare: Any, seed
 
     import siamkit
     from siamkit.data.batches import feed
-    from siamkit.registry.specs import feedable
+    from siamkit.registry.compatibility import supervision_for
 
     spec = siamkit.components().losses[name].spec
     # Scores are not among what labels feed: alike is 1, unlike 0 for them.
-    supervision = feedable("labels", spec) or "pairs"
+    supervision = supervision_for("labels", spec) or "pairs"
     if theirs:
         supervision = "views" if name == "vicreg" else "labels"
     elif name == "instance":

@@ -96,7 +96,7 @@ def _table(kind: str, specs: list[Any], known: dict[str, str]) -> str:
 
 def _wants(spec: Any) -> str:
     """What a loss wants of its metric."""
-    if not spec.compares:
+    if not spec.uses_metric:
         return "none: it does not compare through it"
     if spec.metrics:
         return " or ".join(spec.metrics)

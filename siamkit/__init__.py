@@ -13,15 +13,17 @@ from siamkit._version import __version__ as __version__
 if TYPE_CHECKING:
     from siamkit.comparison import compare
     from siamkit.data.dataset import Dataset
+    from siamkit.encoders.get import get_encoder
     from siamkit.errors import SiamkitError
     from siamkit.evaluation import evaluate
     from siamkit.losses.base import Loss
+    from siamkit.losses.get import get_loss
     from siamkit.metrics.base import Metric
+    from siamkit.metrics.get import get_metric
     from siamkit.model._build import build
     from siamkit.model.load import load_model
     from siamkit.model.siamese import Siamese
     from siamkit.registry.hookspecs import hookimpl
-    from siamkit.registry.lookup import get_encoder, get_loss, get_metric
     from siamkit.registry.registry import components, register
     from siamkit.registry.specs import (
         Bool,
@@ -102,9 +104,9 @@ __getattr__, __dir__ = lazy_exports(
         "compare": "comparison",
         "components": "registry.registry",
         "evaluate": "evaluation",
-        "get_encoder": "registry.lookup",
-        "get_loss": "registry.lookup",
-        "get_metric": "registry.lookup",
+        "get_encoder": "encoders.get",
+        "get_loss": "losses.get",
+        "get_metric": "metrics.get",
         "hookimpl": "registry.hookspecs",
         "load_model": "model.load",
         "reality_check": "study",

@@ -49,7 +49,7 @@ def plugins(as_json: bool) -> None:
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     return [
         {
-            "kind": catalogue.kind,
+            "kind": catalog.kind,
             "name": name,
             "qualified": entry.qualified,
             "distribution": entry.origin.distribution,
@@ -58,8 +58,8 @@ def list_components(registry: Registry) -> list[dict[str, Any]]:
             "reference": entry.spec.reference,
             "params": {key: _describe(param) for key, param in entry.spec.params.items()},
         }
-        for catalogue in registry.catalogs()
-        for name, entry in ((catalogue.name_of(entry), entry) for entry in catalogue.all())
+        for catalog in registry.catalogs()
+        for name, entry in ((catalog.name_of(entry), entry) for entry in catalog.all())
     ]
 
 

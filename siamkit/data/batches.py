@@ -13,7 +13,8 @@ from siamkit.data._sampling import Classes, Plan
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.errors import DataError, nearest
-from siamkit.registry.specs import FEEDS, SUPERVISIONS, Supervision
+from siamkit.registry.compatibility import FEEDS
+from siamkit.registry.specs import SUPERVISIONS, Supervision
 
 Planner = Callable[[np.random.Generator], Plan]
 

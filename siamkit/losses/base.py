@@ -36,12 +36,12 @@ class Loss(keras.losses.Loss):
 
     head: keras.layers.Layer | None = None
     metric: Metric | None = None
-    compares: bool = True  # whether it asks the metric at all
+    uses_metric: bool = True  # whether it asks the metric at all
     couples: bool = False  # whether it compares given pairs, scores or triplets with one another
     num_classes: int | None = None  # class ids are numbers below it, each with weights of its own
     remembers: bool = False  # whether it keeps embeddings and labels from batch to batch
     owner: Any = None  # the model that the loss is lent to
-    inner: tuple[Loss, ...] = ()  # the losses that it is made of
+    wrapped: tuple[Loss, ...] = ()  # the losses that it is made of
     training: bool = True  # whether state (a memory, a histogram) moves on; the model sets it
 
     def __init__(
@@ -62,7 +62,7 @@ class Loss(keras.losses.Loss):
             y_pred: the embeddings.
             sample_weight: `(batch,)`, for losses that do not couple the batch.
         """
-        if self.metric is None and self.compares:
+        if self.metric is None and self.uses_metric:
             raise ModelError(
                 f"{type(self).__name__} has no metric to compare by; "
                 "give get_loss(..., metric=...) or compile it in a Siamese"

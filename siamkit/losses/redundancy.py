@@ -39,7 +39,7 @@ class BarlowTwins(Loss):
         1.0
     """
 
-    compares = False
+    uses_metric = False
 
     def __init__(self, off_diagonal: float = 5e-3, eps: float = 1e-5, **kwargs: Any) -> None:
         at_least_0(off_diagonal=off_diagonal)
@@ -91,7 +91,7 @@ class VICReg(Loss):
         0.5
     """
 
-    compares = False
+    uses_metric = False
 
     def __init__(
         self,

@@ -126,7 +126,7 @@ class Angle(OrderLoss):
         0.6931
     """
 
-    compares = False
+    uses_metric = False
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         dim = a.shape[-1]

@@ -47,7 +47,7 @@ class _Wrapper(BatchLoss):
             if not isinstance(each, Loss):
                 raise ComponentError(f"{type(self).__name__} goes around a siamkit loss, got {each!r:.80}")
         super().__init__(**kwargs)
-        self.inner = tuple(inner)
+        self.wrapped = tuple(inner)
         heads = [each for each in (head, *(loss.head for loss in inner)) if each is not None]
         self.head = heads[0] if len(heads) == 1 else LossStates(heads) if heads else None
         self.takes_references = all(can_compare(each) for each in inner)
@@ -111,7 +111,7 @@ class CrossBatchMemory(_Wrapper):
         if size is not None and size > self.memory.size:
             raise ModelError(f"a batch of {size} does not fit into a memory_size of {self.memory.size}")
         assert self.head is not None
-        assert isinstance(self.inner[0], BatchLoss)
+        assert isinstance(self.wrapped[0], BatchLoss)
         self.head(embeddings)
         state = self.memory.after(ops.stop_gradient(embeddings), labels)
         if self.training:
@@ -122,12 +122,12 @@ class CrossBatchMemory(_Wrapper):
         positive = ops.logical_and(ops.logical_and(same, held), ops.logical_not(itself))
         negative = ops.logical_and(ops.logical_not(same), held)
         pairs = Pairs(embeddings, state.embeddings, positive, negative, labels)
-        return self.inner[0].compare(pairs)
+        return self.wrapped[0].compare(pairs)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "loss": keras.saving.serialize_keras_object(self.inner[0]),
+            "loss": keras.saving.serialize_keras_object(self.wrapped[0]),
             "memory_size": self.memory.size,
         }
 
@@ -176,10 +176,10 @@ class Matryoshka(_Wrapper):
         self.smallest = smallest
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return sum(self.inner[0].call(y_true, self._cut(y_pred, dim)) for dim in self._sizes(y_pred))
+        return sum(self.wrapped[0].call(y_true, self._cut(y_pred, dim)) for dim in self._sizes(y_pred))
 
     def compare(self, pairs: Pairs) -> Tensor:
-        (loss,) = self.inner
+        (loss,) = self.wrapped
         assert isinstance(loss, BatchLoss)
 
         def cut(dim: int) -> Pairs:
@@ -217,7 +217,7 @@ class Matryoshka(_Wrapper):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "loss": keras.saving.serialize_keras_object(self.inner[0]),
+            "loss": keras.saving.serialize_keras_object(self.wrapped[0]),
             "dims": self.dims,
             "smallest": self.smallest,
         }
@@ -251,13 +251,13 @@ class WeightedSum(_Wrapper):
         self.weight = weight
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        first, second = (each.call(y_true, y_pred) for each in self.inner)
+        first, second = (each.call(y_true, y_pred) for each in self.wrapped)
         if len(first.shape) != len(second.shape):  # one of them couples the batch, and so does the sum
             first, second = ops.mean(first), ops.mean(second)
         return first + self.weight * second
 
     def compare(self, pairs: Pairs) -> Tensor:
-        first, second = self.inner
+        first, second = self.wrapped
         assert isinstance(first, BatchLoss)
         assert isinstance(second, BatchLoss)
         return first.compare(pairs) + self.weight * second.compare(pairs)
@@ -265,7 +265,7 @@ class WeightedSum(_Wrapper):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "first": keras.saving.serialize_keras_object(self.inner[0]),
-            "second": keras.saving.serialize_keras_object(self.inner[1]),
+            "first": keras.saving.serialize_keras_object(self.wrapped[0]),
+            "second": keras.saving.serialize_keras_object(self.wrapped[1]),
             "weight": self.weight,
         }

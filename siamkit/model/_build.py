@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from siamkit.encoders.get import get_encoder
 from siamkit.errors import ComponentError, nearest
+from siamkit.losses.get import get_loss
+from siamkit.metrics.get import get_metric
 from siamkit.model.siamese import Siamese
-from siamkit.registry.lookup import get_encoder, get_loss, get_metric, spec_given, split_name
+from siamkit.registry.lookup import resolve_spec, split_name
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Kind
 
@@ -59,7 +62,7 @@ def build(
 
 
 def _check_known(needs: dict[str, Any]) -> None:
-    specs = [entry.spec for catalogue in components().catalogs() for entry in catalogue.all()]
+    specs = [entry.spec for catalog in components().catalogs() for entry in catalog.all()]
     known = {need for spec in specs for need in spec.needs}
     for name in needs:
         if name not in known:
@@ -71,4 +74,4 @@ def _check_known(needs: dict[str, Any]) -> None:
 
 def _wanted(kind: Kind, given: Any, needs: dict[str, Any]) -> dict[str, Any]:
     """Of what is known of the data, what this component asks for."""
-    return {key: needs[key] for key in spec_given(kind, given).needs if key in needs}
+    return {key: needs[key] for key in resolve_spec(kind, given).needs if key in needs}

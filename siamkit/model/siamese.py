@@ -14,11 +14,13 @@ from siamkit._version import __version__
 from siamkit.data.preprocessing._fit import Preprocessor, load_preprocessor
 from siamkit.errors import ModelError
 from siamkit.losses.base import Loss
+from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric, Tensor
+from siamkit.metrics.get import get_metric
 from siamkit.model.loss_state import LossStateHolder
 from siamkit.model.lr_multipliers import multiply_steps, portable
-from siamkit.registry.lookup import check_fit, get_loss, get_metric
-from siamkit.registry.provenance import family, record_of, restore
+from siamkit.registry.compatibility import check_metric
+from siamkit.registry.provenance import family, record_of, set_record
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -224,7 +226,7 @@ class Siamese(keras.Model):
                     f"the loss {each.name!r} brings a metric of its own; make it without metric=, "
                     "the model lends it its own"
                 )
-        check_fit(loss, self.metric)
+        check_metric(loss, self.metric)
         for each in family(loss):
             each.owner = weakref.ref(self)
             each.metric = self.metric
@@ -290,7 +292,7 @@ class Siamese(keras.Model):
         encoders = [made(each, custom_objects) for each in config["encoders"]]
         metric = made(config["metric"], custom_objects)
         for each, record in zip([*encoders, metric], [*records["encoder"], *records["metric"]], strict=True):
-            restore(each, record)
+            set_record(each, record)
         model = cls(encoders, metric, threshold=config["threshold"], name=config["name"])
         model._loss_records = records["loss"]
         return model
@@ -311,7 +313,7 @@ class Siamese(keras.Model):
         config = keras.saving.deserialize_keras_object(config)
         optimizer_built = config.pop("optimizer_built")
         for each, record in zip(family(config.get("loss")), getattr(self, "_loss_records", []), strict=False):
-            restore(each, record)
+            set_record(each, record)
         self.compile(**config)
         if optimizer_built:  # a model that never trained has no such state in its file
             self.optimizer.build(self.trainable_variables)

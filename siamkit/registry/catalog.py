@@ -1,4 +1,4 @@
-"""Catalogues: the components of one kind, each with its origin, found by name."""
+"""Catalogs: the components of one kind, each with its origin, found by name."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Catalog(Mapping[str, Registered[S]]):
 
     @contextmanager
     def holding(self, entry: Registered[S]) -> Iterator[None]:
-        """For a while this catalogue has a component that it may not have otherwise."""
+        """For a while this catalog has a component that it may not have otherwise."""
         before = dict(self._by_qualified)
         self.add(entry)
         try:

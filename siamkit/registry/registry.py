@@ -85,12 +85,12 @@ class Registry:
         """
         if not isinstance(spec, tuple(HOOKS.values())):
             raise ComponentError(f"register takes a spec (siamkit.LossSpec(...), say), got {spec!r}")
-        catalogue = self.catalog(spec.kind)
-        if any(e.origin.distribution == CORE for e in catalogue.namesakes(spec.name)):
+        catalog = self.catalog(spec.kind)
+        if any(e.origin.distribution == CORE for e in catalog.namesakes(spec.name)):
             raise ComponentError(f"the {spec.kind} name {spec.name!r} is siamkit's own; choose another")
         if spec.api != API:
             raise ComponentError(f"{spec.name!r} wants api {spec.api}, this siamkit speaks {API}")
-        catalogue.add(Registered(spec, origin or Origin(SESSION)))
+        catalog.add(Registered(spec, origin or Origin(SESSION)))
 
     def load_module(self, name: str) -> None:
         """Imports a module that registers specs or implements hooks (a study's `plugins:`).
@@ -174,13 +174,13 @@ class Registry:
                 self._add(origin, spec)
 
     def _add(self, origin: Origin, spec: Spec) -> None:
-        catalogue = self.catalog(spec.kind)
+        catalog = self.catalog(spec.kind)
         entry = Registered(spec, origin)
-        if entry.qualified in catalogue:
+        if entry.qualified in catalog:
             self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")
             return
-        rivals = catalogue.namesakes(spec.name)
-        catalogue.add(entry)
+        rivals = catalog.namesakes(spec.name)
+        catalog.add(entry)
         if any(rival.origin.distribution == CORE for rival in rivals):
             self._problem(
                 origin,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from siamkit.registry.parameters import Bool, Choice, Component, Float, Int, Ints, Kind, Param, Text
 
 __all__ = [
     "API",
-    "FEEDS",
     "INPUTS",
     "SUPERVISIONS",
     "Bool",
@@ -35,7 +34,6 @@ __all__ = [
     "Spec",
     "Supervision",
     "Text",
-    "feedable",
 ]
 
 API = 1
@@ -149,10 +147,10 @@ class LossSpec(Spec):
         orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
         range: what the metric's values must lie within, (-1, 1) for a loss of angles, say.
         metrics: the only metrics it can compare through, by name; any that fit the rest if empty.
-        compares: whether it compares through the metric at all; one that does not cannot teach a
-            metric its weights.
+        uses_metric: whether it compares through the metric at all; one that does not cannot train a
+            metric's weights.
         normalized: whether it wants unit vectors.
-        inner: of a loss around others, the specs of these; folded in by `around`, not given.
+        wrapped: of a loss around others, the specs of these; set by `compatibility.wrapping` only.
     """
 
     kind: ClassVar[Kind] = "loss"
@@ -160,9 +158,9 @@ class LossSpec(Spec):
     orientation: Literal["any", "distance", "similarity"] = "any"
     range: tuple[float, float] = INFINITE
     metrics: tuple[str, ...] = ()
-    compares: bool = True
+    uses_metric: bool = True
     normalized: bool = False
-    inner: tuple[LossSpec, ...] = ()
+    wrapped: tuple[LossSpec, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -172,54 +170,6 @@ class LossSpec(Spec):
         if self.orientation not in ("any", "distance", "similarity"):
             raise ValueError(f"orientation should be any, distance or similarity, got {self.orientation!r}")
         object.__setattr__(self, "metrics", _texts("metrics", self.metrics))
-
-    def around(self, inner: Sequence[LossSpec]) -> LossSpec:
-        """This loss with these inside: it learns from what all of them learn from, and wants what they want.
-
-        Raises:
-            ValueError: there is nothing that all of them learn from.
-        """
-        first, *others = inner
-        common = [
-            each
-            for each in first.supervision
-            if each in self.supervision and all(each in other.supervision for other in others)
-        ]
-        if not common:
-            told = "; ".join(f"{each.name!r} learns from {' or '.join(each.supervision)}" for each in inner)
-            raise ValueError(f"{self.name} cannot go around these losses, which want different data: {told}")
-        needs = dict.fromkeys(need for spec in (self, *inner) for need in spec.needs)
-        return replace(
-            self,
-            supervision=tuple(common),
-            normalized=any(spec.normalized for spec in (self, *inner)),
-            needs=tuple(needs),
-            inner=tuple(inner),
-        )
-
-    def fits(self, metric: MetricSpec) -> bool:
-        """Whether the loss can compare through this metric."""
-        return self.misfit(metric) is None
-
-    def misfit(self, metric: MetricSpec) -> str | None:
-        """Why the loss cannot compare through this metric, the end of a sentence; None if it can."""
-        if self.orientation not in ("any", *metric.orientations):
-            return f"wants a {self.orientation}, but the metric {metric.name!r} is a {metric.orientation}"
-        if self.metrics and metric.name not in self.metrics:
-            return f"compares through {' or '.join(self.metrics)} alone, not through {metric.name!r}"
-        low, high = self.range
-        if metric.range[0] < low or metric.range[1] > high:
-            return (
-                f"wants values from {low:g} to {high:g}, but those of the metric {metric.name!r} run "
-                f"from {metric.range[0]:g} to {metric.range[1]:g}"
-            )
-        if not self.compares and metric.trainable:
-            return f"does not compare through the metric, so {metric.name!r} would never learn its weights"
-        for spec in self.inner:
-            reason = spec.misfit(metric)
-            if reason is not None:
-                return f"goes around {spec.name!r}, which {reason}"
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,22 +186,6 @@ class DatasetSpec(Spec):
         object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
         object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
         object.__setattr__(self, "suffixes", _texts("suffixes", self.suffixes))
-
-
-# Which supervisions each kind of data can feed; labels can be sampled into the others, but say nothing
-# of graded similarity.
-FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
-    "labels": ("labels", "pairs", "triplets", "views"),
-    "pairs": ("pairs",),
-    "scores": ("scores",),
-    "triplets": ("triplets",),
-    "views": ("views",),
-}
-
-
-def feedable(data: Supervision, loss: LossSpec) -> Supervision | None:
-    """The supervision under which data of one kind feed a loss, or None if they cannot."""
-    return next((kind for kind in loss.supervision if kind in FEEDS[data]), None)
 
 
 def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ class Memory:
 def main() -> None:
     """Answers questions, a line of JSON each, until there are no more."""
     memory = Memory()
-    factories = [e.spec.factory for catalogue in components().catalogs() for e in catalogue.all()]
+    factories = [e.spec.factory for catalog in components().catalogs() for e in catalog.all()]
     packages = {str(factory).partition(".")[0].partition(":")[0] for factory in factories}
     for line in sys.stdin:
         try:

@@ -15,9 +15,10 @@ import numpy as np
 from siamkit.errors import ComponentError
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Metric
+from siamkit.metrics.get import get_metric
 from siamkit.registry.catalog import Registered
-from siamkit.registry.lookup import checked, get_metric, spec_given
-from siamkit.registry.provenance import remember
+from siamkit.registry.compatibility import metric_misfit
+from siamkit.registry.lookup import create, resolve_spec
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Bool, Choice, Kind, Supervision
 from siamkit.testing.numbers import told
@@ -81,7 +82,9 @@ class Subject:
     def __post_init__(self) -> None:
         with self.known():
             # With what the components inside it need and learn from.
-            object.__setattr__(self, "spec", spec_given(self.kind, {self.entry.qualified: dict(self.params)}))
+            object.__setattr__(
+                self, "spec", resolve_spec(self.kind, {self.entry.qualified: dict(self.params)})
+            )
         unknown = [each for each in self.spec.needs if each not in {**KNOWN, **self.needs}]
         if unknown:
             raise ComponentError(
@@ -120,13 +123,8 @@ class Subject:
             if facts.get("columns") is COLUMNS and not isinstance(shape, Mapping):
                 facts["columns"] = {"numeric": [str(i) for i in range(shape[0])], "categorical": {}}
             facts = {"input_shape": shape, "embedding_dim": DIM, "normalize": True, **facts}
-        arguments = checked(self.entry, {**facts, **self.params, **more})
-        made = remember(self.entry.factory()(**arguments), self.entry)
-        accepted = {"encoder": keras.Model, "metric": Metric, "loss": keras.losses.Loss}[self.kind]
-        assert isinstance(made, accepted), (
-            f"{self} should be made by a factory that returns a {accepted.__name__}, got {made!r:.80}"
-        )
-        return made
+        accepted: type = {"encoder": keras.Model, "metric": Metric, "loss": keras.losses.Loss}[self.kind]
+        return create(self.kind, self.entry.qualified, {**facts, **self.params, **more}, accepted)
 
     def ready(self, seed: int = 0, **more: Any) -> Any:
         """A new one, seeded, with its weights built and, for a loss, a metric lent."""
@@ -150,12 +148,12 @@ class Subject:
         """The metric that a loss compares by: the one given, or an everyday one that fits."""
         if self.metric is not None:
             return get_metric(self.metric)
-        catalogue = components().metrics
-        for name in (*EVERYDAY, *catalogue):
-            fits = self.spec.fits(catalogue[name].spec)
+        catalog = components().metrics
+        for name in (*EVERYDAY, *catalog):
+            fits = metric_misfit(self.spec, catalog[name].spec) is None
             # Unit vectors say more through their angle, others through their distance.
             wanted = self.spec.normalized or name != "cosine" or self.spec.orientation == "similarity"
-            if fits and wanted and not catalogue[name].spec.needs:
+            if fits and wanted and not catalog[name].spec.needs:
                 return get_metric(name)
         raise ComponentError(f"{self} fits no metric that is installed; give metric=")
 

@@ -146,7 +146,7 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
     if not having:
         asked = KINDS if kind is None else (kind,)
         known = [each for k in asked for each in components().catalog(k)]
-        # A name claimed by two plugins is unknown as it stands; the catalogue says so.
+        # A name claimed by two plugins is unknown as it stands; the catalog says so.
         for each in asked:
             if components().catalog(each).namesakes(name):
                 components().find(each, name)

@@ -170,8 +170,8 @@ def test_an_mlp_flattens_what_is_no_vector():
     ("name", "params", "words"),
     [
         ("mpl", {}, "unknown encoder 'mpl'; did you mean 'mlp'"),
-        ("mlp", {"embedding_dim": 4}, "the encoder 'mlp' wants input_shape"),
-        ("mlp", {"input_shape": (3,)}, "the encoder 'mlp' wants embedding_dim"),
+        ("mlp", {"embedding_dim": 4}, "the encoder 'mlp' is missing the argument input_shape"),
+        ("mlp", {"input_shape": (3,)}, "the encoder 'mlp' is missing the argument embedding_dim"),
         ("mlp", {"input_shape": (3,), "embedding_dim": 0}, "embedding_dim.* should be at least 1, got 0"),
         (
             "mlp",
@@ -202,7 +202,11 @@ def test_an_mlp_flattens_what_is_no_vector():
             {"input_shape": (8, 8), "embedding_dim": 2, "vocabulary_size": 9},
             "lstm takes items of shape",
         ),
-        ("lstm", {"input_shape": (8,), "embedding_dim": 2}, "the encoder 'lstm' wants vocabulary_size"),
+        (
+            "lstm",
+            {"input_shape": (8,), "embedding_dim": 2},
+            "'lstm' is missing the argument vocabulary_size",
+        ),
         (
             "lstm",
             {"input_shape": (8,), "embedding_dim": 2, "vocabulary_size": 1},
@@ -235,7 +239,11 @@ def test_an_mlp_flattens_what_is_no_vector():
             {"input_shape": (8, 2), "embedding_dim": 2, "vocabulary_size": 9},
             "bag takes items of shape",
         ),
-        ("transformer", {"input_shape": (8,), "embedding_dim": 2}, "'transformer' wants vocabulary_size"),
+        (
+            "transformer",
+            {"input_shape": (8,), "embedding_dim": 2},
+            "is missing the argument vocabulary_size",
+        ),
         (
             "text_cnn",
             {"input_shape": (8,), "embedding_dim": 2, "vocabulary_size": 0},

@@ -227,7 +227,7 @@ def test_bad_shapes_and_columns_are_refused_in_one_sentence(name, changes, words
 
 
 def test_columns_must_be_told_and_an_encoder_of_vectors_takes_no_dict():
-    with pytest.raises(ComponentError, match="the encoder 'tabular' wants columns"):
+    with pytest.raises(ComponentError, match="the encoder 'tabular' is missing the argument columns"):
         siamkit.get_encoder("tabular", input_shape=SHAPE, embedding_dim=2)
     with pytest.raises(ComponentError, match=r"of encoder 'mlp' should be a tuple of sizes, got {'numeric'"):
         siamkit.get_encoder("mlp", input_shape=SHAPE, embedding_dim=2)

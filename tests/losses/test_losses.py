@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 import siamkit
 from siamkit.errors import ComponentError, ModelError
+from siamkit.registry.compatibility import metric_misfit
 
 pytestmark = pytest.mark.keras
 
@@ -170,7 +171,7 @@ def fitting(cases):
         pytest.param(name, supervision, params, metric, id=f"{name}-{supervision}-{metric}-{i}")
         for i, (name, supervision, params) in enumerate(cases)
         for metric in METRICS
-        if registry.losses[name].spec.fits(registry.metrics[metric].spec)
+        if metric_misfit(registry.losses[name].spec, registry.metrics[metric].spec) is None
     ]
 
 
@@ -325,7 +326,7 @@ def test_the_loss_is_exactly_zero_where_there_is_nothing_to_learn(name, params, 
 @pytest.mark.parametrize(("name", "supervision", "params"), BY_ROW, ids=[f"{c[0]}-{c[1]}" for c in BY_ROW])
 def test_rows_of_identical_or_zero_embeddings_have_finite_gradients(name, supervision, params, metric):
     if name == "cosine_mse" and metric != "cosine":
-        pytest.skip("wants a similarity")
+        pytest.skip("needs a similarity")
     y, e = batch(supervision)
     e[0] = e[0, :1]
     e[-1] = 0
@@ -490,10 +491,13 @@ def test_a_loss_comes_back_from_its_config(name, supervision, params):
             lambda: siamkit.get_loss("contrastive", power=0.5),
             "power of loss 'contrastive' should be at least 1",
         ),
-        (lambda: siamkit.get_loss("proxy_anchor"), "the loss 'proxy_anchor' wants num_classes"),
+        (
+            lambda: siamkit.get_loss("proxy_anchor"),
+            "the loss 'proxy_anchor' is missing the argument num_classes",
+        ),
         (
             lambda: siamkit.get_loss("cosine_mse", metric="euclidean"),
-            "'cosine_mse' wants a similarity, but the metric 'euclidean' is a distance; cosine.* would fit",
+            "'cosine_mse' needs a similarity, but the metric 'euclidean' is a distance; cosine.* would fit",
         ),
         (lambda: siamkit.get_loss(3), r"a loss is given by name or as a keras.Loss, got 3"),
         (

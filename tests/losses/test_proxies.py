@@ -408,13 +408,13 @@ def test_every_spec_of_this_family_is_checked_here():
     "name", ["arcface", "subcenter_arcface", "sphereface", "large_margin_softmax", "p2s_grad"]
 )
 def test_a_loss_of_angles_wants_a_cosine(name, metric):
-    words = "wants values from -1 to 1" if metric == "dot" else "wants a similarity"
+    words = "needs values from -1 to 1" if metric == "dot" else "needs a similarity"
     with pytest.raises(ComponentError, match=f"the loss '{name}' {words}.*; cosine.* would fit"):
         siamkit.get_loss(name, num_classes=3, metric=metric)
 
 
 def test_center_wants_what_is_at_least_0():
-    with pytest.raises(ComponentError, match="the loss 'center' wants a distance, but the metric 'dot' is"):
+    with pytest.raises(ComponentError, match="the loss 'center' needs a distance, but the metric 'dot' is"):
         siamkit.get_loss("center", num_classes=3, metric="dot")
 
 

@@ -36,7 +36,7 @@ def numpy(x):
 
 
 def memory_of(loss):
-    return loss.memory if hasattr(loss, "memory") else next(filter(None, map(memory_of, loss.inner)), None)
+    return loss.memory if hasattr(loss, "memory") else next(filter(None, map(memory_of, loss.wrapped)), None)
 
 
 def test_losses_nested_deep_train_everything_and_come_back_from_a_file(tmp_path):
@@ -94,7 +94,7 @@ def test_a_loss_inside_another_is_lent_once():
     model = model_with(siamkit.get_loss("matryoshka", loss=inner, smallest=2))
     with pytest.raises(ModelError, match="'arcface' is lent to another model"):
         model_with(inner)
-    assert model.loss.inner[0] is inner
+    assert model.loss.wrapped[0] is inner
     with pytest.raises(ModelError, match="'triplet' brings a metric of its own"):
         model_with(siamkit.get_loss("matryoshka", loss=siamkit.get_loss("triplet", metric="euclidean")))
 
@@ -122,9 +122,12 @@ def test_a_metric_of_a_losss_own_that_equals_the_models_is_no_obstacle():
         ),
         (
             lambda: siamkit.get_loss("matryoshka", loss="snr_contrastive", metric="cosine"),
-            "compares through snr alone, not through 'cosine'",
+            "compares through snr only, not through 'cosine'",
         ),
-        (lambda: siamkit.get_loss("matryoshka", loss="arcface"), "the loss 'arcface' wants num_classes"),
+        (
+            lambda: siamkit.get_loss("matryoshka", loss="arcface"),
+            "the loss 'arcface' is missing the argument num_classes",
+        ),
         (lambda: siamkit.get_loss("matryoshka", dims=[0]), "dims of loss 'matryoshka' should be at least 1"),
     ],
 )

@@ -117,7 +117,7 @@ def test_components_are_known_again_and_a_model_saved_twice_stays_the_same(tmp_p
         assert record_of(each._loss)["name"] == "siamkit/contrastive"
     np.testing.assert_allclose(third.embed(x), model.embed(x), atol=1e-6)
     # And still told apart: a loss that does not fit is refused after loading too.
-    with pytest.raises(siamkit.SiamkitError, match="'cosine_mse' wants a similarity"):
+    with pytest.raises(siamkit.SiamkitError, match="'cosine_mse' needs a similarity"):
         third.compile("adam", "cosine_mse")
 
 

@@ -477,7 +477,7 @@ def test_a_loss_with_a_metric_of_its_own_is_refused():
 def test_a_loss_that_cannot_compare_by_the_metric_is_refused_with_what_would_fit():
     with pytest.raises(
         ComponentError,
-        match=r"'cosine_mse' wants a similarity, but the metric 'euclidean' is a distance; cosine.* would",
+        match=r"'cosine_mse' needs a similarity, but the metric 'euclidean' is a distance; cosine.* would",
     ) as caught:
         siamkit.Siamese(small(), "euclidean").compile("adam", "cosine_mse")
     assert "manhattan" not in str(caught.value).rpartition(";")[2]
@@ -525,11 +525,11 @@ def test_build_hands_needs_to_the_components_that_want_them():
         ({"encoder": "mpl"}, "unknown encoder 'mpl'; did you mean 'mlp'"),
         ({"metric": "cosin"}, "unknown metric 'cosin'; did you mean 'cosine'"),
         ({"loss": "tripple"}, "unknown loss 'tripple'; did you mean 'triplet'"),
-        ({"loss": "proxy_anchor"}, "the loss 'proxy_anchor' wants num_classes"),
-        ({"input_shape": None}, "the encoder 'mlp' wants input_shape"),
+        ({"loss": "proxy_anchor"}, "the loss 'proxy_anchor' is missing the argument num_classes"),
+        ({"input_shape": None}, "the encoder 'mlp' is missing the argument input_shape"),
         ({"embeding_dim": 3}, "build has no argument 'embeding_dim'"),
         ({"num_clases": 3}, "build has no argument 'num_clases'; did you mean 'num_classes'"),
-        ({"metric": "euclidean", "loss": "cosine_mse"}, "'cosine_mse' wants a similarity"),
+        ({"metric": "euclidean", "loss": "cosine_mse"}, "'cosine_mse' needs a similarity"),
         ({"input_shape": 5}, "input_shape.* should be a tuple of sizes, got 5"),
     ],
 )

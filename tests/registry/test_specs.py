@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from siamkit.registry.compatibility import metric_misfit, supervision_for
 from siamkit.registry.specs import (
     Bool,
     Choice,
@@ -18,7 +19,6 @@ from siamkit.registry.specs import (
     LossSpec,
     MetricSpec,
     Text,
-    feedable,
 )
 
 
@@ -208,7 +208,7 @@ UNBOUNDED = metric(orientation="similarity")
 )
 def test_a_loss_fits_the_metrics_that_can_be_read_as_it_wants(wanted, fitting):
     spec = loss(orientation=wanted)
-    assert [m for m in (DISTANCE, BOUNDED, UNBOUNDED) if spec.fits(m)] == fitting
+    assert [m for m in (DISTANCE, BOUNDED, UNBOUNDED) if metric_misfit(spec, m) is None] == fitting
 
 
 @pytest.mark.parametrize(
@@ -228,4 +228,4 @@ def test_a_loss_fits_the_metrics_that_can_be_read_as_it_wants(wanted, fitting):
     ],
 )
 def test_data_feed_the_first_supervision_of_the_loss_that_they_can(data, supervision, expected):
-    assert feedable(data, loss(supervision=supervision)) == expected
+    assert supervision_for(data, loss(supervision=supervision)) == expected

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from siamkit.data import Dataset, ablation
-from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, listed, nearest
+from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.io.files import place, problem_of
 from siamkit.registry.catalog import Registered
+from siamkit.registry.compatibility import data_misfit, input_misfit
 from siamkit.registry.registry import Registry, components
-from siamkit.registry.specs import FEEDS, DatasetSpec, feedable
+from siamkit.registry.specs import DatasetSpec
 from siamkit.study.config.parse import parse_space
 from siamkit.study.config.schema import Direction, StudyConfig
 from siamkit.study.config.search_space import Space
@@ -75,7 +76,6 @@ class ResolvedStudy:
 
     def _misfits(self, dataset: Dataset) -> Iterable[tuple[tuple[str | int, ...], str]]:
         """What of the study does not suit the data."""
-        catalogs = components()
         kind, given = dataset.supervision, dataset.input
         if kind not in DEFAULT_OBJECTIVE:
             yield (
@@ -84,27 +84,12 @@ class ResolvedStudy:
             )
         for part, name, alternative in self.space.components():
             spec = alternative.entry.spec
-            if part == "encoder" and given not in spec.inputs:
-                fit = [n for n, entry in catalogs.encoders.items() if given in entry.spec.inputs]
-                yield (
-                    ("search", "encoder"),
-                    (
-                        f"the encoder {name!r} takes {' or '.join(spec.inputs)}, but the "
-                        f"data are {given}; {listed(fit) or 'no installed encoder'} would fit"
-                    ),
-                )
-            if part != "loss":
-                continue
-            for spec in (shape for shape, _ in alternative.shapes() if feedable(kind, shape) is None):
-                fit = [n for n, entry in catalogs.losses.items() if feedable(kind, entry.spec)]
-                yield (
-                    ("search", "loss"),
-                    (
-                        f"the loss {name!r} learns from {' or '.join(spec.supervision)}, but the "
-                        f"data give {kind} (which feed {', '.join(FEEDS[kind])}); "
-                        f"{listed(fit)} would fit"
-                    ),
-                )
+            if part == "encoder" and (reason := input_misfit(spec, given)) is not None:
+                yield ("search", "encoder"), f"the encoder {name!r} {reason}"
+            if part == "loss":
+                for shape, _ in alternative.shapes():
+                    if (reason := data_misfit(shape, kind)) is not None:
+                        yield ("search", "loss"), f"the loss {name!r} {reason}"
         for factor in self.space.data:
             if reason := ablation.misfit(factor, kind, given):
                 yield ("search", "data", factor), reason

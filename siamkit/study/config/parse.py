@@ -10,6 +10,7 @@ from typing import Any
 from siamkit.data import ablation
 from siamkit.errors import ComponentError, nearest
 from siamkit.registry.catalog import Registered
+from siamkit.registry.compatibility import fitting_metrics, metric_misfit
 from siamkit.registry.registry import Registry
 from siamkit.registry.specs import Bool, Choice, Component, Float, Int, Ints, Kind, LossSpec, Param
 from siamkit.study.config.search_space import FACTORS, Alternative, Components, Space, Values
@@ -199,19 +200,19 @@ def _check_fit(space: Space, report: Report) -> None:
     for name, alternative in space.loss.alternatives.items():
         try:
             losses[name] = [spec for spec, _ in alternative.shapes()]
-        except ValueError as error:
+        except ComponentError as error:
             report(("search", "loss", name), str(error))
             return
     for name, shapes in losses.items():
         for loss in shapes:
-            if not any(loss.fits(metric) for metric in metrics.values()):
-                reason = loss.misfit(next(iter(metrics.values())))
+            if not fitting_metrics(loss, metrics):
+                reason = metric_misfit(loss, next(iter(metrics.values())))
                 listed = ", ".join(metrics)
                 report(
                     ("search", "loss"), f"the loss {name!r} fits none of the metrics ({listed}): it {reason}"
                 )
     for name, metric in metrics.items():
-        if not any(loss.fits(metric) for shapes in losses.values() for loss in shapes):
+        if not any(fitting_metrics(loss, {name: metric}) for shapes in losses.values() for loss in shapes):
             report(
                 ("search", "metric"),
                 f"the metric {name!r} fits none of the listed losses ({', '.join(losses)})",

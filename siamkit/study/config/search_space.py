@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from siamkit.registry.catalog import Registered
+from siamkit.registry.compatibility import fitting_metrics, wrapping
 from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Param
 from siamkit.study.config.schema import Fixed, Optimizer
 
@@ -81,7 +82,7 @@ class Alternative:
         """The specs it may come to, those of the components inside folded in, and how often each is drawn.
 
         Raises:
-            ValueError: components inside do not go together.
+            ComponentError: components inside do not go together.
         """
         own = math.prod(what.count() for what in self.params.values() if isinstance(what, Values))
         inside = [
@@ -92,7 +93,7 @@ class Alternative:
         if not inside:
             return [(self.entry.spec, own)]
         return [
-            (self.entry.spec.around([spec for spec, _ in chosen]), own * math.prod(n for _, n in chosen))
+            (wrapping(self.entry.spec, [spec for spec, _ in chosen]), own * math.prod(n for _, n in chosen))
             for chosen in itertools.product(*inside)
         ]
 
@@ -103,7 +104,7 @@ class Alternative:
             for key, what in self.params.items()
             if isinstance(what, Components)
         ]
-        return self.entry.spec.around(inside) if inside else self.entry.spec
+        return wrapping(self.entry.spec, inside) if inside else self.entry.spec
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Space:
 
     def fitting(self, loss: LossSpec) -> list[str]:
         """The metrics that fit a loss."""
-        return [name for name, metric in self.metric.alternatives.items() if loss.fits(metric.entry.spec)]
+        return fitting_metrics(loss, {name: a.entry.spec for name, a in self.metric.alternatives.items()})
 
     def count(self) -> float:
         """How many configurations there are; infinite where a real number is drawn from a range."""

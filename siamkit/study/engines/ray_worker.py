@@ -136,8 +136,8 @@ def unlike_plugins(setup: Setup) -> str | None:
     """What of the plugins that take part differs or is missing, in a sentence."""
     found = {
         entry.origin.distribution: entry.origin.version
-        for catalogue in components().catalogs()
-        for entry in catalogue.all()
+        for catalog in components().catalogs()
+        for entry in catalog.all()
     }
     asked = setup.versions["plugins"]
     plugins = {name: found.get(name, "" if name == SESSION else None) for name in asked}

@@ -139,8 +139,8 @@ def ready(
             (*study.config.plugins, *plugins),
             tuple(
                 entry.spec
-                for catalogue in components().catalogs()
-                for entry in catalogue.all()
+                for catalog in components().catalogs()
+                for entry in catalog.all()
                 if entry.origin.distribution == SESSION
             ),
             tuple(sys.path),

@@ -19,16 +19,20 @@ from siamkit.backend._device import release
 from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset
 from siamkit.encoders._latency import ms_per_item
+from siamkit.encoders.get import get_encoder
 from siamkit.encoders.profiling import cost
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.geometry import shape_measures
 from siamkit.evaluation.measures import QUICK, Group, groups_of
+from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric
+from siamkit.metrics.get import get_metric
 from siamkit.model.load import load_model
 from siamkit.model.siamese import Siamese
-from siamkit.registry.lookup import get_encoder, get_loss, get_metric, spec_given
-from siamkit.registry.specs import Component, Kind, LossSpec, Supervision, feedable
+from siamkit.registry.compatibility import supervision_for
+from siamkit.registry.lookup import resolve_spec
+from siamkit.registry.specs import Component, Kind, LossSpec, Supervision
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
 from siamkit.study.config.search_space import Configuration
@@ -169,7 +173,7 @@ def try_feeds(task: PreparedData, losses: Sequence[LossSpec], batch_sizes: list[
     parts = {"": task.train, **scarcest_data(task)}
     for loss in losses:
         _try_loss(loss, task)
-        supervision = feedable(task.train.supervision, loss)
+        supervision = supervision_for(task.train.supervision, loss)
         assert supervision is not None  # the study file was checked against the data
         for size in batch_sizes:
             for where, part in parts.items():
@@ -184,9 +188,9 @@ def _try_loss(spec: LossSpec, task: PreparedData) -> None:
 
     def given(spec: LossSpec) -> dict[str, Any]:
         inside = [key for key, param in spec.params.items() if isinstance(param, Component)]
-        return {spec.name: {key: given(each) for key, each in zip(inside, spec.inner, strict=False)}}
+        return {spec.name: {key: given(each) for key, each in zip(inside, spec.wrapped, strict=False)}}
 
-    if spec.inner:
+    if spec.wrapped:
         get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
 
 
@@ -227,7 +231,7 @@ def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, d
 
     def own(kind: Kind) -> tuple[str, dict[str, Any], dict[str, Any]]:
         part = configuration[kind]
-        wanted = spec_given(kind, {part["name"]: _named(part["params"])}).needs
+        wanted = resolve_spec(kind, {part["name"]: _named(part["params"])}).needs
         return part["name"], part["params"], {need: task.needs[need] for need in wanted if need in task.needs}
 
     name, params, needs = own("encoder")
@@ -254,7 +258,9 @@ def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, d
 def _supervision(configuration: Configuration, task: PreparedData) -> Supervision:
     """What the loss of a configuration learns from."""
     loss = configuration["loss"]
-    found = feedable(task.train.supervision, spec_given("loss", {loss["name"]: _named(loss["params"])}))
+    found = supervision_for(
+        task.train.supervision, resolve_spec("loss", {loss["name"]: _named(loss["params"])})
+    )
     assert found is not None  # the study file was checked against the data
     return found
 

@@ -338,7 +338,7 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
 def test_a_loss_that_fits_no_metric_is_refused_on_both_lines(load: Load) -> None:
     assert problems(load, (LOSSES, "cosine_mse"), ("[euclidean, cosine]", "euclidean")) == [
         "8: search.metric: the metric 'euclidean' fits none of the listed losses (cosine_mse)",
-        "9: search.loss: the loss 'cosine_mse' fits none of the metrics (euclidean): it wants a similarity, "
+        "9: search.loss: the loss 'cosine_mse' fits none of the metrics (euclidean): it needs a similarity, "
         "but the metric 'euclidean' is a distance",
     ]
 
