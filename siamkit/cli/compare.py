@@ -53,10 +53,11 @@ def compare(
     from siamkit.comparison import compare as run
     from siamkit.comparison._tables import tables
     from siamkit.comparison.inputs import read_labels
-    from siamkit.io.files import plain, writable, write_text
+    from siamkit.io.files import to_jsonable, write_text
+    from siamkit.io.paths import check_writable
 
     if page is not None:
-        writable(Path(page))
+        check_writable(Path(page))
     if backend is not None:  # else chosen where something needs one
         select.activate(select.choose_backend(backend)[0])
     found = run(
@@ -79,7 +80,7 @@ def compare(
             {"a": a, "b": b, "queries": [dataclasses.asdict(each) for each in queries]}
             for (a, b), queries in found.disagreements.items()
         ]
-        click.echo(json.dumps(plain({**told, "verdicts": found.verdicts()}), indent=1, default=str))
+        click.echo(json.dumps(to_jsonable({**told, "verdicts": found.verdicts()}), indent=1, default=str))
         return
     console = Console()
     for each in tables(found):

@@ -48,12 +48,13 @@ def evaluate(
     from siamkit.comparison.inputs import contender, labelled
     from siamkit.evaluation import GROUPS, examine
     from siamkit.evaluation.plain_metrics import lightest_metric
-    from siamkit.io.files import plain, writable, write_text
+    from siamkit.io.files import to_jsonable, write_text
+    from siamkit.io.paths import check_writable
 
     if page is not None and not sizes:
         raise click.UsageError("--html goes with --sizes")
     if page is not None:
-        writable(Path(page))
+        check_writable(Path(page))
     if backend is not None:  # else chosen where something needs one
         select.activate(select.choose_backend(backend)[0])
     asked: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
@@ -70,7 +71,7 @@ def evaluate(
 
             write_text(Path(page), render(made_smaller(found.name, curve)))
         if as_json:
-            click.echo(json.dumps(plain([dataclasses.asdict(each) for each in curve]), indent=1))
+            click.echo(json.dumps(to_jsonable([dataclasses.asdict(each) for each in curve]), indent=1))
         else:
             Console().print(size_table(curve))
         return
@@ -84,7 +85,7 @@ def evaluate(
     if "parameters" in found.about:
         judged["parameters"] = found.about["parameters"]
     if as_json:
-        click.echo(json.dumps(plain(judged), indent=1))
+        click.echo(json.dumps(to_jsonable(judged), indent=1))
         return
     from siamkit.evaluation._table import table
 

@@ -20,7 +20,7 @@ def reality_check(ctx: click.Context, /, **asked: Any) -> None:
     """
     from rich.console import Console
 
-    from siamkit.io.files import shown
+    from siamkit.io.paths import display_path
     from siamkit.study import reality_check as run
     from siamkit.study.reality._tables import table
 
@@ -31,6 +31,6 @@ def reality_check(ctx: click.Context, /, **asked: Any) -> None:
         ctx.exit(130)
     for sentence in (found.verdict(), "", *found.verdicts(), *found.notes, ""):
         click.echo(sentence)
-    click.echo(f"page    {shown(found.folder / 'reality-check.md')}")
+    click.echo(f"page    {display_path(found.folder / 'reality-check.md')}")
     if all(each.repeats is None for each in found.losses):
         ctx.exit(1)

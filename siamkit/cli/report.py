@@ -20,8 +20,8 @@ import click
 )
 def report(study: str, artifacts: str | None, form: str) -> None:
     """Make the report of the study in the file STUDY again, from its stored results."""
-    from siamkit.io.files import shown
+    from siamkit.io.paths import display_path
     from siamkit.report import write_report
     from siamkit.study.monitoring.locate import find_study
 
-    click.echo(shown(write_report(find_study(study, artifacts).folder.path, form)))  # type: ignore[arg-type]
+    click.echo(display_path(write_report(find_study(study, artifacts).folder.path, form)))  # type: ignore[arg-type]

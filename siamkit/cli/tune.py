@@ -16,7 +16,7 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
     """Run the study in the file STUDY, or go on with it where it stopped."""
     from rich.console import Console
 
-    from siamkit.io.files import shown
+    from siamkit.io.paths import display_path
     from siamkit.report.checks import verdict
     from siamkit.study import tune as run
     from siamkit.study.results.summary import summary
@@ -28,5 +28,6 @@ def tune(ctx: click.Context, /, **asked: Any) -> None:
     if results.winner is None:
         ctx.exit(1)
     click.echo(f"trust   {verdict(results.findings)}")
-    click.echo(f"report  {shown(results.report_path)}")
-    click.echo(f"model   {shown(results.model_path)}   siamkit.load_model({shown(results.model_path)!r})")
+    click.echo(f"report  {display_path(results.report_path)}")
+    model = display_path(results.model_path)
+    click.echo(f"model   {model}   siamkit.load_model({model!r})")

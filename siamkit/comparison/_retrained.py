@@ -15,7 +15,7 @@ from siamkit.comparison.from_trial import run_folder_of
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation.measures import MEASURES
-from siamkit.io.files import shown
+from siamkit.io.paths import display_path
 from siamkit.runs.results import read_results
 from siamkit.stats.compression import Size, SizeCurve, size_curve
 
@@ -65,7 +65,7 @@ def retrained_sizes(
     folder = run_folder_of(str(study))
     frozen, trials, _ = read_results(folder)
     if not frozen:
-        raise StudyError(f"there is no study in {shown(folder)!r} yet; run it with siamkit tune")
+        raise StudyError(f"there is no study in {display_path(folder)!r} yet; run it with siamkit tune")
     asked = {"encoder": encoder, "metric": metric, "loss": loss}
     wanted = {name: value for name, value in asked.items() if value is not None}
     names = measures or (next(iter(frozen["objectives"])),)
@@ -76,10 +76,10 @@ def retrained_sizes(
     ]
     if not fit:
         of = " of " + ", ".join(wanted.values()) if wanted else ""
-        raise StudyError(f"no trial{of} of the study in {shown(folder)!r} completed")
+        raise StudyError(f"no trial{of} of the study in {display_path(folder)!r} completed")
     for name in names:
         if name not in MEASURES or any(name not in each["figures"] for each in fit):
-            raise DataError(f"the trials of the study in {shown(folder)!r} have no figure {name!r}")
+            raise DataError(f"the trials of the study in {display_path(folder)!r} have no figure {name!r}")
     sign = -1 if MEASURES[names[0]].direction == "minimize" else 1
 
     def worth(trial: dict[str, Any]) -> float:

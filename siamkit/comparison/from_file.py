@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from siamkit.comparison.inputs import EmbeddingSet
-from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
 from siamkit.errors import DataError
+from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 
 VECTORS = (".npy", ".npz", ".parquet")
 """Endings of files that hold embeddings."""
@@ -38,7 +38,7 @@ def read_vectors(path: str | os.PathLike[str], name: str | None = None) -> Embed
     if not file.is_file():
         raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(VECTORS)}")
     about: dict[str, Any] = {}
-    with reading(file, "a file of embeddings", *BROKEN_ARRAYS):
+    with unreadable_as_error(file, "a file of embeddings", *BROKEN_ARRAYS):
         if file.suffix == ".npy":
             found = {"embedding": np.load(file, allow_pickle=False)}
         elif file.suffix == ".npz":

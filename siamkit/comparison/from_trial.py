@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.comparison.inputs import EmbeddingSet
-from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
 from siamkit.data.thumbnails import Thumbnail
 from siamkit.errors import ModelError, StudyError
 from siamkit.evaluation.plain_metrics import PLAIN
-from siamkit.io.files import place, read_table, shown
+from siamkit.io.files import read_table
+from siamkit.io.paths import BROKEN_ARRAYS, as_path, display_path, unreadable_as_error
 from siamkit.registry.catalog import CORE
 from siamkit.runs.results import read_results
 
@@ -31,14 +31,14 @@ def trial_in(path: str | os.PathLike[str]) -> tuple[str, str] | None:
         (('study.yaml', '14'), None)
     """
     study, mark, which = str(path).rpartition("#")
-    if not mark or place(str(path)).exists():
+    if not mark or as_path(str(path)).exists():
         return None
     return (study, which) if which == BEST or which.isdecimal() or is_study(study) else None
 
 
 def is_study(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads to a study file or a run folder."""
-    return str(path).endswith((".yaml", ".yml")) or (place(path) / "study.json").is_file()
+    return str(path).endswith((".yaml", ".yml")) or (as_path(path) / "study.json").is_file()
 
 
 def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
@@ -58,12 +58,12 @@ def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
     folder = run_folder_of(study)
     frozen, trials, _ = read_results(folder)
     if not frozen:
-        raise StudyError(f"there is no study in {shown(folder)!r} yet; run it with siamkit tune")
+        raise StudyError(f"there is no study in {display_path(folder)!r} yet; run it with siamkit tune")
     stored = _stored(folder, trials, which)
     called = name or f"{Path(study).stem}#{which}"
     file = folder / stored["folder"] / "embeddings.npy"
     if file.is_file():
-        with reading(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as opened:
+        with unreadable_as_error(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as opened:
             embeddings = np.load(opened, allow_pickle=False)
         ids, truth = _items(folder, len(embeddings))
     else:
@@ -110,7 +110,7 @@ def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Thumb
 def run_folder_of(study: str) -> Path:
     """The run folder of a study that is named by its file, or by that folder itself."""
     if not study.endswith((".yaml", ".yml")):
-        return place(study)
+        return as_path(study)
     from siamkit.study.monitoring.locate import find_study  # late: it brings the storage along
 
     return find_study(study).folder.path
@@ -129,7 +129,7 @@ def _items(folder: Path, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
     """Ids and targets of the validation items, of as many of them as both are known of."""
     file = folder / "items.parquet"
     if not file.is_file():
-        raise StudyError(f"{shown(file)!r} is gone, so nobody knows which items were embedded")
+        raise StudyError(f"{display_path(file)!r} is gone, so nobody knows which items were embedded")
     table = read_table(file).slice(0, count)
     return tuple(table.column("id").to_pylist()), np.array(table.column("target").to_pylist())
 
@@ -138,7 +138,7 @@ def _embedded(
     study: str, folder: Path, frozen: dict[str, Any], stored: dict[str, Any]
 ) -> tuple[NDArray[np.float32], tuple[str, ...], NDArray[Any]]:
     """The validation items embedded again."""
-    trial = f"trial {stored['trial']} of the study in {shown(folder)!r}"
+    trial = f"trial {stored['trial']} of the study in {display_path(folder)!r}"
     file = folder / stored["folder"] / "checkpoint.keras"
     if not file.is_file():
         raise StudyError(
@@ -178,8 +178,8 @@ def _metric(folder: Path, stored: dict[str, Any]) -> Any:
     file = folder / stored["folder"] / "checkpoint.keras"
     if not file.is_file():
         raise ModelError(
-            f"trial {stored['trial']} of the study in {shown(folder)!r} compares by {metric['name']}, which "
-            "only its model knows, and that is gone; siamkit retrain makes it again"
+            f"trial {stored['trial']} of the study in {display_path(folder)!r} compares by {metric['name']}, "
+            "which only its model knows, and that is gone; siamkit retrain makes it again"
         )
     from siamkit.backend import select
 

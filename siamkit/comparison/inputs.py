@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
 from siamkit.data.thumbnails import Looks
 from siamkit.errors import DataError, ModelError, listed
+from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def contender(
     """
     from siamkit.comparison.from_trial import is_study, read_trial, trial_in
 
-    with reading(Path(path), "embeddings, a model or a study"):
+    with unreadable_as_error(Path(path), "embeddings, a model or a study"):
         named, study = trial_in(path), is_study(path)
     if named is not None:
         return read_trial(*named, name=asked.get("name"))
@@ -80,7 +80,7 @@ def contender(
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Labels from a `.npy` file."""
     file = Path(path)
-    with reading(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as opened:
+    with unreadable_as_error(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as opened:
         found = np.load(opened, allow_pickle=False)
         if not isinstance(found, np.ndarray):
             raise ValueError("it holds named arrays, not a single one")

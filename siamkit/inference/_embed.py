@@ -14,7 +14,8 @@ from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streaming.streams import Chunk, Stream, Wanted, dataset_stream, open_stream
 from siamkit.errors import DataError, ModelError
 from siamkit.inference.parquet_writer import EmbeddingWriter
-from siamkit.io.files import beside, writable
+from siamkit.io.files import atomic_path
+from siamkit.io.paths import check_writable
 from siamkit.registry.registry import components
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def embed_file(
         raise DataError(f"the output should end in .parquet, got {str(place)!r}")
     if place.exists() and (not replace or place.is_dir()):
         raise DataError(f"{str(place)!r} is there already; name another file, or ask to replace it (--force)")
-    writable(place)
+    check_writable(place)
     if batch_size < 1:
         raise DataError(f"batch_size should be at least 1, got {batch_size}")
     from siamkit.model.load import load_model
@@ -87,7 +88,7 @@ def embed_file(
     about = describe_side(loaded, model, side)
     with ExitStack() as opened:
         stream = opened.enter_context(items_in(data, source, wanted))
-        file = opened.enter_context(beside(place))
+        file = opened.enter_context(atomic_path(place))
         writer = opened.enter_context(EmbeddingWriter(file, loaded.embedding_dim or 0, about))
         return embed_stream(stream, loaded, writer, wanted, str(data), on_rows)
 

@@ -1,1 +1,1 @@
-"""Files and paths: written whole or not at all, in a folder or behind a URL."""
+"""Files and paths: written completely or not at all, in a folder or behind a URL."""

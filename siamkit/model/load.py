@@ -12,7 +12,8 @@ from typing import Any
 import keras
 
 from siamkit.errors import ComponentError, ModelError
-from siamkit.io.files import local_file, place
+from siamkit.io.files import local_file
+from siamkit.io.paths import as_path
 from siamkit.model.siamese import Siamese
 from siamkit.registry.catalog import CORE, SESSION
 from siamkit.registry.registry import components
@@ -43,7 +44,7 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
         >>> loaded.embedding_dim
         4
     """
-    path = place(path)
+    path = as_path(path)
     if not path.is_file():
         raise ModelError(f"there is no model file {str(path)!r}")
     with local_file(path) as file:

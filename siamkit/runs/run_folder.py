@@ -14,7 +14,8 @@ from typing import Any
 import filelock
 
 from siamkit.errors import StudyError
-from siamkit.io.files import is_local, plain, write_text
+from siamkit.io.files import to_jsonable, write_text
+from siamkit.io.paths import is_local
 from siamkit.runs.results import read_results
 
 LAYOUT = 1
@@ -24,7 +25,7 @@ class RunFolder:
     """A study's folder.
 
     Args:
-        path: made if need be; a local folder, or one behind a URL (`siamkit.io.files.place`).
+        path: a local folder or one behind a URL (`siamkit.io.paths.as_path`); created if it does not exist.
 
     Attributes:
         owner: the process that writes here, as `leases.new_owner` names it; put into each line of the log.
@@ -93,7 +94,7 @@ class RunFolder:
         """
         line = {"time": round(time.time(), 3), "event": event}
         line |= {"owner": self.owner} if self.owner else {}
-        text = json.dumps({**line, **plain(details)}, ensure_ascii=False) + "\n"
+        text = json.dumps({**line, **to_jsonable(details)}, ensure_ascii=False) + "\n"
         with suppress(OSError):
             if is_local(self.path):
                 file = os.open(self.path / "log.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from siamkit.io.files import place
+from siamkit.io.paths import as_path
 from siamkit.runs.run_folder import RunFolder
 
 WRITER = """
@@ -78,7 +78,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_behind_a_url_each_process_has_a_file_of_its_own() -> None:
-    where = place("memory://log-test")
+    where = as_path("memory://log-test")
     for name in "ab":
         folder = RunFolder(where)
         folder.log("started", name=name)

@@ -11,9 +11,9 @@ from siamkit.data.preprocessing.base import VERSION, Preprocessor
 from siamkit.data.preprocessing.columns import ColumnEncoder
 from siamkit.data.preprocessing.scaling import ImageScaler, Standardizer
 from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder
-from siamkit.data.sources._paths import file_at, folder_at, reading
 from siamkit.data.sources.arrays import load_arrays
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import existing_file, existing_folder, unreadable_as_error
 
 __all__ = ["Preprocessor", "fit_preprocessor", "load_preprocessor"]
 
@@ -52,9 +52,9 @@ def load_preprocessor(folder: str | Path) -> Preprocessor:
     Raises:
         DataError: if it is of no known kind, or damaged.
     """
-    place = folder_at(folder, "a folder with a stored preprocessor")
-    path = file_at(place / "preprocessor.json", "a stored preprocessor")
-    with reading(path, "a stored preprocessor", ValueError, RecursionError):
+    place = existing_folder(folder, "a folder with a stored preprocessor")
+    path = existing_file(place / "preprocessor.json", "a stored preprocessor")
+    with unreadable_as_error(path, "a stored preprocessor", ValueError, RecursionError):
         about = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(about, dict) or about.get("version") != VERSION:
         raise DataError(f"{path} should hold a preprocessor of version {VERSION}")
@@ -64,7 +64,7 @@ def load_preprocessor(folder: str | Path) -> Preprocessor:
     arrays = load_arrays(place / "arrays.npz", "stored arrays") if about.get("arrays") else {}
     texts = {}
     for name in kind.documents:
-        with reading(place / f"{name}.json", "a stored preprocessor", ValueError):
+        with unreadable_as_error(place / f"{name}.json", "a stored preprocessor", ValueError):
             texts[name] = (place / f"{name}.json").read_text(encoding="utf-8")
     try:
         # A wrong key, a wrong type or a wrong shape: the file is not what `save` wrote.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.sources._paths import BROKEN_ARRAYS, file_at, reading
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import BROKEN_ARRAYS, existing_file, unreadable_as_error
 from siamkit.registry.specs import INPUTS, Supervision
 
 
@@ -41,7 +41,7 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
     """
     if input != "auto" and input not in INPUTS:
         raise DataError(f"no input {input!r}; {nearest(input, ('auto', *INPUTS))}")
-    place = file_at(path, "an .npz file")
+    place = existing_file(path, "an .npz file")
     arrays = load_arrays(place, "an .npz file")
     names = (x,) if x in arrays or not {"a", "b"} <= arrays.keys() else ("a", "b")
     for name in (*names, y):
@@ -67,7 +67,7 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
 def load_arrays(path: Path, what: str) -> dict[str, Array]:
     """The named arrays of an `.npz` file; `what` it is meant to be, for the error."""
     # Never pickle: it could run anything.
-    with reading(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
+    with unreadable_as_error(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, not named ones")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from siamkit.data.dataset import Array
-from siamkit.data.sources._paths import reading
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import unreadable_as_error
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -135,7 +135,7 @@ def read_table(path: Path) -> Table:
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_json}
     if suffix not in readers:
         raise DataError(f"{path} should end in {', '.join(readers)}, got {suffix or 'no ending'!r}")
-    with reading(path, f"a {suffix} file", pyarrow.ArrowException):
+    with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
         arrow = readers[suffix](path)
     twice = {name for name in arrow.column_names if arrow.column_names.count(name) > 1}
     if twice:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.sources._paths import file_at, folder_at, reading
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import existing_file, existing_folder, unreadable_as_error
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the files."""
@@ -39,7 +39,7 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None, part: str = "train
             f"fashion_mnist needs the path of a folder with its .gz files; without one they are "
             f"looked for in {DEBIAN}, where Debian's package dataset-fashion-mnist puts them"
         )
-    folder = folder_at(DEBIAN if path is None else path, "a folder with Fashion-MNIST's .gz files")
+    folder = existing_folder(DEBIAN if path is None else path, "a folder with Fashion-MNIST's .gz files")
     parts = ("train", "test") if part == "all" else (part,)
     loaded = [_part(folder, _STEMS[each]) for each in parts]
     images, labels = (np.concatenate(arrays) for arrays in zip(*loaded, strict=True))
@@ -49,8 +49,8 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None, part: str = "train
 
 def read_idx(path: Path, axes: int) -> Array:
     """The array of bytes, with so many axes, in a gzipped IDX file."""
-    place = file_at(path, "a gzipped IDX file")
-    with reading(place, "a gzipped IDX file", EOFError, zlib.error), gzip.open(place) as file:
+    place = existing_file(path, "a gzipped IDX file")
+    with unreadable_as_error(place, "a gzipped IDX file", EOFError, zlib.error), gzip.open(place) as file:
         content = file.read()
     # Two zeros, 8 for unsigned bytes, the number of axes; then the sizes, big-endian.
     if content[:4] != bytes((0, 0, 8, axes)) or len(content) < 4 + 4 * axes:

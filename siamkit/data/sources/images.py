@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.sources._paths import folder_at, reading
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import existing_folder, unreadable_as_error
 
 _MODES = {"rgb": "RGB", "grey": "L"}
 
@@ -34,8 +34,8 @@ def image_folder(
     if channels not in _MODES:
         raise DataError(f"no channels {channels!r}; {nearest(channels, _MODES)}")
     size = _size(image_size)
-    root = folder_at(path, "a folder of images, one subfolder a class")
-    with reading(root, "a folder of images"):
+    root = existing_folder(path, "a folder of images, one subfolder a class")
+    with unreadable_as_error(root, "a folder of images"):
         folders = sorted(each for each in without_hidden(root.iterdir()) if each.is_dir())
         files = {folder: images_in(folder) for folder in folders}
     if not files:
@@ -87,7 +87,7 @@ def read_image(path: Path, mode: str, size: tuple[int, int] | None) -> Array:
     """One image `(height, width, channels)` uint8, in Pillow's mode and of the size (height, width)."""
     from PIL import Image, ImageOps
 
-    with reading(path, "an image", SyntaxError, ValueError, Image.DecompressionBombError):
+    with unreadable_as_error(path, "an image", SyntaxError, ValueError, Image.DecompressionBombError):
         with Image.open(path) as opened:
             # Cameras store photographs lying, with a note of how to turn them.
             image = ImageOps.exif_transpose(opened).convert(mode)

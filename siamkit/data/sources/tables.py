@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamkit.data.dataset import Dataset, Leaf
-from siamkit.data.sources._paths import file_at
 from siamkit.data.sources.columns import Table, read_table
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import existing_file
 from siamkit.registry.specs import Supervision
 
 _DEFAULTS = (("left", "right", "target"), ("a", "b", "y"))
@@ -52,7 +52,7 @@ def table(
         raise DataError(f"no input {input!r} of a table; {nearest(input, _INPUTS)}")
     if supervision not in _SUPERVISIONS:
         raise DataError(f"no supervision {supervision!r} of a table; {nearest(supervision, _SUPERVISIONS)}")
-    data = read_table(file_at(path, "a .csv, .tsv, .parquet or .jsonl file"))
+    data = read_table(existing_file(path, "a .csv, .tsv, .parquet or .jsonl file"))
     asked = _Asked(input == "tabular", _names(categorical or ""))
     if label is None and features is None:
         return _pairs(data, left, right, target, supervision, asked)

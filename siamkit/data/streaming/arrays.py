@@ -11,9 +11,9 @@ from typing import IO
 import numpy as np
 
 from siamkit.data.dataset import Array
-from siamkit.data.sources._paths import BROKEN_ARRAYS, reading
 from siamkit.data.streaming.streams import Chunk, Stream, Wanted
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 
 
 class _Rows:
@@ -21,7 +21,7 @@ class _Rows:
 
     def __init__(self, path: Path, name: str, file: IO[bytes]) -> None:
         self.path, self._file = path, file
-        with reading(path, "NumPy's format", *BROKEN_ARRAYS):
+        with unreadable_as_error(path, "NumPy's format", *BROKEN_ARRAYS):
             version = np.lib.format.read_magic(file)
             header = {
                 (1, 0): np.lib.format.read_array_header_1_0,
@@ -45,7 +45,7 @@ class _Rows:
         width = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         for start in range(0, len(self), size):
             count = min(size, len(self) - start)
-            with reading(self.path, "NumPy's format", *BROKEN_ARRAYS):
+            with unreadable_as_error(self.path, "NumPy's format", *BROKEN_ARRAYS):
                 data = self._file.read(count * width)
                 if len(data) < count * width:
                     raise EOFError("it ends early")
@@ -63,7 +63,7 @@ def npy_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
 
 
 def npz_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
-    with reading(path, "an .npz file", *BROKEN_ARRAYS):
+    with unreadable_as_error(path, "an .npz file", *BROKEN_ARRAYS):
         archive = files.enter_context(zipfile.ZipFile(path))
         names = [each.removesuffix(".npy") for each in archive.namelist() if each.endswith(".npy")]
 

@@ -14,11 +14,11 @@ from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import ColumnEncoder
 from siamkit.data.preprocessing.scaling import Standardizer
 from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder
-from siamkit.data.sources._paths import reading
 from siamkit.data.sources.columns import Table
 from siamkit.data.streaming._chunks import names_in, read_tables
 from siamkit.data.streaming.streams import Chunk, Stream, Wanted
 from siamkit.errors import DataError, nearest
+from siamkit.io.paths import unreadable_as_error
 
 _SIDES = {("left", "right"): "target", ("a", "b"): "y"}  # and what says whether they are alike
 
@@ -32,7 +32,7 @@ def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     import pyarrow
 
     suffix = path.suffix.lower()
-    with reading(path, f"a {suffix} file", pyarrow.ArrowException):
+    with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
         names, total = names_in(path, suffix)
     features, label, id, pairs = _chosen(path, names, wanted)
     needed = list(dict.fromkeys(each for each in (*features, label, id) if each is not None))
@@ -42,7 +42,7 @@ def table_stream(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
         types = _types(features, needed, wanted.preprocessor)
         tables = files.enter_context(closing(read_tables(path, suffix, needed, types, wanted.size)))
         while True:
-            with reading(path, f"a {suffix} file", pyarrow.ArrowException):
+            with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
                 arrow = next(tables, None)
             if arrow is None:
                 return

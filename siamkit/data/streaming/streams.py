@@ -17,9 +17,9 @@ import numpy as np
 from siamkit.data.dataset import Dataset, Leaf, take
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.scaling import ImageScaler
-from siamkit.data.sources._paths import reading
 from siamkit.data.sources.images import MODES, images_in, read_image, without_hidden
 from siamkit.errors import DataError
+from siamkit.io.paths import unreadable_as_error
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _folder(path: Path, wanted: Wanted, files: ExitStack) -> Stream:
     if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in MODES:
         raise DataError(f"{path} is a folder of images, but the model does not take images read from files")
     mode = MODES[scaler.input_shape[-1]]
-    with reading(path, "a folder of images"):
+    with unreadable_as_error(path, "a folder of images"):
         folders = sorted(each for each in without_hidden(path.iterdir()) if each.is_dir())
 
     def found() -> Iterator[tuple[Path, str | None]]:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from siamkit.data import Dataset, ablation
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, OBJECTIVES
-from siamkit.io.files import place, problem_of
+from siamkit.io.paths import as_path, unreachable_reason
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import data_misfit, input_misfit
 from siamkit.registry.registry import Registry, components
@@ -172,7 +172,7 @@ def check_study(
         ):
             report(where, message)
     asked = str(artifacts or (file.artifacts if file is not None else None) or "")
-    if "://" in asked and (problem := problem_of(asked)) is not None:
+    if "://" in asked and (problem := unreachable_reason(asked)) is not None:
         report(("artifacts",), problem)
     if problems or file is None or space is None or source is None:
         raise StudyFileError(message for _, message in sorted(set(problems)))
@@ -183,7 +183,7 @@ def run_folder(file: StudyConfig, path: Path, artifacts: str | os.PathLike[str] 
     """Where a study's files lie: as asked, relative to where one stands, or as its file says, beside that."""
     given = str(artifacts or file.artifacts or f"runs/{file.name}")
     if "://" in given:
-        return place(given)
+        return as_path(given)
     return (Path(given) if artifacts else path.parent / given).resolve()
 
 

@@ -6,7 +6,8 @@ import contextlib
 import secrets
 from pathlib import Path
 
-from siamkit.io.files import place, write_text
+from siamkit.io.files import write_text
+from siamkit.io.paths import as_path
 from siamkit.study.worker.messages import Job
 
 
@@ -20,7 +21,7 @@ class Signs:
         """The sign in the run folder that a job writes to, a path or URL; empty where it writes nothing."""
         if not job.place:
             return ""
-        folder = place(job.place).parents[2]  # it writes to <run folder>/trials/<trial>/<token>, say
+        folder = as_path(job.place).parents[2]  # it writes to <run folder>/trials/<trial>/<token>, say
         sign = self._up.get(str(folder))
         if sign is None:
             sign = self._up[str(folder)] = folder / f".sign-{secrets.token_hex(8)}"

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from siamkit.errors import SiamkitError
-from siamkit.io.files import place
+from siamkit.io.paths import as_path
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.study.config.fingerprint import differences, versions
@@ -107,7 +107,7 @@ class Actor:
             self._say(Ready(os.getpid()))
             while True:
                 errand: JobRequest = self._told.get()
-                if errand.job.place and not place(errand.sign).is_file():
+                if errand.job.place and not as_path(errand.sign).is_file():
                     self._say(NodeRejected(_unseen(errand)))
                     return
                 self._say(bench.do(errand.job, self._tell))
@@ -149,7 +149,7 @@ def _sentence(found: list[str]) -> str | None:
 
 
 def _unseen(errand: JobRequest) -> str:
-    folder = str(place(errand.sign).parent)
+    folder = str(as_path(errand.sign).parent)
     return (
         f"it does not see the run folder {folder!r}; let artifacts be a folder that all nodes "
         "share, or a URL (s3://…)"

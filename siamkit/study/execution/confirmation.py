@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.errors import StudyError
-from siamkit.io.files import copy_file, disk_full_as_error, write_aside, write_json
+from siamkit.io.files import copy_file, disk_full_as_error, write_atomic, write_json
 from siamkit.runs.results import numbers
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.search_space import factors_of
@@ -188,4 +188,4 @@ def publish_best(search: Search, confirmed: list[Finalist]) -> None:
         raise StudyError(
             f"the model of the best trial, {str(source)!r}, is gone; siamkit retrain makes it anew"
         )
-    write_aside(search.folder.best_model, lambda aside: copy_file(source, aside))
+    write_atomic(search.folder.best_model, lambda aside: copy_file(source, aside))

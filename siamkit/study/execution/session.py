@@ -16,7 +16,8 @@ import optuna
 
 from siamkit.backend import select
 from siamkit.data import Dataset
-from siamkit.io.files import disk_full_as_error, is_local, plain
+from siamkit.io.files import disk_full_as_error, to_jsonable
+from siamkit.io.paths import is_local
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
@@ -175,7 +176,7 @@ def _freeze(study: ResolvedStudy, task: PreparedData, backend: str) -> Any:
     plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
     searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
     searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
-    return plain(
+    return to_jsonable(
         {
             "layout": 1,
             "name": study.config.name,

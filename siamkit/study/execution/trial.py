@@ -11,7 +11,8 @@ import numpy as np
 from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
-from siamkit.io.files import disk_full_as_error, is_local, write_json, write_table
+from siamkit.io.files import disk_full_as_error, write_json, write_table
+from siamkit.io.paths import is_local
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.sampling.pruners import collapsed, judges_collapse
 from siamkit.study.storage.retry import with_retries

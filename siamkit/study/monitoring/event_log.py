@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamkit.io.files import is_local
+from siamkit.io.paths import is_local
 
 
 @dataclass

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from siamkit.errors import StudyError
-from siamkit.io.files import is_local
+from siamkit.io.paths import is_local
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import load_study, run_folder
 from siamkit.study.config.schema import StudyConfig

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from siamkit.io.files import disk_full_as_error, writable, write_json, write_text
+from siamkit.io.files import disk_full_as_error, write_json, write_text
+from siamkit.io.paths import check_writable
 from siamkit.report.load import load_study_results
 from siamkit.runs.results import read_json
 from siamkit.study.api import tune
@@ -54,7 +55,7 @@ def reality_check(
     backend = backend or _begun_with(asked)
     if not all(part.begun for part in asked.parts):
         _try_all(asked, backend, plugins)
-    writable(asked.parts[0].file)
+    check_writable(asked.parts[0].file)
     tell = make_progress(progress).note
     for number, part in enumerate(asked.parts, start=1):
         with disk_full_as_error(asked.folder):

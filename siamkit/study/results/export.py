@@ -14,7 +14,7 @@ from siamkit.backend import select
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.export.onnx import check_writable
-from siamkit.io.files import beside, plain, write_json
+from siamkit.io.files import atomic_path, to_jsonable, write_json
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.stats.results import Difference, Interval
 from siamkit.study.config.load import ResolvedStudy
@@ -25,7 +25,7 @@ from siamkit.study.worker.prepared_data import prepare_data
 
 def told(standing: StudyOutcome) -> dict[str, Any]:
     """The best configuration and its figures, for machines."""
-    found: dict[str, Any] = plain(
+    found: dict[str, Any] = to_jsonable(
         {
             "study": standing.frozen["name"],
             "trial": standing.trial,
@@ -81,7 +81,7 @@ def export_best(
 
     model = load_model(standing.model, compile=False)
     items = _items(study, standing, model.preprocessor) if formats else None
-    with beside(place) as folder:
+    with atomic_path(place) as folder:
         folder.mkdir()
         about = write_model(model, standing.model, folder)
         about |= {

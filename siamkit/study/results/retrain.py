@@ -9,7 +9,8 @@ from typing import Any
 
 from siamkit.backend import select
 from siamkit.errors import StudyError, listed
-from siamkit.io.files import beside, writable
+from siamkit.io.files import atomic_path
+from siamkit.io.paths import check_writable
 from siamkit.runs.results import read_results
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
@@ -64,7 +65,7 @@ def retrain_trial(
     place = Path(path)
     if place.suffix != ".keras":
         raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
-    writable(place)  # or all the training were for nothing
+    check_writable(place)  # or all the training were for nothing
     frozen, trials, _ = read_results(study.folder)
     stored = find_trial(study.folder, trials, trial)
     configuration = stored["configuration"]
@@ -98,7 +99,7 @@ def retrain_trial(
         lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
         data_seed=derive_seed(study.config.seed, "data", 0),
     )
-    with beside(place) as file:
+    with atomic_path(place) as file:
         trained.model.save(file)
     watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)
     return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored["figures"])

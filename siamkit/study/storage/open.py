@@ -11,7 +11,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from siamkit.errors import StudyError
-from siamkit.io.files import is_local
+from siamkit.io.paths import is_local
 from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.schema import Direction

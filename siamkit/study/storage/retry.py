@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
 from siamkit.errors import StudyError
-from siamkit.io.files import no_room
+from siamkit.io.files import is_disk_full
 
 PATIENCE = 900.0  # seconds that a silent storage is waited for
 
@@ -56,7 +56,7 @@ def with_retries(
                 return call(*args, **more)
         except (StorageInternalError, DBAPIError, OSError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            if no_room(error):
+            if is_disk_full(error):
                 raise StorageUnavailable(f"the storage cannot be written: {reason}") from error
             if isinstance(error, OSError) and not _is_away(error):
                 raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamkit.errors import StudyFileError
-from siamkit.io.files import is_local
+from siamkit.io.paths import is_local
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.supervisor import Source

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamkit.io.files import copy_file, write_aside, write_json
+from siamkit.io.files import copy_file, write_atomic, write_json
 from siamkit.runs.results import numbers
 
 STATE = "resume.json"
@@ -48,7 +48,7 @@ class Progress:
         """
         before = self.model
         self.model = FINAL if last and self.repeat == 0 else f"resume-{self.repeat}-{self.epoch}.keras"
-        write_aside(self.place / self.model, model.save)
+        write_atomic(self.place / self.model, model.save)
         self._write()
         self._drop(before)
 
@@ -98,7 +98,7 @@ def _copied(place: Path, earlier: Path) -> Progress:
         return state
     for name in dict.fromkeys((*CARRIED, *map(str, needed))):
         if name in needed or (earlier / name).is_file():
-            write_aside(place / name, lambda aside, name=name: copy_file(earlier / name, aside))  # type: ignore[misc]
+            write_atomic(place / name, lambda aside, name=name: copy_file(earlier / name, aside))  # type: ignore[misc]
     state._write()
     return state
 
@@ -111,6 +111,6 @@ def sweep(place: Path) -> None:
 
 
 def sweep_asides(place: Path) -> None:
-    """What killed processes were writing when they died, as `write_aside` names it."""
+    """What killed processes were writing when they died, as `write_atomic` names it."""
     for file in list(place.glob("." + "[0-9a-f]" * 8 + ".*")):
         file.unlink(missing_ok=True)

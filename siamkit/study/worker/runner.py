@@ -12,7 +12,8 @@ import psutil
 
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
-from siamkit.io.files import local_file, no_room, place, read_table, write_array, write_arrays, write_table
+from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
+from siamkit.io.paths import as_path
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.worker.checkpoint import EXHIBIT, Progress, take_over
 from siamkit.study.worker.futility import hopeless
@@ -49,7 +50,7 @@ class JobRunner:
         except Exception as error:
             # One bad trial never ends a study; its traceback goes into its result.
             first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-            outcome = "outside" if no_room(error) else "failed"
+            outcome = "outside" if is_disk_full(error) else "failed"
             ended = Ended(outcome, first, "".join(traceback.format_exception(error)))  # type: ignore[arg-type]
         # What it could go on from stays: the supervisor knows whether somebody else is to start from it.
         return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
@@ -57,7 +58,7 @@ class JobRunner:
     def _trial(self, job: Job, tell: Tell) -> Ended:
         from siamkit.study.worker.train import TrialFailure
 
-        state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
         if state.history:
             tell(Resumed(state.history))
         while state.repeat < len(job.seeds):
@@ -126,9 +127,9 @@ class JobRunner:
         column = self.task.objective
         if job.rival is None or column not in trained.queries or self.task.valid.target is None:
             return None
-        if len(self.task.objectives) > 1 or not place(job.rival).is_file():
+        if len(self.task.objectives) > 1 or not as_path(job.rival).is_file():
             return None
-        best = read_table(place(job.rival)).column(column).to_numpy()
+        best = read_table(as_path(job.rival)).column(column).to_numpy()
         return hopeless(trained.queries[column], best, self.task.valid.target, job.spread)
 
     def _ended(self, job: Job, state: Progress, outcome: Any, cause: str) -> Ended:
@@ -139,7 +140,7 @@ class JobRunner:
         """Trains afresh, and scores the test part too: here and nowhere else."""
         from siamkit.study.worker.train import TrialFailure, exhibit, judge
 
-        state = take_over(place(job.place), place(job.resume) if job.resume else None)
+        state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.
         trained = self._repeat(job, state, tell)
         if not math.isfinite(trained.measures[self.task.objective]):

@@ -14,7 +14,7 @@ from ray_cluster import STAND_IN, StandIn
 from tiny_study import HEAD, Run, changing
 
 from siamkit.errors import StudyError
-from siamkit.io.files import is_local, place
+from siamkit.io.paths import as_path, is_local
 from siamkit.study.results.results import Results
 
 sys.path.insert(0, str(STAND_IN))
@@ -95,7 +95,7 @@ def test_it_goes_on_from_a_checkpoint_behind_a_url(run: Run, stand_in: StandIn) 
     ] == [1, 2, 3, 3]
     assert not [each for each in files(results.folder, "") if "resume" in each]
     # Whole, and none but what the results name.
-    assert {str(place(results.folder / each["folder"]).name) for each in results.trials} == {
+    assert {str(as_path(results.folder / each["folder"]).name) for each in results.trials} == {
         each.split("/")[2] for each in files(results.folder, "trials/")
     }
     again = run(("trials: 4", "trials: 5"))
@@ -127,8 +127,8 @@ def test_a_file_in_the_run_folder_wants_a_folder(run: Run) -> None:
 
 def test_a_file_url_is_a_folder(tmp_path: Path, run: Run, stand_in: StandIn) -> None:
     url = f"file://{tmp_path}/a folder"
-    assert is_local(place(url))
-    assert str(place(url)) == f"{tmp_path}/a folder"
+    assert is_local(as_path(url))
+    assert str(as_path(url)) == f"{tmp_path}/a folder"
     results = run(("memory://runs/tiny", url), ("storage: postgresql://somewhere/studies", "storage: sqlite"))
     assert results.folder == tmp_path / "a folder"
     assert (tmp_path / "a folder" / "study.db").is_file()
@@ -151,11 +151,11 @@ def test_a_model_is_loaded_from_a_url(tmp_path: Path) -> None:
     import numpy as np
 
     import siamkit
-    from siamkit.io.files import write_aside
+    from siamkit.io.files import write_atomic
 
     model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=4, input_shape=(3,))
-    there = place("memory://models/one.keras")
-    write_aside(there, model.save)
+    there = as_path("memory://models/one.keras")
+    write_atomic(there, model.save)
     loaded = siamkit.load_model("memory://models/one.keras")
     x = np.ones((2, 3), "float32")
     assert np.allclose(loaded.embed(x), model.embed(x), atol=1e-6)

@@ -275,7 +275,7 @@ def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Res
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
-    from siamkit.io.files import write_aside
+    from siamkit.io.files import write_atomic
 
     def half(aside: Path) -> None:
         aside.write_text("half")
@@ -283,7 +283,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path)
 
     (tmp_path / "kept.json").write_text("before")
     with pytest.raises(OSError, match="the disk is full"):
-        write_aside(tmp_path / "kept.json", half)
+        write_atomic(tmp_path / "kept.json", half)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept.json", "before")]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from siamkit.io.files import local_file, no_room, write_aside, write_json
+from siamkit.io.files import is_disk_full, local_file, write_atomic, write_json
 from siamkit.study.worker import checkpoint
 from siamkit.study.worker.checkpoint import FINAL, STATE, Progress, sweep, take_over
 
@@ -179,16 +179,16 @@ def test_behind_a_url_too(tmp_path: Path) -> None:
     ],
 )
 def test_a_full_disk_is_known_in_every_librarys_words(error: Exception, full: bool) -> None:
-    assert no_room(error) is full
+    assert is_disk_full(error) is full
     outer = ValueError("cannot close the file")  # as libraries say it on their way out
     outer.__context__ = error
-    assert no_room(outer) is full
+    assert is_disk_full(outer) is full
 
 
 def test_numpys_own_error_on_a_full_disk_is_one_of_them() -> None:
     with pytest.raises(OSError) as caught, open("/dev/full", "wb", buffering=0) as full:  # noqa: PT011
         np.ones(100_000).tofile(full)
-    assert no_room(caught.value)
+    assert is_disk_full(caught.value)
 
 
 def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path: Path)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        write_aside(tmp_path / "a" / "b.json", full)
+        write_atomic(tmp_path / "a" / "b.json", full)
     assert names(tmp_path / "a") == []
     write_json(tmp_path / "a" / "b.json", {"a": float("nan")})
     assert (tmp_path / "a" / "b.json").read_text() == '{\n "a": null\n}\n'

@@ -1,0 +1,112 @@
+"""Paths: local or behind a URL, shown to users, and checked where users gave them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+from upath import UPath
+
+from siamkit.errors import DataError
+
+BROKEN_ARRAYS = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for a file that is damaged or is not a NumPy file."""
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return a local path, or one that behaves the same behind a URL (`s3://…`, `gs://…`, `memory://…`)."""
+    if isinstance(path, str) and path.startswith(("file://", "local://")):
+        return Path(LocalFileSystem._strip_protocol(path))  # a local path, so with its locks and renames
+    result: Any = UPath(path) if "://" in str(path) else Path(path)
+    return result  # type: ignore[no-any-return]
+
+
+def is_local(path: Path) -> bool:
+    """Return whether the operating system itself can open a path."""
+    return isinstance(path, os.PathLike) and not isinstance(path, UPath)
+
+
+def display_path(path: Path) -> str:
+    """Return a local path relative to the current folder, and a URL unchanged."""
+    return os.path.relpath(path) if is_local(path) else str(path)
+
+
+def unreachable_reason(path: str) -> str | None:
+    """Return why the file system of a path or URL cannot be used here, or None if it can."""
+    try:
+        parsed: Any = as_path(path)
+        if not is_local(parsed):
+            parsed.fs  # noqa: B018  # creates the file system, which needs its package
+    except (ValueError, ImportError) as error:
+        return f"{path!r} cannot be reached: {error}"
+    return None
+
+
+def existing_file(path: str | os.PathLike[str], what: str) -> Path:
+    """Return the path of an existing file.
+
+    Args:
+        path: as the user gave it; `~` is expanded.
+        what: the kind of file for the error, as in "an .npz file".
+
+    Raises:
+        DataError: the file does not exist, or the path is a folder.
+    """
+    existing = _existing(path, what)
+    if not existing.is_file():
+        raise DataError(f"{existing} should be {what}, got a folder")
+    return existing
+
+
+def existing_folder(path: str | os.PathLike[str], what: str) -> Path:
+    """Return the path of an existing folder; the arguments and errors are those of `existing_file`."""
+    existing = _existing(path, what)
+    if not existing.is_dir():
+        raise DataError(f"{existing} should be {what}, got a file")
+    return existing
+
+
+@contextmanager
+def unreadable_as_error(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the given errors, and those of the operating system, into one sentence about the path.
+
+    Raises:
+        DataError: one of these errors was raised inside the block.
+    """
+    expected: tuple[type[Exception], ...] = (OSError, *errors)
+    try:
+        yield
+    except DataError:
+        raise  # already such a sentence
+    except expected as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} cannot be read as {what}: {cause}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise DataError if no file can be written at a local path; creates its parent folders."""
+    if path.is_dir():
+        raise DataError(f"{str(path)!r} cannot be written: it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
+
+
+def _existing(path: str | os.PathLike[str], what: str) -> Path:
+    try:
+        expanded = Path(path).expanduser()
+        if expanded.exists():
+            return expanded
+    except (TypeError, ValueError, OSError) as error:
+        raise DataError(f"path should lead to {what}, got {path!r}") from error
+    raise DataError(f"{expanded} does not exist; path should lead to {what}")
