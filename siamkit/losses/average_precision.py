@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.arguments import above_0
+from siamkit.losses._batch import BatchLoss, Pairs
+from siamkit.losses._inputs import above_0
 from siamkit.losses.base import masked_mean
-from siamkit.losses.batch import BatchLoss, Pairs
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import absolute
 

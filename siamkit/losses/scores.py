@@ -8,10 +8,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.losses.arguments import above_0
+from siamkit.losses._batch import log_sum_exp
+from siamkit.losses._inputs import above_0, required, views_of
 from siamkit.losses.base import Loss
-from siamkit.losses.batch import log_sum_exp
-from siamkit.losses.rows import required, views_of
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import absolute, unit
 

@@ -8,9 +8,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.batch import BatchLoss, Pairs, active_mean
-from siamkit.losses.mining import checked, mined_pairs, mined_triplets, one_each, triplet_weights
-from siamkit.losses.rows import views_of
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean
+from siamkit.losses._inputs import views_of
+from siamkit.losses._mining import checked, mined_pairs, mined_triplets, one_each, triplet_weights
 from siamkit.metrics.base import Tensor
 
 
@@ -29,7 +29,7 @@ class Triplet(BatchLoss):
         margin: in the metric's own units.
         swap: compare with d(p, n) where that is smaller than d(a, n) (Balntas et al. 2016).
         smooth_loss: log(1 + e^x) in place of the hinge [x]₊.
-        mining: which triplets of a labelled batch, see `siamkit.losses.mining`. With `semihard` the
+        mining: which triplets of a labelled batch, see `siamkit.losses._mining`. With `semihard` the
             hinge leaves those within the margin.
 
     Reference: Schroff, Kalenichenko, Philbin 2015, "FaceNet"; PML TripletMarginLoss, with TripletMarginMiner
@@ -150,7 +150,7 @@ class Margin(BatchLoss):
         beta: β, or what it starts from.
         learn_beta: learn β together with the encoder, in the loss's head.
         num_classes: with `learn_beta`, learn a β for each class, looked up by the anchor's class id.
-        mining: which triplets of a batch, see `siamkit.losses.mining`; the paper's is
+        mining: which triplets of a batch, see `siamkit.losses._mining`; the paper's is
             `distance_weighted`.
 
     Reference: Wu et al. 2017, "Sampling Matters in Deep Embedding Learning"; PML MarginLoss.

@@ -9,10 +9,10 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.arguments import above_0
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, log_sum_exp
+from siamkit.losses._inputs import above_0
+from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import masked_mean
-from siamkit.losses.batch import BatchLoss, Pairs, active_mean, log_sum_exp
-from siamkit.losses.mining import PairLoss
 from siamkit.metrics.base import Tensor
 
 
@@ -30,7 +30,7 @@ class MultiSimilarity(PairLoss):
         alpha: sharpness for positives, above 0.
         beta: sharpness for negatives, above 0.
         base: λ.
-        mining: which pairs, see `siamkit.losses.mining`.
+        mining: which pairs, see `siamkit.losses._mining`.
 
     Reference: Wang et al. 2019, "Multi-Similarity Loss with General Pair Weighting"; PML
     MultiSimilarityLoss.
@@ -79,7 +79,7 @@ class Circle(PairLoss):
     Args:
         m: the margin.
         gamma: γ, above 0.
-        mining: which pairs, see `siamkit.losses.mining`.
+        mining: which pairs, see `siamkit.losses._mining`.
 
     Reference: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization"; PML
     CircleLoss.
@@ -170,7 +170,7 @@ class GeneralizedLiftedStructure(PairLoss):
     Args:
         neg_margin: m₋.
         pos_margin: m₊.
-        mining: which pairs, see `siamkit.losses.mining`.
+        mining: which pairs, see `siamkit.losses._mining`.
 
     Reference: Hermans et al. 2017, "In Defense of the Triplet Loss for Person Re-Identification"; PML
     GeneralizedLiftedStructureLoss.

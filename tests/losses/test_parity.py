@@ -437,7 +437,7 @@ def test_manifold_has_the_value_and_gradient_of_pytorch_metric_learning(lambdac,
             theirs.proxies = torch.nn.Parameter(torch.tensor(proxies))
         return value
 
-    from siamkit.losses.manifold import Manifold
+    from siamkit.losses.proxies import Manifold
 
     loss = Manifold(K=5, lambdaC=lambdac, alpha=alpha, margin=0.01)
     loss.metric = siamkit.get_metric("cosine")

@@ -8,8 +8,8 @@ import pytest
 from keras import ops
 
 import siamkit
+from siamkit.losses._batch import pair_masks
 from siamkit.losses.base import masked_mean
-from siamkit.losses.batch import pair_masks
 from siamkit.testing import cases
 
 pytestmark = pytest.mark.keras

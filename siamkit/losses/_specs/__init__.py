@@ -1,8 +1,13 @@
-"""The specs of the built-in losses, a family a module."""
+"""The specs of siamkit's own losses: a module beside each family, of the same name. No Keras here."""
 
-from siamkit.losses._specs.batch import BATCH
-from siamkit.losses._specs.proxies import PROXIES
-from siamkit.losses._specs.views import VIEWS
-from siamkit.losses._specs.wrappers import WRAPPERS
+from importlib import import_module
+from pkgutil import iter_modules
 
-LOSSES = [*BATCH, *PROXIES, *VIEWS, *WRAPPERS]
+from siamkit.registry.specs import LossSpec
+
+LOSSES: list[LossSpec] = [
+    spec
+    for module in iter_modules(__path__)
+    if not module.name.startswith("_")
+    for spec in import_module(f"{__name__}.{module.name}").SPECS
+]

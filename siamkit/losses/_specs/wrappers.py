@@ -2,7 +2,7 @@
 
 from siamkit.registry.specs import SUPERVISIONS, Component, Float, Int, Ints, LossSpec
 
-WRAPPERS = [
+SPECS = [
     LossSpec(
         name="cross_batch_memory",
         factory="siamkit.losses.wrappers:CrossBatchMemory",

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.batch import BatchLoss, Pairs, positions
+from siamkit.losses._batch import BatchLoss, Pairs, positions
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt, squared_distances, unit
 

@@ -1,4 +1,4 @@
-"""Losses that classify by a softmax in which an item's own class must win by a margin."""
+"""Softmax losses over class proxies in which an item's own class must win by an angular margin."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses.arguments import above_0, whole
-from siamkit.losses.classes import ClassSoftmax
+from siamkit.losses._inputs import above_0, whole
+from siamkit.losses.class_proxies import ClassSoftmax
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt
 
