@@ -28,7 +28,7 @@ FILES = 300  # images
 RUN = """
 import json, re, sys, time
 from pathlib import Path
-from siamkit.inference._embed import embed_file
+from siamkit.inference.embed import embed_file
 model, data, out = sys.argv[1:]
 start = time.monotonic()
 at = []
@@ -99,8 +99,7 @@ FORMATS = [
 
 def save_models(folder: Path) -> None:
     import siamkit
-    from siamkit.data.preprocessing._fit import ImageScaler
-    from siamkit.data.preprocessing.scaling import Standardizer
+    from siamkit.data.preprocessing.scaling import ImageScaler, Standardizer
 
     columns = Standardizer((FEATURES,), np.zeros(FEATURES), np.ones(FEATURES))
     images = ImageScaler((64, 64), np.full(3, 128.0), np.full(3, 64.0))

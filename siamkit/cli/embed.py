@@ -46,7 +46,7 @@ def embed(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from siamkit.backend import select
-    from siamkit.inference._embed import embed_file
+    from siamkit.inference.embed import embed_file
     from siamkit.registry.registry import components
 
     for module in plugins:

@@ -22,7 +22,7 @@ from siamkit.comparison.from_file import are_vectors, as_float32
 from siamkit.comparison.inputs import EmbeddingSet, contender
 from siamkit.comparison.result import Comparison, RepresentationSimilarity
 from siamkit.comparison.similarity import linear_cka, procrustes_distance
-from siamkit.data.streaming.streams import Wanted
+from siamkit.data.streaming.stream import Wanted
 from siamkit.data.thumbnails import Looks
 from siamkit.errors import DataError
 from siamkit.evaluation.plain_metrics import lightest_metric

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from siamkit.data.dataset import take
-from siamkit.data.streaming.streams import Wanted
+from siamkit.data.streaming.open import items_in
+from siamkit.data.streaming.stream import Wanted
 from siamkit.data.thumbnails import Looks, Thumbnail, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
-from siamkit.inference._embed import items_in
 
 
 def given_looks(items: Sequence[Any], ids: Sequence[str]) -> Looks:
@@ -43,7 +43,7 @@ def looks_in(
     """How items of a file or folder look that have these ids; nothing of items that cannot be looked at.
 
     Args:
-        data: as `siamkit.inference._embed.embed_file` takes it; in a folder of images ids are paths.
+        data: as `siamkit.inference.embed.embed_file` takes it; in a folder of images ids are paths.
         reading: how it is to be read.
         source: the registered dataset that reads it.
         wanted: the ids.

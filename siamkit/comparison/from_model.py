@@ -17,8 +17,9 @@ from siamkit.backend import select
 from siamkit.comparison._thumbnails import looks_in
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.streaming.streams import Chunk, Wanted
-from siamkit.inference._embed import describe_side, embed_stream, items_in
+from siamkit.data.streaming.open import items_in
+from siamkit.data.streaming.stream import Chunk, Wanted
+from siamkit.inference.embed import describe_side, embed_stream
 
 
 def embed_with(

@@ -1,22 +1,62 @@
 """Data: sources, splits, preprocessors and feeds.
 
-Importing this package imports no backend; only `siamkit.data.batches` needs Keras.
+Importing this package imports no backend; only `feed` needs Keras.
 """
 
 from __future__ import annotations
 
-from siamkit.data.dataset import Dataset, Leaf, length, take
-from siamkit.data.preprocessing._fit import Preprocessor, fit_preprocessor, load_preprocessor
-from siamkit.data.splits import Split, split
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.data.ablation import degrade
+    from siamkit.data.batches import feed
+    from siamkit.data.corruptions import Tones, corrupt
+    from siamkit.data.dataset import Dataset, Leaf, length, take
+    from siamkit.data.leakage import find_overlap
+    from siamkit.data.preprocessing.base import Preprocessor
+    from siamkit.data.preprocessing.kinds import fit_preprocessor, load_preprocessor
+    from siamkit.data.splits import Split, split
+    from siamkit.data.thumbnails import Thumbnail, thumbnail_of
 
 __all__ = [
     "Dataset",
     "Leaf",
     "Preprocessor",
     "Split",
+    "Thumbnail",
+    "Tones",
+    "corrupt",
+    "degrade",
+    "feed",
+    "find_overlap",
     "fit_preprocessor",
     "length",
     "load_preprocessor",
     "split",
     "take",
+    "thumbnail_of",
 ]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Dataset": "dataset",
+        "Leaf": "dataset",
+        "Preprocessor": "preprocessing.base",
+        "Split": "splits",
+        "Thumbnail": "thumbnails",
+        "Tones": "corruptions",
+        "corrupt": "corruptions",
+        "degrade": "ablation",
+        "feed": "batches",
+        "find_overlap": "leakage",
+        "fit_preprocessor": "preprocessing.kinds",
+        "length": "dataset",
+        "load_preprocessor": "preprocessing.kinds",
+        "split": "splits",
+        "take": "dataset",
+        "thumbnail_of": "thumbnails",
+    },
+)

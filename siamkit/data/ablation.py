@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data._groups import ranks, spread
 from siamkit.data.corruptions import CORRUPTIONS, Corruption, Tones, corrupt
 from siamkit.data.dataset import Array, Dataset
 from siamkit.data.preprocessing.base import single
 from siamkit.data.preprocessing.scaling import with_channel
+from siamkit.data.splits import ranks, spread
 from siamkit.errors import DataError, listed
 from siamkit.registry.parameters import Float, Int, Param
 
@@ -69,7 +69,7 @@ def degrade(
     Example:
         >>> import numpy as np
         >>> from siamkit.data import Dataset
-        >>> from siamkit.data.ablation import degrade
+        >>> from siamkit.data import degrade
         >>> items = Dataset((np.zeros((80, 3)),), np.repeat([0, 1, 2, 3], 20), "labels", "vector")
         >>> np.bincount(degrade(items, imbalance=8, seed=0).target).tolist()
         [10, 5, 20, 2]

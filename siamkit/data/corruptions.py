@@ -134,7 +134,7 @@ def corrupt(images: Array, corruption: str, tones: Tones, rng: Rng) -> Array:
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.data.corruptions import Tones, corrupt
+        >>> from siamkit.data import Tones, corrupt
         >>> images = np.array([[0, 0], [0, 255]], dtype="uint8").reshape(1, 2, 2, 1)
         >>> corrupt(images, "contrast_1", Tones.of([images]), np.random.default_rng(0)).ravel().tolist()
         [38, 38, 38, 140]

@@ -42,8 +42,8 @@ def find_overlap(parts: Mapping[str, Dataset], most: Mapping[str, int] = MOST) -
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.data.dataset import Dataset
-        >>> from siamkit.data.leakage import find_overlap
+        >>> from siamkit.data import Dataset
+        >>> from siamkit.data import find_overlap
         >>> x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 2
         >>> whole = Dataset((np.concatenate([x, x[:3]]),), np.r_[y, y[:3]], "labels", "vector")
         >>> rows = {"train": np.arange(20), "valid": np.arange(20, 30), "test": np.arange(30, 43)}

@@ -62,7 +62,7 @@ def thumbnail_of(item: Any) -> Thumbnail:
         DataError: it is none of these, or no image can be read from the path.
 
     Example:
-        >>> from siamkit.data.thumbnails import thumbnail_of
+        >>> from siamkit.data import thumbnail_of
         >>> thumbnail_of("a red fish")
         Look(image=None, text='a red fish')
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from siamkit._version import __version__
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.preprocessing._fit import Preprocessor
+from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.export.float32 import in_float32
 from siamkit.export.onnx import convert
 from siamkit.model.siamese import Siamese

@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops, tree
 
 from siamkit._version import __version__
-from siamkit.data.preprocessing._fit import Preprocessor, load_preprocessor
+from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing.kinds import load_preprocessor
 from siamkit.errors import ModelError
 from siamkit.losses.base import Loss
 from siamkit.losses.get import get_loss

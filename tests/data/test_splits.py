@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamkit.data import Dataset, split
-from siamkit.data._groups import ranks
-from siamkit.data.splits import PARTS
+from siamkit.data.splits import PARTS, ranks
 from siamkit.errors import DataError
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from siamkit.cli import main
-from siamkit.data.preprocessing import _fit
+from siamkit.data.preprocessing import kinds
 from siamkit.errors import StudyError
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.study.results import export
@@ -210,4 +210,4 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 def test_every_preprocessor_is_explained() -> None:
     from siamkit.export._export import PREPARES
 
-    assert set(PREPARES) == set(_fit._KINDS)
+    assert set(PREPARES) == set(kinds._KINDS)

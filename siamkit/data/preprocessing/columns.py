@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from siamkit.data._checks import check_column, missing
-from siamkit.data.dataset import Array, Leaf
+from siamkit.data.dataset import Array, Leaf, check_column, missing
 from siamkit.data.preprocessing.base import Preprocessor, Shape
 from siamkit.data.preprocessing.scaling import moments
 from siamkit.errors import DataError, nearest

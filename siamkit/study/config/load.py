@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from siamkit.data import Dataset, ablation
+from siamkit.data import ablation
+from siamkit.data.dataset import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, StudyFileError, nearest
 from siamkit.evaluation import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.io.paths import as_path, unreachable_reason

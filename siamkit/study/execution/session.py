@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 
 from siamkit.backend import select
-from siamkit.data import Dataset
+from siamkit.data.dataset import Dataset
 from siamkit.io.files import disk_full_as_error, to_jsonable
 from siamkit.io.paths import is_local
 from siamkit.registry.catalog import SESSION

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siamkit.data.preprocessing._fit import load_preprocessor
+from siamkit.data.preprocessing.kinds import load_preprocessor
 from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shared_arrays import shared
 

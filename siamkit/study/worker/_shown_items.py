@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.data import Dataset
+from siamkit.data.dataset import Dataset
 from siamkit.data.thumbnails import thumbnails_of
 
 MOST_ITEMS = 2000  # that are shown

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data import Dataset, fit_preprocessor, split
+from siamkit.data.dataset import Dataset
 from siamkit.data.leakage import find_overlap
-from siamkit.data.preprocessing._fit import Preprocessor
-from siamkit.data.preprocessing.base import Shape
-from siamkit.data.splits import Split
+from siamkit.data.preprocessing.base import Preprocessor, Shape
+from siamkit.data.preprocessing.kinds import fit_preprocessor
+from siamkit.data.splits import Split, split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data import Dataset
+from siamkit.data.dataset import Dataset
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs
 from siamkit.evaluation._neighbors import neighbors

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data import Dataset
-from siamkit.data.dataset import Array, Leaf
-from siamkit.data.preprocessing._fit import load_preprocessor
+from siamkit.data.dataset import Array, Dataset, Leaf
+from siamkit.data.preprocessing.kinds import load_preprocessor
 from siamkit.study.worker.prepared_data import PreparedData
 
 PARTS = ("train", "valid", "test")

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from siamkit.data.preprocessing._fit import fit_preprocessor
+from siamkit.data.preprocessing.kinds import fit_preprocessor
 from siamkit.data.sources import image_folder, npz, table
-from siamkit.data.streaming.streams import Wanted, open_stream
+from siamkit.data.streaming.open import open_stream
+from siamkit.data.streaming.stream import Wanted
 from siamkit.errors import DataError
 
 

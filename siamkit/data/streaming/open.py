@@ -5,68 +5,37 @@ Whoever trains needs a `Dataset`, in memory; whoever embeds needs each item once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from siamkit.data.dataset import Dataset, Leaf, take
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.dataset import Dataset, take
 from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources.images import MODES, images_in, read_image, without_hidden
+from siamkit.data.streaming._arrays import npy_stream, npz_stream
+from siamkit.data.streaming._tables import SUFFIXES, table_stream
+from siamkit.data.streaming.stream import Chunk, Stream, Wanted
 from siamkit.errors import DataError
 from siamkit.io.paths import unreadable_as_error
+from siamkit.registry.registry import components
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some items as read: their ids, labels if there are any, and themselves."""
-
-    ids: Sequence[str]
-    labels: Any
-    items: Leaf
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Chunks of items, how many items there are in all, if that is known, and whether of two sides."""
-
-    total: int | None
-    chunks: Iterator[Chunk]
-    pairs: bool = False
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What of the data is wanted.
-
-    Args:
-        preprocessor: the model's: it knows the kind of input.
-        size: items a chunk.
-        side: which side of pairs; or which tower embeds items of one side.
-        towers: how many encoders the model has.
-        columns: of a table or the array of an `.npz` file; found by their names unless given.
-        label, id: the column or array of labels and of names of the items.
-        judged: whether of pairs the target is wanted where no label is named.
-    """
-
-    preprocessor: Preprocessor | None = None
-    size: int = 256
-    side: int = 0
-    towers: int = 1
-    columns: tuple[str, ...] = ()
-    label: str | None = None
-    id: str | None = None
-    judged: bool = False
-
-    def one_sided(self, path: object) -> None:
-        """Raises DataError where the second side is asked of data that have one."""
-        if self.side and self.towers == 1:
-            raise DataError(f"{path} has items of one side, and the model one encoder, so there is no side 1")
+@contextmanager
+def items_in(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Iterator[Stream]:
+    """The items of a file or folder, or of a registered dataset."""
+    path = Path(data)
+    named = {name for name, entry in components().datasets.items() if "path" not in entry.spec.params}
+    if source is None and (path.exists() or str(data) not in named):
+        with open_stream(path, wanted) as stream:
+            yield stream
+        return
+    entry = components().find("dataset", source or str(data))
+    given = {"path": str(path)} if "path" in entry.spec.params else {}
+    yield dataset_stream(entry.factory()(**given), wanted)
 
 
 @contextmanager
@@ -76,10 +45,6 @@ def open_stream(path: Path, wanted: Wanted) -> Iterator[Stream]:
     Raises:
         DataError: there is none, or it does not hold what is wanted; also later, while it is read.
     """
-    from siamkit.data.streaming._chunks import SUFFIXES
-    from siamkit.data.streaming.arrays import npy_stream, npz_stream
-    from siamkit.data.streaming.rows import table_stream
-
     if not path.exists():
         raise DataError(f"{path} does not exist")
     readers: dict[str, Callable[[Path, Wanted, ExitStack], Stream]] = {

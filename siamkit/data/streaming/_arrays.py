@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from siamkit.data.dataset import Array
-from siamkit.data.streaming.streams import Chunk, Stream, Wanted
+from siamkit.data.streaming.stream import Chunk, Stream, Wanted
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 

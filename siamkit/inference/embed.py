@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.streaming.streams import Chunk, Stream, Wanted, dataset_stream, open_stream
+from siamkit.data.streaming.open import items_in
+from siamkit.data.streaming.stream import Chunk, Stream, Wanted
 from siamkit.errors import DataError, ModelError
-from siamkit.inference.parquet_writer import EmbeddingWriter
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import check_writable
-from siamkit.registry.registry import components
 
 if TYPE_CHECKING:
     from siamkit.model.siamese import Siamese
@@ -125,20 +126,6 @@ def embed_stream(
     return done
 
 
-@contextmanager
-def items_in(data: str | os.PathLike[str], source: str | None, wanted: Wanted) -> Iterator[Stream]:
-    """The items of a file or folder, or of a registered dataset."""
-    path = Path(data)
-    named = {name for name, entry in components().datasets.items() if "path" not in entry.spec.params}
-    if source is None and (path.exists() or str(data) not in named):
-        with open_stream(path, wanted) as stream:
-            yield stream
-        return
-    entry = components().find("dataset", source or str(data))
-    given = {"path": str(path)} if "path" in entry.spec.params else {}
-    yield dataset_stream(entry.factory()(**given), wanted)
-
-
 def _prepared(stream: Stream, model: Siamese, encoder: Any, data: str, sink: Sink) -> Iterator[Leaf]:
     """Prepared items by chunk; their ids and labels go to the sink."""
     for chunk in stream.chunks:
@@ -190,3 +177,78 @@ def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -
     told = describe(model)
     kept = ("siamkit", "embedding_dim", "metric", "threshold", "same", "components")
     return {"model": Path(path).name, "side": side, **{key: told[key] for key in kept}}
+
+
+GROUP = 8 << 20  # bytes of embeddings in a row group
+
+
+class EmbeddingWriter:
+    """Writes a Parquet file by row groups: ids and labels come first, their embeddings later."""
+
+    def __init__(self, path: Path, dim: int, about: dict[str, Any]) -> None:
+        self._path, self._dim, self._about = path, dim, about
+        self._ids: list[str] = []
+        self._labels: list[Any] = []
+        self._embeddings: list[Array] = []
+        self._rows = 0
+        self._schema: Any = None
+        self._file: Any = None
+
+    def __enter__(self) -> EmbeddingWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._rows:
+                self._flush()
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+    def items(self, chunk: Chunk) -> None:
+        """The next ids and labels."""
+        import pyarrow as pa
+
+        labels = None if chunk.labels is None else pa.array(chunk.labels)
+        if self._schema is None:
+            fields = [pa.field("id", pa.string())]
+            if labels is not None:
+                text = pa.types.is_null(labels.type) or pa.types.is_large_string(labels.type)
+                fields.append(pa.field("label", pa.string() if text else labels.type))
+            fields.append(pa.field("embedding", pa.list_(pa.float32(), self._dim)))
+            about = {"siamkit": json.dumps(self._about, ensure_ascii=False)}
+            self._schema = pa.schema(fields, metadata=about)
+        self._ids.extend(chunk.ids)
+        if labels is not None:
+            self._labels.append(labels.cast(self._schema.field("label").type))
+
+    def embeddings(self, embeddings: Array) -> None:
+        """The next embeddings `(n, dim)`."""
+        if not np.isfinite(embeddings).all():
+            bad = int(np.argmin(np.isfinite(embeddings).all(axis=1)))
+            raise DataError(
+                f"the embedding of item {self._ids[self._rows + bad]!r} is not all numbers; is the item?"
+            )
+        self._embeddings.append(np.asarray(embeddings, dtype="float32"))
+        self._rows += len(embeddings)
+        if self._rows * self._dim * 4 >= GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        flat = pa.array(np.concatenate(self._embeddings).reshape(-1))
+        columns = [pa.array(self._ids[: self._rows], pa.string())]
+        if self._labels:
+            labels = pa.concat_arrays(self._labels)
+            columns.append(labels.slice(0, self._rows))
+            self._labels = [labels.slice(self._rows)]
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, self._dim))
+        if self._file is None:
+            self._file = parquet.ParquetWriter(self._path, self._schema)
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        del self._ids[: self._rows]
+        self._embeddings, self._rows = [], 0
