@@ -14,40 +14,62 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test packages test-plain test-examples lint check engines conformance study learning faults storage-scale soak scaling coverage components clean
+.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage components clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
 
-# The longest first. One thread each: two at a time with more would be in each other's way.
-PARTS := $(BACKENDS:%=test-%) test-plain test-examples
+# Two parts that compute and one that waits at a time; one thread each, so that they do not slow each other.
+PARTS := test-waits test-torch test-tensorflow test-jax test-plain test-examples
+MARKS_plain := not keras and not waits and not engines
+MARKS_waits := waits and not engines
+MARKS_backend := keras and not waits
 
-test: $(VENV)/.test packages  ## the whole suite: once without Keras, once on each backend, the docstrings' examples
-	@echo "two parts at a time; each prints when it is done"
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(PARTS)
+test: $(VENV)/.test packages  ## the suite in parts, three at a time (docs/testing.md); under 12 minutes on two cores
+	@echo "three parts at a time; each prints when it ends"
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j3 --output-sync=target $(PARTS)
 
-packages:  ## PostgreSQL, MariaDB and Chromium for the tests, installed where they are missing and root asks
+packages:  ## install PostgreSQL, MariaDB and Chromium for the tests, where missing (root)
 	@sh .ci/packages
 
 test-plain: $(VENV)/.test  ## what needs no backend
-	$(BIN)/python -m pytest -q -m "not keras and not engines"
+	$(BIN)/python -m pytest -q -m "$(MARKS_plain)"
 
-engines: $(VENV)/.test  ## all ways in which workers on a Ray cluster end; minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/study/engines/test_ray.py -m "not keras"
+test-waits: $(VENV)/.test  ## what mostly waits: Ray, databases, Chromium, killed studies
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_waits)"
 
-test-examples: $(VENV)/.test  ## the examples of the docstrings
+test-examples: $(VENV)/.test  ## the examples in docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
 
 test-%: $(VENV)/.test
-	@echo "== $*"
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m keras
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "$(MARKS_backend)"
 
-conformance: $(VENV)/.test  ## the whole conformance kit over every built-in component, on each backend
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target $(BACKENDS:%=conformance-%)
+# Everything, before a release: each part has its own output in $(NIGHTLY) and at most an hour.
+NIGHTLY := build/nightly
+NIGHTLY_PARTS := $(BACKENDS:%=nightly-%) nightly-plain nightly-engines nightly-examples nightly-coverage nightly-soak \
+	nightly-faults
+nightly: $(VENV)/.test packages  ## all tests on all backends, faults, soak and coverage; hours, resumable by part
+	@mkdir -p $(NIGHTLY)
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --keep-going $(NIGHTLY_PARTS)
+	@tail -qn 2 $(NIGHTLY)/*.log
 
-conformance-%: $(VENV)/.test
-	@echo "== $*"
-	KERAS_BACKEND=$* SIAMKIT_CONFORMANCE=all $(BIN)/python -m pytest -q tests/testing/test_builtin.py
+ALL = SIAMKIT_TESTS=all timeout 60m $(BIN)/python -m pytest -q
+nightly-%: $(VENV)/.test
+	KERAS_BACKEND=$* $(ALL) -m keras > $(NIGHTLY)/$*.log 2>&1
+nightly-plain: $(VENV)/.test
+	$(ALL) -m "not keras and not engines" > $(NIGHTLY)/plain.log 2>&1
+nightly-engines: $(VENV)/.test
+	$(ALL) -m engines > $(NIGHTLY)/engines.log 2>&1
+nightly-examples: $(VENV)/.test
+	KERAS_BACKEND=torch $(ALL) --doctest-modules siamkit > $(NIGHTLY)/examples.log 2>&1
+nightly-coverage nightly-soak nightly-faults: nightly-%: $(VENV)/.test
+	timeout 60m $(BIN)/python benchmarks/$*.py > $(NIGHTLY)/$*.log 2>&1
+
+engines: $(VENV)/.test  ## how workers on a Ray cluster end, in every way; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m engines
 
 lint: $(VENV)/.test  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .

@@ -8,18 +8,14 @@ import signal
 import tempfile
 
 import pytest
+import selection
 
 # What is started in the background hears no Ctrl-C, and some tests send one to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
-os.environ.setdefault("KERAS_BACKEND", "jax")
-# Tiny graphs by the thousand: compiling them takes longer than running them. Both JAX and TensorFlow read
-# this, and stop at a flag that they do not know (XLA_FLAGS= to go without).
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_use_fusion_emitters=false",  # halves what is left
-)
+os.environ.setdefault("KERAS_BACKEND", selection.MAIN)
+# Tiny graphs by the thousand: compiling them takes longer than running them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")
@@ -38,3 +34,8 @@ def seeded(request):
 def settled():
     """What is there by now, compiled functions by the hundred thousand objects, stays: not to be searched."""
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    selection.select(config, items)

@@ -218,6 +218,7 @@ def test_a_backend_that_cannot_be_had_is_named(here: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -> None:
     np.savez(here / "lonely.npz", x=np.random.default_rng(0).normal(size=(13, 4)), y=[0] * 6 + [1] * 6 + [2])
     said = refusal("path: lonely.npz, split: {by: class, train: [0, 2], valid: [1], test: [1]}", here=here)
@@ -255,6 +256,7 @@ def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamkit.study.execution import session
 
@@ -271,6 +273,7 @@ def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_tune_prints_plain_lines_and_report_makes_the_page_again(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(
         STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}")
@@ -302,6 +305,7 @@ def test_tune_prints_plain_lines_and_report_makes_the_page_again(tmp_path: Path)
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> None:
     (here / "study.yaml").write_text(
         STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}").replace(
@@ -316,6 +320,7 @@ def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> 
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_doctor_shows_the_backend_and_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     from siamkit.backend import select
 

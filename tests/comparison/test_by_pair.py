@@ -235,6 +235,7 @@ def test_the_command_shows_pairs(tmp_path: Path):
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 @pytest.mark.parametrize("towers", [1, 2])
 def test_a_model_embeds_both_sides_of_pairs(tmp_path: Path, towers: int) -> None:
     encoders = [siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3, width=8) for _ in range(towers)]
@@ -260,6 +261,7 @@ def test_a_model_embeds_both_sides_of_pairs(tmp_path: Path, towers: int) -> None
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_model_is_judged_on_a_table_of_pairs_as_by_the_api(tmp_path: Path) -> None:
     from siamkit.data import fit_preprocessor
     from siamkit.data.sources import table

@@ -216,6 +216,7 @@ engine: inline
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     results = siamkit.tune(tmp_path / "study.yaml", progress="none")

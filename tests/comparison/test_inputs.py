@@ -105,6 +105,7 @@ def test_labels_that_do_not_fit_are_a_mistake_of_the_user(tmp_path: Path) -> Non
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_file_of_vectors_is_judged_as_by_the_api(tmp_path: Path) -> None:
     import siamkit
 
@@ -120,6 +121,7 @@ def test_a_file_of_vectors_is_judged_as_by_the_api(tmp_path: Path) -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_model_is_judged_by_its_own_metric_and_at_its_own_threshold(tmp_path: Path) -> None:
     import siamkit
 

@@ -158,6 +158,7 @@ def test_pictures_come_from_a_folder_by_their_ids_and_from_nowhere_else(tmp_path
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_what_models_embedded_is_shown(tmp_path: Path):
     from siamkit.data import fit_preprocessor
     from siamkit.data.sources import digits

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.keras  # the tables of what is checked against what stand in tests that need it
+# The tables of references are in tests that need a backend.
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 WRITER = Path(__file__).parents[2] / "docs" / "components.py"
 

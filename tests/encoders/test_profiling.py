@@ -11,7 +11,7 @@ import siamkit
 from siamkit.encoders.profiling import Cost, cost
 from siamkit.errors import ComponentError
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 def flops(*parts, shape, dtype=None):

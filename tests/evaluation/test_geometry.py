@@ -159,6 +159,7 @@ def test_of_many_items_a_sample_says_nearly_the_same(monkeypatch):
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_judging_tells_the_shape_and_the_time_only_where_asked():
     import siamkit
     from siamkit.data import Dataset
@@ -190,6 +191,7 @@ confirm: null
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_study_may_have_them_as_objectives_and_measures_time_once(tmp_path):
     import pyarrow.parquet as pq
 

@@ -22,7 +22,7 @@ from siamkit.inference import embed
 from siamkit.inference.embed import embed_file
 from siamkit.registry.specs import EncoderSpec
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 def model_of(dataset: siamkit.Dataset, encoder: str = "mlp", **params: Any) -> siamkit.Siamese:

@@ -26,9 +26,13 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NAMES = [EVIL, "x" * 10_000, "مقياس النص", "🦊 ærø \u202e", '"><img src=x onerror=alert(1)>', "plain"]
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="Chromium is not installed; .ci/packages does it"
-)
+pytestmark = [
+    pytest.mark.waits,
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="Chromium is not installed; .ci/packages does it",
+    ),
+]
 
 
 def png(shade: int) -> bytes:

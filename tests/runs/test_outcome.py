@@ -207,6 +207,7 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_every_preprocessor_is_explained() -> None:
     from siamkit.export._export import PREPARES
 

@@ -126,6 +126,7 @@ def test_pairs_are_made_smaller_on_both_sides():
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_metric_that_has_learnt_one_length_is_refused():
     import siamkit
 

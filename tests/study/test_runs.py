@@ -66,6 +66,7 @@ def test_a_study_trains_judges_and_confirms(digits: Results) -> None:
         assert each["literal"]["loss"]["margin"] == pytest.approx(drawn * each["literal"]["typical_distance"])
 
 
+@pytest.mark.one_backend
 def test_the_best_model_loads_and_embeds_raw_items_as_its_checkpoint_does(digits: Results) -> None:
     from siamkit.data.sources import digits as load
 
@@ -78,6 +79,7 @@ def test_the_best_model_loads_and_embeds_raw_items_as_its_checkpoint_does(digits
     assert best.same(items[:3], items[:3]).all()
 
 
+@pytest.mark.one_backend
 def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) -> None:
     import pyarrow.parquet as pq
 
@@ -99,12 +101,14 @@ def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) ->
     assert trial["figures"]["recall_at_1"] == pytest.approx(share)
 
 
+@pytest.mark.one_backend
 def test_one_seed_gives_the_same_figures_twice(digits: Results, tmp_path: Path) -> None:
     again = siamkit.tune(write(tmp_path), progress="none")
     assert measures(again) == measures(digits)
     assert json.dumps(again.measures) == json.dumps(digits.measures)  # so that NaN is itself
 
 
+@pytest.mark.one_backend
 def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = np.array(["red", "green", "blue", "fish", "bird", "tree"])
@@ -141,6 +145,7 @@ def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
     assert model.embed(np.array(["red fish", "tree"], dtype=object)).shape == (2, 6)
 
 
+@pytest.mark.one_backend
 def test_vector_pairs_are_searched(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(60, 5)).astype("float32")
@@ -168,6 +173,7 @@ def test_vector_pairs_are_searched(tmp_path: Path) -> None:
     assert results.load_model().same(a[:20:2], b[:20:2]).mean() < 0.5
 
 
+@pytest.mark.one_backend
 def test_data_are_searched_as_models_are_and_judged_on_what_is_clean(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -227,6 +233,7 @@ def siamkit_losses():
 """
 
 
+@pytest.mark.one_backend
 def test_a_loss_that_is_nan_or_raises_fails_its_trial_and_the_study_goes_on(tmp_path: Path) -> None:
     (tmp_path / "bad_losses.py").write_text(MODULE.replace("MODULE:make", "bad_losses:Bad"))
     path = write(
@@ -253,6 +260,7 @@ def test_a_loss_that_is_nan_or_raises_fails_its_trial_and_the_study_goes_on(tmp_
     assert results.factors["loss"] == "triplet"
 
 
+@pytest.mark.one_backend
 def test_the_limits_of_a_trial_fail_it(tmp_path: Path) -> None:
     for budget, cause in (
         ("trial_time: 0.001s", "took longer than the trial_time of 0.001 s"),
@@ -352,6 +360,8 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
             process.communicate()
 
 
+@pytest.mark.one_backend
+@pytest.mark.waits
 def test_a_study_survives_kill_9_and_ctrl_c_and_refuses_a_second_run(runs: Runs) -> None:
     first = runs.hanging()
     second = runs.start()

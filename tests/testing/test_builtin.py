@@ -1,14 +1,7 @@
-"""Every built-in component through the conformance kit: new ones come in by themselves.
-
-All checks run on torch. The backends that compile take several times as long: there, unless
-SIAMKIT_CONFORMANCE=all (`make conformance`), run those whose outcome is the backend's affair.
-"""
+"""Every built-in component through the conformance kit: new ones come in by themselves."""
 
 from __future__ import annotations
 
-import os
-
-import keras
 import pytest
 
 from siamkit.registry.catalog import CORE
@@ -33,32 +26,6 @@ EXCUSED = {
     ("loss", "instance"): {"class_ids": "the order of the ids chooses the targets, as in the reference"},
 }
 
-EVERYTHING = keras.backend.backend() == "torch" or os.environ.get("SIAMKIT_CONFORMANCE") == "all"
-OF_THE_BACKEND = {"edge_cases", "dtypes", "jit", "training"}
-
-
-def wanted(case):
-    """Whether a case runs on this backend."""
-    subject, check = case.subject, case.check.__name__
-    if EVERYTHING:
-        return True
-    if subject.kind == "loss" and subject.supervision != subject.spec.supervision[0]:
-        return False
-    if check == "training":
-        # Compiled gradients are seen by edge_cases and jit, compiled training by test_model.py and for each
-        # encoder by test_encoders*.py: here it is about weights of a component's own.
-        return has_weights(subject)
-    if subject.kind == "encoder" and check == "jit" and keras.backend.backend() == "jax":
-        return False  # dtypes and edge_cases compile; eagerly that is done operation by operation
-    return check in OF_THE_BACKEND
-
-
-def has_weights(subject):
-    if subject.kind == "loss":
-        return subject.make().head is not None
-    return subject.kind == "metric" and subject.spec.trainable
-
-
 def built_in():
     """All cases of siamkit's own components."""
     for kind in ("encoder", "metric", "loss"):
@@ -68,7 +35,7 @@ def built_in():
                 yield from cases(entry.qualified, kind=kind, excuse=excuse)
 
 
-CASES = [case for case in built_in() if wanted(case)]
+CASES = list(built_in())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

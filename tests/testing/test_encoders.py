@@ -12,7 +12,7 @@ import siamkit
 from siamkit.encoders.common import finish
 from siamkit.testing import cases
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 def built(layer=None, *, input_shape, embedding_dim, normalize=True, width=8):

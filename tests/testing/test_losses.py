@@ -12,7 +12,7 @@ from siamkit.losses._batch import pair_masks
 from siamkit.losses.base import masked_mean
 from siamkit.testing import cases
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 class Right(siamkit.Loss):

@@ -12,7 +12,7 @@ import siamkit
 from siamkit.metrics.functions import safe_sqrt
 from siamkit.testing import cases
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 class Right(siamkit.Metric):

@@ -14,7 +14,7 @@ from siamkit.errors import ComponentError
 from siamkit.testing import cases, conformance
 from siamkit.testing.suite import CHECKS
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 
 class Answers:

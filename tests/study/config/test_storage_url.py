@@ -147,6 +147,7 @@ def test_what_was_frozen_is_found_behind_a_url(run: Run) -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_model_is_loaded_from_a_url(tmp_path: Path) -> None:
     import numpy as np
 

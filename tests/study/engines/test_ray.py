@@ -36,7 +36,7 @@ workers: 1
 """
 
 # A process of its own is started for each node; that JAX runs beside is no matter to it.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+pytestmark = [pytest.mark.waits, pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")]
 
 beside = contextmanager(meanwhile)
 
@@ -470,6 +470,7 @@ def test_a_cluster_of_its_own_is_open_to_this_machine_alone_and_ends() -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_training_itself_on_a_cluster(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 

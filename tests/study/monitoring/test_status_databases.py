@@ -17,6 +17,8 @@ from siamkit.study.config.storage_url import with_driver
 from siamkit.study.monitoring._read_status import read_status
 from siamkit.study.storage.leases import new_owner
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(scope="module", params=[PostgreSQL, MariaDB])
 def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQL | MariaDB]:

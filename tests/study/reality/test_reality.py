@@ -386,6 +386,7 @@ def test_ctrl_c_says_that_it_goes_on_from_there(path: Path, training: Formula) -
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
     path = write(
         tmp_path,

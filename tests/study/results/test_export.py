@@ -24,7 +24,7 @@ from siamkit.study.results.export import export_best
 from siamkit.study.results.results import Results
 from siamkit.study.results.retrain import retrain_trial
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 STUDY = """\
 version: 1

@@ -16,6 +16,8 @@ from siamkit.study.storage.open import close_storage, open_storage
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.snapshot import freeze, read_snapshot
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[MariaDB]:

@@ -19,6 +19,8 @@ from siamkit.study.config import fingerprint
 from siamkit.study.config.storage_url import with_driver
 from siamkit.study.execution import session
 
+pytestmark = pytest.mark.waits
+
 BUDGET = 36
 
 

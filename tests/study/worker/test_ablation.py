@@ -83,6 +83,7 @@ def test_null_alone_makes_nothing_scarce(make: Make) -> None:
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "multi_similarity", "nt_xent", "proxy_anchor"])
 def test_two_items_of_two_classes_feed_every_kind_of_loss(make: Make, loss: str) -> None:
     from siamkit.registry.registry import components
@@ -94,6 +95,7 @@ def test_two_items_of_two_classes_feed_every_kind_of_loss(make: Make, loss: str)
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Callable[..., Path]) -> None:
     # Of two classes with two items each, one wrong label leaves one item of a class.
     path = write("items_per_class: [2, 8], num_classes: [2, 5], label_noise: [0, 0.25]")
@@ -106,6 +108,7 @@ def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Calla
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
