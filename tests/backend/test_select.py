@@ -106,7 +106,7 @@ def test_activating_sets_what_keras_reads(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_looking_for_backends_imports_none() -> None:
     code = (
-        "import sys; from siamkit import backends; backends.installed(); backends.choose_backend(); "
+        "import sys; from siamkit.backend import select; select.installed(); select.choose_backend(); "
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -190,7 +190,7 @@ def test_retraining_is_the_best_trial_of_each_size(runs: Path) -> None:
     # On the command line a trial comes with its own kind, and nobody else's.
     told = CliRunner().invoke(main, ["evaluate", f"{runs}#7", "--sizes", "--json"])
     assert told.exit_code == 0, told.output
-    curve = {(each["how"], each["dim"]): each["figures"] for each in json.loads(told.stdout)}
+    curve = {(each["how"], each["dim"]): each["measures"] for each in json.loads(told.stdout)}
     assert curve["retrained", 2] == {"map_at_r": 0.4, "recall_at_1": 0.4}
     expected = siamkit.evaluate(ROWS, LABELS, Euclidean())
     assert curve["whole", 4]["map_at_r"] == pytest.approx(expected["map_at_r"])

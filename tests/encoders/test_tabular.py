@@ -282,6 +282,7 @@ def study(folder: Path, features: str, encoder: dict) -> Path:
     return folder / "study.yaml"
 
 
+@pytest.mark.one_backend
 def test_a_study_of_mixed_columns_trains_judges_and_tells_the_cost(tmp_path):
     from pyarrow import parquet
 

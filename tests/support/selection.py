@@ -26,7 +26,7 @@ EVERYWHERE = ("edge_cases", "jit")
 """Checks of the conformance kit that run for every component on each backend."""
 
 BY_TURNS = ("dtypes", "training")
-"""Those that run for the components whose turn it is; the outcome of all others is not the backend's affair."""
+"""Those that run where it is the component's turn; the outcome of all others is not the backend's affair."""
 
 BACKEND = os.environ.get("KERAS_BACKEND", MAIN)
 EVERYTHING = os.environ.get("SIAMKIT_TESTS") == "all"

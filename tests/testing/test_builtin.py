@@ -26,6 +26,7 @@ EXCUSED = {
     ("loss", "instance"): {"class_ids": "the order of the ids chooses the targets, as in the reference"},
 }
 
+
 def built_in():
     """All cases of siamkit's own components."""
     for kind in ("encoder", "metric", "loss"):

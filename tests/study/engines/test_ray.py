@@ -207,7 +207,7 @@ def test_what_no_node_has_room_for_is_refused(nodes: Nodes, run: Run, tmp_path: 
 def test_without_the_package_it_is_a_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ray", "cluster", "handle"):
+    for name in ("ray_engine", "ray_cluster", "_ray_handle"):
         monkeypatch.delitem(sys.modules, f"siamkit.study.engines.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     sentence = refused(run, tmp_path)
@@ -394,7 +394,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
 
     for name, stub in {"unlike": None, "unlike_plugins": None, "unpack": None}.items():
         monkeypatch.setattr(ray_worker, name, lambda *_, stub=stub: stub)
-    monkeypatch.setattr(ray_worker, "bench_for", lambda *_: SimpleNamespace(do=do))
+    monkeypatch.setattr(ray_worker, "make_runner", lambda *_: SimpleNamespace(do=do))
     one = ray_worker.Actor(None, None)  # type: ignore[arg-type]
 
     def said(heard: int, many: int = 1) -> list[str]:
