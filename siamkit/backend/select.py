@@ -10,90 +10,96 @@ from pathlib import Path
 
 from siamkit.errors import BackendError, nearest
 
-BACKENDS = ("jax", "torch", "tensorflow")  # in the order in which one is picked where nobody says
+BACKENDS = ("jax", "torch", "tensorflow")
+"""In the order in which an installed one is chosen by default."""
 
 
 def installed() -> list[str]:
-    """The backends whose package is there, found without importing them."""
+    """Return the installed backends, found without importing them."""
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
 def choose_backend(
     option: str | None = None, study: str | None = None, begun: str | None = None
 ) -> tuple[str, str]:
-    """The backend to run, and why: of these the first that says one, then Keras's own file, or one installed.
+    """Choose the backend to run.
+
+    The first of these that names one decides: the option, KERAS_BACKEND, the study file, the run folder,
+    Keras's own configuration if that backend is installed; else the first installed one.
 
     Args:
         option: `--backend`, or the argument of `tune`.
-        study: what the study file says, behind KERAS_BACKEND.
-        begun: what the study was begun with.
+        study: the backend in the study file.
+        begun: the backend that the study was begun with.
 
     Returns:
-        Its name, and where it was said.
+        Its name, and where it was named.
 
     Raises:
-        BackendError: no such backend, none installed, or another one runs already.
+        BackendError: it is unknown or not installed, none is installed, or Keras already runs on another.
     """
-    said = [
-        (option, "--backend"),
-        (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"),
-        (study, "the study file"),
-        (begun, "the run folder"),
-    ]
-    there = installed()
-    for name, where in said:
+    available = installed()
+    for name, source, strict in (
+        (option, "--backend", True),
+        (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND", False),
+        (study, "the study file", True),
+        (begun, "the run folder", False),
+    ):
         if name:
-            _check(name, where, there)
-            return _running(name, where)
-    if not there:
+            _check(name, source, available)
+            return _or_running(name, source, strict)
+    if not available:
         raise BackendError("no backend is installed; pip install 'siamkit[jax]', [torch] or [tensorflow]")
     configured = _configured()
-    if configured in there:
-        return _running(configured, "Keras's own configuration")
-    return _running(there[0], "the first one installed")
+    if configured in available:
+        return _or_running(configured, "Keras's own configuration")
+    return _or_running(available[0], "the first one installed")
 
 
 def activate(name: str) -> None:
-    """Makes Keras, when it is imported, take this backend."""
+    """Make Keras use this backend; call it before Keras is imported."""
     os.environ["KERAS_BACKEND"] = name
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow logs at length otherwise
 
 
 def prepare() -> None:
-    """Chooses a backend before Keras does, which would take TensorFlow, installed or not."""
+    """Choose and activate a backend before Keras does, which takes TensorFlow even if it is not installed."""
     if "keras" not in sys.modules:
         activate(choose_backend()[0])
 
 
-def _check(name: str, where: str, there: list[str]) -> None:
+def _check(name: str, source: str, available: list[str]) -> None:
     if name not in BACKENDS:
-        raise BackendError(f"{where} names the unknown backend {name!r}; {nearest(name, BACKENDS)}")
-    if name not in there:
-        others = f" (installed: {', '.join(there)})" if there else ""
+        raise BackendError(f"{source} names the unknown backend {name!r}; {nearest(name, BACKENDS)}")
+    if name not in available:
+        others = f" (installed: {', '.join(available)})" if available else ""
         raise BackendError(
-            f"{where} names the backend {name!r}, which is not installed; "
+            f"{source} names the backend {name!r}, which is not installed; "
             f"pip install 'siamkit[{name}]'{others}"
         )
 
 
-def _running(name: str, where: str) -> tuple[str, str]:
-    """Keras reads its backend once, when it is imported; after that only this one can be had."""
+def _or_running(name: str, source: str, strict: bool = False) -> tuple[str, str]:
+    """Return the backend and its source, or those of the one that Keras already runs on.
+
+    Keras reads its backend once, when it is imported; `strict` refuses another.
+    """
     keras = sys.modules.get("keras")
     running = keras.backend.backend() if keras is not None else name
     if running == name:
-        return name, where
-    if where in ("--backend", "the study file"):
+        return name, source
+    if strict:
         raise BackendError(
-            f"{where} names the backend {name!r}, but Keras runs on {running!r} already; "
+            f"{source} names the backend {name!r}, but Keras already runs on {running!r}; "
             "set KERAS_BACKEND before Python starts"
         )
-    return running, "the backend Keras runs on already"
+    return running, "the backend that Keras already runs on"
 
 
 def _configured() -> str | None:
     home = os.environ.get("KERAS_HOME") or str(Path.home() / ".keras")
     try:
-        found = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8")).get("backend")
+        name = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):
         return None
-    return found if isinstance(found, str) else None
+    return name if isinstance(name, str) else None

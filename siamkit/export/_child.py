@@ -86,9 +86,9 @@ def _keras(format: str) -> Write:
 
 
 def _dynamo(encoder: keras.Model, place: Path, items: Leaf) -> None:
-    from siamkit.backend._device import torch_onnx
+    from siamkit.backend.beyond_keras import write_torch_onnx
 
-    torch_onnx(encoder, str(place), items)
+    write_torch_onnx(encoder, str(place), items)
 
 
 def _tf2onnx(encoder: keras.Model, place: Path, items: Leaf) -> None:
@@ -128,7 +128,7 @@ def _run_onnx(place: Path, items: Leaf) -> Array:
 
 
 def _run_saved_model(place: Path, items: Leaf) -> Array:
-    from siamkit.backend._device import run_saved_model
+    from siamkit.backend.beyond_keras import run_saved_model
 
     return np.asarray(run_saved_model(str(place), items))
 

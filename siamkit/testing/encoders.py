@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from siamkit.backend._device import compiled, quick, stateless
+from siamkit.backend.beyond_keras import compiled, compiled_if_eager_compiles, stateless
 from siamkit.testing import common
 from siamkit.testing.numbers import (
     Probe,
@@ -84,7 +84,7 @@ def _embed_quickly(encoder: keras.Model, x: Any) -> np.ndarray:
     def forward(*leaves: Any) -> Any:
         return encoder(tree.pack_sequence_as(x, list(leaves)), training=False)
 
-    run = quick(stateless(forward, len(tensors), variables))
+    run = compiled_if_eager_compiles(stateless(forward, len(tensors), variables))
     return numpy(run(*tensors, *(variable.value for variable in variables)))
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.backend._device import compiled, differentiated, quick, stateless
+from siamkit.backend.beyond_keras import compiled, compiled_if_eager_compiles, gradient_function, stateless
 
 EPSILON = float(np.finfo("float32").eps)
 STEPS = (1e-3, 3e-3, 3e-4, 1e-2)
@@ -102,10 +102,12 @@ class Probe:
         self.names = [*inputs, *["its weights"] * len(variables)]
         self.inputs = len(inputs)
         self.variables = list(variables)
-        self.gradient_at = differentiated(function, self.inputs, self.variables, quick)
+        self.gradient_at = gradient_function(
+            function, self.inputs, self.variables, compiled_if_eager_compiles
+        )
         # Where it is compiled the gradient costs nothing more, and a second compilation would.
         plain = stateless(function, self.inputs, self.variables)
-        self.eager = quick(plain) is plain
+        self.eager = compiled_if_eager_compiles(plain) is plain
         self.value_at = plain if self.eager else lambda *values: self.gradient_at(*values)[0]
 
     def __call__(self, *inputs: Any) -> tuple[float, list[np.ndarray]]:
@@ -131,7 +133,7 @@ class Probe:
         with told(f"compiling {self.what}"):
             run = self.gradient_at
             if self.eager:
-                run = differentiated(self.function, self.inputs, self.variables, compiled)
+                run = gradient_function(self.function, self.inputs, self.variables, compiled)
             value, gradients = run(*inputs, *self.state())
         expected = number(frozen(self.function, *map(ops.convert_to_tensor, inputs)))
         require(

@@ -86,12 +86,12 @@ def test_with_none_installed_a_sentence_says_what_to_install(monkeypatch: pytest
 def test_once_keras_runs_only_its_backend_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     running = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "torch"))
     monkeypatch.setitem(sys.modules, "keras", running)  # type: ignore[arg-type]
-    assert select.choose_backend() == ("torch", "the backend Keras runs on already")
+    assert select.choose_backend() == ("torch", "the backend that Keras already runs on")
     assert select.choose_backend("torch") == ("torch", "--backend")
-    with pytest.raises(BackendError, match="names the backend 'jax', but Keras runs on 'torch' already"):
+    with pytest.raises(BackendError, match="names the backend 'jax', but Keras already runs on 'torch'"):
         select.choose_backend("jax")
     with pytest.raises(
-        BackendError, match="the study file names the backend 'jax', but Keras runs on 'torch'"
+        BackendError, match="the study file names the backend 'jax', but Keras already runs on 'torch'"
     ):
         select.choose_backend(study="jax")
 

@@ -12,7 +12,7 @@ from keras import ops
 from metric_references import CASES
 
 import siamkit
-from siamkit.backend._device import compiled
+from siamkit.backend.beyond_keras import compiled
 from siamkit.metrics.functions import absolute, centred, quotient, safe_sqrt, unit
 
 pytestmark = pytest.mark.keras

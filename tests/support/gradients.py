@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from siamkit.backend._device import differentiated, quick, value_and_gradient
+from siamkit.backend.beyond_keras import compiled_if_eager_compiles, gradient_function, value_and_gradient
 
 __all__ = ["value_and_gradient", "value_and_gradient_at_once"]
 
@@ -15,5 +15,5 @@ def value_and_gradient_at_once(
 
     For what is asked once: eagerly, each operation is compiled for shapes that come nowhere else.
     """
-    run = differentiated(function, len(inputs), variables, quick)
+    run = gradient_function(function, len(inputs), variables, compiled_if_eager_compiles)
     return run(*inputs, *(variable.value for variable in variables))

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from keras import ops
 
-from siamkit.backend._device import release
+from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset
 from siamkit.encoders._latency import ms_per_item
@@ -130,7 +130,7 @@ def train(
     """
     keras.utils.clear_session()
     gc.collect()
-    release()
+    release_memory()
     keras.utils.set_random_seed(seed)
     if start is not None:
         model, literal = load_model(start.model), start.literal

@@ -129,7 +129,7 @@ def test_each_export_was_run_and_compared(exported: tuple[Path, dict[str, Any]])
         assert (folder / file).exists()
     assert about["compared_on"] == "validation items"
     if keras.backend.backend() == "tensorflow":
-        from siamkit.backend._device import run_saved_model
+        from siamkit.backend.beyond_keras import run_saved_model
 
         items = load_preprocessor(folder / "preprocessing")(digits().views[0][:3])
         expected = siamkit.load_model(folder / "model.keras").encode(items)
@@ -182,7 +182,7 @@ def test_an_export_that_fails_leaves_nothing(
 def test_without_packages_for_a_format_the_sentence_says_what_to_install(
     study: Path, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx.backends, "installed", lambda: ["jax"])
+    monkeypatch.setattr(onnx.select, "installed", lambda: ["jax"])
     said = refusal("best", study, "--export", tmp_path / "out", "--format", "onnx")
     assert "can write onnx; pip install 'siamkit[export]', and the backend torch or tensorflow" in said
     assert list(tmp_path.iterdir()) == []

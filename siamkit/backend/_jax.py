@@ -1,0 +1,43 @@
+"""JAX; see `_interface`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+
+EAGER_COMPILES = True
+FULL_FLOAT32 = "highest"
+
+
+def version_and_devices() -> tuple[str, list[str]]:
+    return jax.__version__, [
+        f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()
+    ]
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *leaves: jax.value_and_grad(function, argnums=tuple(range(len(leaves))))(*leaves)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function)  # type: ignore[no-any-return]
+
+
+def release_memory() -> None:
+    pass  # JAX keeps what it reserved until the process exits
+
+
+def precision() -> Any:
+    return jax.config.jax_default_matmul_precision
+
+
+def set_precision(precision: Any) -> None:
+    jax.config.update("jax_default_matmul_precision", precision)
+
+
+def float32_scope() -> AbstractContextManager[Any]:
+    # Read when an operation is traced, and kept by its gradient, which may be traced after the scope.
+    return jax.default_matmul_precision("highest")  # type: ignore[no-any-return]

@@ -1,0 +1,55 @@
+"""TensorFlow; see `_interface`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import tensorflow as tf
+
+EAGER_COMPILES = False
+FULL_FLOAT32 = False  # whether TF32 is allowed
+
+
+def version_and_devices() -> tuple[str, list[str]]:
+    devices = tf.config.list_physical_devices()
+    return tf.__version__, [device.name.removeprefix("/physical_device:").lower() for device in devices]
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*leaves: Any) -> tuple[Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            tape.watch(leaves)
+            value = function(*leaves)
+        gradients = tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return value, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    return run
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
+
+
+def release_memory() -> None:
+    pass  # TensorFlow keeps what it reserved until the process exits
+
+
+def precision() -> Any:
+    return tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def set_precision(precision: Any) -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(precision)
+
+
+def float32_scope() -> AbstractContextManager[Any]:
+    return nullcontext()  # TensorFlow has only the switch for the whole process
+
+
+def run_saved_model(path: str, items: Any) -> Any:
+    """Return what the endpoint `serve` of a SavedModel gives; see `beyond_keras.run_saved_model`."""
+    fields = {name: tf.constant(leaf) for name, leaf in items.items()} if isinstance(items, dict) else items
+    loaded = tf.saved_model.load(path)  # kept: its variables are deleted with it
+    return loaded.serve(fields).numpy()

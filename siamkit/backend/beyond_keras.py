@@ -1,0 +1,111 @@
+"""What Keras does not offer, on the backend that Keras runs on: gradients, compilation, memory, exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from siamkit.backend._interface import Function, backend_module
+
+
+def value_and_gradient(
+    function: Function, *inputs: Any, variables: Sequence[Any] = ()
+) -> tuple[float, list[np.ndarray]]:
+    """Return a scalar function's value, and its gradient by each input and then by each Keras variable.
+
+    The variables keep their values, whatever the function assigns to them.
+
+    Args:
+        function: of as many tensors as there are inputs.
+        *inputs: arrays or tensors of floating point, whose dtypes are kept.
+        variables: Keras variables that the function reads.
+
+    Returns:
+        The value, and float64 arrays.
+
+    Example:
+        >>> value, (gradient,) = value_and_gradient(lambda x: x * x, 3.0)
+        >>> value, float(gradient)
+        (9.0, 6.0)
+    """
+    return gradient_function(function, len(inputs), variables)(*inputs, *(v.value for v in variables))
+
+
+def gradient_function(
+    function: Function,
+    inputs: int,
+    variables: Sequence[Any] = (),
+    compile: Callable[[Function], Function] | None = None,
+) -> Callable[..., tuple[float, list[np.ndarray]]]:
+    """Return `value_and_gradient` as a function of the inputs and the variables' values.
+
+    Args:
+        function: scalar, of the inputs.
+        inputs: how many.
+        variables: Keras variables that it reads.
+        compile: `compiled` or `compiled_if_eager_compiles`, to run it so.
+    """
+    run = backend_module().gradient(stateless(function, inputs, variables))
+    if compile is not None:
+        run = compile(run)
+
+    def call(*values: Any) -> tuple[float, list[np.ndarray]]:
+        value, gradients = run(*(ops.convert_to_tensor(value) for value in values))
+        return float(value), [np.asarray(ops.convert_to_numpy(g), dtype="float64") for g in gradients]
+
+    return call
+
+
+def stateless(function: Function, inputs: int, variables: Sequence[Any]) -> Function:
+    """Return the function as one of its inputs and then of the variables' values."""
+
+    def call(*values: Any) -> Any:
+        state = list(zip(variables, values[inputs:], strict=True))
+        with keras.StatelessScope(state_mapping=state):
+            return function(*values[:inputs])
+
+    return call
+
+
+def compiled(function: Function) -> Function:
+    """Return a function of tensors compiled by XLA on JAX and TensorFlow, and as it is on torch."""
+    return backend_module().compiled(function)
+
+
+def compiled_if_eager_compiles(function: Function) -> Function:
+    """Return a function of tensors compiled on JAX only, whose eager calls compile each operation."""
+    return compiled(function) if backend_module().EAGER_COMPILES else function
+
+
+def release_memory() -> None:
+    """Return an accelerator's cached memory to other processes, where the backend can."""
+    backend_module().release_memory()
+
+
+# ------------------------------------------------------------------ exports
+
+
+def write_torch_onnx(encoder: keras.Model, path: str, items: Any) -> None:
+    """Write an encoder on torch as ONNX for any number of items, traced by torch.export.
+
+    Keras traces such exports by the older TorchScript, which then cannot express a layer normalisation.
+
+    Args:
+        encoder: a Keras model.
+        path: the file to write.
+        items: a few items, an array or a dict of arrays.
+    """
+    from siamkit.backend import _torch
+
+    _torch.write_onnx(encoder, path, items)
+
+
+def run_saved_model(path: str, items: Any) -> np.ndarray:
+    """Return the embeddings that the endpoint `serve` of a SavedModel gives, on TensorFlow."""
+    from siamkit.backend import _tensorflow
+
+    return np.asarray(_tensorflow.run_saved_model(path, items))

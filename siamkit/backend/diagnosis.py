@@ -1,0 +1,113 @@
+"""What is installed and which devices it sees, for `siamkit doctor`.
+
+Each backend is asked in a process of its own: `python -m siamkit.backend.diagnosis NAME`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from siamkit._version import __version__
+from siamkit.backend import select
+from siamkit.backend._interface import backend_module
+from siamkit.errors import BackendError
+from siamkit.registry.registry import components
+
+TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class BackendDiagnosis:
+    """One backend: its version and devices, or why it cannot be used."""
+
+    name: str
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `siamkit doctor` shows.
+
+    Args:
+        siamkit: its version.
+        keras: its version.
+        chosen: the backend that would run; None if none can.
+        why: the reason for that choice.
+        backends: all that siamkit knows.
+        plugins: the installed plugins.
+        problems: sentences.
+    """
+
+    siamkit: str
+    keras: str
+    chosen: str | None
+    why: str
+    backends: tuple[BackendDiagnosis, ...]
+    plugins: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def diagnose() -> Diagnosis:
+    """Return backends with versions and devices, the backend that would run, plugins, and problems."""
+    problems = [str(problem) for problem in components().problems]
+    chosen: str | None = None
+    try:
+        chosen, why = select.choose_backend()
+        why = f"{chosen} would run: {why}"
+    except BackendError as error:
+        why = str(error)
+        problems.append(why)
+    installed = select.installed()
+    backends = []
+    for name in select.BACKENDS:
+        if name not in installed:
+            backends.append(BackendDiagnosis(name, error=f"not installed; pip install 'siamkit[{name}]'"))
+            continue
+        backends.append(_diagnose(name))
+        if backends[-1].error:
+            problems.append(f"{name}: {backends[-1].error}")
+    return Diagnosis(
+        siamkit=__version__,
+        keras=metadata.version("keras"),
+        chosen=chosen,
+        why=why,
+        backends=tuple(backends),
+        plugins=tuple(str(origin) for origin in components().plugins.values()),
+        problems=tuple(problems),
+    )
+
+
+def _diagnose(name: str) -> BackendDiagnosis:
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "siamkit.backend.diagnosis", name],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            check=False,
+        )
+        if process.returncode == 0:
+            answer = json.loads(process.stdout.splitlines()[-1])
+            return BackendDiagnosis(name, answer["version"], tuple(answer["devices"]))
+        error = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    except (subprocess.TimeoutExpired, ValueError, IndexError) as failure:
+        error = str(failure)
+    return BackendDiagnosis(name, error=f"cannot be imported: {error}")
+
+
+def main(name: str) -> None:
+    """Print the version and devices of a backend, as one line of JSON."""
+    version, devices = backend_module(name).version_and_devices()
+    print(json.dumps({"version": str(version), "devices": devices}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

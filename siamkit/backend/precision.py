@@ -1,0 +1,45 @@
+"""Full float32 instead of TF32, which backends use on recent GPUs unless told otherwise.
+
+TF32 rounds the factors of products (JAX, TensorFlow) and convolutions (all three) to 10 bits of mantissa; see
+`docs/decisions/0024-full-float32.md` for what siamkit promises where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from siamkit.backend._interface import backend_module
+
+
+def float32_scope() -> AbstractContextManager[Any]:
+    """Return a context in which products are computed in full float32, gradients included.
+
+    On JAX only: torch computes products so anyway, and TensorFlow has no switch for less than the process.
+    """
+    return backend_module().float32_scope()
+
+
+def require_float32() -> None:
+    """Make this process compute products and convolutions in full float32."""
+    backend = backend_module()
+    backend.set_precision(backend.FULL_FLOAT32)
+
+
+@contextmanager
+def float32_required() -> Iterator[None]:
+    """Do as `require_float32` for a while; for work of siamkit's in a user's own process."""
+    backend = backend_module()
+    before = backend.precision()
+    backend.set_precision(backend.FULL_FLOAT32)
+    try:
+        yield
+    finally:
+        backend.set_precision(before)
+
+
+def is_full_float32() -> bool:
+    """Return whether this process computes float32 in full."""
+    backend = backend_module()
+    return bool(backend.precision() == backend.FULL_FLOAT32)
