@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from siamkit.data.sources._specs import DATASETS
 from siamkit.encoders._specs import ENCODERS
-from siamkit.encoders._specs_tabular import TABULAR
 from siamkit.losses._specs import LOSSES
 from siamkit.metrics._specs import METRICS
 from siamkit.registry import hookspecs, specs
@@ -12,7 +11,7 @@ from siamkit.registry import hookspecs, specs
 
 @hookspecs.hookimpl
 def siamkit_encoders() -> list[specs.EncoderSpec]:
-    return [*ENCODERS, *TABULAR]
+    return ENCODERS
 
 
 @hookspecs.hookimpl

@@ -163,9 +163,7 @@ def _embedded(
     from siamkit.model.load import load_model
 
     model = load_model(file, compile=False)
-    towers = len(model.encoders)
-    sides = [model.encode(view, side=min(side, towers - 1)) for side, view in enumerate(task.valid.views)]
-    embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
+    embeddings = model.embed_views(task.valid.views, preprocessed=True)
     assert raw.target is not None  # or the study had not judged by it
     return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
 

@@ -1,10 +1,13 @@
 """The specs of the built-in encoders."""
 
+from dataclasses import replace
+
 from siamkit.registry.specs import Bool, Choice, EncoderSpec, Float, Int
 
 _dropout = Float(
     0.0, low=0.0, high=0.4, minimum=0.0, maximum=0.9, help="share of features dropped in training"
 )
+_unit_dropout = replace(_dropout, help="share of units dropped in training")
 _token_dim = Int(64, low=32, high=256, log=True, minimum=1, help="numbers a token is embedded in")
 _units = Int(64, low=32, high=256, log=True, minimum=1, help="units, one direction")
 _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention")
@@ -12,7 +15,7 @@ _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention
 _VECTORS = [
     EncoderSpec(
         name="mlp",
-        factory="siamkit.encoders.vector:mlp",
+        factory="siamkit.encoders.tabular:mlp",
         inputs=("vector", "image", "series"),
         summary="multilayer perceptron; flattens what is no vector",
         formula="xᵢ₊₁ = relu(Wᵢ xᵢ + bᵢ)",
@@ -39,7 +42,7 @@ _IMAGES = [
     ),
     EncoderSpec(
         name="resnet",
-        factory="siamkit.encoders.resnet:resnet",
+        factory="siamkit.encoders.image:resnet",
         inputs=("image",),
         summary="residual network of pre-activation blocks",
         reference="He et al. 2016",
@@ -53,7 +56,7 @@ _IMAGES = [
     ),
     EncoderSpec(
         name="convnext",
-        factory="siamkit.encoders.convnext:convnext",
+        factory="siamkit.encoders.image:convnext",
         inputs=("image",),
         summary="ConvNeXt: depthwise convolutions, layer normalisation, GELU, layer scale",
         reference="Liu et al. 2022",
@@ -68,7 +71,7 @@ _IMAGES = [
     ),
     EncoderSpec(
         name="vit",
-        factory="siamkit.encoders.vit:vit",
+        factory="siamkit.encoders.image:vit",
         inputs=("image",),
         summary="vision transformer: patches, learnt positions, pre-norm blocks",
         reference="Dosovitskiy et al. 2021",
@@ -202,4 +205,39 @@ _SERIES = [
     ),
 ]
 
-ENCODERS = [*_VECTORS, *_IMAGES, *_TOKENS, *_SERIES]
+_TABULAR = [
+    EncoderSpec(
+        name="tabular",
+        factory="siamkit.encoders.tabular:tabular",
+        inputs=("tabular", "vector"),
+        summary="categories embedded, then an MLP over them, the numbers and what is missing",
+        reference="Guo and Berkhahn 2016",
+        formula="mlp([x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]])",
+        needs=("columns",),
+        params={
+            "category_dim": Int(
+                8, low=4, high=32, log=True, minimum=1, help="numbers a category is embedded in"
+            ),
+            "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
+            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units a layer"),
+            "dropout": _unit_dropout,
+        },
+    ),
+    EncoderSpec(
+        name="ft_transformer",
+        factory="siamkit.encoders.tabular:ft_transformer",
+        inputs=("tabular", "vector"),
+        summary="transformer over columns, each of them a token",
+        reference="Gorishniy, Rubachev, Khrulkov and Babenko 2021",
+        formula="transformer([CLS], x₁w₁ + b₁, …, E₁[c₁], …) at [CLS]",
+        needs=("columns",),
+        params={
+            "depth": Int(3, low=1, high=4, minimum=1, help="blocks of attention and hidden layer"),
+            "token_dim": Int(64, low=32, high=192, log=True, minimum=1, help="numbers a token has"),
+            "heads": Int(8, minimum=1, help="heads of attention"),
+            "dropout": _unit_dropout,
+        },
+    ),
+]
+
+ENCODERS = [*_VECTORS, *_IMAGES, *_TOKENS, *_SERIES, *_TABULAR]

@@ -1,8 +1,10 @@
-"""What an encoder costs: how many numbers it has learnt, and how much arithmetic one item takes."""
+"""What an encoder costs: its parameters, the arithmetic of one item, and the time of one item."""
 
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,3 +182,30 @@ _RULES: Mapping[Any, Rule] = {
         layers.RMSNormalization,
     ): _nothing,
 }
+
+
+# ------------------------------------------------------------------ time
+
+
+BATCH, TIMED = 256, 7
+
+
+def ms_per_item(encoder: keras.Model, items: Any) -> float:
+    """Milliseconds for an item: the median over a few full batches, after one that warms up.
+
+    It is this machine's time, with whatever else runs on it.
+
+    Args:
+        encoder: a built Keras model.
+        items: prepared items, an array or a dict of arrays; the first 256 are embedded, over and over.
+    """
+    size = len(next(iter(items.values()))) if isinstance(items, dict) else len(items)
+    size = min(BATCH, size)
+    batch = {key: leaf[:size] for key, leaf in items.items()} if isinstance(items, dict) else items[:size]
+    encoder.predict_on_batch(batch)  # compiles
+    seconds = []
+    for _ in range(TIMED):
+        start = time.perf_counter()
+        encoder.predict_on_batch(batch)  # gives NumPy, so it waits for the device
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds) / size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders.common import finish, of_rank
+from siamkit.encoders._layers import finish, of_rank
 from siamkit.encoders.tokens import token_ids
 from siamkit.metrics.base import Tensor
 

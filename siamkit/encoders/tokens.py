@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders.attention import attend
-from siamkit.encoders.common import finish, of_rank
-from siamkit.encoders.layers import Positions, RealMean, RealTokens
+from siamkit.encoders._layers import Positions, RealMean, RealTokens, attend, finish, of_rank
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 

@@ -172,9 +172,9 @@ def _joined(a: Leaf, b: Leaf) -> Leaf:
 
 def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
     """What is to be known of embeddings beside themselves: the model, its metric and threshold."""
-    from siamkit.export._export import describe
+    from siamkit.export.description import describe_model
 
-    told = describe(model)
+    told = describe_model(model)
     kept = ("siamkit", "embedding_dim", "metric", "threshold", "same", "components")
     return {"model": Path(path).name, "side": side, **{key: told[key] for key in kept}}
 

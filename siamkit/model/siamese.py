@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from siamkit.losses.base import Loss
 from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric, Tensor
 from siamkit.metrics.get import get_metric
-from siamkit.model.loss_state import LossStateHolder
-from siamkit.model.lr_multipliers import multiply_steps, portable
+from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
 from siamkit.registry.compatibility import check_metric
 from siamkit.registry.provenance import family, record_of, set_record
 
@@ -137,22 +137,23 @@ class Siamese(keras.Model):
         stacked = ops.reshape(encoded, (len(x), -1, encoded.shape[-1]))
         return ops.transpose(stacked, (1, 0, 2))
 
-    def embed(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
-        """Embeds raw items.
+    def embed(
+        self, x: Any, side: int = 0, batch_size: int = 256, *, preprocessed: bool = False
+    ) -> np.ndarray:
+        """Embed items.
 
         Args:
-            x: one view of n items, an array or a dict of arrays; goes through the preprocessor first. Images
-                of different sizes may be a list of arrays.
+            x: one view of n raw items, an array or a dict of arrays. Images of different sizes may be a list
+                of arrays.
             side: which of two towers.
             batch_size: items at a time; always full batches, so that nothing recompiles.
+            preprocessed: whether the items are as `fit` takes them, so that the preprocessor is left out.
 
         Returns:
             `(n, dim)` float32.
         """
-        return self.encode(self.preprocessor(x) if self.preprocessor is not None else x, side, batch_size)
-
-    def encode(self, x: Any, side: int = 0, batch_size: int = 256) -> np.ndarray:
-        """As `embed`, for items that are prepared already (as `fit` takes them)."""
+        if self.preprocessor is not None and not preprocessed:
+            x = self.preprocessor(x)
         if not 0 <= side < len(self.encoders):
             raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")
         if isinstance(x, (tuple, list)):
@@ -168,6 +169,25 @@ class Siamese(keras.Model):
         padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), x)
         embeddings = self.encoders[side].predict(padded, batch_size=size, verbose=0)
         return np.asarray(embeddings[:count], dtype="float32")
+
+    def embed_views(
+        self, views: Sequence[Any], batch_size: int = 256, *, preprocessed: bool = False
+    ) -> np.ndarray:
+        """Embed the views of n items.
+
+        Args:
+            views: one view, or several; of two towers, the second embeds all but the first.
+            batch_size, preprocessed: as for `embed`.
+
+        Returns:
+            `(n, dim)` float32 for one view, `(n, views, dim)` for several.
+        """
+        last = len(self.encoders) - 1
+        embeddings = [
+            self.embed(view, min(side, last), batch_size, preprocessed=preprocessed)
+            for side, view in enumerate(views)
+        ]
+        return embeddings[0] if len(embeddings) == 1 else np.stack(embeddings, axis=1)
 
     def compare(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
         """Compares raw items row by row.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.testing.suite import Case, cases, conformance
+    from siamkit.testing._suite import Case, cases, conformance
 
 __all__ = ["Case", "cases", "conformance"]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"Case": "suite", "cases": "suite", "conformance": "suite"})
+__getattr__, __dir__ = lazy_exports(__name__, {"Case": "_suite", "cases": "_suite", "conformance": "_suite"})

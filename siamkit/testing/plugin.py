@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from siamkit.testing.suite import Case
+    from siamkit.testing._suite import Case
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +48,7 @@ class Components(pytest.Collector):
 
     def collect(self) -> Iterator[Check]:
         from siamkit.errors import SiamkitError
-        from siamkit.testing.suite import cases, find, of_distribution
+        from siamkit.testing._suite import cases, find, of_distribution
 
         option = self.config.getoption
         try:

@@ -209,6 +209,6 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 @pytest.mark.keras
 @pytest.mark.one_backend
 def test_every_preprocessor_is_explained() -> None:
-    from siamkit.export._export import PREPARES
+    from siamkit.export.description import PREPARATION
 
-    assert set(PREPARES) == set(kinds._KINDS)
+    assert set(PREPARATION) == set(kinds._KINDS)

@@ -12,7 +12,7 @@ import pytest
 import siamkit
 from siamkit.errors import ComponentError
 from siamkit.testing import cases, conformance
-from siamkit.testing.suite import CHECKS
+from siamkit.testing._suite import CHECKS
 
 pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
@@ -173,7 +173,7 @@ siamkit.register(siamkit.MetricSpec(
 """
     (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    from siamkit.testing import fresh as server_module
+    from siamkit.testing import _fresh_process as server_module
 
     if server_module._server is not None:
         server_module._server.close()  # one that knows this folder

@@ -13,7 +13,7 @@ import numpy as np
 from siamkit.backend import select
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
-from siamkit.export.onnx import check_writable
+from siamkit.export.formats import check_writable
 from siamkit.io.files import atomic_path, to_jsonable, write_json
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.stats.results import Difference, Interval
@@ -76,7 +76,8 @@ def export_best(
     name, _ = select.choose_backend(begun=trained_on if trained_on in select.installed() else None)
     select.activate(name)
 
-    from siamkit.export._export import export_encoder, input_of, made_up, write_model
+    from siamkit.export.description import write_model
+    from siamkit.export.formats import export_encoder, input_of, random_items
     from siamkit.model.load import load_model
 
     model = load_model(standing.model, compile=False)
@@ -84,9 +85,10 @@ def export_best(
     with atomic_path(place) as folder:
         folder.mkdir()
         about = write_model(model, standing.model, folder)
+        exports = export_encoder(model, standing.model, folder, formats, items, study.config.plugins)
         about |= {
-            "input": input_of(made_up(model, 1)),
-            "exports": export_encoder(model, standing.model, folder, formats, items, study.config.plugins),
+            "input": input_of(random_items(model, 1)),
+            "exports": {name: asdict(export) for name, export in exports.items()},
             "compared_on": None if not formats else "made-up items" if items is None else "validation items",
             "data": standing.frozen["data"],
             "precision": standing.frozen["study"]["fixed"]["precision"],

@@ -89,7 +89,7 @@ def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: PreparedData, model: 
             np.asarray(task.valid.target)[rows],
             model.metric,
             measures=[task.objective],
-            fit=model.encode(some.views[0]),
+            fit=model.embed(some.views[0], preprocessed=True),
         )
     except DataError:  # no two of one class among those shown
         return {}

@@ -18,9 +18,8 @@ from keras import ops
 from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset
-from siamkit.encoders._latency import ms_per_item
 from siamkit.encoders.get import get_encoder
-from siamkit.encoders.profiling import cost
+from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.geometry import shape_measures
@@ -205,8 +204,7 @@ def judge(
         groups: of figures; `speed` takes some batches more.
         threshold: what false accepts and rejects are counted at, if not at the one that suits the part best.
     """
-    sides = [model.encode(view, side=min(i, len(model.encoders) - 1)) for i, view in enumerate(part.views)]
-    embeddings = sides[0] if len(sides) == 1 else np.stack(sides, axis=1)
+    embeddings = model.embed_views(part.views, preprocessed=True)
     if not np.isfinite(embeddings).all():
         raise TrialFailure("the embeddings are not all numbers")
     target, groups = part.target, frozenset(groups)

@@ -17,8 +17,8 @@ from siamkit.cli import main
 from siamkit.data import load_preprocessor
 from siamkit.data.sources import digits
 from siamkit.errors import ModelError, StudyError
-from siamkit.export import _child, onnx
-from siamkit.export.float32 import in_float32
+from siamkit.export import _child, formats
+from siamkit.export._float32 import in_float32
 from siamkit.study.config.load import load_study
 from siamkit.study.results.export import export_best
 from siamkit.study.results.results import Results
@@ -132,7 +132,7 @@ def test_each_export_was_run_and_compared(exported: tuple[Path, dict[str, Any]])
         from siamkit.backend.beyond_keras import run_saved_model
 
         items = load_preprocessor(folder / "preprocessing")(digits().views[0][:3])
-        expected = siamkit.load_model(folder / "model.keras").encode(items)
+        expected = siamkit.load_model(folder / "model.keras").embed(items, preprocessed=True)
         np.testing.assert_allclose(run_saved_model(str(folder / "saved_model"), items), expected, atol=1e-5)
 
 
@@ -173,8 +173,8 @@ def test_a_folder_that_holds_something_is_left_alone(study: Path, results: Resul
 def test_an_export_that_fails_leaves_nothing(
     study: Path, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx, "_ask", lambda *given: {"error": "it broke"})
-    with pytest.raises(ModelError, match=r"the encoder cannot be had as onnx; .*: it broke"):
+    monkeypatch.setattr(formats, "_ask", lambda *arguments: formats.ExportAnswer("it broke"))
+    with pytest.raises(ModelError, match=r"onnx export failed: .*: it broke"):
         export_best(load_study(study), tmp_path / "out", ["onnx"])
     assert list(tmp_path.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_an_export_that_fails_leaves_nothing(
 def test_without_packages_for_a_format_the_sentence_says_what_to_install(
     study: Path, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx.select, "installed", lambda: ["jax"])
+    monkeypatch.setattr(formats.select, "installed", lambda: ["jax"])
     said = refusal("best", study, "--export", tmp_path / "out", "--format", "onnx")
     assert "can write onnx; pip install 'siamkit[export]', and the backend torch or tensorflow" in said
     assert list(tmp_path.iterdir()) == []
@@ -196,24 +196,33 @@ def test_an_export_that_embeds_otherwise_is_no_export(
     model = siamkit.build("mlp", "euclidean", embedding_dim=3, input_shape=(5,))
     model.save(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
-    expected = model.encode(x)
+    expected = model.embed(x, preprocessed=True)
     np.savez(tmp_path / "items.npz", y=expected, **{"x.items": x})
 
     def run(place: Path, items: Any) -> Any:
         assert place.exists()
         return expected[: len(items)] + (off if (len(items) == 1) == (rows == "one") else 0)
 
-    monkeypatch.setitem(_child.RUN, "onnx", run)
+    monkeypatch.setitem(_child.RUNNERS, "onnx", run)
     monkeypatch.setitem(
-        _child.WAYS, ("onnx", keras.backend.backend()), (lambda encoder, place, items: place.touch(),)
+        _child.WRITERS, ("onnx", keras.backend.backend()), (lambda encoder, place, items: place.touch(),)
     )
-    asked = {"model": tmp_path / "model.keras", "format": "onnx", "out": tmp_path / "out.onnx", "plugins": []}
-    told = _child._answer(asked | {"items": tmp_path / "items.npz", "fields": False})
+    request = formats.ExportRequest(
+        model=str(tmp_path / "model.keras"),
+        format="onnx",
+        out=str(tmp_path / "out.onnx"),
+        items=str(tmp_path / "items.npz"),
+        is_dict=False,
+        plugins=(),
+        path=(),
+        answer="",
+    )
+    answer = _child._answer(request)
     if off < 1e-4:
-        assert told["max_difference"] == pytest.approx(off, rel=0.1)
-        assert told["relative_difference"] == pytest.approx(off / np.abs(expected).max(), rel=0.1)
+        assert answer.max_difference == pytest.approx(off, rel=0.1)
+        assert answer.relative_difference == pytest.approx(off / np.abs(expected).max(), rel=0.1)
     else:
-        assert "its embeddings differ from the model's by 0.01" in told["error"]
+        assert "its embeddings differ from the model's by 0.01" in answer.error
     assert (tmp_path / "out.onnx").exists() == (off < 1e-4)
 
 

@@ -18,15 +18,15 @@ prepare()  # before the checks import keras
 
 import keras  # noqa: E402
 
-from siamkit.testing import encoders, fresh, losses, metrics  # noqa: E402
-from siamkit.testing.numbers import CannotCheck  # noqa: E402
-from siamkit.testing.subject import Subject  # noqa: E402
+from siamkit.testing import _encoders, _fresh_process, _losses, _metrics  # noqa: E402
+from siamkit.testing._numbers import CannotCheck  # noqa: E402
+from siamkit.testing._subject import Subject  # noqa: E402
 
 KINDS: tuple[Kind, ...] = ("encoder", "metric", "loss")
 CHECKS: Mapping[str, tuple[Callable[[Subject], None], ...]] = {
-    "encoder": (*encoders.CHECKS, fresh.fresh_process),
-    "metric": (*metrics.CHECKS, fresh.fresh_process),
-    "loss": (*losses.CHECKS, fresh.fresh_process),
+    "encoder": (*_encoders.CHECKS, _fresh_process.fresh_process),
+    "metric": (*_metrics.CHECKS, _fresh_process.fresh_process),
+    "loss": (*_losses.CHECKS, _fresh_process.fresh_process),
 }
 
 

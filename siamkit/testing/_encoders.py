@@ -12,8 +12,8 @@ import numpy as np
 from keras import ops, tree
 
 from siamkit.backend.beyond_keras import compiled, compiled_if_eager_compiles, stateless
-from siamkit.testing import common
-from siamkit.testing.numbers import (
+from siamkit.testing import _common as common
+from siamkit.testing._numbers import (
     Probe,
     close,
     finite,
@@ -23,7 +23,7 @@ from siamkit.testing.numbers import (
     told,
     worst,
 )
-from siamkit.testing.subject import BATCH, DIM, Subject
+from siamkit.testing._subject import BATCH, DIM, Subject
 
 _WEIGHTS = np.random.default_rng(9).normal(size=(BATCH, DIM)).astype("float32")
 

@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from siamkit.errors import SiamkitError
-from siamkit.testing import common
-from siamkit.testing.numbers import (
+from siamkit.testing import _common as common
+from siamkit.testing._numbers import (
     CannotCheck,
     Probe,
     close,
@@ -22,7 +22,7 @@ from siamkit.testing.numbers import (
     require,
     told,
 )
-from siamkit.testing.subject import BATCH, CLASSES, DIM, Subject
+from siamkit.testing._subject import BATCH, CLASSES, DIM, Subject
 
 
 def _value(loss: Any, y: Any, embeddings: Any, weight: Any = None) -> float:

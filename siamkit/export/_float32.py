@@ -1,4 +1,4 @@
-"""Models of mixed precision, computing in float32: what other runtimes take."""
+"""Models of mixed precision turned into float32, as other runtimes need them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import keras
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The model if it computes in float32 throughout, else one that does, with the same weights."""
+    """Return the model if it computes in float32 throughout, else a copy that does, with the same weights."""
     config = keras.saving.serialize_keras_object(model)
-    wanted = _replaced(config)
-    if wanted == config:
+    float32_config = _replaced(config)
+    if float32_config == config:
         return model
-    made = keras.saving.deserialize_keras_object(wanted)
-    made.set_weights(model.get_weights())
-    return made
+    copy = keras.saving.deserialize_keras_object(float32_config)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _replaced(config: Any) -> Any:
-    """A configuration with float32 in the place of every other dtype policy."""
+    """Return a configuration with float32 in place of every other dtype policy."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {**config["config"], "name": "float32"}}
@@ -28,5 +28,5 @@ def _replaced(config: Any) -> Any:
             for key, value in config.items()
         }
     if isinstance(config, (list, tuple)):
-        return type(config)(_replaced(each) for each in config)
+        return type(config)(_replaced(item) for item in config)
     return config

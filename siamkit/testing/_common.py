@@ -13,8 +13,8 @@ import numpy as np
 from siamkit.model.siamese import Siamese
 from siamkit.registry.lookup import ENCODER_ARGUMENTS
 from siamkit.registry.specs import Component
-from siamkit.testing.numbers import close, finite, numpy, require, told, worst
-from siamkit.testing.subject import BATCH, DIM, VIEWS, Subject, target
+from siamkit.testing._numbers import close, finite, numpy, require, told, worst
+from siamkit.testing._subject import BATCH, DIM, VIEWS, Subject, target
 
 Outputs = Callable[[Any], np.ndarray]  # what a made component gives for fixed inputs
 

@@ -1,4 +1,4 @@
-"""What siamkit wants of optimizers beyond what Keras gives: steps by group, and configs that travel."""
+"""The weights of a model's loss: the layer that holds them, and their own learning rates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ from typing import Any
 
 import keras
 from keras import ops
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class LossStateHolder(keras.layers.Layer):
+    """Holds the head of the compiled loss: Keras takes no new layer into a model that is built."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head: keras.layers.Layer | None = None
+        self.built = True  # it has no weights of its own; its state stays open
+
+    def adopt(self, head: keras.layers.Layer | None, embedding_dim: int | None) -> None:
+        """Puts a head in the place of the one before, and builds it once the dimension is known."""
+        if self.head is not head:
+            # Assigning over a layer, or deleting it, leaves its weights among the trainable ones.
+            self._tracker.untrack(self.head)
+            del self.head
+            self.head = head
+        if head is not None and not head.built and embedding_dim is not None:
+            head(keras.KerasTensor((1, embedding_dim)))
 
 
 def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]) -> None:

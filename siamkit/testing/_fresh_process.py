@@ -23,9 +23,9 @@ import siamkit
 from siamkit.model.siamese import Siamese
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
-from siamkit.testing.common import data, model_with
-from siamkit.testing.numbers import CannotCheck, close, frozen, numpy, require, told, worst
-from siamkit.testing.subject import BATCH, Subject
+from siamkit.testing._common import data, model_with
+from siamkit.testing._numbers import CannotCheck, close, frozen, numpy, require, told, worst
+from siamkit.testing._subject import BATCH, Subject
 
 ANSWER = "siamkit answers: "  # other lines on the way are whatever backends print
 
@@ -97,7 +97,7 @@ class Server:
     def __init__(self) -> None:
         self.errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "siamkit.testing.fresh"],
+            [sys.executable, "-m", "siamkit.testing._fresh_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -21,7 +21,7 @@ from siamkit.registry.compatibility import metric_misfit
 from siamkit.registry.lookup import create, resolve_spec
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Bool, Choice, Kind, Supervision
-from siamkit.testing.numbers import told
+from siamkit.testing._numbers import told
 
 DIM = 8
 CLASSES = 8

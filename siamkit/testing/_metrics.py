@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from siamkit.testing import common
-from siamkit.testing.numbers import (
+from siamkit.testing import _common as common
+from siamkit.testing._numbers import (
     Probe,
     close,
     finite,
@@ -20,7 +20,7 @@ from siamkit.testing.numbers import (
     told,
     worst,
 )
-from siamkit.testing.subject import BATCH, DIM, Subject, points
+from siamkit.testing._subject import BATCH, DIM, Subject, points
 
 OTHER = BATCH - 3  # rows on the other side of a matrix, which is not square
 A, B = points((BATCH, DIM), 0), points((BATCH, DIM), 1)

@@ -1,0 +1,164 @@
+"""Layers and blocks that several encoders share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.errors import ComponentError
+from siamkit.metrics.base import Tensor
+from siamkit.metrics.functions import unit
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class RealTokens(keras.layers.Layer):
+    """Token ids `(batch, length)` -> `(batch, length, 1)`, 1 where there is a token, 0 where padding."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.cast(ops.expand_dims(ops.not_equal(inputs, 0), -1), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*input_shape, 1)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class RealMean(keras.layers.Layer):
+    """The mean over real tokens: `(batch, length, dim)`, what `RealTokens` gave -> `(batch, dim)`.
+
+    That of a text of nothing but padding is 0, not 0/0 as in `GlobalAveragePooling1D`.
+    """
+
+    def call(self, inputs: Tensor, real: Tensor) -> Tensor:
+        share = real / ops.maximum(ops.sum(real, axis=1, keepdims=True), 1)
+        return ops.sum(inputs * share, axis=1)
+
+    def compute_output_shape(
+        self, inputs_shape: tuple[int, ...], real_shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        return (inputs_shape[0], inputs_shape[2])
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Positions(keras.layers.Layer):
+    """Adds to each place of `(batch, length, dim)` a vector of its own, learnt."""
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.positions = self.add_weight(
+            shape=input_shape[1:], initializer=keras.initializers.TruncatedNormal(stddev=0.02)
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs + self.positions
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 0  # no products
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class LayerScale(keras.layers.Layer):
+    """Multiplies each channel by a factor of its own, learnt, small at first (Touvron et al. 2021).
+
+    Args:
+        start: the factors before training.
+    """
+
+    def __init__(self, start: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.factors = self.add_weight(
+            shape=input_shape[-1:], initializer=keras.initializers.Constant(self.start)
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs * self.factors
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 0  # as for the scales of a normalisation
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "start": self.start}
+
+
+# ------------------------------------------------------------------ blocks
+
+
+def attend(x: Tensor, heads: int, dropout: float, mask: Tensor | None = None) -> Tensor:
+    """One pre-norm block: attention among the places, then two dense layers at each, both added on.
+
+    Args:
+        x: `(batch, places, width)`.
+        heads: of the attention, `width // heads` numbers each.
+        dropout: share of what is added that is dropped in training.
+        mask: `(batch, 1, places)`, 0 at places that nobody may look at; none where all may.
+
+    Returns:
+        `(batch, places, width)`.
+
+    Reference: Vaswani et al. 2017; Xiong et al. 2020 for normalising first.
+    """
+    width = x.shape[-1]
+    y = keras.layers.LayerNormalization()(x)
+    # No biases: softmax is blind to the keys' own, so it would never learn.
+    attention = attention_layer(heads, max(1, width // heads), use_bias=False)
+    x = _add(x, attention(y, y, attention_mask=mask), dropout)
+    y = keras.layers.LayerNormalization()(x)
+    y = keras.layers.Dense(4 * width, activation="gelu")(y)
+    return _add(x, keras.layers.Dense(width)(y), dropout)
+
+
+def attention_layer(heads: int, size: int, **options: Any) -> keras.layers.Layer:
+    """Multi-head attention that follows the dtype policy, but for float16.
+
+    That is too narrow for attention's logits, and JAX has no attention in it on a CPU (seen).
+    """
+    narrow = keras.config.dtype_policy().compute_dtype == "float16"
+    return keras.layers.MultiHeadAttention(heads, size, dtype="float32" if narrow else None, **options)
+
+
+def _add(x: Tensor, y: Tensor, dropout: float) -> Tensor:
+    return keras.layers.Add()([x, keras.layers.Dropout(dropout)(y) if dropout else y])
+
+
+# ------------------------------------------------------------------ first and last layers
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class UnitNormalization(keras.layers.Layer):
+    """Scales each embedding to length 1, in float32 whatever the dtype policy; zero stays zero."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return unit(inputs)
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+def finish(inputs: Tensor, features: Tensor, embedding_dim: int, normalize: bool, name: str) -> keras.Model:
+    """The encoder from its inputs and last features `(batch, n)`: a projection, then unit length."""
+    if embedding_dim < 1:
+        raise ComponentError(f"embedding_dim should be at least 1, got {embedding_dim!r}")
+    outputs = keras.layers.Dense(embedding_dim, name="projection")(features)
+    if normalize:
+        outputs = UnitNormalization(name="unit")(outputs)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def of_rank(input_shape: tuple[int, ...], rank: int, name: str, meaning: str) -> tuple[int, ...]:
+    """The shape of one item, checked."""
+    shape = tuple(input_shape)
+    if len(shape) != rank or any(size is None or size < 1 for size in shape):
+        raise ComponentError(f"{name} takes items of shape {meaning}, got input_shape={shape}")
+    return shape
