@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from siamkit.stats import _resampling
-from siamkit.stats._paired import compare_queries
-from siamkit.stats._pairs import compare_pairs
-from siamkit.stats.bootstrap import Sample
+from siamkit.stats.bootstrap import Sample, compare_queries
+from siamkit.stats.pair_bootstrap import compare_pairs
+from siamkit.stats.resampling import bootstrap_weights
 from siamkit.stats.results import Difference
 
 RESULTS = Path(__file__).parent / "results" / "coverage.md"
@@ -143,7 +142,7 @@ def others(top, bottom, seed, degenerate):
     if np.ptp(rest) < 1e-12:
         return dict.fromkeys(OTHERS, degenerate)
     columns = np.stack([top, bottom, top * top, top * bottom, bottom * bottom], axis=1)
-    drawn = _resampling.weights(n, RESAMPLES, np.random.default_rng(seed))
+    drawn = bootstrap_weights(n, RESAMPLES, np.random.default_rng(seed))
     totals = np.concatenate([counts @ columns for counts in drawn])
     found = totals[:, 0] / totals[:, 1]
     ends = np.array([alpha / 2, 1 - alpha / 2])

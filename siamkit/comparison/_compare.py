@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.comparison._names import names_of
-from siamkit.comparison._neighbors import distance_rank_correlation, neighbor_overlap
 from siamkit.comparison._thumbnails import given_looks, looks_in
 from siamkit.comparison.alignment import matched, truth_of
 from siamkit.comparison.by_pair import Pairs
@@ -21,7 +20,12 @@ from siamkit.comparison.by_query import Queries
 from siamkit.comparison.from_file import are_vectors, as_float32
 from siamkit.comparison.inputs import EmbeddingSet, contender
 from siamkit.comparison.result import Comparison, RepresentationSimilarity
-from siamkit.comparison.similarity import linear_cka, procrustes_distance
+from siamkit.comparison.similarity import (
+    distance_rank_correlation,
+    linear_cka,
+    neighbor_overlap,
+    procrustes_distance,
+)
 from siamkit.data.streaming.stream import Wanted
 from siamkit.data.thumbnails import Looks
 from siamkit.errors import DataError
@@ -50,10 +54,9 @@ def compare(
     """Compares embeddings of the same items, or of the same pairs of them, side by side.
 
     Every query is answered by each contender, so that what is hard for all of them takes no part in a
-    difference; so is every pair. Intervals and p-values: `siamkit.stats._paired.compare_queries`, of
-    pairs `siamkit.stats._pairs.compare_pairs`; p-values are corrected for all differences together, by
-    Holm. Likeness: `siamkit.comparison.similarity` and `siamkit.comparison._neighbors`, from at most 5,000
-    items.
+    difference; so is every pair. Intervals and p-values: `siamkit.stats.bootstrap.compare_queries`, of
+    pairs `siamkit.stats.pair_bootstrap.compare_pairs`; p-values are corrected for all differences
+    together, by Holm. Likeness: `siamkit.comparison.similarity`, from at most 5,000 items.
 
     Args:
         *contenders: two or more: a model (`.keras`, with `data`), a trial of a study (`study.yaml#14`,

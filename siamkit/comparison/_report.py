@@ -21,7 +21,13 @@ def made_smaller(name: str, curve: SizeCurve) -> Document:
     """What an embedding is worth at several sizes."""
     measures = list(curve[0].measures)
     rows = [
-        (each.how, each.dim, each.bytes_per_vector, *each.measures.values(), "yes" if each.best else "no")
+        (
+            each.how,
+            each.dim,
+            each.bytes_per_vector,
+            *each.measures.values(),
+            "yes" if each.pareto_optimal else "no",
+        )
         for each in curve
     ]
     table = Table.of(("way", "dimensions", "bytes a vector", *measures, "on the front"), rows)
@@ -30,7 +36,7 @@ def made_smaller(name: str, curve: SizeCurve) -> Document:
         "were learnt from these very items, which flatters pca, int8 and binary."
     )
     chart = Chart("sizes", "Dimension curve", curve.plot(), table, words)
-    least = min((each for each in curve if each.best), key=lambda each: each.bytes_per_vector)
+    least = min((each for each in curve if each.pareto_optimal), key=lambda each: each.bytes_per_vector)
     lead = [
         f"Whole it takes {curve[0].bytes_per_vector:g} bytes a vector and reaches "
         f"{curve[0].measures[measures[0]]:.4f} in {measures[0]}; the smallest on the front takes "
@@ -44,7 +50,7 @@ def _differences(found: Comparison) -> Section:
     level = f"{found.differences[0].level:.0%}"
     columns = ("difference", "figure", "size", "low", "high", "p, corrected", "shown")
     rows = [
-        (f"{b} - {a}", each.measure, each.difference, each.low, each.high, each.p_adjusted, each.shown)
+        (f"{b} - {a}", each.measure, each.difference, each.low, each.high, each.p_adjusted, each.significant)
         for (a, b), each in zip(found.pairs, found.differences, strict=True)
     ]
     told = [(*row[:-1], "yes" if row[-1] else "not at this size") for row in rows]

@@ -88,6 +88,6 @@ def size_table(curve: Sequence[Size]) -> Table:
         shown.add_column(name, justify="right" if name else "left")
     for each in curve:
         measures = (f"{value:.4f}" for value in each.measures.values())
-        mark = "nothing as small is as good" if each.best else ""
+        mark = "Pareto-optimal" if each.pareto_optimal else ""
         shown.add_row(each.how, str(each.dim), f"{each.bytes_per_vector:g}", *measures, mark)
     return shown

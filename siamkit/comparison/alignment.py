@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.comparison.inputs import EmbeddingSet, as_targets
 from siamkit.errors import DataError, listed
-from siamkit.evaluation import _checks
+from siamkit.evaluation.checks import as_column
 
 
 def matched(several: list[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]]:
@@ -64,7 +64,7 @@ def truth_of(several: list[EmbeddingSet], labels: ArrayLike | None) -> NDArray[A
         known.insert(0, ("labels", np.asarray(labels)))
     if not known:
         raise DataError("no contender has labels, and none are given: labels=, or --labels FILE.npy")
-    known = [(name, _checks.column(each, len(several[0].embeddings))) for name, each in known]
+    known = [(name, as_column(each, len(several[0].embeddings))) for name, each in known]
     (first, truth), *others = known
     if several[0].pairs:
         truth, *rest = (as_targets(each, name) for name, each in known)

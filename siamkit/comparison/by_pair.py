@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.comparison.result import Disagreement, widest
 from siamkit.errors import DataError
-from siamkit.evaluation import _distances, evaluate_pairs, evaluate_scores
-from siamkit.evaluation.pairs import binary
-from siamkit.stats._pair_scores import pair_scores
-from siamkit.stats._pairs import RESAMPLES, compare_pairs, interval_of_pairs
+from siamkit.evaluation import evaluate_pairs, evaluate_scores
+from siamkit.evaluation.distances import oriented
+from siamkit.evaluation.pairs import is_binary
+from siamkit.stats.pair_bootstrap import RESAMPLES, compare_pairs, interval_of_pairs
+from siamkit.stats.pair_measures import pair_scores
 from siamkit.stats.results import Difference, Interval
 
 ALIKE = ("roc_auc", "eer")
@@ -51,7 +52,7 @@ class Pairs:
     ) -> None:
         if over not in ("pairs", "items", "auto"):
             raise DataError(f"intervals of pairs are over items or pairs, got {over!r}")
-        self._alike = binary(truth)
+        self._alike = is_binary(truth)
         self._truth = truth
         self.measures = tuple(measures) or (ALIKE if self._alike else GRADED)
         self.notes: list[str] = []
@@ -79,7 +80,7 @@ class Pairs:
         return compare_pairs(measure, self._distances[a], self._distances[b], self._truth, **self._asked)
 
     def disagreements(self, a: str, b: str, ids: Sequence[str], most: int) -> list[Disagreement]:
-        """The pairs that two differ most on, by `siamkit.stats._pair_scores`."""
+        """The pairs that two differ most on, by `siamkit.stats.pair_measures`."""
         of_a, of_b = (pair_scores(self._distances[name], self._truth) for name in (a, b))
         return [
             Disagreement(
@@ -101,9 +102,7 @@ class Pairs:
         distances = judged.queries["distance"]
         threshold = judged.measures["threshold"] if each.threshold is None else each.threshold
         self._distances[each.name] = distances
-        self._right[each.name] = (distances <= _distances.oriented(threshold, each.metric)) == (
-            self._truth > 0
-        )
+        self._right[each.name] = (distances <= oriented(threshold, each.metric)) == (self._truth > 0)
 
 
 def items_of(several: Sequence[EmbeddingSet]) -> NDArray[np.int64]:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.comparison.result import Disagreement, widest
 from siamkit.errors import DataError, listed
-from siamkit.evaluation import _checks, evaluate_labels
+from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.checks import class_ids
 from siamkit.evaluation.measures import Group
-from siamkit.stats._paired import compare_queries, interval_of
-from siamkit.stats._resampling import LEAST_CLASSES
+from siamkit.stats.bootstrap import compare_queries, interval_of
+from siamkit.stats.resampling import MIN_CLASSES
 from siamkit.stats.results import Difference, Interval
 
 MEASURES = ("map_at_r", "recall_at_1")
@@ -55,13 +56,13 @@ class Queries:
             raise DataError(f"intervals of labelled items are over queries or classes, got {over!r}")
         self.measures = tuple(measures) or MEASURES
         self.notes: list[str] = []
-        ids = _checks.classes(truth)[0]
+        ids = class_ids(truth)[0]
         classes = int((np.bincount(ids) > 1).sum())  # those that queries have
-        self.over = ("classes" if classes >= LEAST_CLASSES else "queries") if over == "auto" else over
+        self.over = ("classes" if classes >= MIN_CLASSES else "queries") if over == "auto" else over
         if self.over == "queries" and over == "auto":
             self.notes.append(
                 f"With {classes} classes the intervals are over queries: they say nothing of classes that "
-                f"are not among these. With {LEAST_CLASSES} or more they would."
+                f"are not among these. With {MIN_CLASSES} or more they would."
             )
         self.distinct = np.arange(len(truth))
         self._truth = truth

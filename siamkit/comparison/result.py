@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from siamkit.comparison._html import fragment
 from siamkit.data.thumbnails import Thumbnail
-from siamkit.plotting.figures import difference_frame, forest
+from siamkit.plotting.figures import DifferenceRow, forest_plot
 from siamkit.stats.results import Difference, Interval
 
 if TYPE_CHECKING:
@@ -127,9 +127,42 @@ class Comparison:
         return fragment(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """The differences as a pandas table, one a row."""
-        return difference_frame(self)
+        """Return a pandas table with one row for each difference."""
+        import pandas as pd  # late: slow to import
+
+        return pd.DataFrame(
+            {
+                "a": a,
+                "b": b,
+                "measure": difference.measure,
+                "value_a": difference.a,
+                "value_b": difference.b,
+                "difference": difference.difference,
+                "low": difference.low,
+                "high": difference.high,
+                "level": difference.level,
+                "p": difference.p,
+                "p_adjusted": difference.p_adjusted,
+                "over": difference.over,
+                "units": difference.units,
+                "significant": difference.significant,
+                "verdict": difference.verdict(a, b),
+            }
+            for (a, b), difference in zip(self.pairs, self.differences, strict=True)
+        )
 
     def plot(self) -> go.Figure:
-        """The differences with their intervals, as a Plotly figure."""
-        return forest(self)
+        """Return a Plotly forest plot of the differences with their intervals."""
+        return forest_plot(
+            [
+                DifferenceRow(
+                    f"{difference.measure}: {b} - {a}",
+                    difference.difference,
+                    difference.low,
+                    difference.high,
+                    difference.significant,
+                    difference.verdict(a, b),
+                )
+                for (a, b), difference in zip(self.pairs, self.differences, strict=True)
+            ]
+        )

@@ -1,6 +1,6 @@
-"""How good embeddings are: exact retrieval and verification figures, whatever the metric.
+"""Exact measures of embeddings for retrieval and verification, under any metric.
 
-Importing this package imports neither Keras nor NumPy; the functions load theirs when first used.
+Importing this package imports neither Keras nor NumPy; its functions import them at first use.
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from siamkit._lazy import lazy_exports
-from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJECTIVES, Measure
+from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJECTIVES, Evaluation, Measure
 
 if TYPE_CHECKING:
-    from siamkit.evaluation._evaluate import evaluate, examine
-    from siamkit.evaluation._labels import evaluate_labels
-    from siamkit.evaluation._result import Evaluation
+    from siamkit.evaluation._evaluate import evaluate, evaluate_labels, examine
     from siamkit.evaluation.geometry import effective_rank, spread
+    from siamkit.evaluation.neighbors import nearest_neighbors
     from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 
 __all__ = [
@@ -30,19 +29,20 @@ __all__ = [
     "evaluate_pairs",
     "evaluate_scores",
     "examine",
+    "nearest_neighbors",
     "spread",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "Evaluation": "_result",
         "effective_rank": "geometry",
         "evaluate": "_evaluate",
-        "evaluate_labels": "_labels",
+        "evaluate_labels": "_evaluate",
         "evaluate_pairs": "pairs",
         "evaluate_scores": "pairs",
         "examine": "_evaluate",
+        "nearest_neighbors": "neighbors",
         "spread": "geometry",
     },
 )

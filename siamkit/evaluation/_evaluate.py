@@ -1,42 +1,50 @@
-"""One function for whatever is evaluated."""
+"""Evaluate embeddings of labeled items, of pairs, or of graded pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _checks, _distances
-from siamkit.evaluation._labels import evaluate_labels
-from siamkit.evaluation._result import Evaluation, Measures
-from siamkit.evaluation.measures import GROUPS, Group
-from siamkit.evaluation.pairs import binary, evaluate_pairs, evaluate_scores
+from siamkit.evaluation._scan import Accumulator, scan_distances
+from siamkit.evaluation.checks import as_array, as_column, as_vectors, class_ids, distinct_ks
+from siamkit.evaluation.clustering import clustering_measures
+from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
+from siamkit.evaluation.fewshot import few_shot_measures
+from siamkit.evaluation.geometry import geometry_measures
+from siamkit.evaluation.knn import KnnVotes, Occurrences
+from siamkit.evaluation.measures import GROUPS, QUICK, Evaluation, Group, Measures, checked_groups
+from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores, is_binary
+from siamkit.evaluation.retrieval import Rankings, class_means
+from siamkit.evaluation.verification import PairCounts, verification_measures
 
 
 def evaluate(
     embeddings: ArrayLike,
     labels: ArrayLike,
-    metric: str | _distances.Metric = "cosine",
+    metric: str | Metric = "cosine",
     *,
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
     threshold: float | None = None,
 ) -> Measures:
-    """The figures of embeddings, by their shape: of labelled items, of pairs, or of graded pairs.
+    """Return the measures of embeddings of labeled items, of pairs, or of graded pairs, by their shape.
 
     Args:
-        embeddings: `(n, dim)` with a class for each item, or `(n, 2, dim)` with a target for each pair;
-            pairs whose targets are all 0 or 1 are alike or not, all others are graded (call
-            `evaluate_scores` for grades that are just 0 and 1).
+        embeddings: `(n, dim)` with a class for each item, or `(n, 2, dim)` with a target for each pair. If
+            all targets are 0 or 1, pairs match or not; otherwise they are graded (call `evaluate_scores` for
+            grades that are only 0 and 1).
         labels: `(n,)`.
         metric: a name, or a metric.
-        ks: the k of recall@k, for labelled items.
-        gallery: embeddings and labels of other items to search, for labelled items.
-        groups: what is computed; all that the data have unless some are named, such as
-            `("retrieval", "verification")`, which take a third of the time.
-        threshold: what false accepts and rejects are counted at, instead of the best one.
+        ks: the k of recall@k, for labeled items.
+        gallery: embeddings and labels of other items to search, for labeled items.
+        groups: what to compute; by default everything that the data allow. `("retrieval", "verification")`
+            take a third of the time.
+        threshold: where false accepts and rejects are counted; by default the best one for these data.
 
     Returns:
         Those of `evaluate_labels`, `evaluate_pairs` or `evaluate_scores`.
@@ -56,21 +64,158 @@ def evaluate(
 def examine(
     embeddings: ArrayLike,
     labels: ArrayLike,
-    metric: str | _distances.Metric = "cosine",
+    metric: str | Metric = "cosine",
     *,
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
     threshold: float | None = None,
 ) -> Evaluation:
-    """As `evaluate`, with each query's scores and the ROC curve."""
-    array = _checks.as_array(embeddings)
+    """Return the same as `evaluate`, with the scores of each query and the ROC curve."""
+    array = as_array(embeddings)
     if array.ndim != 3:
         return evaluate_labels(
             array, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
         )
     if gallery is not None:
-        raise DataError(f"a gallery goes with embeddings (items, dim), got {array.shape}")
-    if binary(_checks.as_array(labels, name="labels")):
+        raise DataError(f"a gallery is for embeddings (items, dim), got {array.shape}")
+    if is_binary(as_array(labels, name="labels")):
         return evaluate_pairs(array, labels, metric, groups=groups, threshold=threshold)
     return evaluate_scores(array, labels, metric, groups=groups)
+
+
+def evaluate_labels(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    metric: str | Metric = "cosine",
+    *,
+    ks: Iterable[int] = (1, 5, 10),
+    gallery: tuple[ArrayLike, ArrayLike] | None = None,
+    groups: Iterable[Group] = QUICK,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Return the measures of labeled embeddings.
+
+    Without a gallery every item is a query to all others (it is excluded by its index, so identical
+    embeddings do no harm). Items of the query's class are relevant. Queries without a relevant item are
+    excluded from retrieval and counted. Ties are ranked by index. Verification is over all pairs i < j, or
+    all pairs of query and gallery, from a histogram of 2**20 bins (see
+    `siamkit.evaluation._histogram.Histogram` for its resolution). Distances are computed on the metric's
+    backend and its device, and counted here, a chunk at a time: memory grows with the embeddings, not with
+    their square, and the measures do not depend on the chunks.
+
+    Args:
+        embeddings: `(n, dim)`.
+        labels: `(n,)`, of any type that sorts.
+        metric: a name, or a metric.
+        ks: the k of recall@k, precision@k and nDCG@k; a k beyond the number of items covers all of them.
+        gallery: embeddings and labels of other items to search, from which nothing is excluded.
+        groups: what to compute:
+
+            - `retrieval`: `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`
+              (`siamkit.evaluation.retrieval.query_scores`), means over queries, and with `_macro` means over
+              classes of the class means;
+            - `ranking`: `map` and `mrr`, which sort the whole gallery for each query;
+            - `verification`: `roc_auc`, `eer`, `tar_at_far_<rate>`, `threshold` (in the metric's own
+              orientation: a match is at most a distance, or at least a similarity) and the errors at the
+              threshold, `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`; NaN if all pairs
+              are of one kind;
+            - `clustering`: `nmi`, `ami`, `ari`;
+            - `neighbors`: `knn_accuracy`, `accuracy_5_way_<shots>_shot`, each with `_low` and `_high`;
+            - `geometry`: `siamkit.evaluation.geometry.geometry_measures`, and `hubness`.
+
+            In any case `queries` scored, `queries_excluded`, and `bytes_per_vector` in float32. The last
+            three groups describe the embeddings alone, whatever the gallery (except `hubness` and
+            `knn_accuracy`, which search it).
+        threshold: where `far` to `balanced_accuracy` are counted, in the metric's own orientation, such as
+            one calibrated on other classes; by default the best one for these items.
+
+    Example:
+        >>> from siamkit.evaluation import evaluate_labels
+        >>> line = [[0.0], [1.0], [4.0], [5.0], [20.0]]
+        >>> measures = evaluate_labels(line, [0, 0, 1, 1, 2], "euclidean").measures
+        >>> measures["map_at_r"], measures["queries"], measures["queries_excluded"]
+        (1.0, 4, 1)
+    """
+    names = checked_groups(groups)
+    depths = distinct_ks(ks)
+    queries = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
+    ids = as_column(labels, len(queries))
+    pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None
+    if gallery is None:
+        (ids,), pool = class_ids(ids), None
+    else:
+        vectors, (ids, pool_ids) = _gallery(gallery, queries, ids)
+        pool = vectors, pool_ids
+    counts = np.bincount(ids if pool is None else pool[1], minlength=int(ids.max()) + 1)
+    relevant = counts[ids] - (pool is None)
+    if not relevant.any():
+        raise DataError(
+            "no class has two items, so no query has a relevant item"
+            if pool is None
+            else "no query has a relevant item in the gallery: they have no label in common"
+        )
+    resolved = resolve_metric(metric)
+    rankings = Rankings(depths, whole="ranking" in names)
+    pairs, votes = PairCounts(), KnnVotes()
+    occurrences = Occurrences(len(queries if pool is None else pool[0]))
+    accumulators: list[Accumulator] = [rankings] if names & {"retrieval", "ranking"} else []
+    accumulators += [pairs] if "verification" in names else []
+    accumulators += [votes] if "neighbors" in names else []
+    accumulators += [occurrences] if "geometry" in names else []
+    if accumulators:  # else the distances are not needed
+        scan_distances(resolved, queries, ids, pool, relevant, accumulators)
+
+    measures: Measures = {}
+    by_query: dict[str, NDArray[Any]] = {}
+    curve = pairs.curve() if "verification" in names else None
+    if names & {"retrieval", "ranking"}:
+        by_query = rankings.by_query()
+        measures |= _means(by_query, ids, depths, names)
+    if "verification" in names:
+        sign = -1 if resolved.orientation == "similarity" else 1
+        measures |= verification_measures(curve, sign, threshold)
+    if "neighbors" in names:
+        measures |= votes.measures()
+        measures |= few_shot_measures(resolved, queries, ids)
+    if "clustering" in names:
+        measures |= clustering_measures(queries, ids, ignores_length(resolved, queries))
+    if "geometry" in names:
+        measures |= geometry_measures(queries, ids) | occurrences.measures()
+    measures |= {
+        "queries": int((relevant > 0).sum()),
+        "queries_excluded": int((relevant == 0).sum()),
+        "bytes_per_vector": 4 * queries.shape[1],
+    }
+    return Evaluation(measures, by_query, curve)
+
+
+def _means(
+    by_query: Mapping[str, NDArray[Any]],
+    ids: NDArray[np.int64],
+    ks: tuple[int, ...],
+    groups: frozenset[Group],
+) -> Measures:
+    """Return means over queries, and over classes of the class means."""
+    names = [f"{kind}_at_{k}" for kind in ("recall", "precision", "ndcg") for k in ks]
+    names += ["precision_at_1", "r_precision", "map_at_r"]
+    names = list(dict.fromkeys(names)) if "retrieval" in groups else []
+    names += ["mrr", "map"] if "ranking" in groups else []
+    measures: Measures = {name: float(np.nanmean(by_query[name])) for name in names}
+    return measures | {f"{name}_macro": float(class_means(by_query[name], ids).mean()) for name in names}
+
+
+def _gallery(
+    gallery: tuple[ArrayLike, ArrayLike], queries: NDArray[np.float32], labels: NDArray[Any]
+) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
+    """Return the vectors of the gallery, and the class ids of queries and gallery."""
+    if not isinstance(gallery, (tuple, list)) or len(gallery) != 2:
+        raise DataError(f"gallery should be (embeddings, labels), got {type(gallery).__name__}")
+    pool = as_vectors(gallery[0], 2, name="the gallery's embeddings")
+    if pool.shape[1] != queries.shape[1]:
+        raise DataError(
+            "the gallery's embeddings should have the dim of the queries, "
+            f"{queries.shape[1]}, got {pool.shape[1]}"
+        )
+    pool_labels = as_column(gallery[1], len(pool), name="the gallery's labels")
+    return pool, class_ids(labels, pool_labels)

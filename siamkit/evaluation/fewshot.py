@@ -1,4 +1,4 @@
-"""Few-shot classification: which of some unseen classes is it, given a few examples of each?"""
+"""Few-shot classification: to choose among a few unseen classes, given a few examples of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation import _distances
+from siamkit.evaluation.distances import CHUNK, Metric, paired_distances
 
 WAYS = 5
 SHOTS = (1, 5)
@@ -16,7 +16,7 @@ QUERIES = 15
 
 
 def few_shot_measures(
-    metric: _distances.Metric,
+    metric: Metric,
     embeddings: NDArray[np.float32],
     ids: NDArray[np.int64],
     *,
@@ -25,70 +25,70 @@ def few_shot_measures(
     episodes: int = EPISODES,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Accuracy over many small problems drawn by seed, as few-shot learning is commonly reported.
+    """Return the accuracy over many small random problems, as few-shot learning usually reports it.
 
-    In each episode some classes are drawn, some examples of each, whose mean is the class's prototype, and
-    up to 15 other items of each, which go to the nearest prototype (Snell, Swersky and Zemel 2017,
-    https://arxiv.org/abs/1703.05175). The interval is mean ± 1.96 standard errors over the episodes: of
-    what these classes would give with other draws, not of what other classes would.
+    Each episode draws some classes, some examples of each, whose mean is the prototype of the class, and up
+    to 15 other items of each, which are assigned to the nearest prototype (Snell, Swersky and Zemel 2017,
+    https://arxiv.org/abs/1703.05175). The interval is mean ± 1.96 standard errors over the episodes: it
+    covers other draws from these classes, not other classes.
 
     Args:
         metric: compares items with prototypes.
         embeddings: `(n, dim)`.
         ids: `(n,)`, classes.
-        ways: classes an episode.
-        shots: examples of each; each of these numbers has figures of its own.
+        ways: classes in each episode.
+        shots: examples of each class; each of these numbers has a measure of its own.
         episodes: how many.
-        seed: of what is drawn.
+        seed: of the draws.
 
     Returns:
-        `accuracy_<ways>_way_<shots>_shot`, and the same with `_low` and `_high`; nothing where there are
-        fewer than `ways` classes with an item beyond the examples.
+        `accuracy_<ways>_way_<shots>_shot`, and the same with `_low` and `_high`; nothing if fewer than `ways`
+        classes have an item besides the examples.
     """
     order = np.argsort(ids, kind="stable")
     sizes = np.bincount(ids)
     starts = np.cumsum(sizes) - sizes
     measures: dict[str, float] = {}
     for shot in shots:
-        fit = np.flatnonzero(sizes > shot)
-        if len(fit) < ways:
+        usable = np.flatnonzero(sizes > shot)
+        if len(usable) < ways:
             continue
         rng = np.random.default_rng((seed, shot))
-        asked = min(QUERIES, int(sizes[fit].min()) - shot)
+        items = shot + min(QUERIES, int(sizes[usable].min()) - shot)
         drawn = np.stack(
             [
                 np.stack(
                     [
-                        order[starts[each] + rng.choice(sizes[each], shot + asked, replace=False)]
-                        for each in rng.choice(fit, ways, replace=False)
+                        order[starts[label] + rng.choice(sizes[label], items, replace=False)]
+                        for label in rng.choice(usable, ways, replace=False)
                     ]
                 )
                 for _ in range(episodes)
             ]
-        )  # (episodes, ways, shot + asked)
-        rates = _rates(metric, embeddings, drawn, shot)
+        )  # (episodes, ways, items)
+        rates = _accuracies(metric, embeddings, drawn, shot)
         name = f"accuracy_{ways}_way_{shot}_shot"
         mean, half = float(rates.mean()), 1.96 * float(rates.std(ddof=1)) / math.sqrt(episodes)
         measures |= {name: mean, f"{name}_low": max(0.0, mean - half), f"{name}_high": min(1.0, mean + half)}
     return measures
 
 
-def _rates(
-    metric: _distances.Metric, embeddings: NDArray[np.float32], drawn: NDArray[np.int64], shot: int
+def _accuracies(
+    metric: Metric, embeddings: NDArray[np.float32], drawn: NDArray[np.int64], shot: int
 ) -> NDArray[np.float64]:
-    """The share of right answers of each episode."""
+    """Return the share of right answers of each episode."""
     episodes, ways, items = drawn.shape
-    asked = ways * (items - shot)
-    most = max(1, _distances.CHUNK // (asked * ways * embeddings.shape[1]))
+    queries = ways * (items - shot)
+    most = max(1, CHUNK // (queries * ways * embeddings.shape[1]))
     rates = []
     for start in range(0, episodes, most):
-        part = drawn[start : start + most]
-        prototypes = embeddings[part[:, :, :shot]].mean(axis=2)  # (part, ways, dim)
-        queries = embeddings[part[:, :, shot:]].reshape(len(part), asked, 1, -1)
-        shape = (len(part), asked, ways, embeddings.shape[1])
-        distances = _distances.row_by_row(
+        chunk = drawn[start : start + most]
+        prototypes = embeddings[chunk[:, :, :shot]].mean(axis=2)  # (chunk, ways, dim)
+        vectors = embeddings[chunk[:, :, shot:]].reshape(len(chunk), queries, 1, -1)
+        shape = (len(chunk), queries, ways, embeddings.shape[1])
+        distances = paired_distances(
             metric,
-            np.broadcast_to(queries, shape).reshape(-1, shape[-1]),
+            np.broadcast_to(vectors, shape).reshape(-1, shape[-1]),
             np.broadcast_to(prototypes[:, None], shape).reshape(-1, shape[-1]),
         ).reshape(shape[:-1])
         truth = np.repeat(np.arange(ways), items - shot)

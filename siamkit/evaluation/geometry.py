@@ -1,4 +1,4 @@
-"""The shape of a cloud of embeddings: directions, width, dimension, and how classes lie in it."""
+"""Geometry: the rank, width and dimension of a set of embeddings, and the spread of its classes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.errors import DataError
 
 SAMPLE = 10_000
-"""Items at most from which uniformity and intrinsic dimension are taken."""
+"""The most items used for uniformity and intrinsic dimension."""
 
-CHUNK = 1 << 22  # numbers turned into float64 at a time
-ROUNDING = 1e-6  # below this spread the differences are those of float32's own rounding
+CHUNK = 1 << 22
+"""How many numbers are converted to float64 at a time."""
+
+ROUNDING = 1e-6  # a smaller spread is rounding of float32
 
 
 def effective_rank(embeddings: ArrayLike) -> float:
-    """In how many directions embeddings differ: from 1, on a line, to dim, alike in all.
+    """Return the effective number of directions: from 1, on a line, to dim, for equal spread in all.
 
-    exp(H(p)) with H the entropy of p_i = σ_i / Σσ, and σ the singular values of the embeddings less their
-    mean (Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality", who leave the
-    mean in). 0 where all embeddings are one point. k tight clusters have k - 1 at most: a low rank alone
-    says nothing against embeddings of few classes.
+    exp(H(p)), where H is the entropy of p_i = σ_i / Σσ, and σ are the singular values of the embeddings minus
+    their mean (Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality", who do not
+    subtract the mean). 0 if all embeddings are one point. k tight clusters have at most k - 1: with few
+    classes a low rank alone is not a fault.
 
     Args:
-        embeddings: `(n, dim)`, or `(n, views, dim)` of which each view counts as an item.
+        embeddings: `(n, dim)`, or `(n, views, dim)`, where each view counts as an item.
 
     Example:
         >>> from siamkit.evaluation import effective_rank
@@ -37,9 +39,9 @@ def effective_rank(embeddings: ArrayLike) -> float:
 
 
 def spread(embeddings: ArrayLike) -> float:
-    """How wide embeddings lie, in [0, 1]: √(total variance) / √(mean squared norm).
+    """Return the relative width, in [0, 1]: √(total variance) / √(mean squared norm).
 
-    0 where all are one point, 1 where their mean is zero. For unit vectors √(1 - |mean|²).
+    0 if all embeddings are one point, 1 if their mean is zero. For unit vectors √(1 - |mean|²).
 
     Args:
         embeddings: `(n, dim)`, or `(n, views, dim)`.
@@ -54,7 +56,7 @@ def spread(embeddings: ArrayLike) -> float:
 
 
 def shape_measures(embeddings: ArrayLike) -> dict[str, float]:
-    """`effective_rank` and `spread` in one pass."""
+    """Return `effective_rank` and `spread`, computed in one pass."""
     covariance, square = _moments(embeddings)
     return {"effective_rank": _rank(covariance, square), "spread": _spread(covariance, square)}
 
@@ -62,65 +64,66 @@ def shape_measures(embeddings: ArrayLike) -> dict[str, float]:
 def geometry_measures(
     embeddings: NDArray[np.float32], ids: NDArray[np.int64] | None = None, seed: int = 0
 ) -> dict[str, float]:
-    r"""How embeddings lie, by Euclid's distance whatever the metric.
+    r"""Return measures of the geometry of embeddings, by the Euclidean distance for any metric.
 
     With u = x / |x|:
 
     - `effective_rank` and `spread`, as the functions of that name;
     - `uniformity`: log of the mean of exp(-2 |u - u'|²) over pairs (Wang and Isola 2020,
-      https://arxiv.org/abs/2005.10242); 0 where all are one, -4 where they fill a sphere of many dimensions;
+      https://arxiv.org/abs/2005.10242); 0 if all are equal, -4 if they fill a sphere of many dimensions;
     - `alignment`: the mean of |u - u'|² over pairs of one class (the same paper);
     - `anisotropy`: the mean of u · u' over pairs (Ethayarajh 2019, https://arxiv.org/abs/1909.00512);
-    - `norm_spread`: the standard deviation of |x|, of its mean;
-    - `intrinsic_dimension`: by the ratio of the distances to the first two neighbours (Facco et al. 2017,
-      "Estimating the intrinsic dimension of datasets by a minimal neighborhood information"), by maximum
-      likelihood; NaN where all have twins;
-    - `class_ratio`: the root mean square of |x - x'| over pairs of one class, of that over pairs of two.
+    - `norm_spread`: the standard deviation of |x| divided by its mean;
+    - `intrinsic_dimension`: from the ratio of the distances to the first two neighbors, by maximum likelihood
+      (Facco et al. 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
+      information"); NaN if all items have duplicates;
+    - `class_ratio`: the root mean square of |x - x'| over pairs of one class, divided by that over pairs of
+      two classes.
 
-    Uniformity and intrinsic dimension are those of 10,000 items drawn by seed where there are more.
+    With more than 10,000 items, uniformity and intrinsic dimension are those of 10,000 random ones.
 
     Args:
         embeddings: `(n, dim)`.
-        ids: `(n,)`, classes; without them alignment and class ratio are left out.
-        seed: of the draw.
+        ids: `(n,)`, classes; without them alignment and class ratio are omitted.
+        seed: of the random items.
     """
-    found = shape_measures(embeddings)
+    measures = shape_measures(embeddings)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     sphere = unit(embeddings).astype(np.float32)
-    some = np.arange(len(embeddings))
-    if len(some) > SAMPLE:
-        some = np.sort(np.random.default_rng(seed).choice(len(some), SAMPLE, replace=False))
-    whole = sphere.sum(axis=0, dtype=np.float64)
+    sample = np.arange(len(embeddings))
+    if len(sample) > SAMPLE:
+        sample = np.sort(np.random.default_rng(seed).choice(len(sample), SAMPLE, replace=False))
+    total = sphere.sum(axis=0, dtype=np.float64)
     pairs = len(sphere) * (len(sphere) - 1)
     squares = float((sphere.astype(np.float64) ** 2).sum())
-    found["anisotropy"] = float((whole @ whole - squares) / pairs)
-    found["norm_spread"] = float(norms.std() / norms.mean()) if norms.any() else 0.0
-    found["uniformity"] = _uniformity(sphere[some])
-    found["intrinsic_dimension"] = _intrinsic_dimension(embeddings[some])
+    measures["anisotropy"] = float((total @ total - squares) / pairs)
+    measures["norm_spread"] = float(norms.std() / norms.mean()) if norms.any() else 0.0
+    measures["uniformity"] = _uniformity(sphere[sample])
+    measures["intrinsic_dimension"] = _intrinsic_dimension(embeddings[sample])
     if ids is not None:
-        found["alignment"] = _squares(sphere, ids)[0]
+        measures["alignment"] = _squares(sphere, ids)[0]
         inside, between = _squares(embeddings, ids)
-        found["class_ratio"] = float(np.sqrt(inside / between)) if between > 0 else math.nan
-    return found
+        measures["class_ratio"] = float(np.sqrt(inside / between)) if between > 0 else math.nan
+    return measures
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Vectors `(n, dim)` of length 1; a zero stays one."""
+    """Return vectors `(n, dim)` scaled to length 1; a zero vector stays zero."""
     wide = vectors.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)
 
 
 def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[float, float]:
-    """The mean of |x - x'|² over pairs of one class, and of two; NaN where there are none.
+    """Return the mean of |x - x'|² over pairs of one class, and over pairs of two; NaN without such pairs.
 
-    From sums alone: over the pairs of any n vectors, each twice, it adds up to 2 (n Σ|x|² - |Σx|²).
+    Computed from sums: over the pairs of n vectors, each counted twice, the total is 2 (n Σ|x|² - |Σx|²).
     """
     order = np.argsort(ids, kind="stable")
-    centred = vectors - vectors.mean(axis=0)  # sums of large numbers would leave nothing of small ones
+    centered = vectors - vectors.mean(axis=0)  # else small differences would vanish in large sums
     starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
-    sums = np.add.reduceat(centred[order].astype(np.float64), starts)
-    squares = np.add.reduceat((centred[order].astype(np.float64) ** 2).sum(axis=1), starts)
+    sums = np.add.reduceat(centered[order].astype(np.float64), starts)
+    squares = np.add.reduceat((centered[order].astype(np.float64) ** 2).sum(axis=1), starts)
     counts = np.diff(np.append(starts, len(ids)))
     inside = 2 * float((counts * squares - (sums**2).sum(axis=1)).sum())
     total = 2 * float(len(ids) * squares.sum() - (sums.sum(axis=0) ** 2).sum())
@@ -150,9 +153,9 @@ def _intrinsic_dimension(vectors: NDArray[np.float32]) -> float:
     near = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(vectors.astype(np.float64))
     distances, _ = near.kneighbors()
     first, second = distances.T
-    apart = first > 0  # a twin's ratio says nothing
-    logs = float(np.log(second[apart] / first[apart]).sum())
-    return float(apart.sum() / logs) if logs > 0 else math.nan
+    distinct = first > 0  # the ratio of a duplicate is undefined
+    logs = float(np.log(second[distinct] / first[distinct]).sum())
+    return float(distinct.sum() / logs) if logs > 0 else math.nan
 
 
 def _rank(covariance: NDArray[np.float64], square: float) -> float:
@@ -160,7 +163,7 @@ def _rank(covariance: NDArray[np.float64], square: float) -> float:
         return 0.0
     singular = np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None))
     shares = singular / singular.sum()
-    # What is left of a zero after eigvalsh is 1e-8 of the largest after the root: no direction.
+    # A zero becomes up to 1e-8 of the largest value after eigvalsh and the square root: not a direction.
     shares = shares[shares > 1e-7]
     return round(float(np.exp(-(shares * np.log(shares)).sum())), 9)
 
@@ -170,19 +173,19 @@ def _spread(covariance: NDArray[np.float64], square: float) -> float:
 
 
 def _moments(embeddings: ArrayLike) -> tuple[NDArray[np.float64], float]:
-    """The covariance, and the mean squared norm; a few rows at a time, in float64."""
+    """Return the covariance and the mean squared norm, computed in float64 for a few rows at a time."""
     array = np.asarray(embeddings)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f"embeddings should be (n, dim) or (n, views, dim), got {array.shape}")
     rows = array.reshape(-1, array.shape[-1])
     if not np.isfinite(rows).all():
-        raise DataError("the embeddings are not all numbers")
+        raise DataError("the embeddings contain NaN or infinity")
     size = max(1, CHUNK // rows.shape[1])
     chunks = [slice(start, start + size) for start in range(0, len(rows), size)]
     mean = sum(rows[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
     for chunk in chunks:
-        centred = rows[chunk].astype(np.float64) - mean
-        covariance += centred.T @ centred
+        centered = rows[chunk].astype(np.float64) - mean
+        covariance += centered.T @ centered
     covariance /= len(rows)
     return covariance, float(np.trace(covariance) + (np.asarray(mean) ** 2).sum())

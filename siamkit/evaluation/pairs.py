@@ -1,4 +1,4 @@
-"""Evaluating embeddings of given pairs, alike or not, or graded."""
+"""Evaluate embeddings of pairs, matching or not, or graded."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _checks, _distances
-from siamkit.evaluation._result import Evaluation, Measures
+from siamkit.evaluation.checks import as_column, as_vectors
+from siamkit.evaluation.distances import Metric, paired_distances, resolve_metric
 from siamkit.evaluation.geometry import geometry_measures
-from siamkit.evaluation.measures import QUICK, Group, chosen
+from siamkit.evaluation.measures import QUICK, Evaluation, Group, Measures, checked_groups
 from siamkit.evaluation.verification import Curve, verification_measures
 
 
 def evaluate_pairs(
     embeddings: ArrayLike,
     labels: ArrayLike,
-    metric: str | _distances.Metric = "cosine",
+    metric: str | Metric = "cosine",
     *,
     groups: Iterable[Group] = QUICK,
     threshold: float | None = None,
 ) -> Evaluation:
-    """Verification figures of pairs, exact (see `siamkit.evaluation.verification.Curve`).
+    """Return verification measures of pairs, exact (see `siamkit.evaluation.verification.Curve`).
 
     Args:
         embeddings: `(n, 2, dim)`.
-        labels: `(n,)`, 1 for a pair alike, 0 for one that is not.
+        labels: `(n,)`, 1 for a matching pair, 0 for another.
         metric: a name, or a metric.
-        groups: what is computed: `verification`, as in `evaluate_labels`, and `geometry`, of all items.
+        groups: what to compute: `verification`, as in `evaluate_labels`, and `geometry`, of all items.
         threshold: as in `evaluate_labels`.
 
     Returns:
-        The figures asked for; `pairs_alike`, `pairs_unlike`, `bytes_per_vector` in float32. The queries' one
-        score is the `distance` of each pair, a similarity negated.
+        The requested measures; `pairs_alike`, `pairs_unlike`, and `bytes_per_vector` in float32. The score of
+        a query is the `distance` of each pair, a similarity negated.
 
     Example:
         >>> from siamkit.evaluation import evaluate_pairs
-        >>> found = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
-        >>> found.measures["roc_auc"], found.measures["threshold"]
+        >>> evaluation = evaluate_pairs([[[0.0], [1.0]], [[0.0], [3.0]]], [1, 0], "euclidean")
+        >>> evaluation.measures["roc_auc"], evaluation.measures["threshold"]
         (1.0, 2.0)
     """
-    asked = chosen(groups)
-    pairs = _checks.vectors(embeddings, 3)
-    targets = _checks.column(labels, len(pairs))
-    if not binary(targets):
+    names = checked_groups(groups)
+    pairs = as_vectors(embeddings, 3)
+    targets = as_column(labels, len(pairs))
+    if not is_binary(targets):
         raise DataError(f"labels of pairs should be 1 (alike) or 0, got {np.unique(targets)[:5].tolist()}")
-    comparison = _distances.resolve(metric)
+    resolved = resolve_metric(metric)
     alike = targets.astype(bool)
-    distances = _distances.row_by_row(comparison, pairs[:, 0], pairs[:, 1])
+    distances = paired_distances(resolved, pairs[:, 0], pairs[:, 1])
     measures: Measures = {}
     curve = None
-    if "verification" in asked:
-        distinct, place = np.unique(distances, return_inverse=True)
-        counts = [np.bincount(place[each], minlength=len(distinct)) for each in (alike, ~alike)]
+    if "verification" in names:
+        distinct, index = np.unique(distances, return_inverse=True)
+        counts = [np.bincount(index[kind], minlength=len(distinct)) for kind in (alike, ~alike)]
         curve = Curve.of(distinct, *counts)
-        sign = -1 if comparison.orientation == "similarity" else 1
+        sign = -1 if resolved.orientation == "similarity" else 1
         measures |= verification_measures(curve, sign, threshold)
-    if "geometry" in asked:
+    if "geometry" in names:
         measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
     measures |= {
         "pairs_alike": int(alike.sum()),
@@ -72,24 +72,26 @@ def evaluate_pairs(
 def evaluate_scores(
     embeddings: ArrayLike,
     scores: ArrayLike,
-    metric: str | _distances.Metric = "cosine",
+    metric: str | Metric = "cosine",
     *,
     groups: Iterable[Group] = ("graded",),
 ) -> Evaluation:
-    """How well similarity follows graded scores.
+    """Return how well similarity follows graded scores.
 
     Pearson's r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²) between the metric's values x (a distance
-    is negated) and the scores y; Spearman's is the same of their ranks, equals sharing the mean rank.
+    is negated) and the scores y; Spearman's is the same for their ranks, where equal values share the mean
+    rank.
 
     Args:
         embeddings: `(n, 2, dim)`.
-        scores: `(n,)`, high for alike.
+        scores: `(n,)`, high for similar pairs.
         metric: a name, or a metric.
-        groups: what is computed besides: `geometry`, of all items.
+        groups: what to compute in addition: `geometry`, of all items.
 
     Returns:
-        `spearman` and `pearson`, NaN if all values or all scores are equal; `pairs`, `bytes_per_vector`
-        in float32. The queries' one score is the `distance` of each pair, a similarity negated.
+        `spearman` and `pearson`, NaN if all distances or all scores are equal; `pairs`, and
+        `bytes_per_vector` in float32. The score of a query is the `distance` of each pair, a similarity
+        negated.
 
     Example:
         >>> from siamkit.evaluation import evaluate_scores
@@ -99,34 +101,34 @@ def evaluate_scores(
     """
     from scipy.stats import rankdata  # late: slow to import
 
-    asked = chosen(groups)
-    pairs = _checks.vectors(embeddings, 3, least=2)
-    targets = _checks.column(scores, len(pairs), name="scores")
+    names = checked_groups(groups)
+    pairs = as_vectors(embeddings, 3, least=2)
+    targets = as_column(scores, len(pairs), name="scores")
     try:
         targets = targets.astype(np.float64)
     except (TypeError, ValueError):
         raise DataError(f"scores should be numbers, got {targets.dtype}") from None
     if not np.isfinite(targets).all():
         raise DataError("scores should be finite, got NaN or infinity")
-    distances = _distances.row_by_row(_distances.resolve(metric), pairs[:, 0], pairs[:, 1])
+    distances = paired_distances(resolve_metric(metric), pairs[:, 0], pairs[:, 1])
     measures: Measures = {
         "spearman": _correlation(rankdata(-distances), rankdata(targets)),
         "pearson": _correlation(-distances.astype(np.float64), targets),
         "pairs": len(pairs),
         "bytes_per_vector": 4 * pairs.shape[2],
     }
-    if "geometry" in asked:
+    if "geometry" in names:
         measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
     return Evaluation(measures, {"distance": distances}, None)
 
 
-def binary(targets: NDArray[np.generic]) -> bool:
-    """Whether all targets are 0 or 1."""
+def is_binary(targets: NDArray[np.generic]) -> bool:
+    """Return whether all targets are 0 or 1."""
     return targets.dtype.kind in "biuf" and bool(np.isin(targets, (0, 1)).all())
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    if x.min() == x.max() or y.min() == y.max():  # before centring, which may leave rounding behind
+    if x.min() == x.max() or y.min() == y.max():  # checked before centering, which may leave rounding errors
         return math.nan
     x, y = x - x.mean(), y - y.mean()
     return float((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)))

@@ -1,4 +1,4 @@
-"""Two metrics in plain NumPy, so that stored embeddings are compared without a backend."""
+"""Two metrics in plain NumPy, which compare stored embeddings without a backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError, nearest
-from siamkit.evaluation import _distances
+from siamkit.evaluation.distances import Metric, resolve_metric
 from siamkit.evaluation.geometry import unit
 
 
@@ -42,22 +42,22 @@ PLAIN: dict[str, type[Euclidean] | type[Cosine]] = {"cosine": Cosine, "euclidean
 """The metrics that need no backend."""
 
 
-def plain_metric(metric: str | _distances.Metric) -> _distances.Metric:
-    """The plain metric of that name, or the object itself.
+def plain_metric(metric: str | Metric) -> Metric:
+    """Return the plain metric with this name, or the object itself.
 
     Raises:
-        DataError: for any other name.
+        DataError: no plain metric has this name.
     """
     if not isinstance(metric, str):
-        return _distances.resolve(metric)
+        return resolve_metric(metric)
     if metric not in PLAIN:
         raise DataError(
-            f"metric {metric!r} is none that needs no backend; {nearest(metric, PLAIN)} Any other goes as "
-            "an object, from siamkit.get_metric"
+            f"metric {metric!r} needs a backend; {nearest(metric, PLAIN)} Pass any other metric as an "
+            "object, from siamkit.get_metric"
         )
     return PLAIN[metric]()
 
 
-def lightest_metric(metric: str | _distances.Metric) -> _distances.Metric:
-    """The metric of that name, or the object itself: a plain one if it will do, else one of the backend's."""
-    return plain_metric(metric) if isinstance(metric, str) and metric in PLAIN else _distances.resolve(metric)
+def lightest_metric(metric: str | Metric) -> Metric:
+    """Return the metric with this name, a plain one if there is one, or the object itself."""
+    return plain_metric(metric) if isinstance(metric, str) and metric in PLAIN else resolve_metric(metric)

@@ -1,134 +1,126 @@
-"""Comparisons and sizes as figures and tables, for notebooks and pages. Plotly and pandas come when asked."""
+"""Plotly figures of plain data, shared by notebooks, pages and reports. Plotly is imported at first use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from siamkit.evaluation.measures import MEASURES
 from siamkit.plotting.palette import color, dressed, logarithmic, symbol
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
-    from siamkit.comparison.result import Comparison
-    from siamkit.stats.compression import Size
-
-NOT_SHOWN = "#7F7F7F"
+GREY = "#7F7F7F"
 
 
-def difference_frame(found: Comparison) -> pd.DataFrame:
-    """A row a difference: of which two, in which figure, how large, how sure, and the verdict in words."""
-    import pandas as pd
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One row of a forest plot.
 
-    rows = [
-        {
-            "a": a,
-            "b": b,
-            "figure": each.measure,
-            "value_a": each.a,
-            "value_b": each.b,
-            "difference": each.difference,
-            "low": each.low,
-            "high": each.high,
-            "level": each.level,
-            "p": each.p,
-            "p_adjusted": each.p_adjusted,
-            "over": each.over,
-            "units": each.units,
-            "shown": each.shown,
-            "verdict": each.verdict(a, b),
-        }
-        for (a, b), each in zip(found.pairs, found.differences, strict=True)
-    ]
-    return pd.DataFrame(rows)
+    Args:
+        name: on the axis.
+        difference, low, high: a difference and the ends of its interval.
+        significant: whether its marker is filled.
+        text: shown when the pointer is over it.
+    """
+
+    name: str
+    difference: float
+    low: float
+    high: float
+    significant: bool
+    text: str
 
 
-def forest(found: Comparison) -> go.Figure:
-    """Each difference with its interval, and a line at zero; what leaves it out is a difference shown."""
+def forest_plot(rows: Sequence[DifferenceRow]) -> go.Figure:
+    """Return a forest plot: each difference with its interval, and a line at zero."""
     import plotly.graph_objects as go
 
-    rows = list(zip(found.pairs, found.differences, strict=True))
-    names = [escape(f"{each.measure}: {b} - {a}") for (a, b), each in rows]
     figure = go.Figure()
-    for shown, name in ((True, "shown"), (False, "not shown at this size")):
-        chosen = [row for row, (_, each) in enumerate(rows) if each.shown == shown]
-        if not chosen:
+    for significant, name in ((True, "significant"), (False, "not significant")):
+        shown = [row for row in rows if row.significant == significant]
+        if not shown:
             continue
-        some = [rows[row] for row in chosen]
         figure.add_trace(
             go.Scatter(
-                x=[each.difference for _, each in some],
-                y=[names[row] for row in chosen],
+                x=[row.difference for row in shown],
+                y=[escape(row.name) for row in shown],
                 mode="markers",
                 name=name,
                 marker={
                     "size": 11,
-                    "color": color(0) if shown else NOT_SHOWN,
-                    "symbol": "circle" if shown else "circle-open",
+                    "color": color(0) if significant else GREY,
+                    "symbol": "circle" if significant else "circle-open",
                 },
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": [each.high - each.difference for _, each in some],
-                    "arrayminus": [each.difference - each.low for _, each in some],
+                    "array": [row.high - row.difference for row in shown],
+                    "arrayminus": [row.difference - row.low for row in shown],
                 },
-                text=[escape(each.verdict(a, b)) for (a, b), each in some],
+                text=[escape(row.text) for row in shown],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
-    figure.add_vline(x=0, line_width=1, line_dash="dash", line_color=NOT_SHOWN)
+    figure.add_vline(x=0, line_width=1, line_dash="dash", line_color=GREY)
+    names = [escape(row.name) for row in rows]
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
     return dressed(figure, "difference, with its interval", "", height=140 + 40 * len(rows))
 
 
-def size_frame(sizes: Sequence[Size]) -> pd.DataFrame:
-    """A row a size: the way, dimensions, bytes, its figures, and whether it is on the front."""
-    import pandas as pd
+@dataclass(frozen=True)
+class SizePoint:
+    """One point of a plot of quality against size.
 
-    return pd.DataFrame(
-        {"how": each.how, "dim": each.dim, "bytes_per_vector": each.bytes_per_vector}
-        | each.measures
-        | {"best": each.best}
-        for each in sizes
-    )
+    Args:
+        series: the points with one marker and color.
+        size: bytes per vector.
+        value: of the measure.
+        optimal: whether it is on the Pareto front.
+        text: shown when the pointer is over it.
+    """
+
+    series: str
+    size: float
+    value: float
+    optimal: bool
+    text: str
 
 
-def size_figure(sizes: Sequence[Size]) -> go.Figure:
-    """The first figure against bytes a vector, a mark a way to become smaller, and the Pareto front."""
+def size_plot(points: Sequence[SizePoint], y: str) -> go.Figure:
+    """Return a plot of quality against size: one marker for each series, and the Pareto front as steps."""
     import plotly.graph_objects as go
 
-    name = next(iter(sizes[0].measures))
+    names = list(dict.fromkeys(point.series for point in points))
+    points = sorted(points, key=lambda point: point.size)
+    front = [point for point in points if point.optimal]
     figure = go.Figure()
-    front = sorted((each for each in sizes if each.best), key=lambda each: each.bytes_per_vector)
-    # Up or down at once: between two sizes one has what the smaller one is worth.
+    # Steps: between two sizes the quality is that of the smaller one.
     figure.add_trace(
         go.Scatter(
-            x=[each.bytes_per_vector for each in front],
-            y=[each.measures[name] for each in front],
+            x=[point.size for point in front],
+            y=[point.value for point in front],
             mode="lines",
-            line={"shape": "hv", "color": NOT_SHOWN, "dash": "dash"},
+            line={"shape": "hv", "color": GREY, "dash": "dash"},
             name="Pareto front",
             hoverinfo="skip",
         )
     )
-    for number, how in enumerate(dict.fromkeys(each.how for each in sizes)):
-        some = sorted((each for each in sizes if each.how == how), key=lambda each: each.bytes_per_vector)
+    for number, name in enumerate(names):
+        series = [point for point in points if point.series == name]
         figure.add_trace(
             go.Scatter(
-                x=[each.bytes_per_vector for each in some],
-                y=[each.measures[name] for each in some],
-                mode="lines+markers" if len(some) > 1 else "markers",
-                name=escape(how),
+                x=[point.size for point in series],
+                y=[point.value for point in series],
+                mode="lines+markers" if len(series) > 1 else "markers",
+                name=escape(name),
                 line={"color": color(number), "width": 1},
                 marker={"color": color(number), "symbol": symbol(number), "size": 10},
-                text=[f"{escape(how)}, {each.dim} dimensions" for each in some],
+                text=[escape(point.text) for point in series],
                 hovertemplate="%{text}<br>%{y:.4f} in %{x:g} bytes<extra></extra>",
             )
         )
-    logarithmic(figure, [each.bytes_per_vector for each in sizes])
-    summary = MEASURES[name].direction if name in MEASURES else "maximize"
-    better = "higher" if summary == "maximize" else "lower"
-    return dressed(figure, "bytes a vector", f"{name} ({better} is better)", height=460)
+    logarithmic(figure, [point.size for point in points])
+    return dressed(figure, "bytes per vector", y, height=460)

@@ -1,4 +1,4 @@
-"""How figures look: one palette and one dress for all, whether in a report or in a notebook."""
+"""The palette and the layout of all figures, in reports and in notebooks."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Okabe and Ito's colours without the yellow, which nobody sees on white: told apart by the colour-blind too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+"""Okabe and Ito's colors, distinct for the color-blind, without the yellow, which is invisible on white."""
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
-"""Of markers, beside colours: what is told by colour alone is not told to everybody."""
+"""Markers, which go with the colors: no information is in the color alone."""
 
 
 def color(number: int) -> str:
-    """The colour of the n-th thing; they begin again where there are more things than colours."""
+    """Return the n-th color; they repeat after the last one."""
     return COLORS[number % len(COLORS)]
 
 
 def symbol(number: int) -> str:
-    """The marker of the n-th thing: seven colours times seven markers are told apart."""
+    """Return the n-th marker; color and marker together are distinct for seven times seven series."""
     return SYMBOLS[(number // len(COLORS) + number) % len(SYMBOLS)]
 
 
 def dressed(
     figure: go.Figure, x: str = "", y: str = "", height: int = 400, tickformat: str | None = None
 ) -> go.Figure:
-    """A figure in the common dress.
+    """Return the figure with the common layout.
 
     Args:
         figure: changed in place, and returned.
-        x, y: what the axes hold; any text, it is escaped.
-        height: pixels.
+        x, y: titles of the axes; any text, it is escaped.
+        height: in pixels.
         tickformat: of the numbers along x.
     """
     figure.update_layout(
@@ -51,6 +51,6 @@ def dressed(
 
 
 def logarithmic(figure: go.Figure, values: Sequence[float]) -> None:
-    """Gives a figure a logarithmic x axis: marked at powers of two, or where it is long at powers of ten."""
+    """Make the x axis logarithmic, with ticks at powers of two, or of ten if the range is long."""
     short = max(values) <= 500 * min(values)
     figure.update_xaxes(type="log", dtick=math.log10(2) if short and min(values) >= 1 else 1)

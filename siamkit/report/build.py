@@ -22,7 +22,7 @@ from siamkit.report.sections.summary import about, lead, trust
 from siamkit.report.sections.training import curves
 from siamkit.report.sections.verification import verification
 from siamkit.stats.anova import variance_shares
-from siamkit.stats.importance import METHODS, shares_of
+from siamkit.stats.importance import METHODS, importances
 
 Form = Literal["html", "markdown", "json"]
 
@@ -40,7 +40,7 @@ FORMS: dict[Form, tuple[str, Callable[[Document], str]]] = {
 def document(stored: StoredStudy) -> Document:
     """The report of a study, in no form yet."""
     shown, items = embedding(stored)
-    shares = {method: shares_of(stored, method) for method in METHODS}
+    shares = {method: importances(stored.table, method) for method in METHODS}
     variance = variance_shares(stored.table) if stored.completed else []
     sections = [
         about(stored),

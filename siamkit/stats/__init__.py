@@ -1,1 +1,60 @@
-"""Statistics between results: intervals, tests, effects. NumPy and SciPy, no Keras."""
+"""Statistics: intervals, tests, effects, Pareto fronts and compression. No Keras here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.stats.anova import variance_shares
+    from siamkit.stats.bootstrap import compare_queries, interval_of
+    from siamkit.stats.compression import Size, SizeCurve, size_curve
+    from siamkit.stats.effects import Trials
+    from siamkit.stats.importance import importances
+    from siamkit.stats.multiple_testing import adjusted, holm
+    from siamkit.stats.pair_bootstrap import compare_pairs, interval_of_pairs
+    from siamkit.stats.pareto import front
+    from siamkit.stats.results import Difference, Interval
+    from siamkit.stats.seeds import Repeats
+
+__all__ = [
+    "Difference",
+    "Interval",
+    "Repeats",
+    "Size",
+    "SizeCurve",
+    "Trials",
+    "adjusted",
+    "compare_pairs",
+    "compare_queries",
+    "front",
+    "holm",
+    "importances",
+    "interval_of",
+    "interval_of_pairs",
+    "size_curve",
+    "variance_shares",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Difference": "results",
+        "Interval": "results",
+        "Repeats": "seeds",
+        "Size": "compression",
+        "SizeCurve": "compression",
+        "Trials": "effects",
+        "adjusted": "multiple_testing",
+        "compare_pairs": "pair_bootstrap",
+        "compare_queries": "bootstrap",
+        "front": "pareto",
+        "holm": "multiple_testing",
+        "importances": "importance",
+        "interval_of": "bootstrap",
+        "interval_of_pairs": "pair_bootstrap",
+        "size_curve": "compression",
+        "variance_shares": "anova",
+    },
+)

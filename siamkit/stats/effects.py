@@ -1,4 +1,4 @@
-"""What mattered in a study: levels of factors, pairs of factors, and what the design lets one say."""
+"""Effects in a study: the levels of a factor, interactions of two factors, and what limits such claims."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from siamkit.errors import DataError
 
-FEW = 20  # trials below which little can be said
-LEAST = 3  # trials of a level below which nothing can be said of it
+MIN_TRIALS = 20
+"""With fewer trials the order of levels is mostly chance."""
+
+MIN_TRIALS_PER_LEVEL = 3
+"""With fewer trials nothing can be said about a level."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,10 @@ class Level:
         level: its value.
         trials: how many completed.
         mean: of the objective.
-        low, high: of the mean, in designs whose trials were not chosen by what came before; else None.
-        best: of all.
-        best_of_equal: what the best of `equal` of its trials would be on average: the best under a budget
-            that is the same for every level.
-        equal: that budget, the trials of the level that has fewest.
+        low, high: the interval of the mean; None if trials were chosen by earlier results.
+        best: of all trials.
+        expected_best: the expected best of `budget` of its trials, so that all levels have the same budget.
+        budget: the number of trials of the level with the fewest.
     """
 
     level: Any
@@ -37,21 +39,21 @@ class Level:
     low: float | None
     high: float | None
     best: float
-    best_of_equal: float
-    equal: int
+    expected_best: float
+    budget: int
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """Two factors together.
+    """The interaction of two factors.
 
     Args:
         first, second: their names.
         rows, columns: their levels.
         means: `(rows, columns)` of the objective, NaN where no trial completed.
         counts: `(rows, columns)` trials.
-        surplus: `(rows, columns)`, how much a cell is above what both levels alone make one expect: the
-            residual of the additive model, weighted by the counts.
+        residuals: `(rows, columns)`, how far a cell is above the additive model of both factors, fitted with
+            the counts as weights.
     """
 
     first: str
@@ -60,19 +62,19 @@ class Interaction:
     columns: tuple[Any, ...]
     means: NDArray[np.float64]
     counts: NDArray[np.int64]
-    surplus: NDArray[np.float64]
+    residuals: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Completed trials, as a table.
+    """Completed trials as a table.
 
     Args:
-        factors: one mapping a trial; a factor that a trial does not have is absent.
+        factors: one mapping for each trial; a factor that a trial does not have is absent.
         values: `(trials,)`, the objective.
         maximize: whether higher is better.
-        balanced: whether trials were laid out or drawn without regard to results, and none was ended early
-            for them: then means of levels are means of something, and have intervals.
+        balanced: whether trials were laid out or drawn without regard to results, and none was stopped early
+            because of them; only then do means of levels have intervals.
     """
 
     factors: Sequence[Mapping[str, Any]]
@@ -80,25 +82,30 @@ class Trials:
     maximize: bool = True
     balanced: bool = False
 
-    def levels(self, factor: str, *, confidence: float = 0.95) -> list[Level]:
-        """Each level of a factor, the best mean first.
+    @property
+    def factor_names(self) -> list[str]:
+        """All factors, in order of first appearance."""
+        return list(dict.fromkeys(name for factors in self.factors for name in factors))
 
-        The interval of a mean is t's, with the spread that is left when every factor's levels have their own
-        mean (the additive model, by least squares): in a balanced design the other factors' effects are the
-        same for each level, so they don't blur it.
+    def levels(self, factor: str, *, confidence: float = 0.95) -> list[Level]:
+        """Return each level of a factor, the best mean first.
+
+        The interval of a mean is Student's, with the residual spread of the additive model of all factors
+        (least squares): in a balanced design the effects of other factors are equal for each level, so they
+        do not widen it.
 
         Raises:
             DataError: no trial has the factor.
         """
         groups = self._groups(factor)
-        spread, freedom = self._residual() if self.balanced else (math.nan, 0)
-        equal = min(len(rows) for rows in groups.values())
-        found = []
+        spread, freedom = self._residual_spread() if self.balanced else (math.nan, 0)
+        budget = min(len(rows) for rows in groups.values())
+        levels = []
         for level, rows in groups.items():
             values = self.values[rows]
             half = _student(confidence, freedom) * spread / math.sqrt(len(rows)) if freedom > 0 else None
             mean = float(values.mean())
-            found.append(
+            levels.append(
                 Level(
                     level,
                     len(rows),
@@ -106,20 +113,20 @@ class Trials:
                     None if half is None else mean - half,
                     None if half is None else mean + half,
                     float(values.max() if self.maximize else values.min()),
-                    self._best_of(values, equal),
-                    equal,
+                    self._expected_best(values, budget),
+                    budget,
                 )
             )
-        return sorted(found, key=lambda each: -each.mean if self.maximize else each.mean)
+        return sorted(levels, key=lambda level: -level.mean if self.maximize else level.mean)
 
     def interaction(self, first: str, second: str) -> Interaction:
-        """Two factors' levels against each other."""
+        """Return the levels of two factors against each other."""
         rows, columns = self._groups(first), self._groups(second)
         shape = len(rows), len(columns)
         counts, sums = np.zeros(shape, np.int64), np.zeros(shape)
-        for i, here in enumerate(rows.values()):
-            for j, there in enumerate(columns.values()):
-                both = np.intersect1d(here, there)
+        for i, in_row in enumerate(rows.values()):
+            for j, in_column in enumerate(columns.values()):
+                both = np.intersect1d(in_row, in_column)
                 counts[i, j], sums[i, j] = len(both), self.values[both].sum()
         with np.errstate(invalid="ignore"):
             means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -128,40 +135,48 @@ class Trials:
         )
 
     def warnings(self, factors: Sequence[str], seeds: int) -> list[str]:
-        """What speaks against reading much into these trials, in words."""
-        found = []
-        if len(self.values) < FEW:
-            found.append(
-                f"Only {len(self.values)} trials completed: below {FEW} the order of levels is mostly chance."
+        """Return sentences about what limits conclusions from these trials.
+
+        Args:
+            factors: the factors to check.
+            seeds: how many seeds each configuration was trained with.
+        """
+        sentences = []
+        if len(self.values) < MIN_TRIALS:
+            sentences.append(
+                f"Only {len(self.values)} trials completed: with fewer than {MIN_TRIALS} the order of levels "
+                "is mostly chance."
             )
         if seeds < 2:
-            found.append(
-                "Every configuration was trained with one seed, so a lucky start and a good configuration "
-                "look alike."
+            sentences.append(
+                "Each configuration was trained with one seed, so a lucky seed cannot be told apart from a "
+                "good configuration."
             )
         if not self.balanced:
-            found.append(
-                "The sampler went where trials were good, or bad ones were ended early: means of levels "
-                "describe this search and are no estimate of an effect. design: factorial asks for effects."
+            sentences.append(
+                "The sampler preferred good regions, or bad trials were stopped early: means of levels "
+                "describe this search and do not estimate an effect. Use design: factorial to estimate "
+                "effects."
             )
         for factor in factors:
             counts = {level: len(rows) for level, rows in self._groups(factor).items()}
-            thin = [str(level) for level, count in counts.items() if count < LEAST]
+            thin = [str(level) for level, count in counts.items() if count < MIN_TRIALS_PER_LEVEL]
             if thin and len(counts) > 1 and all(isinstance(level, (str, bool)) for level in counts):
-                found.append(f"{factor}: fewer than {LEAST} trials of {', '.join(thin)}.")
-        return found
+                sentences.append(f"{factor}: fewer than {MIN_TRIALS_PER_LEVEL} trials of {', '.join(thin)}.")
+        return sentences
 
     def _groups(self, factor: str) -> dict[Hashable, NDArray[np.int64]]:
+        """Return the rows of each level of a factor."""
         groups: dict[Hashable, list[int]] = {}
-        for row, each in enumerate(self.factors):
-            if factor in each:
-                groups.setdefault(each[factor], []).append(row)
+        for row, factors in enumerate(self.factors):
+            if factor in factors:
+                groups.setdefault(factors[factor], []).append(row)
         if not groups:
             raise DataError(f"no trial has the factor {factor!r}")
         return {level: np.array(rows) for level, rows in groups.items()}
 
-    def _residual(self) -> tuple[float, int]:
-        """The standard deviation left by the additive model of all factors, and its degrees of freedom."""
+    def _residual_spread(self) -> tuple[float, int]:
+        """Return the residual standard deviation of the additive model, and its degrees of freedom."""
         names = [name for name in self.factors[0] if len(self._groups(name)) > 1]
         columns = [np.ones(len(self.values))]
         for name in names:
@@ -174,16 +189,21 @@ class Trials:
             return math.nan, 0
         return float(np.sqrt(((self.values - design @ fitted) ** 2).sum() / freedom)), freedom
 
-    def _best_of(self, values: NDArray[np.float64], count: int) -> float:
-        """The expected best of `count` of the values, drawn without putting back.
+    def _expected_best(self, values: NDArray[np.float64], count: int) -> float:
+        """Return the expected best of `count` of the values, drawn without replacement.
 
-        The i-th smallest of n is the largest of k drawn with the chance C(i - 1, k - 1) / C(n, k).
+        The i-th smallest of n is the largest of k drawn with probability C(i - 1, k - 1) / C(n, k).
         """
         ordered = np.sort(values if self.maximize else -values)
         total = len(ordered)
         chances = [math.comb(i, count - 1) / math.comb(total, count) for i in range(total)]
         best = float(ordered @ np.array(chances))
         return best if self.maximize else -best
+
+
+def is_number(level: Any) -> bool:
+    """Return whether a level of a factor is a number."""
+    return isinstance(level, (int, float)) and not isinstance(level, bool)
 
 
 def _student(confidence: float, freedom: int) -> float:
@@ -193,7 +213,7 @@ def _student(confidence: float, freedom: int) -> float:
 
 
 def _additive(means: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What rows and columns alone make one expect of each cell, by weighted least squares."""
+    """Return the additive model of rows and columns for each cell, by weighted least squares."""
     rows, columns = means.shape
     i, j = np.nonzero(counts)
     weight = np.sqrt(counts[i, j])

@@ -1,70 +1,68 @@
-"""The share of each factor in a study's outcome, by Optuna's evaluators on a study in memory."""
+"""The importance of each factor in a study, estimated by Optuna's evaluators on a study in memory."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from siamkit.report.load import StoredStudy
-from siamkit.report.sections._naming import is_number
+from siamkit.stats.effects import Trials, is_number
 
 Method = Literal["fANOVA", "PED-ANOVA"]
-Shares = dict[str, float]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-ENOUGH = 8  # completed trials below which importances say nothing
-MOST = 300  # trials that a forest is grown on; more are drawn from
-LEVELS = 8  # that a number is put into for a forest, whose time grows with them
+Importances = dict[str, float]
+"""The share of each factor, by name."""
+
+MIN_TRIALS = 8
+"""With fewer completed trials importances say nothing."""
+
+MAX_TRIALS = 300
+"""The most trials to fit a forest to; of more, this many are drawn."""
+
+LEVELS = 8
+"""How many levels a numeric factor is binned into for a forest, whose time grows with them."""
+
 FOREST = {"n_trees": 32, "max_depth": 12, "seed": 0}
 
 
-def shares_of(stored: StoredStudy, method: Method = "PED-ANOVA") -> dict[str, float]:
-    """The share of each factor that all trials have; empty with too few trials or factors.
+def importances(trials: Trials, method: Method = "PED-ANOVA") -> Importances:
+    """Return the share of each factor that all trials have; empty with too few trials or factors.
 
     Args:
-        stored: the study.
-        method: `fANOVA` (Hutter, Hoos and Leyton-Brown 2014), of the variance; `PED-ANOVA` (Watanabe, Bansal
-            and Hutter 2023), of what tells the better trials from the rest.
+        trials: the completed trials, the best first, with the factors that vary.
+        method: `fANOVA` (Hutter, Hoos and Leyton-Brown 2014), the share of the variance; `PED-ANOVA`
+            (Watanabe, Bansal and Hutter 2023), the share of what separates the better trials from the rest.
     """
-    if len(stored.completed) < ENOUGH or len(stored.varied) < 2:
+    factors, values = trials.factors, trials.values
+    if len(values) < MIN_TRIALS:
         return {}
-    trials = stored.completed
-    if len(trials) > MOST and method == "fANOVA":
-        drawn = np.random.default_rng(0).choice(len(trials), MOST, replace=False)
-        trials = [trials[row] for row in np.sort(drawn)]
-    worth = np.array([trial["figures"][stored.objective] for trial in trials])
+    if len(values) > MAX_TRIALS and method == "fANOVA":
+        rows = np.sort(np.random.default_rng(0).choice(len(values), MAX_TRIALS, replace=False))
+        factors, values = [factors[row] for row in rows], values[rows]
     spaces: dict[str, BaseDistribution] = {}
     columns: dict[str, list[Any]] = {}
-    for name in stored.varied:
-        values = [trial["factors"].get(name) for trial in trials]
-        few = len({str(value) for value in values}) <= LEVELS
-        if all(is_number(value) for value in values) and not (few and method == "PED-ANOVA"):
-            if min(values) < max(values):
-                columns[name] = _levels(values) if method == "fANOVA" else [float(value) for value in values]
-                spaces[name] = FloatDistribution(min(columns[name]), max(columns[name]))
-        elif method == "fANOVA":
-            columns[name] = _ordered([str(value) for value in values], worth)
-            spaces[name] = FloatDistribution(0, max(columns[name]))
-        else:
-            columns[name] = [str(value) for value in values]
-            spaces[name] = CategoricalDistribution(sorted(set(columns[name])))
+    for name in trials.factor_names:
+        levels = [row.get(name) for row in factors]
+        columns[name], spaces[name] = (
+            _forest_column(levels, values) if method == "fANOVA" else _ped_column(levels)
+        )
     spaces = {name: space for name, space in spaces.items() if not space.single()}
-    if len(set(worth)) < 2 or len(spaces) < 2:
+    if len(set(values)) < 2 or len(spaces) < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize" if stored.maximize else "minimize")
-    study.add_trials(
+    optuna_study = optuna.create_study(direction="maximize" if trials.maximize else "minimize")
+    optuna_study.add_trials(
         [
             optuna.create_trial(
-                params={name: columns[name][row] for name in spaces},
-                distributions=spaces,
-                value=value,
+                params={name: columns[name][row] for name in spaces}, distributions=spaces, value=value
             )
-            for row, value in enumerate(worth)
+            for row, value in enumerate(values)
         ]
     )
     evaluator: Any = (
@@ -73,25 +71,36 @@ def shares_of(stored: StoredStudy, method: Method = "PED-ANOVA") -> dict[str, fl
         else optuna.importance.PedAnovaImportanceEvaluator()
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's notes on what is experimental
-        # PED-ANOVA's numbers mean something beside each other only.
-        found = optuna.importance.get_param_importances(
-            study, evaluator=evaluator, normalize=method == "PED-ANOVA"
+        warnings.simplefilter("ignore")  # Optuna's notes on experimental features
+        # The values of PED-ANOVA have a meaning relative to each other only.
+        shares = optuna.importance.get_param_importances(
+            optuna_study, evaluator=evaluator, normalize=method == "PED-ANOVA"
         )
-    return {name: float(share) for name, share in found.items()}
+    return {name: float(share) for name, share in shares.items()}
 
 
-def _ordered(values: list[str], worth: np.ndarray) -> list[float]:
-    """Levels without an order in that of their means, by which a regression tree splits them best (Breiman
-    et al. 1984); as so many columns of noughts and ones they would take a forest hours."""
-    array = np.array(values)
-    order = sorted(set(values), key=lambda level: float(worth[array == level].mean()))
-    return [float(order.index(value)) for value in values]
+def _ped_column(levels: Sequence[Any]) -> tuple[list[Any], BaseDistribution]:
+    """Return a factor as PED-ANOVA takes it: a number with many levels as a range, else categories."""
+    if all(is_number(level) for level in levels) and len({str(level) for level in levels}) > LEVELS:
+        numbers = [float(level) for level in levels]
+        return numbers, FloatDistribution(min(numbers), max(numbers))
+    names = [str(level) for level in levels]
+    return names, CategoricalDistribution(sorted(set(names)))
 
 
-def _levels(values: list[Any]) -> list[float]:
-    """Numbers by their rank in a few levels, as many in each."""
-    array = np.asarray(values, np.float64)
-    edges = np.unique(np.quantile(array, np.linspace(0, 1, LEVELS + 1)[1:-1]))
-    found = np.searchsorted(edges, array, side="right").astype(np.float64)
-    return list(found) if len(set(found)) > 1 else list(array)
+def _forest_column(levels: Sequence[Any], values: NDArray[np.float64]) -> tuple[list[Any], BaseDistribution]:
+    """Return a factor as a forest takes it: numbers in a few bins, other levels in the order of their means.
+
+    A regression tree splits categories best in the order of their means (Breiman et al. 1984); one column of
+    zeros and ones for each would take a forest hours.
+    """
+    if all(is_number(level) for level in levels):
+        numbers = np.asarray(levels, np.float64)
+        edges = np.unique(np.quantile(numbers, np.linspace(0, 1, LEVELS + 1)[1:-1]))
+        bins = np.searchsorted(edges, numbers, side="right").astype(np.float64)
+        column = list(bins) if len(set(bins)) > 1 else list(numbers)
+    else:
+        names = np.array([str(level) for level in levels])
+        order = sorted(set(names), key=lambda level: float(values[names == level].mean()))
+        column = [float(order.index(name)) for name in names]
+    return column, FloatDistribution(min(column), max(column))

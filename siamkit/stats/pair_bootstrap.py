@@ -1,9 +1,9 @@
-"""Pairs as all contenders see them, and how they are drawn again with the units they are made of."""
+"""Measures of pairs: their intervals by resampling the units of the pairs, and the difference of two."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,126 +11,258 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _checks
-from siamkit.stats import _intervals, _resampling
-from siamkit.stats._pair_measures import Weighted, graded_measure, weighted_measure
+from siamkit.evaluation.checks import as_array, as_column, class_ids
+from siamkit.stats.pair_measures import WeightedMeasure, graded_measure, weighted_measure
+from siamkit.stats.resampling import (
+    bootstrap_weights,
+    check_level,
+    check_units,
+    exponential_weights,
+    pair_weights,
+    percentile_interval,
+    percentile_p,
+    resampling_rng,
+    unseen_share,
+)
+from siamkit.stats.results import Difference, Interval
 
 Over = Literal["pairs", "items", "classes"]
+
+RESAMPLES = 2_000
+
+
+def compare_pairs(
+    measure: str,
+    a: ArrayLike,
+    b: ArrayLike,
+    targets: ArrayLike,
+    *,
+    items: tuple[ArrayLike, ArrayLike] | None = None,
+    classes: ArrayLike | None = None,
+    over: Over | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Return the difference B - A in a measure of pairs, on the same pairs, with interval and p-value.
+
+    Pairs that share an item are dependent, and there are many more pairs than items: an interval that
+    treats pairs as independent is far too narrow. So items, or whole classes, are resampled; a pair has the
+    weight of `siamkit.stats.resampling.pair_weights`, and `narrowed` removes the excess spread. Pairs
+    themselves are resampled only if their items are unknown. Interval and p-value are
+    `siamkit.stats.resampling.percentile_interval` and `percentile_p`, which always agree. If all resamples
+    are equal (both embeddings are perfect, say), `unseen_share` gives the width, from the number of
+    independent combinations of a matching and another pair.
+
+    Time and memory: about `2 * resamples * pairs` numbers, a million or so at a time.
+
+    Args:
+        measure: `roc_auc`, `eer`, `tar_at_far_1e-3` and the like, `spearman`, `pearson`.
+        a, b: `(n,)`, distances of the pairs, low for matching pairs (a similarity is negated).
+        targets: `(n,)`, 1 for a matching pair and 0 for another; or a score, for the last two measures.
+        items: the indices `(n,)` of the first and of the second item of each pair.
+        classes: `(items,)`, the class of each item that the indices refer to.
+        over: `pairs`, `items` or `classes`; by default items if they are given, else pairs.
+        resamples: how many.
+        level: of the interval.
+        seed: of the resamples.
+
+    Raises:
+        DataError: arrays do not fit, all pairs are of one kind, there are fewer than 20 classes (10 items,
+            10 pairs) to resample, or the measure is undefined in many resamples.
+
+    Example:
+        >>> import numpy as np
+        >>> from siamkit.stats import compare_pairs
+        >>> rng = np.random.default_rng(0)
+        >>> x = np.repeat(np.arange(30.0), 4)
+        >>> i, j = np.triu_indices(len(x), 1)
+        >>> noisy, exact = (x + rng.normal(0, scale, len(x)) for scale in (4, 1))
+        >>> a, b = np.abs(noisy[i] - noisy[j]), np.abs(exact[i] - exact[j])
+        >>> options = {"items": (i, j), "classes": x, "over": "classes", "resamples": 200}
+        >>> difference = compare_pairs("roc_auc", a, b, x[i] == x[j], **options)
+        >>> difference.significant, difference.units
+        (True, 30)
+    """
+    sample = PairSample.of({"a": a, "b": b}, measure, targets, items, classes, over)
+    values = sample.values()
+    difference = values[1] - values[0]
+    differences = sample.replicates([-1.0, 1.0], resamples, seed)
+    low, high = sample.interval(difference, differences, level, -2.0 if sample.graded else -1.0)
+    return Difference(
+        measure=measure,
+        a=values[0],
+        b=values[1],
+        difference=difference,
+        low=low,
+        high=high,
+        level=level,
+        p=percentile_p(differences, sample.units),
+        p_adjusted=None,
+        over=sample.over,
+        units=sample.units,
+        resamples=resamples,
+    )
+
+
+def interval_of_pairs(
+    measure: str,
+    distances: ArrayLike,
+    targets: ArrayLike,
+    *,
+    items: tuple[ArrayLike, ArrayLike] | None = None,
+    classes: ArrayLike | None = None,
+    over: Over | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return a measure of pairs of one embedding with its interval; see `compare_pairs`.
+
+    Example:
+        >>> from siamkit.stats import interval_of_pairs
+        >>> print(interval_of_pairs("roc_auc", [0.1] * 50 + [0.9] * 50, [1] * 50 + [0] * 50))
+        roc_auc 1.0000 [0.9289, 1.0000]
+    """
+    sample = PairSample.of({"distances": distances}, measure, targets, items, classes, over)
+    (value,) = sample.values()
+    replicates = sample.replicates([1.0], resamples, seed)
+    low, high = sample.interval(value, replicates, level, -1.0 if sample.graded else 0.0)
+    return Interval(measure, value, low, high, level, sample.over, sample.units, resamples)
 
 
 @dataclass(frozen=True)
 class PairSample:
-    """Pairs as all contenders see them, and the units they are made of."""
+    """Pairs under one or two embeddings, and the units that they consist of.
+
+    Args:
+        measure: its name.
+        distances: `(pairs,)` for each embedding.
+        targets: `(pairs,)`.
+        first, second: `(pairs,)`, the unit of each side as 0, 1, …
+        over: what the units are.
+    """
 
     measure: str
     distances: tuple[NDArray[np.float64], ...]
     targets: NDArray[np.float64]
-    first: NDArray[np.int64]  # the units of both sides, 0, 1, …
+    first: NDArray[np.int64]
     second: NDArray[np.int64]
     over: Over
 
     @classmethod
     def of(
         cls,
-        distances: dict[str, ArrayLike],
+        distances: Mapping[str, ArrayLike],
         measure: str,
         targets: ArrayLike,
         items: tuple[ArrayLike, ArrayLike] | None,
         classes: ArrayLike | None,
         over: Over | None,
     ) -> PairSample:
+        """Return the sample of checked arrays; see `compare_pairs`.
+
+        Raises:
+            DataError: arrays are unsuitable, or there are too few units.
+        """
         over = over or ("pairs" if items is None else "items")
         if over not in ("pairs", "items", "classes"):
             raise DataError(f"over should be 'pairs', 'items' or 'classes', got {over!r}")
         if over != "pairs" and items is None:
-            raise DataError(f"an interval over {over} wants the two items of each pair")
+            raise DataError(f"an interval over {over} needs the two items of each pair")
         if over == "classes" and classes is None:
-            raise DataError("an interval over classes wants the class of each item")
-        wanted = _numbers(targets, "targets")
-        columns = tuple(_numbers(each, name, len(wanted)) for name, each in distances.items())
-        if not len(wanted):
+            raise DataError("an interval over classes needs the class of each item")
+        truth = _numbers(targets, "targets")
+        columns = tuple(_numbers(column, name, len(truth)) for name, column in distances.items())
+        if not len(truth):
             raise DataError("there are no pairs to compare")
-        if not graded_measure(measure) and not (
-            np.isin(wanted, (0, 1)).all() and len(np.unique(wanted)) == 2
-        ):
+        if not graded_measure(measure) and set(np.unique(truth)) != {0.0, 1.0}:
             raise DataError(
-                f"{measure} needs targets 1 (alike) and 0 (not alike), got {np.unique(wanted)[:5].tolist()}"
+                f"{measure} needs targets 1 (alike) and 0 (not alike), got {np.unique(truth)[:5].tolist()}"
             )
-        first = second = np.arange(len(wanted))
+        first = second = np.arange(len(truth))
         if over != "pairs" and items is not None:
-            sides = np.stack([_indices(each, len(wanted)) for each in items])
+            sides = np.stack([_indices(side, len(truth)) for side in items])
             if over == "classes" and classes is not None:
-                of_item = _resampling.class_ids(classes, len(_checks.as_array(classes, name="classes")))
-                if sides.max() >= len(of_item):
+                array = as_array(classes, name="classes")
+                (ids,) = class_ids(as_column(array, len(array), name="classes"))
+                if sides.max() >= len(ids):
                     raise DataError(
-                        f"classes should name that of every item, got {len(of_item)} for item {sides.max()}"
+                        f"classes should name the class of every item, got {len(ids)} classes but item "
+                        f"{sides.max()}"
                     )
-                sides = of_item[sides]
-            first, second = np.unique(sides, return_inverse=True)[1].reshape(2, -1)  # those there are
-        sample = cls(measure, columns, wanted, first, second, over)
-        _resampling.enough(sample.units, over)
+                sides = ids[sides]
+            first, second = np.unique(sides, return_inverse=True)[1].reshape(2, -1)
+        sample = cls(measure, columns, truth, first, second, over)
+        check_units(sample.units, over)
         return sample
 
     @property
     def units(self) -> int:
+        """The number of units."""
         return int(max(self.first.max(), self.second.max())) + 1
 
     @property
     def graded(self) -> bool:
+        """Whether the measure is one of graded pairs."""
         return graded_measure(self.measure)
 
     def values(self) -> list[float]:
-        """The figure of each contender."""
-        values = [float(measure(np.ones((1, len(self.targets))))[0]) for measure in self._measures()]
+        """Return the measure under each embedding."""
+        ones = np.ones((1, len(self.targets)))
+        values = [float(measure(ones)[0]) for measure in self._measures()]
         if not np.isfinite(values).all():
-            raise DataError(f"{self.measure} is not defined: all distances or all scores are equal")
+            raise DataError(f"{self.measure} is undefined: all distances or all scores are equal")
         return values
 
-    def replicates(self, factors: list[float], resamples: int, seed: int) -> NDArray[np.float64]:
-        """A sum of the contenders' figures with these factors, in each resample."""
+    def replicates(self, factors: Sequence[float], resamples: int, seed: int) -> NDArray[np.float64]:
+        """Return the sum of the embeddings' measures times these factors, in each resample."""
         width = len(self.targets)
-        rng = _resampling.generator(seed, resamples)
-        counts = _resampling.weights(self.units, resamples, rng, width=width)
-        drawn = (_resampling.pair_weights(each, self.first, self.second) for each in counts)
-        found = self._combined(factors, drawn)
+        rng = resampling_rng(seed, resamples)
+        counts = bootstrap_weights(self.units, resamples, rng, width=width)
+        replicates = self._combined(
+            factors, (pair_weights(drawn, self.first, self.second) for drawn in counts)
+        )
         if self.over == "pairs":
-            return found
-        couples, apart = self._couples()
+            return replicates
+        couples, distinct = self._couples()
         enough = max(100, resamples // 4)  # for a variance
-        smooth = _resampling.smooth_weights(couples.max() + 1, enough, rng, width=width)
-        alone = self._combined(factors, (np.where(apart, each[:, couples], 1.0) for each in smooth))
-        value = float(np.dot(factors, self.values()))
-        return narrowed(value, found, alone)
+        smooth = exponential_weights(couples.max() + 1, enough, rng, width=width)
+        alone = self._combined(factors, (np.where(distinct, drawn[:, couples], 1.0) for drawn in smooth))
+        return narrowed(float(np.dot(factors, self.values())), replicates, alone)
 
     def interval(
         self, value: float, replicates: NDArray[np.float64], level: float, lowest: float
     ) -> tuple[float, float]:
-        _intervals.checked_level(level)
+        """Return the interval of a value from its replicates, clipped at `lowest` and at -`lowest` (or 1)."""
+        check_level(level)
         highest = abs(lowest) or 1.0
-        low, high = _intervals.percentile_interval(replicates, self.units, level)
+        low, high = percentile_interval(replicates, self.units, level)
         if np.nanmax(np.abs(replicates - value)) < 1e-12 and not self.graded:
-            doubt = _intervals.unseen(self._unseen_couples(), level)
+            doubt = unseen_share(self._independent_couples(), level)
             low, high = value - doubt, value + doubt
         return max(lowest, low), min(highest, high)
 
-    def _unseen_couples(self) -> int:
-        """How many couples of an alike and another pair can be had that share no unit."""
+    def _independent_couples(self) -> int:
+        """Return how many combinations of a matching and another pair can share no unit."""
         if self.over == "pairs":
             alike = int(self.targets.sum())
             return min(alike, len(self.targets) - alike)
         return self.units // (4 if self.over == "items" else 3)
 
-    def _measures(self) -> list[Weighted]:
-        return [weighted_measure(self.measure, each, self.targets) for each in self.distances]
+    def _measures(self) -> list[WeightedMeasure]:
+        return [weighted_measure(self.measure, column, self.targets) for column in self.distances]
 
-    def _combined(self, factors: list[float], weights: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    def _combined(
+        self, factors: Sequence[float], chunks: Iterable[NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
         measures = self._measures()
         return np.concatenate(
-            [np.dot(factors, np.stack([measure(each) for measure in measures])) for each in weights]
+            [np.dot(factors, np.stack([measure(weights) for measure in measures])) for weights in chunks]
         )
 
     def _couples(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The couple of units that each pair belongs to, as 0, 1, …, and whether the two differ."""
+        """Return the couple of units of each pair as 0, 1, …, and whether the two units differ."""
         low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
         return np.unique(low * self.units + high, return_inverse=True)[1], low != high
 
@@ -138,20 +270,20 @@ class PairSample:
 def narrowed(
     value: float, replicates: NDArray[np.float64], alone: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Resamples of units with the spread they have too much taken back.
+    """Return resamples of units without their excess spread.
 
-    For weights w of variance 1, w_i · w_j and w_i · w_k have the covariance 1, as the pairs (i, j) and (i, k)
-    depend on each other through i alone; but w_i · w_j itself has the variance 3, where a couple that no
-    unit explains should count once. So with v the variance of a figure over resampled units, and u that
-    where every couple of units is weighted on its own, the right one is v - 2·u (at least u), and the
-    spread about `value` is scaled to it. This is the inclusion and exclusion of Cameron, Gelbach and
-    Miller, "Robust Inference with Multiway Clustering", 2011, for couples as in Aronow, Samii and
-    Assenova, "Cluster-Robust Variance Estimation for Dyadic Data", Political Analysis 2015.
+    For weights w of variance 1, w_i · w_j and w_i · w_k have covariance 1, because the pairs (i, j) and
+    (i, k) depend on each other through i only. But w_i · w_j itself has variance 3, where a couple should
+    count once. Let v be the variance of a measure over resampled units, and u its variance if each couple of
+    units has a weight of its own. The correct variance is v - 2·u (at least u), and the spread about `value`
+    is scaled to it. This is the inclusion and exclusion of Cameron, Gelbach and Miller, "Robust Inference
+    with Multiway Clustering", 2011, for couples as in Aronow, Samii and Assenova, "Cluster-Robust Variance
+    Estimation for Dyadic Data", Political Analysis 2015.
 
     Args:
-        value: the figure itself.
+        value: the measured value.
         replicates: `(resamples,)`, over units.
-        alone: its values where couples are weighted each on its own.
+        alone: its values if each couple has a weight of its own.
 
     Example:
         >>> import numpy as np
@@ -159,16 +291,16 @@ def narrowed(
         >>> narrowed(0.0, np.array([-3.0, 3.0]), np.array([-1.0, 1.0])).round(4).tolist()
         [-2.6458, 2.6458]
     """
-    found, once = float(np.nanvar(replicates)), float(np.nanvar(alone))
-    if not found > 0:
+    over_units, over_couples = float(np.nanvar(replicates)), float(np.nanvar(alone))
+    if not over_units > 0:
         return replicates
-    scale = math.sqrt(min(1.0, max(found - 2 * once, once) / found))
+    scale = math.sqrt(min(1.0, max(over_units - 2 * over_couples, over_couples) / over_units))
     return np.asarray(value + scale * (replicates - value), np.float64)
 
 
 def _numbers(values: ArrayLike, name: str, length: int | None = None) -> NDArray[np.float64]:
-    raw = _checks.as_array(values, name=name)
-    column = _checks.column(raw, raw.size if length is None else length, name=name)
+    array = as_array(values, name=name)
+    column = as_column(array, array.size if length is None else length, name=name)
     try:
         numbers = column.astype(np.float64)
     except (TypeError, ValueError):
@@ -179,7 +311,7 @@ def _numbers(values: ArrayLike, name: str, length: int | None = None) -> NDArray
 
 
 def _indices(values: ArrayLike, length: int) -> NDArray[np.int64]:
-    column = _checks.column(values, length, name="items")
+    column = as_column(values, length, name="items")
     if column.dtype.kind not in "iu" or (column < 0).any():
-        raise DataError("items should be indices from 0 on, two for each pair")
+        raise DataError("items should be indices of at least 0, two for each pair")
     return column.astype(np.int64)

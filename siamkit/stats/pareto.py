@@ -1,4 +1,4 @@
-"""The front of several objectives: the rows that nothing else beats in all of them."""
+"""The Pareto front of several objectives."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 
 
 def front(values: Any, directions: Sequence[str]) -> list[int]:
-    """The rows that no other row dominates, in their order.
+    """Return the indices of the Pareto-optimal rows, ascending.
 
-    A row dominates another if it is as good in every objective and better in one. So equal rows are on
-    the front together, or not at all. A row with a value that is no number is never on it.
+    A row dominates another if it is as good in every objective and better in one. So equal rows are on the
+    front together, or not at all. A row with NaN or infinity is never on it.
 
     Args:
         values: `(rows, objectives)`.
         directions: `maximize` or `minimize`, for each objective.
 
     Example:
-        >>> from siamkit.stats.pareto import front
+        >>> from siamkit.stats import front
         >>> front([[0.9, 100], [0.8, 10], [0.7, 20]], ["maximize", "minimize"])
         [0, 1]
     """
     rows = np.asarray(values, dtype=float).reshape(-1, len(directions))
     costs = rows * np.where([direction == "maximize" for direction in directions], -1.0, 1.0)
     left = np.flatnonzero(np.isfinite(costs).all(axis=1))
-    # As in a dictionary: what comes first is dominated by nothing after it (a sum would round).
+    # In lexicographic order no row is dominated by a later one; sums would suffer from rounding.
     left = left[np.lexsort(costs[left].T[::-1])]
-    found: list[int] = []
+    optimal: list[int] = []
     while len(left):
         first, left = left[0], left[1:]
-        found.append(int(first))
-        worse = (costs[left] >= costs[first]).all(axis=1) & (costs[left] > costs[first]).any(axis=1)
-        left = left[~worse]
-    return sorted(found)
+        optimal.append(int(first))
+        dominated = (costs[left] >= costs[first]).all(axis=1) & (costs[left] > costs[first]).any(axis=1)
+        left = left[~dominated]
+    return sorted(optimal)

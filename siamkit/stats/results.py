@@ -1,24 +1,25 @@
-"""What a comparison says: a figure with its interval, and a difference with its verdict."""
+"""Measured results: a measure with its interval, and a difference with its verdict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from siamkit.evaluation.measures import MEASURES
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure of one contender, with its interval.
+    """A measure of one embedding, with its interval.
 
     Args:
         measure: its name.
-        value: what was measured.
+        value: the measured value.
         low, high: the ends of the interval.
-        level: the share of such intervals that hold the truth.
-        over: what would be new in a repetition: `queries`, `items`, `pairs` or `classes`.
-        units: how many of them there were.
-        resamples: how many times they were drawn again.
+        level: the share of such intervals that hold the true value.
+        over: what a repetition would replace: `queries`, `items`, `pairs` or `classes`.
+        units: the number of these.
+        resamples: the number of resamples.
     """
 
     measure: str
@@ -36,19 +37,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two contenders in a figure, B less A, with its interval.
+    """The difference B - A of two embeddings in a measure, with its interval.
 
     Args:
         measure: its name.
-        a, b: what was measured of each.
+        a, b: the measured values.
         difference: b - a.
         low, high: the ends of its interval.
-        level: the share of such intervals that hold the truth.
-        p: how often a difference as large comes about where there is none.
-        p_adjusted: the same, corrected for several comparisons (see `siamkit.stats.multiple_testing`).
-        over: what would be new in a repetition: `queries`, `items`, `pairs` or `classes`.
-        units: how many of them there were.
-        resamples: how many times they were drawn again.
+        level: the share of such intervals that hold the true difference.
+        p: the probability of a difference at least this large if there is none.
+        p_adjusted: p corrected for multiple comparisons (see `siamkit.stats.multiple_testing`), or None.
+        over: what a repetition would replace: `queries`, `items`, `pairs` or `classes`.
+        units: the number of these.
+        resamples: the number of resamples.
     """
 
     measure: str
@@ -65,48 +66,54 @@ class Difference:
     resamples: int
 
     @property
-    def apart(self) -> bool:
-        """Whether the interval leaves 0 out."""
+    def excludes_zero(self) -> bool:
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
     @property
-    def shown(self) -> bool:
-        """Whether the interval leaves 0 out and, of several differences, the corrected p-value agrees."""
-        return self.apart and (self.p_adjusted is None or self.p_adjusted < 1 - self.level)
+    def significant(self) -> bool:
+        """Whether the interval excludes 0 and the corrected p-value, if there is one, is small enough."""
+        return self.excludes_zero and (self.p_adjusted is None or self.p_adjusted < 1 - self.level)
 
     @property
-    def visible(self) -> float:
-        """Half the interval's width: a true difference of this size would be shown every second time."""
+    def half_width(self) -> float:
+        """Half the width of the interval: the test has about 50 % power for a true difference this large."""
         return (self.high - self.low) / 2
 
-    def verdict(self, a: str = "A", b: str = "B", *, better: str | None = None) -> str:
-        """The result in a sentence.
+    def verdict(
+        self, a: str = "A", b: str = "B", *, direction: Literal["maximize", "minimize"] | None = None
+    ) -> str:
+        """Return the result as a sentence.
 
         Args:
-            a, b: what the contenders are called.
-            better: `maximize` or `minimize`; by default as the figure's name says, else the higher.
+            a, b: the names of the embeddings.
+            direction: which way is better; by default that of the measure, `maximize` for an unknown one.
 
         Example:
-            >>> from siamkit.stats.results import Difference
-            >>> found = Difference("eer", 0.2, 0.15, -0.05, -0.08, -0.02, 0.95, 0.01, None, "items", 500, 999)
-            >>> print(found.verdict())
+            >>> from siamkit.stats import Difference
+            >>> lower = Difference("eer", 0.2, 0.15, -0.05, -0.08, -0.02, 0.95, 0.01, None, "items", 500, 999)
+            >>> print(lower.verdict())
             B is better in eer by 0.0500 [0.0200, 0.0800].
         """
-        if better is None:
-            better = MEASURES[self.measure].direction if self.measure in MEASURES else "maximize"
-        if self.apart and not self.shown:
+        size = (
+            f"{b} - {a} is {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] "
+            f"over {self.units} {self.over}"
+        )
+        if not self.excludes_zero:
             return (
-                f"No difference in {self.measure} shown, all that were looked at considered: {b} - {a} is "
-                f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.units} {self.over}, "
-                f"but p is {self.p_adjusted:.3g} corrected for all of them."
+                f"No significant difference in {self.measure}: {size}; "
+                f"the test has about 50 % power for a difference of {self.half_width:.4f}."
             )
-        if not self.shown:
+        if not self.significant:
             return (
-                f"No difference in {self.measure} shown at this size: {b} - {a} is {self.difference:+.4f} "
-                f"[{self.low:+.4f}, {self.high:+.4f}] over {self.units} {self.over}; one of "
-                f"{self.visible:.4f} would have been seen every second time, a smaller one less often."
+                f"No significant difference in {self.measure} after correction for multiple comparisons: "
+                f"{size}, corrected p = {self.p_adjusted:.3g}."
             )
-        winner = b if (self.difference > 0) == (better == "maximize") else a
-        ends = sorted((abs(self.low), abs(self.high)))
-        size = f"{abs(self.difference):.4f} [{ends[0]:.4f}, {ends[1]:.4f}]"
-        return f"{winner} is better in {self.measure} by {size}."
+        if direction is None:
+            direction = MEASURES[self.measure].direction if self.measure in MEASURES else "maximize"
+        winner = b if (self.difference > 0) == (direction == "maximize") else a
+        nearer, farther = sorted((abs(self.low), abs(self.high)))
+        return (
+            f"{winner} is better in {self.measure} by {abs(self.difference):.4f} "
+            f"[{nearer:.4f}, {farther:.4f}]."
+        )

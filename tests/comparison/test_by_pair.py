@@ -17,7 +17,7 @@ import siamkit
 from siamkit.cli import main
 from siamkit.comparison.inputs import EmbeddingSet, contender
 from siamkit.errors import DataError
-from siamkit.stats._pair_scores import pair_scores
+from siamkit.stats.pair_measures import pair_scores
 
 DRAW = np.random.default_rng(0)
 ALIKE = DRAW.integers(0, 2, 300)
@@ -96,7 +96,7 @@ def test_pairs_that_share_items_are_drawn_by_their_items():
     assert found.likeness[0].items == 40
     apart = siamkit.compare(*both, over="pairs", **asked)
     assert apart.differences[0].units == 780
-    assert found.differences[0].visible > 1.5 * apart.differences[0].visible
+    assert found.differences[0].half_width > 1.5 * apart.differences[0].half_width
 
 
 def test_items_that_are_known_count_though_their_vectors_differ_by_a_bit():

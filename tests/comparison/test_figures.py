@@ -54,7 +54,7 @@ def test_the_figure_draws_each_difference_with_its_interval_and_zero(found):
     assert len(drawn) == 6
     first = found.differences[0]
     assert drawn["map_at_r: good - worse"] == pytest.approx(
-        (first.low, first.difference, first.high, first.shown)
+        (first.low, first.difference, first.high, first.significant)
     )
     assert {trace.marker.symbol for trace in measure.data} == {"circle", "circle-open"}  # not by colour alone
     assert [line.x0 for line in measure.layout.shapes] == [0]
@@ -125,7 +125,7 @@ def test_of_what_it_has_no_looks_it_shows_ids_and_of_pairs_both_sides():
 def test_sizes_are_drawn_with_their_front():
     curve = size_curve(GOOD, LABELS, siamkit.evaluation.plain_metrics.Euclidean(), dims=[2, 4])
     again = curve.with_sizes([Size("retrained", 4, 16, {"map_at_r": 0.999})])
-    assert [each.how for each in again if each.best][-1:] != ["pca"]
+    assert [each.how for each in again if each.pareto_optimal][-1:] != ["pca"]
     # By hand: on the front is what nothing at most as large beats or equals.
     for each in again:
         beaten = any(
@@ -134,14 +134,16 @@ def test_sizes_are_drawn_with_their_front():
             and (other.bytes_per_vector, other.measures) != (each.bytes_per_vector, each.measures)
             for other in again
         )
-        assert each.best == (not beaten), each
+        assert each.pareto_optimal == (not beaten), each
     measure = again.plot()
     traces = {trace.name: trace for trace in measure.data}
     assert set(traces) == {"Pareto front", *(each.how for each in again)}
     assert list(traces["retrained"].x) == [16]
     assert list(traces["retrained"].y) == [0.999]
     assert list(traces["pca"].x) == [8, 16]
-    on_front = sorted((each.bytes_per_vector, each.measures["map_at_r"]) for each in again if each.best)
+    on_front = sorted(
+        (each.bytes_per_vector, each.measures["map_at_r"]) for each in again if each.pareto_optimal
+    )
     line = traces["Pareto front"]
     assert list(zip(line.x, line.y, strict=True)) == on_front
     assert line.line.shape == "hv"

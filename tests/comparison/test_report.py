@@ -40,7 +40,7 @@ def test_a_page_says_what_the_comparison_says():
         "good - worse", "map_at_r", first.difference, first.low, first.high
     )  # fmt: skip
     assert {row[-1] for row in tables["differences"].rows} <= {"yes", "not at this size"}
-    assert (tables["differences"].rows[0][-1] == "yes") == first.shown
+    assert (tables["differences"].rows[0][-1] == "yes") == first.significant
     value = found.values["good"]["recall_at_1"]
     assert ("good", "recall_at_1", value.value, value.low, value.high) in tables["values"].rows
     assert tables["likeness"].rows[0][1] == found.likeness[0].cka
@@ -132,7 +132,7 @@ def test_sizes_on_a_page():
     )
     rows = document.tables()["sizes"].rows
     assert [row[:3] for row in rows] == [(each.how, each.dim, each.bytes_per_vector) for each in curve]
-    smallest = min((each for each in curve if each.best), key=lambda each: each.bytes_per_vector)
+    smallest = min((each for each in curve if each.pareto_optimal), key=lambda each: each.bytes_per_vector)
     assert (
         f"the smallest on the front takes {smallest.bytes_per_vector:g} ({smallest.how}" in document.lead[0]
     )

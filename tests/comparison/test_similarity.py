@@ -12,13 +12,14 @@ from scipy import stats
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
 
-from siamkit.comparison import _neighbors, similarity
-from siamkit.comparison._neighbors import (
+from siamkit.comparison import similarity
+from siamkit.comparison.similarity import (
     distance_rank_correlation,
+    linear_cka,
     neighbor_overlap,
+    procrustes_distance,
     shared_neighbors,
 )
-from siamkit.comparison.similarity import linear_cka, procrustes_distance
 from siamkit.errors import DataError
 from siamkit.evaluation.plain_metrics import plain_metric
 
@@ -231,9 +232,9 @@ def test_a_sample_of_pairs_is_near_all_of_them_and_has_its_seed():
 
 
 def test_drawn_pairs_are_even_and_never_an_item_with_itself():
-    i, j = _neighbors._pairs(5, 9, 0)
+    i, j = similarity._pairs(5, 9, 0)
     assert (i != j).all()
-    i, j = _neighbors._pairs(300, 40_000, 0)
+    i, j = similarity._pairs(300, 40_000, 0)
     assert (i != j).all()
     assert len(i) == 40_000
     assert stats.chisquare(np.bincount(j, minlength=300)).pvalue > 0.001

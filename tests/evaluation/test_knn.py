@@ -40,7 +40,7 @@ def test_votes_equal_those_of_scikit_learn_where_two_classes_cannot_tie():
         others = np.arange(len(labels)) != i
         voter = KNeighborsClassifier(5).fit(embeddings[others], labels[others])
         right += voter.predict(embeddings[i : i + 1])[0] == labels[i]
-    measures = evaluate(embeddings, labels, Euclidean(), groups=("neighbours",))
+    measures = evaluate(embeddings, labels, Euclidean(), groups=("neighbors",))
     assert 0.5 < right / 60 < 1
     assert measures["knn_accuracy"] == right / 60
     interval = stats.binomtest(int(right), 60).proportion_ci(0.95, "wilson")
@@ -53,9 +53,9 @@ def test_of_classes_with_as_many_votes_the_nearest_wins():
     # The item at 0 sees classes 1 1 2 2 0, nearest first; only the last item has it right.
     line = np.array([[0.0], [1.0], [2.0], [-2.5], [3.0], [4.0]])
     gallery = (line[1:], [0, 1, 1, 0, 2])
-    measures = evaluate(line[:1], [0], Euclidean(), gallery=gallery, groups=("neighbours",))
+    measures = evaluate(line[:1], [0], Euclidean(), gallery=gallery, groups=("neighbors",))
     assert measures["knn_accuracy"] == 1  # 0 and 1 have two votes each; 0 is at 1, 1 at 2
-    measures = evaluate(line[:1], [1], Euclidean(), gallery=gallery, groups=("neighbours",))
+    measures = evaluate(line[:1], [1], Euclidean(), gallery=gallery, groups=("neighbors",))
     assert measures["knn_accuracy"] == 0
 
 

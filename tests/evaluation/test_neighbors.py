@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _distances, evaluate_labels
-from siamkit.evaluation._neighbors import nearest_first, neighbors
+from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.distances import paired_distances
+from siamkit.evaluation.neighbors import nearest_first, nearest_neighbors
 
 
 class Dot:
@@ -58,13 +59,13 @@ def test_neighbours_equal_those_of_scikit_learn():
     draw = np.random.default_rng(0)
     queries, gallery = draw.normal(size=(37, 5)), draw.normal(size=(91, 5))
     distances, indices = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(gallery).kneighbors(queries)
-    found, values = neighbors(queries, gallery, Euclidean(), 7)
+    found, values = nearest_neighbors(queries, gallery, Euclidean(), 7)
     np.testing.assert_array_equal(found, indices)
     np.testing.assert_allclose(values, distances, rtol=1e-4)
 
 
 def test_values_of_a_similarity_fall_from_the_first():
-    indices, values = neighbors([[1.0]], [[1.0], [3.0], [-2.0]], Dot(), 3)
+    indices, values = nearest_neighbors([[1.0]], [[1.0], [3.0], [-2.0]], Dot(), 3)
     assert indices.tolist() == [[1, 0, 2]]
     assert values.tolist() == [[3.0, 1.0, -2.0]]
 
@@ -75,15 +76,15 @@ def test_zero_and_negative_zero_are_a_tie():
             return np.copysign(np.zeros((len(a), len(b)), np.float32), b[:, 0])
 
     for Signed.orientation in ("distance", "similarity"):
-        indices, _ = neighbors([[0.0]], [[1.0], [-1.0], [1.0], [-1.0]], Signed(), 4)
+        indices, _ = nearest_neighbors([[0.0]], [[1.0], [-1.0], [1.0], [-1.0]], Signed(), 4)
         assert indices.tolist() == [[0, 1, 2, 3]]
 
 
 def test_an_item_is_left_out_by_its_index_not_by_its_distance():
     same = np.ones((5, 2))
-    indices, _ = neighbors(same, same, Euclidean(), 4, exclude=np.arange(5))
+    indices, _ = nearest_neighbors(same, same, Euclidean(), 4, exclude=np.arange(5))
     assert indices.tolist() == [[j for j in range(5) if j != i] for i in range(5)]
-    indices, _ = neighbors(same[:2], same, Euclidean(), 2, exclude=[-1, 0])
+    indices, _ = nearest_neighbors(same[:2], same, Euclidean(), 2, exclude=[-1, 0])
     assert indices.tolist() == [[0, 1], [1, 2]]
 
 
@@ -91,16 +92,16 @@ def test_an_item_is_left_out_by_its_index_not_by_its_distance():
 def test_neighbours_do_not_depend_on_how_the_work_is_portioned(monkeypatch, block, chunk):
     draw = np.random.default_rng(0)
     queries, gallery = draw.integers(-2, 3, (23, 3)), draw.integers(-2, 3, (31, 3))
-    expected = neighbors(queries, gallery, Dot(), 6, exclude=np.arange(23))
-    monkeypatch.setattr(_distances, "BLOCK", block)
-    monkeypatch.setattr(_distances, "CHUNK", chunk)
-    again = neighbors(queries, gallery, Dot(), 6, exclude=np.arange(23))
+    expected = nearest_neighbors(queries, gallery, Dot(), 6, exclude=np.arange(23))
+    monkeypatch.setattr("siamkit.evaluation.distances.BLOCK", block)
+    monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", chunk)
+    again = nearest_neighbors(queries, gallery, Dot(), 6, exclude=np.arange(23))
     for found, wanted in zip(again, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_all_blocks_have_one_shape_within_the_budget(monkeypatch):
-    monkeypatch.setattr(_distances, "BLOCK", 400)
+    monkeypatch.setattr("siamkit.evaluation.distances.BLOCK", 400)
     metric = Euclidean()
     evaluate_labels(np.random.default_rng(0).normal(size=(101, 4)), np.arange(101) % 7, metric)
     ((a, b),) = metric.shapes
@@ -113,9 +114,9 @@ def test_rows_of_pairs_have_one_shape(monkeypatch):
             self.shapes.add((a.shape, b.shape))
             return (a * b).sum(-1)
 
-    monkeypatch.setattr(_distances, "CHUNK", 12)
+    monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", 12)
     metric, pairs = Rows(), np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
-    distances = _distances.row_by_row(metric, pairs[:, 0], pairs[:, 1])
+    distances = paired_distances(metric, pairs[:, 0], pairs[:, 1])
     np.testing.assert_allclose(distances, -(pairs[:, 0] * pairs[:, 1]).sum(-1))
     ((a, _),) = metric.shapes
     assert a[0] <= 4
@@ -133,21 +134,21 @@ def test_memory_stays_far_below_all_against_all():
 @pytest.mark.parametrize("k", [0, -1, 1.5, True, "3", None, 4])
 def test_a_k_that_cannot_be_is_refused(k):
     with pytest.raises(DataError, match="k should be"):
-        neighbors(np.eye(3), np.eye(3), Dot(), k)
+        nearest_neighbors(np.eye(3), np.eye(3), Dot(), k)
 
 
 def test_k_leaves_room_for_what_is_excluded():
-    assert neighbors(np.eye(3), np.eye(3), Dot(), 3, exclude=[-1, -1, -1])[0].shape == (3, 3)
+    assert nearest_neighbors(np.eye(3), np.eye(3), Dot(), 3, exclude=[-1, -1, -1])[0].shape == (3, 3)
     with pytest.raises(DataError, match="k should be at most 2"):
-        neighbors(np.eye(3), np.eye(3), Dot(), 3, exclude=[0, -1, -1])
+        nearest_neighbors(np.eye(3), np.eye(3), Dot(), 3, exclude=[0, -1, -1])
 
 
 @pytest.mark.parametrize("exclude", [[0, 1], [0, 1, 3], [-2, 0, 0], [0.0, 1.0, 2.0], "self"])
 def test_wrong_exclusions_are_refused(exclude):
     with pytest.raises(DataError, match="exclude should"):
-        neighbors(np.eye(3), np.eye(3), Dot(), 1, exclude=exclude)
+        nearest_neighbors(np.eye(3), np.eye(3), Dot(), 1, exclude=exclude)
 
 
 def test_dims_that_differ_are_refused():
     with pytest.raises(DataError, match="same dim, got 3 and 2"):
-        neighbors(np.eye(3), np.eye(2), Dot(), 1)
+        nearest_neighbors(np.eye(3), np.eye(2), Dot(), 1)

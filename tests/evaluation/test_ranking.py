@@ -10,7 +10,7 @@ from numpy_metrics import Euclidean
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _distances, evaluate, evaluate_labels
+from siamkit.evaluation import evaluate, evaluate_labels
 
 ALL = ("retrieval", "ranking")
 
@@ -90,8 +90,8 @@ def test_the_whole_ranking_does_not_depend_on_how_the_work_is_portioned(monkeypa
     draw = np.random.default_rng(3)
     embeddings, labels = draw.integers(-2, 3, (70, 3)).astype(np.float32), draw.integers(0, 9, 70)
     whole = evaluate(embeddings, labels, Euclidean())
-    monkeypatch.setattr(_distances, "CHUNK", 300)
-    monkeypatch.setattr(_distances, "BLOCK", 500)
+    monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", 300)
+    monkeypatch.setattr("siamkit.evaluation.distances.BLOCK", 500)
     assert evaluate(embeddings, labels, Euclidean()) == pytest.approx(whole, rel=1e-12, nan_ok=True)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy_metrics import Euclidean
 
 from siamkit.errors import DataError
-from siamkit.evaluation import _distances, evaluate_labels
+from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.retrieval import query_scores
 
 
@@ -142,8 +142,8 @@ def test_figures_do_not_depend_on_how_the_work_is_portioned(monkeypatch):
     found = evaluate_labels(embeddings, labels, Euclidean())
     whole, whole_queries = found.measures, found.queries
     for block, chunk in ((1, 1), (40, 10**9), (300, 200), (10**9, 1700)):
-        monkeypatch.setattr(_distances, "BLOCK", block)
-        monkeypatch.setattr(_distances, "CHUNK", chunk)
+        monkeypatch.setattr("siamkit.evaluation.distances.BLOCK", block)
+        monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", chunk)
         found = evaluate_labels(embeddings, labels, Euclidean())
         measures, by_query = found.measures, found.queries
         assert measures == whole

@@ -134,7 +134,7 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
         def __call__(self, a, b):
             return (2 * a + b)[..., 0]
 
-    monkeypatch.setattr("siamkit.evaluation._distances.CHUNK", 30)
+    monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", 30)
     draw = np.random.default_rng(3)
     embeddings, labels = draw.integers(0, 50, (13, 1)).astype(np.float32), draw.integers(0, 3, 13)
     i, j = np.triu_indices(13, 1)

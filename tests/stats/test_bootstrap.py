@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from siamkit.errors import DataError
-from siamkit.stats import _resampling
-from siamkit.stats._paired import compare_queries, interval_of
+from siamkit.stats.bootstrap import Sample, compare_queries, interval_of
 from siamkit.stats.permutation import permutation_p
 from siamkit.stats.results import Difference
 
@@ -128,7 +127,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_portions(monkeypatch):
     asked = {"classes": CLASSES, "over": "classes", "resamples": 300}
     first = compare_queries("f", a, b, **asked)
     assert compare_queries("f", a, b, **asked, seed=1) != first
-    monkeypatch.setattr(_resampling, "CHUNK", 100)
+    monkeypatch.setattr("siamkit.stats.resampling.CHUNK", 100)
     again = compare_queries("f", a, b, **asked)
     for name in ("low", "high", "p"):
         assert getattr(again, name) == pytest.approx(getattr(first, name), abs=1e-12)
@@ -149,7 +148,7 @@ def test_where_no_query_differs_the_interval_says_what_may_be_missed():
     limit = stats.binomtest(0, 50).proportion_ci(0.95, method="exact").high
     assert (found.low, found.high) == pytest.approx((-limit, limit))
     assert found.p == 1
-    assert not found.shown
+    assert not found.significant
     none = interval_of("recall_at_1", np.zeros(50))
     assert (none.low, none.high) == pytest.approx((0, limit))
 
@@ -169,11 +168,11 @@ def exact(shares):
 
 def test_with_few_queries_all_ways_are_gone_through():
     a, b = scored(9)
-    assert permutation_p(a, b) == pytest.approx(exact(b - a))
-    told = stats.permutation_test(
+    assert permutation_p(b - a, 10_000, 0) == pytest.approx(exact(b - a))
+    expected = stats.permutation_test(
         (a, b), lambda a, b, axis: (b - a).mean(axis=axis), permutation_type="samples", vectorized=True
     )
-    assert permutation_p(a, b) == pytest.approx(told.pvalue)
+    assert permutation_p(b - a, 10_000, 0) == pytest.approx(expected.pvalue)
 
 
 @pytest.mark.parametrize("mean", ["queries", "classes"])
@@ -184,26 +183,28 @@ def test_a_class_is_turned_round_whole_and_weighs_as_the_mean_says(mean, over):
     sizes = np.bincount(classes)
     by_query = (b - a) / (10 if mean == "queries" else 4 * sizes[classes])
     shares = by_query if over == "queries" else [by_query[classes == each].sum() for each in range(4)]
-    assert permutation_p(a, b, classes=classes, mean=mean, over=over) == pytest.approx(exact(shares))
+    sample = Sample((a, b), classes, mean, over)
+    np.testing.assert_allclose(sample.shares(b - a), shares)
+    assert permutation_p(sample.shares(b - a), 10_000, 0) == pytest.approx(exact(shares))
 
 
 def test_many_recalls_are_mcnemars_exact_test():
     a, b = np.zeros(400), np.zeros(400)
     a[:12], b[12:40] = 1, 1  # 12 for A, 28 for B, of 400
     expected = stats.binomtest(12, 40).pvalue
-    assert permutation_p(a, b) == pytest.approx(expected, rel=0.15)
+    assert permutation_p(b - a, 10_000, 0) == pytest.approx(expected, rel=0.15)
     # Those that do not differ cost nothing: with 4 to 8 all ways are gone through.
-    assert permutation_p(a[8:20], b[8:20]) == pytest.approx(stats.binomtest(4, 12).pvalue)
+    assert permutation_p((b - a)[8:20], 10_000, 0) == pytest.approx(stats.binomtest(4, 12).pvalue)
 
 
 def test_a_drawn_p_counts_the_sample_itself():
-    assert permutation_p(np.zeros(200), np.ones(200), resamples=999) == 1 / 1000
-    assert permutation_p(np.zeros(200), np.zeros(200)) == 1
+    assert permutation_p(np.ones(200), 999, 0) == 1 / 1000
+    assert permutation_p(np.zeros(200), 10_000, 0) == 1
 
 
 def test_p_values_are_even_where_there_is_no_difference():
     rng = np.random.default_rng(0)
-    ps = [permutation_p(*rng.beta(0.5, 1, (2, 30)), resamples=199, seed=k) for k in range(400)]
+    ps = [permutation_p(np.diff(rng.beta(0.5, 1, (2, 30)), axis=0)[0], 199, seed) for seed in range(400)]
     assert stats.kstest(ps, "uniform").pvalue > 0.01
 
 
@@ -216,7 +217,6 @@ def test_too_few_classes_are_refused_for_an_interval_only():
     with pytest.raises(DataError, match="at least 20 of them, got 19"):
         compare_queries("f", a, b, classes=classes, over="classes")
     compare_queries("f", a, b, classes=classes, mean="classes")
-    permutation_p(a, b, classes=classes, over="classes")
 
 
 @pytest.mark.parametrize(
@@ -227,15 +227,15 @@ def test_too_few_classes_are_refused_for_an_interval_only():
         ({"b": [-np.inf] * 30}, "b should be scores"),
         ({"a": [[0.5]] * 30}, r"shape \(queries,\), got \(30, 1\)"),
         ({"a": ["x"] * 30}, "a should be numbers"),
-        ({"a": [np.nan] * 30}, "no query is scored, of 30"),
-        ({"a": [np.nan] * 21 + [1] * 9}, "an interval over queries wants at least 10 of them, got 9"),
-        ({"over": "classes"}, "wants the class of each query"),
-        ({"mean": "classes"}, "wants the class of each query"),
+        ({"a": [np.nan] * 30}, "none of the 30 queries has a score"),
+        ({"a": [np.nan] * 21 + [1] * 9}, "an interval over queries needs at least 10 of them, got 9"),
+        ({"over": "classes"}, "needs the class of each query"),
+        ({"mean": "classes"}, "needs the class of each query"),
         ({"over": "items"}, "over should be 'queries' or 'classes', got 'items'"),
         ({"classes": [0] * 29}, "classes should have the shape"),
-        ({"level": 95}, "level should lie between 0 and 1"),
+        ({"level": 95}, "level should be between 0 and 1"),
         ({"resamples": 10}, "resamples should be at least 100"),
-        ({"resamples": 1.5}, "resamples should be a whole number"),
+        ({"resamples": 1.5}, "resamples should be an integer"),
     ],
 )
 def test_what_makes_no_sense_is_told_in_a_sentence(changed, sentence):
@@ -249,7 +249,7 @@ def test_of_several_differences_one_is_shown_only_if_the_corrected_p_agrees(
     corrected: float | None, shown: bool
 ) -> None:
     found = Difference("map_at_r", 0.5, 0.6, 0.1, 0.02, 0.18, 0.95, 0.01, corrected, "queries", 300, 999)
-    assert found.apart
-    assert found.shown == shown
-    assert ("all that were looked at considered" in found.verdict()) == (not shown)
+    assert found.excludes_zero
+    assert found.significant == shown
+    assert ("after correction for multiple comparisons" in found.verdict()) == (not shown)
     assert ("B is better" in found.verdict()) == shown

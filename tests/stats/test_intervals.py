@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from siamkit.errors import DataError
-from siamkit.stats._intervals import percentile_interval, percentile_p, unseen
 from siamkit.stats.multiple_testing import adjusted, holm
+from siamkit.stats.resampling import percentile_interval, percentile_p, unseen_share
 from siamkit.stats.results import Difference, Interval
 
 NORMAL = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)  # resamples without chance
@@ -61,7 +61,7 @@ def test_resamples_that_know_no_answer_are_left_out_or_too_many():
 @pytest.mark.parametrize("trials", [1, 10, 300])
 def test_unseen_is_the_end_of_clopper_and_pearson(trials):
     exact = stats.binomtest(0, trials).proportion_ci(0.95, method="exact").high
-    assert unseen(trials, 0.95) == pytest.approx(exact)
+    assert unseen_share(trials, 0.95) == pytest.approx(exact)
 
 
 @settings(max_examples=200, deadline=None)
@@ -94,19 +94,17 @@ def test_a_verdict_names_the_better_one():
     assert found(0.01, 0.03).verdict() == "B is better in map_at_r by 0.0200 [0.0100, 0.0300]."
     assert found(-0.03, -0.01).verdict("cnn", "vit").startswith("cnn is better in map_at_r by 0.0200 [0.0100")
     assert found(-0.03, -0.01, "eer").verdict().startswith("B is better")
-    assert found(0.01, 0.03, "my_cost").verdict(better="minimize").startswith("A is better")
+    assert found(0.01, 0.03, "my_cost").verdict(direction="minimize").startswith("A is better")
 
 
 def test_a_verdict_without_a_difference_says_what_could_have_been_seen():
     both = found(-0.01, 0.03)
-    assert not both.shown
-    assert both.visible == pytest.approx(0.02)
+    assert not both.significant
+    assert both.half_width == pytest.approx(0.02)
     told = both.verdict()
-    assert told.startswith(
-        "No difference in map_at_r shown at this size: B - A is +0.0100 [-0.0100, +0.0300]"
-    )
-    assert "300 queries; one of 0.0200 would have been seen every second time" in told
-    assert not found(0.0, 0.03).shown  # an end at 0 holds it
+    assert told.startswith("No significant difference in map_at_r: B - A is +0.0100 [-0.0100, +0.0300]")
+    assert "300 queries; the test has about 50 % power for a difference of 0.0200." in told
+    assert not found(0.0, 0.03).significant  # an end at 0 holds it
 
 
 def test_an_interval_reads_as_a_line():

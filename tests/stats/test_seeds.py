@@ -94,12 +94,12 @@ def test_what_is_hard_for_both_takes_no_part_in_a_difference() -> None:
     found, alone = a.difference(b), b.interval()
     assert found is not None
     assert alone is not None
-    assert found.shown
+    assert found.significant
     assert found.high - found.low < 0.6 * (alone.high - alone.low)
     back = b.difference(a)
     assert back is not None
     assert (back.low, back.high, back.p) == pytest.approx((-found.high, -found.low, found.p))
-    assert (found.p < 0.05) == found.shown
+    assert (found.p < 0.05) == found.significant
 
 
 def test_other_queries_cannot_be_paired() -> None:
@@ -122,8 +122,8 @@ def test_where_nothing_differs_there_is_no_interval_or_one_of_what_was_not_seen(
     apart = repeats(np.zeros((2, 100))).difference(repeats(np.ones((2, 100))))
     assert same is not None
     assert apart is not None
-    assert (same.shown, same.p) == (False, 1)
-    assert (apart.shown, apart.p) == (True, pytest.approx(0, abs=1e-9))
+    assert (same.significant, same.p) == (False, 1)
+    assert (apart.significant, apart.p) == (True, pytest.approx(0, abs=1e-9))
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.01, 0.05])

@@ -108,7 +108,7 @@ def _difference(stored: StoredStudy) -> Iterator[Check]:
         return
     shown = _ends(found.difference, found.low, found.high, sign="+")
     told = f"on test {found.measure} is {shown} beside the second's, over {found.units:,} {found.over}"
-    if not found.shown:
+    if not found.significant:
         yield caution("difference", f"No difference between the two best finalists is shown: {told}.")
     elif (found.difference > 0) == stored.maximize:
         yield good("difference", f"The winner is better than the second finalist: {told}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from siamkit.report.check import Check, caution, fault, good
 from siamkit.report.load import StoredStudy
-from siamkit.stats._resampling import LEAST_CLASSES
+from siamkit.stats.resampling import MIN_CLASSES
 
 FEW_ITEMS = 200  # of a test part: with 100 of them right, 95 % intervals reach 7 points to each side
 MANY = 0.01  # of a part's items, from which its figures are recall in part
@@ -63,11 +63,11 @@ def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Check]:
             f"{number} classes of the test part were seen in training (split by "
             f"{split['by']}): the figures say nothing about classes that are new.",
         )
-    if classes and classes < LEAST_CLASSES:
+    if classes and classes < MIN_CLASSES:
         yield caution(
             "test_classes",
             f"The test part has {classes} classes: too few to say how it would be "
-            f"on other classes than these ({LEAST_CLASSES} or more would do).",
+            f"on other classes than these ({MIN_CLASSES} or more would do).",
         )
     elif classes:
         yield good("test_classes", f"The test part has {classes} classes.")

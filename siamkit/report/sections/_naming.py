@@ -32,11 +32,6 @@ def called(row: Row) -> str:
     return f"#{row['trial']} {label(words(row))}"
 
 
-def is_number(value: Any) -> bool:
-    """Whether a level of a factor is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def bars(names: Sequence[str], values: Sequence[float], told: Sequence[str]) -> go.Figure:
     """Bars from the top down, with a text on each: names beside them would take a phone's whole width."""
     figure = go.Figure(

@@ -10,13 +10,13 @@ from siamkit.plotting.palette import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.check import caution
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Part, Section, Table
-from siamkit.report.sections._naming import bars, called, is_number, label, words
+from siamkit.report.sections._naming import bars, called, label, words
 from siamkit.stats.anova import Share
-from siamkit.stats.effects import Level
-from siamkit.stats.importance import METHODS, Method, Shares
+from siamkit.stats.effects import Level, is_number
+from siamkit.stats.importance import METHODS, Importances, Method
 
 
-def mattered(stored: StoredStudy, shares: dict[Method, Shares], variance: list[Share]) -> Section:
+def mattered(stored: StoredStudy, shares: dict[Method, Importances], variance: list[Share]) -> Section:
     """Importances, levels, interactions, learning curves over the data, and warnings."""
     if not stored.completed:
         return Section("mattered", "What mattered")
@@ -59,7 +59,7 @@ def _variance(found: list[Share]) -> list[Chart]:
     return [Chart("variance", "What accounts for how much trials differ", figure, table, told)]
 
 
-def _importances(shares: dict[Method, Shares]) -> list[Chart]:
+def _importances(shares: dict[Method, Importances]) -> list[Chart]:
     names = sorted(shares["fANOVA"], key=lambda name: shares["fANOVA"][name])
     if not names:
         return []
@@ -122,7 +122,7 @@ def _level(stored: StoredStudy, name: str) -> Chart:
         (str(level), t["trial"], words(t), value, None, None) for level, value, t in points
     ]
     means: list[tuple[Any, ...]] = [
-        (str(e.level), None, f"mean of {e.trials}; of {e.equal} the best would be {e.best_of_equal:.4f}",
+        (str(e.level), None, f"mean of {e.trials}; of {e.budget} the best would be {e.expected_best:.4f}",
          e.mean, e.low, e.high)
         for e in found
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def _means(found: list[Level], numeric: bool) -> go.Scatter:
         marker={"symbol": "diamond", "size": 13, "color": COLORS[1]},
         error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if known else None,
         text=[
-            f"{each.trials} trials; the best of {each.equal} would be {each.best_of_equal:.4f}"
+            f"{each.trials} trials; the best of {each.budget} would be {each.expected_best:.4f}"
             for each in found
         ],
         hovertemplate="mean of %{x}: %{y:.4f}<br>%{text}<extra></extra>",
@@ -163,7 +163,7 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
                 f"{count} trials<br>{surplus:+.4f} beyond what both alone give" if count else "no trial"
                 for count, surplus in zip(counts, row, strict=True)
             ]
-            for counts, row in zip(found.counts, found.surplus, strict=True)
+            for counts, row in zip(found.counts, found.residuals, strict=True)
         ]
         figure = go.Figure(
             go.Heatmap(
@@ -180,7 +180,7 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
         )
         dressed(figure, height=170 + 44 * len(found.rows))
         rows = [
-            (str(row), str(column), int(found.counts[i, j]), found.means[i, j], found.surplus[i, j])
+            (str(row), str(column), int(found.counts[i, j]), found.means[i, j], found.residuals[i, j])
             for i, row in enumerate(found.rows)
             for j, column in enumerate(found.columns)
         ]

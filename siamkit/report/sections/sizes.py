@@ -29,7 +29,7 @@ def sizes(stored: StoredStudy) -> Section:
         return Section("sizes", title)
     curve = SizeCurve(several)
     rows = [
-        (each.how, each.dim, each.bytes_per_vector, each.measures[stored.objective], each.best)
+        (each.how, each.dim, each.bytes_per_vector, each.measures[stored.objective], each.pareto_optimal)
         for each in curve
     ]
     columns = ("way", "dimensions", "bytes a vector", stored.objective, "on the front")

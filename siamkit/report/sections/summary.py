@@ -10,11 +10,11 @@ from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section
 from siamkit.report.sections._naming import words
 from siamkit.stats.anova import Share
-from siamkit.stats.effects import FEW
-from siamkit.stats.importance import Shares
+from siamkit.stats.effects import MIN_TRIALS
+from siamkit.stats.importance import Importances
 
 
-def lead(stored: StoredStudy, shares: Shares, variance: Sequence[Share]) -> list[str]:
+def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) -> list[str]:
     """What a reader should take along who reads nothing else; with the shares by fANOVA and by variance."""
     name = stored.objective
     if stored.finalists:
@@ -41,7 +41,7 @@ def lead(stored: StoredStudy, shares: Shares, variance: Sequence[Share]) -> list
     if counted := variance[:2]:
         said.append("What mattered most: " + " and ".join(f"{each}, {each.share:.0%}" for each in counted))
         said[-1] += " of how much trials differ."
-    elif shares and len(stored.completed) >= FEW:
+    elif shares and len(stored.completed) >= MIN_TRIALS:
         first, share = max(shares.items(), key=lambda each: each[1])
         said.append(f"What mattered most was {first}: alone some {share:.0%} of how much trials differ.")
     return said

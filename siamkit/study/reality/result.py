@@ -102,7 +102,7 @@ class RealityCheck:
             shallow = {name: value for name, value in vars(each).items() if name != "repeats"}
             losses.append({**shallow, "folder": each.folder.name, "interval": interval, "values": values})
         differences = [
-            {"of": list(pair), **asdict(each), "shown": each.shown}
+            {"of": list(pair), **asdict(each), "shown": each.significant}
             for pair, each in zip(self.pairs, self.differences, strict=True)
         ]
         return {
@@ -117,14 +117,15 @@ class RealityCheck:
 
     def _shown(self, a: str, b: str) -> bool:
         return any(
-            {a, b} == {*pair} and each.shown for pair, each in zip(self.pairs, self.differences, strict=True)
+            {a, b} == {*pair} and each.significant
+            for pair, each in zip(self.pairs, self.differences, strict=True)
         )
 
     def _told(self, a: str, b: str, found: Difference) -> str:
         size = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
         over = f"over {found.units:,} {found.over}, p {found.p_adjusted:.3g}"
-        if not found.shown:
-            together = ", all looked at together" if found.apart else ""
+        if not found.significant:
+            together = ", all looked at together" if found.excludes_zero else ""
             return f"{b} - {a}: no difference shown at this size{together}, {size}, {over}."
         better = b if (found.difference > 0) == self.maximize else a
         return f"{b} - {a}: {better} is better, {size}, {over}."

@@ -129,7 +129,7 @@ def _doubt(standing: StudyOutcome) -> str:
     if lead is not None:
         ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
         told += f" Beside the second finalist's that is {ends}"
-        told += "." if lead.shown else ": no difference shown at this size."
+        told += "." if lead.significant else ": no difference shown at this size."
     return told
 
 

@@ -60,7 +60,8 @@ def summary(results: Results) -> RenderableType:
 def beside_second(lead: Difference) -> str:
     """What the winner has over the second finalist on the test part, in a sentence."""
     ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
-    return f"beside the second, on test: {lead.measure} {ends}{'' if lead.shown else ', no difference shown'}"
+    shown = "" if lead.significant else ", no difference shown"
+    return f"beside the second, on test: {lead.measure} {ends}{shown}"
 
 
 def _front(results: Results) -> Table:

@@ -9,8 +9,8 @@ import numpy as np
 from siamkit.data.dataset import Dataset
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs
-from siamkit.evaluation._neighbors import neighbors
 from siamkit.evaluation.measures import MEASURES
+from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.evaluation.verification import Curve
 from siamkit.model.siamese import Siamese
 from siamkit.stats.compression import size_curve
@@ -42,7 +42,7 @@ def exhibit(model: Siamese, task: PreparedData, valid: np.ndarray, test: np.ndar
     found: Arrays = {"rows": rows, "embeddings": valid[rows].astype(np.float32)}
     if task.valid.supervision == "labels" and len(rows) > 1:
         some = found["embeddings"]
-        found["neighbours"] = neighbors(
+        found["neighbours"] = nearest_neighbors(
             some, some, model.metric, min(NEIGHBOURS, len(rows) - 1), np.arange(len(rows))
         )[0].astype(np.int32)
     found |= _curve("valid", valid, task.valid, model)

@@ -1,4 +1,4 @@
-"""What evaluation takes, checked once at its door and told in one sentence."""
+"""Checks of embeddings, labels and options: each returns the checked value or raises DataError."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ _SHAPES = {2: "(items, dim)", 3: "(pairs, 2, dim)"}
 
 
 def as_array(values: ArrayLike, *, name: str = "embeddings") -> NDArray[Any]:
-    """The values as an array of whatever rank and type."""
+    """Return the values as an array of any rank and type."""
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors that stay on their device
         raise DataError(f"{name} should be an array, got {type(values).__name__}: {error}") from None
 
 
-def vectors(values: ArrayLike, rank: int, *, name: str = "embeddings", least: int = 1) -> NDArray[np.float32]:
-    """Finite float32 embeddings of the given rank, with at least `least` rows."""
+def as_vectors(
+    values: ArrayLike, rank: int, *, name: str = "embeddings", least: int = 1
+) -> NDArray[np.float32]:
+    """Return finite float32 embeddings of a rank, with at least `least` rows."""
     raw = as_array(values, name=name)
     try:
-        with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below
+        with np.errstate(over="ignore"):  # overflow becomes infinity, which is refused below
             array = np.ascontiguousarray(raw, dtype=np.float32)
     except (TypeError, ValueError):
         raise DataError(f"{name} should be numbers, got {raw.dtype}") from None
@@ -38,13 +40,13 @@ def vectors(values: ArrayLike, rank: int, *, name: str = "embeddings", least: in
     if broken.size:
         raise DataError(
             f"{name} should be finite in float32, got NaN or infinity in {broken.size} of "
-            f"{len(array)} rows, first in row {broken[0]}"
+            f"{len(array)} rows, the first is row {broken[0]}"
         )
     return array
 
 
-def column(values: ArrayLike, length: int, *, name: str = "labels") -> NDArray[Any]:
-    """One label for each item, as an array `(length,)`; `(length, 1)` is taken too."""
+def as_column(values: ArrayLike, length: int, *, name: str = "labels") -> NDArray[Any]:
+    """Return one label for each item, as an array `(length,)`; `(length, 1)` is accepted too."""
     array = as_array(values, name=name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -55,33 +57,33 @@ def column(values: ArrayLike, length: int, *, name: str = "labels") -> NDArray[A
     return array
 
 
-def classes(*columns: NDArray[Any]) -> list[NDArray[np.int64]]:
-    """Labels of any type as ids 0, 1, …, the same in every column."""
-    kinds = {each.dtype.kind for each in columns}
-    if kinds & {"U", "S"} and kinds & set("biufc"):  # NumPy would turn 1 into "1" in silence
-        got = " and ".join(str(each.dtype) for each in columns)
-        raise DataError(f"labels of queries and gallery should be of one type, got {got}")
-    try:  # kinds that differ are compared as Python does: as float64, large ints would merge
+def class_ids(*columns: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """Return labels of any type as ids 0, 1, …, the same in every column."""
+    kinds = {column.dtype.kind for column in columns}
+    if kinds & {"U", "S"} and kinds & set("biufc"):  # NumPy would silently turn 1 into "1"
+        dtypes = " and ".join(str(column.dtype) for column in columns)
+        raise DataError(f"labels of queries and gallery should have the same type, got {dtypes}")
+    try:  # different kinds are compared as in Python: in float64 large integers would become equal
         joined = np.concatenate(columns, dtype=object if len(kinds) > 1 else None)
         ids = np.unique(joined, return_inverse=True)[1].reshape(-1).astype(np.int64)
     except TypeError as error:
         raise DataError(f"labels should be comparable with each other, got {error}") from None
-    return np.split(ids, np.cumsum([len(each) for each in columns])[:-1])
+    return np.split(ids, np.cumsum([len(column) for column in columns])[:-1])
 
 
-def whole(value: Any, *, name: str = "k") -> int:
-    """A whole number of at least 1."""
+def positive_int(value: Any, *, name: str = "k") -> int:
+    """Return an integer of at least 1."""
     try:
         number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < 1:
-        raise DataError(f"{name} should be a whole number of at least 1, got {value!r}")
+        raise DataError(f"{name} should be an integer of at least 1, got {value!r}")
     return number
 
 
-def depths(ks: Iterable[int]) -> tuple[int, ...]:
-    """The distinct ks, ascending."""
+def distinct_ks(ks: Iterable[int]) -> tuple[int, ...]:
+    """Return the distinct ks, ascending."""
     if not isinstance(ks, Iterable) or isinstance(ks, (str, bytes)):
-        raise DataError(f"ks should be several whole numbers such as (1, 5, 10), got {ks!r}")
-    return tuple(sorted({whole(k, name="each of ks") for k in ks}))
+        raise DataError(f"ks should be several integers such as (1, 5, 10), got {ks!r}")
+    return tuple(sorted({positive_int(k, name="each of ks") for k in ks}))

@@ -1,0 +1,133 @@
+"""Distances under any metric as NumPy arrays, block by block.
+
+This is the only place where evaluation meets a backend. Everything else compares *distances*, low for
+similar items: a similarity is negated here, which loses no bit, so ranking, the ROC curve and the threshold
+are implemented once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamkit.errors import DataError
+
+BLOCK = 2**24
+"""The most numbers a metric may compute at once: rows by columns by dim, as Manhattan forms them all."""
+
+CHUNK = 2**22
+"""The most distances in memory at once: rows by gallery."""
+
+
+class Metric(Protocol):
+    """How two embeddings are compared; see `siamkit.metrics`."""
+
+    orientation: Any
+
+    def __call__(self, a: Any, b: Any, /) -> Any: ...
+
+    def matrix(self, a: Any, b: Any, /) -> Any: ...
+
+
+def resolve_metric(metric: str | Metric) -> Metric:
+    """Return the metric with this name, or the object itself."""
+    if isinstance(metric, str):
+        from siamkit.metrics.get import get_metric  # late: it imports the backend
+
+        named: Metric = get_metric(metric)
+        return named
+    if getattr(metric, "orientation", None) not in ("distance", "similarity"):
+        raise DataError(
+            f"metric should be a name or have the orientation 'distance' or 'similarity', got {metric!r}"
+        )
+    return metric
+
+
+def oriented(values: Any, metric: Metric) -> Any:
+    """Convert the values of a metric to distances, or distances to its values: the same step both ways."""
+    return 0 - values if metric.orientation == "similarity" else values
+
+
+def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
+    """Return whether a metric ignores the length of a vector, as angles do; tried on a few vectors."""
+    some = vectors[:16]
+    first = np.broadcast_to(some[:1], some.shape)
+    original, doubled = (
+        paired_distances(metric, factor * some, first) for factor in (np.float32(1), np.float32(2))
+    )
+    return bool(np.allclose(original, doubled, rtol=1e-4, atol=1e-5))
+
+
+def distance_chunks(
+    metric: Metric, queries: NDArray[np.float32], gallery: NDArray[np.float32]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the distances from a few queries at a time to the whole gallery.
+
+    All blocks have the same shape, so that a backend compiles once: the last ones are padded with repeated
+    rows, whose distances are dropped.
+
+    Args:
+        metric: the metric.
+        queries: `(n, dim)`.
+        gallery: `(m, dim)`.
+
+    Yields:
+        The index of the first query of the chunk, and the distances `(chunk, m)`.
+    """
+    rows, columns = _block_shape(len(queries), *gallery.shape)
+    padded_queries, padded_gallery = _padded(queries, rows), _padded(gallery, columns)
+    for start in range(0, len(queries), rows):
+        block = padded_queries[start : start + rows]
+        kept = min(rows, len(queries) - start)
+        values = np.empty((kept, len(gallery)), np.float32)
+        for left in range(0, len(gallery), columns):
+            tile = _as_numpy(metric.matrix(block, padded_gallery[left : left + columns]))
+            values[:, left : left + columns] = tile[:kept, : len(gallery) - left]
+        yield start, _as_distances(values, metric)
+
+
+def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
+    rows = _even_size(len(a), max(1, CHUNK // a.shape[1]))
+    padded_a, padded_b = _padded(a, rows), _padded(b, rows)
+    chunks = [
+        _as_numpy(metric(padded_a[start : start + rows], padded_b[start : start + rows]))
+        for start in range(0, len(a), rows)
+    ]
+    return _as_distances(np.concatenate(chunks)[: len(a)], metric)
+
+
+def _block_shape(queries: int, gallery: int, dim: int) -> tuple[int, int]:
+    area = max(1, BLOCK // dim)
+    rows = _even_size(queries, max(1, min(math.isqrt(area), CHUNK // gallery)))
+    return rows, _even_size(gallery, max(1, area // rows))
+
+
+def _even_size(total: int, most: int) -> int:
+    """Return the size of equal chunks of at most `most` rows, so that the last one needs little padding."""
+    return math.ceil(total / math.ceil(total / most))
+
+
+def _padded(array: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    missing = -len(array) % multiple
+    return np.pad(array, ((0, missing), (0, 0)), mode="edge") if missing else array
+
+
+def _as_numpy(values: Any) -> NDArray[np.float32]:
+    if not isinstance(values, np.ndarray):
+        import keras  # late: a metric in plain NumPy needs none
+
+        values = keras.ops.convert_to_numpy(values)
+    return np.asarray(values, dtype=np.float32)
+
+
+def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    if not math.isfinite(values.min()) or not math.isfinite(values.max()):  # both return a NaN in the array
+        raise DataError("the metric returned NaN or infinity for finite embeddings")
+    # A new array in both cases, without negative zeros: their bits would rank before zero.
+    distances: NDArray[np.float32] = oriented(values, metric) + np.float32(0)
+    return distances
