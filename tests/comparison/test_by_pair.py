@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused("A embed pairs and B items", GOOD, FIRST, labels=ALIKE)
     refused("over items or pairs, got 'classes'", GOOD, WORSE, labels=ALIKE, over="classes")
     refused("over queries or classes, got 'items'", FIRST, FIRST, labels=ALIKE, over="items")
-    refused("'map_at_r' is none of pairs", GOOD, WORSE, labels=ALIKE, measures=["map_at_r"])
+    refused("'map_at_r' does not exist for pairs", GOOD, WORSE, labels=ALIKE, measures=["map_at_r"])
     refused(r"roc_auc needs targets 1", GOOD, WORSE, labels=SCORES, measures=["roc_auc"])
     refused(r"needs targets 1 \(alike\) and 0 \(not alike\), got \[1.0\]", GOOD, WORSE, labels=np.ones(300))
     words = np.where(ALIKE == 1, "same", "other")

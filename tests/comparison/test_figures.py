@@ -33,24 +33,24 @@ def test_the_table_holds_a_row_a_difference(found):
     frame = found.to_frame()
     assert len(frame) == len(found.differences) == 6
     for (_, row), difference, (a, b) in zip(frame.iterrows(), found.differences, found.pairs, strict=True):
-        assert (row["a"], row["b"], row["figure"]) == (a, b, difference.measure)
+        assert (row["a"], row["b"], row["measure"]) == (a, b, difference.measure)
         assert row["value_b"] - row["value_a"] == pytest.approx(row["difference"])
         assert (row["low"], row["high"]) == (difference.low, difference.high)
-        assert row["shown"] == (row["low"] > 0 or row["high"] < 0)
+        assert row["significant"] == (row["low"] > 0 or row["high"] < 0)
         assert row["verdict"] == difference.verdict(a, b)
-    assert frame["shown"].any()
-    assert not frame["shown"].all()
+    assert frame["significant"].any()
+    assert not frame["significant"].all()
 
 
 def test_the_figure_draws_each_difference_with_its_interval_and_zero(found):
     measure = found.plot()
     drawn = {}
     for trace in measure.data:
-        assert trace.name in ("shown", "not shown at this size")
+        assert trace.name in ("significant", "not significant")
         for y, x, more, less in zip(
             trace.y, trace.x, trace.error_x.array, trace.error_x.arrayminus, strict=True
         ):
-            drawn[y] = (x - less, x, x + more, trace.name == "shown")
+            drawn[y] = (x - less, x, x + more, trace.name == "significant")
     assert len(drawn) == 6
     first = found.differences[0]
     assert drawn["map_at_r: good - worse"] == pytest.approx(

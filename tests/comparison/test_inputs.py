@@ -219,7 +219,7 @@ def test_sizes_of_what_has_no_figure_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pairs.npz", a=ROWS, b=ROWS + 1, y=np.ones(24))
     told = CliRunner().invoke(main, ["evaluate", str(tmp_path / "pairs.npz"), "--sizes"])
     assert told.exit_code == 2
-    assert told.stderr == "Error: roc_auc is not defined of these pairs, so no size can be judged by it\n"
+    assert told.stderr == "Error: roc_auc is undefined for these pairs, so sizes cannot be compared\n"
 
 
 def test_large_numbers_are_rounded_to_the_largest_of_half_precision(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_near_points_far_from_the_origin_keep_their_distances():
         (lambda: procrustes_distance(cloud(), np.full((60, 2), np.nan)), "y should be finite"),
         (lambda: neighbor_overlap(cloud(5), cloud(5), 5), "k should be at most 4"),
         (lambda: neighbor_overlap(cloud(5), cloud(5), 2, "cosin"), "did you mean 'cosine'"),
-        (lambda: distance_rank_correlation(cloud(5), cloud(5), pairs=0), "pairs should be a whole number"),
+        (lambda: distance_rank_correlation(cloud(5), cloud(5), pairs=0), "pairs should be an integer"),
     ],
 )
 def test_what_makes_no_sense_is_told_in_a_sentence(call, sentence):

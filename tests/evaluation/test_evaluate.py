@@ -68,7 +68,7 @@ def test_pairs_of_one_kind_leave_verification_undefined():
 @pytest.mark.parametrize(
     ("embeddings", "labels", "message"),
     [
-        ([[0.0], [math.nan]], [0, 0], r"NaN or infinity in 1 of 2 rows, first in row 1"),
+        ([[0.0], [math.nan]], [0, 0], r"NaN or infinity in 1 of 2 rows, the first is row 1"),
         ([[0.0], [1e300]], [0, 0], r"finite in float32"),
         ([[0.0], [1.0]], [0, 0, 1], r"shape \(2,\), one for each item, got \(3,\)"),
         ([[0.0], [1.0]], [[0, 1], [1, 0]], r"shape \(2,\), one for each item, got \(2, 2\)"),
@@ -106,8 +106,8 @@ def test_ks_that_cannot_be_are_refused(ks):
         (LINE, r"should be \(embeddings, labels\), got ndarray"),
         ((np.zeros((3, 2)), [0, 1, 2]), "dim of the queries, 1, got 2"),
         ((np.zeros((3, 1)), [0, 1]), "gallery's labels should have the shape"),
-        ((np.zeros((3, 1)), ["0", "1", "2"]), "of one type, got int64 and <U1"),
-        ((np.zeros((3, 1)), [7, 8, 9]), "share no label"),
+        ((np.zeros((3, 1)), ["0", "1", "2"]), "the same type, got int64 and <U1"),
+        ((np.zeros((3, 1)), [7, 8, 9]), "no label in common"),
     ],
 )
 def test_bad_galleries_are_told_in_a_sentence(gallery, message):
@@ -116,7 +116,7 @@ def test_bad_galleries_are_told_in_a_sentence(gallery, message):
 
 
 def test_pairs_take_no_gallery_and_no_other_labels():
-    with pytest.raises(DataError, match="a gallery goes with"):
+    with pytest.raises(DataError, match="a gallery is for"):
         evaluate(PAIRS, np.arange(30) % 2, Euclidean(), gallery=(LINE, [0] * 4))
     with pytest.raises(DataError, match="should be 1"):
         evaluate_pairs(PAIRS, np.arange(30), Euclidean())
@@ -127,9 +127,9 @@ def test_a_metric_that_gives_nan_or_is_none_is_told():
         def __call__(self, a, b):
             return super().__call__(a, b) * np.nan
 
-    with pytest.raises(DataError, match="finite values"):
+    with pytest.raises(DataError, match="the metric returned NaN"):
         evaluate(LINE, [0, 0, 1, 1], WorkerCrashed())
-    with pytest.raises(DataError, match="finite values"):
+    with pytest.raises(DataError, match="the metric returned NaN"):
         evaluate(PAIRS, np.arange(30) % 2, WorkerCrashed())
     with pytest.raises(DataError, match="metric should be a name"):
         evaluate(LINE, [0, 0, 1, 1], print)

@@ -89,7 +89,7 @@ def test_a_gallery_is_searched_whole(data):
     labels, pool_labels = draw.integers(0, 4, n), draw.integers(0, 4, m)
     expected = slow_measures(queries, labels, Euclidean(), (1, 3), (pool, pool_labels))
     if expected is None:
-        with pytest.raises(DataError, match="share no label"):
+        with pytest.raises(DataError, match="no label in common"):
             evaluate_labels(queries, labels, Euclidean(), gallery=(pool, pool_labels))
         return
     measures = evaluate_labels(queries, labels, Euclidean(), ks=(1, 3), gallery=(pool, pool_labels)).measures

@@ -22,7 +22,7 @@ from siamkit.report import write_report
 from siamkit.report.build import document
 from siamkit.report.load import load_study_results
 from siamkit.report.sections.ranking import trade_off
-from siamkit.stats.importance import shares_of
+from siamkit.stats import importances
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_finalists_are_means_over_seeds_with_their_deviation(folder: Folder) -> 
     text = Page(folder.page()).text
     # Worked out by hand: the mean of 0.3 and 0.5; their deviation 0.1·√2 and Student's 12.7 leave all open.
     assert "map_at_r 0.8000 on validation, 0.4000 on test (95% interval 0.0000 to 1.0000, over seeds)" in text
-    assert "No difference in map_at_r shown at this size" in text
+    assert "No significant difference in map_at_r" in text
     rows = document(load_study_results(folder.path)).tables()["finalists"].rows
     assert [row[3:6] for row in rows] == [
         (0.8, 0, pytest.approx(0.4)),
@@ -221,7 +221,7 @@ def test_importances_are_shown_only_with_enough_trials(folder: Folder) -> None:
                 "embedding_dim": 8 + number % 3,
             },
         )
-    shares = shares_of(load_study_results(folder.path))
+    shares = importances(load_study_results(folder.path).table)
     assert set(shares) == {"metric", "embedding_dim"}
     assert shares["metric"] > shares["embedding_dim"]
     assert sum(shares.values()) == pytest.approx(1)
@@ -249,12 +249,12 @@ def test_shares_are_those_of_an_analysis_of_variance(folder: Folder) -> None:
                     number += 1
     stored = load_study_results(folder.path)
     # By hand: variances 0.15² and 0.05², so nine parts to one, and nothing by the size.
-    shares = shares_of(stored, "fANOVA")
+    shares = importances(stored.table, "fANOVA")
     assert shares["metric"] == pytest.approx(0.9, abs=0.03)
     assert shares["loss"] == pytest.approx(0.1, abs=0.03)
     assert shares["embedding_dim"] < 0.02
     # The best trials are of one metric and one loss and of every size.
-    told = shares_of(stored, "PED-ANOVA")
+    told = importances(stored.table, "PED-ANOVA")
     assert told["embedding_dim"] < 0.2
     assert max(told, key=lambda name: told[name]) in ("metric", "loss")
 
@@ -319,7 +319,7 @@ def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: F
     assert not stored.balanced
     assert document(stored).charts()["level-loss"].data[1].error_y.array is None
     page = folder.page()
-    assert "are no estimate of an effect" in page
+    assert "do not estimate an effect" in page
     assert "Only 16 trials completed" in page
     assert "with its 95% interval" not in page
 

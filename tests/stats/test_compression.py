@@ -50,7 +50,7 @@ def test_three_directions_are_enough_where_there_are_no_more():
     whole, pca, cut = by(found, "whole"), by(found, "pca", 3), by(found, "truncated", 3)
     assert pca.measures["map_at_r"] > whole.measures["map_at_r"] - 0.02
     assert cut.measures["map_at_r"] < whole.measures["map_at_r"] - 0.1
-    assert not cut.best
+    assert not cut.pareto_optimal
     # And where they are the first, cutting is as good as turning.
     found = size_curve(cloud(turned=False), LABELS, Euclidean(), dims=[3])
     assert by(found, "truncated", 3).measures["map_at_r"] == pytest.approx(
@@ -132,17 +132,17 @@ def test_a_metric_that_has_learnt_one_length_is_refused():
 
     metric = siamkit.get_metric("mahalanobis")
     metric(cloud(), cloud())
-    with pytest.raises(DataError, match="has learnt to compare vectors of 16 numbers"):
+    with pytest.raises(DataError, match="has weights for vectors of 16 numbers"):
         size_curve(cloud(), LABELS, metric)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"dims": [17]}, "each of dims should be at most 16, the embeddings' own, got 17"),
-        ({"dims": [0]}, "each of dims should be a whole number of at least 1, got 0"),
-        ({"measures": ["spearman"]}, "'spearman' is no figure that embeddings of labelled items have"),
-        ({"measures": ["parameters"]}, "'parameters' is no figure"),
+        ({"dims": [17]}, "each of dims should be at most 16, the dim of the embeddings, got 17"),
+        ({"dims": [0]}, "each of dims should be an integer of at least 1, got 0"),
+        ({"measures": ["spearman"]}, "measure 'spearman' does not exist for embeddings of labeled items"),
+        ({"measures": ["parameters"]}, "measure 'parameters' does not exist"),
         ({"fit": np.zeros((4, 3))}, "fit should have the dim of the embeddings, 16, got 3"),
     ],
 )

@@ -34,8 +34,8 @@ def test_means_of_levels_and_their_order():
         mine = [v for f, v in zip(trials.factors, trials.values, strict=True) if f["loss"] == each.level]
         assert each.mean == pytest.approx(np.mean(mine))
         assert each.best == max(mine)
-        assert each.trials == each.equal == 8
-        assert each.best_of_equal == pytest.approx(max(mine))
+        assert each.trials == each.budget == 8
+        assert each.expected_best == pytest.approx(max(mine))
     lower = Trials(trials.factors, trials.values, maximize=False)
     assert [each.level for each in lower.levels("loss")] == ["proxy", "triplet", "contrastive"]
     assert lower.levels("loss")[0].low is None  # a sampler chose these: no interval
@@ -72,23 +72,23 @@ def test_the_best_under_an_equal_budget_is_the_mean_of_the_best_of_all_such_choi
     for maximize, choose in ((True, max), (False, min)):
         found = {each.level: each for each in Trials(factors, values, maximize).levels("loss")}
         expected = np.mean([choose(chosen) for chosen in itertools.combinations(values[:6], 3)])
-        assert found["a"].best_of_equal == pytest.approx(expected)
-        assert found["b"].best_of_equal == pytest.approx(choose(values[6:]))
-        assert found["a"].equal == 3
+        assert found["a"].expected_best == pytest.approx(expected)
+        assert found["b"].expected_best == pytest.approx(choose(values[6:]))
+        assert found["a"].budget == 3
         assert found["a"].best == choose(values[:6])
 
 
 def test_two_factors_that_only_add_have_no_surplus_and_others_have_it_where_it_is():
     alone = factorial(noise=0.0).interaction("loss", "metric")
     assert (alone.rows, alone.columns) == (tuple(LOSSES), tuple(METRICS))
-    np.testing.assert_allclose(alone.surplus, 0, atol=1e-12)
+    np.testing.assert_allclose(alone.residuals, 0, atol=1e-12)
     np.testing.assert_allclose(alone.means[0], [0.5, 0.6])
     assert (alone.counts == 4).all()
     together = factorial(noise=0.0, together=0.3).interaction("loss", "metric")
     # A surplus of 0.3 in one of 3 x 2 cells: (1 - 1/3) (1 - 1/2) of it stays there.
-    assert together.surplus[2, 0] == pytest.approx(0.1)
-    assert np.abs(together.surplus).max() == pytest.approx(0.1)
-    np.testing.assert_allclose(together.surplus.sum(axis=0), 0, atol=1e-12)
+    assert together.residuals[2, 0] == pytest.approx(0.1)
+    assert np.abs(together.residuals).max() == pytest.approx(0.1)
+    np.testing.assert_allclose(together.residuals.sum(axis=0), 0, atol=1e-12)
 
 
 def test_cells_without_trials_are_left_open():
@@ -98,8 +98,8 @@ def test_cells_without_trials_are_left_open():
     found = trials.interaction("a", "b")
     assert found.counts.tolist() == [[1, 1], [1, 0]]
     assert math.isnan(found.means[1, 1])
-    assert math.isnan(found.surplus[1, 1])
-    np.testing.assert_allclose(found.surplus[found.counts > 0], 0, atol=1e-12)
+    assert math.isnan(found.residuals[1, 1])
+    np.testing.assert_allclose(found.residuals[found.counts > 0], 0, atol=1e-12)
     with pytest.raises(DataError, match="no trial has the factor 'd'"):
         trials.levels("d")
 
@@ -109,6 +109,6 @@ def test_a_thin_design_is_told_in_words():
     thin = Trials([{"loss": "a"}, {"loss": "a"}, {"loss": "a"}, {"loss": "b"}], np.arange(4.0))
     told = thin.warnings(["loss"], seeds=1)
     assert told[0].startswith("Only 4 trials completed")
-    assert told[1].startswith("Every configuration was trained with one seed")
-    assert told[2].startswith("The sampler went where trials were good")
+    assert told[1].startswith("Each configuration was trained with one seed")
+    assert told[2].startswith("The sampler preferred good regions")
     assert told[3] == "loss: fewer than 3 trials of b."

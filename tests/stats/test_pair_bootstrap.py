@@ -249,5 +249,5 @@ def test_a_correlation_of_equal_distances_is_refused():
 
 
 def test_too_few_pairs_of_a_kind_are_refused():
-    with pytest.raises(DataError, match=r"undefined in .* resamples, which lack pairs of one kind"):
+    with pytest.raises(DataError, match=r"undefined in .* resamples, because they contain one kind of pairs"):
         interval_of_pairs("roc_auc", np.arange(30.0), [1] + [0] * 29)

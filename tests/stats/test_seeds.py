@@ -145,7 +145,7 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(luck: float) -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(DataError, match="wants one repeat or more"):
+    with pytest.raises(DataError, match="needs at least one repeat"):
         Repeats("eer", [])
     with pytest.raises(DataError, match=r"\(2 seeds, queries\), got \(3, 4\)"):
         Repeats("eer", [1.0, 2.0], np.ones((3, 4)))
