@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import importlib
-import io
-import os
-import sys
 from typing import Any
 
 import click
 
 from siamkit._version import __version__
+from siamkit.cli._output import lasting_output
 from siamkit.errors import SiamkitError
 from siamkit.study.execution.signals import none_is_dropped
 
-COMMANDS = (
-    "tune",
-    "reality-check",
-    "worker",
-    "status",
-    "dashboard",
-    "best",
-    "retrain",
-    "embed",
-    "compare",
-    "evaluate",
-    "report",
-    "plugins",
-    "schema",
-    "doctor",
-)
+__all__ = ["main"]
+
+_COMMANDS = {
+    "tune": "_run_study",
+    "reality-check": "_run_study",
+    "worker": "_run_study",
+    "status": "_read_study",
+    "dashboard": "_read_study",
+    "best": "_read_study",
+    "report": "_read_study",
+    "retrain": "_run_study",
+    "embed": "_embeddings",
+    "compare": "_embeddings",
+    "evaluate": "_embeddings",
+    "plugins": "_installation",
+    "schema": "_installation",
+    "doctor": "_installation",
+}
+"""The module of each command, in the order of `siamkit --help`."""
 
 
-class Commands(click.Group):
+class _Commands(click.Group):
     """Turns a user's mistake into one message and exit code 2; a bug keeps its traceback.
 
-    A command's module is imported when it is asked for: so it starts sooner, and Ctrl-C is heard by then.
+    A command's module is imported only when the command runs: the program starts sooner, and Ctrl-C is
+    handled by then.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in _COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        found: click.Command = getattr(importlib.import_module(f"siamkit.cli.{name}"), name)
-        return found
+        module = importlib.import_module(f"siamkit.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with lasting_output():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        _speak_anyhow()
         try:
             with none_is_dropped():
                 return super().invoke(ctx)
@@ -61,17 +66,10 @@ class Commands(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="siamkit")
 def main() -> None:
-    """Which encoder, metric, loss and how many dimensions suit your data? Found by experiment."""
+    """Find out by experiment which encoder, metric, loss and embedding size suit your data.
 
-
-def _speak_anyhow() -> None:
-    """What a stream cannot write is no reason to end: a closed one hears nothing, others question marks."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    A study file (.yaml) describes the data and the choices; 'siamkit tune STUDY' runs it and writes a report.
+    """

@@ -97,7 +97,7 @@ def test_help_names_every_command() -> None:
     assert invoke("--version").output == f"siamkit, version {siamkit.__version__}\n"
 
 
-def test_plugins_are_listed_for_machines() -> None:
+def test_plugins_are_listed_as_json() -> None:
     found = json.loads(invoke("plugins", "--json").output)
     assert set(found) == {"components", "problems"}
     triplet = next(each for each in found["components"] if each["qualified"] == "siamkit/triplet")
@@ -255,6 +255,71 @@ def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:
     assert closed.returncode == 0, closed.stderr
 
 
+def into_a_closed_pipe(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """The exit code and standard error of a command whose standard output nothing reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [sys.executable, "-m", "siamkit.cli", *arguments],
+        cwd=cwd,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "tune --help", "plugins", "plugins --json", "schema"])
+def test_a_printing_command_exits_with_0_when_its_reader_has_exited(arguments: str, tmp_path: Path) -> None:
+    assert into_a_closed_pipe(*arguments.split(), cwd=tmp_path) == (0, "")
+
+
+def test_a_mistake_exits_with_2_also_into_a_closed_pipe(tmp_path: Path) -> None:
+    code, stderr = into_a_closed_pipe("tune", "none.yaml", cwd=tmp_path)
+    assert (code, stderr) == (2, "Error: the study file 'none.yaml' does not exist\n")
+
+
+@pytest.mark.parametrize("command", ["siamkit.cli plugins | head -1", "siamkit.cli plugins 2>&1 | head -1"])
+def test_the_first_lines_of_a_command_can_be_read(command: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m {command}; echo "${{PIPESTATUS[0]}}"'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout.split(), ran.stderr) == (["kind", "name", "from", "what", "0"], "")
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_tune_finishes_the_study_when_its_reader_has_exited(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(
+        STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}")
+    )
+    code, stderr = into_a_closed_pipe("tune", "study.yaml", cwd=tmp_path)
+    assert (code, stderr) == (0, "")
+    assert (tmp_path / "runs/tiny/report.html").is_file()
+    watched = into_a_closed_pipe("status", "study.yaml", "--watch", cwd=tmp_path)
+    assert watched == (0, "")
+
+
+def test_watching_stops_when_its_reader_has_exited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from siamkit.cli import _output
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        with _output.lasting_output():
+            assert not _output.reader_exited()
+            print("dropped", flush=True)
+            assert _output.reader_exited()
+        assert sys.stdout is stream
+
+
 @pytest.mark.keras
 @pytest.mark.one_backend
 def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +328,7 @@ def test_a_bug_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(session, "make_task", broken)
+    monkeypatch.setattr(session, "prepare_data", broken)
     (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
     result = invoke("tune", "study.yaml", "--progress", "none")
     assert isinstance(result.exception, ZeroDivisionError)

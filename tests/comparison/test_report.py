@@ -162,4 +162,4 @@ def test_a_page_that_cannot_be_is_told_before_anything_is_compared(tmp_path: Pat
     assert "cannot be written" in told.stderr
     told = CliRunner().invoke(main, ["evaluate", "a.npy", "--html", str(tmp_path / "page.html")])
     assert told.exit_code == 2
-    assert "--html goes with --sizes" in told.stderr
+    assert "--html needs --sizes" in told.stderr

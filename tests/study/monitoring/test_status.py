@@ -441,7 +441,7 @@ def test_watching_ends_when_the_study_is_done_or_the_user_has_seen_enough(
         lambda: made.add(TrialState.COMPLETE, 0.5),
         lambda: made.log("stopped", owner=owner, finished=True),
     ]
-    monkeypatch.setattr("siamkit.cli.status.time.sleep", lambda seconds: then.pop(0)())
+    monkeypatch.setattr("siamkit.cli._read_study.time.sleep", lambda seconds: then.pop(0)())
     result = invoke("status", str(made.path), "--watch", "--json")
     assert result.exit_code == 0
     looks = [json.loads(line) for line in result.output.splitlines()]
@@ -455,7 +455,7 @@ def test_watching_ends_when_the_study_is_done_or_the_user_has_seen_enough(
         raise KeyboardInterrupt
 
     made.log("started", owner=owner, counted=1, target=8)
-    monkeypatch.setattr("siamkit.cli.status.time.sleep", interrupt)
+    monkeypatch.setattr("siamkit.cli._read_study.time.sleep", interrupt)
     result = invoke("status", str(made.path), "--watch")
     assert (result.exit_code, result.stderr) == (0, "")
 

@@ -379,7 +379,7 @@ def test_ctrl_c_says_that_it_goes_on_from_there(path: Path, training: Formula) -
     training.before = stop
     ran = click.testing.CliRunner().invoke(main, ["reality-check", str(path), "--progress", "none"])
     assert ran.exit_code == 130
-    assert "the same command goes on from here" in ran.output
+    assert "run the same command again to continue" in ran.output
 
 
 # --------------------------------------------------------------- for real

@@ -167,7 +167,7 @@ def test_a_folder_that_holds_something_is_left_alone(study: Path, results: Resul
     (tmp_path / "mine").write_text("")
     assert "is there already; name a new folder" in refusal("best", study, "--export", tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
-    assert "--format goes with --export DIR" in refusal("best", study, "--format", "onnx")
+    assert "--format needs --export FOLDER" in refusal("best", study, "--format", "onnx")
 
 
 def test_an_export_that_fails_leaves_nothing(
@@ -287,7 +287,7 @@ def test_what_retrain_cannot_do_is_refused(
     assert "cannot be written" in refusal("retrain", study, "--trial", "0", "-o", below)
     (tmp_path / "model.txt").unlink()
     made.touch()
-    assert "is there already" in refusal("retrain", study, "--trial", "0", "-o", made)
+    assert "already exists" in refusal("retrain", study, "--trial", "0", "-o", made)
     assert made.stat().st_size == 0
     elsewhere = ("--artifacts", tmp_path / "none")
     assert "there are no trials in" in refusal(

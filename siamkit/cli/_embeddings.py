@@ -1,0 +1,319 @@
+"""Commands about embeddings: `embed`, `compare` and `evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from siamkit.cli._options import backend_option, force_option, json_option, plugin_option
+
+_labels_option = click.option(
+    "--labels",
+    type=click.Path(),
+    metavar="FILE",
+    help="Labels for embeddings without any: a .npy file with one label per item, in the same order.",
+)
+_source_option = click.option(
+    "--source",
+    metavar="NAME",
+    help="Registered dataset that reads DATA, all of it into memory [default: read DATA by its file type].",
+)
+_BACKEND_DEFAULT = "KERAS_BACKEND, or an installed one"
+
+
+@click.command(short_help="Embed a file or folder of items with a trained model.")
+@click.argument("model", type=click.Path())
+@click.argument("data", type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    required=True,
+    metavar="FILE",
+    help="File to write, ending in .parquet.",
+)
+@click.option(
+    "--side",
+    type=click.IntRange(0, 1),
+    default=0,
+    show_default=True,
+    help="Side of the pairs to embed: 0 left, 1 right; of a model with two encoders also which encoder.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Batch size.")
+@_source_option
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    help="Table columns with the items, separated by commas, or array of an .npz file "
+    "[default: by name, as in training].",
+)
+@click.option(
+    "--label",
+    metavar="NAME",
+    help="Column or array with the labels [default: label in a table, y in an .npz file, if any].",
+)
+@click.option(
+    "--id",
+    "id_",
+    metavar="NAME",
+    help="Column or array with the ids of the items [default: id, if any, else row numbers].",
+)
+@force_option
+@backend_option(_BACKEND_DEFAULT)
+@plugin_option
+def embed(
+    model: str,
+    data: str,
+    output: str,
+    side: int,
+    batch_size: int,
+    source: str | None,
+    columns: str | None,
+    label: str | None,
+    id_: str | None,
+    force: bool,
+    backend: str | None,
+    plugins: tuple[str, ...],
+) -> None:
+    """Embed the items of DATA with MODEL, and write them to a Parquet file.
+
+    MODEL is a .keras file. DATA is a table (.csv, .tsv, .parquet, .jsonl), a .npy or .npz file, a folder of
+    images, or the name of a registered dataset. Only a few batches are in memory at a time.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from siamkit.backend import select
+    from siamkit.inference.embed import embed_file
+    from siamkit.registry.registry import components
+
+    for module in plugins:
+        components().load_module(module)
+    select.activate(select.choose_backend(backend)[0])
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("embedding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    start = time.monotonic()
+    with bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def on_rows(done: int, total: int | None) -> None:
+            nonlocal start
+            if not done:  # the backend and the model are loaded by now
+                start = time.monotonic()
+            rate = f"{done / max(time.monotonic() - start, 1e-9):,.0f}/s"
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        count = embed_file(
+            model,
+            data,
+            output,
+            side=side,
+            batch_size=batch_size,
+            source=source,
+            columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+            label=label,
+            id=id_,
+            replace=force,
+            on_rows=on_rows,
+        )
+    seconds = time.monotonic() - start
+    click.echo(f"{count:,} embeddings in {seconds:.1f} s ({count / seconds:,.0f}/s) in {output}")
+
+
+@click.command(short_help="Compare models, files of embeddings or trials of studies.")
+@click.argument("contenders", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
+@click.option(
+    "--data",
+    type=click.Path(),
+    metavar="DATA",
+    help="Labelled items or pairs: models embed them, and the web page shows them.",
+)
+@_labels_option
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="Metric for files of embeddings [default: cosine]; models and trials use their own.",
+)
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="Measure to compare; repeatable [default: map_at_r, recall_at_1; for pairs: roc_auc, eer].",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["auto", "queries", "classes", "items", "pairs"]),
+    default="auto",
+    show_default=True,
+    help="What to resample for the intervals; auto: classes if there are 20, else queries; items of pairs.",
+)
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write a web page, too.")
+@json_option
+@backend_option(_BACKEND_DEFAULT)
+def compare(
+    contenders: tuple[str, ...],
+    data: str | None,
+    labels: str | None,
+    metric: str | None,
+    measures: tuple[str, ...],
+    over: str,
+    page: str | None,
+    as_json: bool,
+    backend: str | None,
+) -> None:
+    """Compare two or more INPUTs on the same items or pairs.
+
+    An INPUT is a model (.keras, with --data), a file of embeddings (.npy, .npz, .parquet), or a trial of a
+    study (study.yaml#14, study.yaml#best). Every difference is reported with its interval and significance.
+    """
+    from rich.console import Console
+
+    from siamkit.backend import select
+    from siamkit.comparison import compare as run
+    from siamkit.comparison._tables import tables
+    from siamkit.comparison.inputs import read_labels
+    from siamkit.io.files import to_jsonable, write_text
+    from siamkit.io.paths import check_writable
+
+    if page is not None:
+        check_writable(Path(page))
+    if backend is not None:  # else chosen when something needs one
+        select.activate(select.choose_backend(backend)[0])
+    comparison = run(
+        *contenders,
+        data=data,
+        labels=None if labels is None else read_labels(labels),
+        metric=metric,
+        measures=measures,
+        over=over,  # type: ignore[arg-type]
+    )
+    if page is not None:
+        from siamkit.comparison._report import side_by_side
+        from siamkit.report.render.html import render
+
+        write_text(Path(page), render(side_by_side(comparison)))
+    if as_json:
+        described = dataclasses.asdict(dataclasses.replace(comparison, looks={}))
+        del described["looks"]
+        described["disagreements"] = [
+            {"a": a, "b": b, "queries": [dataclasses.asdict(query) for query in queries]}
+            for (a, b), queries in comparison.disagreements.items()
+        ]
+        described["verdicts"] = comparison.verdicts()
+        click.echo(json.dumps(to_jsonable(described), indent=1, default=str))
+        return
+    console = Console()
+    for table in tables(comparison):
+        console.print(table)
+    for sentence in (*comparison.verdicts(), *comparison.notes, *([] if page is None else [f"page  {page}"])):
+        click.echo(sentence)
+
+
+@click.command(short_help="Evaluate one model, file of embeddings or trial of a study.")
+@click.argument("model", type=click.Path())
+@click.argument("data", type=click.Path(), required=False)
+@_labels_option
+@click.option("--metric", metavar="NAME", help="Metric for a file of embeddings [default: cosine].")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="Group of measures to compute, such as retrieval; repeatable [default: all groups].",
+)
+@_source_option
+@click.option(
+    "--label", metavar="NAME", help="Column or array in DATA with the labels [default: label, target or y]."
+)
+@click.option(
+    "--sizes",
+    is_flag=True,
+    help="Report quality against embedding size (truncation, PCA, float16, int8, binary) instead.",
+)
+@click.option(
+    "--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: write a web page, too."
+)
+@json_option
+@backend_option(_BACKEND_DEFAULT)
+def evaluate(
+    model: str,
+    data: str | None,
+    labels: str | None,
+    metric: str | None,
+    groups: tuple[str, ...],
+    source: str | None,
+    label: str | None,
+    sizes: bool,
+    page: str | None,
+    as_json: bool,
+    backend: str | None,
+) -> None:
+    """Evaluate MODEL on the labelled items or pairs of DATA.
+
+    MODEL is a .keras file, a file of embeddings (.npy, .npz, .parquet) or a trial of a study (study.yaml#14,
+    study.yaml#best); only a .keras file needs DATA. The measures are of retrieval, verification at the
+    model's own threshold, clustering, few-shot classification and geometry.
+    """
+    from rich.console import Console
+
+    from siamkit.backend import select
+    from siamkit.comparison.inputs import contender, labelled
+    from siamkit.evaluation import GROUPS, examine
+    from siamkit.evaluation.plain_metrics import lightest_metric
+    from siamkit.io.files import to_jsonable, write_text
+    from siamkit.io.paths import check_writable
+
+    if page is not None and not sizes:
+        raise click.UsageError("--html needs --sizes")
+    if page is not None:
+        check_writable(Path(page))
+    if backend is not None:  # else chosen when something needs one
+        select.activate(select.choose_backend(backend)[0])
+    reading: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
+    embedded, truth = labelled(contender(model, data, **reading), labels)
+    compared_by = lightest_metric(metric or embedded.metric)
+    if sizes:
+        from siamkit.comparison._retrained import curve_of
+        from siamkit.comparison._tables import size_table
+
+        curve = curve_of(embedded, truth, compared_by)
+        if page is not None:
+            from siamkit.comparison._report import made_smaller
+            from siamkit.report.render.html import render
+
+            write_text(Path(page), render(made_smaller(embedded.name, curve)))
+        if as_json:
+            click.echo(json.dumps(to_jsonable([dataclasses.asdict(point) for point in curve]), indent=1))
+        else:
+            Console().print(size_table(curve))
+        return
+    measures = examine(
+        embedded.embeddings,
+        truth,
+        compared_by,
+        groups=groups or GROUPS,  # type: ignore[arg-type]
+        threshold=embedded.threshold,
+    ).measures
+    if "parameters" in embedded.about:
+        measures["parameters"] = embedded.about["parameters"]
+    if as_json:
+        click.echo(json.dumps(to_jsonable(measures), indent=1))
+        return
+    from siamkit.evaluation._table import table
+
+    Console().print(table(embedded.name, measures))
