@@ -147,7 +147,7 @@ def fill(server: PostgreSQL, database: str, study: ResolvedStudy, count: int) ->
             sampler = RandomSampler(seed=number)
             inside = optuna.create_study(direction="maximize", sampler=sampler)
         trial = inside.ask()
-        configuration = study.space.draw(trial)
+        configuration = study.space.sample(trial)
         frozen = trial._cached_frozen_trial
         quality, trial_id = rng.random(), number + 1
         # One in four was pruned half-way, as it would have been.
@@ -238,7 +238,7 @@ def tpe(
             began = now()
             trial = ledger.storage.ask()
             ledger.storage.sampler = sampler(trial.number)
-            study.space.draw(trial)
+            study.space.sample(trial)
             ledger.storage.tell(trial, rng.random())
         ended = now()
         found.append((ended[0] - began[0], ended[1] - began[1]))
@@ -279,7 +279,7 @@ def main() -> int:
         print("counted", flush=True)
         full = studies["full"]
         samplers = {
-            "siamkit's (the best 100 and the latest 400 trials)": lambda n: make_sampler(full, n, 1),
+            "siamkit's (the best 100 and the latest 400 trials)": lambda n: make_sampler(full, n),
             "Optuna's (all trials)": lambda n: TPESampler(seed=n, multivariate=True, group=True),
         }
         asks = {

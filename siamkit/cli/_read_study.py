@@ -118,7 +118,7 @@ def best(
 
     if formats and target is None:
         raise click.UsageError("--format needs --export FOLDER")
-    resolved = load_study(study, artifacts=artifacts, data_wanted=False)
+    resolved = load_study(study, artifacts=artifacts, data_required=False)
     outcome = read_outcome(resolved.folder)
     card = None if target is None else export_best(resolved, target, tuple(dict.fromkeys(formats)))
     if as_json:

@@ -6,9 +6,11 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from siamkit.errors import PluginError, UnknownComponentError, nearest
+from siamkit.registry.importing import importable_from
 from siamkit.registry.specs import Kind, Spec
 
 CORE = "siamkit"
@@ -45,6 +47,7 @@ class Registered(Generic[S]):
 
     spec: S
     origin: Origin
+    folder: Path | None = None  # from which the factory is imported, if it is not installed
 
     @property
     def qualified(self) -> str:
@@ -62,7 +65,8 @@ class Registered(Generic[S]):
             return target
         module, _, attributes = target.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            with importable_from(self.folder):
+                found: Any = importlib.import_module(module)
             for attribute in attributes.split("."):
                 found = getattr(found, attribute)
         except (Exception, SystemExit) as error:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,7 @@ import pluggy
 from siamkit.errors import ComponentError, PluginError, nearest
 from siamkit.registry import hookspecs
 from siamkit.registry.catalog import CORE, SESSION, Catalog, Origin, Problem, Registered
+from siamkit.registry.importing import importable_from
 from siamkit.registry.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
 
 BACKENDS = ("keras", "tensorflow", "torch", "jax")
@@ -54,6 +56,7 @@ class Registry:
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._folder: Path | None = None  # of the module that `load_module` is loading
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         found = [(_origin(point), point) for point in self.entry_points]
@@ -90,22 +93,30 @@ class Registry:
             raise ComponentError(f"the {spec.kind} name {spec.name!r} is siamkit's own; choose another")
         if spec.api != API:
             raise ComponentError(f"{spec.name!r} wants api {spec.api}, this siamkit speaks {API}")
-        catalog.add(Registered(spec, origin or Origin(SESSION)))
+        catalog.add(Registered(spec, origin or Origin(SESSION), self._folder))
 
-    def load_module(self, name: str) -> None:
-        """Imports a module that registers specs or implements hooks (a study's `plugins:`).
+    def load_module(self, name: str, folder: Path | None = None) -> None:
+        """Import a module that registers specs or implements hooks (a study's `plugins:`).
+
+        Args:
+            name: the module.
+            folder: where to look for it and for the factories of its components, after installed modules.
 
         Raises:
             PluginError: it cannot be imported, or one of its specs cannot be used.
         """
+        self._folder = folder
         try:
-            module = importlib.import_module(name)
+            with importable_from(folder):
+                module = importlib.import_module(name)
+                if not self._manager.is_registered(module):
+                    self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"the plugin module {name!r} cannot be imported: {type(error).__name__}: {error}"
             ) from error
-        if not self._manager.is_registered(module):
-            self._adopt(Origin(name, str(getattr(module, "__version__", ""))), module)
+        finally:
+            self._folder = None
         for problem in self.problems:
             if problem.origin.distribution == name:
                 raise PluginError(str(problem))
@@ -175,7 +186,7 @@ class Registry:
 
     def _add(self, origin: Origin, spec: Spec) -> None:
         catalog = self.catalog(spec.kind)
-        entry = Registered(spec, origin)
+        entry = Registered(spec, origin, self._folder)
         if entry.qualified in catalog:
             self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")
             return

@@ -18,7 +18,7 @@ from siamkit.study.execution.session import Part, ready
 from siamkit.study.execution.signals import StoppedAtOnce
 from siamkit.study.execution.supervisor import Source
 from siamkit.study.results.results import Results, literally
-from siamkit.study.sampling.plan import planned, warm
+from siamkit.study.sampling.plan import planned_trials, warm_start
 from siamkit.study.storage.coordinator_lock import CoordinatorLock
 from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
 from siamkit.study.storage.retry import StorageUnavailable, with_retries
@@ -175,15 +175,15 @@ def _search(part: Part, search: Search) -> bool:
 def _queue_plan(part: Part, search: Search) -> None:
     """Queues what is to be tried first, and adds what an earlier study knows; once, however often it runs."""
     ledger = search.ledger
-    earlier = warm(part.study, part.frozen)
-    if earlier.learn and not with_retries(lambda: ledger.storage.user_attrs).get("warm"):
-        for trial in earlier.learn:
+    earlier = warm_start(part.study, part.frozen)
+    if earlier.known and not with_retries(lambda: ledger.storage.user_attrs).get("warm"):
+        for trial in earlier.known:
             with_retries(ledger.storage.add_trial, trial)
-        with_retries(ledger.storage.set_user_attr, "warm", len(earlier.learn))
-        part.watcher.note(f"known from an earlier study: {len(earlier.learn)} completed trials")
+        with_retries(ledger.storage.set_user_attr, "warm", len(earlier.known))
+        part.watcher.note(f"known from an earlier study: {len(earlier.known)} completed trials")
     if earlier.left_out:
         part.watcher.note(f"{earlier.left_out} trials of the earlier study lie outside this search")
-    plan = [*earlier.again, *planned(part.study)]
+    plan = [*earlier.retried, *planned_trials(part.study)]
     ledger.queue(((each.params, each.configuration) for each in plan), search.target)
 
 

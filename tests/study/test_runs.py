@@ -260,6 +260,49 @@ def test_a_loss_that_is_nan_or_raises_fails_its_trial_and_the_study_goes_on(tmp_
     assert results.factors["loss"] == "triplet"
 
 
+OWN_SPECS = """\
+import siamkit
+
+siamkit.register(siamkit.LossSpec(name="own", factory="own_factories:make", supervision="labels"))
+"""
+
+OWN_FACTORIES = """\
+def make():
+    from own_margins import MARGIN  # only now, in the process that trains
+    from siamkit.losses.triplet import Triplet
+
+    return Triplet(margin=MARGIN)
+"""
+
+
+@pytest.mark.one_backend
+def test_modules_next_to_the_study_file_reach_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_specs.py").write_text(OWN_SPECS)
+    (tmp_path / "own_factories.py").write_text(OWN_FACTORIES)
+    (tmp_path / "own_margins.py").write_text("MARGIN = 0.2\n")
+    path = write(
+        tmp_path,
+        ("{triplet: {mining: all, margin: {low: 0.1, high: 0.5}}}", "own"),
+        ("width: [8, 12]", "width: 8"),
+        ("[euclidean, cosine]", "euclidean"),
+        ("budget: {trials: 2}", "plugins: [own_specs]\nbudget: {trials: 1}"),
+        ("engine: inline", "engine: local\nworkers: 1"),
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = list(sys.path)
+    try:
+        results = siamkit.tune(path, progress="none")
+    finally:
+        components().losses._by_qualified.pop("session/own", None)
+        for module in ("own_specs", "own_factories", "own_margins"):
+            sys.modules.pop(module, None)
+    assert [(each["outcome"], each["cause"]) for each in results.trials] == [("complete", "")]
+    assert sys.path == before
+
+
 @pytest.mark.one_backend
 def test_the_limits_of_a_trial_fail_it(tmp_path: Path) -> None:
     for budget, cause in (

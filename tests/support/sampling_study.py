@@ -9,8 +9,10 @@ from typing import Any
 import optuna
 
 from siamkit.registry.registry import components
-from siamkit.study.config.parse import parse_space
+from siamkit.study.config._parse import parse_space
+from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import StudyConfig
+from siamkit.study.config.yaml import Document
 from siamkit.study.sampling.samplers import make_sampler
 
 NUMBERS = {
@@ -26,13 +28,13 @@ CONDITIONAL = {**NUMBERS, "metric": ["euclidean", "cosine"], "loss": ["contrasti
 def make(search: dict[str, Any] = NUMBERS, **given: Any) -> Any:
     """A study as far as samplers look at one."""
     search = {key: value for key, value in search.items() if value is not None}
-    found: list[str] = []
-    space = parse_space(search, {}, components(), lambda where, message: found.append(message))
-    assert space is not None, found
-    file = StudyConfig.model_validate(
+    problems = Problems(Document("study.yaml", {}, {}))
+    space = parse_space(search, {}, components(), problems)
+    assert space is not None, problems.sentences()
+    config = StudyConfig.model_validate(
         {"version": 1, "name": "s", "seed": 3, "data": {"source": "digits"}, "search": search, **given}
     )
-    return SimpleNamespace(config=file, space=space)
+    return SimpleNamespace(config=config, space=space)
 
 
 Score = Callable[[dict[str, Any]], Any]
@@ -45,7 +47,7 @@ def search(
     storage = storage or optuna.create_study(direction="maximize", **options)
     for _ in range(trials):
         trial = storage.ask()
-        storage.sampler = make_sampler(study, trial.number, len(storage.directions))
-        study.space.draw(trial)
+        storage.sampler = make_sampler(study, trial.number)
+        study.space.sample(trial)
         storage.tell(trial, score(trial.params))
     return storage

@@ -1,1 +1,1 @@
-"""What a study asks: its file, checked, and the space that is searched."""
+"""The study file: load it, parse it, and describe its search space."""

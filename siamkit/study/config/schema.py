@@ -1,4 +1,4 @@
-"""The schema of study.yaml, version 1. No Keras here."""
+"""The schema of a study file, version 1. Imports no Keras."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.corruptions import CORRUPTIONS
-from siamkit.study.config.storage_url import misread
+from siamkit.study.config.storage_url import url_problem
 
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
@@ -19,7 +20,7 @@ _BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def _duration(value: object) -> object:
-    """Seconds of `90s`, `20m`, `2h`, `1h30m`."""
+    """Return the seconds of `90s`, `20m`, `2h` or `1h30m`."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value) if isinstance(value, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != value:
         raise ValueError(f"should be a duration such as 90s, 20m, 2h or 1h30m, got {value!r}")
@@ -27,7 +28,7 @@ def _duration(value: object) -> object:
 
 
 def _size(value: object) -> object:
-    """Bytes of `500MB`, `8GB`."""
+    """Return the bytes of `500MB` or `8GB`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"should be a size such as 500MB or 8GB, got {value!r}")
@@ -35,12 +36,12 @@ def _size(value: object) -> object:
 
 
 def _storage(value: str) -> str:
-    """Which storages there are; passwords in a URL are not repeated."""
+    """Check a storage; messages repeat nothing of a URL but its scheme, because it may hold a password."""
     scheme, _, rest = value.partition("://")
     if value in ("sqlite", "journal"):
         return value
     if rest and scheme.split("+")[0] in ("postgresql", "mysql"):
-        if (problem := misread(value)) is not None:
+        if (problem := url_problem(value)) is not None:
             raise ValueError(problem)
         return value
     raise ValueError(
@@ -56,12 +57,11 @@ def _workers(value: object) -> object:
 
 
 def _no_lookalike(value: object) -> object:
-    """True and 1.0 equal 1, and would pass for it."""
+    """Turn true and 1.0 into texts: both equal 1, so `Literal[1]` would accept them."""
     return str(value).lower() if isinstance(value, (bool, float)) else value
 
 
-_exact = BeforeValidator(_no_lookalike)
-One = Annotated[Literal[1], _exact]
+Version = Annotated[Literal[1], BeforeValidator(_no_lookalike)]
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
 ]
@@ -74,17 +74,17 @@ Size = Annotated[
     float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
 ]
 
-# What one searched value may be: a value (fixed), a list to choose from, or a range. Looked at in
-# detail by siamkit.study.config.search_space, which knows what each parameter takes.
-_scalar: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
-_range: dict[str, Any] = {
+# A searched value: one value (fixed), a list to choose from, or a range. `siamkit.study.config._parse` checks
+# it against the spec of its parameter.
+_scalar: JsonSchemaValue = {"type": ["number", "string", "boolean", "null"]}
+_range: JsonSchemaValue = {
     "type": "object",
     "required": ["low", "high"],
     "additionalProperties": False,
     "properties": {"low": {"type": "number"}, "high": {"type": "number"}, "log": {"type": "boolean"}},
 }
-_values: dict[str, Any] = {"anyOf": [_scalar, {"type": "array", "items": _scalar, "minItems": 1}, _range]}
-_named: dict[str, Any] = {
+_values: JsonSchemaValue = {"anyOf": [_scalar, {"type": "array", "items": _scalar, "minItems": 1}, _range]}
+_named: JsonSchemaValue = {
     "anyOf": [
         {"type": "string"},
         {
@@ -98,9 +98,9 @@ _named: dict[str, Any] = {
 Named = Annotated[Any, WithJsonSchema(_named)]
 Source = Annotated[Any, WithJsonSchema({"type": ["string", "object", "null"], "maxProperties": 1})]
 Values = Annotated[Any, WithJsonSchema(_values)]
-# A configuration to try first; whether it lies inside the space, siamkit.study.sampling.enqueue looks.
-_settings: dict[str, Any] = {"type": ["number", "string", "boolean", "null", "object"]}
-_one: dict[str, Any] = {
+# A configuration to try first; `siamkit.study.sampling` checks that the search space contains it.
+_settings: JsonSchemaValue = {"type": ["number", "string", "boolean", "null", "object"]}
+_one: JsonSchemaValue = {
     "anyOf": [
         {"type": "string"},
         {
@@ -126,13 +126,13 @@ Enqueued = Annotated[
         }
     ),
 ]
-Components = Annotated[
+OneOrMore = Annotated[
     Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})
 ]
 
 
-def _levels(scalar: dict[str, Any], ranged: bool = True) -> WithJsonSchema:
-    """What a factor may be whose values are known: one, several, a range; null leaves it out."""
+def _levels(scalar: JsonSchemaValue, ranged: bool = True) -> WithJsonSchema:
+    """Return the schema of a factor: one value, a list of values, a range, or null for no factor."""
     among = [{"type": "null"}, scalar, {"type": "array", "items": scalar, "minItems": 1, "uniqueItems": True}]
     if ranged:
         bound = {**scalar, "type": "integer" if "integer" in scalar["type"] else "number"}
@@ -140,32 +140,32 @@ def _levels(scalar: dict[str, Any], ranged: bool = True) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": among})
 
 
-_share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
-_most: dict[str, Any] = {"type": ["integer", "null"], "minimum": 2}
-_ratio: dict[str, Any] = {"type": "number", "minimum": 1}
-_corruption: dict[str, Any] = {"enum": list(CORRUPTIONS)}
+_fraction: JsonSchemaValue = {"type": "number", "minimum": 0, "maximum": 1}
+_limit: JsonSchemaValue = {"type": ["integer", "null"], "minimum": 2}
+_ratio: JsonSchemaValue = {"type": "number", "minimum": 1}
+_corruption: JsonSchemaValue = {"enum": list(CORRUPTIONS)}
 
 
 class Strict(BaseModel):
-    """Part of a file: unknown keys are refused, and no value is taken for another kind of value."""
+    """Base of all sections of a file: unknown keys are errors, and no value is converted to another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-Part = Annotated[float, Field(gt=0, le=1)] | list[str | int]
+SplitShare = Annotated[float, Field(gt=0, le=1)] | list[str | int]
 
 
 class Split(Strict):
-    """How items are parted: fractions, or for `by: class` and `by: <column>` also lists of values."""
+    """How items are split: fractions, or for `by: class` and `by: <column>` also lists of values."""
 
-    train: Part = 0.6
-    valid: Part = 0.2
-    test: Part = 0.2
+    train: SplitShare = 0.6
+    valid: SplitShare = 0.2
+    test: SplitShare = 0.2
     by: str = Field("item", min_length=1, description="item, class (unseen classes), or a column's name")
 
 
 class Limit(Strict):
-    """At most so many items of a part, drawn by seed."""
+    """The maximum number of items in each split, drawn by seed."""
 
     train: int | None = Field(None, ge=1)
     valid: int | None = Field(None, ge=1)
@@ -176,13 +176,13 @@ class Data(Strict):
     """Where the data come from, and how they are split."""
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
-    path: str | None = Field(None, description="relative to this file; its ending names the source")
+    path: str | None = Field(None, description="relative to this file; its suffix selects the source")
     split: Split = Split()
     limit: Limit = Limit()
 
 
 class Fixed(Strict):
-    """What is the same in all trials."""
+    """Settings that are the same in all trials."""
 
     optimizer: Optimizer = "adam"
     batch_size: int = Field(128, ge=2)
@@ -195,31 +195,31 @@ class Fixed(Strict):
 
 
 class DataFactors(Strict):
-    """What of the training data is varied; validation and test data stay as they are."""
+    """Factors of the training data; validation and test data never change."""
 
-    label_noise: Annotated[Any, _levels(_share)] = Field(
-        None, description="share of training labels that are wrong, 0 to 1"
+    label_noise: Annotated[Any, _levels(_fraction)] = Field(
+        None, description="fraction of training labels that are wrong, 0 to 1"
     )
-    items_per_class: Annotated[Any, _levels(_most)] = Field(
-        None, description="at most so many training items a class; null in a list: all"
+    items_per_class: Annotated[Any, _levels(_limit)] = Field(
+        None, description="maximum number of training items per class; null in a list: all"
     )
-    num_classes: Annotated[Any, _levels(_most)] = Field(
-        None, description="at most so many training classes; null in a list: all"
+    num_classes: Annotated[Any, _levels(_limit)] = Field(
+        None, description="maximum number of training classes; null in a list: all"
     )
     imbalance: Annotated[Any, _levels(_ratio)] = Field(
-        None, description="items of the largest class to those of the smallest, from 1"
+        None, description="size of the largest class divided by that of the smallest, from 1"
     )
     corruption: Annotated[Any, _levels(_corruption, ranged=False)] = Field(
-        None, description="none, or what is done to training images: a kind and its severity, noise_3"
+        None, description="none, or a corruption of training images with its severity, such as noise_3"
     )
 
 
 class Search(Strict):
-    """What is searched: components by name, and the factors beside them."""
+    """The search space: components by name, and other factors."""
 
-    encoder: Components
-    metric: Components
-    loss: Components
+    encoder: OneOrMore
+    metric: OneOrMore
+    loss: OneOrMore
     embedding_dim: Values = None
     normalize: Values = None
     learning_rate: Values = None
@@ -229,7 +229,7 @@ class Search(Strict):
 
 
 class Budget(Strict):
-    """When to stop: distinct configurations, time in all; and the limits of one trial."""
+    """When to stop: number of distinct configurations, total time; and the limits of one trial."""
 
     trials: int = Field(20, ge=1)
     time: Duration | None = None
@@ -238,24 +238,24 @@ class Budget(Strict):
 
 
 class Confirm(Strict):
-    """The finalists, trained afresh over several seeds; the test split is scored here."""
+    """The finalists are trained again with several seeds, and scored on the test split."""
 
     top: int = Field(3, ge=1)
     seeds: int = Field(3, ge=1)
 
 
 class Resources(Strict):
-    """What one trial gets: processor cores, and accelerators (a fraction shares one, on engine ray)."""
+    """Resources of one trial: CPU cores, and accelerators (on engine ray, a fraction shares one)."""
 
     cpus: int = Field(1, ge=1)
-    gpus: float | None = Field(None, ge=0, description="null: one where there are any")
+    gpus: float | None = Field(None, ge=0, description="null: one accelerator if the machine has any")
 
 
 class Log(Strict):
-    """Where else a study is logged, for those who watch it there."""
+    """Trackers that a study is logged to."""
 
     tensorboard: bool = Field(
-        False, description="event files of every trial in the run folder's tensorboard/"
+        False, description="write event files of every trial to the run folder's tensorboard/"
     )
     mlflow: str | None = Field(None, min_length=1, description="an MLflow tracking URI")
 
@@ -265,7 +265,7 @@ class StudyConfig(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="siamkit study, version 1")
 
-    version: One
+    version: Version
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data
@@ -273,37 +273,36 @@ class StudyConfig(Strict):
     search: Search
     objectives: dict[str, Direction] | None = Field(None, min_length=1)
     budget: Budget = Budget()
-    seeds: int = Field(1, ge=1, description="per configuration, inside one trial")
+    seeds: int = Field(1, ge=1, description="seeds per configuration, within one trial")
     confirm: Confirm | None = Confirm()
     design: Literal["adaptive", "factorial"] = Field(
-        "adaptive", description="factorial: a balanced grid in place of a sampler, to ask about factors"
+        "adaptive", description="factorial: a balanced grid in place of a sampler, to compare factors"
     )
     sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"] = "tpe"
     pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
         "auto"
     )
     enqueue: list[Enqueued] = Field(
-        ["defaults"], description="configurations to try first; what they leave out is at its default"
+        ["defaults"], description="configurations to try first; parameters that they omit have their defaults"
     )
     warm_start: str | None = Field(
-        None, min_length=1, description="the run folder of an earlier study to learn from, beside this file"
+        None, min_length=1, description="run folder of an earlier study to learn from, relative to this file"
     )
     storage: Annotated[str, AfterValidator(_storage)] = Field(
-        "sqlite", description="sqlite or journal, in the run folder; or postgresql://… or mysql://…"
+        "sqlite", description="sqlite or journal (in the run folder), or postgresql://… or mysql://…"
     )
     artifacts: str | None = Field(
-        None, description="the run folder, or an fsspec URL; runs/<name> beside this file if not given"
+        None, description="the run folder, or an fsspec URL; by default runs/<name> next to this file"
     )
     workers: Workers = "auto"
     resources: Resources = Resources()
     engine: Literal["local", "ray", "inline"] = "local"
-    lease: Duration = Field(60.0, ge=1, description="how long a silent machine's trials are left to it")
+    lease: Duration = Field(60.0, ge=1, description="how long a machine that is silent keeps its trials")
     log: Log = Log()
     backend: Backend | None = None
     plugins: list[str] = []
 
 
-# What may change between two runs of one study; all else makes it another study.
 RESUMABLE = (
     "budget",
     "confirm",
@@ -317,8 +316,9 @@ RESUMABLE = (
     "plugins",
     "storage",
 )
+"""The keys that may change between two runs of one study; a change of another key makes it another study."""
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a study file, for editors."""
+def json_schema() -> JsonSchemaValue:
+    """Return the JSON Schema of a study file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}

@@ -1,4 +1,4 @@
-"""The search space: components by name, each with its own parameters, and the factors beside them."""
+"""The search space: components by name, each with its own parameters, and the other factors."""
 
 from __future__ import annotations
 
@@ -6,30 +6,56 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, get_args
+from numbers import Integral, Real
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, cast, get_args
 
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import fitting_metrics, wrapping
 from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Param
 from siamkit.study.config.schema import Fixed, Optimizer
 
-Configuration = dict[str, Any]
-"""One point of the space, plain data: `{"encoder": {"name": …, "params": {…}}, …, "embedding_dim": 64}`.
+LEVELS = 3  # that a range is reduced to in a factorial design
 
-Where the study varies its training data, `"data": {"label_noise": 0.2, …}` says what is worse about them.
-A parameter drawn in units of the metric's typical distance stands as `{"typical_distance": 0.3}`.
-"""
+Scalar: TypeAlias = str | int | float | bool | None
+"""A value that Optuna can store for a parameter."""
+
+
+class ComponentConfig(TypedDict):
+    """A component of a configuration: its qualified name, and a value for each of its parameters.
+
+    The value of a parameter in units of the metric's typical distance is `{"typical_distance": 0.3}`.
+    """
+
+    name: str
+    params: dict[str, Any]
+
+
+class Configuration(TypedDict):
+    """One point of the search space, as plain data.
+
+    `data` exists only where the study varies its training data, as `{"label_noise": 0.2, …}`.
+    """
+
+    encoder: ComponentConfig
+    metric: ComponentConfig
+    loss: ComponentConfig
+    embedding_dim: int
+    normalize: bool
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    data: NotRequired[dict[str, Scalar]]
 
 
 class Trial(Protocol):
-    """What of an Optuna trial is used."""
+    """The methods of an Optuna trial that sampling a configuration uses."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
 
 
-# The factors beside components: what each takes.
+# The factors that are not components, with the values that each accepts.
 FACTORS: Mapping[str, Param] = {
     "embedding_dim": Int(Fixed().embedding_dim, minimum=1),
     "normalize": Bool(Fixed().normalize),
@@ -41,180 +67,279 @@ FACTORS: Mapping[str, Param] = {
 
 @dataclass(frozen=True)
 class Values:
-    """What one parameter may be: options to choose from (one: fixed), or a range.
+    """The values that one parameter can have: options (a single one is fixed), or a range.
 
-    `default` is what it is where nobody says otherwise, inside or not; `named`, whether the study file names
-    it, or a component brought it along.
+    Args:
+        options: the values to choose from; none for a range.
+        low, high: the ends of a range, both included.
+        log: whether the range is sampled on a logarithmic scale.
+        integer: whether the range has whole numbers only.
+        unit: the unit of the range, if its values are not literal.
+        default: the parameter's default, whether these values contain it or not.
+        from_file: whether the study file lists these values; otherwise the component's spec does.
     """
 
     options: tuple[Any, ...] = ()
     low: float = 0
     high: float = 0
     log: bool = False
-    whole: bool = False
+    integer: bool = False
     unit: str = ""
     default: Any = None
-    named: bool = False
+    from_file: bool = False
 
     def count(self) -> float:
-        """How many values there are; infinite for a range of real numbers."""
-        return len(self.options) or (self.high - self.low + 1 if self.whole else math.inf)
+        """Return the number of values; infinite for a range of real numbers."""
+        return len(self.options) or (self.high - self.low + 1 if self.integer else math.inf)
 
-    def draw(self, trial: Trial, name: str) -> Any:
+    def sample(self, trial: Trial, name: str) -> Any:
+        """Return the value that a trial suggests for the parameter `name`."""
         if len(self.options) == 1:
             return self.options[0]
         if self.options:
             return trial.suggest_categorical(name, self.options)
-        if self.whole:
+        if self.integer:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         value = trial.suggest_float(name, self.low, self.high, log=self.log)
         return {self.unit: value} if self.unit else value
 
+    def default_value(self) -> Any:
+        """Return the default, or the nearest value to it; without a default, the middle of the range."""
+        if self.options:
+            return next((option for option in self.options if _same(option, self.default)), self.options[0])
+        if not _is_number(self.default):
+            return self._at(0.5)
+        nearest = min(max(self.default, self.low), self.high)
+        return int(nearest) if self.integer else float(nearest)
+
+    def levels(self, count: int = LEVELS) -> tuple[Any, ...]:
+        """Return the options, or `count` points of the range, evenly spaced on its scale, ends included."""
+        if self.options:
+            return self.options
+        return tuple(dict.fromkeys(self._at(step / (count - 1)) for step in range(count)))
+
+    def all_values(self) -> Sequence[Any]:
+        """Return all options, or all whole numbers of a range."""
+        return self.options or range(int(self.low), int(self.high) + 1)
+
+    def validate(self, value: object) -> Any:
+        """Return a value as sampling would return it.
+
+        Raises:
+            ValueError: it is not one of these values; the message says which values are.
+        """
+        if self.options:
+            for option in self.options:
+                if _same(option, value):
+                    return option
+            if len(self.options) == 1:
+                raise ValueError(f"is fixed at {self.options[0]!r} in this study, got {value!r:.60}")
+            raise ValueError(f"should be one of {', '.join(map(str, self.options))}, got {value!r:.60}")
+        if not _is_number(value) or (self.integer and not isinstance(value, Integral)):
+            raise ValueError(f"should be a {'whole ' if self.integer else ''}number, got {value!r:.60}")
+        number = cast(float, value)
+        if not self.low <= number <= self.high:
+            unit = f" {self.unit.replace('_', ' ')}s" if self.unit else ""
+            raise ValueError(f"should be from {self.low:g} to {self.high:g}{unit}, got {number!r}")
+        return int(number) if self.integer else float(number)
+
+    def _at(self, fraction: float) -> float:
+        """Return the value at a fraction of the range, from 0 (low) to 1 (high)."""
+        if fraction in (0, 1):
+            value = self.high if fraction else self.low  # exactly; exp(log(x)) would round
+        elif self.log:
+            value = math.exp(math.log(self.low) + fraction * math.log(self.high / self.low))
+        else:
+            value = self.low + fraction * (self.high - self.low)
+        return round(value) if self.integer else float(value)
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other and (type(one) is type(other) or (_is_number(one) and _is_number(other)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
 
 @dataclass(frozen=True)
 class Alternative:
-    """One component that may be drawn, with what its parameters may be."""
+    """One component of the search space, with the values of its parameters.
+
+    Args:
+        entry: the registered component.
+        params: for each parameter its values, or the components that it can be.
+    """
 
     entry: Registered[Any]
-    params: Mapping[str, Values | Components]
+    params: Mapping[str, Values | ComponentSpace]
 
-    def shapes(self) -> list[tuple[Any, float]]:
-        """The specs it may come to, those of the components inside folded in, and how often each is drawn.
+    def specs(self) -> list[tuple[Any, float]]:
+        """Return the specs that the component can have, each with its number of configurations.
+
+        A component that wraps other components has a different spec for each combination of them.
 
         Raises:
-            ComponentError: components inside do not go together.
+            ComponentError: the wrapped components do not fit together.
         """
-        own = math.prod(what.count() for what in self.params.values() if isinstance(what, Values))
-        inside = [
-            [shape for alternative in what.alternatives.values() for shape in alternative.shapes()]
-            for what in self.params.values()
-            if isinstance(what, Components)
+        own = math.prod(space.count() for space in self.params.values() if isinstance(space, Values))
+        wrapped = [
+            [spec for alternative in space.alternatives.values() for spec in alternative.specs()]
+            for space in self.params.values()
+            if isinstance(space, ComponentSpace)
         ]
-        if not inside:
+        if not wrapped:
             return [(self.entry.spec, own)]
         return [
-            (wrapping(self.entry.spec, [spec for spec, _ in chosen]), own * math.prod(n for _, n in chosen))
-            for chosen in itertools.product(*inside)
+            (
+                wrapping(self.entry.spec, [spec for spec, _ in combination]),
+                own * math.prod(count for _, count in combination),
+            )
+            for combination in itertools.product(*wrapped)
         ]
 
-    def shape(self, params: Mapping[str, Any]) -> Any:
-        """The spec that it comes to with these drawn parameters."""
-        inside = [
-            what.drawn(params[key]).shape(params[key]["params"])
-            for key, what in self.params.items()
-            if isinstance(what, Components)
+    def spec_of(self, component: ComponentConfig) -> Any:
+        """Return the spec that this component has in a configuration."""
+        wrapped = [
+            space.alternative_of(component["params"][key]).spec_of(component["params"][key])
+            for key, space in self.params.items()
+            if isinstance(space, ComponentSpace)
         ]
-        return wrapping(self.entry.spec, inside) if inside else self.entry.spec
+        return wrapping(self.entry.spec, wrapped) if wrapped else self.entry.spec
 
 
 @dataclass(frozen=True)
-class Components:
-    """The components of one kind that may be drawn, by name."""
+class ComponentSpace:
+    """The components of one kind that a configuration can have, by name."""
 
     kind: Kind
     alternatives: Mapping[str, Alternative]
 
     def count(self) -> float:
-        """In how many ways one can be drawn."""
-        return sum(number for each in self.alternatives.values() for _, number in each.shapes())
+        """Return the number of configurations of one component of this kind."""
+        return sum(count for alternative in self.alternatives.values() for _, count in alternative.specs())
 
-    def drawn(self, configuration: Mapping[str, Any]) -> Alternative:
-        """The alternative that was drawn."""
-        return next(a for a in self.alternatives.values() if a.entry.qualified == configuration["name"])
+    def name_of(self, component: ComponentConfig) -> str:
+        """Return the name of a configuration's component in this space.
 
-    def draw(self, trial: Trial, name: str, among: Sequence[str] | None = None) -> dict[str, Any]:
-        """Draws one and its parameters; `among` narrows the choice, under a name of its own.
+        Raises:
+            ValueError: this space does not contain it.
+        """
+        for name, alternative in self.alternatives.items():
+            if alternative.entry.qualified == component["name"]:
+                return name
+        raise ValueError(f"the {self.kind} {component['name']!r} is not searched")
 
-        Optuna wants one set of choices for one parameter name, whatever was drawn before.
+    def alternative_of(self, component: ComponentConfig) -> Alternative:
+        """Return the alternative that a configuration's component was sampled from."""
+        return self.alternatives[self.name_of(component)]
+
+    def sample(self, trial: Trial, name: str, among: Sequence[str] | None = None) -> ComponentConfig:
+        """Return a component with its parameters, as a trial suggests them.
+
+        Args:
+            trial: the trial.
+            name: the parameter's name.
+            among: the components to choose from, if not all. Then the parameter has another name, because
+                Optuna requires the same choices for every occurrence of a name.
         """
         names = list(self.alternatives)
+        label = name
         if among is not None and list(among) != names:
             names = list(among)
             label = f"{name}[{','.join(names)}]"
-        else:
-            label = name
-        chosen = names[0] if len(names) == 1 else trial.suggest_categorical(label, names)
-        alternative = self.alternatives[chosen]
-        params = {key: what.draw(trial, f"{name}.{chosen}.{key}") for key, what in alternative.params.items()}
+        choice = names[0] if len(names) == 1 else trial.suggest_categorical(label, names)
+        alternative = self.alternatives[choice]
+        params = {
+            key: space.sample(trial, f"{name}.{choice}.{key}") for key, space in alternative.params.items()
+        }
         return {"name": alternative.entry.qualified, "params": params}
 
 
 @dataclass(frozen=True)
-class Space:
-    """Everything that may be drawn."""
+class SearchSpace:
+    """All configurations that a study can try.
 
-    encoder: Components
-    metric: Components
-    loss: Components
+    Args:
+        encoder, metric, loss: the components.
+        factors: the values of the factors in `FACTORS`.
+        data: the values of the factors of the training data; empty where the study does not vary them.
+    """
+
+    encoder: ComponentSpace
+    metric: ComponentSpace
+    loss: ComponentSpace
     factors: Mapping[str, Values]
-    data: Mapping[str, Values] = field(default_factory=dict)  # the factors of the training data
+    data: Mapping[str, Values] = field(default_factory=dict)
 
-    def parts(self) -> Iterator[tuple[str, Values | Components]]:
-        """All that drawing may ask for, each under the name that it is asked by."""
+    def parameters(self) -> Iterator[tuple[str, Values | ComponentSpace]]:
+        """Yield everything that a configuration can have, by the name of its parameter."""
 
-        def inside(name: str, components: Components) -> Iterator[tuple[str, Values | Components]]:
+        def nested(name: str, components: ComponentSpace) -> Iterator[tuple[str, Values | ComponentSpace]]:
             yield name, components
-            for chosen, alternative in components.alternatives.items():
-                for key, what in alternative.params.items():
-                    if isinstance(what, Components):
-                        yield from inside(f"{name}.{chosen}.{key}", what)
+            for choice, alternative in components.alternatives.items():
+                for key, space in alternative.params.items():
+                    if isinstance(space, ComponentSpace):
+                        yield from nested(f"{name}.{choice}.{key}", space)
                     else:
-                        yield f"{name}.{chosen}.{key}", what
+                        yield f"{name}.{choice}.{key}", space
 
-        for part in (self.encoder, self.loss, self.metric):
-            yield from inside(part.kind, part)
-        yield from self.beside().items()
+        for components in (self.encoder, self.loss, self.metric):
+            yield from nested(components.kind, components)
+        yield from self.all_factors().items()
 
-    def beside(self) -> dict[str, Values]:
-        """The factors beside components, those of the data among them, by the names they are asked by."""
+    def all_factors(self) -> dict[str, Values]:
+        """Return the factors that are not components, those of the data included, by parameter name."""
         return {**self.factors, **{f"data.{name}": values for name, values in self.data.items()}}
 
-    def draw(self, trial: Trial) -> Configuration:
-        """Draws a configuration; only metrics that fit the drawn loss can come with it."""
-        encoder = self.encoder.draw(trial, "encoder")
-        loss = self.loss.draw(trial, "loss")
-        shape = self.loss.drawn(loss).shape(loss["params"])
-        metric = self.metric.draw(trial, "metric", self.fitting(shape))
-        drawn = {name: values.draw(trial, name) for name, values in self.factors.items()}
-        if self.data:  # else there is no such key: what is searched without it keeps its keys and seeds
-            drawn["data"] = {name: values.draw(trial, f"data.{name}") for name, values in self.data.items()}
-        return {"encoder": encoder, "metric": metric, "loss": loss, **drawn}
+    def sample(self, trial: Trial) -> Configuration:
+        """Return a configuration as a trial suggests it; its metric fits its loss."""
+        encoder = self.encoder.sample(trial, "encoder")
+        loss = self.loss.sample(trial, "loss")
+        spec = self.loss.alternative_of(loss).spec_of(loss)
+        metric = self.metric.sample(trial, "metric", self.fitting_metrics(spec))
+        factors = {name: values.sample(trial, name) for name, values in self.factors.items()}
+        if self.data:  # without data factors there is no such key, so keys and seeds stay as they were
+            factors["data"] = {
+                name: values.sample(trial, f"data.{name}") for name, values in self.data.items()
+            }
+        return cast(Configuration, {"encoder": encoder, "metric": metric, "loss": loss, **factors})
 
-    def fitting(self, loss: LossSpec) -> list[str]:
-        """The metrics that fit a loss."""
-        return fitting_metrics(loss, {name: a.entry.spec for name, a in self.metric.alternatives.items()})
+    def fitting_metrics(self, loss: LossSpec) -> list[str]:
+        """Return the names of the metrics that fit a loss."""
+        metrics = {name: metric.entry.spec for name, metric in self.metric.alternatives.items()}
+        return fitting_metrics(loss, metrics)
 
     def count(self) -> float:
-        """How many configurations there are; infinite where a real number is drawn from a range."""
+        """Return the number of configurations; infinite if any range has real numbers."""
         metrics = {
-            name: sum(number for _, number in a.shapes()) for name, a in self.metric.alternatives.items()
+            name: sum(count for _, count in metric.specs())
+            for name, metric in self.metric.alternatives.items()
         }
         pairs = sum(
-            number * sum(metrics[name] for name in self.fitting(spec))
+            count * sum(metrics[name] for name in self.fitting_metrics(spec))
             for loss in self.loss.alternatives.values()
-            for spec, number in loss.shapes()
+            for spec, count in loss.specs()
         )
-        return self.encoder.count() * pairs * math.prod(each.count() for each in self.beside().values())
+        factors = math.prod(values.count() for values in self.all_factors().values())
+        return self.encoder.count() * pairs * factors
 
-    def components(self) -> Iterator[tuple[Kind, str, Alternative]]:
-        """All that may be drawn: kind, name, and the alternative itself."""
-        for part in (self.encoder, self.metric, self.loss):
-            for name, alternative in part.alternatives.items():
-                yield part.kind, name, alternative
+    def components(self) -> Iterator[Alternative]:
+        """Yield every component at the top of the space."""
+        for components in (self.encoder, self.metric, self.loss):
+            yield from components.alternatives.values()
 
 
-def factors_of(configuration: Configuration) -> dict[str, Any]:
-    """A configuration by canonical factor, flat: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
-    flat: dict[str, Any] = {}
+def factors_of(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Return a configuration flat, by factor: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
+    flat: dict[str, Scalar] = {}
 
     def add(name: str, value: Any) -> None:
         if isinstance(value, dict) and "name" in value:
-            short = (
-                value["name"].rpartition("/")[2] if value["name"].startswith("siamkit/") else value["name"]
-            )
+            short = value["name"].removeprefix("siamkit/")
             flat[name] = short
-            for key, inner in value["params"].items():
-                add(f"{name}.{short}.{key}", inner)
+            for key, param in value["params"].items():
+                add(f"{name}.{short}.{key}", param)
         elif isinstance(value, dict):
             flat[name] = next(iter(value.values()))
         else:
@@ -222,7 +347,7 @@ def factors_of(configuration: Configuration) -> dict[str, Any]:
 
     for name, value in configuration.items():
         if name == "data":
-            flat.update({f"data.{factor}": level for factor, level in value.items()})
+            flat.update({f"data.{factor}": level for factor, level in configuration["data"].items()})
         else:
             add(name, value)
     return flat

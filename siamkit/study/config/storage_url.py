@@ -1,4 +1,4 @@
-"""URLs of storages: whether they can be read, which driver serves them, and how they are shown."""
+"""URLs of storages: check them, choose an installed driver, and hide their passwords."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from siamkit.errors import StudyError
 
-# What SQLAlchemy may talk to a database by, in order of preference.
+# The drivers through which SQLAlchemy reaches a database, the preferred one first.
 DRIVERS = {
     "postgresql": {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"},
     "mysql": {"mysqldb": "MySQLdb", "pymysql": "pymysql", "mysqlconnector": "mysql.connector"},
 }
 
-# user:password@host:port/database?options; what stands for itself in one part is escaped in the others.
+# user:password@host:port/database?options; a character that separates two parts is escaped within a part.
 _SHAPE = re.compile(
     r"(?:[^:@/?#\[\]]*(?::[^:@/?#]*)?@)?"
     r"(?:\[[0-9a-fA-F:.%]+\]|[^:@/?#\[\]]*)(?::\d+)?"
@@ -23,24 +23,23 @@ _SHAPE = re.compile(
 _SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&]*")
 
 
-def is_database(where: str) -> bool:
-    """Whether a storage is the URL of a database, not a file of the run folder."""
-    return "://" in where
+def is_database(storage: str) -> bool:
+    """Return whether a storage is the URL of a database, not a file of the run folder."""
+    return "://" in storage
 
 
-def misread(where: str) -> str | None:
-    """Why a database's URL would not be read as it is meant; says nothing that is in it."""
-    rest = where.partition("://")[2]
-    if _SHAPE.fullmatch(rest):
+def url_problem(url: str) -> str | None:
+    """Return why a database URL is ambiguous, or None; the sentence repeats nothing of the URL."""
+    if _SHAPE.fullmatch(url.partition("://")[2]):
         return None
     return (
-        "should be kind://user:password@host:port/database, with what is special in a password "
+        "should be kind://user:password@host:port/database, with special characters in the password "
         "percent-encoded (%40 for @, %3A for :, %2F for /)"
     )
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown and written down: whatever opens a door is starred."""
+    """Return a URL that is safe to display and to store: passwords and tokens become `***`."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
@@ -55,19 +54,19 @@ def without_password(url: str) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Plain data in which no URL shows a password."""
+    """Return a copy of plain data in which no URL has a password."""
     if isinstance(value, dict):
-        return {key: redacted(each) for key, each in value.items()}
+        return {key: redacted(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [redacted(each) for each in value]
+        return [redacted(item) for item in value]
     return without_password(value) if isinstance(value, str) else value
 
 
 def with_driver(url: str) -> str:
-    """The URL with a driver that is installed.
+    """Return a database URL that names an installed driver.
 
     Raises:
-        StudyError: none is.
+        StudyError: no driver for this database is installed.
     """
     scheme, _, rest = url.partition("://")
     kind, _, driver = scheme.partition("+")
@@ -76,4 +75,4 @@ def with_driver(url: str) -> str:
     for driver, module in DRIVERS[kind].items():
         if importlib.util.find_spec(module.partition(".")[0]) is not None:
             return f"{kind}+{driver}://{rest}"
-    raise StudyError(f"the storage {kind}://… wants a driver; pip install 'siamkit[{kind}]'")
+    raise StudyError(f"the storage {kind}://… needs a driver; pip install 'siamkit[{kind}]'")

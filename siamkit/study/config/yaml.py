@@ -1,11 +1,11 @@
-"""Reads YAML 1.2 as plain data, with the line of every key, and nothing that could surprise."""
+"""Read YAML 1.2 as plain data with the line of every key; refuse everything beyond plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -28,12 +28,16 @@ from ruamel.yaml.tokens import (
 
 from siamkit.errors import StudyFileError
 
-LARGEST = 1_000_000  # bytes; a study file has a few hundred
-DEEPEST = 100  # mappings and lists within each other; a study file has six
+MAX_BYTES = 1_000_000  # a study file has a few hundred
+MAX_DEPTH = 100  # of nested mappings and lists; a study file has six levels
 
-_OPEN = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+_OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+_CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
 
-Path_ = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""The keys and list indices from the top of a file down to a value."""
+
+YamlValue: TypeAlias = "str | int | float | bool | list[YamlValue] | dict[str, YamlValue] | None"
 
 
 @dataclass(frozen=True)
@@ -41,45 +45,54 @@ class Document:
     """A YAML file as plain data.
 
     Args:
-        name: the file's name, for messages.
-        data: dicts, lists, texts, numbers, booleans and None.
-        lines: the line of each key and item, by its path.
+        name: the path of the file.
+        data: the content of the file.
+        lines: the line of each key and list item, by its path.
+        written_at: maps a path in `data` to the path in the file, where `data` was rearranged.
     """
 
     name: str
-    data: dict[str, Any]
-    lines: dict[Path_, int]
+    data: dict[str, YamlValue]
+    lines: dict[KeyPath, int]
+    written_at: Callable[[KeyPath], KeyPath] = lambda path: path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file; relative paths in the file start here."""
+        return Path(self.name).parent
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The line of a path, or of its nearest parent that has one."""
-        path = tuple(path)
-        return next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), 1)
+        """Return the line of a path, or of its nearest parent that has a line."""
+        path = self.written_at(tuple(path))
+        ancestors = (path[:length] for length in range(len(path), -1, -1))
+        return next((self.lines[ancestor] for ancestor in ancestors if ancestor in self.lines), 1)
 
     def at(self, path: Sequence[str | int]) -> str:
-        """Where a path stands: `study.yaml:12: search.loss`."""
-        where = ".".join(str(part) for part in path)
-        return f"{self.name}:{self.line(path)}: {where}" if where else f"{self.name}:{self.line(path)}"
+        """Return where a path is written: `study.yaml:12: search.loss`."""
+        keys = ".".join(map(str, self.written_at(tuple(path))))
+        return f"{self.name}:{self.line(path)}: {keys}" if keys else f"{self.name}:{self.line(path)}"
 
 
 def read_document(path: Path) -> Document:
-    """Reads a study file.
+    """Read a YAML file.
 
     Raises:
-        StudyFileError: no such file, no YAML, a key twice, an alias, a tag, or no mapping at the top.
+        StudyFileError: the file does not exist, is not YAML, repeats a key, uses an alias or a tag, or has
+            no mapping at the top.
     """
     name = str(path)
     if not path.is_file():
-        kind = "is a folder, not a study file" if path.is_dir() else "does not exist"
-        raise StudyFileError([f"the study file {name!r} {kind}"])
+        problem = "is a folder, not a study file" if path.is_dir() else "does not exist"
+        raise StudyFileError([f"the study file {name!r} {problem}"])
     try:
-        if path.stat().st_size > LARGEST:
-            raise StudyFileError([f"{name}: a study file has less than a megabyte"])
+        if path.stat().st_size > MAX_BYTES:
+            raise StudyFileError([f"{name}: a study file should be smaller than 1 MB"])
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError([f"{name}: cannot be read as UTF-8 text: {error}"]) from None
     try:
         _check_tokens(name, YAML(typ="rt", pure=True).scan(text))
-        loaded = YAML(typ="rt", pure=True).load(text)
+        content = YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
@@ -87,53 +100,57 @@ def read_document(path: Path) -> Document:
         raise StudyFileError([f"{name}:{line}: {problem}"]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise StudyFileError([f"{name}: cannot be read as YAML: {str(error).splitlines()[0]}"]) from None
-    if not isinstance(loaded, CommentedMap):
-        what = {type(None): "is empty", CommentedSeq: "is a list"}.get(type(loaded), "is a single value")
-        raise StudyFileError([f"{name} {what}; a study file is a mapping that begins with 'version: 1'"])
+    if not isinstance(content, CommentedMap):
+        got = {type(None): "is empty", CommentedSeq: "is a list"}.get(type(content), "is a single value")
+        raise StudyFileError([f"{name} {got}; a study file is a mapping that begins with 'version: 1'"])
     document = Document(name, {}, {})
     problems: list[str] = []
-    document.data.update(_plain(loaded, (), document, problems))
+    document.data.update(_plain_mapping(content, (), document, problems))
     if problems:
         raise StudyFileError(problems)
     return document
 
 
 def _check_tokens(name: str, tokens: Iterable[Token]) -> None:
-    """Refuses what YAML has beyond plain data, before anything is composed of it.
+    """Raise StudyFileError for YAML beyond plain data, before the parser builds anything from it.
 
     A few lines of aliases can stand for gigabytes, a tag can name any type, and `%YAML 1.1` makes `no` false.
     """
     depth = 0
     for token in tokens:
-        depth += isinstance(token, _OPEN) - isinstance(
-            token, (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-        )
-        refused = ""
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        problem = ""
         if isinstance(token, (AliasToken, AnchorToken)):
-            refused = "anchors and aliases (&, *) are not allowed in a study file; write the value out"
+            problem = "anchors and aliases (&, *) are not allowed in a study file; write the value out"
         elif isinstance(token, TagToken):
-            refused = "tags (!) are not allowed in a study file; write the plain value"
+            problem = "tags (!) are not allowed in a study file; write the plain value"
         elif isinstance(token, DirectiveToken):
-            refused = "directives (%) are not allowed in a study file; it is read as YAML 1.2"
+            problem = "directives (%) are not allowed in a study file; it is read as YAML 1.2"
         elif isinstance(token, ScalarToken) and token.plain and token.value == "<<":
-            refused = "merge keys (<<) are not allowed in a study file; write the keys out"
-        elif depth > DEEPEST:
-            refused = f"mappings and lists go deeper than {DEEPEST} levels"
-        if refused:
-            raise StudyFileError([f"{name}:{token.start_mark.line + 1}: {refused}"])
+            problem = "merge keys (<<) are not allowed in a study file; write the keys out"
+        elif depth > MAX_DEPTH:
+            problem = f"mappings and lists are nested more than {MAX_DEPTH} levels deep"
+        if problem:
+            raise StudyFileError([f"{name}:{token.start_mark.line + 1}: {problem}"])
 
 
-def _plain(node: Any, path: Path_, document: Document, problems: list[str]) -> Any:
-    """The node as plain data; notes the lines of its parts, and what is no plain data."""
+def _plain_mapping(
+    node: CommentedMap, path: KeyPath, document: Document, problems: list[str]
+) -> dict[str, YamlValue]:
+    plain: dict[str, YamlValue] = {}
+    for key, value in node.items():
+        key_path = (*path, str(key))
+        document.lines[key_path] = node.lc.key(key)[0] + 1
+        if not isinstance(key, str):
+            problems.append(f"{document.at(key_path)}: a key should be a text, got {key!r}")
+        plain[str(key)] = _plain(value, key_path, document, problems)
+    return plain
+
+
+def _plain(node: Any, path: KeyPath, document: Document, problems: list[str]) -> YamlValue:
+    """Return a node as plain data; record the lines of its parts, and the values that are not plain."""
     if isinstance(node, CommentedMap):
-        plain: dict[str, Any] = {}
-        for key, value in node.items():
-            here = (*path, str(key))
-            document.lines[here] = node.lc.key(key)[0] + 1
-            if not isinstance(key, str):
-                problems.append(f"{document.at(here)}: a key should be a text, got {key!r}")
-            plain[str(key)] = _plain(value, here, document, problems)
-        return plain
+        return _plain_mapping(node, path, document, problems)
     if isinstance(node, CommentedSeq):
         for index in range(len(node)):
             document.lines[(*path, index)] = node.lc.item(index)[0] + 1
@@ -141,12 +158,12 @@ def _plain(node: Any, path: Path_, document: Document, problems: list[str]) -> A
     if node is None or isinstance(node, bool):
         return node
     if isinstance(node, str):
-        # An escape can make what no file name and no UTF-8 file may hold.
+        # An escape can write characters that no file name and no UTF-8 file can hold.
         if "\0" in node or any("\ud800" <= letter <= "\udfff" for letter in node):
             problems.append(f"{document.at(path)}: should be a text of whole characters, got {node!r:.40}")
         return str(node)
-    for kind in (int, float):
-        if isinstance(node, kind):
-            return kind(node)
+    for number in (int, float):
+        if isinstance(node, number):
+            return number(node)
     problems.append(f"{document.at(path)}: should be a text, a number, true, false or null, got {node!s:.40}")
     return None

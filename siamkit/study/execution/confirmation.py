@@ -11,7 +11,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, write_atomic, write_json
 from siamkit.runs.results import numbers
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.search_space import factors_of
+from siamkit.study.config.search_space import Configuration, factors_of
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.supervisor import JobHandle
 from siamkit.study.storage.trial_queue import ATTEMPTS
@@ -91,7 +91,7 @@ class Repeat:
     """One finalist, trained afresh with one seed."""
 
     source: Confirmation
-    configuration: dict[str, Any]
+    configuration: Configuration
     key: str
     trial: int
     repeat: int

@@ -20,7 +20,7 @@ def try_feeds(pool: Supervisor, study: ResolvedStudy, task: PreparedData) -> Non
     """
     sizes = study.space.factors["batch_size"]
     tried = [int(size) for size in (sizes.options or (sizes.low, sizes.high))]
-    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.shapes()]
+    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
     trial = _Trial(Job("feeds", losses=tuple(losses), batch_sizes=tuple(sorted(set(tried)))))
     pool.run(_Once(trial))
     assert trial.answer is not None

@@ -165,7 +165,7 @@ class Search:
         return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        return make_sampler(self.study, number, len(self.task.objectives), self._repeated > 0)
+        return make_sampler(self.study, number, self._repeated > 0)
 
     # ------------------------------------------------------------- one trial
 

@@ -19,6 +19,7 @@ from siamkit.data.dataset import Dataset
 from siamkit.io.files import disk_full_as_error, to_jsonable
 from siamkit.io.paths import is_local
 from siamkit.registry.catalog import SESSION
+from siamkit.registry.importing import importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
 from siamkit.runs.results import read_json
@@ -33,7 +34,8 @@ from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.signals import first_is_heard_later
 from siamkit.study.execution.supervisor import Limits, Source, Supervisor
 from siamkit.study.monitoring.progress import NullProgress, make_progress
-from siamkit.study.sampling.plan import planned, plans_all
+from siamkit.study.sampling.checks import check_sampling
+from siamkit.study.sampling.plan import is_fully_planned, planned_trials
 from siamkit.study.sampling.pruners import make_pruner
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import close_storage, open_storage
@@ -99,7 +101,7 @@ class Part:
             # The folder's lock is the study's only where its storage is in there too.
             alone=alone and is_local(self.folder.path) and not is_database(config.storage),
         )
-        whole = sum(1 for _ in planned(self.study)) if plans_all(config) else math.inf
+        whole = sum(1 for _ in planned_trials(self.study)) if is_fully_planned(config) else math.inf
         versions = self.frozen["versions"]
         return Search(self.study, self.task, ledger, self.folder, versions, self.watcher, whole)
 
@@ -114,7 +116,18 @@ def ready(
     progress: str,
 ) -> Iterator[tuple[Part, Dataset]]:
     """Reads a study and its data, shares them with workers to come, and ends those at the end."""
-    study = path if isinstance(path, ResolvedStudy) else load_study(path, plugins, artifacts)
+    if isinstance(path, ResolvedStudy):
+        study = path
+    else:
+        study = load_study(path, plugins, artifacts, checks=[check_sampling])
+    with importable_from(study.document.folder), _opened(role, study, backend, plugins, progress) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(
+    role: str, study: ResolvedStudy, backend: str | None, plugins: tuple[str, ...], progress: str
+) -> Iterator[tuple[Part, Dataset]]:
     check_loggers(study)
     name, why = select.choose_backend(
         backend, study.config.backend, _begun(study.folder).get("versions", {}).get("backend")
@@ -172,10 +185,10 @@ def _begun(folder: Path) -> dict[str, Any]:
 def _freeze(study: ResolvedStudy, task: PreparedData, backend: str) -> Any:
     """What must not change while a study is resumed, as plain data."""
     resolved = study.config.model_dump(mode="json")
-    entries = [alternative.entry for _, _, alternative in study.space.components()]
-    plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source[0]]}
+    entries = [alternative.entry for alternative in study.space.components()]
+    plugins = {entry.origin.distribution: entry.origin.version for entry in [*entries, study.source.entry]}
     searched = {key: value for key, value in resolved.items() if key not in RESUMABLE}
-    searched["data"] = {**searched["data"], "path": None, "source": study.source[0].qualified}
+    searched["data"] = {**searched["data"], "path": None, "source": study.source.entry.qualified}
     return to_jsonable(
         {
             "layout": 1,

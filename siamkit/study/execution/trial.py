@@ -14,7 +14,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import disk_full_as_error, write_json, write_table
 from siamkit.io.paths import is_local
 from siamkit.study.config.search_space import factors_of
-from siamkit.study.sampling.pruners import collapsed, judges_collapse
+from siamkit.study.sampling.pruners import collapsed, prunes_collapsed
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_queue import ATTEMPTS, Claim
 from siamkit.study.worker.checkpoint import sweep
@@ -66,7 +66,7 @@ class TrialWork:
             return "somebody else ended it"
         if number >= study.fixed.epochs:
             return None
-        if judges_collapse(self.search.study):
+        if prunes_collapsed(self.search.study):
             why = collapsed(row, self.claim.configuration["embedding_dim"], number)
             if why is not None:
                 return why

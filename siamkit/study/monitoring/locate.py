@@ -70,7 +70,9 @@ def find_study(
     except ValidationError:
         load_study(path, artifacts=artifacts)  # says what is wrong, line by line
         raise
-    return StudyLocation(config.name, RunFolder(run_folder(config, Path(path), artifacts)), config.storage)
+    return StudyLocation(
+        config.name, RunFolder(run_folder(config, document.folder, artifacts)), config.storage
+    )
 
 
 def open_to_read(where: StudyLocation) -> optuna.Study:

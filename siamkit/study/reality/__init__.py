@@ -1,8 +1,24 @@
-"""Reality checks: losses beside each other under one budget, after Musgrave, Belongie and Lim.
+"""Reality checks: compare losses under one budget, after Musgrave, Belongie and Lim.
 
-"A Metric Learning Reality Check" (ECCV 2020) found that most of what losses were said to gain over each
-other was gained otherwise: by unequal tuning, by other encoders, by choosing on the test part, from one
-seed. So here each loss gets the same number of trials over the same encoders and factors, its best
-configuration is chosen on validation, trained afresh with several seeds, and scored on the test part once
-each. `file` reads what is asked and makes one study a loss; `run` runs them; `outcome` says what came of it.
+"A Metric Learning Reality Check" (ECCV 2020) found that most of the reported progress of losses had other
+causes: unequal tuning, other encoders, choosing on the test split, or a single seed. So here each loss has
+the same number of trials over the same encoders and factors. Its best configuration is chosen on the
+validation split, trained again with several seeds, and scored once per seed on the test split.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.study.reality.result import RealityCheck
+    from siamkit.study.reality.run import reality_check
+    from siamkit.study.reality.schema import reality_schema
+
+__all__ = ["RealityCheck", "reality_check", "reality_schema"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"RealityCheck": "result", "reality_check": "run", "reality_schema": "schema"}
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from siamkit.study.reality.result import Judged, RealityCheck
+from siamkit.study.reality.result import LossResult, RealityCheck
 
 CHOSEN = ("encoder", "metric", "embedding_dim", "learning_rate")
 HEAD = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds")
@@ -44,7 +44,7 @@ def markdown(check: RealityCheck) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(each: Judged) -> list[str]:
+def _cells(each: LossResult) -> list[str]:
     ends = "–" if each.interval is None else f"[{each.interval.low:.4f}, {each.interval.high:.4f}]"
     values = (each.search, each.valid, each.test)
     return [each.loss, str(each.trials), *map(_value, values), ends, str(each.seeds)]

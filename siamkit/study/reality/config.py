@@ -1,4 +1,4 @@
-"""A reality check's file: read, checked whole, and made into one study a loss."""
+"""The file of a reality check: read it, check it whole, and derive one study per loss from it."""
 
 from __future__ import annotations
 
@@ -7,152 +7,148 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from siamkit.errors import StudyError, StudyFileError
-from siamkit.evaluation import OBJECTIVES
+from siamkit.errors import StudyError
+from siamkit.evaluation.measures import OBJECTIVES
 from siamkit.io.files import write_text
-from siamkit.study.config.load import ResolvedStudy, check_study, explained
+from siamkit.study.config.load import ResolvedStudy, resolve_study
+from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import RESUMABLE, StudyConfig
-from siamkit.study.config.yaml import Document, Path_, read_document
-from siamkit.study.reality.schema import RealityFile
+from siamkit.study.config.yaml import Document, KeyPath, YamlValue, read_document
+from siamkit.study.reality.schema import RealityConfig
+from siamkit.study.sampling.checks import check_sampling
 
-SHARED = (
+SHARED_KEYS = (
     "version", "name", "seed", "data", "fixed", "budget", "sampler", "pruner", "artifacts", "workers",
     "resources", "engine", "backend", "plugins",
 )  # fmt: skip
-"""Keys that mean in a study what they mean here."""
+"""The keys that mean the same in a reality check and in a study."""
 
-STAND_INS = {"version": 1, "name": "unnamed"}
-"""For what a study must have, where what the file has is wrong: that was said already."""
+SEARCH_KEYS = {"encoder": "encoder", "metric": "metric", "losses": "loss"}
+"""Keys at the top of a reality check, and their names in a study's `search`."""
 
-COMPONENTS = {"encoder": "encoder", "metric": "metric", "losses": "loss"}
-"""Where they stand in a study's search."""
+PLACEHOLDERS: Mapping[str, YamlValue] = {"version": 1, "name": "unnamed"}
+"""Values for required keys that are wrong in the file, so that all other keys can be checked."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One loss's study.
+class LossStudy:
+    """The study of one loss.
 
     Args:
-        loss: its name.
-        file: its study file; its run folder is beside it.
-        data: what that holds.
+        loss: the name of the loss.
+        file: the study file to write.
+        data: the content of the study file.
     """
 
     loss: str
     file: Path
-    data: dict[str, Any]
+    data: Mapping[str, YamlValue]
 
     @property
     def folder(self) -> Path:
+        """The run folder, next to the study file."""
         return self.file.with_suffix("")
 
     @property
-    def begun(self) -> bool:
+    def has_started(self) -> bool:
         return (self.folder / "study.json").is_file()
 
-    def check_begun(self) -> None:
-        """Raises StudyError where it was begun otherwise than it would go on; `tune` looks at the rest."""
-        if not (self.begun and self.file.is_file()):
+    def check_unchanged(self) -> None:
+        """Raise StudyError if the study started with another file; `tune` checks the data and versions."""
+        if not (self.has_started and self.file.is_file()):
             return
-        before, now = (_resolved(data) for data in (read_document(self.file).data, self.data))
+        before, now = _comparable(read_document(self.file).data), _comparable(self.data)
         for key in sorted({*before, *now} - set(RESUMABLE)):
             if before.get(key) != now.get(key):
                 raise StudyError(
-                    f"the reality check in {str(self.file.parent)!r} was begun with another {key} for the "
-                    f"loss {self.loss!r}; put that back, or give it another artifacts folder"
+                    f"the reality check in {str(self.file.parent)!r} started with another {key} for the loss "
+                    f"{self.loss!r}; restore it, or choose another artifacts folder"
                 )
 
     def write(self) -> None:
-        """Writes the study file."""
+        """Write the study file."""
         text = io.StringIO()
-        YAML(typ="safe", pure=True).dump(self.data, text)
+        YAML(typ="safe", pure=True).dump(dict(self.data), text)
         write_text(self.file, text.getvalue())
 
 
 @dataclass(frozen=True)
-class Reality:
-    """A reality check that is right as far as can be told without its data.
+class ResolvedReality:
+    """A reality check with everything that its file names.
 
     Args:
-        file: as the schema has it.
-        whole: all losses in one study, by which they are checked; it is never run.
-        parts: a study a loss.
-        folder: where all of it lies.
+        config: the parsed file.
+        combined: one study with all losses, by which they are checked; it is never run.
+        studies: one study per loss.
     """
 
-    file: RealityFile
-    whole: ResolvedStudy
-    parts: list[Part]
-    folder: Path
+    config: RealityConfig
+    combined: ResolvedStudy
+    studies: list[LossStudy]
 
-
-class Derived(Document):
-    """A study made of another file, whose problems are told where they stand in that one."""
-
-    def __init__(self, source: Document, data: dict[str, Any]) -> None:
-        super().__init__(source.name, data, source.lines)
-        object.__setattr__(self, "_source", source)
-
-    def line(self, path: Any) -> int:
-        return self._source.line(_origin(tuple(path)))  # type: ignore[attr-defined, no-any-return]
-
-    def at(self, path: Any) -> str:
-        return self._source.at(_origin(tuple(path)))  # type: ignore[attr-defined, no-any-return]
+    @property
+    def folder(self) -> Path:
+        """The folder of the whole reality check."""
+        return self.combined.folder
 
 
 def load_reality(
     path: str | os.PathLike[str],
     plugins: Iterable[str] = (),
     artifacts: str | os.PathLike[str] | None = None,
-) -> Reality:
-    """Reads and checks a reality check's file, without its data.
+) -> ResolvedReality:
+    """Load the file of a reality check, without its data.
 
     Args:
         path, plugins, artifacts: as for a study.
 
     Raises:
-        StudyFileError: all that is wrong in it.
+        StudyFileError: all problems of the file.
     """
     document = read_document(Path(path))
-    problems, wrong, file = [], set(), None
+    problems = Problems(document)
+    config, wrong_keys = None, set()
     try:
-        file = RealityFile.model_validate(document.data)
+        config = RealityConfig.model_validate(document.data)
     except ValidationError as error:
-        for where, message in explained(error, RealityFile):
-            problems.append((document.line(where), f"{document.at(where)}: {message}"))
-            wrong.add(where[0] if where else "")
-    sound = {key: value for key, value in document.data.items() if key not in wrong}
-    sound |= {key: value for key, value in STAND_INS.items() if key in wrong}
-    if not {"data", *COMPONENTS} <= {*sound}:  # there is no study to be made of it
-        raise StudyFileError(message for _, message in sorted(problems))
-    whole = check_study(Derived(document, _study(sound)), plugins, artifacts, found=problems)
-    assert file is not None  # else there were problems
-    if "://" in str(whole.folder):
-        raise StudyFileError([f"{document.at(('artifacts',))}: should be a folder of this machine"])
-    return Reality(file, whole, _parts(whole), whole.folder)
+        problems.add_validation(error, RealityConfig)
+        wrong_keys = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    data = {key: value for key, value in document.data.items() if key not in wrong_keys}
+    data |= {key: value for key, value in PLACEHOLDERS.items() if key in wrong_keys}
+    if not {"data", *SEARCH_KEYS} <= {*data}:  # too little is right to derive a study
+        raise problems.error()
+    derived = Document(document.name, _combined_study(data), document.lines, _written_at)
+    combined = resolve_study(derived, plugins, artifacts, checks=[check_sampling], earlier=problems)
+    assert config is not None  # else there were problems
+    if "://" in str(combined.folder):
+        problems.add(("artifacts",), "should be a local folder")
+        raise problems.error()
+    return ResolvedReality(config, combined, _loss_studies(combined))
 
 
-def _study(data: Mapping[str, Any]) -> dict[str, Any]:
-    """All losses in one study."""
-    study = {key: data[key] for key in SHARED if key in data}
-    study["search"] = {name: data[key] for key, name in COMPONENTS.items()}
-    study["search"] |= data.get("search") or {}
+def _combined_study(data: Mapping[str, YamlValue]) -> dict[str, YamlValue]:
+    """Return one study with all losses."""
+    study = {key: data[key] for key in SHARED_KEYS if key in data}
+    search = data.get("search")
+    study["search"] = {
+        **{name: data[key] for key, name in SEARCH_KEYS.items()},
+        **(search if isinstance(search, dict) else {}),
+    }
     study.setdefault("pruner", "none")
-    seeds = (data.get("confirm") or {}).get("seeds", 5)
+    confirm = data.get("confirm")
+    seeds = confirm.get("seeds", 5) if isinstance(confirm, dict) else 5
     study["confirm"] = {"top": 1, "seeds": seeds}
-    if data.get("objective") is not None:
-        name = data["objective"]
+    if isinstance(name := data.get("objective"), str):
         study["objectives"] = {name: OBJECTIVES[name].direction if name in OBJECTIVES else "maximize"}
     return study
 
 
-def _origin(path: Path_) -> Path_:
-    """Where in a reality check's file stands what stands there in the study made of it."""
+def _written_at(path: KeyPath) -> KeyPath:
+    """Return where the file of a reality check has a key of the study derived from it."""
     if path[:2] in (("search", "encoder"), ("search", "metric")):
         return path[1:]
     if path[:2] == ("search", "loss"):
@@ -160,52 +156,57 @@ def _origin(path: Path_) -> Path_:
     return ("objective",) if path[:1] == ("objectives",) else path
 
 
-def _parts(whole: ResolvedStudy) -> list[Part]:
-    """A study a loss, which searches the metrics that fit it."""
-    data, parts = whole.document.data, []
-    metrics = data["search"]["metric"]
-    metrics = dict(
-        zip(whole.space.metric.alternatives, metrics if isinstance(metrics, list) else [metrics], strict=True)
-    )
-    for (name, alternative), item in zip(
-        whole.space.loss.alternatives.items(), data["search"]["loss"], strict=True
-    ):
-        fitting = {metric for shape, _ in alternative.shapes() for metric in whole.space.fitting(shape)}
+def _loss_studies(combined: ResolvedStudy) -> list[LossStudy]:
+    """Return one study per loss, which searches the metrics that fit the loss."""
+    data, space = combined.document.data, combined.space
+    search = data["search"]
+    assert isinstance(search, dict)
+    metrics = dict(zip(space.metric.alternatives, _as_list(search["metric"]), strict=True))
+    studies = []
+    for (name, loss), item in zip(space.loss.alternatives.items(), _as_list(search["loss"]), strict=True):
+        fitting = {metric for spec, _ in loss.specs() for metric in space.fitting_metrics(spec)}
         short = name.replace("/", "-")
-        study = {**data, "name": f"{data['name']}-{short}"[:100], "artifacts": short}
-        study["search"] = {
-            **data["search"],
-            "loss": item,
-            "metric": [each for metric, each in metrics.items() if metric in fitting],
+        study: dict[str, YamlValue] = {
+            **data,
+            "name": f"{data['name']}-{short}"[:100],
+            "artifacts": short,
+            "search": {
+                **search,
+                "loss": item,
+                "metric": [written for metric, written in metrics.items() if metric in fitting],
+            },
+            "data": _with_absolute_path(data["data"], combined.document.folder),
         }
-        study["data"] = _placed(data["data"], Path(whole.document.name).parent)
-        parts.append(Part(name, whole.folder / f"{short}.yaml", study))
-    return parts
+        studies.append(LossStudy(name, combined.folder / f"{short}.yaml", study))
+    return studies
 
 
-def _placed(data: Mapping[str, Any], beside: Path) -> dict[str, Any]:
-    """The data's path, seen from anywhere; it may stand with the source's name."""
-
-    def absolute(given: Mapping[str, Any]) -> dict[str, Any]:
-        path = given.get("path")
-        return {**given, "path": str((beside / path).resolve())} if isinstance(path, str) else {**given}
-
-    placed, source = absolute(data), data.get("source")
-    if isinstance(source, Mapping):
-        placed["source"] = absolute(source) if "path" in source else {
-            name: absolute(params) if isinstance(params, Mapping) else params
-            for name, params in source.items()
-        }  # fmt: skip
-    return placed
+def _as_list(value: YamlValue) -> list[YamlValue]:
+    return value if isinstance(value, list) else [value]
 
 
-def _resolved(data: dict[str, Any]) -> dict[str, Any]:
-    """A study with its defaults, wherever its data lie; nothing of what is no study."""
+def _with_absolute_path(data: YamlValue, folder: Path) -> YamlValue:
+    """Return `data` of a study file with an absolute path, which can be at three places."""
+
+    def absolute(section: YamlValue) -> YamlValue:
+        if not isinstance(section, dict) or not isinstance(path := section.get("path"), str):
+            return section
+        return {**section, "path": str((folder / path).resolve())}
+
+    data = absolute(data)
+    if isinstance(data, dict) and isinstance(source := data.get("source"), dict):
+        if "path" in source:
+            return {**data, "source": absolute(source)}
+        return {**data, "source": {name: absolute(params) for name, params in source.items()}}
+    return data
+
+
+def _comparable(data: Mapping[str, YamlValue]) -> dict[str, YamlValue]:
+    """Return a study with its defaults but without the path of its data; empty if it is not a study."""
     try:
-        plain = StudyConfig.model_validate(data).model_dump()
+        study: dict[str, YamlValue] = StudyConfig.model_validate(data).model_dump()
     except ValidationError:
         return {}
-    return {
-        **plain,
-        "data": {key: value for key, value in plain["data"].items() if key in ("split", "limit")},
-    }
+    section = study["data"]
+    assert isinstance(section, dict)
+    return {**study, "data": {key: section[key] for key in ("split", "limit")}}

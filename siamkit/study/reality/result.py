@@ -1,4 +1,4 @@
-"""What came of a reality check: a mean with its interval for each loss, and every difference with its own."""
+"""The result of a reality check: each loss with its interval, and each difference with its interval."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from siamkit.report.load import StoredStudy
 from siamkit.stats.multiple_testing import adjusted
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
+from siamkit.study.config.search_space import Scalar
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One loss.
+class LossResult:
+    """The result of one loss.
 
     Args:
-        loss: its name.
+        loss: the name of the loss.
         folder: the run folder of its study.
-        trials, completed: configurations that used up its budget, and those that completed.
-        factors: of the configuration that was chosen.
-        search: its objective on validation in the search.
-        valid, test: the same over the repeats, None if it has none.
-        interval: of the test figure.
-        seeds: how many repeats.
-        repeats: those on the test part.
+        trials, completed: the configurations that count for its budget, and those that completed.
+        factors: the factors of its best configuration.
+        search: the objective of that configuration on the validation split, in the search.
+        valid, test: the mean objective over the repeats; None without repeats.
+        interval: the interval of the test score.
+        seeds: the number of repeats.
+        repeats: the scores of the repeats on the test split.
     """
 
     loss: str
     folder: Path
     trials: int
     completed: int
-    factors: dict[str, Any]
+    factors: dict[str, Scalar]
     search: float | None
     valid: float | None
     test: float | None
@@ -45,65 +46,68 @@ class Judged:
 
 @dataclass(frozen=True)
 class RealityCheck:
-    """What came of it.
+    """The result of a reality check.
 
     Args:
-        name: of the reality check.
-        folder: where all of it lies.
-        measure: that losses were chosen and compared by.
-        maximize: whether more of it is better.
-        losses: the best on test first.
-        pairs: which losses each of the differences is of.
-        differences: B less A, corrected for all of them together.
-        notes: what one should know before quoting.
-        interrupted: whether it was stopped before all was done.
+        name: the name of the reality check.
+        folder: the folder of its files.
+        measure: the measure that losses were chosen and compared by.
+        maximize: whether higher values of the measure are better.
+        losses: the losses, the best on the test split first.
+        pairs: for each difference the two losses, (A, B).
+        differences: B minus A, with p-values corrected for all of them together.
+        notes: limitations of the result.
+        interrupted: whether the user stopped it before all losses were done.
     """
 
     name: str
     folder: Path
     measure: str
     maximize: bool
-    losses: list[Judged]
+    losses: list[LossResult]
     pairs: list[tuple[str, str]]
     differences: list[Difference]
     notes: list[str]
     interrupted: bool = False
 
     def verdict(self) -> str:
-        """What can be said of the first, in a sentence."""
-        judged = [each.loss for each in self.losses if each.repeats is not None]
-        if not judged:
-            return "No loss was trained to its end."
-        best, *others = judged
+        """Return a sentence about the best loss."""
+        scored = [loss.loss for loss in self.losses if loss.repeats is not None]
+        if not scored:
+            return "No loss has a complete result."
+        best, *others = scored
         if not others:
-            return f"{best} alone was trained to its end: there is nothing to compare it with."
-        beaten = [other for other in others if self._shown(best, other)]
-        level = [other for other in others if other not in beaten]
-        told = f"{best} has the best {self.measure} on the test part"
-        if beaten:
-            told += f", shown beside {_and(beaten)}"
-        if level:
-            told += f"; between it and {_and(level)} no difference is shown at this size"
-        return told + "."
+            return f"Only {best} has a complete result, so there is nothing to compare it with."
+        worse = [other for other in others if self._is_significant(best, other)]
+        undecided = [other for other in others if other not in worse]
+        sentence = f"{best} has the best {self.measure} on the test split"
+        if worse:
+            sentence += f", significantly better than {_and(worse)}"
+        if undecided:
+            sentence += f"; its difference from {_and(undecided)} is not significant at this sample size"
+        return sentence + "."
 
     def verdicts(self) -> list[str]:
-        """What can be said of each two, in a sentence."""
-        return [self._told(a, b, each) for (a, b), each in zip(self.pairs, self.differences, strict=True)]
+        """Return a sentence about each pair of losses."""
+        return [
+            self._sentence(a, b, difference)
+            for (a, b), difference in zip(self.pairs, self.differences, strict=True)
+        ]
 
     def __str__(self) -> str:
         return "\n".join([self.verdict(), *self.verdicts(), *self.notes])
 
-    def plain(self) -> dict[str, Any]:
-        """For machines."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `reality-check.json`."""
         losses = []
-        for each in self.losses:
-            values = None if each.repeats is None else list(each.repeats.values)
-            interval = None if each.interval is None else asdict(each.interval)
-            shallow = {name: value for name, value in vars(each).items() if name != "repeats"}
-            losses.append({**shallow, "folder": each.folder.name, "interval": interval, "values": values})
+        for loss in self.losses:
+            values = None if loss.repeats is None else list(loss.repeats.values)
+            interval = None if loss.interval is None else asdict(loss.interval)
+            shallow = {name: value for name, value in vars(loss).items() if name != "repeats"}
+            losses.append({**shallow, "folder": loss.folder.name, "interval": interval, "values": values})
         differences = [
-            {"of": list(pair), **asdict(each), "shown": each.significant}
-            for pair, each in zip(self.pairs, self.differences, strict=True)
+            {"of": list(pair), **asdict(difference), "shown": difference.significant}
+            for pair, difference in zip(self.pairs, self.differences, strict=True)
         ]
         return {
             "name": self.name,
@@ -115,27 +119,55 @@ class RealityCheck:
             "notes": self.notes,
         }
 
-    def _shown(self, a: str, b: str) -> bool:
+    def _is_significant(self, a: str, b: str) -> bool:
         return any(
-            {a, b} == {*pair} and each.significant
-            for pair, each in zip(self.pairs, self.differences, strict=True)
+            {a, b} == {*pair} and difference.significant
+            for pair, difference in zip(self.pairs, self.differences, strict=True)
         )
 
-    def _told(self, a: str, b: str, found: Difference) -> str:
-        size = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-        over = f"over {found.units:,} {found.over}, p {found.p_adjusted:.3g}"
-        if not found.significant:
-            together = ", all looked at together" if found.excludes_zero else ""
-            return f"{b} - {a}: no difference shown at this size{together}, {size}, {over}."
-        better = b if (found.difference > 0) == self.maximize else a
-        return f"{b} - {a}: {better} is better, {size}, {over}."
+    def _sentence(self, a: str, b: str, difference: Difference) -> str:
+        size = f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        over = f"over {difference.units:,} {difference.over}, p {difference.p_adjusted:.3g}"
+        if difference.significant:
+            better = b if (difference.difference > 0) == self.maximize else a
+            return f"{b} - {a}: {better} is better, {size}, {over}."
+        reason = " after correction for all comparisons" if difference.excludes_zero else " at this sample size"
+        return f"{b} - {a}: not significant{reason}, {size}, {over}."
 
 
-def judged(loss: str, stored: StoredStudy) -> Judged:
-    """One loss, by what its study has stored."""
+def summarize(
+    name: str, folder: Path, studies: dict[str, StoredStudy], *, interrupted: bool = False
+) -> RealityCheck:
+    """Return the result of a reality check.
+
+    Args:
+        name: the name of the reality check.
+        folder: the folder of its files.
+        studies: for each loss its stored study; at least one.
+        interrupted: whether the user stopped it.
+    """
+    first = next(iter(studies.values()))
+    sign = -1 if first.maximize else 1
+    losses = [_loss_result(loss, stored) for loss, stored in studies.items()]
+    losses.sort(key=lambda loss: (loss.test is None, sign * (loss.test or 0.0)))
+    pairs, differences = [], []
+    for a, b in combinations(losses, 2):
+        if a.repeats is None or b.repeats is None:
+            continue
+        if (difference := a.repeats.difference(b.repeats)) is not None:
+            pairs.append((a.loss, b.loss))
+            differences.append(difference)
+    notes = [*_notes_on(losses), *(check.sentence for check in on_parts(first) if check.kind != "good")]
+    corrected = adjusted(differences) if differences else []
+    return RealityCheck(
+        name, folder, first.objective, first.maximize, losses, pairs, corrected, notes, interrupted
+    )
+
+
+def _loss_result(loss: str, stored: StoredStudy) -> LossResult:
     best = stored.finalists[0] if stored.finalists else None
-    trial = next((each for each in stored.completed if best and each["trial"] == best["trial"]), None)
-    return Judged(
+    trial = next((trial for trial in stored.completed if best and trial["trial"] == best["trial"]), None)
+    return LossResult(
         loss,
         stored.folder,
         len(stored.trials),
@@ -150,43 +182,21 @@ def judged(loss: str, stored: StoredStudy) -> Judged:
     )
 
 
-def concluded(name: str, folder: Path, studies: dict[str, StoredStudy]) -> RealityCheck:
-    """All losses beside each other.
-
-    Args:
-        name: of the reality check.
-        folder: where all of it lies.
-        studies: what each loss's study has stored; at least one.
-    """
-    first = next(iter(studies.values()))
-    sign = -1 if first.maximize else 1
-    losses = [judged(loss, stored) for loss, stored in studies.items()]
-    losses.sort(key=lambda each: (each.test is None, sign * (each.test or 0.0)))
-    pairs, differences = [], []
-    for a, b in combinations([each for each in losses if each.repeats is not None], 2):
-        assert a.repeats is not None
-        assert b.repeats is not None
-        if (found := a.repeats.difference(b.repeats)) is not None:
-            pairs.append((a.loss, b.loss))
-            differences.append(found)
-    notes = [*_of_losses(losses), *(each.sentence for each in on_parts(first) if each.kind != "good")]
-    corrected = adjusted(differences) if differences else []
-    return RealityCheck(name, folder, first.objective, first.maximize, losses, pairs, corrected, notes)
-
-
-def _of_losses(losses: list[Judged]) -> list[str]:
-    found = []
-    if len({each.trials for each in losses}) > 1:
-        counts = ", ".join(f"{each.loss} {each.trials}" for each in losses)
-        found.append(f"The losses did not all use as many trials ({counts}): a small space ends early.")
-    for each in losses:
-        if each.repeats is None:
-            found.append(
-                f"{each.loss} was not judged: {each.completed} of its {each.trials} trials completed."
+def _notes_on(losses: list[LossResult]) -> list[str]:
+    notes = []
+    if len({loss.trials for loss in losses}) > 1:
+        counts = ", ".join(f"{loss.loss} {loss.trials}" for loss in losses)
+        notes.append(
+            f"The losses have different numbers of trials ({counts}): a small search space ends early."
+        )
+    for loss in losses:
+        if loss.repeats is None:
+            notes.append(
+                f"{loss.loss} has no test score: {loss.completed} of its {loss.trials} trials completed."
             )
-        elif each.seeds < max(other.seeds for other in losses):
-            found.append(f"{each.loss} has {each.seeds} repeats only; the others failed.")
-    return found
+        elif loss.seeds < max(other.seeds for other in losses):
+            notes.append(f"{loss.loss} has only {loss.seeds} repeats; the others failed.")
+    return notes
 
 
 def _and(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""`reality_check`: losses under one budget, from their file to a verdict."""
+"""Run a reality check: one study per loss, then the comparison."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from siamkit.io.files import disk_full_as_error, write_json, write_text
 from siamkit.io.paths import check_writable
+from siamkit.registry.importing import importable_from
 from siamkit.report.load import load_study_results
 from siamkit.runs.results import read_json
 from siamkit.study.api import tune
@@ -14,8 +15,8 @@ from siamkit.study.execution.preflight import try_feeds
 from siamkit.study.execution.session import ready
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality._tables import markdown
-from siamkit.study.reality.config import Reality, load_reality
-from siamkit.study.reality.result import RealityCheck, concluded
+from siamkit.study.reality.config import ResolvedReality, load_reality
+from siamkit.study.reality.result import RealityCheck, summarize
 
 
 def reality_check(
@@ -26,65 +27,68 @@ def reality_check(
     artifacts: str | os.PathLike[str] | None = None,
     progress: str = "auto",
 ) -> RealityCheck:
-    """Compares losses as "A Metric Learning Reality Check" would have it (Musgrave et al., ECCV 2020).
+    """Compare losses as proposed in "A Metric Learning Reality Check" (Musgrave et al., ECCV 2020).
 
-    Each loss gets a study of its own with the same budget, data, encoders and factors. Its best
-    configuration on validation is trained afresh with several seeds, and each of these scored on the test
-    part, once. The differences are over seeds and queries (or classes), and corrected for all of them
-    together. Run again, it goes on where it stopped.
+    Each loss has its own study with the same budget, data, encoders and factors. Its best configuration on
+    the validation split is trained again with several seeds, and each of these models is scored once on the
+    test split. Intervals of the differences are over seeds and queries (or classes), and p-values are
+    corrected for all differences together. A second run continues where the first one stopped.
 
     Args:
-        path: the reality check's file.
+        path: the file of the reality check.
         backend, plugins, artifacts, progress: as for `siamkit.tune`.
 
     Returns:
-        What came of it; the same is in the folder, as `reality-check.json` and `reality-check.md`.
+        The result; the folder has it too, as `reality-check.json` and `reality-check.md`.
 
     Raises:
-        StudyFileError: what is wrong in the file, all of it.
-        StudyError: it was begun otherwise, is running, or cannot be written.
+        StudyFileError: all problems of the file.
+        StudyError: the file has changed, it is already running, or the folder is not writable.
 
     Example:
         >>> import siamkit
         >>> print(siamkit.reality_check("losses.yaml").verdict())  # doctest: +SKIP
     """
     plugins = tuple(plugins)
-    asked = load_reality(path, plugins, artifacts)
-    for part in asked.parts:
-        part.check_begun()
-    backend = backend or _begun_with(asked)
-    if not all(part.begun for part in asked.parts):
-        _try_all(asked, backend, plugins)
-    check_writable(asked.parts[0].file)
-    tell = make_progress(progress).note
-    for number, part in enumerate(asked.parts, start=1):
-        with disk_full_as_error(asked.folder):
-            part.write()
-        tell(f"loss {number} of {len(asked.parts)}: {part.loss}")
-        results = tune(part.file, backend=backend, plugins=plugins, progress=progress)
-        backend = backend or _begun_with(asked)
-        if results.interrupted:
-            return _concluded(asked, interrupted=True)
-    found = _concluded(asked)
-    with disk_full_as_error(asked.folder):
-        write_json(asked.folder / "reality-check.json", found.plain())
-        write_text(asked.folder / "reality-check.md", markdown(found))
-    return found
+    reality = load_reality(path, plugins, artifacts)
+    for study in reality.studies:
+        study.check_unchanged()
+    backend = backend or _backend_of(reality)
+    # The studies are in another folder, but import the user's modules from the folder of `path`.
+    with importable_from(reality.combined.document.folder):
+        if not all(study.has_started for study in reality.studies):
+            _check_feeds(reality, backend, plugins)
+        check_writable(reality.studies[0].file)
+        note = make_progress(progress).note
+        for number, study in enumerate(reality.studies, start=1):
+            with disk_full_as_error(reality.folder):
+                study.write()
+            note(f"loss {number} of {len(reality.studies)}: {study.loss}")
+            results = tune(study.file, backend=backend, plugins=plugins, progress=progress)
+            backend = backend or _backend_of(reality)
+            if results.interrupted:
+                return _summarize(reality, interrupted=True)
+    result = _summarize(reality)
+    with disk_full_as_error(reality.folder):
+        write_json(reality.folder / "reality-check.json", result.to_json())
+        write_text(reality.folder / "reality-check.md", markdown(result))
+    return result
 
 
-def _begun_with(asked: Reality) -> str | None:
-    """The backend that some loss was trained on: the others are to be, too."""
-    begun = next((part for part in asked.parts if part.begun), None)
-    return None if begun is None else str(read_json(begun.folder / "study.json")["versions"]["backend"])
+def _backend_of(reality: ResolvedReality) -> str | None:
+    """Return the backend of a study that has started: the others must use it, too."""
+    for study in reality.studies:
+        if study.has_started:
+            return str(read_json(study.folder / "study.json")["versions"]["backend"])
+    return None
 
 
-def _try_all(asked: Reality, backend: str | None, plugins: tuple[str, ...]) -> None:
-    """Whether the data suit and feed every loss, before the first of them is trained for hours."""
-    with ready("check", asked.whole, backend, plugins, None, "none") as (part, _):
+def _check_feeds(reality: ResolvedReality, backend: str | None, plugins: tuple[str, ...]) -> None:
+    """Check that the data fit and feed every loss, before hours of training the first one."""
+    with ready("check", reality.combined, backend, plugins, None, "none") as (part, _):
         try_feeds(part.pool, part.study, part.task)
 
 
-def _concluded(asked: Reality, interrupted: bool = False) -> RealityCheck:
-    stored = {part.loss: load_study_results(part.folder) for part in asked.parts if part.begun}
-    found = concluded(asked.file.name, asked.folder, stored)
-    return found if not interrupted else RealityCheck(**{**vars(found), "interrupted": True})
+def _summarize(reality: ResolvedReality, *, interrupted: bool = False) -> RealityCheck:
+    stored = {study.loss: load_study_results(study.folder) for study in reality.studies if study.has_started}
+    return summarize(reality.config.name, reality.folder, stored, interrupted=interrupted)

@@ -15,6 +15,7 @@ from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.export.formats import check_writable
 from siamkit.io.files import atomic_path, to_jsonable, write_json
+from siamkit.registry.importing import importable_from
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.stats.results import Difference, Interval
 from siamkit.study.config.load import ResolvedStudy
@@ -82,7 +83,8 @@ def export_best(
 
     model = load_model(standing.model, compile=False)
     items = _items(study, standing, model.preprocessor) if formats else None
-    with atomic_path(place) as folder:
+    # The process that writes other formats imports the study's own modules, too.
+    with importable_from(study.document.folder), atomic_path(place) as folder:
         folder.mkdir()
         about = write_model(model, standing.model, folder)
         exports = export_encoder(model, standing.model, folder, formats, items, study.config.plugins)

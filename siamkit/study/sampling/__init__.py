@@ -1,1 +1,5 @@
-"""How the budget is spent: what is tried next, and what is given up early."""
+"""Choose what to try next and what to stop early: samplers, plans and pruners."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.search_space import Configuration, Space, factors_of
+from siamkit.study.config.search_space import Configuration, SearchSpace, factors_of
 from siamkit.study.storage import leases
 from siamkit.study.storage._book import TrialLog, counts
 from siamkit.study.storage.open import write_attrs
@@ -81,7 +81,7 @@ class TrialQueue(TrialLog):
     # ------------------------------------------------------------- drawing
 
     def draw(
-        self, space: Space, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
+        self, space: SearchSpace, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
     ) -> Claim | str:
         """Takes a queued trial or draws a new one, and keeps it if it may.
 
@@ -101,9 +101,9 @@ class TrialQueue(TrialLog):
         except UpdateFinishedTrialError:
             return "lost"
 
-    def _claim(self, trial: optuna.Trial, space: Space, target: float) -> Claim | str:
+    def _claim(self, trial: optuna.Trial, space: SearchSpace, target: float) -> Claim | str:
         self._write(trial._trial_id, {"lease": self._sign()})
-        configuration = with_retries(space.draw, trial, tell=self.tell)
+        configuration = with_retries(space.sample, trial, tell=self.tell)
         key, token = key_of(configuration), new_token()
         written = {"configuration": configuration, "factors": factors_of(configuration), "token": token}
         # The key is the last: from now on others give way to it.

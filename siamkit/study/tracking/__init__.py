@@ -87,7 +87,7 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
                 lambda run: with_retries(storage.set_user_attr, key, run),
                 ends=search.ledger.owner.startswith("tune:"),
             )
-            return MLflow(resolve(uri, Path(study.document.name).parent), parent)
+            return MLflow(resolve(uri, study.document.folder), parent)
 
         yield "mlflow", mlflow
 

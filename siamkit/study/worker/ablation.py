@@ -27,7 +27,7 @@ def training_data(task: PreparedData, configuration: Configuration, seed: int) -
         configuration: what was drawn; its `data` says what is made worse.
         seed: another repeat has other items, and other errors in them.
     """
-    varied = configuration.get("data", {})
+    varied: dict[str, Any] = dict(configuration.get("data", {}))
     return degrade(task.train, **varied, seed=derive_seed(seed, "data")) if varied else task.train
 
 

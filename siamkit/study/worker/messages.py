@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from siamkit.registry.specs import Spec
+from siamkit.study.config.fingerprint import Versions
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import Configuration
 
@@ -22,7 +23,7 @@ class Setup:
         modules: the study's own plugin modules.
         specs: components that were registered in this session.
         path: where modules are looked for, as in the supervisor.
-        versions: of what is installed, as `identity.versions` tells them; other machines must have the same.
+        versions: as `fingerprint.versions` returns them; other machines must have the same.
     """
 
     backend: str
@@ -31,7 +32,7 @@ class Setup:
     modules: tuple[str, ...] = ()
     specs: tuple[Spec, ...] = ()
     path: tuple[str, ...] = ()
-    versions: dict[str, Any] = field(default_factory=dict)
+    versions: Versions = field(default_factory=dict)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Job:
 
     kind: Literal["trial", "confirm", "feeds"]
     place: str = ""
-    configuration: Configuration = field(default_factory=dict)
+    configuration: Configuration = field(default_factory=dict)  # type: ignore[assignment]
     seeds: tuple[int, ...] = ()
     data_seeds: tuple[int, ...] = ()
     resume: str | None = None

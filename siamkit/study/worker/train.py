@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ from siamkit.model.load import load_model
 from siamkit.model.siamese import Siamese
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
-from siamkit.registry.specs import Component, Kind, LossSpec, Supervision
+from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
 from siamkit.study.config.search_space import Configuration
@@ -227,7 +227,7 @@ def judge(
 def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, dict[str, Any]]:
     """The compiled model, and the parameters as the API takes them."""
 
-    def own(kind: Kind) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    def own(kind: Literal["encoder", "metric", "loss"]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         part = configuration[kind]
         wanted = resolve_spec(kind, {part["name"]: _named(part["params"])}).needs
         return part["name"], part["params"], {need: task.needs[need] for need in wanted if need in task.needs}

@@ -74,7 +74,7 @@ def test_a_right_file_is_read_with_its_defaults(load: Load, tmp_path: Path) -> N
         2,
     )
     assert study.folder == (tmp_path / "runs" / "tiny").resolve()
-    assert study.source[0].qualified == "siamkit/digits"
+    assert study.source.entry.qualified == "siamkit/digits"
     assert study.objectives(study.load_data()) == {"map_at_r": "maximize"}
 
 
@@ -122,13 +122,13 @@ DIM_LINE = f"embedding_dim: {DIM}"
         ("version: 1", "version: 2", 1, "version: should be 1, got 2"),
         ("version: 1", "version: true", 1, "version: should be 1, got"),
         ("name: tiny", "name: 5", 2, "name: should be a text, got 5"),
-        ("name: tiny", "name: ../up", 2, "name: should be of letters, digits"),
+        ("name: tiny", "name: ../up", 2, "name: should be made of letters, digits"),
         ("seed: 3", "seed: true", 3, "seed: should be a whole number, got True"),
         ("seed: 3", "seed: yes", 3, "seed: should be a whole number, got 'yes'"),
         ("seed: 3", "seed: 1.5", 3, "seed: should be a whole number, got 1.5"),
         ("seed: 3", "seed: -1", 3, "seed: should be at least 0, got -1"),
-        ("source: digits", "source: 5", 4, "data.source: should be a dataset's name"),
-        ("source: digits", "source: {a: 1, b: 2}", 4, "data.source: should be a dataset's name"),
+        ("source: digits", "source: 5", 4, "data.source: should be the name of a dataset"),
+        ("source: digits", "source: {a: 1, b: 2}", 4, "data.source: should be the name of a dataset"),
         (
             "source: digits",
             "source: {digits: {x: 1}}",
@@ -201,7 +201,7 @@ DIM_LINE = f"embedding_dim: {DIM}"
             7,
             "search.encoder.mlp.depth.low: a log range starts above 0, got 0",
         ),
-        ("depth: 1", "depth: {low: 1}", 7, "search.encoder.mlp.depth: a range wants both low and high"),
+        ("depth: 1", "depth: {low: 1}", 7, "search.encoder.mlp.depth: a range needs both low and high"),
         (
             "depth: 1",
             "depth: {low: 1, hihg: 2}",
@@ -305,19 +305,19 @@ DIM_LINE = f"embedding_dim: {DIM}"
             LAST,
             "objectives: {map_at: maximize}",
             12,
-            "objectives.map_at: unknown figure 'map_at'; did you mean 'map_at_r'",
+            "objectives.map_at: unknown measure 'map_at'; did you mean 'map_at_r'",
         ),
         (
             LAST,
             "objectives: {eer: maximize}",
             12,
-            "objectives.eer: eer is better the lower it is; write minimize",
+            "objectives.eer: lower values of eer are better; write minimize",
         ),
         (
             LAST,
             "objectives: {map_at_r: minimize}",
             12,
-            "objectives.map_at_r: map_at_r is better the higher it is; write maximize",
+            "objectives.map_at_r: higher values of map_at_r are better; write maximize",
         ),
         (LAST, "objectives: {eer: up}", 12, "objectives.eer: should be 'maximize' or 'minimize', got 'up'"),
         (
@@ -363,7 +363,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
         (
             [(LOSSES, "cosine_mse"), ("[euclidean, cosine]", "cosine")],
             "9: search.loss: the loss 'cosine_mse' learns from scores, but the data give labels "
-            "(which feed labels, pairs, triplets, views); contrastive, snr_contrastive, triplet",
+            "(which feed labels, pairs, triplets, views); ",
         ),
         (
             [(ENCODER, "lstm")],
@@ -371,7 +371,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
         ),
         (
             [(LAST, "objectives: {spearman: maximize}")],
-            "12: objectives.spearman: cannot be told from data of labels; choose from recall_at_1",
+            "12: objectives.spearman: needs other data than labels; choose from recall_at_1",
         ),
     ],
 )
@@ -456,16 +456,31 @@ def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path, monkeypatch:
     assert study.folder == (tmp_path / "out" / "here").resolve()
 
 
-def test_a_plugin_module_beside_the_file_is_found(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "beside_the_study.py").write_text(
-        "import siamkit\nsiamkit.register(siamkit.LossSpec(name='beside', factory='beside_the_study:L', "
-        "supervision='labels'))\n"
+def test_modules_next_to_the_file_are_found_and_the_import_path_stays_as_it_was(
+    load: Load, tmp_path: Path
+) -> None:
+    (tmp_path / "own_specs.py").write_text(
+        "import own_names\nimport siamkit\nsiamkit.register(siamkit.LossSpec(name=own_names.LOSS, "
+        "factory='own_factories:make', supervision='labels'))\n"
     )
+    (tmp_path / "own_names.py").write_text("LOSS = 'own'\n")
+    (tmp_path / "own_factories.py").write_text("def make(): return 'made'\n")
+    before = list(sys.path)
     try:
-        study = load((LAST, "plugins: [beside_the_study]"), (LOSSES, "beside"))
-        assert list(study.space.loss.alternatives) == ["beside"]
+        study = load((LAST, "plugins: [own_specs]"), (LOSSES, "own"))
+        assert sys.path == before
+        # The factory is in another module, which is imported when the component is first made.
+        assert study.space.loss.alternatives["own"].entry.factory()() == "made"
+        assert sys.path == before
     finally:
-        components().losses._by_qualified.pop("session/beside", None)
+        components().losses._by_qualified.pop("session/own", None)
+        for module in ("own_specs", "own_names", "own_factories"):
+            sys.modules.pop(module, None)
+
+
+def test_a_module_next_to_the_file_never_hides_an_installed_one(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "colorsys.py").write_text("raise AssertionError('imported')\n")
+    load((LAST, "plugins: [colorsys]"))
 
 
 # ------------------------------------------------------------------ the JSON Schema
@@ -609,7 +624,7 @@ def test_who_wants_only_results_needs_no_data(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(StudyFileError, match="'faces' does not exist"):
         load_study(tmp_path / "study.yaml")
-    found = load_study(tmp_path / "study.yaml", data_wanted=False)
-    assert "/" in found.source[0].spec.suffixes
+    found = load_study(tmp_path / "study.yaml", data_required=False)
+    assert "/" in found.source.entry.spec.suffixes
     with pytest.raises(StudyFileError, match="faces does not exist"):
         found.load_data()

@@ -10,9 +10,11 @@ import pytest
 from siamkit import LossSpec
 from siamkit.registry.registry import Registry, components
 from siamkit.registry.specs import Component
+from siamkit.study.config._parse import parse_space
 from siamkit.study.config.fingerprint import canonical, derive_seed, key_of
-from siamkit.study.config.parse import parse_space
-from siamkit.study.config.search_space import Space, factors_of
+from siamkit.study.config.problems import Problems
+from siamkit.study.config.search_space import SearchSpace, factors_of
+from siamkit.study.config.yaml import Document
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402
@@ -39,15 +41,15 @@ class Draws:
         return int(self.pick([low, high]))
 
 
-def make(registry: Registry | None = None, fixed: dict[str, Any] | None = None, **search: Any) -> Space:
-    found: list[str] = []
+def make(registry: Registry | None = None, fixed: dict[str, Any] | None = None, **search: Any) -> SearchSpace:
+    problems = Problems(Document("study.yaml", {}, {}))
     space = parse_space(
         {"encoder": "mlp", "metric": "euclidean", "loss": "triplet", **search},
         fixed or {},
         registry or components(),
-        lambda where, message: found.append(message),
+        problems,
     )
-    assert not found
+    assert not problems.sentences()
     assert space is not None
     return space
 
@@ -64,7 +66,7 @@ EVERYTHING = make(
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_only_fitting_pairs_are_drawn(data: st.DataObject) -> None:
-    drawn = EVERYTHING.draw(Draws(lambda options: data.draw(st.sampled_from(options))))
+    drawn = EVERYTHING.sample(Draws(lambda options: data.draw(st.sampled_from(options))))
     loss, metric = (components().find(kind, drawn[kind]["name"]).spec for kind in ("loss", "metric"))
     if loss.name == "cosine_mse":
         assert metric.name == "cosine"
@@ -80,7 +82,7 @@ def test_parameters_have_the_names_of_the_design() -> None:
         metric=["cosine", "euclidean"],
         loss=["contrastive", "triplet"],
         learning_rate={"low": 1e-4, "high": 1e-2, "log": True},
-    ).draw(trial)
+    ).sample(trial)
     assert trial.asked["encoder"] == ("mlp", "cnn")
     assert trial.asked["loss"] == ("contrastive", "triplet")
     assert trial.asked["metric"] == ("cosine", "euclidean")
@@ -94,8 +96,8 @@ def test_parameters_have_the_names_of_the_design() -> None:
 def test_a_narrowed_choice_has_a_name_of_its_own_for_each_set() -> None:
     space = make(metric=["euclidean", "cosine", "manhattan"], loss=["triplet", "cosine_mse"])
     wide, narrow = Draws(lambda options: options[0]), Draws(lambda options: options[-1])
-    assert space.draw(wide)["metric"]["name"] == "siamkit/euclidean"
-    assert space.draw(narrow)["metric"]["name"] == "siamkit/cosine"
+    assert space.sample(wide)["metric"]["name"] == "siamkit/euclidean"
+    assert space.sample(narrow)["metric"]["name"] == "siamkit/cosine"
     assert wide.asked["metric"] == ("euclidean", "cosine", "manhattan")
     assert "metric" not in narrow.asked  # one is left: nothing to draw
 
@@ -106,7 +108,7 @@ def test_a_narrowed_choice_has_a_name_of_its_own_for_each_set() -> None:
 
     other.register(MetricSpec(name="near", factory="m:D", orientation="similarity"))
     narrow = Draws(lambda options: options[-1])
-    make(other, metric=["euclidean", "cosine", "near"], loss=["triplet", "sim"]).draw(narrow)
+    make(other, metric=["euclidean", "cosine", "near"], loss=["triplet", "sim"]).sample(narrow)
     assert narrow.asked["metric[cosine,near]"] == ("cosine", "near")
     assert "metric" not in narrow.asked
 
@@ -125,25 +127,25 @@ def test_optuna_can_draw_the_whole_space_again_and_again() -> None:
     seen = set()
     for number in range(60):
         trial = study.ask()
-        seen.add(EVERYTHING.draw(trial)["loss"]["name"])
+        seen.add(EVERYTHING.sample(trial)["loss"]["name"])
         study.tell(trial, float(number))  # a changing set of choices would have raised
     assert len(seen) == 6
 
 
 def test_a_range_on_a_margin_is_in_typical_distances_and_a_value_is_literal() -> None:
-    ranged = make(loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}}}).draw(Draws())
+    ranged = make(loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}}}).sample(Draws())
     assert ranged["loss"]["params"]["margin"] == {"typical_distance": 0.1}
-    literal = make(loss={"triplet": {"margin": 0.3}}).draw(Draws())
+    literal = make(loss={"triplet": {"margin": 0.3}}).sample(Draws())
     assert literal["loss"]["params"]["margin"] == 0.3
-    listed = make(loss={"triplet": {"margin": [0.3, 0.5]}}).draw(Draws())
+    listed = make(loss={"triplet": {"margin": [0.3, 0.5]}}).sample(Draws())
     assert listed["loss"]["params"]["margin"] == 0.3
-    assert make(loss="triplet").draw(Draws())["loss"]["params"]["margin"] == {"typical_distance": 0.05}
+    assert make(loss="triplet").sample(Draws())["loss"]["params"]["margin"] == {"typical_distance": 0.05}
 
 
 def test_factors_are_canonical_and_flat() -> None:
     drawn = make(
         loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}, "mining": "hard"}}, fixed={"batch_size": 64}
-    ).draw(Draws())
+    ).sample(Draws())
     factors = factors_of(drawn)
     assert factors["loss"] == "triplet"
     assert factors["loss.triplet.margin"] == 0.1
@@ -161,7 +163,7 @@ def test_factors_of_the_data_are_drawn_under_names_of_their_own() -> None:
             "imbalance": 10,
             "corruption": ["none", "noise_3"],
         }
-    ).draw(trial)
+    ).sample(trial)
     assert {name: asked for name, asked in trial.asked.items() if name.startswith("data.")} == {
         "data.label_noise": (0.0, 0.4, False),
         "data.items_per_class": (2, 64, True),
@@ -183,9 +185,9 @@ def test_factors_of_the_data_are_drawn_under_names_of_their_own() -> None:
 
 
 def test_a_study_that_varies_no_data_keeps_its_keys_and_seeds() -> None:
-    drawn = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}).draw(Draws())
+    drawn = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}).sample(Draws())
     for nothing in ({}, {"label_noise": None}):
-        again = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}, data=nothing).draw(Draws())
+        again = make(encoder={"mlp": {"depth": 1, "width": 8, "dropout": 0.0}}, data=nothing).sample(Draws())
         assert again == drawn
     # By hand, from the form that configurations had before data could vary.
     before = {
@@ -209,7 +211,7 @@ def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> No
         LossSpec(name="wrap", factory="m:W", supervision="labels", params={"inner": Component("triplet")})
     )
     trial = Draws()
-    drawn = make(registry, loss={"wrap": {"inner": ["triplet", "nt_xent"]}}).draw(trial)
+    drawn = make(registry, loss={"wrap": {"inner": ["triplet", "nt_xent"]}}).sample(trial)
     assert drawn["loss"]["params"]["inner"]["name"] == "siamkit/triplet"
     assert trial.asked["loss.wrap.inner"] == ("triplet", "nt_xent")
     assert "loss.wrap.inner.triplet.margin" in trial.asked
@@ -237,7 +239,7 @@ def test_a_finite_space_knows_its_size() -> None:
 
 
 def test_the_key_of_a_configuration_does_not_depend_on_order() -> None:
-    drawn = EVERYTHING.draw(Draws())
+    drawn = EVERYTHING.sample(Draws())
     turned = {
         name: dict(reversed(value.items())) if isinstance(value, dict) else value
         for name, value in reversed(drawn.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from siamkit.errors import StudyFileError
-from siamkit.study.config.yaml import LARGEST, Document, read_document
+from siamkit.study.config.yaml import MAX_BYTES, Document, read_document
 
 
 def read(tmp_path: Path, text: str | bytes) -> Document:
@@ -116,14 +116,14 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
         ("? [a, b]\n: c\n", "a key should be a text"),
         ('a: 1\nb: "\\ud800"\n', "study.yaml:2: b: should be a text of whole characters"),
         ('a: "x\\0y"\n', "study.yaml:1: a: should be a text of whole characters"),
-        ("a: " + "[" * 900_000, "study.yaml:1: mappings and lists go deeper than 100 levels"),
-        ("a: " + "{a: " * 3000, "study.yaml:1: mappings and lists go deeper than 100 levels"),
+        ("a: " + "[" * 900_000, "study.yaml:1: mappings and lists are nested more than 100 levels deep"),
+        ("a: " + "{a: " * 3000, "study.yaml:1: mappings and lists are nested more than 100 levels deep"),
         ("a: " + "1" * 5000, "study.yaml: cannot be read as YAML"),
         ("- a\n- b\n", "study.yaml is a list; a study file is a mapping"),
         ("", "study.yaml is empty; a study file is a mapping"),
         ("# nothing yet\n", "study.yaml is empty; a study file is a mapping"),
         ("hello\n", "study.yaml is a single value; a study file is a mapping"),
-        ("a: '" + "x" * LARGEST + "'\n", "study.yaml: a study file has less than a megabyte"),
+        ("a: '" + "x" * MAX_BYTES + "'\n", "study.yaml: a study file should be smaller than 1 MB"),
         (b"a: \xff\xfe\n", "study.yaml: cannot be read as UTF-8 text"),
         ("a: 1\n".encode("utf-16"), "study.yaml: cannot be read as UTF-8 text"),
         (b"a: \x07\n", "study.yaml: cannot be read as YAML: unacceptable character"),

@@ -270,8 +270,8 @@ def test_after_a_draw_that_was_there_already_chance_draws(run: Callable[..., Res
     from siamkit.study.sampling.samplers import make_sampler
 
     study = load_study(run().folder.parents[1] / "study.yaml")
-    assert type(make_sampler(study, 0, 1)).__name__ == "BoundedTPE"
-    assert type(make_sampler(study, 0, 1, repeated=True)).__name__ == "RandomSampler"
+    assert type(make_sampler(study, 0)).__name__ == "WindowedTPESampler"
+    assert type(make_sampler(study, 0, repeated=True)).__name__ == "RandomSampler"
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from siamkit.runs.outcome import read_outcome
 from siamkit.stats.seeds import Repeats
 from siamkit.study.reality.config import load_reality
 from siamkit.study.reality.result import RealityCheck
-from siamkit.study.reality.schema import RealityFile, reality_schema
+from siamkit.study.reality.schema import RealityConfig, reality_schema
 
 CHECK = """\
 version: 1
@@ -126,10 +126,12 @@ def test_the_verdict_is_of_paired_differences_corrected_together(done: tuple[Rea
     expected = np.minimum(1, np.maximum.accumulate(np.array(ps)[order] * [3, 2, 1]))
     assert [found.differences[row].p_adjusted for row in order] == pytest.approx(expected.tolist())
     others = " and ".join(each.loss for each in found.losses[1:])
-    assert found.verdict() == f"contrastive has the best map_at_r on the test part, shown beside {others}."
+    assert found.verdict() == (
+        f"contrastive has the best map_at_r on the test split, significantly better than {others}."
+    )
     pair = next(pair for pair in by_pair if "contrastive" not in pair)
     told = found.verdicts()[found.pairs.index(pair)]
-    assert "no difference shown at this size" in told
+    assert "not significant at this sample size" in told
 
 
 def test_what_came_of_it_is_written_for_people_and_machines(done: tuple[RealityCheck, Formula]) -> None:
@@ -181,7 +183,7 @@ def test_it_goes_on_where_it_stopped(path: Path, training: Formula) -> None:
     assert Counter(training.trained) == {"triplet": 7, "contrastive": 7, "multi_similarity": 7}
     again = check(path)
     assert len(training.trained) == 21
-    assert again.plain() == second.plain()
+    assert again.to_json() == second.to_json()
 
 
 def test_a_raised_budget_is_spent_by_all(path: Path, training: Formula) -> None:
@@ -196,9 +198,7 @@ def test_another_space_is_refused_before_anything_is_written(path: Path, trainin
     before = {file: file.read_bytes() for file in path.parent.rglob("*.yaml")}
     changed = write(path.parent, ("high: 90", "high: 91"))
     before[changed] = changed.read_bytes()
-    with pytest.raises(
-        StudyError, match="was begun with another search for the loss 'triplet'; put that back"
-    ):
+    with pytest.raises(StudyError, match="started with another search for the loss 'triplet'; restore it"):
         check(path)
     assert {file: file.read_bytes() for file in path.parent.rglob("*.yaml")} == before
     assert len(training.trained) == 21
@@ -228,7 +228,7 @@ def test_a_loss_of_which_nothing_completes_is_told_and_the_others_compared(
     found = check(path)
     assert found.losses[-1].loss == "triplet"
     assert found.losses[-1].repeats is None
-    assert "triplet was not judged: 0 of its 4 trials completed." in found.notes
+    assert "triplet has no test score: 0 of its 4 trials completed." in found.notes
     assert len(found.pairs) == 1
     assert "| triplet | 4 | – | – | – | – | 0 |" in (found.folder / "reality-check.md").read_text()
 
@@ -247,7 +247,7 @@ def test_unequal_numbers_of_trials_are_told(path: Path) -> None:
     )
     found = check(path)
     assert {each.loss: each.trials for each in found.losses} == {"triplet": 4, "contrastive": 3}
-    assert any("did not all use as many trials" in note for note in found.notes)
+    assert any("have different numbers of trials" in note for note in found.notes)
 
 
 # --------------------------------------------------------------- the file
@@ -272,7 +272,7 @@ def test_all_problems_are_told_at_once_with_their_lines(path: Path) -> None:
         "9: fixed.epochs: should be at least 1",
         "10: budget.time: unknown key 'time'; choose from trial_memory, trial_time",
         "11: confirm.seeds: should be at least 2",
-        "13: objective: unknown figure 'map_at_q'; did you mean 'map_at_r'",
+        "13: objective: unknown measure 'map_at_q'; did you mean 'map_at_r'",
         "14: storage: unknown key 'storage'",
     ]
     assert len(told) == len(expected), told
@@ -326,7 +326,7 @@ def test_each_loss_is_searched_over_the_metrics_that_fit_it(path: Path) -> None:
         ("contrastive, ", "arcface, "),
         ("metric: euclidean", "metric: [euclidean, {mahalanobis: {}}, cosine]"),
     )
-    parts = {part.loss: part.data["search"]["metric"] for part in load_reality(path).parts}
+    parts = {study.loss: study.data["search"]["metric"] for study in load_reality(path).studies}
     assert parts["arcface"] == ["cosine"]
     assert parts["triplet"] == ["euclidean", {"mahalanobis": {}}, "cosine"]
 
@@ -343,7 +343,7 @@ def test_the_studies_find_their_data_from_where_they_lie(path: Path) -> None:
 
 def test_the_schema_has_what_the_model_has() -> None:
     schema = reality_schema()
-    assert set(schema["properties"]) == set(RealityFile.model_fields)
+    assert set(schema["properties"]) == set(RealityConfig.model_fields)
     assert schema["additionalProperties"] is False
     assert schema["properties"]["losses"]["minItems"] == 2
     ran = click.testing.CliRunner().invoke(main, ["schema", "--reality-check"])
@@ -357,7 +357,7 @@ def test_the_command_prints_a_table_and_a_verdict(path: Path) -> None:
     ran = click.testing.CliRunner().invoke(main, ["reality-check", str(path), "--progress", "plain"])
     assert ran.exit_code == 0, ran.output
     assert "loss 1 of 3: triplet" in ran.output
-    assert "contrastive has the best map_at_r on the test part" in ran.output
+    assert "contrastive has the best map_at_r on the test split" in ran.output
     assert ran.output.rstrip().endswith("reality-check.md")
     assert "95 % interval" in ran.output
 
@@ -419,7 +419,7 @@ def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
 
 def test_a_wrong_name_is_told_once(path: Path) -> None:
     [problem] = refused(write(path.parent, ("name: tiny", "name: ../tiny")))
-    assert "name: should be of letters" in problem
+    assert "name: should be made of letters" in problem
     [problem] = refused(write(path.parent, ("name: tiny\n", "")))
     assert "'name' is missing" in problem
     [problem] = refused(write(path.parent, ("version: 1", "version: 2")))

@@ -312,7 +312,7 @@ def test_other_data_than_the_studys_are_not_trained_on(
 ) -> None:
     asked = load_study(study)
     dataset = digits()
-    entry, _ = asked.source
+    entry = asked.source.entry
     monkeypatch.setattr(type(entry), "factory", lambda self: lambda: dataset.take(np.arange(1000)))
     with pytest.raises(StudyError, match="the data have changed since the study"):
         retrain_trial(asked, 0, tmp_path / "again.keras")

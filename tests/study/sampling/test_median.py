@@ -7,11 +7,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.pruners import MedianPruner
+from optuna.pruners import MedianPruner as OptunasMedianPruner
 from optuna.trial import TrialState
 
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.sampling._optuna_median import QuickMedian
+from siamkit.study.sampling.pruners import MedianPruner
 from siamkit.study.storage.open import close_storage, open_storage
 
 
@@ -19,7 +19,9 @@ from siamkit.study.storage.open import close_storage, open_storage
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
 def test_it_answers_as_optunas_does(direction: str, where: str, tmp_path: Path) -> None:
     study = open_storage("s", RunFolder(tmp_path), where, [direction], {"layout": 1})  # type: ignore[list-item]
-    ours, optunas = (kind(n_startup_trials=3, n_warmup_steps=2) for kind in (QuickMedian, MedianPruner))
+    ours, optunas = (
+        kind(n_startup_trials=3, n_warmup_steps=2) for kind in (MedianPruner, OptunasMedianPruner)
+    )
     rng, answers = random.Random(0), []
     for number in range(25):
         trial = study.ask()
@@ -44,7 +46,7 @@ def test_it_serves_a_study_that_was_not_begun_by_it(tmp_path: Path) -> None:
         study.tell(trial, value)
     close_storage(study)
     study = open_storage("s", RunFolder(tmp_path), "sqlite", None, {"layout": 1})
-    study.pruner = QuickMedian(n_startup_trials=3, n_warmup_steps=0)
+    study.pruner = MedianPruner(n_startup_trials=3, n_warmup_steps=0)
     for value, pruned in ((0.15, True), (0.25, False)):
         trial: optuna.Trial = study.ask()
         trial.report(value, 1)

@@ -17,11 +17,11 @@ from siamkit.errors import StudyError, StudyFileError
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.search_space import Values, factors_of
-from siamkit.study.sampling._levels import levels, usual
-from siamkit.study.sampling.enumerate import points
-from siamkit.study.sampling.plan import planned, plans_all, warm
+from siamkit.study.sampling._enumerate import enumerate_space
+from siamkit.study.sampling._warm_start import retrace
+from siamkit.study.sampling.checks import check_sampling
+from siamkit.study.sampling.plan import is_fully_planned, planned_trials, warm_start
 from siamkit.study.sampling.samplers import make_sampler
-from siamkit.study.sampling.warm_start import retrace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -52,7 +52,7 @@ def load(tmp_path: Path) -> Load:
     def loader(*more: str, search: str = SEARCH, trials: int = 12) -> ResolvedStudy:
         text = STUDY.replace(SEARCH, search).replace("trials: 12", f"trials: {trials}")
         (tmp_path / "study.yaml").write_text(text + "".join(f"{line}\n" for line in more))
-        return load_study(tmp_path / "study.yaml")
+        return load_study(tmp_path / "study.yaml", checks=[check_sampling])
 
     return loader
 
@@ -64,7 +64,7 @@ def refused(load: Load, *more: str, **options: Any) -> list[str]:
 
 
 def facts(study: ResolvedStudy) -> list[dict[str, Any]]:
-    return [factors_of(each.configuration) for each in planned(study)]
+    return [factors_of(each.configuration) for each in planned_trials(study)]
 
 
 # ---------------------------------------------------------------- walking a space
@@ -82,14 +82,16 @@ def test_every_point_of_a_conditional_space_comes_once_and_in_order(load: Load) 
         ("triplet", "euclidean"),
         ("cosine_mse", "cosine"),
     }
-    assert len(list(planned(load("sampler: grid", search=FINITE, trials=7)))) == 7
+    assert len(list(planned_trials(load("sampler: grid", search=FINITE, trials=7)))) == 7
     assert facts(load("sampler: grid", search=FINITE, trials=7)) == found[:7]
 
 
 def test_a_vast_space_is_walked_lazily(load: Load) -> None:
     wide = SEARCH.replace("high: 32", "high: 1000000")
     space = load(search=wide).space
-    walk = points(space, lambda name, values: values.options or range(int(values.low), int(values.high) + 1))
+    walk = enumerate_space(
+        space, lambda name, values: values.options or range(int(values.low), int(values.high) + 1)
+    )
     assert len(list(itertools.islice(walk, 5))) == 5
 
 
@@ -104,7 +106,7 @@ def test_defaults_come_first_one_for_each_loss(load: Load) -> None:
     assert found[1]["loss.triplet.margin"] == 0.1  # triplet's default is 0.05: as near as the range goes
     assert found[1]["loss.triplet.mining"] == "all"  # its default, though listed second
     assert {each["embedding_dim"] for each in found} == {32}  # 64, as near as the range goes
-    assert not plans_all(load().config)
+    assert not is_fully_planned(load().config)
 
 
 def test_defaults_take_a_quarter_of_the_budget_and_at_least_one(load: Load) -> None:
@@ -132,15 +134,15 @@ def test_an_entry_names_what_it_wants_and_the_rest_is_at_its_default(load: Load)
 def test_optuna_takes_what_is_enqueued_and_draws_the_same(load: Load) -> None:
     study = load("enqueue: [defaults, {metric: manhattan, loss: {triplet: {margin: 0.3}}}]")
     storage = optuna.create_study()
-    plan = list(planned(study))
+    plan = list(planned_trials(study))
     for each in plan:
         storage.enqueue_trial(each.params)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Optuna warns of a value outside its range
         for each in plan:
             trial = storage.ask()
-            storage.sampler = make_sampler(study, trial.number, 1)
-            assert study.space.draw(trial) == each.configuration
+            storage.sampler = make_sampler(study, trial.number)
+            assert study.space.sample(trial) == each.configuration
             assert trial.params == each.params
             assert key_of(each.configuration) == each.key
             storage.tell(trial, 0.0)
@@ -166,7 +168,7 @@ def test_optuna_takes_what_is_enqueued_and_draws_the_same(load: Load) -> None:
             "{metric: euclidean, loss: cosine_mse}",
             "the metric 'euclidean' does not fit the loss 'cosine_mse'",
         ),
-        ("{loss: [triplet]}", "should be one loss's name, or {name: parameters}, got ['triplet']"),
+        ("{loss: [triplet]}", "should be the name of one loss, or {name: parameters}, got ['triplet']"),
     ],
 )
 def test_an_entry_outside_the_space_is_refused_on_its_line(load: Load, entry: str, sentence: str) -> None:
@@ -189,7 +191,7 @@ def test_a_narrowed_choice_is_found_under_its_own_name(load: Load) -> None:
   loss: [triplet, circle]
 """
     study = load("enqueue: [{metric: tanimoto, loss: circle}, {loss: circle}]", search=search)
-    first, second = planned(study)
+    first, second = planned_trials(study)
     assert first.params["metric[cosine,tanimoto]"] == "tanimoto"
     assert second.params["metric[cosine,tanimoto]"] == "cosine"
     found = retrace(study.space, first.configuration)
@@ -203,13 +205,13 @@ def test_a_narrowed_choice_is_found_under_its_own_name(load: Load) -> None:
 
 
 def test_levels_of_a_range_are_its_ends_and_its_middle_on_its_own_scale() -> None:
-    assert levels(Values(low=0.1, high=0.5)) == pytest.approx((0.1, 0.3, 0.5))
-    assert levels(Values(low=1e-4, high=1e-2, log=True)) == pytest.approx((1e-4, 1e-3, 1e-2))
-    assert levels(Values(low=8, high=128, log=True, whole=True)) == (8, 32, 128)
-    assert levels(Values(low=1, high=2, whole=True)) == (1, 2)
-    assert levels(Values((3, 1))) == (3, 1)
-    assert usual(Values(low=1e-4, high=1e-2, log=True)) == pytest.approx(1e-3)
-    assert usual(Values((False, True), default=True)) is True
+    assert Values(low=0.1, high=0.5).levels() == pytest.approx((0.1, 0.3, 0.5))
+    assert Values(low=1e-4, high=1e-2, log=True).levels() == pytest.approx((1e-4, 1e-3, 1e-2))
+    assert Values(low=8, high=128, log=True, integer=True).levels() == (8, 32, 128)
+    assert Values(low=1, high=2, integer=True).levels() == (1, 2)
+    assert Values((3, 1)).levels() == (3, 1)
+    assert Values(low=1e-4, high=1e-2, log=True).default_value() == pytest.approx(1e-3)
+    assert Values((False, True), default=True).default_value() is True
 
 
 def test_a_design_that_fits_the_budget_is_tried_whole_by_chance(load: Load) -> None:
@@ -225,7 +227,7 @@ def test_a_design_that_fits_the_budget_is_tried_whole_by_chance(load: Load) -> N
     assert len({each["loss.contrastive.mining"] for each in found if each["loss"] == "contrastive"}) == 1
     in_order = sorted(found, key=key_of)
     assert found != in_order
-    assert plans_all(study.config)
+    assert is_fully_planned(study.config)
     assert facts(load("design: factorial", "seed: 1", trials=1000)) != found
     assert facts(load("design: factorial", trials=1000)) == found
 
@@ -256,8 +258,11 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ends(load: Load) -> None:
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        (("design: factorial", "sampler: gp"), "takes the place of the sampler gp; leave one out"),
-        (("design: factorial", "enqueue: [defaults]"), "says itself what is tried; leave enqueue out"),
+        (("design: factorial", "sampler: gp"), "replaces the sampler gp; leave one of them out"),
+        (
+            ("design: factorial", "enqueue: [defaults]"),
+            "already lists all configurations to try; leave enqueue out",
+        ),
     ],
 )
 def test_what_goes_with_no_design_is_refused(load: Load, lines: tuple[str, ...], sentence: str) -> None:
@@ -275,7 +280,7 @@ def leave(folder: Path, study: ResolvedStudy, values: list[float], **frozen: Any
         "study": {"fixed": {"epochs": 3}},
         "objectives": {"map_at_r": "maximize"},
     }
-    cells = points(study.space, lambda name, values: levels(values))
+    cells = enumerate_space(study.space, lambda name, values: values.levels())
     for number, (value, (_, configuration)) in enumerate(zip(values, cells, strict=False)):
         place = folder / "trials" / str(number) / "token"
         place.mkdir(parents=True)
@@ -305,17 +310,17 @@ def test_the_same_study_is_learnt_from_and_counts_for_nothing(
     old: tuple[ResolvedStudy, dict[str, Any]],
 ) -> None:
     study, now = old
-    found = warm(study, now)
-    assert (len(found.learn), found.again, found.left_out) == (7, [], 0)
-    assert [trial.value for trial in found.learn] == [value for value in VALUES if value >= 0]
-    assert {trial.user_attrs["outcome"] for trial in found.learn} == {"earlier"}
+    found = warm_start(study, now)
+    assert (len(found.known), found.retried, found.left_out) == (7, [], 0)
+    assert [trial.value for trial in found.known] == [value for value in VALUES if value >= 0]
+    assert {trial.user_attrs["outcome"] for trial in found.known} == {"earlier"}
     storage = optuna.create_study(direction="maximize")
-    storage.add_trials(found.learn)
-    for trial in found.learn:
+    storage.add_trials(found.known)
+    for trial in found.known:
         again = optuna.create_study()
         again.enqueue_trial(trial.params)
         drawn = again.ask()
-        assert study.space.draw(drawn) == trial.user_attrs["configuration"]
+        assert study.space.sample(drawn) == trial.user_attrs["configuration"]
         # A sampler takes two parameters for one only if their ranges are equal.
         assert drawn.distributions == trial.distributions
         assert trial.user_attrs["key"] == key_of(trial.user_attrs["configuration"])
@@ -333,34 +338,37 @@ def test_where_the_values_do_not_compare_the_best_are_tried_afresh(
     old: tuple[ResolvedStudy, dict[str, Any]], change: dict[str, Any]
 ) -> None:
     study, now = old
-    found = warm(study, {**now, **change})
-    assert found.learn == []
-    assert {each.why for each in found.again} == {"warm_start"}
-    cells = [drawn for _, drawn in itertools.islice(points(study.space, lambda n, v: levels(v)), len(VALUES))]
+    found = warm_start(study, {**now, **change})
+    assert found.known == []
+    assert {each.reason for each in found.retried} == {"warm_start"}
+    cells = [
+        drawn
+        for _, drawn in itertools.islice(enumerate_space(study.space, lambda n, v: v.levels()), len(VALUES))
+    ]
     best = sorted(range(len(VALUES)), key=lambda number: -VALUES[number])[:5]
     # eer is 1 - map_at_r, and the lower the better: the same order.
-    assert [each.configuration for each in found.again] == [cells[number] for number in best]
+    assert [each.configuration for each in found.retried] == [cells[number] for number in best]
 
 
 def test_a_sampler_that_does_not_learn_tries_them_afresh(load: Load, old: Any) -> None:
-    found = warm(load("warm_start: old", "sampler: random"), old[1])
-    assert (len(found.learn), len(found.again)) == (0, 5)
+    found = warm_start(load("warm_start: old", "sampler: random"), old[1])
+    assert (len(found.known), len(found.retried)) == (0, 5)
 
 
 def test_what_this_space_does_not_hold_is_left_out(load: Load, old: Any) -> None:
     narrow = SEARCH.replace("{low: 8, high: 32}", "{low: 8, high: 24}").replace("[mlp, cnn]", "mlp")
     study = load("warm_start: old", search=narrow)
-    found = warm(study, old[1])
-    dims = [trial.user_attrs["configuration"]["embedding_dim"] for trial in found.learn]
+    found = warm_start(study, old[1])
+    dims = [trial.user_attrs["configuration"]["embedding_dim"] for trial in found.known]
     assert set(dims) == {8, 20}
     assert len(dims) + found.left_out == 7
     wide = load("warm_start: old", search=SEARCH.replace("high: 32", "high: 64"))
-    assert warm(wide, old[1]).left_out == 0
+    assert warm_start(wide, old[1]).left_out == 0
 
 
 def test_retracing_finds_the_way_to_every_configuration_and_to_no_other(load: Load) -> None:
     space = load().space
-    for trial, configuration in points(space, lambda name, values: levels(values)):
+    for trial, configuration in enumerate_space(space, lambda name, values: values.levels()):
         found = retrace(space, configuration)
         assert found is not None
         assert found[0].params == trial.params
@@ -374,9 +382,9 @@ def test_no_study_to_start_from_is_one_sentence(load: Load, tmp_path: Path) -> N
     assert told.endswith("nowhere' does not exist")
     (tmp_path / "empty").mkdir()
     (told,) = refused(load, "warm_start: empty")
-    assert "is no run folder of a study: it has no study.json" in told
+    assert "is not a run folder of a study: it has no study.json" in told
     (tmp_path / "old").mkdir()
     study = load("warm_start: old") if (tmp_path / "old" / "study.json").write_text("{") else None
     assert study is not None
     with pytest.raises(StudyError, match="is damaged"):
-        warm(study, {})
+        warm_start(study, {})

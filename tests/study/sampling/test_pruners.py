@@ -13,7 +13,7 @@ import pytest
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.sampling.pruners import collapsed, judges_collapse, make_pruner
+from siamkit.study.sampling.pruners import collapsed, make_pruner, prunes_collapsed
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 
 def make(epochs: int = 9, **given: Any) -> Any:
     search = {"encoder": "mlp", "metric": "cosine", "loss": "triplet"}
-    file = StudyConfig.model_validate(
+    config = StudyConfig.model_validate(
         {
             "version": 1,
             "name": "s",
@@ -31,7 +31,7 @@ def make(epochs: int = 9, **given: Any) -> Any:
             **given,
         }
     )
-    return SimpleNamespace(config=file)
+    return SimpleNamespace(config=config)
 
 
 def ended(study: Any, curves: list[list[float]], objectives: int = 1) -> list[int]:
@@ -107,8 +107,8 @@ def test_hyperband_goes_with_every_sampler(sampler: str) -> None:
     storage = optuna.create_study(study_name="s", direction="maximize", pruner=make_pruner(study, 1))
     for _ in range(40):
         trial = storage.ask()
-        storage.sampler = make_sampler(study, trial.number, 1)
-        drawn = study.space.draw(trial)
+        storage.sampler = make_sampler(study, trial.number)
+        drawn = study.space.sample(trial)
         trial.report(1.0, 1)
         trial.should_prune()
         storage.tell(trial, float(drawn["embedding_dim"]))
@@ -122,8 +122,8 @@ def test_nobody_is_compared_under_none_collapse_a_design_or_several_objectives()
     assert ended(make(design="factorial"), curves) == [9] * 6
     assert ended(make(design="factorial", pruner="median"), curves)[-1] == 2
     assert ended(make(pruner="median"), curves, objectives=2) == [9] * 6
-    assert not judges_collapse(make(pruner="none"))
-    assert all(judges_collapse(make(pruner=name)) for name in ("auto", "collapse", "hyperband"))
+    assert not prunes_collapsed(make(pruner="none"))
+    assert all(prunes_collapsed(make(pruner=name)) for name in ("auto", "collapse", "hyperband"))
 
 
 # ---------------------------------------------------------------- dead or alive

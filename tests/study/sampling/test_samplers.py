@@ -15,20 +15,22 @@ import optuna
 import pytest
 from sampling_study import CONDITIONAL, NUMBERS, make, search
 
-from siamkit.study.config.search_space import Space
-from siamkit.study.sampling._samplers.sobol import SobolSampler
-from siamkit.study.sampling._samplers.tpe import BEST, LATEST, BoundedTPE, Window
-from siamkit.study.sampling._samplers.unit import distribution, from_unit, to_unit
-from siamkit.study.sampling.enumerate import parameters
-from siamkit.study.sampling.samplers import sampler_problems
+from siamkit.study.config.problems import Problems
+from siamkit.study.config.search_space import SearchSpace
+from siamkit.study.config.yaml import Document
+from siamkit.study.sampling._cube import SobolSampler, distribution, from_unit, to_unit
+from siamkit.study.sampling._enumerate import all_parameters
+from siamkit.study.sampling.checks import check_sampling
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 FINITE = {**NUMBERS, "loss": {"triplet": {"margin": [0.1, 0.2]}}, "learning_rate": None}
 
 
-def problems(study: Any, objectives: int = 1) -> list[str]:
-    return [message for _, message in sampler_problems(study.config, study.space, objectives)]
+def problems(study: Any) -> list[str]:
+    found = Problems(Document("study.yaml", {}, {}))
+    check_sampling(study.config, study.space, found)
+    return [sentence.partition("sampler: ")[2] for sentence in found.sentences()]
 
 
 def near(params: dict[str, Any]) -> float:
@@ -53,11 +55,12 @@ def test_cmaes_refuses_choices_conditions_and_several_objectives() -> None:
     assert problems(make(sampler="cmaes")) == []
     (told,) = problems(make(CONDITIONAL, sampler="cmaes"))
     assert told.startswith(
-        "sampler cmaes moves numbers, and could only toss a coin for loss, loss.contrastive.mining, metric, "
+        "sampler cmaes supports numeric parameters only; categorical here: loss, loss.contrastive.mining, "
     )
-    assert told.endswith("or take tpe")
-    assert problems(make(sampler="cmaes"), 2) == [
-        "sampler cmaes takes one objective, got 2; tpe, nsgaii and gp take several"
+    assert told.endswith("or use tpe")
+    two = {"objectives": {"map_at_r": "maximize", "eer": "minimize"}}
+    assert problems(make(sampler="cmaes", **two)) == [
+        "sampler cmaes supports one objective, got 2; tpe, nsgaii and gp support several"
     ]
 
 
@@ -66,15 +69,16 @@ def test_gp_refuses_conditions_and_long_studies() -> None:
     assert problems(make(flat, sampler="gp")) == []
     (told,) = problems(make(CONDITIONAL, sampler="gp"))
     assert "loss.triplet.margin" in told
-    assert "there only with some components" in told
+    assert "needs the same parameters in every trial; conditional here: " in told
     (told,) = problems(make(flat, sampler="gp", budget={"trials": 501}))
-    assert "suits up to 500 trials, got a budget of 501" in told
+    assert "supports up to 500 trials" in told
+    assert "the budget is 501" in told
 
 
 def test_grid_refuses_real_numbers_even_those_that_a_component_brings() -> None:
     assert problems(make(FINITE, sampler="grid")) == []
     (told,) = problems(make({**FINITE, "loss": "triplet"}, sampler="grid"))
-    assert "the real numbers of loss.triplet.margin are too many" in told
+    assert "these parameters are real numbers: loss.triplet.margin" in told
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("cmaes", "cmaes"), ("gp", "torch")])
@@ -107,7 +111,7 @@ def test_a_study_file_tells_it_on_its_line(tmp_path: Path) -> None:
         "search: {encoder: mlp, metric: cosine, loss: triplet}\nsampler: grid\n"
     )
     with pytest.raises(StudyFileError, match=r"study\.yaml:5: sampler: sampler grid tries every value"):
-        load_study(tmp_path / "study.yaml")
+        load_study(tmp_path / "study.yaml", checks=[check_sampling])
 
 
 # ---------------------------------------------------------------- what they draw
@@ -204,7 +208,7 @@ def near_or_nothing(params: dict[str, Any]) -> float:
 
 
 def test_nsgaii_inherits_conditional_parameters() -> None:
-    from siamkit.study.sampling._samplers.genetic import inherit
+    from siamkit.study.sampling._genetic import inherit
 
     def parent(values: list[float], **params: Any) -> Any:
         return SimpleNamespace(values=values, params=params)
@@ -228,46 +232,10 @@ def test_nothing_in_the_storage_is_a_pickle(tmp_path: Path) -> None:
     assert all(trial.system_attrs == {} for trial in storage.get_trials())
 
 
-def test_a_window_shows_the_best_and_the_latest_and_all_that_run() -> None:
-    storage = optuna.create_study(direction="maximize")
-    kind = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    running = storage.ask(kind)
-    count = 3 * (BEST + LATEST)
-    for number in range(count):
-        value = float(count - number)  # the first is the best
-        storage.add_trial(optuna.create_trial(params={"x": 0.5}, distributions=kind, value=value))
-    seen = {trial.number for trial in Window(storage)._get_trials(deepcopy=False)}
-    assert seen == {running.number, *range(1, BEST + 1), *range(count + 1 - LATEST, count + 1)}
-    # What Optuna's TPE looks at goes through it.
-    looked: list[int] = []
-
-    class Spy(BoundedTPE):
-        def _get_internal_repr(self, trials: Any, search_space: Any, study: Any) -> Any:
-            looked.append(len(trials))
-            return super()._get_internal_repr(trials, search_space, study)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        storage.sampler = Spy(seed=0, multivariate=True, group=True)
-    storage.ask(kind)
-    assert sum(looked) == BEST + LATEST + 1
-
-
-def test_the_window_of_several_objectives_keeps_the_front() -> None:
-    storage = optuna.create_study(directions=["maximize", "minimize"])
-    kind = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    count = 2 * (BEST + LATEST)
-    for number in range(count):
-        values = [9.0, -9.0] if number == 5 else [number / count, 1.0]
-        storage.add_trial(optuna.create_trial(params={"x": 0.5}, distributions=kind, values=values))
-    seen = {trial.number for trial in Window(storage)._get_trials(deepcopy=False)}
-    assert seen == {5, *range(count - LATEST, count)}
-
-
 def test_the_unit_interval_gives_whole_numbers_and_choices_equal_shares() -> None:
-    space: Space = make(CONDITIONAL).space
+    space: SearchSpace = make(CONDITIONAL).space
     places = (np.arange(6000) + 0.5) / 6000
-    for values in parameters(space)[0].values():
+    for values in all_parameters(space).values.values():
         kind = distribution(values)
         drawn = [from_unit(kind, place) for place in places]
         if values.options:
@@ -279,17 +247,17 @@ def test_the_unit_interval_gives_whole_numbers_and_choices_equal_shares() -> Non
         for value in drawn[::500]:
             assert from_unit(kind, to_unit(kind, value)) == pytest.approx(value)
     whole = distribution(
-        parameters(make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space)[0]["batch_size"]
+        all_parameters(make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space).values["batch_size"]
     )
     drawn = [from_unit(whole, place) for place in places]
     assert [drawn.count(value) for value in (2, 3, 4)] == [2000, 2000, 2000]
 
 
 def test_all_that_may_be_asked_is_found_and_what_is_conditional() -> None:
-    found, conditional = parameters(make(CONDITIONAL).space)
-    assert {"loss", "metric", "embedding_dim", "learning_rate"} <= set(found) - conditional
-    assert {"loss.triplet.margin", "loss.triplet.mining", "loss.contrastive.neg_margin"} <= conditional
-    assert parameters(make(NUMBERS).space)[1] == set()
+    found = all_parameters(make(CONDITIONAL).space)
+    assert {"loss", "metric", "embedding_dim", "learning_rate"} <= set(found.values) - found.conditional
+    assert {"loss.triplet.margin", "loss.triplet.mining", "loss.contrastive.neg_margin"} <= found.conditional
+    assert all_parameters(make(NUMBERS).space).conditional == set()
 
 
 def test_sobol_asks_for_no_state_of_its_own() -> None:

@@ -25,7 +25,7 @@ from siamkit.errors import StudyError
 from siamkit.report import write_report
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study import tune
-from siamkit.study.config.storage_url import is_database, misread, redacted, with_driver, without_password
+from siamkit.study.config.storage_url import is_database, redacted, url_problem, with_driver, without_password
 from siamkit.study.results.results import Results
 from siamkit.study.storage import _optuna_rdb
 from siamkit.study.storage import retry as patience
@@ -242,7 +242,7 @@ def test_a_missing_driver_is_a_sentence(
 
     monkeypatch.setattr(storage_url, "DRIVERS", {kind: {"none": "no_such_module"}})
     with pytest.raises(
-        StudyError, match=rf"^the storage {kind}://… wants a driver; pip install 'siamkit\[{kind}\]'$"
+        StudyError, match=rf"^the storage {kind}://… needs a driver; pip install 'siamkit\[{kind}\]'$"
     ):
         run(("confirm: null", f"confirm: null\nartifacts: runs/tiny\nstorage: {kind}://user:s3cret@host/db"))
 
@@ -268,7 +268,7 @@ def test_a_password_that_would_be_read_otherwise_is_asked_to_be_encoded(
     run: Run,
 ) -> None:
     url = f"postgresql://user:{password}@host/db"
-    assert misread(url) is not None
+    assert url_problem(url) is not None
     with pytest.raises(StudyError, match="percent-encoded") as told:
         run(("confirm: null", f'confirm: null\nartifacts: runs/tiny\nstorage: "{url}"'))
     assert "cret" not in str(told.value)
@@ -279,8 +279,8 @@ def test_urls_that_are_read_as_they_are_meant() -> None:
         "h", "h/d", "h:5432/d", "u@h/d", "u:p%40ss@h/d", "/d", "u:@h/d", "[::1]:5432/d",
         "h/d?sslmode=require", "u:p@/d?host=a:1&host=b:2", "u:p!$&'()*+,;=-._~@db.example.org:1/a-b",
     ):  # fmt: skip
-        assert misread(f"postgresql://{rest}") is None, rest
-    assert misread("postgresql://h:port/d") is not None
+        assert url_problem(f"postgresql://{rest}") is None, rest
+    assert url_problem("postgresql://h:port/d") is not None
 
 
 def test_passwords_are_starred_wherever_they_stand() -> None:

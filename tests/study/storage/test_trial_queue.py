@@ -31,7 +31,7 @@ class Space:
     def __init__(self, *fixed: int) -> None:
         self.fixed = list(fixed)
 
-    def draw(self, trial: optuna.Trial) -> Any:
+    def sample(self, trial: optuna.Trial) -> Any:
         low, high = (self.fixed[0], self.fixed.pop(0)) if self.fixed else (0, 99)
         parts = {kind: {"name": "only", "params": {}} for kind in ("encoder", "metric", "loss")}
         return {**parts, "x": trial.suggest_int("x", low, high)}

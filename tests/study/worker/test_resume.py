@@ -42,7 +42,7 @@ def bench(folder: Path, metric: str, loss: str) -> tuple[JobRunner, Configuratio
     path = folder / "study.yaml"
     path.write_text(STUDY.replace("METRIC", metric).replace("LOSS", loss))
     study = load_study(path)
-    return JobRunner(study.config, prepare_data(study)[0]), study.space.draw(optuna.create_study().ask())
+    return JobRunner(study.config, prepare_data(study)[0]), study.space.sample(optuna.create_study().ask())
 
 
 def do(bench: JobRunner, job: Job, die_after: tuple[int, int] | None = None) -> tuple[Ended, list[Said]]:

@@ -1,4 +1,4 @@
-"""CMA-ES whose state is the history: what the sampler `cmaes` draws."""
+"""CMA-ES that computes its state from the finished trials: sampler `cmaes`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.study.sampling._samplers.cube import CubeSampler
-from siamkit.study.sampling._samplers.unit import to_unit
+from siamkit.study.sampling._cube import CubeSampler, to_unit
 
-LATEST = 2000  # trials that it learns from: some 200 generations, and a tenth of a second
+MAX_TRIALS = 2000  # it learns from the latest ones: about 200 generations, in a tenth of a second
 
 
 class CmaSampler(CubeSampler):
-    """Draws from the normal distribution that CMA-ES (Hansen 2016, arXiv:1604.00772) has come to.
+    """Samples from the normal distribution that CMA-ES has reached (Hansen 2016, arXiv:1604.00772).
 
-    Optuna's own keeps the pickled optimizer in the storage, and unpickles what it finds there: whoever can
-    write to the storage can run code. Here the optimizer is made anew for each trial and told the
-    completed ones in the order of their numbers, a generation at a time: nothing is kept, every process
-    comes to the same, and trials of other origin (enqueued, warm) teach like any.
+    Optuna's own keeps the pickled optimizer in the storage, and unpickles it from there: a user who can write
+    to the storage can run code. Here each trial has a new optimizer, which reads the complete trials in the
+    order of their numbers, one generation at a time. Nothing is stored, every process computes the same, and
+    trials that were not sampled (enqueued, from an earlier study) count like any others.
 
     Args:
-        distributions: of all parameters; numbers, none of them conditional.
-        seed: of the trial.
+        distributions: all parameters: numbers, none of them conditional.
+        seed: the trial's seed.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
@@ -36,7 +35,7 @@ class CmaSampler(CubeSampler):
     def point(
         self, study: optuna.Study, trial: FrozenTrial, space: Mapping[str, BaseDistribution]
     ) -> Sequence[float]:
-        from cmaes import CMA  # an extra: only who asks for this sampler needs it
+        from cmaes import CMA  # an extra that only this sampler needs
 
         size = len(space)
         optimizer = CMA(
@@ -46,12 +45,12 @@ class CmaSampler(CubeSampler):
             seed=self._seed,
             n_max_resampling=10 * size,
         )
-        told = self._solutions(study, space)
-        step = optimizer.population_size
-        for start in range(0, len(told) - step + 1, step):
+        solutions = self._solutions(study, space)
+        generation = optimizer.population_size
+        for start in range(0, len(solutions) - generation + 1, generation):
             if optimizer.should_stop():
-                break  # it has come to a point; more would only be rounding
-            optimizer.tell(told[start : start + step])
+                break  # it has converged; more generations would only add rounding errors
+            optimizer.tell(solutions[start : start + generation])
         point: Sequence[float] = optimizer.ask()
         return point
 
@@ -59,13 +58,13 @@ class CmaSampler(CubeSampler):
         self, study: optuna.Study, space: Mapping[str, BaseDistribution]
     ) -> list[tuple[np.ndarray, float]]:
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))[-LATEST:]
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))[-MAX_TRIALS:]
         return [
             (
                 np.array([to_unit(kind, trial.params[name]) for name, kind in space.items()]),
                 sign * float(trial.values[0]),
             )
             for trial in trials
-            # One that is answered from another would count twice.
+            # A duplicate repeats the values of another trial, which would count twice.
             if trial.user_attrs.get("outcome") != "duplicate" and space.keys() <= trial.params.keys()
         ]
