@@ -438,7 +438,7 @@ def test_how_many_workers_there_is_room_for() -> None:
 SCRIPT = """\
 import json, os, sys
 import psutil, ray
-from siamkit.study.engines import cluster
+from siamkit.study.engines import ray_cluster as cluster
 assert cluster.connect(1000)
 nodes = [node["NodeManagerAddress"] for node in ray.nodes()]
 ours = psutil.Process().children(recursive=True)
