@@ -131,7 +131,9 @@ class RealityCheck:
         if difference.significant:
             better = b if (difference.difference > 0) == self.maximize else a
             return f"{b} - {a}: {better} is better, {size}, {over}."
-        reason = " after correction for all comparisons" if difference.excludes_zero else " at this sample size"
+        reason = (
+            " after correction for all comparisons" if difference.excludes_zero else " at this sample size"
+        )
         return f"{b} - {a}: not significant{reason}, {size}, {over}."
 
 
