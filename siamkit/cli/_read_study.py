@@ -114,7 +114,8 @@ def best(
     """Show the best configuration of the study in the file STUDY, and export its model."""
     from siamkit.runs.outcome import read_outcome
     from siamkit.study.config.load import load_study
-    from siamkit.study.results.export import export_best, told
+    from siamkit.study.results.export import describe_best, export_best
+    from siamkit.study.results.results import Results
 
     if formats and target is None:
         raise click.UsageError("--format needs --export FOLDER")
@@ -122,7 +123,7 @@ def best(
     outcome = read_outcome(resolved.folder)
     card = None if target is None else export_best(resolved, target, tuple(dict.fromkeys(formats)))
     if as_json:
-        described = told(outcome) | ({} if card is None else {"export": {"folder": target, **card}})
+        described = describe_best(outcome) | ({} if card is None else {"export": {"folder": target, **card}})
         click.echo(json.dumps(described, indent=1, ensure_ascii=False))
         return
     from rich.console import Console
@@ -130,8 +131,9 @@ def best(
     from siamkit.report.checks import verdict
     from siamkit.study.results.summary import summary
 
-    Console().print(summary(outcome.results))
-    click.echo(f"trust   {verdict(outcome.results.findings)}")
+    results = Results.of(outcome)
+    Console().print(summary(results))
+    click.echo(f"trust   {verdict(results.findings)}")
     if card is None:
         click.echo(f"model   {outcome.model}")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -16,7 +15,9 @@ from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation.measures import MEASURES
 from siamkit.io.paths import display_path
-from siamkit.runs.results import read_results
+from siamkit.runs.objectives import Objective
+from siamkit.runs.results import TrialResult
+from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.compression import Size, SizeCurve, size_curve
 
 
@@ -63,34 +64,28 @@ def retrained_sizes(
         DataError: a figure that the trials do not have.
     """
     folder = run_folder_of(str(study))
-    frozen, trials, _ = read_results(folder)
-    if not frozen:
-        raise StudyError(f"there is no study in {display_path(folder)!r} yet; run it with siamkit tune")
+    run_folder = RunFolder(folder)
+    snapshot, trials = run_folder.snapshot(), run_folder.trials()
     asked = {"encoder": encoder, "metric": metric, "loss": loss}
     wanted = {name: value for name, value in asked.items() if value is not None}
-    names = measures or (next(iter(frozen["objectives"])),)
+    names = measures or (next(iter(snapshot.objectives)),)
     fit = [
-        each
-        for each in trials
-        if each["outcome"] == "complete" and all(each["factors"].get(name) == wanted[name] for name in wanted)
+        trial
+        for trial in trials
+        if trial.complete and all(trial.factors.get(name) == wanted[name] for name in wanted)
     ]
     if not fit:
         of = " of " + ", ".join(wanted.values()) if wanted else ""
         raise StudyError(f"no trial{of} of the study in {display_path(folder)!r} completed")
     for name in names:
-        if name not in MEASURES or any(name not in each["figures"] for each in fit):
+        if name not in MEASURES or any(name not in trial.measures for trial in fit):
             raise DataError(f"the trials of the study in {display_path(folder)!r} have no figure {name!r}")
-    sign = -1 if MEASURES[names[0]].direction == "minimize" else 1
-
-    def worth(trial: dict[str, Any]) -> float:
-        value = trial["figures"][names[0]]
-        return -math.inf if value is None else sign * value
-
-    best: dict[int, dict[str, Any]] = {}
-    for each in sorted(fit, key=worth):
-        best[int(each["configuration"]["embedding_dim"])] = each
+    objective = Objective(names[0], MEASURES[names[0]].direction or "maximize")
+    best: dict[int, TrialResult] = {}
+    for trial in sorted(fit, key=lambda trial: objective.worth(trial.value(names[0]))):
+        best[int(str(trial.configuration["embedding_dim"]))] = trial
     return [
-        Size("retrained", dim, 4 * dim, {name: each["figures"][name] for name in names})
-        for dim, each in sorted(best.items())
-        if all(each["figures"][name] is not None for name in names)
+        Size("retrained", dim, 4 * dim, {name: trial.measures[name] for name in names})
+        for dim, trial in sorted(best.items())
+        if all(trial.value(name) is not None for name in names)
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from siamkit.comparison.inputs import EmbeddingSet
@@ -17,7 +18,8 @@ from siamkit.evaluation.plain_metrics import PLAIN
 from siamkit.io.files import read_table
 from siamkit.io.paths import BROKEN_ARRAYS, as_path, display_path, unreadable_as_error
 from siamkit.registry.catalog import CORE
-from siamkit.runs.results import read_results
+from siamkit.runs.results import Snapshot, TrialResult
+from siamkit.runs.run_folder import RunFolder
 
 BEST = "best"
 
@@ -38,7 +40,7 @@ def trial_in(path: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 def is_study(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads to a study file or a run folder."""
-    return str(path).endswith((".yaml", ".yml")) or (as_path(path) / "study.json").is_file()
+    return str(path).endswith((".yaml", ".yml")) or RunFolder(as_path(path)).exists()
 
 
 def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
@@ -55,22 +57,20 @@ def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
     Raises:
         StudyError: no such study or trial, or nothing is left of it.
     """
-    folder = run_folder_of(study)
-    frozen, trials, _ = read_results(folder)
-    if not frozen:
-        raise StudyError(f"there is no study in {display_path(folder)!r} yet; run it with siamkit tune")
-    stored = _stored(folder, trials, which)
+    folder = RunFolder(run_folder_of(study))
+    snapshot = folder.snapshot()
+    stored = _stored(folder, which)
     called = name or f"{Path(study).stem}#{which}"
-    file = folder / stored["folder"] / "embeddings.npy"
+    file = folder.files(stored).embeddings
     if file.is_file():
         with unreadable_as_error(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as opened:
             embeddings = np.load(opened, allow_pickle=False)
         ids, truth = _items(folder, len(embeddings))
     else:
-        embeddings, ids, truth = _embedded(study, folder, frozen, stored)
-    about = {"study": str(folder), "trial": stored["trial"], "factors": stored["factors"]}
-    if "parameters" in stored["figures"]:
-        about["parameters"] = stored["figures"]["parameters"]
+        embeddings, ids, truth = _embedded(study, folder, snapshot, stored)
+    about: dict[str, Any] = {"study": str(folder.path), "trial": stored.trial, "factors": stored.factors}
+    if "parameters" in stored.measures:
+        about["parameters"] = stored.measures["parameters"]
     notes = []
     if len(ids) < len(embeddings):
         notes.append(
@@ -88,9 +88,9 @@ def read_trial(study: str, which: str, name: str | None = None) -> EmbeddingSet:
     )
 
 
-def stored_looks(folder: Path, wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
+def stored_looks(folder: RunFolder, wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
     """How items of a study look, those of them that `items.parquet` shows."""
-    table = read_table(folder / "items.parquet")
+    table = _items_table(folder)
     rows = {id: row for row, id in enumerate(table.column("id").to_pylist())}
     columns = [f"{kind}_{number}" for number in "01" for kind in ("image", "text")]
     sides = [name for name in columns if name in table.column_names]
@@ -116,30 +116,43 @@ def run_folder_of(study: str) -> Path:
     return find_study(study).folder.path
 
 
-def _stored(folder: Path, trials: list[dict[str, Any]], which: str) -> dict[str, Any]:
+def _stored(folder: RunFolder, which: str) -> TrialResult:
     from siamkit.runs.outcome import read_outcome
     from siamkit.study.results.retrain import find_trial
 
     if which != BEST and not which.isdecimal():
         raise StudyError(f"a trial is named by its number or as {BEST}, got {which!r}")
-    return find_trial(folder, trials, read_outcome(folder).trial if which == BEST else int(which))
+    return find_trial(folder, read_outcome(folder.path).trial if which == BEST else int(which))
 
 
-def _items(folder: Path, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
+def _items(folder: RunFolder, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
     """Ids and targets of the validation items, of as many of them as both are known of."""
-    file = folder / "items.parquet"
-    if not file.is_file():
-        raise StudyError(f"{display_path(file)!r} is gone, so nobody knows which items were embedded")
-    table = read_table(file).slice(0, count)
+    table = _items_table(folder).slice(0, count)
     return tuple(table.column("id").to_pylist()), np.array(table.column("target").to_pylist())
 
 
+def _items_table(folder: RunFolder) -> pa.Table:
+    """Read the table of validation items.
+
+    Raises:
+        StudyError: it is missing, or lacks a column.
+    """
+    file = folder.items
+    if not file.is_file():
+        raise StudyError(f"{display_path(file)!r} is missing; it says which items were embedded")
+    table = read_table(file)
+    missing = [name for name in ("id", "target") if name not in table.column_names]
+    if missing:
+        raise StudyError(f"{display_path(file)!r} is damaged: it lacks the column {missing[0]!r}")
+    return table
+
+
 def _embedded(
-    study: str, folder: Path, frozen: dict[str, Any], stored: dict[str, Any]
+    study: str, folder: RunFolder, snapshot: Snapshot, stored: TrialResult
 ) -> tuple[NDArray[np.float32], tuple[str, ...], NDArray[Any]]:
     """The validation items embedded again."""
-    trial = f"trial {stored['trial']} of the study in {display_path(folder)!r}"
-    file = folder / stored["folder"] / "checkpoint.keras"
+    trial = f"trial {stored.trial} of the study in {display_path(folder.path)!r}"
+    file = folder.files(stored).model
     if not file.is_file():
         raise StudyError(
             f"neither embeddings nor a model are kept of {trial}; siamkit retrain makes its model again"
@@ -154,7 +167,7 @@ def _embedded(
     from siamkit.study.worker.prepared_data import prepare_data
 
     task, raw = prepare_data(load_study(study))
-    if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
+    if task.record["fingerprint"] != snapshot.data.fingerprint:
         raise StudyError(
             f"no embeddings are stored of {trial}, and the study's data have changed since, so its model "
             "cannot embed the same items"
@@ -168,16 +181,17 @@ def _embedded(
     return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
 
 
-def _metric(folder: Path, stored: dict[str, Any]) -> Any:
+def _metric(folder: RunFolder, stored: TrialResult) -> Any:
     """The metric's name where a plain one will do, else the model's own."""
-    metric = stored["configuration"]["metric"]
+    metric: Any = stored.configuration["metric"]
     if metric["name"].removeprefix(f"{CORE}/") in PLAIN and not metric["params"]:
         return PLAIN[metric["name"].removeprefix(f"{CORE}/")]()
-    file = folder / stored["folder"] / "checkpoint.keras"
+    file = folder.files(stored).model
     if not file.is_file():
         raise ModelError(
-            f"trial {stored['trial']} of the study in {display_path(folder)!r} compares by {metric['name']}, "
-            "which only its model knows, and that is gone; siamkit retrain makes it again"
+            f"trial {stored.trial} of the study in {display_path(folder.path)!r} compares by "
+            f"{metric['name']}, which only its model knows, and the model is missing; train it again with "
+            "siamkit retrain"
         )
     from siamkit.backend import select
 

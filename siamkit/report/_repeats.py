@@ -1,58 +1,58 @@
-"""Repeats of finalists on the test part, as they were stored: figures, scores by query, classes."""
+"""Repeats of finalists on the test split, as stored: measures, scores by query, classes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from siamkit.io.files import read_table
+from siamkit.runs.results import RepeatResult
+from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.results import Difference
 from siamkit.stats.seeds import Repeats
 
 
-def repeats_on_test(folder: Path, results: Sequence[dict[str, Any]], figure: str) -> Repeats | None:
-    """What the repeats of one configuration reached on the test part.
+def repeats_on_test(folder: RunFolder, results: Sequence[RepeatResult], measure: str) -> Repeats | None:
+    """Return the repeats of one configuration on the test split.
 
     Args:
         folder: the run folder.
-        results: of the repeats, as stored, each with its `folder`.
-        figure: what is asked for; scores by query are read where it is a mean of them.
+        results: of the repeats.
+        measure: its name; scores by query are read where it is a mean of them.
 
     Returns:
-        The repeats; None where one has no such figure.
+        The repeats; None where one lacks the measure.
     """
-    values = [each["test"].get(figure) for each in results]
-    if not values or any(value is None or not math.isfinite(value) for value in values):
+    values = [value for result in results if (value := result.value(measure, "test")) is not None]
+    if not values or len(values) < len(results):
         return None
-    files = [folder / str(each.get("folder", "")) / "test_queries.parquet" for each in results]
+    files = [folder.files(result).test_queries for result in results]
     if not all(file.is_file() for file in files):
-        return Repeats(figure, values)
+        return Repeats(measure, values)
     tables = [read_table(file) for file in files]
     ids = tables[0].column("id").to_pylist()
     for table in tables:
-        if figure not in table.column_names or table.column("id").to_pylist() != ids:
-            return Repeats(figure, values)
-    scores = np.array([table.column(figure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
-    # Scores of another scale than the figure's own, or of something else, are no scores of it.
+        if measure not in table.column_names or table.column("id").to_pylist() != ids:
+            return Repeats(measure, values)
+    scores = np.array([table.column(measure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
+    # Scores on another scale, or of something else, are not scores of this measure.
     if not np.allclose(np.nanmean(scores, axis=1), values, atol=1e-4):
-        return Repeats(figure, values)
+        return Repeats(measure, values)
     known = "target" in tables[0].column_names
     classes = tables[0].column("target").to_numpy(zero_copy_only=False) if known else None
-    return Repeats(figure, values, scores, None if classes is None else classes.astype(np.str_))
+    return Repeats(measure, values, scores, None if classes is None else classes.astype(np.str_))
 
 
-def lead(finalists: Sequence[dict[str, Any]]) -> Difference | None:
-    """How much higher the winner is on the test part than the second finalist, with its interval.
+def lead(on_test: Sequence[Repeats | None]) -> Difference | None:
+    """Return how much higher the winner is on the test split than the second finalist, with its interval.
 
     Args:
-        finalists: the best on validation first, as `siamkit.report.load.StoredStudy` has them.
+        on_test: the repeats of each finalist on the test split, the best on validation first.
 
     Returns:
-        The difference; None where there is no second one, or nothing to tell by.
+        The difference; None without a second finalist, or where one lacks the measure.
     """
-    first, second = (each["on_test"] for each in (*finalists[:2], *[{"on_test": None}] * 2)[:2])
-    return None if first is None or second is None else second.difference(first)
+    if len(on_test) < 2 or on_test[0] is None or on_test[1] is None:
+        return None
+    return on_test[1].difference(on_test[0])

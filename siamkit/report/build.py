@@ -56,7 +56,7 @@ def document(stored: StoredStudy) -> Document:
         failures(stored),
         reproduce(stored),
     ]
-    return Document(stored.frozen["name"], lead(stored, shares["fANOVA"], variance), sections, items)
+    return Document(stored.snapshot.name, lead(stored, shares["fANOVA"], variance), sections, items)
 
 
 def write_report(folder: Path, form: Form = "html") -> Path:

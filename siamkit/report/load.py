@@ -1,132 +1,229 @@
-"""Stored results, read for a report."""
+"""Read a run folder for a report: trials, finalists, learning curves, and the data behind the figures."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 
-from siamkit.errors import StudyError
+from siamkit.errors import StudyError, listed
 from siamkit.io.files import read_arrays, read_table
-from siamkit.report._repeats import repeats_on_test
+from siamkit.report._repeats import lead, repeats_on_test
 from siamkit.report.model import Items
-from siamkit.runs.results import have, read_results
+from siamkit.runs.objectives import Objective
+from siamkit.runs.ranking import Finalist, finalists, leaderboard
+from siamkit.runs.results import Factor, RepeatResult, Snapshot, TrialResult
+from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials
+from siamkit.stats.results import Difference, Interval
+from siamkit.stats.seeds import Repeats
 
-Row = dict[str, Any]
+MAX_SEARCHED = 200  # of the best trials: so many are searched for one that stored report data
 
-STUDY = ("name", "study", "objectives", "data", "versions")
-"""What a report cannot do without in the frozen study."""
 
-KEPT = 200  # of the best trials, so many are looked through for something to see
+@dataclass(frozen=True)
+class FinalistSummary:
+    """A finalist as a report shows it.
+
+    Args:
+        finalist: the configuration and its repeats.
+        on_test: the repeats on the test split; None where one lacks the objective.
+    """
+
+    finalist: Finalist
+    on_test: Repeats | None
+
+    @property
+    def trial(self) -> int:
+        """The number of the trial that made it a finalist."""
+        return self.finalist.trial
+
+    @property
+    def factors(self) -> dict[str, Factor]:
+        """Of its configuration."""
+        return self.finalist.repeats[0].factors
+
+    @property
+    def repeats(self) -> int:
+        """How many repeats completed."""
+        return len(self.finalist.repeats)
+
+    @property
+    def best(self) -> RepeatResult:
+        """The repeat that is best on validation."""
+        return self.finalist.best
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the objective on the test split."""
+        return None if self.on_test is None else self.on_test.interval()
+
+    @property
+    def parameters(self) -> float | None:
+        """The number of trained numbers of its model."""
+        return self.finalist.repeats[0].value("parameters")
+
+    def values(self, split: str) -> list[float]:
+        """Return the objective of each repeat that has it."""
+        name = self.finalist.objective.name
+        return [value for repeat in self.finalist.repeats if (value := repeat.value(name, split)) is not None]
+
+    def mean(self, split: str) -> float | None:
+        """Return the mean of these values; None without any."""
+        values = self.values(split)
+        return fmean(values) if values else None
+
+    def sd(self, split: str) -> float | None:
+        """Return their standard deviation; None with fewer than two."""
+        values = self.values(split)
+        return stdev(values) if len(values) > 1 else None
+
+    @property
+    def test_measures(self) -> dict[str, float]:
+        """Each measure's mean over the repeats that have it, on the test split."""
+        measures = [repeat.measures_on("test") for repeat in self.finalist.repeats]
+        means = {}
+        for name in dict.fromkeys(name for each in measures for name in each):
+            values = [each[name] for each in measures if not np.isnan(each.get(name, np.nan))]
+            if values:
+                means[name] = fmean(values)
+        return means
+
+
+Row = TrialResult | FinalistSummary
+"""A configuration with its results: what tables and charts have one row or mark for."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The objective of a trial by epoch, of its first repeat."""
+
+    trial: TrialResult
+    epochs: list[float]
+    values: list[float | None]
 
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """What a run folder holds.
+    """The contents of a run folder.
 
     Args:
         folder: the run folder.
-        frozen: the frozen study.
+        snapshot: the study as it was started.
         trials: results of trials, the best first, those without a value last.
-        finalists: one row a confirmed configuration, the best first.
-        curves: per trial with a history its number and the first objective by epoch of the first repeat.
-        confirmations: results of all repeats of finalists, also of those that failed.
+        finalists: the best first.
+        curves: of each trial with a history.
+        repeats: results of all repeats of finalists, of failed ones too.
     """
 
-    folder: Path
-    frozen: dict[str, Any]
-    trials: list[Row]
-    finalists: list[Row]
-    curves: list[tuple[Row, list[float], list[float]]]
-    confirmations: list[Row]
-
-    @property
-    def objective(self) -> str:
-        return str(next(iter(self.frozen["objectives"])))
-
-    @property
-    def maximize(self) -> bool:
-        return bool(self.frozen["objectives"][self.objective] == "maximize")
+    folder: RunFolder
+    snapshot: Snapshot
+    trials: list[TrialResult]
+    finalists: list[FinalistSummary]
+    curves: list[Curve]
+    repeats: list[RepeatResult]
 
     @cached_property
-    def completed(self) -> list[Row]:
-        """The completed trials that have a value, the best first."""
-        return [
-            trial
-            for trial in self.trials
-            if trial["outcome"] == "complete" and trial["figures"].get(self.objective) is not None
-        ]
+    def objective(self) -> Objective:
+        """The first objective, which names the best."""
+        return Objective.first(self.snapshot.objectives)
 
-    @property
-    def balanced(self) -> bool:
-        """Whether trials were laid out, or drawn by chance, without regard to results."""
-        asked = {**self.frozen.get("settings", {}), **self.frozen["study"]}
-        drawn = asked.get("sampler") in ("random", "qmc", "grid") and not asked.get("enqueue", ["defaults"])
-        laid_out = asked.get("design") == "factorial"
-        return (laid_out or drawn) and all(trial["outcome"] != "pruned" for trial in self.trials)
+    @cached_property
+    def completed(self) -> list[TrialResult]:
+        """The completed trials that have a value, the best first."""
+        return leaderboard(self.trials, self.objective)
+
+    @cached_property
+    def lead(self) -> Difference | None:
+        """How much higher the winner is on the test split than the second finalist."""
+        return lead([finalist.on_test for finalist in self.finalists[:2]])
 
     @property
     def seeds(self) -> int:
         """How often each configuration was trained in the search."""
-        return int(self.frozen["study"].get("seeds", 1))
+        return int(str(self.snapshot.setting("seeds", 1)))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether trials were laid out, or drawn by chance, without regard to results."""
+        setting = self.snapshot.setting
+        drawn = setting("sampler") in ("random", "qmc", "grid") and not setting("enqueue", ["defaults"])
+        laid_out = setting("design") == "factorial"
+        return (laid_out or drawn) and all(trial.outcome != "pruned" for trial in self.trials)
 
     @cached_property
     def table(self) -> Trials:
         """The completed trials by their factors."""
-        names = self.varied
         return Trials(
             [
-                {name: each["factors"][name] for name in names if name in each["factors"]}
-                for each in self.completed
+                {name: trial.factors[name] for name in self.varied if name in trial.factors}
+                for trial in self.completed
             ],
-            np.array([each["figures"][self.objective] for each in self.completed]),
-            self.maximize,
+            np.array([trial.measures[self.objective.name] for trial in self.completed]),
+            self.objective.maximize,
             self.balanced,
         )
 
     @cached_property
     def varied(self) -> list[str]:
-        """The factors beside components' own parameters that took more than one value."""
+        """The factors, other than components' own parameters, that took more than one value."""
         names = dict.fromkeys(
             name
             for trial in self.trials
-            for name in trial["factors"]
+            for name in trial.factors
             if "." not in name or name.startswith("data.")
         )
-        return [name for name in names if len({str(trial["factors"].get(name)) for trial in self.trials}) > 1]
+        return [name for name in names if len({str(trial.factors.get(name)) for trial in self.trials}) > 1]
 
-    def exhibit(self, row: Row) -> dict[str, np.ndarray]:
-        """What there is to see of a trial or finalist (`exhibit.npz`); empty where nothing was kept."""
-        if row["folder"] not in self._exhibits:
-            file = self.folder / row["folder"] / "exhibit.npz"
-            self._exhibits[row["folder"]] = read_arrays(file) if file.is_file() else {}
-        return self._exhibits[row["folder"]]
+    def report_data(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays that a trial or finalist stored for the report; empty where it stored none.
+
+        Raises:
+            StudyError: they are damaged.
+        """
+        result = row.best if isinstance(row, FinalistSummary) else row
+        if result.folder not in self._report_data:
+            file = self.folder.files(result).report_data
+            arrays = read_arrays(file) if file.is_file() else {}
+            for name in ("embeddings", "neighbours"):
+                if name in arrays and len(arrays[name]) != len(arrays.get("rows", ())):
+                    raise StudyError(f"{str(file)!r} is damaged: {name} and rows differ in length")
+            if "neighbours" in arrays and arrays["neighbours"].size:
+                near = arrays["neighbours"]
+                if near.min() < 0 or near.max() >= len(near):
+                    raise StudyError(f"{str(file)!r} is damaged: neighbours name rows that do not exist")
+            self._report_data[result.folder] = arrays
+        return self._report_data[result.folder]
 
     @cached_property
-    def _exhibits(self) -> dict[str, dict[str, np.ndarray]]:
-        """Those read so far, by folder: several sections ask for the same."""
+    def _report_data(self) -> dict[str, dict[str, np.ndarray]]:
+        """Arrays read so far, by folder: several sections need the same ones."""
         return {}
 
     @cached_property
-    def exhibited(self) -> tuple[Row, dict[str, np.ndarray]] | None:
-        """The best finalist, or else trial, of which there is something to see."""
-        for row in (*self.finalists, *self.completed[:KEPT]):
-            if "embeddings" in (found := self.exhibit(row)):
-                return row, found
+    def illustrated(self) -> tuple[Row, dict[str, np.ndarray]] | None:
+        """The best finalist, or else trial, that stored embeddings for the report."""
+        rows: list[Row] = [*self.finalists, *self.completed[:MAX_SEARCHED]]
+        for row in rows:
+            if "embeddings" in (arrays := self.report_data(row)):
+                return row, arrays
         return None
 
     def items(self, rows: np.ndarray) -> Items:
-        """How items of the validation part look."""
-        file = self.folder / "items.parquet"
+        """Return how items of the validation split look.
+
+        Raises:
+            StudyError: the table of items lacks a column.
+        """
+        file = self.folder.items
         table = read_table(file) if file.is_file() else None
-        if table is None or len(table) <= max(rows, default=-1):  # gone, or cut short
+        if table is None or len(table) <= max(rows, default=-1):  # missing, or capped
             return Items([str(row) for row in rows], [""] * len(rows))
+        if "id" not in table.column_names:
+            raise StudyError(f"{str(file)!r} is damaged: it lacks the column 'id'")
         table = table.take(rows)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         return Items(
@@ -137,70 +234,36 @@ class StoredStudy:
         )
 
 
-def load_study_results(folder: Path) -> StoredStudy:
-    """Reads a run folder.
+def load_study_results(path: Path) -> StoredStudy:
+    """Read a run folder for a report.
 
     Raises:
-        StudyError: there is no study in it.
+        StudyError: no study was started there yet, or a file is damaged.
     """
-    frozen, trials, confirmations = read_results(folder)
-    if not frozen:
-        raise StudyError(f"there is no study in {str(folder)!r} yet; run it with siamkit tune")
-    have(frozen, STUDY, folder / "study.json")
-    objective = next(iter(frozen["objectives"]))
-    sign = 1 if frozen["objectives"][objective] == "maximize" else -1
-
-    def rank(trial: Row) -> tuple[bool, float]:
-        value = trial["figures"].get(objective)
-        return value is None, -sign * (value or 0.0)
-
-    curves = []
-    for trial in trials:
-        history = folder / trial["folder"] / "history.parquet"
-        if history.is_file():
-            rows = [row for row in read_table(history).to_pylist() if row["repeat"] == 0]
-            curves.append((trial, [row["epoch"] for row in rows], [row.get(objective) for row in rows]))
-    finalists = _finalists(folder, confirmations, objective, sign)
-    return StoredStudy(folder, frozen, sorted(trials, key=rank), finalists, curves, confirmations)
-
-
-def _finalists(folder: Path, confirmations: list[Row], objective: str, sign: int) -> list[Row]:
-    by_key: dict[str, list[Row]] = {}
-    for each in confirmations:
-        if each["outcome"] == "complete":
-            by_key.setdefault(each["key"], []).append(each)
-
-    def worth(value: float | None) -> float:
-        return -math.inf if value is None else sign * value
-
-    finalists = []
-    for repeats in by_key.values():
-        row: Row = {
-            "trial": repeats[0]["trial"],
-            "factors": repeats[0].get("factors", {}),
-            "repeats": len(repeats),
-            "on_test": (on_test := repeats_on_test(folder, repeats, objective)),
-            "test_interval": on_test.interval() if on_test is not None else None,
-            "parameters": repeats[0]["valid"].get("parameters"),
-        }
-        row["folder"] = max(repeats, key=lambda each: worth(each["valid"].get(objective)))["folder"]
-        row["values"] = {}
-        row["test_figures"] = _means([each["test"] for each in repeats])
-        for part in ("valid", "test"):
-            values = [each[part][objective] for each in repeats if each[part].get(objective) is not None]
-            row["values"][part] = values
-            row[part] = fmean(values) if values else None
-            row[f"{part}_sd"] = stdev(values) if len(values) > 1 else None
-        finalists.append(row)
-    return sorted(finalists, key=lambda row: -worth(row["valid"]))
-
-
-def _means(repeats: list[Row]) -> dict[str, float]:
-    """Each figure's mean over the repeats that have it."""
-    names = dict.fromkeys(name for each in repeats for name in each)
-    found = {}
-    for name in names:
-        values = [each[name] for each in repeats if each.get(name) is not None]
-        if values:
-            found[name] = fmean(values)
-    return found
+    folder = RunFolder(path)
+    snapshot = folder.snapshot()
+    missing = [
+        name for name in ("name", "study", "data", "versions") if name not in snapshot.model_fields_set
+    ]
+    if missing:
+        raise StudyError(f"{str(folder.snapshot_file)!r} is damaged: it lacks {listed(missing)}")
+    trials, repeats = folder.trials(), folder.repeats()
+    objective = Objective.first(snapshot.objectives)
+    summaries = [
+        FinalistSummary(finalist, repeats_on_test(folder, finalist.repeats, objective.name))
+        for finalist in finalists(repeats, objective)
+    ]
+    ranked = leaderboard(trials, objective)
+    places = {id(trial) for trial in ranked}
+    others = [trial for trial in trials if id(trial) not in places]
+    curves = [
+        Curve(
+            trial,
+            [row["epoch"] for row in rows],
+            [row.get(objective.name) for row in rows],
+        )
+        for trial in trials
+        if (file := folder.files(trial).history).is_file()
+        for rows in [[row for row in read_table(file).to_pylist() if row["repeat"] == 0]]
+    ]
+    return StoredStudy(folder, snapshot, [*ranked, *others], summaries, curves, repeats)

@@ -1,93 +1,87 @@
-"""How a study stands, by its stored results alone: the winner, its repeats, its model. No Keras here."""
+"""The outcome of a study, by its stored results alone: the winner, its repeats, its model."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from siamkit.errors import StudyError
-from siamkit.runs.results import numbers, read_results
-from siamkit.study.results.results import Results, literally
-
-StoredStudy = dict[str, Any]
+from siamkit.runs.objectives import Objective
+from siamkit.runs.ranking import finalists, leaderboard
+from siamkit.runs.results import RepeatResult, Snapshot, TrialResult, mean_measures
+from siamkit.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """How a study stands.
+    """Who won a study.
 
     Args:
-        frozen: the frozen study.
-        results: as `tune` returns them.
-        repeats: the stored results of the winner: its confirmations, or else its trial alone.
-        chosen: the one of them whose model is the best.
-        confirmed: whether the winner was trained afresh, and the test part scored.
+        folder: the run folder.
+        snapshot: the study as it was started.
+        trials: the results of all trials.
+        repeats: the results of the winner: its repeats where it was confirmed, else its trial alone.
+        chosen: the one of them whose model is published.
+        confirmed: whether the winner was trained again and scored on the test split.
     """
 
-    frozen: StoredStudy
-    results: Results
-    repeats: list[StoredStudy]
-    chosen: StoredStudy
+    folder: RunFolder
+    snapshot: Snapshot
+    trials: list[TrialResult]
+    repeats: list[RepeatResult] | list[TrialResult]
+    chosen: RepeatResult | TrialResult
     confirmed: bool
 
     @property
     def trial(self) -> int:
         """The number of the trial that found the winner."""
-        return int(self.chosen["trial"])
+        return self.chosen.trial
 
     @property
-    def configuration(self) -> StoredStudy:
-        """That of the best model, its margins in the metric's own units."""
-        return literally(self.chosen)
+    def winner(self) -> dict[str, JsonValue]:
+        """The winning configuration, as its first repeat resolved the loss's margins."""
+        return self.repeats[0].resolved_configuration
+
+    @property
+    def configuration(self) -> dict[str, JsonValue]:
+        """The configuration of the published model, its margins in the metric's own units."""
+        return self.chosen.resolved_configuration
 
     @property
     def model(self) -> Path:
-        """The best model's file."""
-        return self.results.folder / str(self.chosen["folder"]) / "checkpoint.keras"
+        """The file of the published model."""
+        return self.folder.files(self.chosen).model
 
-    def parts(self, repeat: StoredStudy) -> dict[str, dict[str, float]]:
-        """The figures of a repeat by part: `valid`, and of a confirmed one `test`."""
-        if not self.confirmed:
-            return {"valid": numbers(repeat["figures"])}
-        return {part: numbers(repeat[part]) for part in ("valid", "test")}
+    @property
+    def measures(self) -> dict[str, dict[str, float]]:
+        """The winner's measures by split, means over its repeats."""
+        by_repeat = [measures_by_split(repeat) for repeat in self.repeats]
+        return {split: mean_measures(each[split] for each in by_repeat) for split in by_repeat[0]}
 
 
-def read_outcome(folder: Path) -> StudyOutcome:
-    """Reads a run folder; the winner is found as `tune` finds it.
+def measures_by_split(result: RepeatResult | TrialResult) -> dict[str, dict[str, float]]:
+    """Return measures by split: `valid`, and of repeats of finalists `test`."""
+    if isinstance(result, TrialResult):
+        return {"valid": result.measures}
+    return {split: result.measures_on(split) for split in ("valid", "test")}
+
+
+def read_outcome(path: Path) -> StudyOutcome:
+    """Read the outcome of a study from its run folder.
 
     Raises:
-        StudyError: nothing was run there yet, or no trial completed.
+        StudyError: no study was started there yet, or no trial completed.
     """
-    frozen, trials, confirmations = read_results(folder)
-    if not frozen:
-        raise StudyError(f"there is no study in {str(folder)!r} yet; run it with siamkit tune")
-    objective, direction = next(iter(frozen["objectives"].items()))
-    sign = 1 if direction == "maximize" else -1
-
-    def worth(measures: dict[str, Any]) -> float:
-        value = measures.get(objective)
-        return -math.inf if value is None or not math.isfinite(value) else sign * float(value)
-
-    by_key: dict[str, list[StoredStudy]] = {}
-    for each in sorted(confirmations, key=lambda each: (each["key"], each["repeat"])):
-        if each["outcome"] == "complete":
-            by_key.setdefault(each["key"], []).append(each)
-    complete = sorted((t for t in trials if t["outcome"] == "complete"), key=lambda each: each["trial"])
-    if by_key:
-        repeats = max(by_key.values(), key=lambda each: worth(_means([one["valid"] for one in each])))
-        chosen = max(repeats, key=lambda each: worth(each["valid"]))
-        measures = {part: _means([each[part] for each in repeats]) for part in ("valid", "test")}
-    elif complete:
-        chosen = max(complete, key=lambda each: worth(each["figures"]))
-        repeats, measures = [chosen], {"valid": numbers(chosen["figures"])}
-    else:
-        raise StudyError(f"no trial of the study in {str(folder)!r} completed, so there is no best one")
-    results = Results(folder, frozen["objectives"], trials, literally(repeats[0]), measures)
-    return StudyOutcome(frozen, results, repeats, chosen, bool(by_key))
-
-
-def _means(repeats: list[dict[str, Any]]) -> dict[str, float]:
-    rows = [numbers(each) for each in repeats]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    folder = RunFolder(path)
+    snapshot, trials = folder.snapshot(), folder.trials()
+    objective = Objective.first(snapshot.objectives)
+    confirmed = finalists(folder.repeats(), objective)
+    if confirmed:
+        best = confirmed[0]
+        return StudyOutcome(folder, snapshot, trials, best.repeats, best.best, True)
+    ranked = leaderboard(trials, objective)
+    if not ranked:
+        raise StudyError(f"no trial of the study in {str(path)!r} completed, so there is no best one")
+    return StudyOutcome(folder, snapshot, trials, ranked[:1], ranked[0], False)

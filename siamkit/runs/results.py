@@ -1,59 +1,267 @@
-"""Where a report's data come from: the files of a run folder."""
+"""What a run folder stores, as types: the snapshot of a study, results of trials and of repeats."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Annotated, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from siamkit.errors import StudyError, listed
+from siamkit.runs.objectives import Direction
 
-TRIAL = ("trial", "outcome", "factors", "figures")
-REPEAT = ("trial", "key", "outcome")
-TESTED = ("valid", "test")
-"""What cannot be done without in results of trials, of repeats, and of those that are complete."""
-
-
-def read_results(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The frozen study (empty if there is none), results of trials, and results of confirmation."""
-    frozen = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
-    return frozen, _collect(folder, "trials", TRIAL), _collect(folder, "confirm", REPEAT)
+Factor = str | int | float | bool | None
+"""The level of a factor: a component's name or a parameter's value."""
 
 
-def _collect(folder: Path, part: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    found = []
-    for file in sorted(folder.glob(f"{part}/*/*/result.json"), key=str):
-        result = read_json(file, keys)
-        if keys is REPEAT and result["outcome"] == "complete":
-            have(result, TESTED, file)
-        found.append({**result, "folder": str(file.parent.relative_to(folder))})
-    return found
+def _with_nan(values: object) -> object:
+    """Return measures with NaN where JSON, which lacks it, holds null."""
+    if not isinstance(values, dict):
+        return values
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
-def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """A mapping that has these keys, each with a value.
+Measures = Annotated[dict[str, float], BeforeValidator(_with_nan)]
+"""Values by the name of their measure; NaN where a measure is not defined."""
+
+
+class Record(BaseModel):
+    """Something stored as JSON: what this version of siamkit does not know is kept as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, protected_namespaces=())
+
+
+R = TypeVar("R", bound=Record)
+
+
+# ------------------------------------------------------------------ the study
+
+
+class Versions(Record):
+    """The versions of everything that produced a result."""
+
+    backend: str = ""
+    python: str = ""
+    packages: dict[str, str | None] = {}
+    plugins: dict[str, str | None] = {}
+
+
+class SplitRecord(Record):
+    """How the data were split: by what, and how many items each split has."""
+
+    by: str = "item"
+    counts: dict[str, int] = {}
+    values: dict[str, list[JsonValue]] | None = None
+
+
+class DataRecord(Record):
+    """The data of a study."""
+
+    items: int = 0
+    input: str = ""
+    supervision: str = "labels"
+    fingerprint: str = ""
+    split: SplitRecord = SplitRecord()
+
+
+class SharedItems(Record):
+    """Items that two splits have in common: exact copies, near copies, and whole pairs."""
+
+    parts: tuple[str, str]
+    exact: int = 0
+    near: int = 0
+    whole: int | None = None
+    examples: list[tuple[JsonValue, JsonValue, JsonValue]] = []
+
+
+class Overlap(Record):
+    """What the splits have in common: items, and for each split the classes that training has too."""
+
+    looked_at: dict[str, int] = {}
+    between: list[SharedItems] = []
+    classes: dict[str, int] = {}
+    seen: dict[str, int] = {}
+
+
+class Snapshot(Record):
+    """A study as it was started: the resolved file, the data and the versions (`study.json`)."""
+
+    layout: int = 1
+    name: str = ""
+    objectives: dict[str, Direction] = Field(min_length=1)
+    study: dict[str, JsonValue] = {}
+    settings: dict[str, JsonValue] = {}
+    data: DataRecord = DataRecord()
+    versions: Versions = Versions()
+    overlap: Overlap | None = None
+
+    def setting(self, key: str, default: JsonValue = None) -> JsonValue:
+        """Return a key of the study file, whether it may change on resuming or not."""
+        return {**self.settings, **self.study}.get(key, default)
+
+
+# ------------------------------------------------------------------ results
+
+
+class Component(Record):
+    """A component with its parameters, as drawn."""
+
+    name: str
+    params: dict[str, JsonValue] = {}
+
+
+class Result(Record):
+    """What trials and repeats of finalists have in common."""
+
+    trial: int
+    key: str = ""
+    outcome: str
+    cause: str = ""
+    traceback: str = ""
+    configuration: dict[str, JsonValue] = {}
+    factors: dict[str, Factor] = {}
+    resolved_params: dict[str, JsonValue] | None = Field(default=None, alias="literal")
+    seconds: float | None = None
+    versions: Versions | None = None
+    folder: str = Field(default="", exclude=True)
+    """Where it is in the run folder."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.outcome == "complete"
+
+    @property
+    def resolved_configuration(self) -> dict[str, JsonValue]:
+        """The configuration with the loss as the API takes it: margins in the metric's own units."""
+        loss = self.configuration["loss"]
+        resolved = (self.resolved_params or {}).get("loss") or {}
+        assert isinstance(loss, dict)
+        assert isinstance(resolved, dict)
+        params = loss["params"]
+        assert isinstance(params, dict)
+        return {**self.configuration, "loss": {**loss, "params": {**params, **resolved}}}
+
+
+class TrialResult(Result):
+    """The result of one attempt at a trial that ended (`trials/<number>/<token>/result.json`)."""
+
+    factors: dict[str, Factor]
+    token: str = ""
+    values: list[float] | None = None
+    measures: Measures = Field(alias="figures")
+    repeats: list[Measures] = []
+    attempt: int = 1
+
+    def value(self, measure: str) -> float | None:
+        """Return a measure; None where it is missing or NaN."""
+        return _known(self.measures, measure)
+
+
+class RepeatResult(Result):
+    """The result of one repeat of a finalist (`confirm/<key>/<repeat>/result.json`)."""
+
+    repeat: int = 0
+    seed: int | None = None
+    valid: Measures | None = None
+    test: Measures | None = None
+
+    @model_validator(mode="after")
+    def _complete_ones_have_all(self) -> Self:
+        missing = [name for name in ("valid", "test", "factors") if not getattr(self, name)]
+        if self.complete and missing:
+            raise ValueError(f"it lacks {listed(missing)}")
+        return self
+
+    def measures_on(self, split: str) -> dict[str, float]:
+        """Return the measures on `valid` or `test`; none where the repeat did not complete."""
+        return (self.valid if split == "valid" else self.test) or {}
+
+    def value(self, measure: str, split: str = "valid") -> float | None:
+        """Return a measure on a split; None where it is missing or NaN."""
+        return _known(self.measures_on(split), measure)
+
+
+def _known(measures: dict[str, float], name: str) -> float | None:
+    value = measures.get(name, math.nan)
+    return None if math.isnan(value) else value
+
+
+def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Return measures with NaN where JSON holds null."""
+    return {name: math.nan if value is None else value for name, value in values.items()}
+
+
+def mean_measures(repeats: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each measure that all repeats have."""
+    rows = list(repeats)
+    names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+    return {name: fmean(row[name] for row in rows) for name in names}
+
+
+# ------------------------------------------------------------------ reading
+
+
+def read_record(path: Path, kind: type[R], **more: object) -> R:
+    """Read a JSON file into its type.
+
+    Args:
+        path: the file.
+        kind: a `Record`.
+        **more: fields that the file does not hold, such as the folder.
 
     Raises:
-        StudyError: it is damaged.
+        StudyError: the file is damaged, in one sentence that names it.
+    """
+    return as_record(read_json(path), kind, str(path), **more)
+
+
+def read_json(path: Path) -> dict[str, JsonValue]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        StudyError: the file is damaged, in one sentence that names it.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StudyError(f"{str(path)!r} is damaged: {error}") from None
     if not isinstance(value, dict):
-        raise StudyError(f"{str(path)!r} is damaged: a mapping was expected")
-    have(value, keys, path)
+        raise StudyError(f"{str(path)!r} is damaged: it should hold a mapping")
     return value
 
 
-def have(value: dict[str, Any], keys: Sequence[str], path: Path) -> None:
-    """Raises StudyError where a file lacks something that it was made with."""
-    if missing := [key for key in keys if value.get(key) is None]:
-        raise StudyError(f"{str(path)!r} is damaged, or of another siamkit: it lacks {listed(missing)}")
+def as_record(value: dict[str, JsonValue], kind: type[R], name: str, **more: object) -> R:
+    """Return a JSON mapping as its type.
 
-
-def numbers(measures: dict[str, Any]) -> dict[str, float]:
-    """Figures as they were: JSON lacks NaN and holds None in its place."""
-    return {name: math.nan if value is None else value for name, value in measures.items()}
+    Raises:
+        StudyError: it lacks something, or holds something else.
+    """
+    try:
+        return kind.model_validate({**value, **more})
+    except ValidationError as error:
+        problems = error.errors()
+        missing = [
+            ".".join(map(str, problem["loc"]))
+            for problem in problems
+            if problem["type"] == "missing" or (problem["input"] is None and problem["loc"])
+        ]
+        if missing:
+            reason = f"it lacks {listed(missing)}"
+        else:
+            where = ".".join(map(str, problems[0]["loc"]))
+            reason = problems[0]["msg"].removeprefix("Value error, ")
+            reason = f"{where}: {reason}" if where else reason
+        raise StudyError(f"{name!r} is damaged, or written by another version of siamkit: {reason}") from None

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,61 @@ import filelock
 from siamkit.errors import StudyError
 from siamkit.io.files import to_jsonable, write_text
 from siamkit.io.paths import is_local
-from siamkit.runs.results import read_results
+from siamkit.runs.results import RepeatResult, Snapshot, TrialResult, read_record
 
 LAYOUT = 1
 
 
+@dataclass(frozen=True)
+class AttemptFolder:
+    """The folder of one attempt at a trial, or of one repeat of a finalist."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """Measures, parameters, versions, cause of failure; written last."""
+        return self.path / "result.json"
+
+    @property
+    def history(self) -> Path:
+        """Measures by epoch."""
+        return self.path / "history.parquet"
+
+    @property
+    def queries(self) -> Path:
+        """Scores by query on the validation split."""
+        return self.path / "queries.parquet"
+
+    @property
+    def test_queries(self) -> Path:
+        """Scores by query on the test split; of repeats of finalists only."""
+        return self.path / "test_queries.parquet"
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.path / "checkpoint.keras"
+
+    @property
+    def embeddings(self) -> Path:
+        """Embeddings of the validation items; of the best trials only."""
+        return self.path / "embeddings.npy"
+
+    @property
+    def report_data(self) -> Path:
+        """What the report shows of the model: a sample of embeddings, neighbors, curves."""
+        return self.path / "exhibit.npz"
+
+
 class RunFolder:
-    """A study's folder.
+    """A study's folder: the one place that knows the names of its files.
 
     Args:
-        path: a local folder or one behind a URL (`siamkit.io.paths.as_path`); created if it does not exist.
+        path: created when first written; a local folder, or one behind a URL (`siamkit.io.as_path`).
 
     Attributes:
-        owner: the process that writes here, as `leases.new_owner` names it; put into each line of the log.
+        owner: the process that writes here, as `leases.new_owner` names it; part of each line of the log.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,32 +80,101 @@ class RunFolder:
         self._lines: list[str] = []
         self._name = secrets.token_hex(4)
 
+    # ------------------------------------------------------------------ files
+
+    @property
+    def snapshot_file(self) -> Path:
+        """The study as it was started."""
+        return self.path / "study.json"
+
+    @property
+    def items(self) -> Path:
+        """The validation items, for people to look at: ids, targets, thumbnails or texts."""
+        return self.path / "items.parquet"
+
     @property
     def report(self) -> Path:
+        """The report as a page."""
         return self.path / "report.html"
 
     @property
     def best_model(self) -> Path:
+        """The model of the winner."""
         return self.path / "best.keras"
 
+    @property
+    def log_file(self) -> Path:
+        """Events, a line each; behind a URL each process has a file of its own."""
+        return self.path / "log.jsonl"
+
+    def log_files(self) -> list[Path]:
+        """Return the logs of all processes."""
+        return sorted(self.path.glob("log*.jsonl"))
+
     def attempt(self, trial: int, token: str) -> Path:
-        """The folder of one attempt at a trial."""
+        """Return the folder of one attempt at a trial."""
         return self.path / "trials" / str(trial) / token
 
     def confirmation(self, key: str, repeat: int) -> Path:
-        """The folder of one repeat of a finalist."""
+        """Return the folder of one repeat of a finalist."""
         return self.path / "confirm" / key / str(repeat)
 
+    def files(self, result: TrialResult | RepeatResult) -> AttemptFolder:
+        """Return the files of a result that was read from this folder."""
+        return AttemptFolder(self.path / result.folder)
+
     def inside(self, place: Path) -> str:
-        """A place in the folder as it is called from within, wherever the folder is seen from."""
+        """Return a path relative to the folder, the same on every machine that sees it."""
         return str(place.relative_to(self.path))
+
+    # ------------------------------------------------------------------ reading
+
+    def exists(self) -> bool:
+        """Return whether a study was started here."""
+        return self.snapshot_file.is_file()
+
+    def snapshot(self) -> Snapshot:
+        """Read the study as it was started.
+
+        Raises:
+            StudyError: no study was started here yet, or the file is damaged.
+        """
+        if not self.exists():
+            raise StudyError(f"there is no study in {str(self.path)!r} yet; run it with siamkit tune")
+        return read_record(self.snapshot_file, Snapshot)
+
+    def trials(self) -> list[TrialResult]:
+        """Read the results of all trials, one for each attempt that ended.
+
+        Raises:
+            StudyError: a result is damaged.
+        """
+        return [
+            read_record(file, TrialResult, folder=self.inside(file.parent))
+            for file in sorted(self.path.glob("trials/*/*/result.json"), key=str)
+        ]
+
+    def repeats(self) -> list[RepeatResult]:
+        """Read the results of all repeats of finalists.
+
+        Raises:
+            StudyError: a result is damaged.
+        """
+        return [
+            read_record(file, RepeatResult, folder=self.inside(file.parent))
+            for file in sorted(self.path.glob("confirm/*/*/result.json"), key=str)
+        ]
+
+    # ------------------------------------------------------------------ writing
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One `tune` at a time; the lock dies with its process. Behind a URL there are no locks.
+        """Hold the lock of the folder: one `tune` at a time.
+
+        The lock ends with its process. Behind a URL there are no locks.
 
         Raises:
-            StudyError: another one holds it, or the folder cannot be made.
+            StudyError: another process holds the lock, or the folder cannot be written.
         """
         if not is_local(self.path):
             try:
@@ -87,17 +199,17 @@ class RunFolder:
             lock.release()
 
     def log(self, event: str, **details: Any) -> None:
-        """Appends a line to `log.jsonl`.
+        """Append a line to the log.
 
-        In one write at the file's end, so that lines of several processes never run into one another. A
-        log that cannot be written stops nobody: what counts is in the storage and in the results.
+        One write at the end of the file, so that lines of several processes never mix. A log that cannot be
+        written stops no study: the storage and the results hold all that counts.
         """
         line = {"time": round(time.time(), 3), "event": event}
         line |= {"owner": self.owner} if self.owner else {}
         text = json.dumps({**line, **to_jsonable(details)}, ensure_ascii=False) + "\n"
         with suppress(OSError):
             if is_local(self.path):
-                file = os.open(self.path / "log.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                file = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
                 try:
                     os.write(file, text.encode("utf-8"))
                 finally:
@@ -106,15 +218,7 @@ class RunFolder:
                 self._lines.append(text)
                 write_text(self.path / f"log-{self._name}.jsonl", "".join(self._lines))
 
-    def results(self) -> list[dict[str, Any]]:
-        """The stored results of all trials, one an attempt that ended."""
-        return read_results(self.path)[1]
-
-    def confirmations(self) -> list[dict[str, Any]]:
-        """The stored results of all repeats of finalists."""
-        return read_results(self.path)[2]
-
 
 def new_token() -> str:
-    """A name for one attempt."""
+    """Return a new name for an attempt."""
     return secrets.token_hex(4)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 from siamkit.errors import SiamkitError
 from siamkit.io.files import disk_full_as_error, write_json, write_table
 from siamkit.report import write_report
+from siamkit.runs.outcome import StudyOutcome, read_outcome
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study.execution.cleanup import tidy
-from siamkit.study.execution.confirmation import Confirmation, Finalist, finalists, publish_best
+from siamkit.study.execution.confirmation import Confirmation, publish_best
 from siamkit.study.execution.preflight import try_feeds
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.session import Part, ready
 from siamkit.study.execution.signals import StoppedAtOnce
 from siamkit.study.execution.supervisor import Source
-from siamkit.study.results.results import Results, literally
+from siamkit.study.results.results import Results
 from siamkit.study.sampling.plan import planned_trials, warm_start
 from siamkit.study.storage.coordinator_lock import CoordinatorLock
 from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
@@ -62,8 +63,8 @@ def tune(
         with part.folder.locked():
             search = part.search(list(part.task.objectives.values()), alone=True)
             with disk_full_as_error(part.folder.path), _seat(search), _logged(part):
-                write_json(part.folder.path / "study.json", part.frozen)
-                write_table(part.folder.path / "items.parquet", items_table(raw))
+                write_json(part.folder.snapshot_file, part.frozen)
+                write_table(part.folder.items, items_table(raw))
                 results = _conduct(part, search)
                 part.finished = not results.interrupted
                 return results
@@ -137,18 +138,15 @@ def _conduct(part: Part, search: Search) -> Results:
         part.pool.close()
         # Outside the display. What is written now is short: a first Ctrl-C lets it be finished.
         tidy(search, finished)
-        confirmed = finalists(search)
-        publish_best(search, confirmed)
+        outcome = _outcome(search.folder)
+        if outcome is not None:
+            publish_best(search, outcome.model)
         write_report(search.folder.path)
-    winner, measures = _winner(search, confirmed)
-    return Results(
-        search.folder.path,
-        dict(search.task.objectives),
-        search.folder.results(),
-        winner,
-        measures,
-        not finished,
-    )
+    if outcome is None:
+        return Results(
+            search.folder.path, dict(search.task.objectives), search.folder.trials(), None, {}, not finished
+        )
+    return Results.of(outcome, interrupted=not finished)
 
 
 def _search(part: Part, search: Search) -> bool:
@@ -208,16 +206,8 @@ def _work(part: Part, search: Search, source: Source) -> bool:
     return True
 
 
-def _winner(search: Search, confirmed: list[Finalist]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    if confirmed:
-        best = confirmed[0]
-        parts = {
-            part: {name: best.mean(part, name) for name in best.repeats[0][part]}
-            for part in ("valid", "test")
-        }
-        return literally(best.repeats[0]), parts
-    trial = next(iter(search.ledger.ranked(1)), None)
-    if trial is None:
-        return None, {}
-    stored = next(each for each in search.folder.results() if each["key"] == trial.user_attrs["key"])
-    return literally(stored), {"valid": dict(zip(search.task.objectives, trial.values, strict=True))}
+def _outcome(folder: RunFolder) -> StudyOutcome | None:
+    """Return who won; None where no trial completed."""
+    if not any(trial.complete for trial in folder.trials()):
+        return None
+    return read_outcome(folder.path)

@@ -165,7 +165,7 @@ def test_what_is_not_there_is_told_with_what_would_help(runs: Path, tmp_path: Pa
     trial(runs, 11, ROWS, 0.2, metric="mahalanobis")
     refused(f"{runs}#11", "compares by siamkit/mahalanobis, which only its model knows", ModelError)
     (runs / "items.parquet").unlink()
-    refused(f"{runs}#7", "items.parquet' is gone, so nobody knows which items")
+    refused(f"{runs}#7", "items.parquet' is missing; it says which items")
     told = CliRunner().invoke(main, ["compare", f"{runs}#4", f"{runs}#7"])
     assert told.exit_code == 2
     assert "Error: the study has no trial 4" in told.stderr
@@ -223,7 +223,7 @@ def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: 
     stored = {number: contender(f"{tmp_path}/study.yaml#{number}") for number in (0, 1)}
     found = siamkit.compare(*stored.values(), measures=["map_at_r"])
     for number, each in enumerate(stored.values()):
-        measures = next(trial["figures"] for trial in results.trials if trial["trial"] == number)
+        measures = next(trial.measures for trial in results.trials if trial.trial == number)
         # By the learned metric of its model.
         assert found.values[each.name]["map_at_r"].value == pytest.approx(measures["map_at_r"], abs=1e-5)
     file = next(results.folder.glob("trials/*/*/embeddings.npy"))

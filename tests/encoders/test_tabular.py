@@ -288,8 +288,8 @@ def test_a_study_of_mixed_columns_trains_judges_and_tells_the_cost(tmp_path):
 
     encoder = {"tabular": {"depth": 1, "width": 8, "category_dim": 8, "dropout": 0}}
     results = siamkit.tune(study(tmp_path, "price, weight, colour", encoder), progress="none")
-    assert [each["outcome"] for each in results.trials] == ["complete"]
-    measures = results.trials[0]["figures"]
+    assert [each.outcome for each in results.trials] == ["complete"]
+    measures = results.trials[0].measures
     # The colour and the price tell the class; by chance it would be about 0.2.
     assert measures["map_at_r"] > 0.4
     # 2 numbers, 2 flags and 8 of the colour (red, blue, missing, unknown), 8 units, 3 of the embedding.

@@ -202,9 +202,9 @@ def test_a_study_may_have_them_as_objectives_and_measures_time_once(tmp_path):
     )
     (tmp_path / "study.yaml").write_text(STUDY)
     (trial,) = siamkit.tune(tmp_path / "study.yaml", progress="none").trials
-    assert trial["outcome"] == "complete"
-    assert 1 <= trial["figures"]["effective_rank"] <= 4
-    assert trial["figures"]["bytes_per_vector"] == 16
-    history = pq.read_table(tmp_path / "runs" / "shapes" / trial["folder"] / "history.parquet").to_pydict()
-    assert history["ms_per_item"] == [trial["figures"]["ms_per_item"]] * 2
+    assert trial.outcome == "complete"
+    assert 1 <= trial.measures["effective_rank"] <= 4
+    assert trial.measures["bytes_per_vector"] == 16
+    history = pq.read_table(tmp_path / "runs" / "shapes" / trial.folder / "history.parquet").to_pydict()
+    assert history["ms_per_item"] == [trial.measures["ms_per_item"]] * 2
     assert {"spread", "effective_rank"} <= set(history)

@@ -82,14 +82,14 @@ def test_finalists_are_means_over_seeds_with_their_deviation(folder: Folder) -> 
         (0.8, 0, pytest.approx(0.4)),
         (pytest.approx(0.6), pytest.approx(0.1414, abs=1e-4), 0.5),
     ]
-    assert [row["trial"] for row in load_study_results(folder.path).finalists] == [1, 0]
+    assert [row.trial for row in load_study_results(folder.path).finalists] == [1, 0]
 
 
 def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
     folder.study(objectives={"eer": "minimize"})
     for number, value in enumerate([0.3, 0.1, 0.2]):
         folder.trial(number, 0.5, figures={"eer": value, "map_at_r": 0.5})
-    assert [trial["trial"] for trial in load_study_results(folder.path).completed] == [1, 2, 0]
+    assert [trial.trial for trial in load_study_results(folder.path).completed] == [1, 2, 0]
     assert "eer 0.1000 on validation" in Page(folder.page()).text
 
 
@@ -344,9 +344,7 @@ def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> Non
     charts = document(stored).charts()
     assert "interaction-encoder" not in charts  # there is one only
     figure = charts["interaction-metric"]
-    values = [
-        each["figures"]["map_at_r"] for each in stored.completed if each["factors"]["metric"] == "cosine"
-    ]
+    values = [each.measures["map_at_r"] for each in stored.completed if each.factors["metric"] == "cosine"]
     cells = dict(zip(figure.data[0].y, figure.data[0].z, strict=True))["cosine"]
     assert sum(cells) / 2 == pytest.approx(sum(values) / 8)
     assert "4 trials" in figure.data[0].text[0][0]
@@ -403,13 +401,13 @@ def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:
 def test_a_finalist_is_seen_rather_than_a_trial_and_by_its_best_repeat(folder: Folder) -> None:
     seen(folder).confirmed("key0", 0, 0.6, 0.4).confirmed("key0", 1, 0.8, 0.4)
     stored = load_study_results(folder.path)
-    assert stored.exhibited is not None
-    assert stored.exhibited[0]["folder"] == "trials/0/t"  # nothing was kept of the finalist
+    assert stored.illustrated is not None
+    assert stored.illustrated[0].folder == "trials/0/t"  # the finalist stored nothing
     for repeat in (0, 1):
         folder.exhibit(f"confirm/key0/{repeat}", rows=np.arange(6), embeddings=np.eye(6))
-    exhibited = load_study_results(folder.path).exhibited
-    assert exhibited is not None
-    assert exhibited[0]["folder"] == "confirm/key0/1"
+    illustrated = load_study_results(folder.path).illustrated
+    assert illustrated is not None
+    assert illustrated[0].best.folder == "confirm/key0/1"
 
 
 def test_sizes_that_were_trained_and_those_made_smaller_are_in_one_figure(folder: Folder) -> None:
@@ -532,7 +530,7 @@ def shown_items(folder: Folder) -> Path:
 
 def test_a_trial_without_the_objective_or_its_time_is_no_trial_to_rank(folder: Folder) -> None:
     folder.study().trial(0, 0.5, seconds=None).trial(1, 0.4).trial(2, None).trial(3, 1, figures={"eer": 0.1})
-    assert [trial["trial"] for trial in load_study_results(folder.path).completed] == [0, 1]
+    assert [trial.trial for trial in load_study_results(folder.path).completed] == [0, 1]
     (folder.path / "trials/0/t/result.json").write_text(
         json.dumps({key: value for key, value in result(0, 0.5).items() if key != "seconds"})
     )

@@ -14,7 +14,9 @@ from scipy import stats
 from siamkit.cli import main
 from siamkit.data.preprocessing import kinds
 from siamkit.errors import StudyError
-from siamkit.runs.outcome import StudyOutcome, read_outcome
+from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
+from siamkit.study.results.results import Results
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study.results import export
 from siamkit.study.results.model_card import model_card
 from siamkit.study.results.retrain import find_trial
@@ -80,7 +82,7 @@ def confirm(folder: Path, key: str, repeat: int, eer: float, **more: Any) -> Non
 def test_without_confirmation_the_best_trial_stands(folder: Path) -> None:
     standing = read_outcome(folder)
     assert (standing.trial, standing.confirmed) == (9, False)
-    assert standing.results.measures == {"valid": {"eer": 0.1, "roc_auc": 0.9}}
+    assert standing.measures == {"valid": {"eer": 0.1, "roc_auc": 0.9}}
     assert standing.model == folder / "trials/9/t/checkpoint.keras"
 
 
@@ -91,21 +93,21 @@ def test_the_mean_of_the_repeats_names_the_winner_and_the_best_repeat_is_its_mod
     confirm(folder, "k2", 2, 0.0, outcome="failed")
     standing = read_outcome(folder)
     assert (standing.trial, standing.confirmed, len(standing.repeats)) == (2, True, 2)
-    assert standing.results.measures["valid"]["eer"] == pytest.approx(0.175)
-    assert standing.results.measures["test"]["eer"] == pytest.approx(0.275)
+    assert standing.measures["valid"]["eer"] == pytest.approx(0.175)
+    assert standing.measures["test"]["eer"] == pytest.approx(0.275)
     assert standing.model == folder / "confirm/k2/1/checkpoint.keras"
     # What tune prints is of the first repeat, what the model was trained with of its own.
-    assert standing.results.winner is not None
-    assert standing.results.winner["loss"]["params"]["margin"] == pytest.approx(0.1)
+    assert standing.winner is not None
+    assert standing.winner["loss"]["params"]["margin"] == pytest.approx(0.1)
     assert standing.configuration["loss"]["params"]["margin"] == pytest.approx(0.2)
-    assert standing.parts(standing.chosen)["test"]["eer"] == pytest.approx(0.25)
+    assert measures_by_split(standing.chosen)["test"]["eer"] == pytest.approx(0.25)
 
 
 def test_figures_that_are_no_numbers_win_nothing(folder: Path) -> None:
     confirm(folder, "k3", 0, 0.4, valid={"eer": None}, test={"eer": None})
     confirm(folder, "k11", 0, 0.6)
     assert read_outcome(folder).trial == 11
-    assert math.isnan(read_outcome(folder).parts({"valid": {"eer": None}, "test": {}})["valid"]["eer"])
+    assert math.isnan(RunFolder(folder).repeats()[-1].measures_on("valid")["eer"])
 
 
 def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -> None:
@@ -118,12 +120,13 @@ def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -
 
 
 def test_the_trials_that_there_are_are_named(folder: Path) -> None:
-    trials = read_outcome(folder).results.trials
-    assert find_trial(folder, trials, 11)["key"] == "k11"
+    assert find_trial(RunFolder(folder), 11).key == "k11"
     with pytest.raises(StudyError, match="the study has no trial 5; choose from 2, 3, 4, 9, 11"):
-        find_trial(folder, trials, 5)
-    again = [*trials, {**trials[0], "attempt": 2, "token": "second"}]
-    assert find_trial(folder, again, trials[0]["trial"])["token"] == "second"
+        find_trial(RunFolder(folder), 5)
+    store(
+        folder, "trials/2/second", trial=2, key="k2", figures={"eer": 0.3}, attempt=2, token="second"
+    )
+    assert find_trial(RunFolder(folder), 2).token == "second"
 
 
 # --------------------------------------------------------------------- card
@@ -156,7 +159,7 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
         confirm(folder, "k2", repeat, first)
         confirm(folder, "k11", repeat, second)
     standing = read_outcome(folder)
-    found, lead = standing.results.test_interval, standing.results.lead
+    found, lead = Results.of(standing).test_interval, Results.of(standing).lead
     assert found is not None
     assert lead is not None
     # By SciPy: Student's interval, and Welch's for two.
@@ -168,7 +171,7 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     assert f"`eer` is 0.3100, with a 95 % interval of [{low:.4f}, {high:.4f}] over 3 seeds." in card(standing)
     assert "Beside the second finalist's that is -0.1033 [" in card(standing)
     assert "- All classes of the test part were seen in training" in card(standing)
-    told = json.loads(json.dumps(export.told(standing)))
+    told = json.loads(json.dumps(export.describe_best(standing)))
     assert (told["test_interval"]["low"], told["lead"]["p"]) == (found.low, lead.p)
     assert {each["what"] for each in told["findings"]} >= {"split", "seeds", "difference"}
     shown = click.testing.CliRunner().invoke(main, ["best", write_study(folder)]).stdout
@@ -188,12 +191,12 @@ def write_study(folder: Path) -> str:
 
 
 def test_without_a_second_repeat_nothing_is_sure(folder: Path) -> None:
-    results = read_outcome(folder).results
+    results = Results.of(read_outcome(folder))
     assert (results.test_interval, results.lead) == (None, None)
     assert [each.what for each in results.findings if each.kind == "fault"] == ["confirmed"]
     confirm(folder, "k2", 0, 0.2)
     confirm(folder, "k11", 0, 0.3)
-    results = read_outcome(folder).results
+    results = Results.of(read_outcome(folder))
     assert (results.test_interval, results.lead) == (None, None)
     text = card(read_outcome(folder))
     assert "interval" not in text

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from siamkit.errors import StudyError
 from siamkit.io.paths import as_path
 from siamkit.runs.run_folder import RunFolder
 
@@ -85,3 +88,33 @@ def test_behind_a_url_each_process_has_a_file_of_its_own() -> None:
         folder.log("stopped", name=name)
     files = sorted(where.glob("log-*.jsonl"))
     assert [[each["event"] for each in lines(file)] for file in files] == [["started", "stopped"]] * 2
+
+
+# ---------------------------------------------------------------- damaged files
+
+
+DAMAGED = {
+    "study.json": ("{}", r"study\.json' is damaged.*lacks objectives"),
+    "trials/0/t/result.json": ("{}", r"result\.json' is damaged.*lacks trial, outcome, factors and figures|lacks trial, outcome, factors, figures"),
+    "trials/0/t/result.json ": ('{"trial": 0', r"result\.json' is damaged: Expecting"),
+    "trials/0/t/result.json  ": ("[1]", r"result\.json' is damaged: it should hold a mapping"),
+    "confirm/k/0/result.json": (
+        '{"trial": 0, "outcome": "complete", "valid": {"eer": 0.1}, "test": {"eer": 0.1}}',
+        r"confirm/k/0/result\.json' is damaged.*lacks factors",
+    ),
+}
+
+
+@pytest.mark.parametrize("file", DAMAGED)
+def test_a_damaged_file_is_named_in_one_sentence(tmp_path: Path, file: str) -> None:
+    text, sentence = DAMAGED[file]
+    path = tmp_path / file.strip()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(StudyError, match=sentence) as caught:
+        if path.name == "study.json":
+            folder.snapshot()
+        folder.trials()
+        folder.repeats()
+    assert "\n" not in str(caught.value)

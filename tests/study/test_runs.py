@@ -53,17 +53,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def measures(results: Results) -> list[dict[str, Any]]:
-    return [each["figures"] for each in sorted(results.trials, key=lambda each: each["trial"])]
+    return [each.measures for each in sorted(results.trials, key=lambda each: each.trial)]
 
 
 def test_a_study_trains_judges_and_confirms(digits: Results) -> None:
-    assert [each["outcome"] for each in digits.trials] == ["complete"] * 2
+    assert [each.outcome for each in digits.trials] == ["complete"] * 2
     assert 0 < digits.measures["valid"]["map_at_r"] <= 1
     assert 0 < digits.measures["test"]["map_at_r"] <= 1
     for each in digits.trials:
         # The margin was drawn in typical distances and used in the metric's own.
-        drawn = each["configuration"]["loss"]["params"]["margin"]["typical_distance"]
-        assert each["literal"]["loss"]["margin"] == pytest.approx(drawn * each["literal"]["typical_distance"])
+        drawn = each.configuration["loss"]["params"]["margin"]["typical_distance"]
+        assert each.resolved_params["loss"]["margin"] == pytest.approx(
+            drawn * each.resolved_params["typical_distance"]
+        )
 
 
 @pytest.mark.one_backend
@@ -83,13 +85,13 @@ def test_the_best_model_loads_and_embeds_raw_items_as_its_checkpoint_does(digits
 def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) -> None:
     import pyarrow.parquet as pq
 
-    trial = max(digits.trials, key=lambda each: each["figures"]["map_at_r"])
-    place = digits.folder / trial["folder"]
+    trial = max(digits.trials, key=lambda each: each.measures["map_at_r"])
+    place = digits.folder / trial.folder
     embeddings = np.load(place / "embeddings.npy", allow_pickle=False)
     labels = pq.read_table(digits.folder / "items.parquet").column("target").to_pylist()
-    metric = trial["factors"]["metric"]
+    metric = trial.factors["metric"]
     again = siamkit.evaluate(embeddings, labels, metric=metric)
-    assert trial["figures"]["map_at_r"] == pytest.approx(again["map_at_r"])
+    assert trial.measures["map_at_r"] == pytest.approx(again["map_at_r"])
     # By hand: the share of items whose nearest other one is of their class.
     near = (
         np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
@@ -98,7 +100,7 @@ def test_a_trials_figures_are_those_of_its_stored_embeddings(digits: Results) ->
     )
     np.fill_diagonal(near, np.inf)
     share = np.mean(np.array(labels)[near.argmin(1)] == np.array(labels))
-    assert trial["figures"]["recall_at_1"] == pytest.approx(share)
+    assert trial.measures["recall_at_1"] == pytest.approx(share)
 
 
 @pytest.mark.one_backend
@@ -190,13 +192,13 @@ def test_data_are_searched_as_models_are_and_judged_on_what_is_clean(tmp_path: P
         ),
     )
     results = siamkit.tune(path, progress="none")
-    assert [each["outcome"] for each in results.trials] == ["complete"] * 3
-    assert len({tuple(each["configuration"]["data"].items()) for each in results.trials}) > 1
+    assert [each.outcome for each in results.trials] == ["complete"] * 3
+    assert len({tuple(each.configuration["data"].items()) for each in results.trials}) > 1
     for each in results.trials:
-        assert each["factors"]["data.items_per_class"] in (2, 5)
-        assert each["factors"]["data.label_noise"] in (0, 0.4)
-        assert each["factors"]["data.imbalance"] == 1
-        assert each["factors"]["data.corruption"] in ("none", "noise_2")
+        assert each.factors["data.items_per_class"] in (2, 5)
+        assert each.factors["data.label_noise"] in (0, 0.4)
+        assert each.factors["data.imbalance"] == 1
+        assert each.factors["data.corruption"] in ("none", "noise_2")
     items = pq.read_table(results.folder / "items.parquet")
     assert items.num_rows == 60
     truth = load().target[np.array(items.column("id").to_pylist(), dtype=int)]
@@ -204,7 +206,7 @@ def test_data_are_searched_as_models_are_and_judged_on_what_is_clean(tmp_path: P
     assert results.factors["data.items_per_class"] in (2, 5)
     page = (results.folder / "report.html").read_text()
     for name in results.factors:
-        varied = len({each["factors"][name] for each in results.trials}) > 1
+        varied = len({each.factors[name] for each in results.trials}) > 1
         assert not name.startswith("data.") or (name in page) == varied, name
 
 
@@ -250,9 +252,7 @@ def test_a_loss_that_is_nan_or_raises_fails_its_trial_and_the_study_goes_on(tmp_
         results = siamkit.tune(path, progress="none")
     finally:
         components().losses._by_qualified.pop("bad_losses/bad", None)
-    causes = {
-        each["factors"].get("loss.bad_losses/bad.kind", "triplet"): each["cause"] for each in results.trials
-    }
+    causes = {each.factors.get("loss.bad_losses/bad.kind", "triplet"): each.cause for each in results.trials}
     assert set(causes) == {"nan", "raise", "triplet"}
     assert causes["nan"] == "the loss of epoch 1 is nan"
     assert "this loss cannot be had" in causes["raise"]
@@ -314,7 +314,7 @@ def test_the_limits_of_a_trial_fail_it(tmp_path: Path) -> None:
         results = siamkit.tune(
             write(folder, ("budget: {trials: 2}", f"budget: {{trials: 1, {budget}}}")), progress="none"
         )
-        assert [each["cause"] for each in results.trials] == [cause]
+        assert [each.cause for each in results.trials] == [cause]
         assert results.winner is None
 
 
@@ -430,8 +430,8 @@ def test_a_study_survives_kill_9_and_ctrl_c_and_refuses_a_second_run(runs: Runs)
     assert last.returncode == 0, err
     assert "\x1b" not in out  # no terminal, no control codes
     results = [json.loads(path.read_text()) for path in runs.folder.glob("runs/tiny/trials/*/*/result.json")]
-    assert [each["outcome"] for each in results] == ["complete"] * 2
-    assert max(each["attempt"] for each in results) == 2  # the other one may not have begun when it struck
+    assert [each.outcome for each in results] == ["complete"] * 2
+    assert max(each.attempt for each in results) == 2  # the other one may not have begun when it struck
     assert {"trial died", "trial interrupted"} <= {
         json.loads(line)["event"] for line in (runs.folder / "runs/tiny/log.jsonl").read_text().splitlines()
     }

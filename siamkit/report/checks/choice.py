@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
-from siamkit.report._repeats import lead
 from siamkit.report.check import Check, caution, fault, good
-from siamkit.report.load import Row, StoredStudy
+from siamkit.report.load import FinalistSummary, StoredStudy
+from siamkit.runs.run_folder import RunFolder
 
 ENOUGH = 3  # repeats from which their spread says something
 
@@ -28,8 +27,7 @@ def on_choice(stored: StoredStudy) -> Iterator[Check]:
     yield from _confirmed(stored, best)
     yield from _seeds(stored, best)
     yield from _test(stored)
-    if best["test_interval"] is not None:
-        found = best["test_interval"]
+    if (found := best.interval) is not None:
         yield good(
             "interval",
             f"On the test part {found.measure} is {_ends(found.value, found.low, found.high)}, over "
@@ -39,30 +37,32 @@ def on_choice(stored: StoredStudy) -> Iterator[Check]:
         yield from _difference(stored)
 
 
-def _confirmed(stored: StoredStudy, best: Row) -> Iterator[Check]:
+def _confirmed(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
     yield good(
         "confirmed",
         f"The winner is the best on validation of {len(stored.finalists)} "
         f"finalist{'s' * (len(stored.finalists) > 1)} trained afresh, not of the search.",
     )
-    trial = next((each for each in stored.completed if each["trial"] == best["trial"]), None)
-    if trial is None or best["valid"] is None or trial["figures"].get(stored.objective) is None:
+    trial = next((trial for trial in stored.completed if trial.trial == best.trial), None)
+    valid = best.mean("valid")
+    if trial is None or valid is None:
         return
-    found = trial["figures"][stored.objective]
-    less = (found - best["valid"]) * (1 if stored.maximize else -1)
-    kind = caution if less > max(2 * (best["valid_sd"] or 0.0), 1e-6) else good
+    name = stored.objective.name
+    found = trial.measures[name]
+    less = stored.objective.worth(found) - stored.objective.worth(valid)
+    kind = caution if less > max(2 * (best.sd("valid") or 0.0), 1e-6) else good
     yield kind(
         "luck",
-        f"In the search the winner had {stored.objective} {found:.4f}; trained afresh it has "
-        f"{best['valid']:.4f} on the same validation part, {abs(less):.4f} "
+        f"In the search the winner had {name} {found:.4f}; trained afresh it has "
+        f"{valid:.4f} on the same validation part, {abs(less):.4f} "
         f"{'worse: quote that one' if less > 0 else 'better'}.",
     )
 
 
-def _seeds(stored: StoredStudy, best: Row) -> Iterator[Check]:
-    repeats = best["repeats"]
-    failed = [each for each in stored.confirmations if each["outcome"] != "complete"]
-    mine = sum(each["trial"] == best["trial"] for each in failed)
+def _seeds(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
+    repeats = best.repeats
+    failed = [repeat for repeat in stored.repeats if not repeat.complete]
+    mine = sum(repeat.trial == best.trial for repeat in failed)
     if repeats == 1:
         yield fault("seeds", "The winner was trained with one seed: how much is luck, nobody can tell.")
     elif repeats < ENOUGH:
@@ -73,16 +73,16 @@ def _seeds(stored: StoredStudy, best: Row) -> Iterator[Check]:
         whose = f", {mine} of them the winner's" if mine else ""
         yield caution(
             "failed_repeats",
-            f"{len(failed)} of {len(stored.confirmations)} repeats of finalists failed{whose}: means are "
+            f"{len(failed)} of {len(stored.repeats)} repeats of finalists failed{whose}: means are "
             "over the others.",
         )
-    if len({each["repeats"] for each in stored.finalists}) > 1 and not failed:
-        counts = ", ".join(str(each["repeats"]) for each in stored.finalists)
+    if len({finalist.repeats for finalist in stored.finalists}) > 1 and not failed:
+        counts = ", ".join(str(finalist.repeats) for finalist in stored.finalists)
         yield caution("repeats", f"Finalists were trained with unequal numbers of seeds: {counts}.")
 
 
 def _test(stored: StoredStudy) -> Iterator[Check]:
-    times = sum(each["repeats"] for each in stored.finalists)
+    times = sum(finalist.repeats for finalist in stored.finalists)
     later = _trials_after_the_test(stored.folder)
     if later:
         yield caution(
@@ -99,7 +99,7 @@ def _test(stored: StoredStudy) -> Iterator[Check]:
 
 
 def _difference(stored: StoredStudy) -> Iterator[Check]:
-    found = lead(stored.finalists)
+    found = stored.lead
     if found is None:
         yield caution(
             "difference",
@@ -110,7 +110,7 @@ def _difference(stored: StoredStudy) -> Iterator[Check]:
     told = f"on test {found.measure} is {shown} beside the second's, over {found.units:,} {found.over}"
     if not found.significant:
         yield caution("difference", f"No difference between the two best finalists is shown: {told}.")
-    elif (found.difference > 0) == stored.maximize:
+    elif (found.difference > 0) == stored.objective.maximize:
         yield good("difference", f"The winner is better than the second finalist: {told}.")
     else:
         yield caution(
@@ -120,10 +120,10 @@ def _difference(stored: StoredStudy) -> Iterator[Check]:
         )
 
 
-def _trials_after_the_test(folder: Path) -> int:
+def _trials_after_the_test(folder: RunFolder) -> int:
     """How many trials began after a repeat had been confirmed, by the log; without one, none is known."""
     first, began = math.inf, []
-    for file in sorted(folder.glob("log*.jsonl")):
+    for file in folder.log_files():
         for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 line = json.loads(text)

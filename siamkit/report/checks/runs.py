@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from siamkit.report.check import Check, caution, fault, good
-from siamkit.report.load import Row, StoredStudy
+from siamkit.report.load import StoredStudy
+from siamkit.runs.results import TrialResult, Versions
 
 COMPARED = ("loss", "metric", "encoder")
 UNEQUAL = 1.5  # times as many trials as another level, from which the budget is not the same
@@ -23,7 +23,7 @@ def on_runs(stored: StoredStudy) -> Iterator[Check]:
             yield from _budget(factor, levels)
             yield from _lost(factor, levels)
     yield from _failed(stored)
-    slow = sum("took longer than the trial_time" in str(each.get("cause")) for each in stored.trials)
+    slow = sum("took longer than the trial_time" in each.cause for each in stored.trials)
     if slow:
         yield caution(
             "trial_time",
@@ -33,15 +33,15 @@ def on_runs(stored: StoredStudy) -> Iterator[Check]:
     yield from _versions(stored)
 
 
-def _by_level(trials: list[Row], factor: str) -> dict[str, list[Row]]:
-    levels: dict[str, list[Row]] = {}
+def _by_level(trials: list[TrialResult], factor: str) -> dict[str, list[TrialResult]]:
+    levels: dict[str, list[TrialResult]] = {}
     for trial in trials:
-        if factor in trial.get("factors", {}):
-            levels.setdefault(str(trial["factors"][factor]), []).append(trial)
+        if factor in trial.factors:
+            levels.setdefault(str(trial.factors[factor]), []).append(trial)
     return levels
 
 
-def _budget(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
+def _budget(factor: str, levels: dict[str, list[TrialResult]]) -> Iterator[Check]:
     counts = {level: len(trials) for level, trials in levels.items()}
     fewest, most = min(counts.values()), max(counts.values())
     told = ", ".join(f"{level} {count}" for level, count in sorted(counts.items(), key=lambda each: -each[1]))
@@ -55,10 +55,10 @@ def _budget(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
         )
 
 
-def _lost(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
+def _lost(factor: str, levels: dict[str, list[TrialResult]]) -> Iterator[Check]:
     """Levels of which no trial was trained to its end."""
     for level, trials in levels.items():
-        ends = Counter(each["outcome"] for each in trials)
+        ends = Counter(trial.outcome for trial in trials)
         if not ends["complete"]:
             told = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
             yield caution(
@@ -68,7 +68,7 @@ def _lost(factor: str, levels: dict[str, list[Row]]) -> Iterator[Check]:
 
 
 def _failed(stored: StoredStudy) -> Iterator[Check]:
-    failed = [each for each in stored.trials if each["outcome"] == "failed"]
+    failed = [trial for trial in stored.trials if trial.outcome == "failed"]
     if not failed:
         return
     where = ""
@@ -84,8 +84,8 @@ def _failed(stored: StoredStudy) -> Iterator[Check]:
 
 
 def _versions(stored: StoredStudy) -> Iterator[Check]:
-    results = [*stored.trials, *stored.confirmations]
-    known = [each["versions"] for each in results if each.get("versions")]
+    results = [*stored.trials, *stored.repeats]
+    known = [result.versions for result in results if result.versions is not None]
     if not results:
         return
     if len(known) < len(results):
@@ -94,22 +94,22 @@ def _versions(stored: StoredStudy) -> Iterator[Check]:
             f"{len(results) - len(known)} of {len(results)} results do not say with which versions they were "
             "made.",
         )
-    elif any(each != stored.frozen["versions"] for each in known):
+    elif any(versions != stored.snapshot.versions for versions in known):
         yield fault("versions", f"The results were made with several versions: {_differing(known)}.")
     else:
-        seed = stored.frozen["study"].get("seed")
+        seed = stored.snapshot.study.get("seed")
         yield good(
             "versions",
             f"All {len(results)} results were made with the same versions, with seeds derived from {seed}.",
         )
 
 
-def _differing(known: list[dict[str, Any]]) -> str:
+def _differing(known: list[Versions]) -> str:
     """What several versions are in use of, each with them."""
     seen: dict[str, set[str]] = {}
     for versions in known:
-        flat = {"python": versions.get("python"), "backend": versions.get("backend")}
-        for name, version in {**flat, **versions.get("packages", {}), **versions.get("plugins", {})}.items():
+        flat = {"python": versions.python, "backend": versions.backend}
+        for name, version in {**flat, **versions.packages, **versions.plugins}.items():
             seen.setdefault(name, set()).add(str(version))
     several = [f"{name} {' and '.join(sorted(each))}" for name, each in seen.items() if len(each) > 1]
     return ", ".join(several) or "others than the study's"

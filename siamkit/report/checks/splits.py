@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from siamkit.report.check import Check, caution, fault, good
 from siamkit.report.load import StoredStudy
+from siamkit.runs.results import Overlap, SharedItems, Snapshot
 from siamkit.stats.resampling import MIN_CLASSES
 
 FEW_ITEMS = 200  # of a test part: with 100 of them right, 95 % intervals reach 7 points to each side
@@ -15,45 +15,43 @@ MANY = 0.01  # of a part's items, from which its figures are recall in part
 
 def on_parts(stored: StoredStudy) -> Iterator[Check]:
     """What the split and its parts let one say."""
-    data = stored.frozen.get("data")
-    if data is None:
-        return
-    counts = data["split"].get("counts", {})
-    if data["supervision"] == "labels":
-        yield from _on_classes(stored.frozen)
+    snapshot = stored.snapshot
+    counts, is_labels = snapshot.data.split.counts, snapshot.data.supervision == "labels"
+    if is_labels:
+        yield from _on_classes(snapshot)
     if 0 < counts.get("test", 0) < FEW_ITEMS:
-        what = "items" if data["supervision"] == "labels" else "pairs"
+        what = "items" if is_labels else "pairs"
         yield caution(
             "test_items",
             f"The test part has {counts['test']} {what} only: small differences "
             f"cannot be seen in it ({FEW_ITEMS} or more would do).",
         )
-    yield from _on_items(stored.frozen)
+    yield from _on_items(snapshot)
 
 
-def shared_items(frozen: Mapping[str, Any]) -> str | None:
+def shared_items(snapshot: Snapshot) -> str | None:
     """What is in two parts of a study's data, in a sentence; None if nothing was found."""
-    told = [_told(frozen, each) for each in (frozen.get("overlap") or {}).get("between", [])]
+    told = [_told(snapshot, shared) for shared in (snapshot.overlap or Overlap()).between]
     found = [each for each in told if each]
     return f"{'; '.join(found)}. They stay: see that figures are not recall." if found else None
 
 
-def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Check]:
-    split, overlap = frozen["data"]["split"], frozen.get("overlap") or {}
-    values = split.get("values") or {}
-    classes = overlap.get("classes", {}).get("test")
-    if split["by"] == "class":
+def _on_classes(snapshot: Snapshot) -> Iterator[Check]:
+    split, overlap = snapshot.data.split, snapshot.overlap or Overlap()
+    values = split.values or {}
+    classes = overlap.classes.get("test")
+    if split.by == "class":
         classes = classes or len(values.get("test", []))
         seen: int | None = 0
     else:
-        seen = overlap.get("seen", {}).get("test", classes if split["by"] == "item" else None)
+        seen = overlap.seen.get("test", classes if split.by == "item" else None)
     if seen == 0:
         number = f"The {classes} classes" if classes else "The classes"
         yield good("split", f"{number} of the test part are in no other part: they were not seen.")
-    elif seen is None and split["by"] != "item":
+    elif seen is None and split.by != "item":
         yield caution(
             "split",
-            f"The data are split by {split['by']}; whether the test classes were seen in "
+            f"The data are split by {split.by}; whether the test classes were seen in "
             "training is not recorded.",
         )
     else:
@@ -61,7 +59,7 @@ def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Check]:
         yield caution(
             "split",
             f"{number} classes of the test part were seen in training (split by "
-            f"{split['by']}): the figures say nothing about classes that are new.",
+            f"{split.by}): the figures say nothing about classes that are new.",
         )
     if classes and classes < MIN_CLASSES:
         yield caution(
@@ -73,42 +71,42 @@ def _on_classes(frozen: Mapping[str, Any]) -> Iterator[Check]:
         yield good("test_classes", f"The test part has {classes} classes.")
 
 
-def _on_items(frozen: Mapping[str, Any]) -> Iterator[Check]:
-    overlap = frozen.get("overlap")
-    if not overlap:
+def _on_items(snapshot: Snapshot) -> Iterator[Check]:
+    overlap, counts = snapshot.overlap, snapshot.data.split.counts
+    if overlap is None:
         yield caution("duplicates", "Whether items are in two parts was not looked for.")
         return
-    shared = [each for each in overlap["between"] if each["exact"] or each["near"]]
+    shared = [shared for shared in overlap.between if shared.exact or shared.near]
     if not shared:
-        looked = overlap["looked_at"]
-        cut = {part: n for part, n in looked.items() if n < frozen["data"]["split"]["counts"][part]}
+        looked = overlap.looked_at
+        cut = {part: n for part, n in looked.items() if n < counts[part]}
         told = "".join(f", nearly equal ones looked for among {n:,} of {part}" for part, n in cut.items())
         yield good("duplicates", f"No item was found in two parts, exactly or nearly{told}.")
     for each in shared:
-        first, second = each["parts"]
-        counts = frozen["data"]["split"]["counts"]
-        share = each["exact"] / counts[second] + each["near"] / overlap["looked_at"][second]
-        if "whole" in each:  # that single items come again lies in the nature of pairs
-            share = each["whole"] / counts[second]
+        first, second = each.parts
+        share = each.exact / counts[second] + each.near / overlap.looked_at[second]
+        if each.whole is not None:  # pairs share single items by their nature
+            share = each.whole / counts[second]
         worse = fault if (first, second) == ("train", "test") and share >= MANY else caution
-        some = ", ".join(f"{a} and {b}" for a, b, _ in each["examples"][:2])
-        yield worse("duplicates", f"{_told(frozen, each)} (such as {some}).")
+        some = ", ".join(f"{a} and {b}" for a, b, _ in each.examples[:2])
+        yield worse("duplicates", f"{_told(snapshot, each)} (such as {some}).")
 
 
-def _told(frozen: Mapping[str, Any], each: Mapping[str, Any]) -> str:
+def _told(snapshot: Snapshot, each: SharedItems) -> str:
     """What is in both of two parts; nothing if nothing is."""
-    first, second = each["parts"]
-    if not each["exact"] and not each["near"]:
+    first, second = each.parts
+    if not each.exact and not each.near:
         return ""
-    count, looked = frozen["data"]["split"]["counts"][second], frozen["overlap"]["looked_at"][second]
-    pairs = "whole" in each
+    assert snapshot.overlap is not None
+    count, looked = snapshot.data.split.counts[second], snapshot.overlap.looked_at[second]
+    pairs = each.whole is not None
     what = f"{second} {'pairs hold an item that is' if pairs else 'items are'}"
     told = []
-    if each["exact"]:
-        told.append(f"{each['exact']:,} of {count:,} {what} in {first} too")
-    if each["near"]:
-        more = " more" if each["exact"] else ""
-        told.append(f"{each['near']:,}{more} of {looked:,} {what} nearly in {first}")
-    if pairs and each["whole"]:
-        told.append(f"{each['whole']:,} pairs are there whole")
+    if each.exact:
+        told.append(f"{each.exact:,} of {count:,} {what} in {first} too")
+    if each.near:
+        more = " more" if each.exact else ""
+        told.append(f"{each.near:,}{more} of {looked:,} {what} nearly in {first}")
+    if each.whole:
+        told.append(f"{each.whole:,} pairs are there whole")
     return ", ".join(told)

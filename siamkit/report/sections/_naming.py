@@ -9,16 +9,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.plotting.palette import COLORS
+from siamkit.report.load import Row
 from siamkit.report.render.html import cut
 
 MOST = 90  # characters of a name in a figure
 
-Row = dict[str, Any]
-
 
 def words(row: Row) -> str:
     """The configuration of a trial or finalist in a few words."""
-    factors = row["factors"]
+    factors = row.factors
     return f"{factors['encoder']} · {factors['metric']} · {factors['loss']} · {factors['embedding_dim']}-d"
 
 
@@ -29,7 +28,7 @@ def label(value: Any) -> str:
 
 def called(row: Row) -> str:
     """A trial with its number, as a figure takes it."""
-    return f"#{row['trial']} {label(words(row))}"
+    return f"#{row.trial} {label(words(row))}"
 
 
 def bars(names: Sequence[str], values: Sequence[float], told: Sequence[str]) -> go.Figure:

@@ -11,6 +11,7 @@ from siamkit.report.check import caution
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Chart, Part, Section, Table
 from siamkit.report.sections._naming import bars, called, label, words
+from siamkit.runs.results import TrialResult
 from siamkit.stats.anova import Share
 from siamkit.stats.effects import Level, is_number
 from siamkit.stats.importance import METHODS, Importances, Method
@@ -20,7 +21,7 @@ def mattered(stored: StoredStudy, shares: dict[Method, Importances], variance: l
     """Importances, levels, interactions, learning curves over the data, and warnings."""
     if not stored.completed:
         return Section("mattered", "What mattered")
-    varied = [name for name in stored.varied if any(name in t["factors"] for t in stored.completed)]
+    varied = [name for name in stored.varied if any(name in t.factors for t in stored.completed)]
     parts: list[Part] = [*_variance(variance), *_importances(shares)]
     parts += [_level(stored, name) for name in varied]
     parts += [*_interactions(stored), *_data(stored)]
@@ -94,7 +95,9 @@ def _importances(shares: dict[Method, Importances]) -> list[Chart]:
 
 def _level(stored: StoredStudy, name: str) -> Chart:
     """The objective of every completed trial by the level of a factor, and the levels' means."""
-    points = [(t["factors"].get(name), t["figures"][stored.objective], t) for t in stored.completed]
+    points: list[tuple[Any, float, TrialResult]] = [
+        (trial.factors.get(name), trial.measures[stored.objective.name], trial) for trial in stored.completed
+    ]
     numeric = all(is_number(level) for level, _, _ in points)
     figure = go.Figure(
         go.Scatter(
@@ -112,25 +115,27 @@ def _level(stored: StoredStudy, name: str) -> Chart:
     if found:
         figure.add_trace(_means(found, numeric))
     figure.update_layout(showlegend=False)
-    dressed(figure, name, stored.objective, height=340)
+    dressed(figure, name, stored.objective.name, height=340)
     if not numeric:
         figure.update_xaxes(type="category")  # else Plotly drops a word among numbers
     lowest = min(level for level, _, _ in points) if numeric else 0
     if numeric and lowest > 0 and max(level for level, _, _ in points) >= 8 * lowest:
         logarithmic(figure, [level for level, _, _ in points])
     rows: list[tuple[Any, ...]] = [
-        (str(level), t["trial"], words(t), value, None, None) for level, value, t in points
+        (str(level), t.trial, words(t), value, None, None) for level, value, t in points
     ]
     means: list[tuple[Any, ...]] = [
         (str(e.level), None, f"mean of {e.trials}; of {e.budget} the best would be {e.expected_best:.4f}",
          e.mean, e.low, e.high)
         for e in found
     ]  # fmt: skip
-    table = Table.of((name, "trial", "what", stored.objective, "low", "high"), means + rows)
+    table = Table.of((name, "trial", "what", stored.objective.name, "low", "high"), means + rows)
     first = found[0].level if found else ""
     shown = f"{first:.4g}" if is_number(first) else str(first)
     best = f" Best on average: {shown} ({found[0].mean:.4f})." if found else ""
-    return Chart(f"level-{name}", name, figure, table, f"{stored.objective} by {name}.{best}", small=True)
+    return Chart(
+        f"level-{name}", name, figure, table, f"{stored.objective.name} by {name}.{best}", small=True
+    )
 
 
 def _means(found: list[Level], numeric: bool) -> go.Scatter:
@@ -173,7 +178,7 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
                 text=cells,
                 texttemplate="%{z:.3f}",
                 colorscale="Cividis",
-                reversescale=not stored.maximize,
+                reversescale=not stored.objective.maximize,
                 hovertemplate="%{y} · %{x}<br>mean %{z:.4f}<br>%{text}<extra></extra>",
                 hoverongaps=False,
             )
@@ -184,14 +189,14 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
             for i, row in enumerate(found.rows)
             for j, column in enumerate(found.columns)
         ]
-        columns = (first, "loss", "trials", f"mean {stored.objective}", "beyond both alone")
+        columns = (first, "loss", "trials", f"mean {stored.objective.name}", "beyond both alone")
         charts.append(
             Chart(
                 f"interaction-{first}",
                 f"{first} × loss",
                 figure,
                 Table.of(columns, rows),
-                f"The mean {stored.objective} of each pair; point at a cell for how many trials it has, "
+                f"The mean {stored.objective.name} of each pair; point at a cell for how many trials it has, "
                 f"and how "
                 "far it is from what the two alone make one expect.",
             )
@@ -203,31 +208,31 @@ def _data(stored: StoredStudy) -> list[Chart]:
     """Learning curves over what was varied about the training data: a line a loss."""
     charts = []
     for name in (each for each in stored.varied if each.startswith("data.")):
-        levels = [t["factors"].get(name) for t in stored.completed]
+        levels: list[Any] = [trial.factors.get(name) for trial in stored.completed]
         numbers = sorted({level for level in levels if is_number(level)})
         if len(numbers) < 2:
             continue
         figure, told = go.Figure(), []
-        for number, loss in enumerate(dict.fromkeys(str(t["factors"]["loss"]) for t in stored.completed)):
+        for number, loss in enumerate(dict.fromkeys(str(t.factors["loss"]) for t in stored.completed)):
             means = []
             for level in numbers:
                 values = [
-                    t["figures"][stored.objective]
+                    t.measures[stored.objective.name]
                     for t in stored.completed
-                    if t["factors"].get(name) == level and str(t["factors"]["loss"]) == loss
+                    if t.factors.get(name) == level and str(t.factors["loss"]) == loss
                 ]
                 means.append(sum(values) / len(values) if values else None)
                 told.append((loss, level, len(values), means[-1]))
             figure.add_trace(_curve(numbers, means, loss, number))
-        dressed(figure, name, stored.objective, height=360)
-        table = Table.of(("loss", name, "trials", f"mean {stored.objective}"), told)
+        dressed(figure, name, stored.objective.name, height=360)
+        table = Table.of(("loss", name, "trials", f"mean {stored.objective.name}"), told)
         charts.append(
             Chart(
                 f"data-{name}",
                 f"Learning curve over {name}",
                 figure,
                 table,
-                f"The mean {stored.objective} of each loss as {name} changes.",
+                f"The mean {stored.objective.name} of each loss as {name} changes.",
             )
         )
     return charts

@@ -13,11 +13,11 @@ from siamkit.report.sections.neighbors import confusions, gallery
 def embedding(stored: StoredStudy) -> tuple[Section, Items]:
     """What there is to see of the best configuration, and the items that are shown."""
     title = "The embedding"
-    if stored.exhibited is None:
+    if stored.illustrated is None:
         return Section("embedding", title), Items()
-    row, found = stored.exhibited
+    row, found = stored.illustrated
     items = stored.items(found["rows"])
-    shown, whole = len(found["rows"]), stored.frozen["data"]["split"]["counts"].get("valid", 0)
+    shown, whole = len(found["rows"]), stored.snapshot.data.split.counts.get("valid", 0)
     said = f"Of {words(row)}, on {shown:,} validation items"
     said += f" of {whole:,}, drawn evenly; neighbours are sought among these." if shown < whole else "."
     # Of pairs the first items.

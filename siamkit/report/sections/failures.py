@@ -13,15 +13,15 @@ from siamkit.report.sections._naming import bars, words
 
 def failures(stored: StoredStudy) -> Section:
     """Failed trials and their causes."""
-    failed = [trial for trial in stored.trials if trial["outcome"] == "failed"]
+    failed = [trial for trial in stored.trials if trial.outcome == "failed"]
     if not failed:
         return Section("failures", "Failures")
-    causes = Counter(str(trial["cause"]) for trial in failed).most_common()
+    causes = Counter(trial.cause for trial in failed).most_common()
     shown = causes[:12]
     ranks = [f"{place + 1}." for place in range(len(shown))]
     figure = bars(ranks, [count for _, count in shown], [cause for cause, _ in shown])
     dressed(figure, "trials", height=130 + 30 * len(shown))
-    rows = [(t["trial"], words(t), t["cause"], t.get("seconds")) for t in failed]
+    rows = [(trial.trial, words(trial), trial.cause, trial.seconds) for trial in failed]
     listing = Listing(
         "failed", "Failed trials", Table.of(("trial", "configuration", "cause", "seconds"), rows)
     )
@@ -35,20 +35,17 @@ def failures(stored: StoredStudy) -> Section:
 
 def reproduce(stored: StoredStudy) -> Section:
     """The seed, the versions, the data, and the whole study."""
-    frozen = stored.frozen
-    packages = ", ".join(f"{name} {version}" for name, version in frozen["versions"]["packages"].items())
+    snapshot, versions = stored.snapshot, stored.snapshot.versions
+    packages = ", ".join(f"{name} {version}" for name, version in versions.packages.items())
     said = [
-        f"Seed {frozen['study']['seed']}, {packages}, Python {frozen['versions']['python']}, "
-        f"backend {frozen['versions']['backend']}.",
-        f"Data fingerprint {frozen['data']['fingerprint'][:16]}. With the same file, data, versions, "
+        f"Seed {snapshot.study['seed']}, {packages}, Python {versions.python}, backend {versions.backend}.",
+        f"Data fingerprint {snapshot.data.fingerprint[:16]}. With the same file, data, versions, "
         f"backend and device, "
         "one worker repeats every number to the bit.",
     ]
-    whole = {
-        name: frozen[name]
-        for name in ("study", "settings", "objectives", "data", "versions")
-        if name in frozen
-    }
+    whole = snapshot.model_dump(
+        mode="json", exclude_unset=True, include={"study", "settings", "objectives", "data", "versions"}
+    )
     text = json.dumps(whole, indent=1, ensure_ascii=False)
     return Section(
         "reproduce", "How to reproduce", said, [Source("study", "The study as it was frozen", text)]

@@ -40,7 +40,7 @@ def spectrum(embeddings: np.ndarray) -> Chart:
 def geometry(stored: StoredStudy) -> list[Listing]:
     """Geometry, clusters and neighbours of the finalists on the test part."""
     names = [name for name, each in MEASURES.items() if each.group in ("geometry", "clustering", "neighbors")]
-    known = [(row["test_figures"], words(row)) for row in stored.finalists if row["test_figures"]]
+    known = [(row.test_measures, words(row)) for row in stored.finalists if row.test_measures]
     names = [name for name in names if any(name in measures for measures, _ in known)]
     if not names:
         return []

@@ -7,9 +7,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.plotting.palette import COLORS, color, dressed, logarithmic
-from siamkit.report.load import Row, StoredStudy
+from siamkit.report.load import FinalistSummary, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._naming import bars, called, label, words
+from siamkit.runs.results import TrialResult
 from siamkit.stats.pareto import front
 
 BARS = 30  # of the leaderboard's chart
@@ -22,7 +23,7 @@ def finalists(stored: StoredStudy) -> Section:
     rows = stored.finalists
     if not rows:
         return Section("finalists", "Finalists")
-    name = stored.objective
+    name = stored.objective.name
     columns = (
         "configuration",
         "trial",
@@ -47,18 +48,18 @@ def finalists(stored: StoredStudy) -> Section:
     )
 
 
-def _finalist(row: Row) -> tuple[Any, ...]:
-    found = row["test_interval"]
+def _finalist(row: FinalistSummary) -> tuple[Any, ...]:
+    found = row.interval
     ends = (None, None) if found is None else (found.low, found.high)
     return (
         words(row),
-        row["trial"],
-        row["repeats"],
-        row["valid"],
-        row["valid_sd"],
-        row["test"],
+        row.trial,
+        row.repeats,
+        row.mean("valid"),
+        row.sd("valid"),
+        row.mean("test"),
         *ends,
-        row["parameters"],
+        row.parameters,
     )
 
 
@@ -67,12 +68,12 @@ def _repeats(stored: StoredStudy) -> Chart:
     figure = go.Figure()
     told: list[tuple[Any, ...]] = []
     for number, part in enumerate(("valid", "test")):
-        mine = [(row, value) for row in stored.finalists[::-1] for value in row["values"][part]]
-        told += [(row["trial"], words(row), part, value) for row, value in mine]
+        mine = [(row, value) for row in stored.finalists[::-1] for value in row.values(part)]
+        told += [(row.trial, words(row), part, value) for row, value in mine]
         figure.add_trace(
             go.Scatter(
                 x=[value for _, value in mine],
-                y=[f"#{row['trial']}" for row, _ in mine],
+                y=[f"#{row.trial}" for row, _ in mine],
                 text=[label(words(row)) for row, _ in mine],
                 mode="markers",
                 name="validation" if part == "valid" else "test",
@@ -81,12 +82,12 @@ def _repeats(stored: StoredStudy) -> Chart:
             )
         )
     figure.update_yaxes(type="category")
-    dressed(figure, stored.objective, height=150 + 34 * len(stored.finalists))
+    dressed(figure, stored.objective.name, height=150 + 34 * len(stored.finalists))
     return Chart(
         "repeats",
         "Every repeat",
         figure,
-        Table.of(("trial", "configuration", "part", stored.objective), told),
+        Table.of(("trial", "configuration", "split", stored.objective.name), told),
         "A mark is one training with a seed of its own: how far marks of one row lie apart is what "
         "chance does.",
     )
@@ -99,33 +100,35 @@ def leaderboard(stored: StoredStudy) -> Section:
     return Section(
         "leaderboard",
         "Leaderboard",
-        [f"{stored.objective} on the validation part, as the search saw it."],
+        [f"{stored.objective.name} on the validation part, as the search saw it."],
         [_bars(stored), Listing("trials", "All completed trials", _trials(stored))],
     )
 
 
 def _bars(stored: StoredStudy) -> Chart:
     best = stored.completed[:BARS]
-    values = [trial["figures"][stored.objective] for trial in best]
-    figure = bars([f"#{trial['trial']}" for trial in best], values, [words(trial) for trial in best])
-    dressed(figure, stored.objective, height=110 + 25 * len(best))
+    values = [trial.measures[stored.objective.name] for trial in best]
+    figure = bars([f"#{trial.trial}" for trial in best], values, [words(trial) for trial in best])
+    dressed(figure, stored.objective.name, height=110 + 25 * len(best))
     title = f"The best {len(best)} trials" if len(stored.completed) > BARS else "The trials"
-    rows = [(trial["trial"], words(trial), value) for trial, value in zip(best, values, strict=True)]
-    table = Table.of(("trial", "configuration", stored.objective), rows)
-    return Chart("leaderboard", title, figure, table, f"A bar is a trial, as long as its {stored.objective}.")
+    rows = [(trial.trial, words(trial), value) for trial, value in zip(best, values, strict=True)]
+    table = Table.of(("trial", "configuration", stored.objective.name), rows)
+    return Chart(
+        "leaderboard", title, figure, table, f"A bar is a trial, as long as its {stored.objective.name}."
+    )
 
 
 def _trials(stored: StoredStudy) -> Table:
     fixed = ("encoder", "metric", "loss", "embedding_dim")
     factors = [*fixed, *(name for name in stored.varied if name not in fixed)]
-    have = {name for trial in stored.completed for name in trial["figures"]}
-    names = [name for name in dict.fromkeys([*stored.frozen["objectives"], *SHOWN]) if name in have]
+    have = {name for trial in stored.completed for name in trial.measures}
+    names = [name for name in dict.fromkeys([*stored.snapshot.objectives, *SHOWN]) if name in have]
     rows = [
         [
-            trial["trial"],
-            *(trial["factors"].get(name) for name in factors),
-            *(trial["figures"].get(name) for name in names),
-            trial.get("seconds"),
+            trial.trial,
+            *(trial.factors.get(name) for name in factors),
+            *(trial.value(name) for name in names),
+            trial.seconds,
         ]
         for trial in stored.completed
     ]
@@ -135,12 +138,10 @@ def _trials(stored: StoredStudy) -> Table:
 def trade_off(stored: StoredStudy) -> Section:
     """Two figures against each other, and what no other trial beats in both."""
     names, directions = _two(stored)
-    trials = [
-        each for each in stored.completed if all(each["figures"].get(name) is not None for name in names)
-    ]
-    if not trials or len({each["figures"][names[1]] for each in trials}) < 2:
+    trials = [trial for trial in stored.completed if all(trial.value(name) is not None for name in names)]
+    if not trials or len({trial.measures[names[1]] for trial in trials}) < 2:
         return Section("trade-off", "Trade-off")
-    rows = [[trial["figures"][name] for name in names] for trial in trials]
+    rows = [[trial.measures[name] for name in names] for trial in trials]
     best = sorted(front(rows, directions), key=lambda row: rows[row][1])
     beaten = [row for row in range(len(rows)) if row not in set(best)]
     figure = go.Figure(
@@ -155,7 +156,7 @@ def trade_off(stored: StoredStudy) -> Section:
     table = Table.of(
         ("trial", "configuration", *names, "on the front"),
         [
-            (trial["trial"], words(trial), *row, "yes" if place in best else "no")
+            (trial.trial, words(trial), *row, "yes" if place in best else "no")
             for place, (trial, row) in enumerate(zip(trials, rows, strict=True))
         ],
     )
@@ -171,13 +172,13 @@ def trade_off(stored: StoredStudy) -> Section:
 
 def _two(stored: StoredStudy) -> tuple[list[str], list[str]]:
     """The first two objectives, or the only one and the size of the model."""
-    names = list(stored.frozen["objectives"])[:2]
-    directions = [stored.frozen["objectives"][name] for name in names]
+    names = list(stored.snapshot.objectives)[:2]
+    directions: list[str] = [stored.snapshot.objectives[name] for name in names]
     return (names, directions) if len(names) == 2 else ([*names, "parameters"], [*directions, "minimize"])
 
 
 def _points(
-    trials: list[Row],
+    trials: list[TrialResult],
     rows: list[list[float]],
     chosen: list[int],
     name: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from siamkit.report.load import StoredStudy
+from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Chart, Section, Table
 from siamkit.report.sections._naming import words
 from siamkit.stats.compression import Size, SizeCurve
@@ -29,10 +29,10 @@ def sizes(stored: StoredStudy) -> Section:
         return Section("sizes", title)
     curve = SizeCurve(several)
     rows = [
-        (each.how, each.dim, each.bytes_per_vector, each.measures[stored.objective], each.pareto_optimal)
+        (each.how, each.dim, each.bytes_per_vector, each.measures[stored.objective.name], each.pareto_optimal)
         for each in curve
     ]
-    columns = ("way", "dimensions", "bytes a vector", stored.objective, "on the front")
+    columns = ("way", "dimensions", "bytes a vector", stored.objective.name, "on the front")
     table = Table.of(columns, [(*row[:-1], "yes" if row[-1] else "no") for row in rows])
     used = {each.how for each in curve}
     told = "; ".join(f"{way}: {what}" for way, what in WAYS.items() if way in used) + "."
@@ -50,13 +50,14 @@ def sizes(stored: StoredStudy) -> Section:
 def _retrained(stored: StoredStudy) -> list[Size]:
     """The best trial of each size that was searched, with the encoder, metric and loss of the best of all."""
     parts = ("encoder", "metric", "loss")
-    first = next(iter((*stored.finalists, *stored.completed)), None)
+    rows: list[Row] = [*stored.finalists[:1], *stored.completed[:1]]
+    first = rows[0] if rows else None
     best: dict[int, Size] = {}
     for trial in stored.completed:  # the best first
-        if first is None or any(trial["factors"].get(name) != first["factors"].get(name) for name in parts):
+        if first is None or any(trial.factors.get(name) != first.factors.get(name) for name in parts):
             continue
-        dim = trial["factors"]["embedding_dim"]
-        value = {stored.objective: trial["figures"][stored.objective]}
+        dim = int(str(trial.factors["embedding_dim"]))
+        value = {stored.objective.name: trial.measures[stored.objective.name]}
         best.setdefault(dim, Size("retrained", dim, 4.0 * dim, value))
     return [best[dim] for dim in sorted(best)]
 
@@ -64,11 +65,11 @@ def _retrained(stored: StoredStudy) -> list[Size]:
 def _made_smaller(stored: StoredStudy) -> tuple[list[Size], str]:
     """What the best finalist that was tried so came to, and which that is."""
     for row in stored.finalists:
-        found = stored.exhibit(row)
+        found = stored.report_data(row)
         if "size_how" in found:
             columns: list[Any] = [found[f"size_{name}"].tolist() for name in ("how", "dim", "bytes", "worth")]
             tried = zip(*columns, strict=True)
             return [
-                Size(how, dim, size, {stored.objective: worth}) for how, dim, size, worth in tried
+                Size(how, dim, size, {stored.objective.name: worth}) for how, dim, size, worth in tried
             ], words(row)
     return [], ""

@@ -15,8 +15,11 @@ LINES = 40  # of trials; the others are a band
 
 def curves(stored: StoredStudy) -> Section:
     """A line a trial of the best, and a band for all the others."""
-    rank = {trial["trial"]: place for place, trial in enumerate(stored.trials)}
-    found = sorted(stored.curves, key=lambda each: rank[each[0]["trial"]])
+    rank = {trial.trial: place for place, trial in enumerate(stored.trials)}
+    found = [
+        (curve.trial, curve.epochs, curve.values)
+        for curve in sorted(stored.curves, key=lambda curve: rank[curve.trial.trial])
+    ]
     if not found:
         return Section("curves", "Training curves")
     figure = go.Figure()
@@ -24,10 +27,10 @@ def curves(stored: StoredStudy) -> Section:
     if others:
         for trace in _band([(epochs, values) for _, epochs, values in others]):
             figure.add_trace(trace)
-    losses = list(dict.fromkeys(str(trial["factors"]["loss"]) for trial, _, _ in found))
+    losses = list(dict.fromkeys(str(trial.factors["loss"]) for trial, _, _ in found))
     shown: set[str] = set()
     for trial, epochs, values in found[:LINES]:
-        loss = str(trial["factors"]["loss"])
+        loss = str(trial.factors["loss"])
         figure.add_trace(
             go.Scatter(
                 x=epochs,
@@ -43,16 +46,18 @@ def curves(stored: StoredStudy) -> Section:
             )
         )
         shown.add(loss)
-    dressed(figure, "epoch", stored.objective, height=440)
+    dressed(figure, "epoch", stored.objective.name, height=440)
     if max(len(epochs) for _, epochs, _ in found) <= 20:
         figure.update_xaxes(dtick=1)  # else Plotly marks half epochs
     rows = [
-        (t["trial"], words(t), epoch, value)
+        (t.trial, words(t), epoch, value)
         for t, epochs, values in found[:LINES]
         for epoch, value in zip(epochs, values, strict=True)
     ]
-    table = Table.of(("trial", "configuration", "epoch", stored.objective), rows)
-    said = f"{stored.objective} on the validation part after each epoch of the first seed, a line a trial"
+    table = Table.of(("trial", "configuration", "epoch", stored.objective.name), rows)
+    said = (
+        f"{stored.objective.name} on the validation part after each epoch of the first seed, a line a trial"
+    )
     said += (
         f": the best {LINES}, and of the other {len(others)} the middle and where 8 of 10 lie."
         if others
@@ -61,7 +66,7 @@ def curves(stored: StoredStudy) -> Section:
     return Section("curves", "Training curves", [], [Chart("curves", "By epoch", figure, table, said)])
 
 
-def _band(several: list[tuple[list[float], list[float]]]) -> list[go.Scatter]:
+def _band(several: list[tuple[list[float], list[float | None]]]) -> list[go.Scatter]:
     """Quantiles by epoch."""
     by_epoch: dict[float, list[float]] = {}
     for epochs, values in several:

@@ -23,19 +23,19 @@ Curves = list[tuple[Row, dict[str, np.ndarray]]]
 def verification(stored: StoredStudy) -> Section:
     """ROC, DET, and what the threshold of validation leads to on the test part."""
     curves: Curves = [
-        (row, found) for row in stored.finalists[:MOST] if "valid_far" in (found := stored.exhibit(row))
+        (row, found) for row in stored.finalists[:MOST] if "valid_far" in (found := stored.report_data(row))
     ]
-    if not curves and stored.exhibited and "valid_far" in stored.exhibited[1]:
-        curves = [stored.exhibited]
+    if not curves and stored.illustrated and "valid_far" in stored.illustrated[1]:
+        curves = [stored.illustrated]
     if not curves:
         return Section("verification", "Verification")
     carried = [
         (
             words(row),
-            *(row["test_figures"].get(name) for name in ("far", "frr", "false_accepts", "false_rejects")),
+            *(row.test_measures.get(name) for name in ("far", "frr", "false_accepts", "false_rejects")),
         )
         for row in stored.finalists
-        if "far" in row["test_figures"]
+        if "far" in row.test_measures
     ]
     columns = ("configuration", "false accept rate", "false reject rate", "false accepts", "false rejects")
     listing = Listing(
@@ -70,7 +70,7 @@ def _traces(curves: Curves, x: Any, y: Any) -> tuple[list[go.Scatter], list[tupl
                     x=x(np.array(far)),
                     y=y(np.array(frr)),
                     mode="lines",
-                    name=f"#{row['trial']} {name}",
+                    name=f"#{row.trial} {name}",
                     line={"color": color(number), "dash": "solid" if part == "valid" else "dash"},
                     text=[
                         f"{called(row)}, {name}<br>false accepts {a:.3%}, false rejects {r:.3%}, at {t:.4g}"

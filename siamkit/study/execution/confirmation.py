@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, write_atomic, write_json
-from siamkit.runs.results import numbers
+from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.search_space import Configuration, factors_of
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.supervisor import JobHandle
 from siamkit.study.storage.trial_queue import ATTEMPTS
-from siamkit.study.worker.checkpoint import FINAL, STATE, sweep
+from siamkit.study.worker.checkpoint import STATE, sweep
 from siamkit.study.worker.messages import Ended, Job
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A configuration and its repeats.
-
-    Args:
-        trial: the number of the trial that made it a finalist.
-        key: of the configuration.
-        repeats: the stored results of its repeats, by number.
-    """
-
-    trial: int
-    key: str
-    repeats: list[dict[str, Any]]
-
-    def mean(self, part: str, measure: str) -> float:
-        """A figure's mean over the repeats; `part` is valid or test."""
-        return float(np.mean([numbers(repeat[part])[measure] for repeat in self.repeats]))
-
-
-def finalists(search: Search) -> list[Finalist]:
-    """All that was confirmed, best first by the first objective on the validation part.
-
-    Those confirmed before the budget grew are finalists still, here as in the report.
-    """
-    repeats: dict[str, list[dict[str, Any]]] = {}
-    for result in sorted(search.folder.confirmations(), key=lambda each: (each["key"], each["repeat"])):
-        if result["outcome"] == "complete":
-            repeats.setdefault(result["key"], []).append(result)
-    found = [Finalist(whole[0]["trial"], key, whole) for key, whole in repeats.items()]
-    objective = search.task.objective
-    return sorted(found, key=lambda finalist: -search.task.better(finalist.mean("valid", objective)))
 
 
 class Confirmation:
@@ -63,7 +29,7 @@ class Confirmation:
         asked = search.study.config.confirm
         best = search.ledger.ranked(asked.top) if asked else []
         runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds if asked else 0)]
-        stored = {(each["key"], each["repeat"]) for each in search.folder.confirmations()}
+        stored = {(repeat.key, repeat.repeat) for repeat in search.folder.repeats()}
         self.todo = [
             Repeat(self, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
             for trial, repeat in runs
@@ -142,7 +108,7 @@ class Repeat:
         if complete:
             result |= {"valid": ended.measures[0], "test": ended.test, "literal": ended.literal}
         with disk_full_as_error(self._place):
-            write_json(self._place / "result.json", result)
+            write_json(AttemptFolder(self._place).result, result)
             sweep(self._place)
         search.folder.log(
             "confirmed",
@@ -171,21 +137,16 @@ class Repeat:
             self.source.todo.insert(0, self)
 
 
-def publish_best(search: Search, confirmed: list[Finalist]) -> None:
-    """Puts the best model into its place: of the best finalist the repeat that validates best."""
-    objective = search.task.objective
-    if confirmed:
-        repeat = max(confirmed[0].repeats, key=lambda each: search.task.better(each["valid"][objective]))
-        source = search.folder.confirmation(confirmed[0].key, repeat["repeat"]) / FINAL
-    else:
-        trial = next(iter(search.ledger.ranked(1)), None)
-        if trial is None:
-            return
-        source = search.folder.attempt(trial.number, trial.user_attrs["token"]) / FINAL
-    if not source.is_file():
+def publish_best(search: Search, model: Path) -> None:
+    """Copy the model of the winner to its place.
+
+    Raises:
+        StudyError: the model is missing, and none was published before.
+    """
+    if not model.is_file():
         if search.folder.best_model.is_file():
             return  # it was published before its trial was cleared away
         raise StudyError(
-            f"the model of the best trial, {str(source)!r}, is gone; siamkit retrain makes it anew"
+            f"the model of the best trial, {str(model)!r}, is missing; train it with siamkit retrain"
         )
-    write_atomic(search.folder.best_model, lambda aside: copy_file(source, aside))
+    write_atomic(search.folder.best_model, lambda path: copy_file(model, path))

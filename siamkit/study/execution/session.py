@@ -22,7 +22,7 @@ from siamkit.registry.catalog import SESSION
 from siamkit.registry.importing import importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
-from siamkit.runs.results import read_json
+from siamkit.runs.results import Snapshot, as_record, read_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import versions
 from siamkit.study.config.load import ResolvedStudy, load_study
@@ -139,7 +139,7 @@ def _opened(
     task, raw = prepare_data(study, overlap=role == "tune" and not before.get("overlap"))
     # Beside what is compared: a study that was begun without them goes on.
     frozen = {**_freeze(study, task, name), "overlap": task.overlap or before.get("overlap")}
-    if role == "tune" and (sentence := shared_items(frozen)) is not None:
+    if role == "tune" and (sentence := shared_items(as_record(frozen, Snapshot, "study.json"))) is not None:
         watcher.note(sentence)
     with disk_full_as_error(tempfile.gettempdir()):
         aside = Path(tempfile.mkdtemp(dir=scratch()))

@@ -149,7 +149,7 @@ def summarize(
         interrupted: whether the user stopped it.
     """
     first = next(iter(studies.values()))
-    sign = -1 if first.maximize else 1
+    sign = -1 if first.objective.maximize else 1
     losses = [_loss_result(loss, stored) for loss, stored in studies.items()]
     losses.sort(key=lambda loss: (loss.test is None, sign * (loss.test or 0.0)))
     pairs, differences = [], []
@@ -162,25 +162,33 @@ def summarize(
     notes = [*_notes_on(losses), *(check.sentence for check in on_parts(first) if check.kind != "good")]
     corrected = adjusted(differences) if differences else []
     return RealityCheck(
-        name, folder, first.objective, first.maximize, losses, pairs, corrected, notes, interrupted
+        name,
+        folder,
+        first.objective.name,
+        first.objective.maximize,
+        losses,
+        pairs,
+        corrected,
+        notes,
+        interrupted,
     )
 
 
 def _loss_result(loss: str, stored: StoredStudy) -> LossResult:
     best = stored.finalists[0] if stored.finalists else None
-    trial = next((trial for trial in stored.completed if best and trial["trial"] == best["trial"]), None)
+    trial = next((trial for trial in stored.completed if best and trial.trial == best.trial), None)
     return LossResult(
         loss,
-        stored.folder,
+        stored.folder.path,
         len(stored.trials),
         len(stored.completed),
-        dict(best["factors"]) if best else {},
-        trial["figures"].get(stored.objective) if trial else None,
-        best["valid"] if best else None,
-        best["test"] if best else None,
-        best["test_interval"] if best else None,
-        best["repeats"] if best else 0,
-        best["on_test"] if best else None,
+        dict(best.factors) if best else {},
+        trial.value(stored.objective.name) if trial else None,
+        best.mean("valid") if best else None,
+        best.mean("test") if best else None,
+        best.interval if best else None,
+        best.repeats if best else 0,
+        best.on_test if best else None,
     )
 
 

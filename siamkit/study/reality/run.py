@@ -9,7 +9,7 @@ from siamkit.io.files import disk_full_as_error, write_json, write_text
 from siamkit.io.paths import check_writable
 from siamkit.registry.importing import importable_from
 from siamkit.report.load import load_study_results
-from siamkit.runs.results import read_json
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study.api import tune
 from siamkit.study.execution.preflight import try_feeds
 from siamkit.study.execution.session import ready
@@ -79,7 +79,7 @@ def _backend_of(reality: ResolvedReality) -> str | None:
     """Return the backend of a study that has started: the others must use it, too."""
     for study in reality.studies:
         if study.has_started:
-            return str(read_json(study.folder / "study.json")["versions"]["backend"])
+            return RunFolder(study.folder).snapshot().versions.backend
     return None
 
 

@@ -16,33 +16,36 @@ from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.export.formats import check_writable
 from siamkit.io.files import atomic_path, to_jsonable, write_json
 from siamkit.registry.importing import importable_from
-from siamkit.runs.outcome import StudyOutcome, read_outcome
+from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
+from siamkit.runs.results import Snapshot
 from siamkit.stats.results import Difference, Interval
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.search_space import factors_of
 from siamkit.study.results.model_card import model_card
+from siamkit.study.results.results import Results
 from siamkit.study.worker.prepared_data import prepare_data
 
 
-def told(standing: StudyOutcome) -> dict[str, Any]:
-    """The best configuration and its figures, for machines."""
-    found: dict[str, Any] = to_jsonable(
+def describe_best(outcome: StudyOutcome) -> dict[str, Any]:
+    """Return the best configuration and its measures as plain data."""
+    results = Results.of(outcome)
+    description: dict[str, Any] = to_jsonable(
         {
-            "study": standing.frozen["name"],
-            "trial": standing.trial,
-            "confirmed": standing.confirmed,
-            "objectives": standing.results.objectives,
-            "configuration": standing.results.winner,
-            "factors": standing.results.factors,
-            "figures": standing.results.measures,
-            "test_interval": _asdict(standing.results.test_interval),
-            "lead": _asdict(standing.results.lead),
-            "findings": [asdict(each) for each in standing.results.findings],
-            "repeats": [standing.parts(each) for each in standing.repeats],
-            "model": str(standing.model),
+            "study": outcome.snapshot.name,
+            "trial": outcome.trial,
+            "confirmed": outcome.confirmed,
+            "objectives": results.objectives,
+            "configuration": results.winner,
+            "factors": results.factors,
+            "figures": results.measures,
+            "test_interval": _asdict(results.test_interval),
+            "lead": _asdict(results.lead),
+            "findings": [asdict(each) for each in results.findings],
+            "repeats": [measures_by_split(repeat) for repeat in outcome.repeats],
+            "model": str(outcome.model),
         }
     )
-    return found
+    return description
 
 
 def _asdict(found: Interval | Difference | None) -> dict[str, Any] | None:
@@ -69,11 +72,11 @@ def export_best(
     place = Path(target)
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise StudyError(f"{str(place)!r} is there already; name a new folder, or an empty one")
-    standing = read_outcome(study.folder)
-    if not standing.model.is_file():
-        raise StudyError(f"the model of the best trial, {str(standing.model)!r}, is gone")
+    outcome = read_outcome(study.folder)
+    if not outcome.model.is_file():
+        raise StudyError(f"the model of the best trial, {str(outcome.model)!r}, is gone")
     check_writable(formats)
-    trained_on = standing.frozen["versions"]["backend"]
+    trained_on = outcome.snapshot.versions.backend
     name, _ = select.choose_backend(begun=trained_on if trained_on in select.installed() else None)
     select.activate(name)
 
@@ -81,38 +84,44 @@ def export_best(
     from siamkit.export.formats import export_encoder, input_of, random_items
     from siamkit.model.load import load_model
 
-    model = load_model(standing.model, compile=False)
-    items = _items(study, standing, model.preprocessor) if formats else None
+    model = load_model(outcome.model, compile=False)
+    items = _items(study, outcome, model.preprocessor) if formats else None
     # The process that writes other formats imports the study's own modules, too.
     with importable_from(study.document.folder), atomic_path(place) as folder:
         folder.mkdir()
-        about = write_model(model, standing.model, folder)
-        exports = export_encoder(model, standing.model, folder, formats, items, study.config.plugins)
+        about = write_model(model, outcome.model, folder)
+        exports = export_encoder(model, outcome.model, folder, formats, items, study.config.plugins)
         about |= {
             "input": input_of(random_items(model, 1)),
             "exports": {name: asdict(export) for name, export in exports.items()},
             "compared_on": None if not formats else "made-up items" if items is None else "validation items",
-            "data": standing.frozen["data"],
-            "precision": standing.frozen["study"]["fixed"]["precision"],
-            "versions": standing.chosen.get("versions") or standing.frozen["versions"],
-            **told(standing),
+            "data": outcome.snapshot.data.model_dump(mode="json", exclude_unset=True),
+            "precision": _precision(outcome.snapshot),
+            "versions": (outcome.chosen.versions or outcome.snapshot.versions).model_dump(),
+            **describe_best(outcome),
             # A repeat has margins of its own: they were drawn in typical distances under its first weights.
-            "configuration": standing.configuration,
-            "factors": factors_of(standing.configuration),
+            "configuration": outcome.configuration,
+            "factors": factors_of(outcome.configuration),
             "model": "model.keras",
         }
         write_json(folder / "model.json", about)
-        (folder / "README.md").write_text(model_card(standing, about), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(outcome, about), encoding="utf-8")
     return about
 
 
-def _items(study: ResolvedStudy, standing: StudyOutcome, preprocessor: Any) -> Leaf | None:
+def _precision(snapshot: Snapshot) -> str:
+    fixed = snapshot.study["fixed"]
+    assert isinstance(fixed, dict)
+    return str(fixed["precision"])
+
+
+def _items(study: ResolvedStudy, outcome: StudyOutcome, preprocessor: Any) -> Leaf | None:
     """Some validation items, prepared by the model; None if the study's data are not there any more."""
     try:
         task, raw = prepare_data(study)
     except (SiamkitError, OSError):
         return None
-    if task.record["fingerprint"] != standing.frozen["data"]["fingerprint"] or preprocessor is None:
+    if task.record["fingerprint"] != outcome.snapshot.data.fingerprint or preprocessor is None:
         return None
     try:
         prepared: Leaf = preprocessor(raw.take(np.arange(min(len(raw), 64))).views[0])

@@ -7,44 +7,45 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from siamkit.evaluation import MEASURES
-from siamkit.runs.outcome import StudyOutcome
+from siamkit.runs.outcome import StudyOutcome, measures_by_split
 from siamkit.study.config.search_space import factors_of
+from siamkit.study.results.results import Results
 
 SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "pearson", "parameters", "flops")
 
 
-def model_card(standing: StudyOutcome, model: Mapping[str, Any]) -> str:
+def model_card(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
     """The card of the best model as Markdown.
 
     Args:
-        standing: of the study.
+        outcome: of the study.
         model: what `model.json` holds.
     """
-    name = str(standing.frozen["name"]).replace("_", r"\_")
+    name = str(outcome.snapshot.name).replace("_", r"\_")
     parts = [
-        f"# {name}: an embedding model\n\n{_purpose(standing, model)}",
+        f"# {name}: an embedding model\n\n{_purpose(outcome, model)}",
         f"## Use\n\n{_use(model)}",
-        f"## How good it is\n\n{_measures(standing)}",
+        f"## How good it is\n\n{_measures(outcome)}",
         f"## Threshold\n\n{_threshold(model)}",
-        f"## Data\n\n{_data(standing)}",
-        f"## Configuration\n\n{_configuration(standing)}",
+        f"## Data\n\n{_data(outcome)}",
+        f"## Configuration\n\n{_configuration(outcome)}",
         f"## Preparing items\n\n{_preparation(model)}",
-        f"## Limits\n\n{_limits(standing)}",
-        f"## Versions\n\n{_versions(standing)}",
+        f"## Limits\n\n{_limits(outcome)}",
+        f"## Versions\n\n{_versions(outcome)}",
         "## Licence\n\nThat of the data is not known to siamkit; whoever passes the model on should know it.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _purpose(standing: StudyOutcome, model: Mapping[str, Any]) -> str:
-    kind = standing.frozen["data"]["input"]
-    metric = factors_of(standing.configuration)["metric"]
+def _purpose(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
+    kind = outcome.snapshot.data.input
+    metric = factors_of(outcome.configuration)["metric"]
     what = {
         "labels": "items of one class near each other and those of others apart, classes that it has never "
         "seen included as far as the figures below say so",
         "pairs": "items that are alike near each other and others apart",
         "scores": "items as near each other as they are similar",
-    }[standing.frozen["data"]["supervision"]]
+    }[outcome.snapshot.data.supervision]
     return (
         f"It turns one item ({kind}) into {model['embedding_dim']} numbers, so that they lie, by the metric "
         f"{metric}: {what}. For search, verification and grouping of items like those it was trained on."
@@ -94,16 +95,16 @@ def _use(model: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _measures(standing: StudyOutcome) -> str:
-    parts = list(standing.results.measures)
-    repeats = [standing.parts(each) for each in standing.repeats]
-    names = list(dict.fromkeys([*standing.frozen["objectives"], *SHOWN]))
+def _measures(outcome: StudyOutcome) -> str:
+    splits = list(outcome.measures)
+    repeats = [measures_by_split(repeat) for repeat in outcome.repeats]
+    names = list(dict.fromkeys([*outcome.snapshot.objectives, *SHOWN]))
     names = [name for name in names if name in repeats[0]["valid"]]
     rows = []
     for name in names:
-        cells = [_spread([repeat[part].get(name, math.nan) for repeat in repeats]) for part in parts]
+        cells = [_spread([repeat[split].get(name, math.nan) for repeat in repeats]) for split in splits]
         rows.append([f"`{name}`", *cells, MEASURES[name].summary if name in MEASURES else ""])
-    if standing.confirmed:
+    if outcome.confirmed:
         told = (
             f"Trained afresh with {len(repeats)} seed{'s' * (len(repeats) > 1)}: mean, lowest to highest. "
             "Chosen on the validation part; the test part was scored for finalists only, after the search. "
@@ -114,12 +115,12 @@ def _measures(standing: StudyOutcome) -> str:
             "From the search, on the validation part that it was chosen by: expect less on new data. "
             "The test part was never scored."
         )
-    return told + "\n\n" + _table(["figure", *parts, "what it says"], rows) + _doubt(standing)
+    return told + "\n\n" + _table(["measure", *splits, "meaning"], rows) + _doubt(outcome)
 
 
-def _doubt(standing: StudyOutcome) -> str:
+def _doubt(outcome: StudyOutcome) -> str:
     """How sure the first objective on the test part is, alone and beside the second finalist's."""
-    found, lead = standing.results.test_interval, standing.results.lead
+    found, lead = Results.of(outcome).test_interval, Results.of(outcome).lead
     told = ""
     if found is not None:
         told += (
@@ -155,15 +156,18 @@ def _threshold(model: Mapping[str, Any]) -> str:
     )
 
 
-def _data(standing: StudyOutcome) -> str:
-    data = standing.frozen["data"]
-    split = data["split"]
-    rows = [["source", f"`{standing.frozen['study']['data']['source']}`"]]
-    rows += [["items", f"{data['items']:,} ({data['input']}, {data['supervision']})"]]
-    rows += [["split", f"by {split['by']}: " + ", ".join(f"{n:,} {p}" for p, n in split["counts"].items())]]
-    for part, values in (split.get("values") or {}).items():
+def _data(outcome: StudyOutcome) -> str:
+    data = outcome.snapshot.data
+    split, source = data.split, outcome.snapshot.study["data"]
+    assert isinstance(source, dict)
+    rows = [["source", f"`{source['source']}`"]]
+    rows += [["items", f"{data.items:,} ({data.input}, {data.supervision})"]]
+    rows += [
+        ["split", f"by {split.by}: " + ", ".join(f"{count:,} {name}" for name, count in split.counts.items())]
+    ]
+    for part, values in (split.values or {}).items():
         rows.append([f"in {part}", _several(values)])
-    rows.append(["SHA-256", f"`{data['fingerprint']}`"])
+    rows.append(["SHA-256", f"`{data.fingerprint}`"])
     return _table(["", ""], rows)
 
 
@@ -173,15 +177,16 @@ def _several(values: Iterable[Any], most: int = 20) -> str:
     return ", ".join(texts[:most]) + more
 
 
-def _configuration(standing: StudyOutcome) -> str:
-    fixed = standing.frozen["study"]["fixed"]
-    factors = factors_of(standing.configuration)
+def _configuration(outcome: StudyOutcome) -> str:
+    fixed = outcome.snapshot.study["fixed"]
+    assert isinstance(fixed, dict)
+    factors = factors_of(outcome.configuration)
     rows = [
         [f"`{name}`", f"{value:.4g}" if isinstance(value, float) else str(value)]
         for name, value in factors.items()
     ]
     rows += [[f"`{name}`", str(fixed[name])] for name in ("epochs", "precision") if name in fixed]
-    return f"That of trial {standing.trial}.\n\n" + _table(["factor", "value"], rows)
+    return f"That of trial {outcome.trial}.\n\n" + _table(["factor", "value"], rows)
 
 
 def _preparation(model: Mapping[str, Any]) -> str:
@@ -193,26 +198,24 @@ def _preparation(model: Mapping[str, Any]) -> str:
     )
 
 
-def _limits(standing: StudyOutcome) -> str:
+def _limits(outcome: StudyOutcome) -> str:
     seen = {
         "class": "It was judged on classes not seen in training, but of the same kind.",
         "item": "It was judged on items of the same classes that it was trained on; how it does on others "
         "was not asked.",
-    }.get(
-        standing.frozen["data"]["split"]["by"], "It was judged on groups of items that are not in training."
-    )
+    }.get(outcome.snapshot.data.split.by, "It was judged on groups of items that are not in training.")
     return (
         f"{seen} Nothing is known of items of another source, of how it treats groups of people, or of "
         "items made to deceive it. Figures are means over queries, not promises for one item."
-        + "".join(f"\n- {each.sentence}" for each in standing.results.findings if each.kind != "good")
+        + "".join(f"\n- {each.sentence}" for each in Results.of(outcome).findings if each.kind != "good")
     )
 
 
-def _versions(standing: StudyOutcome) -> str:
-    versions = standing.chosen.get("versions") or standing.frozen["versions"]
-    rows = [["Python", versions["python"]], ["backend", versions["backend"]]]
-    rows += [[name, version] for name, version in versions["packages"].items()]
-    rows += [[f"plugin {name}", version] for name, version in versions["plugins"].items()]
+def _versions(outcome: StudyOutcome) -> str:
+    versions = outcome.chosen.versions or outcome.snapshot.versions
+    rows = [["Python", versions.python], ["backend", versions.backend]]
+    rows += [[name, str(version)] for name, version in versions.packages.items()]
+    rows += [[f"plugin {name}", str(version)] for name, version in versions.plugins.items()]
     return _table(["", ""], rows)
 
 

@@ -1,15 +1,19 @@
-"""What a study found, read from its run folder."""
+"""The results of a study, read from its run folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamkit.report._repeats import lead
+from pydantic import JsonValue
+
 from siamkit.report.checks import Check, findings
 from siamkit.report.load import StoredStudy, load_study_results
+from siamkit.runs.objectives import Direction, Objective
+from siamkit.runs.outcome import StudyOutcome
+from siamkit.runs.results import Factor, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.pareto import front
 from siamkit.stats.results import Difference, Interval
@@ -23,48 +27,50 @@ if TYPE_CHECKING:
     from siamkit.report.model import Document
 
 
-def literally(stored: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a stored result, its loss as the API takes it: margins in the metric's units."""
-    configuration: dict[str, Any] = stored["configuration"]
-    loss = configuration["loss"]
-    literal = (stored.get("literal") or {}).get("loss", {})
-    return {**configuration, "loss": {**loss, "params": {**loss["params"], **literal}}}
-
-
 @dataclass(frozen=True)
 class Results:
-    """What a study found.
+    """The results of a study.
 
     Args:
         folder: the run folder.
-        objectives: figure to direction.
-        trials: the stored results of all trials, by number.
-        winner: the configuration that won, in confirmation if there was one, its margins literal; None if
-            no trial completed.
+        objectives: measure to direction.
+        trials: the results of all trials, by number.
+        winner: the configuration that won, in confirmation if there was one, its margins in the metric's
+            own units; None if no trial completed.
         measures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
         interrupted: whether the study was stopped before its budget was spent.
     """
 
     folder: Path
-    objectives: dict[str, str]
-    trials: list[dict[str, Any]] = field(repr=False)
-    winner: dict[str, Any] | None
+    objectives: dict[str, Direction]
+    trials: list[TrialResult] = field(repr=False)
+    winner: dict[str, JsonValue] | None
     measures: dict[str, dict[str, float]]
     interrupted: bool = False
 
+    @classmethod
+    def of(cls, outcome: StudyOutcome, interrupted: bool = False) -> Results:
+        """Return the results of a study that has a winner."""
+        objectives = outcome.snapshot.objectives
+        return cls(
+            outcome.folder.path, objectives, outcome.trials, outcome.winner, outcome.measures, interrupted
+        )
+
     @property
-    def factors(self) -> dict[str, Any]:
+    def factors(self) -> dict[str, Factor]:
         """The winner by factor, flat: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
         return factors_of(self.winner) if self.winner else {}
 
     @property
-    def front(self) -> list[dict[str, Any]]:
-        """The completed trials that no other beats in every objective, the best of the first one first."""
-        complete = [trial for trial in self.trials if trial["outcome"] == "complete"]
+    def front(self) -> list[TrialResult]:
+        """The Pareto-optimal trials, the best in the first objective first."""
+        complete = [trial for trial in self.trials if trial.complete]
         names, directions = list(self.objectives), list(self.objectives.values())
-        rows = front([[trial["figures"][name] for name in names] for trial in complete], directions)
-        sign = -1 if directions[0] == "maximize" else 1
-        return sorted((complete[row] for row in rows), key=lambda each: sign * each["figures"][names[0]])
+        rows = front([[trial.measures[name] for name in names] for trial in complete], directions)
+        first = Objective.first(self.objectives)
+        return sorted(
+            (complete[row] for row in rows), key=lambda trial: -first.worth(trial.value(first.name))
+        )
 
     @property
     def findings(self) -> list[Check]:
@@ -75,12 +81,12 @@ class Results:
     def test_interval(self) -> Interval | None:
         """The winner's first objective on the test part, with its interval over seeds and queries."""
         finalists = self._stored.finalists
-        return finalists[0]["test_interval"] if finalists else None
+        return finalists[0].interval if finalists else None
 
     @property
     def lead(self) -> Difference | None:
         """How much higher that is than the second finalist's, with its interval; None if there is none."""
-        return lead(self._stored.finalists)
+        return self._stored.lead
 
     @cached_property
     def report(self) -> Document:

@@ -11,7 +11,8 @@ from siamkit.backend import select
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import check_writable
-from siamkit.runs.results import read_results
+from siamkit.runs.results import TrialResult
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.monitoring.progress import NullProgress
@@ -66,20 +67,21 @@ def retrain_trial(
     if place.suffix != ".keras":
         raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
     check_writable(place)  # or all the training were for nothing
-    frozen, trials, _ = read_results(study.folder)
-    stored = find_trial(study.folder, trials, trial)
-    configuration = stored["configuration"]
+    folder = RunFolder(study.folder)
+    snapshot = folder.snapshot()
+    stored = find_trial(folder, trial)
+    configuration: Any = stored.configuration
     fixed = study.config.fixed
     if epochs is not None:
         fixed = fixed.model_copy(update={"epochs": epochs})
     if seed is None:
         seed = derive_seed(study.config.seed, configuration, 0)
-    name, why = select.choose_backend(backend, begun=frozen["versions"]["backend"])
+    name, why = select.choose_backend(backend, begun=snapshot.versions.backend)
     select.activate(name)
     watcher = progress or NullProgress()
     watcher.note(f"backend {name} ({why})")
     task, _ = prepare_data(study)
-    if task.record["fingerprint"] != frozen["data"]["fingerprint"]:
+    if task.record["fingerprint"] != snapshot.data.fingerprint:
         raise StudyError(
             f"the data have changed since the study in {str(study.folder)!r} was run, so its trial "
             f"{trial} cannot be trained again"
@@ -102,21 +104,22 @@ def retrain_trial(
     with atomic_path(place) as file:
         trained.model.save(file)
     watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)
-    return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored["figures"])
+    return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored.measures)
 
 
-def find_trial(folder: Path, trials: list[dict[str, Any]], number: int) -> dict[str, Any]:
-    """The last stored result of a trial.
+def find_trial(folder: RunFolder, number: int) -> TrialResult:
+    """Return the last stored result of a trial.
 
     Raises:
         StudyError: there is no such trial.
     """
+    trials = folder.trials()
     if not trials:
-        raise StudyError(f"there are no trials in {str(folder)!r} yet; run the study with siamkit tune")
-    numbers = sorted({each["trial"] for each in trials})
+        raise StudyError(f"there are no trials in {str(folder.path)!r} yet; run the study with siamkit tune")
+    numbers = sorted({result.trial for result in trials})
     if number not in numbers:
         whole = numbers == list(range(len(numbers)))
-        there = f"{numbers[0]} to {numbers[-1]}" if whole and len(numbers) > 1 else listed(map(str, numbers))
-        raise StudyError(f"the study has no trial {number}; choose from {there}")
-    found = [each for each in trials if each["trial"] == number]
-    return max(found, key=lambda each: (each["outcome"] == "complete", each.get("attempt", 1)))
+        valid = f"{numbers[0]} to {numbers[-1]}" if whole and len(numbers) > 1 else listed(map(str, numbers))
+        raise StudyError(f"the study has no trial {number}; choose from {valid}")
+    attempts = [result for result in trials if result.trial == number]
+    return max(attempts, key=lambda result: (result.complete, result.attempt))

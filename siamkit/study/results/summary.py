@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from siamkit.stats.results import Difference
+from siamkit.study.config.search_space import Configuration
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.results.results import Results
 
@@ -18,7 +21,7 @@ FRONT = 20
 def summary(results: Results) -> RenderableType:
     """The best configuration, its figures, and the trials next to it."""
     if results.winner is None:
-        causes = sorted({trial["cause"] for trial in results.trials if trial["cause"]})
+        causes = sorted({trial.cause for trial in results.trials if trial.cause})
         lines = "".join(f"\n  {escape(cause)}" for cause in causes[:SHOWN])
         return Text.from_markup(f"[bold red]no trial completed[/]{lines}")
     best = Table(
@@ -70,8 +73,8 @@ def _front(results: Results) -> Table:
     for column in ("trial", "configuration", *results.objectives):
         table.add_column(column, justify="left" if column == "configuration" else "right")
     for trial in results.front[:FRONT]:
-        values = [f"{trial['figures'][name]:.4g}" for name in results.objectives]
-        table.add_row(str(trial["trial"]), escape(describe(trial["configuration"])), *values)
+        values = [f"{trial.measures[name]:.4g}" for name in results.objectives]
+        table.add_row(str(trial.trial), escape(describe(cast(Configuration, trial.configuration))), *values)
     if len(results.front) > FRONT:
         table.caption = f"and {len(results.front) - FRONT} more"
     return table

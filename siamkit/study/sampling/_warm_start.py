@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.evaluation.measures import MEASURES
-from siamkit.runs.results import read_results
+from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import canonical, key_of
 from siamkit.study.config.search_space import (
     ComponentConfig,
@@ -48,7 +48,7 @@ class WarmStart:
 
 def run_folder_problem(folder: Path) -> str | None:
     """Return why a study cannot start from a folder, or None if it can."""
-    if (folder / "study.json").is_file():
+    if RunFolder(folder).exists():
         return None
     problem = "is not a run folder of a study: it has no study.json" if folder.is_dir() else "does not exist"
     return f"{str(folder)!r} {problem}"
@@ -69,9 +69,10 @@ def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Ma
     Raises:
         StudyError: a file in the folder is damaged.
     """
-    before, results, _ = read_results(folder)
-    complete = [result for result in results if result.get("outcome") == "complete"]
-    retraced = [(result, retrace(space, result["configuration"])) for result in complete]
+    run_folder = RunFolder(folder)
+    before = run_folder.snapshot().model_dump(mode="json", exclude_unset=True)
+    complete = [result for result in run_folder.trials() if result.complete]
+    retraced = [(result, retrace(space, cast(Configuration, result.configuration))) for result in complete]
     contained = [(result, *trial) for result, trial in retraced if trial is not None]
     left_out = len(complete) - len(contained)
     objectives: dict[str, str] = dict(snapshot["objectives"])
@@ -81,15 +82,15 @@ def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Ma
     )
     if comparable and sampler in LEARNING_SAMPLERS:
         known = [
-            _finished(trial, configuration, [result["figures"][name] for name in objectives])
+            _finished(trial, configuration, [result.measures[name] for name in objectives])
             for result, trial, configuration in contained
         ]
         return WarmStart(known, [], left_out)
     name = next(iter(objectives))
-    if not all(name in result["figures"] for result, _, _ in contained):
+    if not all(name in result.measures for result, _, _ in contained):
         name = next(iter(before.get("objectives") or {}), name)
     sign = -1.0 if name not in MEASURES or MEASURES[name].direction == "maximize" else 1.0
-    contained.sort(key=lambda item: sign * item[0]["figures"].get(name, sign * math.inf))
+    contained.sort(key=lambda item: sign * item[0].measures.get(name, sign * math.inf))
     retried = [
         PlannedTrial(trial.params, configuration, "warm_start")
         for _, trial, configuration in contained[:RETRIED]

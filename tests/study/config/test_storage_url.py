@@ -73,8 +73,8 @@ def test_the_same_files_behind_a_url_as_in_a_folder(run: Run, tmp_path: Path, st
     assert shapes(there) == shapes(here)
     assert "trials/0/checkpoint.keras" in shapes(there)
     for one, other in zip(there.trials, here.trials, strict=True):
-        assert one["figures"] == other["figures"]
-        assert one["outcome"] == "complete"
+        assert one.measures == other.measures
+        assert one.outcome == "complete"
     assert there.measures == here.measures
     assert there.model_path.read_text() == here.model_path.read_text()
     assert "tiny" in there.report_path.read_text()
@@ -95,7 +95,7 @@ def test_it_goes_on_from_a_checkpoint_behind_a_url(run: Run, stand_in: StandIn) 
     ] == [1, 2, 3, 3]
     assert not [each for each in files(results.folder, "") if "resume" in each]
     # Whole, and none but what the results name.
-    assert {str(as_path(results.folder / each["folder"]).name) for each in results.trials} == {
+    assert {str(as_path(results.folder / each.folder).name) for each in results.trials} == {
         each.split("/")[2] for each in files(results.folder, "trials/")
     }
     again = run(("trials: 4", "trials: 5"))

@@ -69,11 +69,11 @@ def run(tmp_path: Path, stand_in: StandIn) -> Run:
 
 
 def numbers(results: Results) -> list[Any]:
-    return [(each["configuration"], each["repeats"]) for each in by_number(results)]
+    return [(each.configuration, each.repeats) for each in by_number(results)]
 
 
 def by_number(results: Results) -> list[dict[str, Any]]:
-    return sorted(results.trials, key=lambda each: each["trial"])
+    return sorted(results.trials, key=lambda each: each.trial)
 
 
 def gone(pid: int) -> None:
@@ -95,7 +95,7 @@ def test_the_same_trials_on_ray_on_local_and_inline(
     on_ray = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
     there = stand_in.done()
     assert len(by_number(on_ray)) == 4
-    assert [each["outcome"] for each in on_ray.trials] == ["complete"] * 4
+    assert [each.outcome for each in on_ray.trials] == ["complete"] * 4
     assert set(on_ray.measures) == {"valid", "test"}
     assert len({each["pid"] for each in there}) == 1
     assert os.getpid() not in {each["pid"] for each in there}
@@ -244,15 +244,15 @@ def test_a_node_that_is_lost_has_its_trials_tried_again_where_they_were(
             ("workers: 1", "workers: auto\nresources: {cpus: 1, gpus: 0}"), ("trials: 4", "trials: 6")
         )
     assert len(results.trials) == 6
-    assert len({str(each["configuration"]) for each in results.trials}) == 6
+    assert len({str(each.configuration) for each in results.trials}) == 6
     [died] = [each for each in events(results) if each["event"] == "trial died"]
     assert died["cause"] == "its process ended with its node"
-    [again] = [each for each in results.trials if each["attempt"] == 2]
-    dim = again["configuration"]["embedding_dim"]
+    [again] = [each for each in results.trials if each.attempt == 2]
+    dim = again.configuration["embedding_dim"]
     epochs = [line["epoch"] for line in stand_in.done() if line["dim"] == dim]
     assert epochs == [1, 2, 3, 3]  # it went on from its checkpoint, elsewhere
     assert len({line["node"] for line in stand_in.done() if line["dim"] == dim}) == 2
-    assert again["figures"]["map_at_r"] == pytest.approx(again["repeats"][0]["map_at_r"])
+    assert again.measures["map_at_r"] == pytest.approx(again.repeats[0]["map_at_r"])
 
 
 @pytest.mark.engines
@@ -266,8 +266,8 @@ def test_an_actor_that_is_killed_is_replaced(nodes: Nodes, run: Run, stand_in: S
     with beside(kill):
         results = run()
     assert len(results.trials) == 4
-    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
-    assert [each["cause"] for each in events(results) if each["event"] == "trial died"] == [
+    assert sorted(each.attempt for each in results.trials) == [1, 1, 1, 2]
+    assert [each.cause for each in events(results) if each["event"] == "trial died"] == [
         "its process ended unexpectedly, by a crash or a signal"
     ]
     first = [line["epoch"] for line in stand_in.done() if line["dim"] == stand_in.done()[0]["dim"]]
@@ -279,16 +279,16 @@ def test_a_configuration_that_crashes_each_time_has_failed(nodes: Nodes, run: Ru
     stand_in.order(crash=2)
     results = run(("trials: 4", "trials: 1"))
     [only] = results.trials
-    assert (only["outcome"], only["attempt"]) == ("failed", 4)
-    assert only["cause"] == "its process ended unexpectedly, by a crash or a signal, 4 times"
+    assert (only.outcome, only.attempt) == ("failed", 4)
+    assert only.cause == "its process ended unexpectedly, by a crash or a signal, 4 times"
 
 
 @pytest.mark.engines
 def test_a_job_that_raises_fails_and_its_worker_goes_on(nodes: Nodes, run: Run, stand_in: StandIn) -> None:
     stand_in.order(**{"raise": 2})
     results = run(("trials: 4", "trials: 2"))
-    assert [each["cause"] for each in results.trials] == ["ValueError: no good"] * 2
-    assert all("in obey" in each["traceback"] for each in results.trials)
+    assert [each.cause for each in results.trials] == ["ValueError: no good"] * 2
+    assert all("in obey" in each.traceback for each in results.trials)
     assert len({line["pid"] for line in stand_in.done()}) == 1
 
 
@@ -303,7 +303,7 @@ def test_a_job_that_raises_fails_and_its_worker_goes_on(nodes: Nodes, run: Run, 
 def test_limits(nodes: Nodes, run: Run, stand_in: StandIn, order: str, limit: str, cause: str) -> None:
     stand_in.order(**{order: 2})
     results = run(("trials: 4", f"trials: 1, {limit}"))
-    assert [(each["outcome"], each["cause"]) for each in results.trials] == [("failed", cause)]
+    assert [(each.outcome, each.cause) for each in results.trials] == [("failed", cause)]
     assert actors() == []
 
 
@@ -320,7 +320,7 @@ def test_a_stopped_worker_is_given_up_for_another(
 
     with beside(stop):
         results = run(("trials: 4", "trials: 1"), ("engine: ray", "engine: ray\nlease: 1s"))
-    assert [(each["outcome"], each["attempt"]) for each in results.trials] == [("complete", 2)]
+    assert [(each.outcome, each.attempt) for each in results.trials] == [("complete", 2)]
     [died] = [each for each in events(results) if each["event"] == "trial died"]
     assert died["cause"] == "its process was stopped for more than 1 s"
 
@@ -343,7 +343,7 @@ def test_ctrl_c_leaves_no_actor_and_the_study_goes_on(nodes: Nodes, run: Run, st
     stand_in.go()
     results = run()
     assert len(results.trials) == 4
-    assert {each["attempt"] for each in results.trials} == {1}
+    assert {each.attempt for each in results.trials} == {1}
 
 
 # ---------------------------------------------------------------- parts of it, without a cluster
@@ -478,6 +478,6 @@ def test_training_itself_on_a_cluster(nodes: Nodes, tmp_path: Path, monkeypatch:
     write_items(tmp_path / "items.npz")
     (tmp_path / "study.yaml").write_text(STUDY.replace("trials: 4", "trials: 2"))
     on_ray = tune(tmp_path / "study.yaml", progress="none")
-    assert [each["outcome"] for each in on_ray.trials] == ["complete"] * 2
+    assert [each.outcome for each in on_ray.trials] == ["complete"] * 2
     assert on_ray.load_model().embed(np.zeros((2, 5), "float32")).shape[0] == 2
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]

@@ -207,16 +207,16 @@ def test_failures_count_and_keep_their_cause_and_are_never_the_best(
 
     training.before = before
     results = run()
-    by_number = {each["trial"]: each for each in results.trials}
-    assert [by_number[n]["outcome"] for n in range(4)] == ["complete", "failed", "failed", "complete"]
-    assert by_number[1]["cause"] == "the loss of epoch 1 is nan"
-    assert by_number[1]["traceback"] == ""
-    assert by_number[2]["cause"] == "RuntimeError: first line"
-    assert "in before" in by_number[2]["traceback"]
-    assert by_number[1]["figures"] == {}
+    by_number = {each.trial: each for each in results.trials}
+    assert [by_number[n].outcome for n in range(4)] == ["complete", "failed", "failed", "complete"]
+    assert by_number[1].cause == "the loss of epoch 1 is nan"
+    assert by_number[1].traceback == ""
+    assert by_number[2].cause == "RuntimeError: first line"
+    assert "in before" in by_number[2].traceback
+    assert by_number[1].measures == {}
     assert (
         results.winner
-        == max((by_number[0], by_number[3]), key=lambda r: r["figures"]["map_at_r"])["configuration"]
+        == max((by_number[0], by_number[3]), key=lambda r: r.measures["map_at_r"]).configuration
     )
     assert run().winner == results.winner
     assert len(training.dims) == 4
@@ -229,7 +229,7 @@ def test_an_objective_that_is_no_number_fails_the_trial(
     results = run(("trials: 4", "trials: 8"))
     assert len(results.trials) == 8
     for each in results.trials:
-        assert (each["outcome"] == "failed") == (each["configuration"]["embedding_dim"] > 40)
+        assert (each.outcome == "failed") == (each.configuration["embedding_dim"] > 40)
     assert results.factors["embedding_dim"] == max(dim for dim in training.dims if dim <= 40)
 
 
@@ -242,7 +242,7 @@ def test_when_all_fail_there_is_no_winner_and_the_study_ends(
     training.before = before
     results = run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
     assert results.winner is None
-    assert [each["cause"] for each in results.trials] == ["ValueError: no good"] * 4
+    assert [each.cause for each in results.trials] == ["ValueError: no good"] * 4
     assert not results.model_path.exists()
     assert "No trial has completed" in results.report_path.read_text()
 
@@ -291,12 +291,12 @@ def test_pruned_trials_count(run: Callable[..., Results], training: Training) ->
     # The sixth is worse than the median of the five before it, from the first epoch on.
     training.value = lambda dim, epoch: 0.01 if len(training.dims) == 6 else 0.5 + dim / 1000
     results = run(("trials: 4", "trials: 7"), ("confirm: null", "confirm: null\npruner: median"))
-    outcomes = [each["outcome"] for each in sorted(results.trials, key=lambda each: each["trial"])]
+    outcomes = [each.outcome for each in sorted(results.trials, key=lambda each: each.trial)]
     assert outcomes[:6] == ["complete"] * 5 + ["pruned"]
     assert len(outcomes) == len(training.dims) == 7
     history = pq.read_table(
         results.folder
-        / next(each["folder"] for each in results.trials if each["outcome"] == "pruned")
+        / next(each.folder for each in results.trials if each.outcome == "pruned")
         / "history.parquet"
     )
     assert history.column("epoch").to_pylist() == [1]  # a quarter of 3 epochs is 1
@@ -316,7 +316,7 @@ def test_with_several_objectives_nothing_is_pruned_and_all_are_kept(
             "objectives: {map_at_r: maximize, parameters: minimize}",
         ),
     )
-    assert [each["outcome"] for each in results.trials] == ["complete"] * 8
+    assert [each.outcome for each in results.trials] == ["complete"] * 8
     assert set(results.measures["valid"]) >= {"map_at_r", "parameters"}
     assert list(results.objectives) == ["map_at_r", "parameters"]
 
@@ -331,10 +331,8 @@ def test_seeds_are_repeats_inside_one_trial(run: Callable[..., Results], trainin
     assert training.data_seeds == training.data_seeds[:2] * 4
     assert len(set(training.data_seeds)) == 2
     for each in results.trials:
-        assert each["figures"]["map_at_r"] == pytest.approx(
-            each["configuration"]["embedding_dim"] / 100 + 0.02
-        )
-        assert len(each["repeats"]) == 2
+        assert each.measures["map_at_r"] == pytest.approx(each.configuration["embedding_dim"] / 100 + 0.02)
+        assert len(each.repeats) == 2
 
 
 def test_the_same_seed_draws_the_same_study(
@@ -416,13 +414,13 @@ def test_embeddings_that_have_died_end_their_trial(run: Callable[..., Results], 
     results = run(
         ("confirm: null", "confirm: null\nobjectives: {map_at_r: maximize, parameters: minimize}"),
     )
-    dead = next(each for each in results.trials if each["configuration"]["embedding_dim"] == 64)
-    assert (dead["outcome"], dead["cause"]) == (
+    dead = next(each for each in results.trials if each.configuration["embedding_dim"] == 64)
+    assert (dead.outcome, dead.cause) == (
         "pruned",
         "collapsed: all embeddings are one point (spread 0.0001) after epoch 2",
     )
-    assert [each["outcome"] for each in results.trials].count("complete") == 3
-    assert run(("confirm: null", "confirm: null\npruner: none\nartifacts: again")).trials[0]["cause"] == ""
+    assert [each.outcome for each in results.trials].count("complete") == 3
+    assert run(("confirm: null", "confirm: null\npruner: none\nartifacts: again")).trials[0].cause == ""
 
 
 def test_later_seeds_of_what_is_far_behind_are_dropped(
@@ -436,12 +434,12 @@ def test_later_seeds_of_what_is_far_behind_are_dropped(
     training.value = lambda dim, epoch: 0.9 if dim == 64 else 0.2 + dim / 1e4
     training.scores = lambda dim, n: np.full(n, training.value(dim, 0)) + 0.01 * np.cos(np.arange(n))
     results = run(("confirm: null", "confirm: null\nseeds: 3"))
-    outcomes = {each["configuration"]["embedding_dim"]: each for each in results.trials}
-    assert outcomes.pop(64)["outcome"] == "complete"
+    outcomes = {each.configuration["embedding_dim"]: each for each in results.trials}
+    assert outcomes.pop(64).outcome == "complete"
     assert len(training.dims) == 3 + 3  # one seed of each other
     for each in outcomes.values():
-        assert each["outcome"] == "pruned"
-        assert each["cause"].startswith("hopeless: 0.69")
+        assert each.outcome == "pruned"
+        assert each.cause.startswith("hopeless: 0.69")
     assert len(run().trials) == 4
 
 
@@ -452,7 +450,7 @@ def test_the_front_of_several_objectives(run: Callable[..., Results], training: 
         ("confirm: null", "confirm: null\nobjectives: {map_at_r: maximize, parameters: minimize}"),
     )
     # 60 is as good as 50, and larger.
-    assert [each["configuration"]["embedding_dim"] for each in results.front] == [50, 30, 10]
+    assert [each.configuration["embedding_dim"] for each in results.front] == [50, 30, 10]
 
 
 # ---------------------------------------------------------------- deaths and Ctrl-C
@@ -468,7 +466,7 @@ def test_a_killed_trial_is_tried_again_and_the_budget_is_exact(
     assert training.dims[2] == training.dims[1]  # the dead one first
     assert training.seeds[2] == training.seeds[1]
     assert len(results.trials) == 4
-    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
+    assert sorted(each.attempt for each in results.trials) == [1, 1, 1, 2]
     assert len(training.dims) == 5
 
 
@@ -489,7 +487,7 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
     results = run()
     assert training.dims.count(victim[0]) == 4
     assert len(results.trials) == 4
-    assert victim[0] not in [each["configuration"]["embedding_dim"] for each in results.trials]
+    assert victim[0] not in [each.configuration["embedding_dim"] for each in results.trials]
 
 
 def test_a_trial_that_somebody_else_has_ended_is_let_go(
@@ -553,7 +551,7 @@ def test_death_before_the_result_is_there_trains_no_epoch_again(
             run()
     results = run()
     assert len(training.dims) == len(set(training.dims)) == 4  # the second attempt found all done
-    assert sorted(each["attempt"] for each in results.trials) == [1, 1, 1, 2]
+    assert sorted(each.attempt for each in results.trials) == [1, 1, 1, 2]
 
 
 def test_what_a_dead_attempt_left_behind_disturbs_nothing(
@@ -586,7 +584,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(
     assert not done.interrupted
     assert training.dims[3] == training.dims[2]
     assert len(done.trials) == 4
-    assert {each["attempt"] for each in done.trials} == {1}  # no death
+    assert {each.attempt for each in done.trials} == {1}  # no death
     assert "test" in done.measures
 
 
@@ -647,10 +645,7 @@ def test_the_test_part_is_scored_in_confirmation_and_nowhere_else(
 ) -> None:
     results = run(("confirm: null", "confirm: {top: 2, seeds: 3}"))
     assert len(training.scored) == 6
-    assert all(
-        "test" not in json.dumps({k: v for k, v in each.items() if k != "versions"})
-        for each in results.trials
-    )
+    assert all("test" not in trial.model_dump_json(exclude={"versions"}) for trial in results.trials)
     stored = [json.loads(path.read_text()) for path in results.folder.glob("confirm/*/*/result.json")]
     assert len(stored) == 6
     assert {each["configuration"]["embedding_dim"] for each in stored} == set(sorted(training.dims[:4])[-2:])
@@ -719,7 +714,7 @@ def test_a_best_model_that_is_gone_is_told_and_one_that_was_published_is_kept(
         file.unlink()
     assert run().model_path.is_file()
     (folder / "best.keras").unlink()
-    with pytest.raises(StudyError, match=r"^the model of the best trial, '.*checkpoint\.keras', is gone"):
+    with pytest.raises(StudyError, match=r"^the model of the best trial, '.*checkpoint\.keras', is missing"):
         run()
 
 
@@ -742,7 +737,7 @@ def test_the_model_the_results_and_the_report_agree_on_the_best_when_the_budget_
     assert len(list(second.folder.glob("confirm/*"))) == 2  # another one leads the search now
     assert second.factors["embedding_dim"] == first.factors["embedding_dim"]
     best = load_study_results(second.folder).finalists[0]
-    assert best["factors"]["embedding_dim"] == second.factors["embedding_dim"]
+    assert best.factors["embedding_dim"] == second.factors["embedding_dim"]
     assert second.model_path.read_text().startswith(f"{second.factors['embedding_dim']} ")
 
 

@@ -97,10 +97,10 @@ def test_each_loss_gets_the_same_budget_and_as_many_seeds(done: tuple[RealityChe
     for each in found.losses:
         # Chosen on validation: what the loss's own study says is its best.
         standing = read_outcome(each.folder)
-        assert each.factors["embedding_dim"] == standing.results.factors["embedding_dim"]
-        best = max(standing.results.trials, key=lambda trial: trial["figures"]["map_at_r"])
-        assert each.search == best["figures"]["map_at_r"]
-        assert each.factors["embedding_dim"] == best["factors"]["embedding_dim"]
+        assert each.factors["embedding_dim"] == standing.winner["embedding_dim"]
+        best = max(standing.trials, key=lambda trial: trial.measures["map_at_r"])
+        assert each.search == best.measures["map_at_r"]
+        assert each.factors["embedding_dim"] == best.factors["embedding_dim"]
 
 
 def test_all_losses_meet_the_same_data_and_split(done: tuple[RealityCheck, Formula]) -> None:
@@ -115,7 +115,7 @@ def test_the_verdict_is_of_paired_differences_corrected_together(done: tuple[Rea
     assert found.losses[0].loss == "contrastive"  # by a tenth, as the formula has it
     by_pair = dict(zip(found.pairs, found.differences, strict=True))
     assert len(by_pair) == 3
-    stored = {each.loss: load_study_results(each.folder).finalists[0]["on_test"] for each in found.losses}
+    stored = {each.loss: load_study_results(each.folder).finalists[0].on_test for each in found.losses}
     ps = []
     for (a, b), difference in by_pair.items():
         alone = stored[a].difference(stored[b])

@@ -249,7 +249,7 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
     made = tmp_path / "again.keras"
     ran = invoke("retrain", study, "--trial", "0", "-o", made, "--progress", "plain")
     assert ran.exit_code == 0, ran.output
-    stored = next(each for each in results.trials if each["trial"] == 0)
+    stored = next(each for each in results.trials if each.trial == 0)
     measure = f"{stored['figures']['map_at_r']:.4f}"
     assert f"map_at_r    {measure}   in the study {measure}" in ran.stdout
     items = digits().views[0][:9]

@@ -124,14 +124,14 @@ def test_each_trial_and_finalist_has_its_curves_and_its_end(
         ("trials: 4", "trials: 2"),
     )
     place = results.folder / "tensorboard"
-    best = max(results.trials, key=lambda each: each["figures"]["map_at_r"])["trial"]
+    best = max(results.trials, key=lambda each: each.measures["map_at_r"]).trial
     assert sorted(each.name for each in place.iterdir()) == ["0", "1", f"final-{best}-0"]
     for each in results.trials:
-        value = pytest.approx(each["figures"]["map_at_r"])
-        read = scalars(place / str(each["trial"]))
+        value = pytest.approx(each.measures["map_at_r"])
+        read = scalars(place / str(each.trial))
         assert read["map_at_r"] == [(1, value), (2, value), (3, value)]
         assert read["final/map_at_r"] == [(0, value)]
-        assert scalars(place / str(each["trial"]) / "seed-1")["map_at_r"][-1] == (3, value)
+        assert scalars(place / str(each.trial) / "seed-1")["map_at_r"][-1] == (3, value)
     assert scalars(place / f"final-{best}-0")["final/test/map_at_r"] == [(0, pytest.approx(0.4))]
 
 
