@@ -299,7 +299,7 @@ class SearchSpace:
         spec = self.loss.alternative_of(loss).spec_of(loss)
         metric = self.metric.sample(trial, "metric", self.fitting_metrics(spec))
         factors = {name: values.sample(trial, name) for name, values in self.factors.items()}
-        if self.data:  # without data factors there is no such key, so keys and seeds stay as they were
+        if self.data:  # only then has a configuration this key, so keys and seeds without it stay the same
             factors["data"] = {
                 name: values.sample(trial, f"data.{name}") for name, values in self.data.items()
             }

@@ -40,7 +40,7 @@ def scarcest(varied: Mapping[str, Values]) -> list[dict[str, Any]]:
         varied: the factors of the data, as the space has them.
 
     Example:
-        >>> from siamkit.study.config.search_space import Values
+        >>> from siamkit.study.config import Values
         >>> scarcest({"items_per_class": Values((8, 2, None)), "label_noise": Values(low=0.0, high=0.3)})
         [{'items_per_class': 2}, {'items_per_class': 2, 'label_noise': 0.3}]
     """
