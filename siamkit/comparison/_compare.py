@@ -27,7 +27,7 @@ from siamkit.comparison.similarity import (
     procrustes_distance,
 )
 from siamkit.data.streaming.stream import Wanted
-from siamkit.data.thumbnails import Looks
+from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError
 from siamkit.evaluation.plain_metrics import lightest_metric
 from siamkit.stats.multiple_testing import adjusted
@@ -152,7 +152,7 @@ def _ids(several: Sequence[EmbeddingSet]) -> tuple[str, ...]:
 
 def _looks(
     several: Sequence[EmbeddingSet], items: Sequence[Any] | None, data: str | os.PathLike[str] | None
-) -> Looks:
+) -> ThumbnailLookup:
     """Where the looks of items come from."""
     if items is not None:
         return given_looks(items, _ids(several))

@@ -13,12 +13,12 @@ import numpy as np
 from siamkit.data.dataset import take
 from siamkit.data.streaming.open import items_in
 from siamkit.data.streaming.stream import Wanted
-from siamkit.data.thumbnails import Looks, Thumbnail, thumbnail_of, thumbnails_of
+from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
 
 
-def given_looks(items: Sequence[Any], ids: Sequence[str]) -> Looks:
-    """Looks of items handed over in the order of the ids; of pairs each is a tuple of two.
+def given_looks(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:
+    """Return the thumbnails of items given in the order of the ids; of pairs each is a tuple of two.
 
     Raises:
         DataError: not as many as ids.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.data.thumbnails import Looks
+from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError, ModelError, listed
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 
@@ -40,7 +40,7 @@ class EmbeddingSet:
     threshold: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     items: NDArray[np.int64] | None = None
-    looks: Looks | None = field(default=None, repr=False)
+    looks: ThumbnailLookup | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     @property

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.data.ablation import degrade
+    from siamkit.data.ablation import ablate
     from siamkit.data.batches import feed
-    from siamkit.data.corruptions import Tones, corrupt
+    from siamkit.data.corruptions import ChannelStats, corrupt
     from siamkit.data.dataset import Dataset, Leaf, length, take
     from siamkit.data.leakage import find_overlap
     from siamkit.data.preprocessing.base import Preprocessor
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from siamkit.data.thumbnails import Thumbnail, thumbnail_of
 
 __all__ = [
+    "ChannelStats",
     "Dataset",
     "Leaf",
     "Preprocessor",
     "Split",
     "Thumbnail",
-    "Tones",
+    "ablate",
     "corrupt",
-    "degrade",
     "feed",
     "find_overlap",
     "fit_preprocessor",
@@ -47,9 +47,9 @@ __getattr__, __dir__ = lazy_exports(
         "Preprocessor": "preprocessing.base",
         "Split": "splits",
         "Thumbnail": "thumbnails",
-        "Tones": "corruptions",
+        "ChannelStats": "corruptions",
         "corrupt": "corruptions",
-        "degrade": "ablation",
+        "ablate": "ablation",
         "feed": "batches",
         "find_overlap": "leakage",
         "fit_preprocessor": "preprocessing.kinds",

@@ -1,4 +1,4 @@
-"""Feeds: datasets as Keras takes them, batch by batch, for each supervision."""
+"""Feeds: datasets as batches for Keras, sampled for each supervision."""
 
 from __future__ import annotations
 
@@ -11,36 +11,57 @@ import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.preprocessing.base import Preprocessor
-from siamkit.data.splits import ranks
+from siamkit.data.splits import rank_in_group
 from siamkit.errors import DataError, nearest
 from siamkit.registry.compatibility import FEEDS
 from siamkit.registry.specs import SUPERVISIONS, Supervision
 
+Rng = np.random.Generator
 
-class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
-    """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, shuffled anew each epoch.
 
-    What batch i of epoch e holds depends on the seed, e and i alone. Keras moves `epoch` on by itself,
-    also once before the first epoch of a `fit`; so before a fit that goes on at `initial_epoch=k`, set
-    `epoch` to k, and it trains on as if it had never stopped. Fit with `shuffle=False`: Keras would
-    shuffle the order of the batches too, by Python's global chance.
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """The batches of one epoch.
 
     Args:
-        leaves: the prepared views; one of them may serve several of a batch's.
-        plan: makes an epoch from its random generator.
-        seed: what chance starts from.
-
-    Attributes:
-        epoch: the current one, from 0.
-        batch_size: the rows of a batch.
+        rows: `(batches, batch, views)` indices of items.
+        target: `(batches, batch)`, the `y` of each batch.
+        weight: `(batches, batch)` 0 where a row only fills up its batch; None if no batch is filled up.
     """
 
-    def __init__(self, leaves: Sequence[Leaf], plan: Planner, seed: int) -> None:
+    rows: Array
+    target: Array
+    weight: Array | None = None
+
+
+Planner = Callable[[Rng], EpochPlan]
+"""Makes the plan of an epoch from the epoch's random generator."""
+
+
+class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, reshuffled in each epoch.
+
+    Batch i of epoch e depends on the seed, e and i alone. Keras itself advances `epoch`, also once before
+    the first epoch of a `fit`; so before a fit that continues at `initial_epoch=k`, set `epoch` to k, and
+    training continues as if it had never stopped. Fit with `shuffle=False`: otherwise Keras shuffles the
+    order of the batches, too, with Python's global random generator.
+
+    Args:
+        leaves: the prepared views; one of them may serve several views of a batch.
+        planner: makes the plan of an epoch.
+        seed: random seed.
+
+    Attributes:
+        epoch: the current epoch, from 0.
+        batch_size: the number of rows in a batch.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf], planner: Planner, seed: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.epoch = 0
-        self._leaves, self._plan, self._seed = tuple(leaves), plan, seed
-        self._planned: tuple[int, Plan] | None = None
-        self._batches, self.batch_size = self._current().rows.shape[:2]
+        self._leaves, self._planner, self._seed = tuple(leaves), planner, seed
+        self._planned: tuple[int, EpochPlan] | None = None
+        self._batches, self.batch_size = self._plan().rows.shape[:2]
 
     def __len__(self) -> int:
         return int(self._batches)
@@ -48,7 +69,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        plan = self._current()
+        plan = self._plan()
         rows = plan.rows[index]
         sources = self._leaves * (rows.shape[1] // len(self._leaves))
         views = tuple(take(leaf, rows[:, view]) for view, leaf in enumerate(sources))
@@ -57,15 +78,13 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         return (x, y) if plan.weight is None else (x, y, plan.weight[index])
 
     def on_epoch_end(self) -> None:
-        """Go to the next epoch."""
+        """Advance to the next epoch."""
         self.epoch += 1
 
-    def _current(self) -> Plan:
-        planned = self._planned
-        if planned is None or planned[0] != self.epoch:
-            planned = self.epoch, self._plan(np.random.default_rng((self._seed, self.epoch)))
-            self._planned = planned
-        return planned[1]
+    def _plan(self) -> EpochPlan:
+        if self._planned is None or self._planned[0] != self.epoch:
+            self._planned = self.epoch, self._planner(np.random.default_rng((self._seed, self.epoch)))
+        return self._planned[1]
 
 
 def feed(
@@ -78,23 +97,25 @@ def feed(
     items_per_class: int = 4,
     drop_last: bool = False,
 ) -> keras.utils.PyDataset:
-    """Feed a dataset to a loss of this supervision.
+    """Return the batches of a dataset for a loss of this supervision.
 
-    `y` is int32 class codes, int32 1 and 0, float32 scores, int32 zeros. Labels are sampled:
-    balanced batches of P classes with K items each, pairs half alike, triplets, or two views of one
-    class, of different classes where there are enough. Pairs, scores and triplets come as they are,
-    each once an epoch, the last batch filled up with rows of `sample_weight` 0; of views, what
-    fills no batch is left out. Fewer items than one batch make a smaller batch.
+    `y` is int32 class codes (labels), int32 1 and 0 (pairs), float32 scores, or int32 zeros (triplets,
+    views). Labelled data are sampled: balanced batches of P classes with K items each, pairs half of which
+    are alike, triplets, or two views of one class, of different classes where there are enough. Pairs,
+    scores and triplets are used as they are, each once per epoch, and the last batch is filled up with rows
+    of `sample_weight` 0; views that do not fill a batch are left out. A dataset smaller than one batch
+    makes smaller batches.
 
     Args:
-        dataset: the items, of the training part.
+        dataset: the training items.
         supervision: what the loss learns from.
-        batch_size: the most rows of a batch; P x K, and pairs (an even number), may be a few less.
-        seed: what chance starts from.
-        preprocessor: prepares the views, once; None where they are fit for the encoder already.
-        items_per_class: K; more where there are too few classes to fill a batch.
-        drop_last: leave out the pairs, scores or triplets that fill no batch, in place of filling it up;
-            for a loss that compares the rows of a batch with one another (`Loss.couples`).
+        batch_size: the maximum number of rows in a batch; P x K, and pairs (an even number), may be a few
+            fewer.
+        seed: random seed.
+        preprocessor: prepares the views, once; None if they suit the encoder already.
+        items_per_class: K; larger where there are too few classes to fill a batch.
+        drop_last: leave out the pairs, scores or triplets that do not fill a batch instead of filling it
+            up; for a loss that compares the rows of a batch with one another (`Loss.batch_coupled`).
 
     Raises:
         DataError: if the data cannot feed this supervision.
@@ -103,39 +124,58 @@ def feed(
     leaves = [preprocessor(view) if preprocessor else view for view in dataset.views]
     if preprocessor is None and dataset.input in ("text", "tabular"):
         what = "texts" if dataset.input == "text" else "columns of a table"
-        raise DataError(f"{what} need a preprocessor to be fed, got none")
+        raise DataError(f"{what} need a preprocessor, got None")
     if dataset.supervision == "labels":
-        plan = _sampled(dataset, supervision, batch_size, items_per_class)
+        planner = _sampled(dataset, supervision, batch_size, items_per_class)
     else:
-        plan = _native(dataset, supervision, batch_size, drop_last)
-    return Feed(leaves, plan, seed)
+        planner = _unsampled(dataset, supervision, batch_size, drop_last)
+    return Feed(leaves, planner, seed)
 
 
-def _sampled(dataset: Dataset, supervision: str, most: int, k: int) -> Planner:
-    """The plan of labelled data."""
-    classes, n = Classes(dataset.codes, dataset.classes), len(dataset)
+def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:
+    if supervision not in SUPERVISIONS:
+        raise DataError(f"unknown supervision {supervision!r}; {nearest(supervision, SUPERVISIONS)}")
+    fitting = FEEDS[dataset.supervision]
+    if supervision not in fitting:
+        raise DataError(
+            f"data of {dataset.supervision} cannot feed a loss that learns from {supervision}; "
+            f"choose a loss that learns from {' or '.join(fitting)}"
+        )
+    minimum = {"batch_size": 1, "seed": 0, "items_per_class": 2}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum[name]:
+            raise DataError(f"{name} should be a whole number from {minimum[name]}, got {value!r}")
+
+
+# ------------------------------------------------------------------ planners
+
+
+def _sampled(dataset: Dataset, supervision: str, batch_size: int, k: int) -> Planner:
+    """Return the planner for labelled data."""
+    classes, n = ClassIndex(dataset.codes, dataset.classes), len(dataset)
     if supervision == "labels":
-        return _p_by_k(classes, min(most, n), k)
+        return _p_by_k(classes, min(batch_size, n), k)
     if supervision == "pairs":
-        half = max(1, min(most, n) // 2)
+        half = max(1, min(batch_size, n) // 2)
         return lambda rng: balanced_pairs(classes, n // (2 * half), 2 * half, rng)
     anchors = int((~classes.alone).sum())
     if supervision == "triplets":
-        size = min(most, anchors)
+        size = min(batch_size, anchors)
         return lambda rng: random_triplets(classes, anchors // size, size, rng)
-    several = int((classes.sizes > 1).sum())
-    if most < 2 or several < 2:
+    usable = int((classes.sizes > 1).sum())
+    if batch_size < 2 or usable < 2:
         raise DataError(
-            f"views need 2 classes with 2 items in a batch of 2 at least, got {several} and batch_size {most}"
+            "views need 2 classes with 2 items each and batches of at least 2, got "
+            f"{usable} such classes and batch_size {batch_size}"
         )
-    size = min(most, anchors // 2)
-    p = min(size, several)
+    size = min(batch_size, anchors // 2)
+    p = min(size, usable)
     repeats = size // p
     batches = anchors // (2 * p * repeats)
     return lambda rng: class_views(classes, batches, p, repeats, rng)
 
 
-def _p_by_k(classes: Classes, size: int, k: int) -> Planner:
+def _p_by_k(classes: ClassIndex, size: int, k: int) -> Planner:
     if classes.alone.any():
         name = classes.names[np.argmin(classes.sizes)]
         raise DataError(
@@ -147,17 +187,17 @@ def _p_by_k(classes: Classes, size: int, k: int) -> Planner:
     k = size // p
     batches = max(1, len(classes.codes) // (p * k))
 
-    def plan(rng: np.random.Generator) -> Plan:
+    def planner(rng: Rng) -> EpochPlan:
         rows = balanced(classes, batches, p, k, rng).reshape(batches, p * k, 1)
-        return Plan(rows, classes.codes[rows[..., 0]])
+        return EpochPlan(rows, classes.codes[rows[..., 0]])
 
-    return plan
+    return planner
 
 
-def _native(dataset: Dataset, supervision: str, most: int, drop_last: bool) -> Planner:
-    """The plan of data that come as the loss wants them."""
+def _unsampled(dataset: Dataset, supervision: str, batch_size: int, drop_last: bool) -> Planner:
+    """Return the planner for data that already have the loss's supervision."""
     n, views = len(dataset), len(dataset.views)
-    size = min(most, n)
+    size = min(batch_size, n)
     target: Array | None = dataset.target
     if target is not None:
         target = target.astype(np.float32 if supervision == "scores" else np.int32)
@@ -166,48 +206,18 @@ def _native(dataset: Dataset, supervision: str, most: int, drop_last: bool) -> P
     return lambda rng: padded(target, n, views, size, rng)
 
 
-def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:
-    if supervision not in SUPERVISIONS:
-        raise DataError(f"no supervision {supervision!r}; {nearest(supervision, SUPERVISIONS)}")
-    fitting = FEEDS[dataset.supervision]
-    if supervision not in fitting:
-        raise DataError(
-            f"data of {dataset.supervision} cannot feed a loss that learns from {supervision}; "
-            f"choose a loss that learns from {' or '.join(fitting)}"
-        )
-    least = {"batch_size": 1, "seed": 0, "items_per_class": 2}
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
-            raise DataError(f"{name} should be a whole number from {least[name]}, got {value!r}")
+# ------------------------------------------------------------------ sampling
 
 
-Rng = np.random.Generator
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """One epoch.
+class ClassIndex:
+    """Items by class, for sampling.
 
     Args:
-        rows: `(batches, batch, views)` indices of items.
-        target: `(batches, batch)`, the `y` of each batch.
-        weight: `(batches, batch)` 0 where a row only fills up its batch; None for feeds without.
-    """
-
-    rows: Array
-    target: Array
-    weight: Array | None = None
-
-
-Planner = Callable[[np.random.Generator], Plan]
-"""From an epoch's random generator to its plan."""
-
-
-class Classes:
-    """Items by class, for drawing: the codes `(n,)` of all items, and the items in class order.
+        codes: `(n,)` the class of each item.
+        names: `(classes,)` the classes.
 
     Raises:
-        DataError: if there is one class only, or none with two items.
+        DataError: if there is only one class, or no class with two items.
     """
 
     def __init__(self, codes: Array, names: Array) -> None:
@@ -215,111 +225,112 @@ class Classes:
         self.sizes = np.bincount(codes, minlength=len(names))
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.order = np.argsort(codes, kind="stable")
-        self.place = np.empty_like(self.order)
-        self.place[self.order] = np.arange(len(codes))
+        self.position = np.empty_like(self.order)
+        self.position[self.order] = np.arange(len(codes))
         if len(names) < 2:
-            raise DataError(f"batches need items of 2 classes at least, got only class {str(names[0])!r}")
+            raise DataError(f"batches need items of at least 2 classes, got only class {str(names[0])!r}")
         self.alone = self.sizes[codes] < 2
         if self.alone.all():
-            raise DataError("batches need a class with 2 items at least, every class has a single one")
+            raise DataError("batches need a class with at least 2 items, every class has a single one")
 
-    def alike(self, anchors: Array, rng: Rng) -> Array:
-        """For each anchor another item of its class, evenly drawn; its class must have two."""
+    def same_class(self, anchors: Array, rng: Rng) -> Array:
+        """Return for each anchor another item of its class, drawn uniformly; the class must have two."""
         codes = self.codes[anchors]
         steps = rng.integers(1, self.sizes[codes])
         start = self.starts[codes]
-        return self.order[start + (self.place[anchors] - start + steps) % self.sizes[codes]]
+        return self.order[start + (self.position[anchors] - start + steps) % self.sizes[codes]]
 
-    def other(self, anchors: Array, rng: Rng) -> Array:
-        """For each anchor an item of another class, evenly drawn from all of them."""
+    def other_class(self, anchors: Array, rng: Rng) -> Array:
+        """Return for each anchor an item of another class, drawn uniformly from all such items."""
         codes = self.codes[anchors]
         drawn = rng.integers(0, len(self.codes) - self.sizes[codes])
         # Step over the anchor's own class.
         return self.order[drawn + np.where(drawn >= self.starts[codes], self.sizes[codes], 0)]
 
 
-def balanced(classes: Classes, batches: int, p: int, k: int, rng: Rng, least: int = 1) -> Array:
-    """Batches of k items from each of p classes, as items `(batches, p, k)`.
+def balanced(classes: ClassIndex, batches: int, p: int, k: int, rng: Rng, minimum_size: int = 1) -> Array:
+    """Return batches of k items from each of p classes, as items `(batches, p, k)`.
 
-    Classes come in shuffled rounds, p different ones a batch; the items of a class come in a shuffled
-    circle, so that k are different wherever the class has k.
+    Classes come in shuffled rounds, p different ones per batch; the items of a class come in a shuffled
+    circle, so that the k items are different wherever the class has k.
 
     Args:
         classes: the items.
         batches, p, k: the sizes; p at most the number of classes drawn from.
-        rng: where the chance comes from.
-        least: only classes with so many items are drawn.
+        rng: random generator.
+        minimum_size: only classes with at least this number of items are drawn.
     """
-    slots = _rounds(np.flatnonzero(classes.sizes >= least), batches, p, rng)
+    slots = _rounds(np.flatnonzero(classes.sizes >= minimum_size), batches, p, rng)
     shuffled = np.lexsort((rng.random(len(classes.codes)), classes.codes))
-    first = ranks(slots) * k
+    first = rank_in_group(slots) * k
     circle = (first[:, None] + np.arange(k)) % classes.sizes[slots][:, None]
     return shuffled[classes.starts[slots][:, None] + circle].reshape(batches, p, k)
 
 
 def _rounds(members: Array, batches: int, p: int, rng: Rng) -> Array:
-    """`(batches * p,)` members in shuffled rounds, such that each batch of p has p different ones."""
+    """Return `(batches * p,)` members in shuffled rounds, such that each batch of p has p different ones."""
     drawn: list[Array] = []
     filled = 0
     while filled < batches * p:
         turn = rng.permutation(members)
         if filled % p:
-            # The last batch of the round before goes on: what it has already comes last in this one.
-            again = np.isin(turn, drawn[-1][-(filled % p) :])
-            turn = np.concatenate([turn[~again], turn[again]])
+            # This round completes the last batch of the previous one: members already in it come last.
+            repeated = np.isin(turn, drawn[-1][-(filled % p) :])
+            turn = np.concatenate([turn[~repeated], turn[repeated]])
         drawn.append(turn)
         filled += len(turn)
     return np.concatenate(drawn)[: batches * p]
 
 
-def balanced_pairs(classes: Classes, batches: int, size: int, rng: Rng) -> Plan:
-    """Half of each batch alike, half not; every item in turn is the anchor of one pair."""
+def balanced_pairs(classes: ClassIndex, batches: int, size: int, rng: Rng) -> EpochPlan:
+    """Return pairs, half of each batch alike and half not; every item in turn is the anchor of one pair."""
     half = size // 2
     anchors = rng.permutation(len(classes.codes))[: batches * size].reshape(batches, size)
-    # An item alone in its class has nothing like it: it goes to the half that is not.
-    later = np.argsort(classes.alone[anchors], axis=1, kind="stable")
-    anchors = np.take_along_axis(anchors, later, axis=1)
-    stuck = np.zeros(anchors.shape, dtype=bool)
-    stuck[:, :half] = classes.alone[anchors[:, :half]]
-    anchors[stuck] = rng.choice(np.flatnonzero(~classes.alone), stuck.sum())
+    # An item alone in its class has no item like it: move it to the half that is not alike.
+    alone_last = np.argsort(classes.alone[anchors], axis=1, kind="stable")
+    anchors = np.take_along_axis(anchors, alone_last, axis=1)
+    unusable = np.zeros(anchors.shape, dtype=bool)
+    unusable[:, :half] = classes.alone[anchors[:, :half]]
+    anchors[unusable] = rng.choice(np.flatnonzero(~classes.alone), unusable.sum())
     partners = np.concatenate(
-        [classes.alike(anchors[:, :half], rng), classes.other(anchors[:, half:], rng)], axis=1
+        [classes.same_class(anchors[:, :half], rng), classes.other_class(anchors[:, half:], rng)], axis=1
     )
     target = np.broadcast_to(np.repeat(np.array([1, 0], dtype=np.int32), half), anchors.shape)
-    return Plan(np.stack([anchors, partners], axis=2), target)
+    return EpochPlan(np.stack([anchors, partners], axis=2), target)
 
 
-def random_triplets(classes: Classes, batches: int, size: int, rng: Rng) -> Plan:
-    """Every item that has one like it in turn is an anchor; positive and negative are drawn evenly."""
+def random_triplets(classes: ClassIndex, batches: int, size: int, rng: Rng) -> EpochPlan:
+    """Return triplets; each item not alone in its class is an anchor in turn, the rest is drawn uniformly."""
     anchors = rng.permutation(np.flatnonzero(~classes.alone))[: batches * size].reshape(batches, size)
-    rows = np.stack([anchors, classes.alike(anchors, rng), classes.other(anchors, rng)], axis=2)
-    return Plan(rows, _nothing(anchors))
+    rows = np.stack([anchors, classes.same_class(anchors, rng), classes.other_class(anchors, rng)], axis=2)
+    return EpochPlan(rows, _zeros(anchors))
 
 
-def class_views(classes: Classes, batches: int, p: int, repeats: int, rng: Rng) -> Plan:
-    """Two items of one class as two views: `repeats` such pairs from each of p classes a batch."""
-    rows = balanced(classes, batches, p, 2 * repeats, rng, least=2).reshape(batches, p * repeats, 2)
-    return Plan(rows, _nothing(rows[..., 0]))
+def class_views(classes: ClassIndex, batches: int, p: int, repeats: int, rng: Rng) -> EpochPlan:
+    """Return two items of one class as two views: `repeats` such pairs from each of p classes per batch."""
+    rows = balanced(classes, batches, p, 2 * repeats, rng, minimum_size=2)
+    rows = rows.reshape(batches, p * repeats, 2)
+    return EpochPlan(rows, _zeros(rows[..., 0]))
 
 
-def padded(target: Array | None, n: int, views: int, size: int, rng: Rng) -> Plan:
-    """Every item once, shuffled; the last batch is filled up with rows of weight 0."""
+def padded(target: Array | None, n: int, views: int, size: int, rng: Rng) -> EpochPlan:
+    """Return every item once, shuffled; the last batch is filled up with rows of weight 0."""
     batches = -(-n // size)
     rows = np.resize(rng.permutation(n), (batches, size))
     weight = (np.arange(batches * size) < n).astype(np.float32).reshape(batches, size)
-    return Plan(_side_by_side(rows, views), _nothing(rows) if target is None else target[rows], weight)
+    return EpochPlan(_per_view(rows, views), _zeros(rows) if target is None else target[rows], weight)
 
 
-def dropped(target: Array | None, n: int, views: int, size: int, rng: Rng) -> Plan:
-    """Items shuffled, each once at most: what does not fill a batch waits for another epoch."""
+def dropped(target: Array | None, n: int, views: int, size: int, rng: Rng) -> EpochPlan:
+    """Return the items shuffled, each at most once; those that do not fill a batch are left out."""
     batches = n // size
     rows = rng.permutation(n)[: batches * size].reshape(batches, size)
-    return Plan(_side_by_side(rows, views), _nothing(rows) if target is None else target[rows])
+    return EpochPlan(_per_view(rows, views), _zeros(rows) if target is None else target[rows])
 
 
-def _side_by_side(rows: Array, views: int) -> Array:
+def _per_view(rows: Array, views: int) -> Array:
     return np.repeat(rows[..., None], views, axis=2)
 
 
-def _nothing(rows: Array) -> Array:
+def _zeros(rows: Array) -> Array:
     return np.zeros(rows.shape, dtype=np.int32)

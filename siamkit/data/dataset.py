@@ -1,4 +1,4 @@
-"""A dataset: items in memory, as read, with what is known of them."""
+"""Datasets: items in memory, as read, with what is known about them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,45 @@ from siamkit.registry.specs import INPUTS, SUPERVISIONS, Supervision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Leaf = Array | dict[str, Array]
-"""One view of n items: an array `(n, …)`, or a dict of them (columns, record fields)."""
+"""One view of n items: an array `(n, …)`, or a dict of arrays (columns, record fields)."""
 
 _VIEWS: Mapping[str, int] = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3}
-_CHUNK = 1 << 24
+_HASH_BYTES = 1 << 24  # bytes that are hashed at a time
+
+# The dtype kinds and numbers of axes that each kind of input may have, and the words for them.
+_SHAPES: Mapping[str, tuple[str, tuple[int, ...], str]] = {
+    "image": ("biuf", (3, 4), "numbers (n, height, width, channels) or (n, height, width)"),
+    "tokens": ("iu", (2,), "whole numbers (n, length)"),
+    "text": ("UOT", (1,), "texts (n,)"),
+    "series": ("biuf", (3,), "numbers (n, steps, features)"),
+    "vector": ("biuf", (2,), "numbers (n, features)"),
+}
 
 
 def take(leaf: Leaf, indices: Array) -> Leaf:
-    """The items at `indices`, of any shape: `(n, …)` indexed by `(*s)` gives `(*s, …)`."""
+    """Return the items at `indices`, of any shape: `(n, …)` indexed by `(*s)` gives `(*s, …)`."""
     if isinstance(leaf, dict):
         return {name: values[indices] for name, values in leaf.items()}
     return leaf[indices]
 
 
 def length(leaf: Leaf) -> int:
-    """The number of items in a leaf."""
+    """Return the number of items in a leaf."""
     return len(next(iter(leaf.values()))) if isinstance(leaf, dict) else len(leaf)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Items in memory, unprepared; whoever builds one gets it checked.
+    """Items in memory, not preprocessed; the constructor checks them.
 
     Args:
         views: the views, each of n items: 1 for labels, 2 for pairs and scores, 3 for triplets.
         target: `(n,)` class ids or names (labels), 1 alike and 0 not (pairs), graded similarity
             (scores); None for triplets and views.
-        supervision: what the data say of their items.
+        supervision: what the target says about the items.
         input: the kind of input that a view holds, one of `siamkit.registry.specs.INPUTS`.
         columns: further columns `(n,)`, to split by.
-        ids: `(n,)` names of the items; "0", "1", … unless given.
+        ids: `(n,)` names of the items; "0", "1", … by default.
 
     Raises:
         DataError: if these do not fit together.
@@ -60,9 +69,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.supervision not in SUPERVISIONS:
-            raise DataError(f"no supervision {self.supervision!r}; {nearest(self.supervision, SUPERVISIONS)}")
+            raise DataError(
+                f"unknown supervision {self.supervision!r}; {nearest(self.supervision, SUPERVISIONS)}"
+            )
         if self.input not in INPUTS:
-            raise DataError(f"no input {self.input!r}; {nearest(self.input, INPUTS)}")
+            raise DataError(f"unknown input {self.input!r}; {nearest(self.input, INPUTS)}")
         object.__setattr__(self, "views", tuple(self.views))
         count = _VIEWS.get(self.supervision)
         if len(self.views) != count if count else len(self.views) < 2:
@@ -73,22 +84,23 @@ class Dataset:
         if not n:
             raise DataError("the dataset is empty")
         object.__setattr__(self, "target", check_target(self.target, self.supervision))
-        object.__setattr__(self, "columns", {name: np.asarray(each) for name, each in self.columns.items()})
+        columns = {name: np.asarray(column) for name, column in self.columns.items()}
+        object.__setattr__(self, "columns", columns)
         ids = np.asarray(self.ids).astype(np.str_) if len(self.ids) else np.arange(n).astype(np.str_)
         object.__setattr__(self, "ids", ids)
         lengths = {f"view {number}": length(view) for number, view in enumerate(self.views, start=1)}
         lengths |= {} if self.target is None else {"the target": len(self.target)}
-        lengths |= {f"column {name!r}": len(each) for name, each in self.columns.items()}
+        lengths |= {f"column {name!r}": len(column) for name, column in columns.items()}
         lengths |= {"ids": len(ids)}
-        for name, got in lengths.items():
-            if got != n:
-                raise DataError(f"view 1 holds {n} items but {name} {got}")
+        for name, size in lengths.items():
+            if size != n:
+                raise DataError(f"view 1 holds {n} items but {name} {size}")
 
     def __len__(self) -> int:
         return length(self.views[0])
 
     def take(self, indices: Array) -> Dataset:
-        """The items at `indices`, `(m,)` whole numbers, as a dataset of m items."""
+        """Return the items at `indices`, `(m,)` whole numbers, as a dataset of m items."""
         return dataclasses.replace(
             self,
             views=tuple(take(view, indices) for view in self.views),
@@ -99,63 +111,37 @@ class Dataset:
 
     @cached_property
     def classes(self) -> Array:
-        """`(classes,)` the distinct classes, sorted; of labels only."""
-        return self._coded[0]
+        """Return the distinct classes `(classes,)`, sorted; for labels only."""
+        return self._classes_and_codes[0]
 
     @cached_property
     def codes(self) -> Array:
-        """`(n,)` int32, each item's place in `classes`; of labels only."""
-        return self._coded[1]
+        """Return the index of each item's class in `classes`, `(n,)` int32; for labels only."""
+        return self._classes_and_codes[1]
 
     @cached_property
-    def _coded(self) -> tuple[Array, Array]:
+    def _classes_and_codes(self) -> tuple[Array, Array]:
         if self.target is None or self.supervision != "labels":
             raise DataError(f"only labelled data have classes, these are {self.supervision}")
         classes, codes = np.unique(self.target, return_inverse=True)
         return classes, codes.astype(np.int32)
 
     def fingerprint(self) -> str:
-        """A SHA-256 over kind, views and target, the same wherever and from whatever file they came."""
+        """Return a SHA-256 over kind, views and target; it does not depend on the machine or file format."""
         digest = hashlib.sha256(f"{self.supervision} {self.input}".encode())
         for view in self.views:
             digest.update(b"view")
             for name, values in sorted(view.items()) if isinstance(view, dict) else [("", view)]:
                 digest.update(name.encode())
-                _update(digest, values)
+                _hash_values(digest, values)
         if self.target is not None:
             digest.update(b"target")
-            _update(digest, self.target)
+            _hash_values(digest, self.target)
         return digest.hexdigest()
 
 
-def _update(digest: Any, values: Array) -> None:
-    texts = values.dtype.kind not in "biuf"
-    digest.update(f"{'text' if texts else values.dtype.newbyteorder('<').str} {values.shape} ".encode())
-    step = max(1, _CHUNK * len(values) // max(1, values.nbytes))
-    for start in range(0, len(values), step):
-        chunk = values[start : start + step]
-        if texts:
-            # Each text with its length: the same hash however the array stores its texts.
-            # One that is missing is like an empty one.
-            given = (text if isinstance(text, str) else "" for text in chunk.ravel())
-            for encoded in (text.encode("utf-8", "surrogatepass") for text in given):
-                digest.update(len(encoded).to_bytes(8, "little") + encoded)
-        else:
-            digest.update(np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")).tobytes())
-
-
-# For each kind of input: the dtype kinds and numbers of axes of its arrays, and the words for them.
-_SHAPES: Mapping[str, tuple[str, tuple[int, ...], str]] = {
-    "image": ("biuf", (3, 4), "numbers (n, height, width, channels) or (n, height, width)"),
-    "tokens": ("iu", (2,), "whole numbers (n, length)"),
-    "text": ("UOT", (1,), "texts (n,)"),
-    "series": ("biuf", (3,), "numbers (n, steps, features)"),
-    "vector": ("biuf", (2,), "numbers (n, features)"),
-}
-
-
-def check_leaf(name: str, leaf: Array | dict[str, Array], kind: str) -> None:
-    """Raise DataError unless the leaf can be one view of this kind of input."""
+def check_leaf(name: str, leaf: Leaf, kind: str) -> None:
+    """Raise DataError unless the leaf can be one view of this kind of input; `""` allows every kind."""
     if kind == "tabular" and not isinstance(leaf, dict):
         raise DataError(f"{name} should be a dict of columns, each (n,), got {type(leaf).__name__}")
     if isinstance(leaf, dict):
@@ -163,7 +149,7 @@ def check_leaf(name: str, leaf: Array | dict[str, Array], kind: str) -> None:
             raise DataError(f"{name} has no fields")
         for key, values in leaf.items():
             if kind == "tabular":
-                check_column(f"column {key!r} of {name}", values)
+                is_numeric_column(f"column {key!r} of {name}", values)
             else:
                 check_leaf(f"field {key!r} of {name}", values, "")
         if len({len(values) for values in leaf.values()}) > 1:
@@ -176,17 +162,17 @@ def check_leaf(name: str, leaf: Array | dict[str, Array], kind: str) -> None:
     if leaf.dtype.kind not in kinds or leaf.ndim not in axes:
         raise DataError(f"{name} should hold {words}, got {leaf.dtype} of shape {leaf.shape}")
     if leaf.dtype.kind == "O" and not all(isinstance(value, str) for value in leaf.flat):
-        raise DataError(f"{name} should hold {words}, got {_first_other_than_text(leaf)!r}")
+        raise DataError(f"{name} should hold {words}, got {_first_non_text(leaf)!r}")
     if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-        bad = int(np.argmin(np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)))
-        raise DataError(f"{name} should hold finite numbers, got NaN or infinity in item {bad}")
+        item = int(np.argmin(np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)))
+        raise DataError(f"{name} should hold finite numbers, got NaN or infinity in item {item}")
 
 
-def check_column(name: str, values: Array) -> bool:
-    """Whether a table's column holds numbers, NaN where missing; else it holds texts, "" or None there.
+def is_numeric_column(name: str, values: Array) -> bool:
+    """Return whether a table's column holds numbers (NaN where missing) or texts ("" or None where missing).
 
     Raises:
-        DataError: if it is neither, or a number is infinite.
+        DataError: if it holds neither, or infinite numbers.
     """
     words = "numbers or texts (n,)"
     if not isinstance(values, np.ndarray) or values.ndim != 1:
@@ -194,24 +180,28 @@ def check_column(name: str, values: Array) -> bool:
         raise DataError(f"{name} should hold {words}, got {got}")
     if values.dtype.kind in "biuf":
         if np.isinf(values).any():
-            infinite = int(np.argmax(np.isinf(values)))
-            raise DataError(f"{name} should hold finite numbers, got {values[infinite]} in item {infinite}")
+            item = int(np.argmax(np.isinf(values)))
+            raise DataError(f"{name} should hold finite numbers, got {values[item]} in item {item}")
         return True
     if values.dtype.kind not in "OUT":
         raise DataError(f"{name} should hold {words}, got {values.dtype}")
     for value in values:
-        if not isinstance(value, str) and not missing(value):
-            raise DataError(f"{name} should hold {words}, a text among objects, got {value!r}")
+        if not isinstance(value, str) and not is_missing(value):
+            raise DataError(f"{name} should hold {words} of one type, got {value!r} among texts")
     return False
 
 
-def missing(value: object) -> bool:
-    """Whether a value of a column of texts says that there is none: None, NaN or an empty text."""
+def is_missing(value: object) -> bool:
+    """Return whether a value in a column of texts means a missing one: None, NaN or an empty text."""
     return value is None or value == "" or (isinstance(value, float) and value != value)
 
 
 def check_target(target: Array | None, supervision: str) -> Array | None:
-    """The target `(n,)` as a dataset keeps it; raises DataError if it does not suit the supervision."""
+    """Return the target `(n,)` as a dataset stores it.
+
+    Raises:
+        DataError: if it does not suit the supervision.
+    """
     if supervision in ("triplets", "views"):
         if target is not None:
             raise DataError(f"{supervision} have no target, got one")
@@ -220,13 +210,11 @@ def check_target(target: Array | None, supervision: str) -> Array | None:
         raise DataError(f"{supervision} need a target")
     target = np.asarray(target)
     if target.ndim != 1:
-        raise DataError(f"the target should be one value an item, got an array of shape {target.shape}")
+        raise DataError(f"the target should be one value per item, got an array of shape {target.shape}")
     if target.dtype.kind == "f" and not np.isfinite(target).all():
-        raise DataError(
-            f"the target should hold finite numbers, got {target[~np.isfinite(target)][0]} "
-            f"for item {int(np.argmin(np.isfinite(target)))}"
-        )
-    return _labels(target) if supervision == "labels" else _graded(target, supervision)
+        item = int(np.argmin(np.isfinite(target)))
+        raise DataError(f"the target should hold finite numbers, got {target[item]} for item {item}")
+    return _labels(target) if supervision == "labels" else _pair_targets(target, supervision)
 
 
 def _labels(target: Array) -> Array:
@@ -235,7 +223,7 @@ def _labels(target: Array) -> Array:
     if target.dtype.kind == "O":
         if all(isinstance(value, str) for value in target):
             return target.astype(np.str_)
-        raise DataError(f"labels should be whole numbers or texts, got {_first_other_than_text(target)!r}")
+        raise DataError(f"labels should be whole numbers or texts, got {_first_non_text(target)!r}")
     if target.dtype.kind == "f":
         fractional = target[target != np.floor(target)]
         if len(fractional):
@@ -246,16 +234,32 @@ def _labels(target: Array) -> Array:
     return target
 
 
-def _graded(target: Array, supervision: str) -> Array:
+def _pair_targets(target: Array, supervision: str) -> Array:
     if target.dtype.kind not in "biuf":
         raise DataError(f"the target of {supervision} should hold numbers, got {target.dtype}")
     if supervision == "scores":
         return target
-    wrong = target[~np.isin(target, (0, 1))]
-    if len(wrong):
-        raise DataError(f"the target of pairs should be 1 (alike) or 0 (not), got {wrong[0]}")
+    invalid = target[~np.isin(target, (0, 1))]
+    if len(invalid):
+        raise DataError(f"the target of pairs should be 1 (alike) or 0 (not), got {invalid[0]}")
     return target.astype(np.int32)
 
 
-def _first_other_than_text(values: Array) -> object:
+def _first_non_text(values: Array) -> object:
     return next(value for value in values.flat if not isinstance(value, str))
+
+
+def _hash_values(digest: Any, values: Array) -> None:
+    texts = values.dtype.kind not in "biuf"
+    digest.update(f"{'text' if texts else values.dtype.newbyteorder('<').str} {values.shape} ".encode())
+    step = max(1, _HASH_BYTES * len(values) // max(1, values.nbytes))
+    for start in range(0, len(values), step):
+        chunk = values[start : start + step]
+        if texts:
+            # Each text with its length: the hash does not depend on how the array stores its texts.
+            # A missing text counts as an empty one.
+            for text in chunk.ravel():
+                encoded = (text if isinstance(text, str) else "").encode("utf-8", "surrogatepass")
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        else:
+            digest.update(np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")).tobytes())

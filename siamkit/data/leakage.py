@@ -1,8 +1,8 @@
-"""What two parts of a split have in common: items, exactly or nearly, and classes.
+"""Overlap between the parts of a split: identical items, nearly identical items, and classes.
 
-What a test part says of items that training saw is partly recall. Exact ones are found among all items;
-nearly equal ones among at most 20,000 of the training part and 5,000 of each other part, drawn by chance:
-in a few seconds, whatever their number. Nothing is removed. No Keras here.
+The score on test items that were seen in training is partly memory. Identical items are searched among all;
+nearly identical ones among at most 20,000 items of the training part and 5,000 of each other part, drawn at
+random: this takes a few seconds at any size. Nothing is removed. No Keras here.
 """
 
 from __future__ import annotations
@@ -15,143 +15,158 @@ from typing import Any
 
 import numpy as np
 
-from siamkit.data._sketches import Sketch, plainly, sketch_of
+from siamkit.data._sketches import Sketch, normalized_texts, sketch_of
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 
-MOST = {"train": 20_000, "valid": 5_000, "test": 5_000}
-EXAMPLES = 5
-BLOCK = 2**22  # distances, or numbers of items, held at once
-WIDEST = 2**24  # numbers of the items that the scale of all is told from
+MAX_ITEMS = {"train": 20_000, "valid": 5_000, "test": 5_000}
+MAX_EXAMPLES = 5
+MAX_BLOCK_VALUES = 2**22  # distances, or numbers of items, in memory at once
+MAX_FIT_VALUES = 2**24  # numbers of the training items that the sketch is fitted on
 
 
-def find_overlap(parts: Mapping[str, Dataset], most: Mapping[str, int] = MOST) -> dict[str, Any]:
-    """What parts of a split have in common.
+def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MAX_ITEMS) -> dict[str, Any]:
+    """Return what the parts of a split have in common.
 
-    Of pairs it is their items that are looked at, on both sides: a pair counts where one of its two
-    items is in the other part, in whatever pair.
+    Of pairs, both sides are searched: a pair overlaps if one of its two items is in any pair of the other
+    part.
 
     Args:
         parts: `train`, `valid` and `test`, as read.
-        most: how many items of each are looked at for nearly equal ones.
+        max_items: the maximum number of items of each part among which nearly identical ones are searched.
 
     Returns:
-        Plain data: `looked_at`, how many of each part; and `between`, for each two parts how many of the
-        second's items are `exact` in the first, or else `near` one there, of pairs how many are there
-        `whole`, and `examples`, some `[id in the first, id in the second, exact or near]`. Of labels also
-        `classes`, of each part, and `seen`: how many of its classes are in the training part.
+        JSON data: `looked_at`, how many items of each part were searched; and `between`, for each two
+        parts how many items of the second are `exact` in the first, or else `near` an item there, how many
+        pairs are there as a `whole`, and `examples`, a list of `[id in the first, id in the second, exact
+        or near]`. For labels also `classes`, their number in each part, and `seen`, how many of them are in
+        the training part.
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.data import Dataset
-        >>> from siamkit.data import find_overlap
+        >>> from siamkit.data import Dataset, find_overlap
         >>> x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 2
-        >>> whole = Dataset((np.concatenate([x, x[:3]]),), np.r_[y, y[:3]], "labels", "vector")
+        >>> data = Dataset((np.concatenate([x, x[:3]]),), np.r_[y, y[:3]], "labels", "vector")
         >>> rows = {"train": np.arange(20), "valid": np.arange(20, 30), "test": np.arange(30, 43)}
-        >>> found = find_overlap({part: whole.take(each) for part, each in rows.items()})
-        >>> [(each["parts"], each["exact"]) for each in found["between"]]
+        >>> overlap = find_overlap({part: data.take(indices) for part, indices in rows.items()})
+        >>> [(between["parts"], between["exact"]) for between in overlap["between"]]
         [(['train', 'valid'], 0), (['train', 'test'], 3), (['valid', 'test'], 0)]
     """
     train = next(iter(parts.values()))
-    sample = _sample(len(train), min(most.get("train", len(train)), WIDEST // _size(train.views[0]) + 10))
-    sketch = sketch_of(train.input, take(train.views[0], sample))
-    looked = {name: _Looked.of(part, sketch, most.get(name, len(part))) for name, part in parts.items()}
-    between = [_between(a, b, looked[a], looked[b], sketch) for a, b in combinations(parts, 2)]
-    record = {"looked_at": {name: len(each.some) for name, each in looked.items()}, "between": between}
+    fit_items = MAX_FIT_VALUES // _values_per_item(train.views[0]) + 10
+    rows = _sample(len(train), min(max_items.get("train", len(train)), fit_items))
+    sketch = sketch_of(train.input, take(train.views[0], rows))
+    described = {
+        name: _DescribedPart.of(part, sketch, max_items.get(name, len(part))) for name, part in parts.items()
+    }
+    overlap: dict[str, Any] = {
+        "looked_at": {name: len(part.rows) for name, part in described.items()},
+        "between": [
+            {"parts": [first, second], **_between(described[first], described[second], sketch)}
+            for first, second in combinations(parts, 2)
+        ],
+    }
     if train.supervision == "labels":
-        record["classes"] = {name: len(part.classes) for name, part in parts.items()}
-        record["seen"] = {
+        overlap["classes"] = {name: len(part.classes) for name, part in parts.items()}
+        overlap["seen"] = {
             name: int(np.isin(part.classes, train.classes).sum()) for name, part in parts.items()
         }
-    return record
+    return overlap
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """A part: of all rows a digest of the item in each view, of some what describes it."""
+class _DescribedPart:
+    """A part with digests of all its items and sketches of some.
+
+    Args:
+        part: the items.
+        digests: of each view, one per item.
+        rows: the items that have sketches.
+        sketches: of each view `(rows, d)`.
+    """
 
     part: Dataset
     digests: list[list[bytes]]
-    some: Array  # rows
+    rows: Array
     sketches: list[Array]
 
     @classmethod
-    def of(cls, part: Dataset, sketch: Sketch, most: int) -> _Looked:
-        some = _sample(len(part), most)
+    def of(cls, part: Dataset, sketch: Sketch, max_items: int) -> _DescribedPart:
+        rows = _sample(len(part), max_items)
         return cls(
             part,
             [_digests(view, part.input) for view in part.views],
-            some,
-            [_by_portions(sketch, view, some) for view in part.views],
+            rows,
+            [_sketches(sketch, view, rows) for view in part.views],
         )
 
 
-def _between(first: str, second: str, a: _Looked, b: _Looked, sketch: Sketch) -> dict[str, Any]:
-    exact = _exact(a, b)
-    near = {row: other for row, other in _near(a, b, sketch).items() if row not in exact}
-    found: dict[str, Any] = {"parts": [first, second], "exact": len(exact), "near": len(near)}
+def _between(a: _DescribedPart, b: _DescribedPart, sketch: Sketch) -> dict[str, Any]:
+    exact = _exact_matches(a, b)
+    near = {row: match for row, match in _near_matches(a, b, sketch).items() if row not in exact}
+    between: dict[str, Any] = {"exact": len(exact), "near": len(near)}
     if len(b.digests) > 1:
-        there = {frozenset(each) for each in zip(*a.digests, strict=True)}
-        found["whole"] = sum(frozenset(each) in there for each in zip(*b.digests, strict=True))
-    some = [(row, other, "exact") for row, other in sorted(exact.items())[:EXAMPLES]]
-    some += [(row, other, "near") for row, other in sorted(near.items())[: EXAMPLES - len(some)]]
-    found["examples"] = [[str(a.part.ids[other]), str(b.part.ids[row]), how] for row, other, how in some]
-    return found
+        pairs = {frozenset(pair) for pair in zip(*a.digests, strict=True)}
+        between["whole"] = sum(frozenset(pair) in pairs for pair in zip(*b.digests, strict=True))
+    examples = [(row, match, "exact") for row, match in sorted(exact.items())]
+    examples += [(row, match, "near") for row, match in sorted(near.items())]
+    between["examples"] = [
+        [str(a.part.ids[match]), str(b.part.ids[row]), how] for row, match, how in examples[:MAX_EXAMPLES]
+    ]
+    return between
 
 
-def _exact(a: _Looked, b: _Looked) -> dict[int, int]:
-    """Rows of b, each with a row of a, that hold the same item in whichever view."""
-    place = {digest: row for view in a.digests for row, digest in enumerate(view)}
-    return {row: place[digest] for view in b.digests for row, digest in enumerate(view) if digest in place}
+def _exact_matches(a: _DescribedPart, b: _DescribedPart) -> dict[int, int]:
+    """Return for rows of b a row of a with the same item in any view."""
+    row_of = {digest: row for view in a.digests for row, digest in enumerate(view)}
+    return {row: row_of[digest] for view in b.digests for row, digest in enumerate(view) if digest in row_of}
 
 
-def _near(a: _Looked, b: _Looked, sketch: Sketch) -> dict[int, int]:
-    """The same for items that are nearly equal."""
-    found: dict[int, int] = {}
-    for here, described in zip(b.part.views, b.sketches, strict=True):
-        for there, others in zip(a.part.views, a.sketches, strict=True):
-            nearest = _nearest(described, others)
-            step = _step(here)
+def _near_matches(a: _DescribedPart, b: _DescribedPart, sketch: Sketch) -> dict[int, int]:
+    """Return for rows of b a row of a with a nearly identical item in any view."""
+    matches: dict[int, int] = {}
+    for b_view, b_sketches in zip(b.part.views, b.sketches, strict=True):
+        for a_view, a_sketches in zip(a.part.views, a.sketches, strict=True):
+            nearest = _nearest(b_sketches, a_sketches)
+            step = _items_per_block(b_view)
             for start in range(0, len(nearest), step):
-                mine, its = b.some[start : start + step], a.some[nearest[start : start + step]]
-                same = sketch.same(take(there, its), take(here, mine))
-                found |= {int(row): int(other) for row, other in zip(mine[same], its[same], strict=True)}
-    return found
+                b_rows, a_rows = b.rows[start : start + step], a.rows[nearest[start : start + step]]
+                same = sketch.same(take(a_view, a_rows), take(b_view, b_rows))
+                matches |= {int(i): int(j) for i, j in zip(b_rows[same], a_rows[same], strict=True)}
+    return matches
 
 
-def _nearest(rows: Array, among: Array) -> Array:
-    """`(n,)` the nearest of `among` to each row, by Euclid, in blocks."""
-    squares = (among**2).sum(axis=1) / 2
-    step = max(1, BLOCK // len(among))
-    blocks = (rows[start : start + step] @ among.T - squares for start in range(0, len(rows), step))
+def _nearest(rows: Array, candidates: Array) -> Array:
+    """Return the nearest candidate of each row, `(n,)`, by Euclidean distance, computed in blocks."""
+    squares = (candidates**2).sum(axis=1) / 2
+    step = max(1, MAX_BLOCK_VALUES // len(candidates))
+    blocks = (rows[start : start + step] @ candidates.T - squares for start in range(0, len(rows), step))
     return np.concatenate([block.argmax(axis=1) for block in blocks])
 
 
-def _sample(count: int, most: int) -> Array:
-    """Rows by chance, in order."""
-    return np.sort(np.random.default_rng(0).permutation(count)[:most])
+def _sample(count: int, maximum: int) -> Array:
+    """Return random rows in ascending order."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:maximum])
 
 
-def _by_portions(sketch: Sketch, leaf: Leaf, rows: Array) -> Array:
-    step = _step(leaf)
-    portions = (rows[start : start + step] for start in range(0, len(rows), step))
-    return np.concatenate([sketch.rows(take(leaf, each)) for each in portions])
+def _sketches(sketch: Sketch, leaf: Leaf, rows: Array) -> Array:
+    step = _items_per_block(leaf)
+    blocks = (rows[start : start + step] for start in range(0, len(rows), step))
+    return np.concatenate([sketch.rows(take(leaf, block)) for block in blocks])
 
 
-def _step(leaf: Leaf) -> int:
-    """How many items make a portion."""
-    return max(1, min(4096, BLOCK // _size(leaf)))
+def _items_per_block(leaf: Leaf) -> int:
+    return max(1, min(4096, MAX_BLOCK_VALUES // _values_per_item(leaf)))
 
 
-def _size(leaf: Leaf) -> int:
-    """How many numbers or texts an item has."""
+def _values_per_item(leaf: Leaf) -> int:
     fields = leaf.values() if isinstance(leaf, dict) else [leaf]
     return int(max(1, sum(values[:1].size for values in fields)))
 
 
 def _digests(leaf: Leaf, kind: str) -> list[bytes]:
-    """What stands for each item: the same for equal ones, of texts whatever their dress."""
+    """Return a hash of each item; texts are compared without case, spaces and forms of Unicode."""
     if kind == "text":
-        return [_digest(text.encode("utf-8", "surrogatepass")) for text in plainly(leaf)]
+        return [_digest(text.encode("utf-8", "surrogatepass")) for text in normalized_texts(leaf)]
     columns = [values for _, values in sorted(leaf.items())] if isinstance(leaf, dict) else [leaf]
     return [_digest(b"\0".join(row)) for row in zip(*map(_bytes, columns), strict=True)]
 

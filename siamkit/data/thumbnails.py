@@ -1,4 +1,4 @@
-"""How items look: a thumbnail or a text, for people to see what embeddings take for near."""
+"""Thumbnails: small images or texts that show people which item an embedding belongs to."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import numpy as np
 from siamkit.data.dataset import Leaf, length, take
 from siamkit.errors import DataError
 
-THUMBNAIL = 48  # pixels
+THUMBNAIL_PIXELS = 48
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """How an item looks.
+    """A small image of an item, or its text.
 
     Args:
         image: a small PNG file, or None.
-        text: where there is no image.
+        text: the text, if there is no image.
     """
 
     image: bytes | None = None
@@ -32,16 +32,16 @@ class Thumbnail:
 
     @property
     def source(self) -> str:
-        """The image as a page holds it."""
+        """Return the image as a data URL for a web page."""
         return "data:image/png;base64," + base64.b64encode(self.image or b"").decode("ascii")
 
 
-Looks = Callable[[Collection[str]], Mapping[str, tuple[Thumbnail, ...]]]
-"""From ids to how these items look, both sides of pairs; those not known are left out."""
+ThumbnailLookup = Callable[[Collection[str]], Mapping[str, tuple[Thumbnail, ...]]]
+"""Returns the thumbnails of the items with these ids, of pairs both sides; unknown ids are left out."""
 
 
-def thumbnail(image: np.ndarray) -> bytes:
-    """An image `(height, width)` or `(height, width, channels)` as a small PNG file."""
+def thumbnail_png(image: np.ndarray) -> bytes:
+    """Return an image `(height, width)` or `(height, width, channels)` as a small PNG file."""
     from PIL import Image  # late: most comparisons show none
 
     pixels = image if image.ndim == 3 else image[..., None]
@@ -49,53 +49,57 @@ def thumbnail(image: np.ndarray) -> bytes:
         low, high = float(pixels.min()), float(pixels.max())
         pixels = ((pixels - low) * (255.0 / (high - low or 1.0))).astype("uint8")
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     stream = io.BytesIO()
     picture.save(stream, format="PNG")
     return stream.getvalue()
 
 
 def thumbnail_of(item: Any) -> Thumbnail:
-    """How an item looks that is an image `(height, width)` or `(height, width, channels)`, a text or a path.
+    """Return the thumbnail of an item.
+
+    Args:
+        item: an image `(height, width)` or `(height, width, channels)`, a text, or the `pathlib.Path` of an
+            image.
 
     Raises:
-        DataError: it is none of these, or no image can be read from the path.
+        DataError: the item is none of these, or the path holds no readable image.
 
     Example:
         >>> from siamkit.data import thumbnail_of
         >>> thumbnail_of("a red fish")
-        Look(image=None, text='a red fish')
+        Thumbnail(image=None, text='a red fish')
     """
     if isinstance(item, os.PathLike):
         from siamkit.data.sources.images import read_image
 
-        return Thumbnail(thumbnail(read_image(Path(item), "RGB", None)))
+        return Thumbnail(thumbnail_png(read_image(Path(item), "RGB", None)))
     if isinstance(item, str):
         return Thumbnail(text=str(item))
     array = np.asarray(item)
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.dtype.kind not in "biuf":
         raise DataError(
-            "an item to look at should be an image (height, width) or (height, width, channels), a text or a "
+            "an item to show should be an image (height, width) or (height, width, channels), a text or a "
             f"pathlib.Path, got {type(item).__name__}"
         )
-    return Thumbnail(thumbnail(array))
+    return Thumbnail(thumbnail_png(array))
 
 
 def thumbnails_of(items: Leaf) -> list[Thumbnail] | None:
-    """How raw items look, images or texts or columns; None of what nobody can look at, such as vectors."""
+    """Return the thumbnails of raw images, texts or columns; None for items that cannot be shown."""
     if isinstance(items, dict):
         if any(values.ndim > 1 for values in items.values()):
             return None
         rows = (take(items, np.array([row])) for row in range(length(items)))
-        return [Thumbnail(text=_columns(row)) for row in rows if isinstance(row, dict)]
+        return [Thumbnail(text=_row_text(row)) for row in rows if isinstance(row, dict)]
     if items.dtype.kind in "OUT":
         return [Thumbnail(text=str(text)) for text in items]
-    grey = items.ndim == 3 and items.dtype == np.uint8
-    if grey or (items.ndim == 4 and items.shape[3] in (1, 3, 4)):
-        return [Thumbnail(thumbnail(image)) for image in items]
+    is_grey = items.ndim == 3 and items.dtype == np.uint8
+    if is_grey or (items.ndim == 4 and items.shape[3] in (1, 3, 4)):
+        return [Thumbnail(thumbnail_png(image)) for image in items]
     return None
 
 
-def _columns(row: Mapping[str, np.ndarray]) -> str:
+def _row_text(row: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {values[0]}" for name, values in row.items())

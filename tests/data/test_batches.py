@@ -217,10 +217,10 @@ def test_views_are_two_items_of_a_class_and_classes_differ_in_a_batch():
 def test_what_cannot_be_sampled_is_refused_in_a_sentence():
     cases = [
         (labelled(["a", "a", "b"]), "labels", 8, "class 'b' has a single item; a class needs at least 2"),
-        (labelled(["a", "a", "a"]), "labels", 8, "2 classes at least, got only class 'a'"),
-        (labelled(["a", "a", "a"]), "triplets", 8, "2 classes at least"),
+        (labelled(["a", "a", "a"]), "labels", 8, "at least 2 classes, got only class 'a'"),
+        (labelled(["a", "a", "a"]), "triplets", 8, "at least 2 classes"),
         (labelled(["a", "b", "c"]), "pairs", 8, "every class has a single one"),
-        (labelled(["a", "a", "b"]), "views", 8, "2 classes with 2 items .* got 1"),
+        (labelled(["a", "a", "b"]), "views", 8, "2 classes with 2 items each .* got 1"),
         (TEN, "labels", 3, "room for 2 classes with 2 items each, got batch_size 3"),
         (TEN, "labels", 0, "batch_size should be a whole number from 1, got 0"),
         (
@@ -293,7 +293,7 @@ def test_dictionary_views_are_taken_field_by_field():
     x, _ = feed(Dataset((view,), np.arange(8) % 2, "labels", "records"), "labels", batch_size=4, seed=0)[0]
     assert x["a"].shape == (4,)
     assert np.array_equal(x["a"].astype(int), x["b"])
-    with pytest.raises(DataError, match="columns of a table need a preprocessor to be fed, got none"):
+    with pytest.raises(DataError, match="columns of a table need a preprocessor, got None"):
         feed(Dataset((view,), np.arange(8) % 2, "labels", "tabular"), "labels", batch_size=4, seed=0)
 
 

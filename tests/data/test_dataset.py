@@ -71,7 +71,7 @@ def test_take_takes_everything_alike():
         ({"views": (VECTORS,), "target": np.array([0, 1, np.nan, 1])}, "got nan for item 2"),
         ({"views": (VECTORS,), "target": np.array([0, 1, 0.5, 1])}, "whole numbers or texts, got 0.5"),
         ({"views": (VECTORS,), "target": np.array(["a", None, "b", "b"], object)}, "texts, got None"),
-        ({"views": (VECTORS,), "target": VECTORS}, "one value an item"),
+        ({"views": (VECTORS,), "target": VECTORS}, "one value per item"),
         ({"views": (VECTORS,), "target": np.arange(4), "columns": {"c": np.arange(5)}}, "column 'c' 5"),
         ({"views": (VECTORS,), "target": np.arange(4), "ids": np.arange(2)}, "ids 2"),
         ({"views": (VECTORS,), "target": np.arange(4), "input": "vectors"}, "did you mean 'vector'"),
@@ -141,5 +141,5 @@ def test_the_fingerprint_of_texts_keeps_their_borders():
 def test_the_fingerprint_is_the_same_in_chunks(monkeypatch):
     data = labelled([0, 1, 0, 1])
     whole = data.fingerprint()
-    monkeypatch.setattr("siamkit.data.dataset._CHUNK", 8)
+    monkeypatch.setattr("siamkit.data.dataset._HASH_BYTES", 8)
     assert data.fingerprint() == whole

@@ -254,16 +254,16 @@ def test_a_cap_is_told_and_keeps_what_is_exact() -> None:
     (between,) = record["between"]
     assert between["exact"] == 50
     assert 0 < between["near"] < 20
-    assert len(between["examples"]) == leakage.EXAMPLES
+    assert len(between["examples"]) == leakage.MAX_EXAMPLES
     assert find_overlap(given, {"train": 100, "test": 40}) == record
 
 
-def test_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     train = pictures(40)
     given = parts("image", train, np.concatenate([altered(train[:9], "noise"), train[9:12], pictures(9, 7)]))
     whole = find_overlap(given)
     assert found(given) == (3, 9)
-    monkeypatch.setattr(leakage, "BLOCK", 100)
+    monkeypatch.setattr(leakage, "MAX_BLOCK_VALUES", 100)
     assert find_overlap(given) == whole
 
 

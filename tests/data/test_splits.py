@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamkit.data import Dataset, split
-from siamkit.data.splits import PARTS, ranks
+from siamkit.data.splits import PARTS, rank_in_group
 from siamkit.errors import DataError
 
 
@@ -28,7 +28,7 @@ TEN = labelled(np.repeat(np.arange(10), 5))
 
 
 def test_ranks_count_within_groups():
-    assert ranks(np.array([5, 7, 5, 5, 7])).tolist() == [0, 0, 1, 2, 1]
+    assert rank_in_group(np.array([5, 7, 5, 5, 7])).tolist() == [0, 0, 1, 2, 1]
 
 
 @settings(max_examples=40, deadline=None)
@@ -133,7 +133,7 @@ def test_the_record_is_fit_for_json():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"train": 0.9}, "make 1 at most, got 1.3"),
+        ({"train": 0.9}, "sum to at most 1, got 1.3"),
         ({"train": 0}, "train should be a fraction above 0 and up to 1, got 0"),
         ({"valid": 1.5}, "valid should be a fraction"),
         ({"valid": True}, "valid should be a fraction"),

@@ -14,7 +14,7 @@ from PIL import Image
 
 import siamkit
 from siamkit.comparison.inputs import EmbeddingSet
-from siamkit.data.thumbnails import thumbnail, thumbnail_of, thumbnails_of
+from siamkit.data.thumbnails import thumbnail_of, thumbnail_png, thumbnails_of
 from siamkit.errors import DataError
 
 DRAW = np.random.default_rng(0)
@@ -30,13 +30,13 @@ def pixels(png: bytes) -> Any:
 
 def test_small_pictures_keep_their_pixels():
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    np.testing.assert_array_equal(pixels(thumbnail(grey)), grey)
+    np.testing.assert_array_equal(pixels(thumbnail_png(grey)), grey)
     color = DRAW.integers(0, 255, (8, 9, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(pixels(thumbnail(color)), color)
+    np.testing.assert_array_equal(pixels(thumbnail_png(color)), color)
     # Of numbers the lowest is black and the highest white, here -1 and 3.
     numbers = np.array([[-1.0, 3.0], [1.0, 0.0]])
-    np.testing.assert_array_equal(pixels(thumbnail(numbers)), [[0, 255], [127, 63]])
-    assert max(pixels(thumbnail(np.zeros((500, 200, 3), np.uint8))).shape) == 48
+    np.testing.assert_array_equal(pixels(thumbnail_png(numbers)), [[0, 255], [127, 63]])
+    assert max(pixels(thumbnail_png(np.zeros((500, 200, 3), np.uint8))).shape) == 48
 
 
 def test_looks_are_of_what_can_be_looked_at():

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Leaf, check_column, missing
+from siamkit.data.dataset import Array, Leaf, is_missing, is_numeric_column
 from siamkit.data.preprocessing.base import Preprocessor, Shape
 from siamkit.data.preprocessing.scaling import moments
 from siamkit.errors import DataError, nearest
@@ -69,7 +69,7 @@ class ColumnEncoder(Preprocessor):
         numeric, categorical, scales = [], {}, []
         for name in names:
             parts = [table[name] for table in tables]
-            are_numbers = {check_column(f"column {name!r}", part) for part in parts}
+            are_numbers = {is_numeric_column(f"column {name!r}", part) for part in parts}
             if len(are_numbers) > 1:
                 raise DataError(f"column {name!r} should hold numbers or texts in all views, got both")
             if are_numbers == {True}:
@@ -79,7 +79,7 @@ class ColumnEncoder(Preprocessor):
                 mean, std = moments([present]) if len(present) else (np.zeros(1), np.ones(1))
                 scales.append((mean[0], std[0]))
             else:
-                counts = Counter(text for part in parts for text in part.tolist() if not missing(text))
+                counts = Counter(text for part in parts for text in part.tolist() if not is_missing(text))
                 ranked = sorted(counts, key=lambda text: (-counts[text], text))
                 categorical[name] = tuple(ranked[:most])
         centres = np.array(scales, dtype=np.float64).reshape(-1, 2)
@@ -134,17 +134,17 @@ def _columns(leaf: Leaf) -> dict[str, Array]:
 def _numbers(name: str, values: Array) -> Array:
     if values.dtype.kind == "O" and all(each is None or isinstance(each, (int, float)) for each in values):
         values = values.astype(np.float64)  # None becomes NaN
-    if not check_column(f"column {name!r}", values):
-        text = next((each for each in values.tolist() if not missing(each)), None)
+    if not is_numeric_column(f"column {name!r}", values):
+        text = next((each for each in values.tolist() if not is_missing(each)), None)
         raise DataError(f"column {name!r} should hold numbers, NaN where missing, got {text!r}")
     return values.astype(np.float64)
 
 
 def _codes(name: str, values: Array, known: Sequence[str]) -> Array:
-    if check_column(f"column {name!r}", values):
+    if is_numeric_column(f"column {name!r}", values):
         raise DataError(f"column {name!r} should hold texts, None or '' where missing, got {values.dtype}")
     places = {text: place for place, text in enumerate(known, start=2)}
-    codes = (MISSING if missing(text) else places.get(text, UNKNOWN) for text in values.tolist())
+    codes = (MISSING if is_missing(text) else places.get(text, UNKNOWN) for text in values.tolist())
     return np.fromiter(codes, dtype=np.int32, count=len(values))
 
 

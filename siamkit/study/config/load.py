@@ -210,7 +210,7 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
             if (reason := data_misfit(spec, supervision)) is not None:
                 problems.add(("search", "loss"), f"the loss {name!r} {reason}")
     for factor in study.space.data:
-        if reason := ablation.misfit(factor, supervision, kind):
+        if reason := ablation.factor_misfit(factor, supervision, kind):
             problems.add(("search", "data", factor), reason)
     for name in study.config.objectives or {}:
         if supervision not in OBJECTIVES[name].supervisions:

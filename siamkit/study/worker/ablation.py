@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from siamkit.data.ablation import degrade
+from siamkit.data.ablation import ablate
 from siamkit.data.dataset import Dataset
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.search_space import Configuration, Values
@@ -28,7 +28,7 @@ def training_data(task: PreparedData, configuration: Configuration, seed: int) -
         seed: another repeat has other items, and other errors in them.
     """
     varied: dict[str, Any] = dict(configuration.get("data", {}))
-    return degrade(task.train, **varied, seed=derive_seed(seed, "data")) if varied else task.train
+    return ablate(task.train, **varied, seed=derive_seed(seed, "data")) if varied else task.train
 
 
 def scarcest(varied: Mapping[str, Values]) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def scarcest_data(task: PreparedData) -> dict[str, Dataset]:
         Datasets by the beginning of a sentence about them; none where the study varies no data.
     """
     return {
-        "with " + ", ".join(f"{name} {value:g}" for name, value in asked.items()) + ": ": degrade(
+        "with " + ", ".join(f"{name} {value:g}" for name, value in asked.items()) + ": ": ablate(
             task.train, **asked, seed=0
         )
         for asked in task.record.get("scarcest", [])

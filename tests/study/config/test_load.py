@@ -396,21 +396,20 @@ VECTORS = {"x": np.zeros((4, 2)), "y": np.array([0, 0, 1, 1])}
         (
             PAIRS,
             "items_per_class: 5",
-            "search.data.items_per_class: is about classes, but the data give pairs; label_noise can be "
-            "varied",
+            "search.data.items_per_class: needs classes, but the data give pairs; label_noise can be varied",
         ),
-        (PAIRS, "num_classes: [2, 3]", "search.data.num_classes: is about classes, but the data give pairs"),
-        (PAIRS, "imbalance: 3", "search.data.imbalance: is about classes, but the data give pairs"),
+        (PAIRS, "num_classes: [2, 3]", "search.data.num_classes: needs classes, but the data give pairs"),
+        (PAIRS, "imbalance: 3", "search.data.imbalance: needs classes, but the data give pairs"),
         (
             SCORES,
             "label_noise: {low: 0, high: 0.5}",
-            "search.data.label_noise: wants labels, but the data give scores; nothing of such data can "
+            "search.data.label_noise: needs labels, but the data give scores; no factor of such data can "
             "be varied",
         ),
         (
             VECTORS,
             "corruption: [none, blur_2]",
-            "search.data.corruption: is done to images, but the data are vector; label_noise, ",
+            "search.data.corruption: applies to images, but the data are vector; label_noise, ",
         ),
     ],
 )

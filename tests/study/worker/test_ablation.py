@@ -11,7 +11,7 @@ import pytest
 
 import siamkit
 from siamkit.data import Dataset
-from siamkit.data.ablation import degrade
+from siamkit.data.ablation import ablate
 from siamkit.errors import DataError
 from siamkit.study.config.load import load_study
 from siamkit.study.worker.ablation import scarcest_data, training_data
@@ -74,7 +74,7 @@ def test_feeds_are_tried_on_the_scarcest_data_with_each_noise(make: Make) -> Non
     told = "with items_per_class 3, num_classes 2, imbalance 1.5"
     assert list(tried) == [f"{told}: ", f"{told}, label_noise 0.2: ", f"{told}, label_noise 0.5: "]
     for noise, each in zip((0, 0.2, 0.5), tried.values(), strict=True):
-        wanted = degrade(task.train, **few, label_noise=noise, seed=0)
+        wanted = ablate(task.train, **few, label_noise=noise, seed=0)
         assert each.fingerprint() == wanted.fingerprint()
 
 
@@ -102,7 +102,7 @@ def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Calla
     with pytest.raises(DataError) as caught:
         siamkit.tune(path, progress="none")
     assert str(caught.value).startswith(
-        "with items_per_class 2, num_classes 2, label_noise 0.25: batches need items of 2 classes at least"
+        "with items_per_class 2, num_classes 2, label_noise 0.25: batches need items of at least 2 classes"
     )
     assert not (path.parent / "runs").exists()
 
