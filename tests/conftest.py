@@ -14,8 +14,10 @@ import selection
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="siamkit-tests-keras-")
 os.environ.setdefault("KERAS_BACKEND", selection.MAIN)
-# Tiny graphs by the thousand: compiling them takes longer than running them.
+# Thousands of tiny graphs: compiling them takes longer than running them.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if os.environ["KERAS_BACKEND"] == "jax" and "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = selection.known_xla_flags("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")

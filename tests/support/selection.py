@@ -14,6 +14,8 @@ backend. `SIAMKIT_TESTS=all` (`make nightly`) runs every test on every backend.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zlib
 from functools import cache
 from typing import Any
@@ -24,9 +26,6 @@ MAIN = "torch"
 TURNS = {"torch": 0, "jax": 1, "tensorflow": 2}
 EVERYWHERE = ("edge_cases", "jit")
 """Checks of the conformance kit that run for every component on each backend."""
-
-BY_TURNS = ("dtypes", "training")
-"""Those that run where it is the component's turn; the outcome of all others is not the backend's affair."""
 
 BACKEND = os.environ.get("KERAS_BACKEND", MAIN)
 EVERYTHING = os.environ.get("SIAMKIT_TESTS") == "all"
@@ -83,8 +82,7 @@ def runs_here(item: Any) -> bool:
     if hasattr(case, "check"):
         subject, check = case.subject, case.check.__name__
         first = subject.kind != "loss" or subject.supervision == subject.spec.supervision[0]
-        here = check in EVERYWHERE or (check in BY_TURNS and component_of(item) in chosen_here())
-        return first and here
+        return first and check in EVERYWHERE
     name = component_of(item)
     return name is None or name in chosen_here()
 
@@ -94,3 +92,10 @@ def select(config: pytest.Config, items: list[Any]) -> None:
     here = [item for item in items if runs_here(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(here)])
     items[:] = here
+
+
+def known_xla_flags(flags: str) -> str:
+    """Return the flags if the installed XLA knows them, else none: an unknown flag ends the process."""
+    ask = [sys.executable, "-c", "import jax; jax.devices()"]
+    asked = subprocess.run(ask, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, check=False)
+    return flags if asked.returncode == 0 else ""
