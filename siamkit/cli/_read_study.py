@@ -28,10 +28,9 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
     from rich.console import Console
     from rich.live import Live
 
-    from siamkit.study.monitoring._read_status import Watch, read_status
     from siamkit.study.monitoring._status_table import status_table
     from siamkit.study.monitoring.locate import find_study
-    from siamkit.study.monitoring.status import Status
+    from siamkit.study.monitoring.status import Status, Watch, read_status
 
     console = Console(highlight=False)
 

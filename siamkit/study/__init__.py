@@ -14,7 +14,7 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.study.api import join, tune
-    from siamkit.study.monitoring._read_status import read_status
+    from siamkit.study.monitoring.status import read_status
     from siamkit.study.reality.run import reality_check
 
 __all__ = ["join", "read_status", "reality_check", "tune"]
@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "join": "api",
         "tune": "api",
-        "read_status": "monitoring._read_status",
+        "read_status": "monitoring.status",
         "reality_check": "reality.run",
     },
 )

@@ -24,7 +24,7 @@ from siamkit.study.storage.coordinator_lock import CoordinatorLock
 from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
 from siamkit.study.storage.retry import StorageUnavailable, with_retries
 from siamkit.study.tracking import listening
-from siamkit.study.worker._shown_items import items_table
+from siamkit.study.worker.shown_items import items_table
 
 
 def tune(

@@ -91,10 +91,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Formula:
         judge=fake.judge,
         exhibit=lambda *_: {},
         try_feeds=lambda *_: None,
-        Pruned=type("Pruned", (Exception,), {}),
-        TrialFailure=type("TrialFailure", (Exception,), {}),
-        Limits=lambda seconds, memory: None,
-        Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
     monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from tiny_study import HEAD, changing
 
-from siamkit.errors import StudyError
 from siamkit.study.results.results import Results
 
 STUDY = f"""\
@@ -23,14 +22,6 @@ engine: inline
 
 class Killed(BaseException):
     """The process dies here: nothing may catch this."""
-
-
-class TrialFailure(StudyError):
-    """As training's own."""
-
-
-class Pruned(StudyError):
-    """As training's own."""
 
 
 class Model:
@@ -114,10 +105,6 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
         judge=fake.judge,
         try_feeds=lambda *_: None,
         exhibit=lambda *_: {},
-        Pruned=Pruned,
-        TrialFailure=TrialFailure,
-        Limits=lambda seconds, memory: None,
-        Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
     )
     monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", module)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,9 +19,9 @@ import psutil
 
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
-from siamkit.study.execution.host import accelerators, cores, how_many_workers
 from siamkit.study.worker.messages import Job, Said, Setup, Tell
 
+RESERVED = 2e9  # bytes of memory a trial is taken to want where the study does not say
 TAIL = 4000  # bytes of a dead worker's standard error
 
 # What a process dies of by its own doing.
@@ -161,3 +162,35 @@ class Local:
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 worker.kill()
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def accelerators() -> list[str]:
+    """The names by which CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES picks each accelerator."""
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        given = os.environ.get(variable)
+        if given is not None:
+            return [each.strip() for each in given.split(",") if each.strip() not in ("", "-1")]
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        told = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+        lines = [line for line in told.stdout.splitlines() if line.startswith("GPU ")]
+        if told.returncode == 0 and lines:
+            return [str(number) for number in range(len(lines))]
+    return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
+
+
+def how_many_workers(cpus: int, gpus: float, memory: float | None) -> int:
+    """As many as there are accelerators, or else cores and free memory, for trials that take so much each."""
+    devices = accelerators() if gpus else []
+    if devices:
+        return max(1, int(len(devices) / gpus))
+    fits = int(psutil.virtual_memory().available // (memory or RESERVED))
+    return max(1, min(cores() // cpus, fits))

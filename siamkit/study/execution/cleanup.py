@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.trial import remove
-from siamkit.study.storage._book import counts
 from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.trial_log import counts
 from siamkit.study.worker.checkpoint import sweep, sweep_asides
 
 

@@ -29,7 +29,6 @@ from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE, Direction
 from siamkit.study.config.storage_url import is_database, redacted
 from siamkit.study.engines import make_engine
-from siamkit.study.execution.host import scratch
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.signals import first_is_heard_later
 from siamkit.study.execution.supervisor import Limits, Source, Supervisor
@@ -39,6 +38,7 @@ from siamkit.study.sampling.plan import is_fully_planned, planned_trials
 from siamkit.study.sampling.pruners import make_pruner
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import close_storage, open_storage
+from siamkit.study.storage.owner import is_running, machine, process
 from siamkit.study.storage.trial_queue import TrialQueue
 from siamkit.study.tracking import check_loggers
 from siamkit.study.worker.messages import Setup
@@ -201,3 +201,18 @@ def _freeze(study: ResolvedStudy, task: PreparedData, backend: str) -> Any:
             "versions": versions(backend, plugins),
         }
     )
+
+
+def scratch() -> Path:
+    """A folder for this process's temporary files; those of processes that are no more are removed.
+
+    A killed process removes nothing, so the next one on its machine does.
+    """
+    root = Path(tempfile.gettempdir())
+    prefix = f"siamkit.{machine()}-"
+    for left in root.glob(f"{prefix}*"):
+        if not is_running(left.name.removeprefix(prefix)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = root / f"{prefix}{process()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

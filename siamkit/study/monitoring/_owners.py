@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from siamkit.study.execution.host import machine
 from siamkit.study.storage.leases import is_gone
+from siamkit.study.storage.owner import machine
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.worker.prepared_data import prepare_data
+from siamkit.study.worker.trainer import Limits
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def retrain_trial(
             f"{trial} cannot be trained again"
         )
 
-    from siamkit.study.worker.train import Limits, train
+    from siamkit.study.worker.train import train
 
     watcher.begin("retraining", 0, 1, task.objective)
     label = f"trial {trial}"

@@ -1,22 +1,202 @@
-"""Optuna's storage in a relational database, made safe for many processes and quick to give up the dead."""
+"""Optuna's storage in a relational database, made safe for many processes and fast for long studies."""
 
 from __future__ import annotations
 
+import bisect
+import copy
+import json
 import time
-from collections.abc import Container
+from collections import defaultdict
+from collections.abc import Container, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
 
 from siamkit.study.config.storage_url import with_driver
-from siamkit.study.storage._optuna_cache import Cache
-from siamkit.study.storage._optuna_rows import read_trials
+
+MANY = 500  # trials that are asked for one by one; more are asked for as a range
+
+_TRIAL, _PARAM, _VALUE = (
+    each.__table__ for each in (models.TrialModel, models.TrialParamModel, models.TrialValueModel)
+)
+_USER, _SYSTEM, _STEP = (
+    each.__table__
+    for each in (
+        models.TrialUserAttributeModel,
+        models.TrialSystemAttributeModel,
+        models.TrialIntermediateValueModel,
+    )
+)
+
+
+def read_trials(session: Session, study: int, among: set[int], above: int) -> list[FrozenTrial]:
+    """The trials with these ids, and all whose id is above another, by id.
+
+    What a trial had when it ended is there whole: its end is written after all else, and read first.
+    """
+    names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
+    wanted = _TRIAL.c.trial_id > above
+    if among:
+        wanted = sqlalchemy.or_(wanted, _TRIAL.c.trial_id.in_(sorted(among)))
+    asked = sqlalchemy.select(*(_TRIAL.c[name] for name in names)).where(_TRIAL.c.study_id == study, wanted)
+    rows = session.execute(asked.order_by(_TRIAL.c.trial_id)).all()
+    if not rows:
+        return []
+    ids = [row[0] for row in rows]
+    parts = _Parts(session, study, ids)
+    return [parts.trial(row) for row in rows]
+
+
+class _Parts:
+    """What the other tables hold of some trials."""
+
+    def __init__(self, session: Session, study: int, ids: list[int]) -> None:
+        self._session, self._study, self._ids = session, study, ids
+        self.params = self._of(_PARAM, "param_name", "param_value", "distribution_json", order="param_id")
+        self.values = self._of(_VALUE, "objective", "value", "value_type", order="objective")
+        self.user = self._of(_USER, "key", "value_json")
+        self.system = self._of(_SYSTEM, "key", "value_json")
+        self.steps = self._of(_STEP, "step", "intermediate_value", "intermediate_value_type")
+
+    def _of(self, table: Any, *names: str, order: str | None = None) -> dict[int, list[Any]]:
+        asked = sqlalchemy.select(table.c.trial_id, *(table.c[name] for name in names))
+        if len(self._ids) <= MANY:
+            asked = asked.where(table.c.trial_id.in_(self._ids))
+        else:
+            asked = asked.join(_TRIAL, _TRIAL.c.trial_id == table.c.trial_id).where(
+                _TRIAL.c.study_id == self._study, table.c.trial_id.between(self._ids[0], self._ids[-1])
+            )
+        if order is not None:
+            asked = asked.order_by(table.c[order])
+        found: dict[int, list[Any]] = defaultdict(list)
+        for row in self._session.execute(asked):
+            found[row[0]].append(row[1:])
+        return found
+
+    def trial(self, row: Any) -> FrozenTrial:
+        trial_id, number, state, start, complete = row
+        params, distributions = {}, {}
+        for name, value, text in self.params.get(trial_id, ()):
+            distributions[name] = distribution = _distribution(text)
+            params[name] = distribution.to_external_repr(value)
+        return FrozenTrial(
+            number=number,
+            state=state,
+            value=None,
+            values=[_value(*each[1:]) for each in self.values.get(trial_id, ())] or None,
+            datetime_start=_local(start),
+            datetime_complete=_local(complete),
+            params=params,
+            distributions=distributions,
+            user_attrs=_attrs(self.user.get(trial_id, ())),
+            system_attrs=_attrs(self.system.get(trial_id, ())),
+            intermediate_values={step: _step(*each) for step, *each in self.steps.get(trial_id, ())},
+            trial_id=trial_id,
+        )
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    """What is stored as UTC without saying so, as Optuna has it: local time without saying so."""
+    return moment and moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _attrs(rows: Iterable[Any]) -> dict[str, Any]:
+    return {key: json.loads(text) for key, text in rows}
+
+
+@cache
+def _distribution(text: str) -> BaseDistribution:
+    return json_to_distribution(text)
+
+
+def _value(value: float | None, kind: Any) -> float:
+    found: float = models.TrialValueModel.stored_repr_to_value(value, kind)
+    return found
+
+
+def _step(value: float | None, kind: Any) -> float:
+    found: float = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(value, kind)
+    return found
+
+
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class Kept:
+    """The trials of one study: all, and those of each final state, by number; and in the order they ended."""
+
+    def __init__(self) -> None:
+        self.all: list[FrozenTrial] = []
+        self.ended: dict[TrialState, list[FrozenTrial]] = {state: [] for state in ENDED}
+        self.log: list[FrozenTrial] = []
+        self._logged: set[int] = set()
+
+    def add(self, trial: FrozenTrial) -> None:
+        number = trial.number
+        # One's own new trial can be known before older ones of others are; they come with the next look.
+        self.all.extend([trial] * (number + 1 - len(self.all)))
+        self.all[number] = trial
+        if trial.state.is_finished() and number not in self._logged:
+            self._logged.add(number)
+            bisect.insort(self.ended[trial.state], trial, key=attrgetter("number"))
+            self.log.append(trial)
+
+
+class Cache(_CachedStorage):
+    """Optuna's cache, with its trials in order."""
+
+    def __init__(self, backend: Any) -> None:
+        super().__init__(backend)
+        self._kept: dict[int, Kept] = {}
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        self._read_trials_from_remote_storage(study_id)
+        with self._lock:
+            found = self._chosen(study_id, states)
+            return copy.deepcopy(found) if deepcopy else found
+
+    def ended_since(self, study_id: int, position: int) -> list[FrozenTrial]:
+        """The trials that ended since so many had, in the order in which this process heard of it."""
+        with self._lock:
+            return self._kept[study_id].log[position:] if study_id in self._kept else []
+
+    def _chosen(self, study_id: int, states: Container[TrialState] | None) -> list[FrozenTrial]:
+        kept = self._kept.setdefault(study_id, Kept())
+        if states is None:
+            return list(kept.all)
+        parts = [kept.ended[state] for state in ENDED if state in states]
+        if any(state in states for state in OPEN):
+            numbers = (self._trial_id_to_study_id_and_number[each][1] for each in self._open(study_id))
+            parts.append([kept.all[n] for n in sorted(numbers) if kept.all[n].state in states])
+        if len(parts) == 1:
+            return list(parts[0])
+        return sorted((trial for part in parts for trial in part), key=attrgetter("number"))
+
+    def _open(self, study_id: int) -> set[int]:
+        found: set[int] = self._studies[study_id].unfinished_trial_ids
+        return found
+
+    def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        super()._add_trials_to_cache(study_id, trials)
+        kept = self._kept.setdefault(study_id, Kept())
+        for trial in trials:
+            kept.add(trial)
+
 
 # A server that vanished is noticed in half a minute, not when TCP gives up.
 _LIBPQ = {

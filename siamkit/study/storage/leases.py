@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from siamkit.study.execution.host import is_running, machine, process
+from siamkit.study.storage.owner import is_running, machine, process
 
 RENEWALS = 5  # in the time that a lease lasts
 

@@ -1,4 +1,4 @@
-"""The Optuna storage of a study: opened by name, and compared with what is frozen there."""
+"""The Optuna storage of a study: opened by name, and compared with its snapshot."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from siamkit.errors import StudyError
@@ -16,10 +17,27 @@ from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.schema import Direction
 from siamkit.study.config.storage_url import is_database, without_password
-from siamkit.study.storage._filesystems import network_of
 from siamkit.study.storage._optuna_rdb import Database, open_database, open_sqlite
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.snapshot import compare, freeze, read_snapshot
+
+NETWORK = (
+    "nfs", "cifs", "smb", "fuse.", "lustre", "gpfs", "beegfs", "ceph", "gluster", "9p", "afs", "afpfs",
+    "webdav", "davfs", "pvfs", "orangefs", "vboxsf", "prl_fs", "vmhgfs",
+)  # fmt: skip
+
+
+def network_of(path: Path) -> str:
+    """The kind of network file system that a path is on; empty if it is on none."""
+    path = path.resolve()
+    best, kind, options = "", "", ""
+    for mount in psutil.disk_partitions(all=True):
+        if path.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(best):
+            best, kind, options = mount.mountpoint, mount.fstype, mount.opts
+    if "remote" in options.split(","):  # Windows tells NTFS of a share
+        return f"remote {kind}".strip()
+    return kind if kind.lower().startswith(NETWORK) else ""
+
 
 __all__ = ["close_storage", "open_storage", "storage_file", "with_retries", "write_attrs"]
 

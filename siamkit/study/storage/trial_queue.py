@@ -23,9 +23,9 @@ from siamkit.runs.run_folder import RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import Configuration, SearchSpace, factors_of
 from siamkit.study.storage import leases
-from siamkit.study.storage._book import TrialLog, counts
 from siamkit.study.storage.open import write_attrs
 from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.trial_log import TrialLog, counts
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 LONGEST_CAUSE = 2000  # characters; the result has the whole of it

@@ -1,12 +1,14 @@
-"""What all trials of a study share: the split, prepared data, and how they are judged. No Keras here."""
+"""The data that all trials of a study share: split, prepared, and degraded where it varies. No Keras here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from siamkit.data.ablation import ablate
 from siamkit.data.dataset import Dataset
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing.base import Preprocessor, Shape
@@ -16,7 +18,7 @@ from siamkit.errors import DataError, StudyFileError
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import Direction
-from siamkit.study.worker.ablation import scarcest
+from siamkit.study.config.search_space import Configuration, Values
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,53 @@ def _prepared(part: Dataset, preprocessor: Preprocessor) -> Dataset:
 def _plain(shape: Shape) -> list[int] | dict[str, list[int]]:
     """A shape as JSON has it."""
     return {name: list(each) for name, each in shape.items()} if isinstance(shape, dict) else list(shape)
+
+
+def training_data(task: PreparedData, configuration: Configuration, seed: int) -> Dataset:
+    """What a trial trains on.
+
+    Args:
+        task: the data of all trials.
+        configuration: what was drawn; its `data` says what is made worse.
+        seed: another repeat has other items, and other errors in them.
+    """
+    varied: dict[str, Any] = dict(configuration.get("data", {}))
+    return ablate(task.train, **varied, seed=derive_seed(seed, "data")) if varied else task.train
+
+
+def scarcest(varied: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """The scarcest data that may be drawn, with each noise that may go with it; plain data.
+
+    Images are not corrupted, which makes no feed harder.
+
+    Args:
+        varied: the factors of the data, as the space has them.
+
+    Example:
+        >>> from siamkit.study.config import Values
+        >>> scarcest({"items_per_class": Values((8, 2, None)), "label_noise": Values(low=0.0, high=0.3)})
+        [{'items_per_class': 2}, {'items_per_class': 2, 'label_noise': 0.3}]
+    """
+    ends = {name: _ends(values) for name, values in varied.items() if name != "corruption"}
+    noise = ends.pop("label_noise", [])
+    few = {name: max(each) if name == "imbalance" else min(each) for name, each in ends.items() if each}
+    return [each for each in (few, *({**few, "label_noise": share} for share in noise if share)) if each]
+
+
+def scarcest_data(task: PreparedData) -> dict[str, Dataset]:
+    """The training data that feeds are tried on before the first trial, beside the training part itself.
+
+    Returns:
+        Datasets by the beginning of a sentence about them; none where the study varies no data.
+    """
+    return {
+        "with " + ", ".join(f"{name} {value:g}" for name, value in asked.items()) + ": ": ablate(
+            task.train, **asked, seed=0
+        )
+        for asked in task.record.get("scarcest", [])
+    }
+
+
+def _ends(values: Values) -> list[Any]:
+    """The values that are listed, or both ends of a range; null, which is all that there is, is left out."""
+    return [value for value in values.options or (values.low, values.high) if value is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -19,9 +19,7 @@ from siamkit.study.worker.checkpoint import EXHIBIT, Progress, take_over
 from siamkit.study.worker.futility import hopeless
 from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Tell
 from siamkit.study.worker.prepared_data import PreparedData
-
-if TYPE_CHECKING:
-    from siamkit.study.worker.train import Trained
+from siamkit.study.worker.trainer import Limits, Pruned, Start, Trained, TrialFailure
 
 
 @dataclass
@@ -38,8 +36,6 @@ class JobRunner:
 
     def do(self, job: Job, tell: Tell) -> Ended:
         """Does a job; whatever goes wrong in it is told, not raised, but for what ends the process."""
-        from siamkit.study.worker.train import Pruned, TrialFailure
-
         try:
             work = {"trial": self._trial, "confirm": self._confirm, "feeds": self._feeds}[job.kind]
             ended = work(job, tell)
@@ -56,8 +52,6 @@ class JobRunner:
         return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
 
     def _trial(self, job: Job, tell: Tell) -> Ended:
-        from siamkit.study.worker.train import TrialFailure
-
         state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
         if state.history:
             tell(Resumed(state.history))
@@ -76,7 +70,7 @@ class JobRunner:
         return ended
 
     def _repeat(self, job: Job, state: Progress, tell: Tell) -> Trained:
-        from siamkit.study.worker.train import Limits, Pruned, Start, train
+        from siamkit.study.worker.train import train
 
         fixed, budget = self.config.fixed, self.config.budget
 
@@ -138,7 +132,7 @@ class JobRunner:
 
     def _confirm(self, job: Job, tell: Tell) -> Ended:
         """Trains afresh, and scores the test part too: here and nowhere else."""
-        from siamkit.study.worker.train import TrialFailure, exhibit, judge
+        from siamkit.study.worker.train import exhibit, judge
 
         state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
         # The state stays at its last epoch: killed from here on, it is judged again and not trained.

@@ -5,25 +5,19 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
-import psutil
 from keras import ops
 
 from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset
 from siamkit.encoders.get import get_encoder
-from siamkit.encoders.profiling import cost, ms_per_item
-from siamkit.errors import DataError, StudyError
-from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
-from siamkit.evaluation.geometry import shape_measures
-from siamkit.evaluation.measures import QUICK, Group, groups_of
+from siamkit.errors import DataError
+from siamkit.evaluation.measures import QUICK, groups_of
 from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric
 from siamkit.metrics.get import get_metric
@@ -35,68 +29,12 @@ from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
 from siamkit.study.config.search_space import Configuration
-from siamkit.study.worker.ablation import scarcest_data, training_data
-from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.report_data import exhibit as exhibit
+from siamkit.study.worker.judge import exhibit as exhibit
+from siamkit.study.worker.judge import judge as judge
+from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data
+from siamkit.study.worker.trainer import Keep, Limits, OnEpoch, Start, Trained, TrialFailure
 
 SAMPLE = 512  # pairs that the typical distance is measured on
-
-
-class TrialFailure(StudyError):
-    """A trial that failed by its configuration's own fault: a loss that is no number, or a limit."""
-
-
-class Pruned(StudyError):
-    """A trial that need not go on."""
-
-
-@dataclass
-class Limits:
-    """The limits of one trial: seconds from its start, bytes of this process."""
-
-    seconds: float | None = None
-    memory: float | None = None
-    start: float = field(default_factory=time.monotonic)
-
-    def check(self) -> None:
-        if self.seconds is not None and time.monotonic() - self.start > self.seconds:
-            raise TrialFailure(f"took longer than the trial_time of {self.seconds:g} s")
-        if self.memory is not None and psutil.Process().memory_info().rss > self.memory:
-            raise TrialFailure(f"took more memory than the trial_memory of {self.memory / 1e9:g} GB")
-
-
-@dataclass
-class Trained:
-    """A trained model and what was found out about it."""
-
-    model: Siamese
-    measures: dict[str, float]
-    history: list[dict[str, float]]
-    literal: dict[str, Any]
-    queries: dict[str, np.ndarray]
-    embeddings: np.ndarray
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where an earlier attempt left off.
-
-    Args:
-        model: the file of its model, optimizer included.
-        epoch: how many epochs it was trained for.
-        literal: as in `Trained`.
-    """
-
-    model: Path
-    epoch: int
-    literal: dict[str, Any]
-
-
-OnEpoch = Callable[[int, dict[str, float]], None]
-"""Called after each epoch with its number from 1 and its figures; may raise `Pruned`."""
-
-Keep = Callable[[Siamese, int, dict[str, float], dict[str, Any]], None]
-"""Called before that with the model, the number, the figures and the literal parameters, to keep them."""
 
 
 def train(
@@ -191,37 +129,6 @@ def _try_loss(spec: LossSpec, task: PreparedData) -> None:
 
     if spec.wrapped:
         get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
-
-
-def judge(
-    model: Siamese, part: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
-) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query.
-
-    Args:
-        model: with its metric.
-        part: with a target.
-        groups: of figures; `speed` takes some batches more.
-        threshold: what false accepts and rejects are counted at, if not at the one that suits the part best.
-    """
-    embeddings = model.embed_views(part.views, preprocessed=True)
-    if not np.isfinite(embeddings).all():
-        raise TrialFailure("the embeddings are not all numbers")
-    target, groups = part.target, frozenset(groups)
-    assert target is not None
-    if part.supervision == "labels":
-        found = evaluate_labels(embeddings, target, model.metric, groups=groups, threshold=threshold)
-    elif part.supervision == "pairs":
-        found = evaluate_pairs(embeddings, target, model.metric, groups=groups, threshold=threshold)
-    else:
-        found = evaluate_scores(embeddings, target, model.metric, groups=groups)
-    costs = [cost(encoder) for encoder in model.encoders]
-    measures = found.measures | shape_measures(embeddings)
-    measures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
-    measures["flops"] = sum(each.flops for each in costs)
-    if "speed" in groups:
-        measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
-    return measures, embeddings, found.queries
 
 
 def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, dict[str, Any]]:

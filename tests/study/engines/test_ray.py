@@ -191,7 +191,9 @@ def test_nodes_that_differ_are_refused(
 def test_a_run_folder_that_a_node_does_not_see_is_refused(
     nodes: Nodes, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamkit.study.engines._signs.Signs.of", lambda self, job: "/elsewhere/runs/.sign")
+    monkeypatch.setattr(
+        "siamkit.study.engines.ray_engine.Signs.of", lambda self, job: "/elsewhere/runs/.sign"
+    )
     with pytest.raises(StudyError, match=r"it does not see the run folder '/elsewhere/runs'; let artifacts"):
         run()
 
@@ -207,7 +209,7 @@ def test_what_no_node_has_room_for_is_refused(nodes: Nodes, run: Run, tmp_path: 
 def test_without_the_package_it_is_a_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ray_engine", "ray_cluster", "_ray_handle"):
+    for name in ("ray_engine", "_ray_cluster"):
         monkeypatch.delitem(sys.modules, f"siamkit.study.engines.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     sentence = refused(run, tmp_path)
@@ -311,7 +313,7 @@ def test_limits(nodes: Nodes, run: Run, stand_in: StandIn, order: str, limit: st
 def test_a_stopped_worker_is_given_up_for_another(
     nodes: Nodes, run: Run, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamkit.study.engines._ray_handle.SILENT", 2.5)
+    monkeypatch.setattr("siamkit.study.engines.ray_engine.SILENT", 2.5)
     stand_in.order(wait=2)
 
     def stop() -> None:
@@ -353,9 +355,8 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
     import pickle
 
     from siamkit.data import Dataset, fit_preprocessor
-    from siamkit.study.worker._packed import pack, unpack, weight
     from siamkit.study.worker.prepared_data import PreparedData, _prepared
-    from siamkit.study.worker.shared_arrays import share
+    from siamkit.study.worker.shared_arrays import pack, share, unpack, weight
 
     texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
     raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
@@ -383,7 +384,7 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
 def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from siamkit.study.engines import ray_worker
+    from siamkit.study.engines import _ray_worker as ray_worker
     from siamkit.study.worker.messages import Ended, Epoch, Job
 
     heard: list[Any] = []
@@ -419,7 +420,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
 
 
 def test_how_many_workers_there_is_room_for() -> None:
-    from siamkit.study.engines.ray_cluster import _on
+    from siamkit.study.engines._ray_cluster import _on
 
     node = {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
     assert _on(node, 1, 0, None) == 8

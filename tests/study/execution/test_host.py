@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 from siamkit.data import Dataset, fit_preprocessor
-from siamkit.study.execution import host as module
-from siamkit.study.execution.host import accelerators, how_many_workers, machine, process, scratch
+from siamkit.study.engines import local
+from siamkit.study.engines.local import accelerators, how_many_workers
+from siamkit.study.execution import session
+from siamkit.study.execution.session import scratch
+from siamkit.study.storage.owner import machine, process
 from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shared_arrays import share, shared
 
@@ -22,7 +25,7 @@ from siamkit.study.worker.shared_arrays import share, shared
 def test_scratch_folders_of_the_dead_are_removed_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         alive = f"siamkit.{machine()}-{process(child.pid)}"
@@ -93,9 +96,9 @@ def test_how_many_workers_a_machine_has_room_for(
     memory: float | None,
     workers: int,
 ) -> None:
-    monkeypatch.setattr(module, "cores", lambda: cores)
-    monkeypatch.setattr(module, "accelerators", lambda: devices)
-    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    monkeypatch.setattr(local, "cores", lambda: cores)
+    monkeypatch.setattr(local, "accelerators", lambda: devices)
+    monkeypatch.setattr(local.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     assert how_many_workers(cpus, gpus, memory) == workers
 
 

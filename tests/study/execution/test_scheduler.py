@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from training_stand_in import STUDY, Killed, Pruned, Training, TrialFailure, die_at, run, training  # noqa: F401
+from training_stand_in import STUDY, Killed, Training, die_at, run, training  # noqa: F401
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.results.results import Results
+from siamkit.study.worker.trainer import TrialFailure
 
 
 def attempts(results: Results) -> list[Path]:

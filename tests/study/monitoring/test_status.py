@@ -27,13 +27,13 @@ from status_study import FROZEN, STUDY, configuration
 
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.study.execution.host import machine
-from siamkit.study.monitoring import _read_status
-from siamkit.study.monitoring._read_status import Watch, read_status
+from siamkit.study.monitoring import status as status_module
 from siamkit.study.monitoring._status_table import status_table
 from siamkit.study.monitoring.locate import find_study
 from siamkit.study.monitoring.progress import spell
+from siamkit.study.monitoring.status import Watch, read_status
 from siamkit.study.storage.leases import new_owner
+from siamkit.study.storage.owner import machine
 from siamkit.study.storage.snapshot import freeze
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
@@ -211,7 +211,7 @@ def test_one_look_waits_for_a_sign_where_only_others_may_be_at_work(
         slept.append(seconds)
         trial.set_user_attr("lease", {"owner": ELSEWHERE, "beat": 3 + len(slept)})
 
-    monkeypatch.setattr(_read_status.time, "sleep", sleep)
+    monkeypatch.setattr(status_module.time, "sleep", sleep)
     assert read_status(made.path, wait=True).state == "running"
     assert len(slept) == 1
 
@@ -358,7 +358,7 @@ def test_looking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> 
         writer.close()
     assert (status.counted, len(status.running)) == (1, 1)
     assert snapshot(tmp_path) == before
-    study = _read_status.open_to_read(find_study(made.path))
+    study = status_module.open_to_read(find_study(made.path))
     with pytest.raises(StorageInternalError) as caught:
         study.set_user_attr("a", 1)
     assert "readonly" in str(caught.value.__cause__)

@@ -14,7 +14,7 @@ from status_study import FROZEN, STUDY, configuration
 
 from siamkit.errors import StudyError
 from siamkit.study.config.storage_url import with_driver
-from siamkit.study.monitoring._read_status import read_status
+from siamkit.study.monitoring.status import read_status
 from siamkit.study.storage.leases import new_owner
 
 pytestmark = pytest.mark.waits

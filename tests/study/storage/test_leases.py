@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from siamkit.study.execution.host import is_running, machine, process
 from siamkit.study.storage import leases
 from siamkit.study.storage.leases import HeartbeatThread, Watch, is_gone, is_here, new_owner, role_of
+from siamkit.study.storage.owner import is_running, machine, process
 
 
 class Clock:

@@ -29,8 +29,7 @@ from siamkit.study.config.storage_url import is_database, redacted, url_problem,
 from siamkit.study.results.results import Results
 from siamkit.study.storage import _optuna_rdb
 from siamkit.study.storage import retry as patience
-from siamkit.study.storage._filesystems import network_of
-from siamkit.study.storage.open import close_storage, open_storage, write_attrs
+from siamkit.study.storage.open import close_storage, network_of, open_storage, write_attrs
 from siamkit.study.storage.retry import with_retries
 
 Run = Callable[..., Results]

@@ -165,7 +165,7 @@ def test_a_beat_tells_of_the_loss(make: Make) -> None:
 
 
 def test_an_owner_of_this_machine_that_is_no_more_is_reaped_at_once(make: Make) -> None:
-    from siamkit.study.execution.host import machine
+    from siamkit.study.storage.owner import machine
 
     old, new = make(owner=f"worker:{machine()}:999999-1:ab"), make()
     draw(old, 4)

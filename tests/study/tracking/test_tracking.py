@@ -16,8 +16,8 @@ from training_stand_in import Training, die_at, run, training  # noqa: F401
 from siamkit.errors import StudyFileError
 from siamkit.study.results.results import Results
 from siamkit.study.tracking import base, resolve
-from siamkit.study.tracking._event_file import EventFile, checksum
 from siamkit.study.tracking.base import Aside, Attempt
+from siamkit.study.tracking.tensorboard import EventFile, checksum
 
 ON = ("confirm: null", "confirm: null\nlog: {tensorboard: true}")
 

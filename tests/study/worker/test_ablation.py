@@ -14,8 +14,7 @@ from siamkit.data import Dataset
 from siamkit.data.ablation import ablate
 from siamkit.errors import DataError
 from siamkit.study.config.load import load_study
-from siamkit.study.worker.ablation import scarcest_data, training_data
-from siamkit.study.worker.prepared_data import PreparedData, prepare_data
+from siamkit.study.worker.prepared_data import PreparedData, prepare_data, scarcest_data, training_data
 
 STUDY = """\
 version: 1

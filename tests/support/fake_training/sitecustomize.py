@@ -10,14 +10,6 @@ import time
 from types import ModuleType, SimpleNamespace
 
 
-class TrialFailure(Exception):
-    """As training's own."""
-
-
-class Pruned(Exception):
-    """As training's own."""
-
-
 class Model:
     """Stands for a trained model."""
 
@@ -45,6 +37,8 @@ def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, data_
     for epoch in range(1 + (start.epoch if start else 0), fixed.epochs + 1):
         time.sleep(float(os.environ.get("FAKE_EPOCH", "0.02")))
         if dim % 7 == 0 and not os.environ.get("FAKE_EVEN"):
+            from siamkit.study.worker.trainer import TrialFailure
+
             raise TrialFailure("the loss of epoch 1 is nan")
         row = {"epoch": epoch, "loss": 1.0, **measures_of(dim, epoch)}
         keep(Model(f"{dim} {seed}"), epoch, row, literal)
@@ -65,9 +59,5 @@ vars(fake).update(
     judge=lambda model, part, *more: ({"map_at_r": 0.4, "eer": 0.5}, None, {}),
     try_feeds=lambda *_: None,
     exhibit=lambda *_: {},
-    Pruned=Pruned,
-    TrialFailure=TrialFailure,
-    Limits=lambda seconds, memory: None,
-    Start=lambda model, epoch, literal: SimpleNamespace(epoch=epoch),
 )
 sys.modules["siamkit.study.worker.train"] = fake

@@ -14,28 +14,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 
-class Pruned(Exception):
-    pass
-
-
-class TrialFailure(Exception):
-    pass
-
-
 class Model:
     def __init__(self, text):
         self.text = text
 
     def save(self, path):
         Path(path).write_text(self.text)
-
-
-def Limits(seconds, memory):
-    return None
-
-
-def Start(model, epoch, literal):
-    return SimpleNamespace(epoch=epoch, text=Path(model).read_text())
 
 
 def try_feeds(*_):

@@ -1,8 +1,4 @@
-"""A worker on a Ray cluster, as it is on its node. It does not import Ray: it is called by it.
-
-A thread does the jobs, so that its process can be listened to and told things meanwhile. What is said
-either way is numbered, for a call that got lost may have been heard all the same.
-"""
+"""A worker on a Ray cluster, as it is on its node. It does not import Ray; Ray calls it."""
 
 from __future__ import annotations
 
@@ -21,9 +17,9 @@ from siamkit.io.paths import as_path
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.study.config.fingerprint import differences, versions
-from siamkit.study.worker._packed import PackedData, unpack
 from siamkit.study.worker.messages import Epoch, Job, Ready, Said, Setup
 from siamkit.study.worker.process import make_runner
+from siamkit.study.worker.shared_arrays import PackedData, unpack
 
 
 @dataclass(frozen=True)

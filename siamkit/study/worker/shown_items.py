@@ -1,4 +1,4 @@
-"""The validation items, for people to look at: which of them, and how they look."""
+"""The validation items that people look at: which of them, and their thumbnails or texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The book of a study: what its storage says of each trial, read so that what has ended is read once."""
+"""The trials of a study as its storage has them, counted as its budget counts them."""
 
 from __future__ import annotations
 

@@ -1,26 +1,61 @@
-"""What a report shows of a model beyond its figures: kept while the model and its metric are at hand."""
+"""What a trained model is worth: its measures, scores by query, and what a report shows of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from siamkit.data.dataset import Dataset
+from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
-from siamkit.evaluation import evaluate_labels, evaluate_pairs
-from siamkit.evaluation.measures import MEASURES
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation.geometry import shape_measures
+from siamkit.evaluation.measures import MEASURES, QUICK, Group
 from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.evaluation.verification import Curve
 from siamkit.model.siamese import Siamese
 from siamkit.stats.compression import size_curve
-from siamkit.study.worker._shown_items import shown_rows
 from siamkit.study.worker.prepared_data import PreparedData
+from siamkit.study.worker.shown_items import shown_rows
+from siamkit.study.worker.trainer import TrialFailure
 
 NEIGHBOURS = 10  # of each item shown
 POINTS = 300  # of a curve
 
 Arrays = dict[str, np.ndarray]
+
+
+def judge(
+    model: Siamese, part: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
+) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
+    """The figures of a model on a part, its embeddings, and scores by query.
+
+    Args:
+        model: with its metric.
+        part: with a target.
+        groups: of figures; `speed` takes some batches more.
+        threshold: what false accepts and rejects are counted at, if not at the one that suits the part best.
+    """
+    embeddings = model.embed_views(part.views, preprocessed=True)
+    if not np.isfinite(embeddings).all():
+        raise TrialFailure("the embeddings are not all numbers")
+    target, groups = part.target, frozenset(groups)
+    assert target is not None
+    if part.supervision == "labels":
+        found = evaluate_labels(embeddings, target, model.metric, groups=groups, threshold=threshold)
+    elif part.supervision == "pairs":
+        found = evaluate_pairs(embeddings, target, model.metric, groups=groups, threshold=threshold)
+    else:
+        found = evaluate_scores(embeddings, target, model.metric, groups=groups)
+    costs = [cost(encoder) for encoder in model.encoders]
+    measures = found.measures | shape_measures(embeddings)
+    measures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
+    measures["flops"] = sum(each.flops for each in costs)
+    if "speed" in groups:
+        measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
+    return measures, embeddings, found.queries
 
 
 def exhibit(model: Siamese, task: PreparedData, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:

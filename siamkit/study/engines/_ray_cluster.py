@@ -1,4 +1,4 @@
-"""The Ray cluster that a study's workers live on: found or made, and how many of them it has room for."""
+"""The Ray cluster that a study's workers run on: found or started, and how many workers it has room for."""
 
 from __future__ import annotations
 
