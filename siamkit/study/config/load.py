@@ -217,7 +217,7 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
             fitting = [n for n, measure in OBJECTIVES.items() if supervision in measure.supervisions]
             problems.add(
                 ("objectives", name),
-                f"needs other data than {supervision}; choose from {', '.join(fitting)}",
+                f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
             )
 
 

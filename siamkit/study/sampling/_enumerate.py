@@ -75,7 +75,7 @@ def enumerate_space(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class SuggestedParameters:
     """The parameters of a search space.
 
     Args:
@@ -87,7 +87,7 @@ class Parameters:
     conditional: set[str]
 
 
-def all_parameters(space: SearchSpace) -> Parameters:
+def suggested_parameters(space: SearchSpace) -> SuggestedParameters:
     """Return every parameter that sampling can suggest.
 
     Each option of each choice is taken once, together with the options under which the choice first appeared:
@@ -109,4 +109,4 @@ def all_parameters(space: SearchSpace) -> Parameters:
             if name not in values:
                 values[name] = suggested
                 todo += [{**fixed, name: option} for option in suggested.options[1:]]
-    return Parameters(values, set(values) - (always or set()))
+    return SuggestedParameters(values, set(values) - (always or set()))

@@ -9,7 +9,7 @@ from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.sampling._enqueue import parse_entry
-from siamkit.study.sampling._enumerate import all_parameters
+from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling._warm_start import run_folder_problem
 from siamkit.study.sampling.plan import earlier_folder, is_fully_planned
 
@@ -29,7 +29,7 @@ def _check_sampler(config: StudyConfig, space: SearchSpace, problems: Problems) 
     for package in PACKAGES.get(name, ()):
         if importlib.util.find_spec(package) is None:
             problems.add(at, f"sampler {name} needs the package {package}; pip install 'siamkit[{name}]'")
-    parameters = all_parameters(space)
+    parameters = suggested_parameters(space)
     categorical = [key for key, values in parameters.values.items() if values.options]
     real = [key for key, values in parameters.values.items() if not values.options and not values.integer]
     objectives = len(config.objectives or [None])

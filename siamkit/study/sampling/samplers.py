@@ -13,7 +13,7 @@ from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.sampling._cma import CmaSampler
 from siamkit.study.sampling._cube import SobolSampler, distribution
-from siamkit.study.sampling._enumerate import all_parameters
+from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling._genetic import GeneticSampler
 from siamkit.study.sampling._optuna_tpe import WindowedTPESampler
 
@@ -55,4 +55,4 @@ def make_sampler(study: ResolvedStudy, number: int, repeated: bool = False) -> B
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    return {name: distribution(values) for name, values in all_parameters(space).values.items()}
+    return {name: distribution(values) for name, values in suggested_parameters(space).values.items()}

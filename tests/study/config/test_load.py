@@ -371,7 +371,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
         ),
         (
             [(LAST, "objectives: {spearman: maximize}")],
-            "12: objectives.spearman: needs other data than labels; choose from recall_at_1",
+            "12: objectives.spearman: cannot be computed on data with labels; choose from recall_at_1",
         ),
     ],
 )

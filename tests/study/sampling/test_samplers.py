@@ -19,7 +19,7 @@ from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document
 from siamkit.study.sampling._cube import SobolSampler, distribution, from_unit, to_unit
-from siamkit.study.sampling._enumerate import all_parameters
+from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling.checks import check_sampling
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -235,7 +235,7 @@ def test_nothing_in_the_storage_is_a_pickle(tmp_path: Path) -> None:
 def test_the_unit_interval_gives_whole_numbers_and_choices_equal_shares() -> None:
     space: SearchSpace = make(CONDITIONAL).space
     places = (np.arange(6000) + 0.5) / 6000
-    for values in all_parameters(space).values.values():
+    for values in suggested_parameters(space).values.values():
         kind = distribution(values)
         drawn = [from_unit(kind, place) for place in places]
         if values.options:
@@ -247,17 +247,17 @@ def test_the_unit_interval_gives_whole_numbers_and_choices_equal_shares() -> Non
         for value in drawn[::500]:
             assert from_unit(kind, to_unit(kind, value)) == pytest.approx(value)
     whole = distribution(
-        all_parameters(make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space).values["batch_size"]
+        suggested_parameters(make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space).values["batch_size"]
     )
     drawn = [from_unit(whole, place) for place in places]
     assert [drawn.count(value) for value in (2, 3, 4)] == [2000, 2000, 2000]
 
 
 def test_all_that_may_be_asked_is_found_and_what_is_conditional() -> None:
-    found = all_parameters(make(CONDITIONAL).space)
+    found = suggested_parameters(make(CONDITIONAL).space)
     assert {"loss", "metric", "embedding_dim", "learning_rate"} <= set(found.values) - found.conditional
     assert {"loss.triplet.margin", "loss.triplet.mining", "loss.contrastive.neg_margin"} <= found.conditional
-    assert all_parameters(make(NUMBERS).space).conditional == set()
+    assert suggested_parameters(make(NUMBERS).space).conditional == set()
 
 
 def test_sobol_asks_for_no_state_of_its_own() -> None:
