@@ -20,10 +20,8 @@ from pydantic import (
 )
 
 from siamkit.errors import StudyError, listed
+from siamkit.runs.configuration import Factor
 from siamkit.runs.objectives import Direction
-
-Factor = str | int | float | bool | None
-"""The level of a factor: a component's name or a parameter's value."""
 
 
 def _with_nan(values: object) -> object:

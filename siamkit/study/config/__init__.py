@@ -9,15 +9,13 @@ from siamkit._lazy import lazy_exports
 if TYPE_CHECKING:
     from siamkit.study.config.load import ResolvedStudy, load_study
     from siamkit.study.config.schema import StudyConfig, json_schema
-    from siamkit.study.config.search_space import Configuration, SearchSpace, Values, factors_of
+    from siamkit.study.config.search_space import SearchSpace, Values
 
 __all__ = [
-    "Configuration",
     "ResolvedStudy",
     "SearchSpace",
     "StudyConfig",
     "Values",
-    "factors_of",
     "json_schema",
     "load_study",
 ]
@@ -25,12 +23,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "Configuration": "search_space",
         "ResolvedStudy": "load",
         "SearchSpace": "search_space",
         "StudyConfig": "schema",
         "Values": "search_space",
-        "factors_of": "search_space",
         "json_schema": "schema",
         "load_study": "load",
     },

@@ -7,44 +7,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import fitting_metrics, wrapping
 from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Param
+from siamkit.runs.configuration import ComponentConfig, Configuration
 from siamkit.study.config.schema import Fixed, Optimizer
 
 LEVELS = 3  # that a range is reduced to in a factorial design
-
-Scalar: TypeAlias = str | int | float | bool | None
-"""A value that Optuna can store for a parameter."""
-
-
-class ComponentConfig(TypedDict):
-    """A component of a configuration: its qualified name, and a value for each of its parameters.
-
-    The value of a parameter in units of the metric's typical distance is `{"typical_distance": 0.3}`.
-    """
-
-    name: str
-    params: dict[str, Any]
-
-
-class Configuration(TypedDict):
-    """One point of the search space, as plain data.
-
-    `data` exists only where the study varies its training data, as `{"label_noise": 0.2, …}`.
-    """
-
-    encoder: ComponentConfig
-    metric: ComponentConfig
-    loss: ComponentConfig
-    embedding_dim: int
-    normalize: bool
-    learning_rate: float
-    batch_size: int
-    optimizer: str
-    data: NotRequired[dict[str, Scalar]]
 
 
 class Trial(Protocol):
@@ -328,26 +299,3 @@ class SearchSpace:
         """Yield every component at the top of the space."""
         for components in (self.encoder, self.metric, self.loss):
             yield from components.alternatives.values()
-
-
-def factors_of(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return a configuration flat, by factor: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
-    flat: dict[str, Scalar] = {}
-
-    def add(name: str, value: Any) -> None:
-        if isinstance(value, dict) and "name" in value:
-            short = value["name"].removeprefix("siamkit/")
-            flat[name] = short
-            for key, param in value["params"].items():
-                add(f"{name}.{short}.{key}", param)
-        elif isinstance(value, dict):
-            flat[name] = next(iter(value.values()))
-        else:
-            flat[name] = value
-
-    for name, value in configuration.items():
-        if name == "data":
-            flat.update({f"data.{factor}": level for factor, level in configuration["data"].items()})
-        else:
-            add(name, value)
-    return flat

@@ -8,9 +8,9 @@ from typing import Any
 
 from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, write_atomic, write_json
+from siamkit.runs.configuration import Configuration, factors_of
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.search_space import Configuration, factors_of
 from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.supervisor import JobHandle
 from siamkit.study.storage.trial_queue import ATTEMPTS

@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from siamkit.errors import StudyError
 from siamkit.io.files import disk_full_as_error, write_json, write_table
 from siamkit.io.paths import is_local
-from siamkit.study.config.search_space import factors_of
+from siamkit.runs.configuration import factors_of
 from siamkit.study.sampling.pruners import collapsed, prunes_collapsed
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_queue import ATTEMPTS, Claim

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from siamkit.study.config.search_space import Configuration
+from siamkit.runs.configuration import Configuration
 from siamkit.study.monitoring.progress import MARK, Plain, describe, one_line, spell
 
 SHOWN = 12  # runs under way that are shown; of more, how many there are

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from siamkit.errors import StudyError
-from siamkit.study.config.search_space import Configuration, factors_of
+from siamkit.runs.configuration import Configuration, factors_of
 
 MARK = "  ← best"
 

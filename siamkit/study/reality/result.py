@@ -9,10 +9,10 @@ from typing import Any
 
 from siamkit.report.checks import on_parts
 from siamkit.report.load import StoredStudy
+from siamkit.runs.configuration import Factor
 from siamkit.stats.multiple_testing import adjusted
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
-from siamkit.study.config.search_space import Scalar
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LossResult:
     folder: Path
     trials: int
     completed: int
-    factors: dict[str, Scalar]
+    factors: dict[str, Factor]
     search: float | None
     valid: float | None
     test: float | None

@@ -16,11 +16,11 @@ from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.export.formats import check_writable
 from siamkit.io.files import atomic_path, to_jsonable, write_json
 from siamkit.registry.importing import importable_from
+from siamkit.runs.configuration import factors_of
 from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
 from siamkit.runs.results import Snapshot
 from siamkit.stats.results import Difference, Interval
 from siamkit.study.config.load import ResolvedStudy
-from siamkit.study.config.search_space import factors_of
 from siamkit.study.results.model_card import model_card
 from siamkit.study.results.results import Results
 from siamkit.study.worker.prepared_data import prepare_data

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from siamkit.evaluation import MEASURES
+from siamkit.runs.configuration import factors_of
 from siamkit.runs.outcome import StudyOutcome, measures_by_split
-from siamkit.study.config.search_space import factors_of
 from siamkit.study.results.results import Results
 
 SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "pearson", "parameters", "flops")

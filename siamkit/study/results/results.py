@@ -11,13 +11,13 @@ from pydantic import JsonValue
 
 from siamkit.report.checks import Check, findings
 from siamkit.report.load import StoredStudy, load_study_results
+from siamkit.runs.configuration import Factor, factors_of
 from siamkit.runs.objectives import Direction, Objective
 from siamkit.runs.outcome import StudyOutcome
-from siamkit.runs.results import Factor, TrialResult
+from siamkit.runs.results import TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.pareto import front
 from siamkit.stats.results import Difference, Interval
-from siamkit.study.config.search_space import factors_of
 
 if TYPE_CHECKING:
     import pandas as pd

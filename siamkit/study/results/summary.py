@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from siamkit.runs.configuration import Configuration
 from siamkit.stats.results import Difference
-from siamkit.study.config.search_space import Configuration
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.results.results import Results
 

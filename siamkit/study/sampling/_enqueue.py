@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siamkit.errors import nearest
+from siamkit.runs.configuration import Configuration, Factor
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.problems import Problems
-from siamkit.study.config.search_space import ComponentSpace, Configuration, Scalar, SearchSpace, Values
+from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
 from siamkit.study.config.yaml import KeyPath, YamlValue
 from siamkit.study.sampling._enumerate import ScriptedTrial
 
@@ -24,7 +25,7 @@ class PlannedTrial:
         reason: `defaults`, `enqueue`, `warm_start`, `factorial` or `grid`.
     """
 
-    params: dict[str, Scalar]
+    params: dict[str, Factor]
     configuration: Configuration
     reason: str
 
@@ -44,7 +45,7 @@ def default_trials(space: SearchSpace) -> Iterator[PlannedTrial]:
         yield trial_with(space, {"loss": loss}, "defaults")
 
 
-def trial_with(space: SearchSpace, params: Mapping[str, Scalar], reason: str) -> PlannedTrial:
+def trial_with(space: SearchSpace, params: Mapping[str, Factor], reason: str) -> PlannedTrial:
     """Return the trial with these parameters; the others have their defaults, or their first options.
 
     Raises:
@@ -99,9 +100,9 @@ class _EntryParser:
 
     space: SearchSpace
     problems: Problems
-    params: dict[str, Scalar] = field(default_factory=dict)
+    params: dict[str, Factor] = field(default_factory=dict)
 
-    def parse(self, entry: Mapping[str, YamlValue], path: KeyPath) -> dict[str, Scalar]:
+    def parse(self, entry: Mapping[str, YamlValue], path: KeyPath) -> dict[str, Factor]:
         kinds = {"encoder": self.space.encoder, "metric": self.space.metric, "loss": self.space.loss}
         factors = self.space.all_factors()
         known = [*kinds, *factors]

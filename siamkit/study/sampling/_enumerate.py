@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from siamkit.study.config.search_space import Configuration, Scalar, SearchSpace, Values
+from siamkit.runs.configuration import Configuration, Factor
+from siamkit.study.config.search_space import SearchSpace, Values
 
 
 @dataclass
@@ -23,7 +24,7 @@ class ScriptedTrial:
 
     suggest: Callable[[str, Values], Any]
     values: dict[str, Values] = field(default_factory=dict)
-    params: dict[str, Scalar] = field(default_factory=dict)
+    params: dict[str, Factor] = field(default_factory=dict)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._record(name, Values(tuple(choices)))
@@ -95,11 +96,11 @@ def suggested_parameters(space: SearchSpace) -> SuggestedParameters:
     """
     values: dict[str, Values] = {}
     always: set[str] | None = None
-    todo: list[dict[str, Scalar]] = [{}]
+    todo: list[dict[str, Factor]] = [{}]
     while todo:
         fixed = todo.pop(0)
 
-        def suggest(name: str, values: Values, fixed: dict[str, Scalar] = fixed) -> Any:
+        def suggest(name: str, values: Values, fixed: dict[str, Factor] = fixed) -> Any:
             return fixed.get(name, values.options[0] if values.options else values.low)
 
         trial = ScriptedTrial(suggest)

@@ -10,14 +10,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from siamkit.runs.configuration import Configuration, Factor
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.search_space import Configuration, Scalar, SearchSpace, Values
+from siamkit.study.config.search_space import SearchSpace, Values
 from siamkit.study.sampling._enumerate import ScriptedTrial, enumerate_space
 
 LevelsOf: TypeAlias = Callable[[str, Values], Sequence[Any]]
 """Returns the levels of a parameter, given its name and the values it can have."""
 
-Cell: TypeAlias = tuple[dict[str, Scalar], Configuration]
+Cell: TypeAlias = tuple[dict[str, Factor], Configuration]
 """The parameters of a configuration, and the configuration."""
 
 MAX_REPEATED = 50

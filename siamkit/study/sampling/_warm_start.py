@@ -12,17 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.evaluation.measures import MEASURES
+from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, factors_of
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import canonical, key_of
-from siamkit.study.config.search_space import (
-    ComponentConfig,
-    ComponentSpace,
-    Configuration,
-    Scalar,
-    SearchSpace,
-    Values,
-    factors_of,
-)
+from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
 from siamkit.study.sampling._cube import distribution
 from siamkit.study.sampling._enqueue import NotInSpaceError, PlannedTrial
 from siamkit.study.sampling._enumerate import ScriptedTrial
@@ -127,7 +120,7 @@ class _Retraced:
     """
 
     def __init__(self, space: SearchSpace, configuration: Configuration) -> None:
-        self.params: dict[str, Scalar] = {}
+        self.params: dict[str, Factor] = {}
         self._component("encoder", space.encoder, configuration["encoder"])
         self._component("metric", space.metric, configuration["metric"])
         self._component("loss", space.loss, configuration["loss"])

@@ -18,10 +18,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.runs.configuration import Configuration, factors_of
 from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.search_space import Configuration, SearchSpace, factors_of
+from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.storage import leases
 from siamkit.study.storage.open import write_attrs
 from siamkit.study.storage.retry import with_retries

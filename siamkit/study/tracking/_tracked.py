@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from siamkit.study.config.search_space import factors_of
+from siamkit.runs.configuration import factors_of
 from siamkit.study.execution.supervisor import JobHandle, Source
 from siamkit.study.execution.trial import mean_measures
 from siamkit.study.tracking.base import Aside, Attempt

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from siamkit.registry.specs import Spec
+from siamkit.runs.configuration import Configuration
 from siamkit.study.config.fingerprint import Versions
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.config.search_space import Configuration
 
 
 @dataclass(frozen=True)

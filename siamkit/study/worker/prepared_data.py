@@ -15,10 +15,11 @@ from siamkit.data.preprocessing.base import Preprocessor, Shape
 from siamkit.data.preprocessing.kinds import fit_preprocessor
 from siamkit.data.splits import Split, split
 from siamkit.errors import DataError, StudyFileError
+from siamkit.runs.configuration import Configuration
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import Direction
-from siamkit.study.config.search_space import Configuration, Values
+from siamkit.study.config.search_space import Values
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from siamkit.model.siamese import Siamese
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
+from siamkit.runs.configuration import Configuration
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
-from siamkit.study.config.search_space import Configuration
 from siamkit.study.worker.judge import exhibit as exhibit
 from siamkit.study.worker.judge import judge as judge
 from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data

@@ -10,10 +10,11 @@ import pytest
 from siamkit import LossSpec
 from siamkit.registry.registry import Registry, components
 from siamkit.registry.specs import Component
+from siamkit.runs.configuration import factors_of
 from siamkit.study.config._parse import parse_space
 from siamkit.study.config.fingerprint import canonical, derive_seed, key_of
 from siamkit.study.config.problems import Problems
-from siamkit.study.config.search_space import SearchSpace, factors_of
+from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document
 
 hypothesis = pytest.importorskip("hypothesis")

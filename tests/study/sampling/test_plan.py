@@ -14,9 +14,10 @@ import optuna
 import pytest
 
 from siamkit.errors import StudyError, StudyFileError
+from siamkit.runs.configuration import factors_of
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy, load_study
-from siamkit.study.config.search_space import Values, factors_of
+from siamkit.study.config.search_space import Values
 from siamkit.study.sampling._enumerate import enumerate_space
 from siamkit.study.sampling._warm_start import retrace
 from siamkit.study.sampling.checks import check_sampling

@@ -246,9 +246,8 @@ def test_the_unit_interval_gives_whole_numbers_and_choices_equal_shares() -> Non
             assert max(drawn) <= values.high
         for value in drawn[::500]:
             assert from_unit(kind, to_unit(kind, value)) == pytest.approx(value)
-    whole = distribution(
-        suggested_parameters(make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space).values["batch_size"]
-    )
+    sizes = make({**NUMBERS, "batch_size": {"low": 2, "high": 4}}).space
+    whole = distribution(suggested_parameters(sizes).values["batch_size"])
     drawn = [from_unit(whole, place) for place in places]
     assert [drawn.count(value) for value in (2, 3, 4)] == [2000, 2000, 2000]
 

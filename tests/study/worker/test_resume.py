@@ -9,8 +9,8 @@ import numpy as np
 import optuna
 import pytest
 
+from siamkit.runs.configuration import Configuration
 from siamkit.study.config.load import load_study
-from siamkit.study.config.search_space import Configuration
 from siamkit.study.worker.checkpoint import FINAL, STATE
 from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Said
 from siamkit.study.worker.prepared_data import prepare_data

@@ -1,0 +1,60 @@
+"""A configuration, one point of a search space: as it is stored, and by factor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+Factor: TypeAlias = str | int | float | bool | None
+"""The level of a factor: a component's name or a parameter's value."""
+
+
+class ComponentConfig(TypedDict):
+    """A component of a configuration: its qualified name, and a value for each of its parameters.
+
+    A value is plain, another `ComponentConfig` (a loss inside a loss), or in units of the metric's typical
+    distance, as `{"typical_distance": 0.3}`.
+    """
+
+    name: str
+    params: dict[str, Any]
+
+
+class Configuration(TypedDict):
+    """One point of the search space, as plain data.
+
+    `data` exists only where the study varies its training data, as `{"label_noise": 0.2, …}`.
+    """
+
+    encoder: ComponentConfig
+    metric: ComponentConfig
+    loss: ComponentConfig
+    embedding_dim: int
+    normalize: bool
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    data: NotRequired[dict[str, Factor]]
+
+
+def factors_of(configuration: Mapping[str, Any]) -> dict[str, Factor]:
+    """Return a configuration flat, by factor: `{"loss": "triplet", "loss.triplet.margin": 0.2, …}`."""
+    flat: dict[str, Factor] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict) and "name" in value:
+            short = value["name"].removeprefix("siamkit/")
+            flat[name] = short
+            for key, param in value["params"].items():
+                add(f"{name}.{short}.{key}", param)
+        elif isinstance(value, dict):  # a value with its unit
+            flat[name] = next(iter(value.values()))
+        else:
+            flat[name] = value
+
+    for name, value in configuration.items():
+        if name == "data":
+            flat.update({f"data.{factor}": level for factor, level in value.items()})
+        else:
+            add(name, value)
+    return flat
