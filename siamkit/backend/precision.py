@@ -1,11 +1,12 @@
 """Full float32 instead of TF32, which backends use on recent GPUs unless told otherwise.
 
 TF32 rounds the factors of products (JAX, TensorFlow) and convolutions (all three) to 10 bits of mantissa; see
-`docs/decisions/0024-full-float32.md` for what siamkit promises where.
+`docs/decisions/0008-full-float32.md` for what siamkit promises where.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -29,7 +30,13 @@ def require_float32() -> None:
 
 @contextmanager
 def float32_required() -> Iterator[None]:
-    """Do as `require_float32` for a while; for work of siamkit's in a user's own process."""
+    """Compute products and convolutions of this process in full float32 for a while.
+
+    Does nothing where Keras is not imported: then no backend is running.
+    """
+    if "keras" not in sys.modules:
+        yield
+        return
     backend = backend_module()
     before = backend.precision()
     backend.set_precision(backend.FULL_FLOAT32)

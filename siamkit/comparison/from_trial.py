@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from siamkit.backend.precision import float32_required
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.thumbnails import Thumbnail
 from siamkit.errors import ModelError, StudyError
@@ -176,7 +177,8 @@ def _embedded(
     from siamkit.model.load import load_model
 
     model = load_model(file, compile=False)
-    embeddings = model.embed_views(task.valid.views, preprocessed=True)
+    with float32_required():
+        embeddings = model.embed_views(task.valid.views, preprocessed=True)
     assert raw.target is not None  # or the study had not judged by it
     return embeddings, tuple(map(str, raw.ids)), np.array([str(each) for each in raw.target])
 

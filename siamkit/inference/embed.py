@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from siamkit.backend.precision import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streaming.open import items_in
 from siamkit.data.streaming.stream import Chunk, Stream, Wanted
@@ -117,10 +118,11 @@ def embed_stream(
     done = 0
     on_rows(0, stream.total)
     chunks = _prepared(stream, model, encoder, data, sink)
-    for embeddings in _embeddings(chunks, encoder, wanted.size):
-        sink.embeddings(embeddings)
-        done += len(embeddings)
-        on_rows(done, stream.total)
+    with float32_required():
+        for embeddings in _embeddings(chunks, encoder, wanted.size):
+            sink.embeddings(embeddings)
+            done += len(embeddings)
+            on_rows(done, stream.total)
     if not done:
         raise DataError(f"{data} holds no items")
     return done

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
 from siamkit.metrics.base import Metric, Tensor
 from siamkit.registry.provenance import family
@@ -19,7 +20,7 @@ class Loss(keras.losses.Loss):
 
     The embeddings are `(batch, dim)` under labels and `(batch, views, dim)` otherwise; `y_true` is
     class ids, 1/0, graded similarities, or nothing at all (see the table of shapes in the docs).
-    Everything is computed in float32.
+    Everything is computed in full float32.
 
     A subclass implements `call`. A scalar is taken as it is: such a loss couples the batch and refuses
     a sample weight. Values `(batch,)` are averaged, by sample weight if there is one.
@@ -69,7 +70,7 @@ class Loss(keras.losses.Loss):
             )
         for each in family(self)[1:]:
             each.metric, each.training = self.metric, self.training
-        with keras.name_scope(self.name):
+        with keras.name_scope(self.name), float32_scope():
             embeddings = ops.convert_to_tensor(y_pred)
             embeddings = ops.cast(embeddings, "float32")
             values = self.call(self._target(y_true), embeddings)

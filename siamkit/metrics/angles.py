@@ -24,10 +24,10 @@ class Dot(Metric):
     orientation = "similarity"
     range = (-math.inf, math.inf)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(a * b, axis=-1)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ ops.transpose(b)
 
 
@@ -46,10 +46,10 @@ class Cosine(Metric):
     orientation = "similarity"
     range = (-1.0, 1.0)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(unit(a) * unit(b), axis=-1)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return unit(a) @ ops.transpose(unit(b))
 
 
@@ -73,13 +73,13 @@ class AngularDistance(Metric):
 
     range = (0.0, 1.0)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         u, v = unit(a), unit(b)
         apart = ops.sum(ops.square(u - v), axis=-1)
         together = ops.sum(ops.square(u + v), axis=-1)
         return _half_circle(apart, together, ops.logical_and(is_zero(u), is_zero(v)))
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         u, v = unit(a), unit(b)
         neither = ops.logical_and(is_zero(u)[:, None], is_zero(v)[None, :])
         return _half_circle(squared_distances(u, v), squared_distances(u, -v), neither)
@@ -113,11 +113,11 @@ class Correlation(Metric):
 
     range = (0.0, 2.0)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         u, v = unit(centred(a)), unit(centred(b))
         return (ops.sum(ops.square(u - v), axis=-1) + _missing(u) + _missing(v)) / 2
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         u, v = unit(centred(a)), unit(centred(b))
         return (squared_distances(u, v) + _missing(u)[:, None] + _missing(v)[None, :]) / 2
 

@@ -1,4 +1,4 @@
-"""What all metrics share: one entry that builds and casts, row form and matrix form."""
+"""What all metrics share: one entry that builds and casts, and computes in full float32."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
-Tensor = Any  # a tensor of whichever backend runs
+from siamkit.backend.precision import float32_scope
+
+Tensor = Any  # a tensor of the backend that runs
 
 
 class Metric(keras.layers.Layer):
     """How two embeddings are compared.
 
-    A metric computes in float32 whatever the dtype policy. It never normalises its inputs behind the
-    caller's back. A subclass states its `orientation` and `range` and implements `rows`; where a matrix
-    product does the job it implements `all_pairs` too.
+    A metric computes in full float32 whatever the dtype policy. It never normalises its inputs behind the
+    caller's back. A subclass states its `orientation` and `range` and implements `paired`; where a matrix
+    product computes all pairs it implements `pairwise` too.
 
     Args:
         **kwargs: those of a `keras.layers.Layer`.
@@ -35,20 +37,21 @@ class Metric(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
-        """Compares along the last axis; the other axes broadcast. `(..., dim)`, `(..., dim)` -> `(...)`."""
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        """Compare along the last axis; the other axes broadcast. `(..., dim)`, `(..., dim)` -> `(...)`."""
         raise NotImplementedError
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
-        """All against all, `(n, dim)`, `(m, dim)` -> `(n, m)`; by default through `(n, m, dim)`."""
-        return self.rows(ops.expand_dims(a, 1), ops.expand_dims(b, 0))
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """Compare all with all, `(n, dim)`, `(m, dim)` -> `(n, m)`; by default through `(n, m, dim)`."""
+        return self.paired(ops.expand_dims(a, 1), ops.expand_dims(b, 0))
 
     def call(self, a: Tensor, b: Tensor, pairwise: bool = False) -> Tensor:
         a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
-        return self.all_pairs(a, b) if pairwise else self.rows(a, b)
+        with float32_scope():
+            return self.pairwise(a, b) if pairwise else self.paired(a, b)
 
     def matrix(self, a: Tensor, b: Tensor) -> Tensor:
-        """Compares all with all: `(n, dim)`, `(m, dim)` -> `(n, m)`, in the metric's orientation."""
+        """Compare all with all: `(n, dim)`, `(m, dim)` -> `(n, m)`, in the metric's orientation."""
         return self(a, b, pairwise=True)
 
     @property
@@ -57,7 +60,7 @@ class Metric(keras.layers.Layer):
         return 1 if self.orientation == "distance" else -1
 
     def as_distance(self, values: Tensor) -> Tensor:
-        """Values turned so that low means alike: d, or for a similarity s its bound minus s (or -s)."""
+        """Return values for which low means alike: d, or for a similarity s its bound minus s (or -s)."""
         if self.orientation == "distance":
             return values
         high = self.range[1]

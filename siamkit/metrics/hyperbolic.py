@@ -39,11 +39,11 @@ class Poincare(Metric):
         super().__init__(**kwargs)
         self.eps = eps
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
         return _distance(ops.sum(ops.square(a - b), axis=-1), room_a * room_b)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
         return _distance(squared_distances(a, b), room_a[:, None] * room_b[None, :])
 

@@ -61,10 +61,10 @@ class Mahalanobis(Metric):
         }[self.form]
         self.factor = self.add_weight(name="factor", shape=shape, initializer=initializer)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return safe_sqrt(ops.sum(ops.square(self._mapped(a - b)), axis=-1))
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return safe_sqrt(squared_distances(self._mapped(a), self._mapped(b)))
 
     def _mapped(self, x: Tensor) -> Tensor:
@@ -100,10 +100,10 @@ class Bilinear(Metric):
         dim = a_shape[-1]
         self.kernel = self.add_weight(name="kernel", shape=(dim, dim), initializer="identity")
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(self._mapped(a) * b, axis=-1)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return self._mapped(a) @ ops.transpose(b)
 
     def _mapped(self, a: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class WeightedManhattan(Metric):
         one = keras.initializers.Constant(math.log(math.e - 1))  # softplus of it is 1
         self.raw_weights = self.add_weight(name="raw_weights", shape=(a_shape[-1],), initializer=one)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(ops.softplus(_leading(self.raw_weights, a)) * absolute(a - b), axis=-1)
 
 

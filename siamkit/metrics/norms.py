@@ -21,10 +21,10 @@ class SquaredEuclidean(Metric):
         25.0
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(ops.square(a - b), axis=-1)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return squared_distances(a, b)
 
 
@@ -38,10 +38,10 @@ class Euclidean(Metric):
         5.0
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return safe_sqrt(ops.sum(ops.square(a - b), axis=-1))
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return safe_sqrt(squared_distances(a, b))
 
 
@@ -55,7 +55,7 @@ class Manhattan(Metric):
         7.0
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(absolute(a - b), axis=-1)
 
 
@@ -78,7 +78,7 @@ class Minkowski(Metric):
         super().__init__(**kwargs)
         self.p = p
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         difference = absolute(a - b)
         # In units of the largest coordinate: powers of tiny and of huge values leave float32's range.
         largest = ops.stop_gradient(ops.max(difference, axis=-1))
@@ -103,7 +103,7 @@ class Chebyshev(Metric):
         4.0
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         difference = absolute(a - b)
         # NaN counts as the largest, which TensorFlow's argmax would pass over.
         place = ops.argmax(ops.where(ops.isnan(difference), float("inf"), difference), axis=-1)

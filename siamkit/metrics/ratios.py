@@ -25,11 +25,11 @@ class SNR(Metric):
         1.0
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         a, b = centred(a), centred(b)
         return ops.mean(ops.square(a - b), axis=-1) / _signal(a)
 
-    def all_pairs(self, a: Tensor, b: Tensor) -> Tensor:
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         a, b = centred(a), centred(b)
         return squared_distances(a, b) / (a.shape[-1] * _signal(a)[:, None])
 
@@ -56,7 +56,7 @@ class Canberra(Metric):
         1.5
     """
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sum(quotient(absolute(a - b), absolute(a) + absolute(b)), axis=-1)
 
 
@@ -78,7 +78,7 @@ class BrayCurtis(Metric):
 
     range = (0.0, 1e6)
 
-    def rows(self, a: Tensor, b: Tensor) -> Tensor:
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
         apart = ops.sum(absolute(a - b), axis=-1)
         together = ops.sum(absolute(a + b), axis=-1)
         cap = self.range[1]

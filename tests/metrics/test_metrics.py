@@ -128,7 +128,7 @@ def test_a_similarity_is_read_as_a_distance_from_its_bound():
 
 def test_a_metric_of_ones_own_needs_no_more_than_rows():
     class Largest(Metric):
-        def rows(self, a, b):
+        def paired(self, a, b):
             return ops.max(ops.abs(a - b), axis=-1)
 
     a, b = np.array([[0.0, 0.0], [1.0, 5.0]]), np.array([[2.0, -3.0]])

@@ -228,7 +228,7 @@ def test_a_component_that_is_not_known_here_says_what_to_do(tmp_path, name, word
 
 @keras.saving.register_keras_serializable("tests")
 class Halved(Metric):
-    def rows(self, a, b):
+    def paired(self, a, b):
         return ops.sum(ops.abs(a - b), axis=-1) / 2
 
 

@@ -22,7 +22,7 @@ class Right(siamkit.Metric):
         super().__init__(**kwargs)
         self.scale = scale
 
-    def rows(self, a, b):
+    def paired(self, a, b):
         return self.scale * safe_sqrt(ops.sum(ops.square(a - b), axis=-1))
 
     def get_config(self):
@@ -55,8 +55,8 @@ def test_a_right_metric_passes():
 
 
 class Column(Right):
-    def rows(self, a, b):
-        return super().rows(a, b)[..., None]
+    def paired(self, a, b):
+        return super().paired(a, b)[..., None]
 
 
 class Half(Right):
@@ -65,31 +65,31 @@ class Half(Right):
 
 
 class Transposed(Right):
-    def all_pairs(self, a, b):
-        return ops.transpose(super().all_pairs(a, b))
+    def pairwise(self, a, b):
+        return ops.transpose(super().pairwise(a, b))
 
 
 class Turned(Right):
-    def rows(self, a, b):
-        return 10.0 - super().rows(a, b)
+    def paired(self, a, b):
+        return 10.0 - super().paired(a, b)
 
 
 class Negative(Right):
-    def rows(self, a, b):
-        return super().rows(a, b) - 1.0
+    def paired(self, a, b):
+        return super().paired(a, b) - 1.0
 
 
 class Squared(Right):
-    def all_pairs(self, a, b):
-        return ops.square(super().all_pairs(a, b))
+    def pairwise(self, a, b):
+        return ops.square(super().pairwise(a, b))
 
 
 class UnderPolicy(Right):
     """Rounds to whatever the policy computes in."""
 
-    def rows(self, a, b):
+    def paired(self, a, b):
         dtype = keras.config.dtype_policy().compute_dtype
-        return ops.cast(super().rows(ops.cast(a, dtype), ops.cast(b, dtype)), "float32")
+        return ops.cast(super().paired(ops.cast(a, dtype), ops.cast(b, dtype)), "float32")
 
 
 class NeedsBuild(Right):
@@ -97,25 +97,25 @@ class NeedsBuild(Right):
         self.dim = a_shape[-1]
 
     def matrix(self, a, b):
-        return self.all_pairs(ops.cast(a, "float32"), ops.cast(b, "float32")) * (self.dim / self.dim)
+        return self.pairwise(ops.cast(a, "float32"), ops.cast(b, "float32")) * (self.dim / self.dim)
 
 
 class Unconnected(Right):
     """Its value is right; half of its gradient is held back."""
 
-    def rows(self, a, b):
-        value = super().rows(a, b)
+    def paired(self, a, b):
+        value = super().paired(a, b)
         return 0.5 * value + ops.stop_gradient(0.5 * value)
 
 
 class InfiniteGradient(Right):
-    def rows(self, a, b):
+    def paired(self, a, b):
         # sqrt at 0: the value is 0, the gradient 0 · ∞.
-        return super().rows(a, b) + ops.sqrt(ops.sum(ops.square(a - a), axis=-1))
+        return super().paired(a, b) + ops.sqrt(ops.sum(ops.square(a - a), axis=-1))
 
 
 class NaiveRoot(Right):
-    def rows(self, a, b):
+    def paired(self, a, b):
         return ops.sqrt(ops.sum(ops.square(a - b), axis=-1))
 
 
@@ -127,21 +127,21 @@ class InputDtype(Right):
     def call(self, a, b, pairwise=False):
         a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
         b = ops.cast(b, a.dtype)
-        values = self.all_pairs(a, b) if pairwise else self.rows(a, b)
+        values = self.pairwise(a, b) if pairwise else self.paired(a, b)
         return values
 
 
 class EagerOnly(Right):
     """Asks Python for a value, which no compiled function has."""
 
-    def rows(self, a, b):
-        value = super().rows(a, b)
+    def paired(self, a, b):
+        value = super().paired(a, b)
         return value if float(ops.convert_to_numpy(ops.sum(value))) > -1 else -value
 
 
 class SwallowsNaN(Right):
-    def rows(self, a, b):
-        value = super().rows(a, b)
+    def paired(self, a, b):
+        value = super().paired(a, b)
         return ops.where(value > 0, value, 0.0)
 
 
@@ -155,8 +155,8 @@ class Random(Right):
         Random.made += 1
         self.factor = 1 + Random.made % 7
 
-    def rows(self, a, b):
-        return self.factor * super().rows(a, b)
+    def paired(self, a, b):
+        return self.factor * super().paired(a, b)
 
 
 class Forgetful(Right):
@@ -175,8 +175,8 @@ class Untrained(Right):
     def build(self, a_shape, b_shape=None):
         self.weight = self.add_weight(shape=(), initializer="ones")
 
-    def rows(self, a, b):
-        return super().rows(a, b) * ops.stop_gradient(self.weight) + 0.0 * self.weight
+    def paired(self, a, b):
+        return super().paired(a, b) * ops.stop_gradient(self.weight) + 0.0 * self.weight
 
 
 def other_default(scale=3.0):

@@ -67,7 +67,7 @@ def test_the_command_line_says_what_is_wrong(run_pytest, tmp_path, monkeypatch):
         from keras import ops
 
         class Wrong(siamkit.Metric):
-            def rows(self, a, b):
+            def paired(self, a, b):
                 return ops.sum(a - b)
         """
     )
@@ -165,7 +165,7 @@ from keras import ops
 
 {decorator}
 class Doubled(siamkit.Metric):
-    def rows(self, a, b):
+    def paired(self, a, b):
         return 2 * ops.sum(ops.square(a - b), axis=-1)
 
 siamkit.register(siamkit.MetricSpec(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.backend import select
+from siamkit.backend.precision import float32_required
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import check_writable
@@ -93,15 +94,16 @@ def retrain_trial(
     watcher.begin("retraining", 0, 1, task.objective)
     label = f"trial {trial}"
     watcher.run(label, configuration)
-    trained = train(
-        configuration,
-        task,
-        fixed,
-        seed,
-        Limits(),
-        lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
-        data_seed=derive_seed(study.config.seed, "data", 0),
-    )
+    with float32_required():
+        trained = train(
+            configuration,
+            task,
+            fixed,
+            seed,
+            Limits(),
+            lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
+            data_seed=derive_seed(study.config.seed, "data", 0),
+        )
     with atomic_path(place) as file:
         trained.model.save(file)
     watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)

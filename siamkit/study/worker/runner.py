@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from siamkit.backend.precision import float32_required
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
@@ -38,7 +39,8 @@ class JobRunner:
         """Does a job; whatever goes wrong in it is told, not raised, but for what ends the process."""
         try:
             work = {"trial": self._trial, "confirm": self._confirm, "feeds": self._feeds}[job.kind]
-            ended = work(job, tell)
+            with float32_required():  # also where a study trains in a user's own process
+                ended = work(job, tell)
         except Pruned as stop:
             ended = Ended("pruned", str(stop))
         except (SiamkitError, TrialFailure) as error:

@@ -27,10 +27,10 @@ class Tanimoto(siamkit.Metric):
     orientation = "similarity"
     range = (-1 / 3, 1.0)
 
-    def rows(self, a: Any, b: Any) -> Any:
+    def paired(self, a: Any, b: Any) -> Any:
         return _ratio(ops.sum(a * b, axis=-1), ops.sum(a * a, axis=-1), ops.sum(b * b, axis=-1))
 
-    def all_pairs(self, a: Any, b: Any) -> Any:
+    def pairwise(self, a: Any, b: Any) -> Any:
         squares_a, squares_b = ops.sum(a * a, axis=-1), ops.sum(b * b, axis=-1)
         return _ratio(a @ ops.transpose(b), squares_a[:, None], squares_b[None, :])
 
