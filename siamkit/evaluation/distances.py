@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.backend.precision import float32_required
 from siamkit.errors import DataError
 
 BLOCK = 2**24
@@ -85,7 +86,8 @@ def distance_chunks(
         kept = min(rows, len(queries) - start)
         values = np.empty((kept, len(gallery)), np.float32)
         for left in range(0, len(gallery), columns):
-            tile = _as_numpy(metric.matrix(block, padded_gallery[left : left + columns]))
+            with float32_required():
+                tile = _as_numpy(metric.matrix(block, padded_gallery[left : left + columns]))
             values[:, left : left + columns] = tile[:kept, : len(gallery) - left]
         yield start, _as_distances(values, metric)
 
@@ -94,10 +96,11 @@ def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float
     """Return the distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
     rows = _even_size(len(a), max(1, CHUNK // a.shape[1]))
     padded_a, padded_b = _padded(a, rows), _padded(b, rows)
-    chunks = [
-        _as_numpy(metric(padded_a[start : start + rows], padded_b[start : start + rows]))
-        for start in range(0, len(a), rows)
-    ]
+    with float32_required():
+        chunks = [
+            _as_numpy(metric(padded_a[start : start + rows], padded_b[start : start + rows]))
+            for start in range(0, len(a), rows)
+        ]
     return _as_distances(np.concatenate(chunks)[: len(a)], metric)
 
 
