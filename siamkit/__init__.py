@@ -12,19 +12,14 @@ from siamkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from siamkit.comparison import compare
-    from siamkit.data.dataset import Dataset
-    from siamkit.encoders.get import get_encoder
+    from siamkit.data import Dataset
+    from siamkit.encoders import get_encoder
     from siamkit.errors import SiamkitError
     from siamkit.evaluation import evaluate
-    from siamkit.losses.base import Loss
-    from siamkit.losses.get import get_loss
-    from siamkit.metrics.base import Metric
-    from siamkit.metrics.get import get_metric
-    from siamkit.model._build import build
-    from siamkit.model.load import load_model
-    from siamkit.model.siamese import Siamese
-    from siamkit.registry.hookspecs import hookimpl
-    from siamkit.registry.registry import components, register
+    from siamkit.losses import Loss, get_loss
+    from siamkit.metrics import Metric, get_metric
+    from siamkit.model import Siamese, build, load_model
+    from siamkit.registry import components, hookimpl, register
     from siamkit.registry.specs import (
         Bool,
         Choice,
@@ -71,47 +66,36 @@ __all__ = [
     "tune",
 ]
 
-_NEED_KERAS = {"Loss", "Metric", "Siamese", "build", "get_encoder", "get_loss", "get_metric", "load_model"}
-
-
-def _choose_backend(name: str) -> None:
-    if name in _NEED_KERAS:
-        from siamkit.backend.select import prepare
-
-        prepare()
-
-
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Bool": "registry.specs",
         "Choice": "registry.specs",
         "Component": "registry.specs",
-        "Dataset": "data.dataset",
+        "Dataset": "data",
         "DatasetSpec": "registry.specs",
         "EncoderSpec": "registry.specs",
         "Float": "registry.specs",
         "Int": "registry.specs",
         "Ints": "registry.specs",
-        "Loss": "losses.base",
+        "Loss": "losses",
         "LossSpec": "registry.specs",
-        "Metric": "metrics.base",
+        "Metric": "metrics",
         "MetricSpec": "registry.specs",
-        "Siamese": "model.siamese",
+        "Siamese": "model",
         "SiamkitError": "errors",
         "Text": "registry.specs",
-        "build": "model._build",
+        "build": "model",
         "compare": "comparison",
-        "components": "registry.registry",
+        "components": "registry",
         "evaluate": "evaluation",
-        "get_encoder": "encoders.get",
-        "get_loss": "losses.get",
-        "get_metric": "metrics.get",
-        "hookimpl": "registry.hookspecs",
-        "load_model": "model.load",
+        "get_encoder": "encoders",
+        "get_loss": "losses",
+        "get_metric": "metrics",
+        "hookimpl": "registry",
+        "load_model": "model",
         "reality_check": "study",
-        "register": "registry.registry",
+        "register": "registry",
         "tune": "study",
     },
-    before=_choose_backend,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def lazy_exports(
-    package: str, homes: Mapping[str, str], before: Callable[[str], None] | None = None
+    package: str, homes: Mapping[str, str], before: Callable[[], None] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the module functions `__getattr__` and `__dir__` of a package with lazy public names.
 
@@ -18,7 +18,7 @@ def lazy_exports(
     Args:
         package: the package's `__name__`.
         homes: for each public name the submodule that defines it, relative to the package.
-        before: called with the name before its submodule is imported.
+        before: called before a submodule is imported, to choose a backend for example.
 
     Example:
         >>> __getattr__, __dir__ = lazy_exports("siamkit.study", {"tune": "api"})
@@ -30,7 +30,7 @@ def lazy_exports(
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if before is not None:
-            before(name)
+            before()
         return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
 
     def names() -> list[str]:

@@ -1,1 +1,40 @@
-"""Choosing, describing and calling the Keras backends."""
+"""Which Keras backend runs, what it runs on, and in which precision.
+
+Importing this package imports neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.backend.diagnosis import diagnose
+    from siamkit.backend.precision import float32_required, is_full_float32, require_float32
+    from siamkit.backend.select import BACKENDS, activate, choose_backend, installed
+
+__all__ = [
+    "BACKENDS",
+    "activate",
+    "choose_backend",
+    "diagnose",
+    "float32_required",
+    "installed",
+    "is_full_float32",
+    "require_float32",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "BACKENDS": "select",
+        "activate": "select",
+        "choose_backend": "select",
+        "diagnose": "diagnosis",
+        "float32_required": "precision",
+        "installed": "select",
+        "is_full_float32": "precision",
+        "require_float32": "precision",
+    },
+)

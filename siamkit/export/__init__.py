@@ -1,1 +1,24 @@
-"""Models as files for others: Keras, ONNX, SavedModel, and a description."""
+"""Models for other runtimes: a description as plain data, and encoders as ONNX and SavedModel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.export.description import describe_model, write_model
+    from siamkit.export.formats import ExportedEncoder, check_writable, export_encoder
+
+__all__ = ["ExportedEncoder", "check_writable", "describe_model", "export_encoder", "write_model"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ExportedEncoder": "formats",
+        "check_writable": "formats",
+        "describe_model": "description",
+        "export_encoder": "formats",
+        "write_model": "description",
+    },
+)

@@ -1,1 +1,16 @@
-"""Metrics: how two embeddings are compared."""
+"""Metrics: how two embeddings are compared. Loaded when first used, since they need Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+from siamkit.backend.select import prepare
+
+if TYPE_CHECKING:
+    from siamkit.metrics.base import Metric
+    from siamkit.metrics.get import get_metric
+
+__all__ = ["Metric", "get_metric"]
+
+__getattr__, __dir__ = lazy_exports(__name__, {"Metric": "base", "get_metric": "get"}, before=prepare)

@@ -1,1 +1,19 @@
-"""The Siamese model: built from names, trained, saved and loaded."""
+"""The Siamese model: built from names, trained, saved and loaded. Loaded when first used: it needs Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+from siamkit.backend.select import prepare
+
+if TYPE_CHECKING:
+    from siamkit.model._build import build
+    from siamkit.model.load import load_model
+    from siamkit.model.siamese import Siamese
+
+__all__ = ["Siamese", "build", "load_model"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"Siamese": "siamese", "build": "_build", "load_model": "load"}, before=prepare
+)

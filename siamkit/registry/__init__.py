@@ -1,1 +1,54 @@
-"""Components by name: their specs, the plugins that bring them, and what fits what. No Keras here."""
+"""Components by name: their specs, the plugins that provide them, and which go together. No Keras here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from siamkit.registry.catalog import Catalog, Origin, Problem, Registered
+    from siamkit.registry.hookspecs import hookimpl
+    from siamkit.registry.lookup import create
+    from siamkit.registry.provenance import record_of
+    from siamkit.registry.registry import Registry, components, register
+    from siamkit.registry.specs import DatasetSpec, EncoderSpec, LossSpec, MetricSpec, Spec
+
+__all__ = [
+    "Catalog",
+    "DatasetSpec",
+    "EncoderSpec",
+    "LossSpec",
+    "MetricSpec",
+    "Origin",
+    "Problem",
+    "Registered",
+    "Registry",
+    "Spec",
+    "components",
+    "create",
+    "hookimpl",
+    "record_of",
+    "register",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Catalog": "catalog",
+        "DatasetSpec": "specs",
+        "EncoderSpec": "specs",
+        "LossSpec": "specs",
+        "MetricSpec": "specs",
+        "Origin": "catalog",
+        "Problem": "catalog",
+        "Registered": "catalog",
+        "Registry": "registry",
+        "Spec": "specs",
+        "components": "registry",
+        "create": "lookup",
+        "hookimpl": "hookspecs",
+        "record_of": "provenance",
+        "register": "registry",
+    },
+)
