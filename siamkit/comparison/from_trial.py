@@ -119,11 +119,10 @@ def run_folder_of(study: str) -> Path:
 
 def _stored(folder: RunFolder, which: str) -> TrialResult:
     from siamkit.runs.outcome import read_outcome
-    from siamkit.study.results.retrain import find_trial
 
     if which != BEST and not which.isdecimal():
         raise StudyError(f"a trial is named by its number or as {BEST}, got {which!r}")
-    return find_trial(folder, read_outcome(folder.path).trial if which == BEST else int(which))
+    return folder.trial(read_outcome(folder.path).trial if which == BEST else int(which))
 
 
 def _items(folder: RunFolder, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:

@@ -15,7 +15,7 @@ from siamkit.report._repeats import lead, repeats_on_test
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
 from siamkit.runs.objectives import Objective
-from siamkit.runs.ranking import Finalist, finalists, leaderboard
+from siamkit.runs.outcome import Finalist, finalists, leaderboard
 from siamkit.runs.results import RepeatResult, Snapshot, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials

@@ -1,7 +1,7 @@
 """The run folder: its file names, the types of what it stores, and who won. No Keras here."""
 
 from siamkit.runs.objectives import Direction, Objective
-from siamkit.runs.ranking import Finalist, finalists, leaderboard
+from siamkit.runs.outcome import Finalist, StudyOutcome, finalists, leaderboard, read_outcome
 from siamkit.runs.results import RepeatResult, Snapshot, TrialResult
 from siamkit.runs.run_folder import RunFolder
 
@@ -12,7 +12,9 @@ __all__ = [
     "RepeatResult",
     "RunFolder",
     "Snapshot",
+    "StudyOutcome",
     "TrialResult",
     "finalists",
     "leaderboard",
+    "read_outcome",
 ]

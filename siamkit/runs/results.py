@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
@@ -24,15 +24,22 @@ from siamkit.runs.configuration import Factor
 from siamkit.runs.objectives import Direction
 
 
-def _with_nan(values: object) -> object:
-    """Return measures with NaN where JSON, which lacks it, holds null."""
-    if not isinstance(values, dict):
-        return values
-    return {name: math.nan if value is None else value for name, value in values.items()}
+def _number(value: object) -> float:
+    """Return a number unchanged, so that counts stay whole; null, JSON's stand-in for NaN, becomes NaN."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("it should be a number")
+    return value
 
 
-Measures = Annotated[dict[str, float], BeforeValidator(_with_nan)]
+Measures = dict[str, Annotated[float, PlainValidator(_number)]]
 """Values by the name of their measure; NaN where a measure is not defined."""
+
+Outcome = Literal["complete", "pruned", "failed"]
+
+NAMING_FACTORS = ("encoder", "metric", "loss", "embedding_dim")
+"""The factors that every configuration has, and that name it."""
 
 
 class Record(BaseModel):
@@ -125,7 +132,7 @@ class Result(Record):
 
     trial: int
     key: str = ""
-    outcome: str
+    outcome: Outcome
     cause: str = ""
     traceback: str = ""
     configuration: dict[str, JsonValue] = {}
@@ -140,6 +147,19 @@ class Result(Record):
     def complete(self) -> bool:
         """Whether it was trained to its end."""
         return self.outcome == "complete"
+
+    @property
+    def description(self) -> str:
+        """The configuration in a few words: `mlp · cosine · triplet · 64-d`."""
+        encoder, metric, loss, dim = (self.factors[name] for name in NAMING_FACTORS)
+        return f"{encoder} · {metric} · {loss} · {dim}-d"
+
+    @model_validator(mode="after")
+    def _complete_ones_have_names(self) -> Self:
+        missing = [f"factors.{name}" for name in NAMING_FACTORS if name not in self.factors]
+        if self.complete and missing:
+            raise ValueError(f"it lacks {listed(missing)}")
+        return self
 
     @property
     def resolved_configuration(self) -> dict[str, JsonValue]:
@@ -178,7 +198,7 @@ class RepeatResult(Result):
 
     @model_validator(mode="after")
     def _complete_ones_have_all(self) -> Self:
-        missing = [name for name in ("valid", "test", "factors") if not getattr(self, name)]
+        missing = [name for name in ("valid", "test") if not getattr(self, name)]
         if self.complete and missing:
             raise ValueError(f"it lacks {listed(missing)}")
         return self

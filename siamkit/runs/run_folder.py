@@ -1,4 +1,7 @@
-"""The run folder, layout 1: what a study leaves on disk. Every file is written aside, then renamed."""
+"""The run folder, layout 1: the names of its files, its results, its lock and its log.
+
+Every file is written under a temporary name and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import filelock
 
-from siamkit.errors import StudyError
+from siamkit.errors import StudyError, listed
 from siamkit.io.files import to_jsonable, write_text
 from siamkit.io.paths import is_local
 from siamkit.runs.results import RepeatResult, Snapshot, TrialResult, read_record
@@ -68,15 +70,13 @@ class RunFolder:
     """A study's folder: the one place that knows the names of its files.
 
     Args:
-        path: created when first written; a local folder, or one behind a URL (`siamkit.io.as_path`).
-
-    Attributes:
+        path: created when first written; a local folder, or one behind a URL (`siamkit.io.paths.as_path`).
         owner: the process that writes here, as `leases.new_owner` names it; part of each line of the log.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: str = "") -> None:
         self.path = path
-        self.owner = ""
+        self.owner = owner
         self._lines: list[str] = []
         self._name = secrets.token_hex(4)
 
@@ -123,9 +123,9 @@ class RunFolder:
         """Return the files of a result that was read from this folder."""
         return AttemptFolder(self.path / result.folder)
 
-    def inside(self, place: Path) -> str:
+    def inside(self, path: Path) -> str:
         """Return a path relative to the folder, the same on every machine that sees it."""
-        return str(place.relative_to(self.path))
+        return str(path.relative_to(self.path))
 
     # ------------------------------------------------------------------ reading
 
@@ -140,30 +140,51 @@ class RunFolder:
             StudyError: no study was started here yet, or the file is damaged.
         """
         if not self.exists():
-            raise StudyError(f"there is no study in {str(self.path)!r} yet; run it with siamkit tune")
+            raise StudyError(f"there is no study in {str(self.path)!r} yet; run it with 'siamkit tune'")
         return read_record(self.snapshot_file, Snapshot)
 
     def trials(self) -> list[TrialResult]:
-        """Read the results of all trials, one for each attempt that ended.
+        """Read the results of all trials by number, one for each attempt that ended.
 
         Raises:
             StudyError: a result is damaged.
         """
-        return [
+        results = [
             read_record(file, TrialResult, folder=self.inside(file.parent))
-            for file in sorted(self.path.glob("trials/*/*/result.json"), key=str)
+            for file in self.path.glob("trials/*/*/result.json")
         ]
+        return sorted(results, key=lambda result: (result.trial, result.attempt, result.folder))
+
+    def trial(self, number: int) -> TrialResult:
+        """Read the result of a trial; of several attempts the last, a complete one if there is one.
+
+        Raises:
+            StudyError: there is no such trial, or a result is damaged.
+        """
+        results = self.trials()
+        numbers = sorted({result.trial for result in results})
+        if not numbers:
+            raise StudyError(
+                f"the study in {str(self.path)!r} has no trial result yet; run it with 'siamkit tune'"
+            )
+        if number not in numbers:
+            without_gaps = len(numbers) > 1 and numbers == list(range(len(numbers)))
+            choice = f"{numbers[0]} to {numbers[-1]}" if without_gaps else listed(map(str, numbers))
+            raise StudyError(f"the study has no trial {number}; choose from {choice}")
+        attempts = [result for result in results if result.trial == number]
+        return max(attempts, key=lambda result: (result.complete, result.attempt))
 
     def repeats(self) -> list[RepeatResult]:
-        """Read the results of all repeats of finalists.
+        """Read the results of all repeats of finalists, by configuration and number.
 
         Raises:
             StudyError: a result is damaged.
         """
-        return [
+        results = [
             read_record(file, RepeatResult, folder=self.inside(file.parent))
-            for file in sorted(self.path.glob("confirm/*/*/result.json"), key=str)
+            for file in self.path.glob("confirm/*/*/result.json")
         ]
+        return sorted(results, key=lambda result: (result.key, result.repeat))
 
     # ------------------------------------------------------------------ writing
 
@@ -198,7 +219,7 @@ class RunFolder:
         finally:
             lock.release()
 
-    def log(self, event: str, **details: Any) -> None:
+    def log(self, event: str, **details: object) -> None:
         """Append a line to the log.
 
         One write at the end of the file, so that lines of several processes never mix. A log that cannot be

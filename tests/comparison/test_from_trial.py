@@ -40,7 +40,7 @@ def trial(
             "metric": {"name": f"siamkit/{metric}", "params": {}},
             "loss": {"name": "siamkit/triplet", "params": {}},
         },
-        "factors": {"metric": metric, "encoder": "mlp", "loss": "triplet"},
+        "factors": {"metric": metric, "encoder": "mlp", "loss": "triplet", "embedding_dim": dim},
         "figures": {"map_at_r": value, "recall_at_1": value, "parameters": 100 + number, "threshold": 0.5},
     }
     told["configuration"]["embedding_dim"] = dim

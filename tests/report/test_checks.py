@@ -18,6 +18,7 @@ from siamkit.report.checks import Check, findings, verdict
 from siamkit.report.load import load_study_results
 
 VERSIONS = {"python": "3.11.7", "backend": "jax", "packages": {"keras": "3.15.1"}, "plugins": {}}
+FACTORS = {"encoder": "mlp", "metric": "cosine", "loss": "triplet", "embedding_dim": 8}
 NOTHING = {
     "looked_at": {"train": 500, "valid": 250, "test": 250},
     "between": [
@@ -55,7 +56,7 @@ class Folder:
         self, number: int, value: float | None, loss: str = "triplet", cause: str = "", **more: Any
     ) -> Folder:
         outcome = "complete" if value is not None else "failed"
-        factors = {"encoder": "mlp", "metric": "cosine", "loss": loss}
+        factors = {**FACTORS, "loss": loss}
         row = {"trial": number, "key": f"k{number}", "outcome": outcome, "factors": factors, "cause": cause}
         measures = {"figures": {"map_at_r": value} if value is not None else {}}
         self._write(f"trials/{number}/t", {**row, **measures, "versions": VERSIONS, **more})
@@ -66,7 +67,7 @@ class Folder:
         for repeat, (before, after) in enumerate(zip(valid, test, strict=True)):
             place = f"confirm/k{number}/{repeat}"
             row = {"trial": number, "key": f"k{number}", "repeat": repeat, "outcome": "complete"}
-            row |= {"factors": {"loss": "triplet"}, "versions": VERSIONS, "valid": {"map_at_r": before}}
+            row |= {"factors": FACTORS, "versions": VERSIONS, "valid": {"map_at_r": before}}
             self._write(place, {**row, "test": {"map_at_r": float(np.mean(after))}, **more})
             if np.ndim(after):
                 ids = [f"i{n}" for n in range(len(after))]

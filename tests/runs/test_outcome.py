@@ -15,11 +15,10 @@ from siamkit.cli import main
 from siamkit.data.preprocessing import kinds
 from siamkit.errors import StudyError
 from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
-from siamkit.study.results.results import Results
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.results import export
 from siamkit.study.results.model_card import model_card
-from siamkit.study.results.retrain import find_trial
+from siamkit.study.results.results import Results
 
 CONFIGURATION = {
     "encoder": {"name": "siamkit/mlp", "params": {"width": 8}},
@@ -120,13 +119,11 @@ def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -
 
 
 def test_the_trials_that_there_are_are_named(folder: Path) -> None:
-    assert find_trial(RunFolder(folder), 11).key == "k11"
+    assert RunFolder(folder).trial(11).key == "k11"
     with pytest.raises(StudyError, match="the study has no trial 5; choose from 2, 3, 4, 9, 11"):
-        find_trial(RunFolder(folder), 5)
-    store(
-        folder, "trials/2/second", trial=2, key="k2", figures={"eer": 0.3}, attempt=2, token="second"
-    )
-    assert find_trial(RunFolder(folder), 2).token == "second"
+        RunFolder(folder).trial(5)
+    store(folder, "trials/2/second", trial=2, key="k2", figures={"eer": 0.3}, attempt=2, token="second")
+    assert RunFolder(folder).trial(2).token == "second"
 
 
 # --------------------------------------------------------------------- card

@@ -9,10 +9,9 @@ from typing import Any
 
 from siamkit.backend import select
 from siamkit.backend.precision import float32_required
-from siamkit.errors import StudyError, listed
+from siamkit.errors import StudyError
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import check_writable
-from siamkit.runs.results import TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
@@ -71,7 +70,7 @@ def retrain_trial(
     check_writable(place)  # or all the training were for nothing
     folder = RunFolder(study.folder)
     snapshot = folder.snapshot()
-    stored = find_trial(folder, trial)
+    stored = folder.trial(trial)
     configuration: Any = stored.configuration
     fixed = study.config.fixed
     if epochs is not None:
@@ -108,21 +107,3 @@ def retrain_trial(
         trained.model.save(file)
     watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)
     return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored.measures)
-
-
-def find_trial(folder: RunFolder, number: int) -> TrialResult:
-    """Return the last stored result of a trial.
-
-    Raises:
-        StudyError: there is no such trial.
-    """
-    trials = folder.trials()
-    if not trials:
-        raise StudyError(f"there are no trials in {str(folder.path)!r} yet; run the study with siamkit tune")
-    numbers = sorted({result.trial for result in trials})
-    if number not in numbers:
-        whole = numbers == list(range(len(numbers)))
-        valid = f"{numbers[0]} to {numbers[-1]}" if whole and len(numbers) > 1 else listed(map(str, numbers))
-        raise StudyError(f"the study has no trial {number}; choose from {valid}")
-    attempts = [result for result in trials if result.trial == number]
-    return max(attempts, key=lambda result: (result.complete, result.attempt))

@@ -250,10 +250,10 @@ def test_a_trial_trained_again_comes_out_the_same(study: Path, results: Results,
     ran = invoke("retrain", study, "--trial", "0", "-o", made, "--progress", "plain")
     assert ran.exit_code == 0, ran.output
     stored = next(each for each in results.trials if each.trial == 0)
-    measure = f"{stored['figures']['map_at_r']:.4f}"
+    measure = f"{stored.measures['map_at_r']:.4f}"
     assert f"map_at_r    {measure}   in the study {measure}" in ran.stdout
     items = digits().views[0][:9]
-    checkpoint = siamkit.load_model(results.folder / stored["folder"] / "checkpoint.keras")
+    checkpoint = siamkit.load_model(results.folder / stored.folder / "checkpoint.keras")
     np.testing.assert_array_equal(siamkit.load_model(made).embed(items), checkpoint.embed(items))
     assert snapshot(results.folder) == before
 
@@ -290,7 +290,7 @@ def test_what_retrain_cannot_do_is_refused(
     assert "already exists" in refusal("retrain", study, "--trial", "0", "-o", made)
     assert made.stat().st_size == 0
     elsewhere = ("--artifacts", tmp_path / "none")
-    assert "there are no trials in" in refusal(
+    assert "there is no study in" in refusal(
         "retrain", study, "--trial", "0", "-o", made, "--force", *elsewhere
     )
     assert "there is no study in" in refusal("best", study, *elsewhere)
