@@ -26,7 +26,7 @@ from siamkit.comparison.similarity import (
     neighbor_overlap,
     procrustes_distance,
 )
-from siamkit.data.streaming.stream import Wanted
+from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError
 from siamkit.evaluation.plain_metrics import lightest_metric
@@ -159,7 +159,7 @@ def _looks(
     known = next((each.looks for each in several if each.looks is not None), None)
     if known is not None:
         return known
-    return (lambda wanted: {}) if data is None else partial(looks_in, data, Wanted(), None)
+    return (lambda wanted: {}) if data is None else partial(looks_in, data, StreamRequest(), None)
 
 
 def _contender(given: Any, name: str, data: str | os.PathLike[str] | None, metric: Any) -> EmbeddingSet:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from siamkit.data.dataset import take
-from siamkit.data.streaming.open import items_in
-from siamkit.data.streaming.stream import Wanted
+from siamkit.data.streaming.open import open_items
+from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
 
@@ -38,7 +38,7 @@ def given_looks(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:
 
 
 def looks_in(
-    data: str | os.PathLike[str], reading: Wanted, source: str | None, wanted: Collection[str]
+    data: str | os.PathLike[str], reading: StreamRequest, source: str | None, wanted: Collection[str]
 ) -> dict[str, tuple[Thumbnail, ...]]:
     """How items of a file or folder look that have these ids; nothing of items that cannot be looked at.
 
@@ -64,11 +64,11 @@ def looks_in(
 
 
 def _side(
-    data: str | os.PathLike[str], reading: Wanted, source: str | None, wanted: Collection[str]
+    data: str | os.PathLike[str], reading: StreamRequest, source: str | None, wanted: Collection[str]
 ) -> tuple[dict[str, Thumbnail], bool]:
     """The looks of one side, and whether there are two."""
     found: dict[str, Thumbnail] = {}
-    with items_in(data, source, reading) as stream:
+    with open_items(data, source, reading) as stream:
         for chunk in stream.chunks:
             rows = [row for row, id in enumerate(chunk.ids) if id in wanted]
             looks = thumbnails_of(take(chunk.items, np.array(rows))) if rows else []

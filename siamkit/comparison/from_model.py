@@ -17,8 +17,8 @@ from siamkit.backend import select
 from siamkit.comparison._thumbnails import looks_in
 from siamkit.comparison.inputs import EmbeddingSet
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.streaming.open import items_in
-from siamkit.data.streaming.stream import Chunk, Wanted
+from siamkit.data.streaming.open import open_items
+from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.inference.embed import describe_side, embed_stream
 
 
@@ -49,11 +49,11 @@ def embed_with(
 
     loaded = load_model(model, compile=False)
     towers = len(loaded.encoders)
-    reading = Wanted(loaded.preprocessor, batch_size, towers=towers, label=label, judged=True)
+    reading = StreamRequest(loaded.preprocessor, batch_size, towers=towers, label=label, with_targets=True)
 
     def side(number: int) -> _Side:
         wanted = replace(reading, side=number)
-        with items_in(data, source, wanted) as stream:
+        with open_items(data, source, wanted) as stream:
             held = _Side(stream.pairs)
             embed_stream(stream, loaded, held, wanted, str(data), on_rows)
         return held

@@ -1,4 +1,4 @@
-"""Embedding a file of items into a Parquet file, whatever its size: only a few batches are in memory."""
+"""Embed a file of items into a Parquet file, at any size: only a few batches are in memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from siamkit.backend.precision import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.streaming.open import items_in
-from siamkit.data.streaming.stream import Chunk, Stream, Wanted
+from siamkit.data.streaming.open import open_items
+from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import check_writable
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from siamkit.model.siamese import Siamese
 
 OnRows = Callable[[int, int | None], None]
-"""Called with how many items are done, and how many there are if that is known."""
+"""Called with the number of items done, and the total number or None if it is unknown."""
+
+ROW_GROUP_BYTES = 8 << 20  # of embeddings
 
 
 class Sink(Protocol):
-    """What becomes of items: their ids and labels come first, their embeddings later."""
+    """Receives items and their embeddings: the ids and labels come first, their embeddings later."""
 
-    def items(self, chunk: Chunk, /) -> None: ...
+    def items(self, chunk: Chunk, /) -> None:
+        """Receive the next ids and labels."""
 
-    def embeddings(self, embeddings: Array, /) -> None: ...
+    def embeddings(self, embeddings: Array, /) -> None:
+        """Receive the next embeddings `(n, dim)`."""
 
 
 def embed_file(
@@ -49,34 +53,34 @@ def embed_file(
     replace: bool = False,
     on_rows: OnRows = lambda done, total: None,
 ) -> int:
-    """Embeds the items of a file or folder, a batch at a time, all batches of one shape.
+    """Embed the items of a file or folder and write them to a Parquet file.
 
     Args:
         model: a `.keras` file of siamkit.
-        data: `.npy`, `.npz`, `.csv`, `.tsv`, `.parquet`, `.jsonl`, or a folder of images; or the name of a
-            registered dataset that needs no path.
-        output: the `.parquet` file; there whole at the end, or not at all.
-        side: of pairs, which; of a model with two towers also which tower.
-        batch_size: items at a time.
-        source: the registered dataset that reads `data`; that is held in memory whole.
-        columns: of a table those of the item, of an `.npz` file its array; found by name unless given.
-        label, id: the column or array of labels, and of names of the items.
-        replace: whether the output may be there already.
-        on_rows: is told how it goes.
+        data: a `.npy`, `.npz`, `.csv`, `.tsv`, `.parquet` or `.jsonl` file, a folder of images, or the name
+            of a registered dataset that needs no path.
+        output: the `.parquet` file to write; after an error there is no file.
+        side: which side of pairs; for a model with two encoders also which encoder.
+        batch_size: the number of items in a batch; all batches have one shape.
+        source: the registered dataset that reads `data`, all of it into memory.
+        columns: the columns of a table, or the array of an `.npz` file; by default found by name.
+        label, id: the columns or arrays of labels and of the items' ids.
+        replace: whether to replace an existing output.
+        on_rows: called after each batch.
 
     Returns:
-        How many items there were.
+        The number of items.
 
     Raises:
-        DataError: data that are not there, or not what the model takes; an output that is there.
-        ModelError: no such model, or side.
+        DataError: the data do not exist or do not suit the model, or the output exists.
+        ModelError: the model cannot be loaded, or has no such side.
     """
-    place = Path(output)
-    if place.suffix != ".parquet":
-        raise DataError(f"the output should end in .parquet, got {str(place)!r}")
-    if place.exists() and (not replace or place.is_dir()):
-        raise DataError(f"{str(place)!r} is there already; name another file, or ask to replace it (--force)")
-    check_writable(place)
+    path = Path(output)
+    if path.suffix != ".parquet":
+        raise DataError(f"the output should end in .parquet, got {str(path)!r}")
+    if path.exists() and (not replace or path.is_dir()):
+        raise DataError(f"{str(path)!r} already exists; choose another file, or replace it (--force)")
+    check_writable(path)
     if batch_size < 1:
         raise DataError(f"batch_size should be at least 1, got {batch_size}")
     from siamkit.model.load import load_model
@@ -84,42 +88,42 @@ def embed_file(
     loaded = load_model(model, compile=False)
     if side not in (0, 1):
         raise ModelError(f"side should be 0 or 1, got {side!r}")
-    wanted = Wanted(
+    request = StreamRequest(
         loaded.preprocessor, batch_size, side, len(loaded.encoders), tuple(columns), label, id
     )  # fmt: skip
-    about = describe_side(loaded, model, side)
-    with ExitStack() as opened:
-        stream = opened.enter_context(items_in(data, source, wanted))
-        file = opened.enter_context(atomic_path(place))
-        writer = opened.enter_context(EmbeddingWriter(file, loaded.embedding_dim or 0, about))
-        return embed_stream(stream, loaded, writer, wanted, str(data), on_rows)
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_items(data, source, request))
+        file = stack.enter_context(atomic_path(path))
+        metadata = describe_side(loaded, model, side)
+        writer = stack.enter_context(ParquetSink(file, loaded.embedding_dim or 0, metadata))
+        return embed_stream(stream, loaded, writer, request, str(data), on_rows)
 
 
 def embed_stream(
-    stream: Stream, model: Siamese, sink: Sink, wanted: Wanted, data: str, on_rows: OnRows
+    stream: Stream, model: Siamese, sink: Sink, request: StreamRequest, data: str, on_rows: OnRows
 ) -> int:
-    """Embeds the items of a stream, a batch at a time, all batches of one shape.
+    """Embed the items of a stream in batches of one shape.
 
     Args:
-        stream: of the side that is wanted.
-        model: whose encoder of that side embeds them.
-        sink: what becomes of them.
-        wanted: what the stream was opened with.
-        data: what the items come from, for messages.
-        on_rows: is told how it goes.
+        stream: the items of the requested side.
+        model: its encoder of that side embeds them.
+        sink: receives the items and their embeddings.
+        request: the request that the stream was opened with.
+        data: the source of the items, for messages.
+        on_rows: called after each batch.
 
     Returns:
-        How many items there were.
+        The number of items.
 
     Raises:
-        DataError: none, or some that are not what the model takes.
+        DataError: there are no items, or they do not suit the model.
     """
-    encoder = model.encoders[min(wanted.side, wanted.towers - 1)]
+    encoder = model.encoders[min(request.side, request.towers - 1)]
     done = 0
     on_rows(0, stream.total)
-    chunks = _prepared(stream, model, encoder, data, sink)
+    chunks = _prepared_chunks(stream, model, encoder, data, sink)
     with float32_required():
-        for embeddings in _embeddings(chunks, encoder, wanted.size):
+        for embeddings in _embed_batches(chunks, encoder, request.size):
             sink.embeddings(embeddings)
             done += len(embeddings)
             on_rows(done, stream.total)
@@ -128,67 +132,72 @@ def embed_stream(
     return done
 
 
-def _prepared(stream: Stream, model: Siamese, encoder: Any, data: str, sink: Sink) -> Iterator[Leaf]:
-    """Prepared items by chunk; their ids and labels go to the sink."""
+def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
+    """Return what users of the embeddings need to know: the model, its metric and threshold; JSON data."""
+    from siamkit.export.description import describe_model
+
+    description = describe_model(model)
+    keys = ("siamkit", "embedding_dim", "metric", "threshold", "same", "components")
+    return {"model": Path(path).name, "side": side, **{key: description[key] for key in keys}}
+
+
+def _prepared_chunks(stream: Stream, model: Siamese, encoder: Any, data: str, sink: Sink) -> Iterator[Leaf]:
+    """Yield the prepared items of each chunk, after handing its ids and labels to the sink."""
     for chunk in stream.chunks:
         try:
             items = chunk.items if model.preprocessor is None else model.preprocessor(chunk.items)
         except DataError as error:
             raise DataError(f"{data} does not fit the model: {error}") from error
         if model.preprocessor is None:
-            _check(items, encoder, data)
+            _check_shape(items, encoder, data)
         sink.items(chunk)
         yield items
 
 
-def _check(items: Leaf, encoder: Any, data: str) -> None:
-    """Raises DataError for items that an encoder without preprocessor cannot take."""
-    wanted = getattr(encoder, "input_shape", None)
-    if isinstance(wanted, tuple) and (
-        not isinstance(items, np.ndarray) or items.dtype.kind not in "biuf" or items.shape[1:] != wanted[1:]
+def _check_shape(items: Leaf, encoder: Any, data: str) -> None:
+    """Raise DataError for items that an encoder without preprocessor cannot take."""
+    shape = getattr(encoder, "input_shape", None)
+    if isinstance(shape, tuple) and (
+        not isinstance(items, np.ndarray) or items.dtype.kind not in "biuf" or items.shape[1:] != shape[1:]
     ):
         got = f"{items.dtype} of shape {items.shape[1:]}" if isinstance(items, np.ndarray) else "columns"
-        raise DataError(f"{data} does not fit the model: items are numbers of shape {wanted[1:]}, got {got}")
+        raise DataError(
+            f"{data} does not fit the model: items should be numbers of shape {shape[1:]}, got {got}"
+        )
 
 
-def _embeddings(chunks: Iterator[Leaf], encoder: Any, size: int) -> Iterator[Array]:
-    """The embeddings of all items in their order, by batches of one shape so that nothing recompiles."""
-    held: Leaf | None = None
+def _embed_batches(chunks: Iterator[Leaf], encoder: Any, size: int) -> Iterator[Array]:
+    """Yield the embeddings of all items in order; all batches have one shape, so that nothing recompiles."""
+    pending: Leaf | None = None
     for items in chunks:
-        held = items if held is None else _joined(held, items)
-        count = length(held)
+        pending = items if pending is None else _concatenated(pending, items)
+        count = length(pending)
         for start in range(0, count - size + 1, size):
-            yield np.asarray(encoder.predict_on_batch(take(held, np.arange(start, start + size))))
-        held = take(held, np.arange(count - count % size, count))
-    if held is not None and (count := length(held)):
+            yield np.asarray(encoder.predict_on_batch(take(pending, np.arange(start, start + size))))
+        pending = take(pending, np.arange(count - count % size, count))
+    if pending is not None and (count := length(pending)):
         # The last batch is filled up with its last item.
-        padded = take(held, np.minimum(np.arange(size), count - 1))
+        padded = take(pending, np.minimum(np.arange(size), count - 1))
         yield np.asarray(encoder.predict_on_batch(padded))[:count]
 
 
-def _joined(a: Leaf, b: Leaf) -> Leaf:
+def _concatenated(a: Leaf, b: Leaf) -> Leaf:
     if isinstance(a, dict) and isinstance(b, dict):
         return {name: np.concatenate([a[name], b[name]]) for name in a}
     return np.concatenate([a, b])
 
 
-def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
-    """What is to be known of embeddings beside themselves: the model, its metric and threshold."""
-    from siamkit.export.description import describe_model
+class ParquetSink:
+    """Writes ids, labels if there are any, and embeddings to a Parquet file, one row group at a time.
 
-    told = describe_model(model)
-    kept = ("siamkit", "embedding_dim", "metric", "threshold", "same", "components")
-    return {"model": Path(path).name, "side": side, **{key: told[key] for key in kept}}
+    Args:
+        path: the file to write.
+        dim: the size of the embeddings.
+        metadata: JSON data for the file's metadata, under the key `siamkit`.
+    """
 
-
-GROUP = 8 << 20  # bytes of embeddings in a row group
-
-
-class EmbeddingWriter:
-    """Writes a Parquet file by row groups: ids and labels come first, their embeddings later."""
-
-    def __init__(self, path: Path, dim: int, about: dict[str, Any]) -> None:
-        self._path, self._dim, self._about = path, dim, about
+    def __init__(self, path: Path, dim: int, metadata: dict[str, Any]) -> None:
+        self._path, self._dim, self._metadata = path, dim, metadata
         self._ids: list[str] = []
         self._labels: list[Any] = []
         self._embeddings: list[Array] = []
@@ -196,7 +205,7 @@ class EmbeddingWriter:
         self._schema: Any = None
         self._file: Any = None
 
-    def __enter__(self) -> EmbeddingWriter:
+    def __enter__(self) -> ParquetSink:
         return self
 
     def __exit__(
@@ -204,41 +213,46 @@ class EmbeddingWriter:
     ) -> None:
         try:
             if kind is None and self._rows:
-                self._flush()
+                self._write_row_group()
         finally:
             if self._file is not None:
                 self._file.close()
 
     def items(self, chunk: Chunk) -> None:
-        """The next ids and labels."""
+        """Store the next ids and labels until their embeddings come."""
         import pyarrow as pa
 
         labels = None if chunk.labels is None else pa.array(chunk.labels)
         if self._schema is None:
             fields = [pa.field("id", pa.string())]
             if labels is not None:
-                text = pa.types.is_null(labels.type) or pa.types.is_large_string(labels.type)
-                fields.append(pa.field("label", pa.string() if text else labels.type))
+                is_text = pa.types.is_null(labels.type) or pa.types.is_large_string(labels.type)
+                fields.append(pa.field("label", pa.string() if is_text else labels.type))
             fields.append(pa.field("embedding", pa.list_(pa.float32(), self._dim)))
-            about = {"siamkit": json.dumps(self._about, ensure_ascii=False)}
-            self._schema = pa.schema(fields, metadata=about)
+            metadata = {"siamkit": json.dumps(self._metadata, ensure_ascii=False)}
+            self._schema = pa.schema(fields, metadata=metadata)
         self._ids.extend(chunk.ids)
         if labels is not None:
             self._labels.append(labels.cast(self._schema.field("label").type))
 
     def embeddings(self, embeddings: Array) -> None:
-        """The next embeddings `(n, dim)`."""
+        """Store the next embeddings `(n, dim)`; write a row group if there are enough.
+
+        Raises:
+            DataError: an embedding is not finite.
+        """
         if not np.isfinite(embeddings).all():
-            bad = int(np.argmin(np.isfinite(embeddings).all(axis=1)))
+            row = int(np.argmin(np.isfinite(embeddings).all(axis=1)))
             raise DataError(
-                f"the embedding of item {self._ids[self._rows + bad]!r} is not all numbers; is the item?"
+                f"item {self._ids[self._rows + row]!r} has NaN or infinity in its embedding; check that item "
+                "for missing values"
             )
         self._embeddings.append(np.asarray(embeddings, dtype="float32"))
         self._rows += len(embeddings)
-        if self._rows * self._dim * 4 >= GROUP:
-            self._flush()
+        if self._rows * self._dim * 4 >= ROW_GROUP_BYTES:
+            self._write_row_group()
 
-    def _flush(self) -> None:
+    def _write_row_group(self) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 

@@ -187,7 +187,7 @@ def test_data_that_cannot_be_read_are_named(here: Path) -> None:
     (here / "bad.npz").write_bytes(b"PK\x03\x04 not really")
     assert "bad.npz" in refusal("path: bad.npz", here=here)
     np.savez(here / "short.npz", x=np.eye(6), y=[0, 1])
-    assert "should hold one 'y' an item of 'x', got shapes (6, 6) and (2,)" in refusal(
+    assert "should hold one 'y' per item of 'x', got shapes (6, 6) and (2,)" in refusal(
         "path: short.npz", here=here
     )
     (here / "null.csv").write_text("left,right,target\na,b,1\n,c,0\nd,e,1\n")

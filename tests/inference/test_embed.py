@@ -96,7 +96,7 @@ def test_all_batches_are_of_one_shape_and_row_groups_bounded(
         return plain(self, items)
 
     monkeypatch.setattr(keras.Model, "predict_on_batch", seen)
-    monkeypatch.setattr(embed, "GROUP", 8 * 3 * 4)  # 8 embeddings
+    monkeypatch.setattr(embed, "ROW_GROUP_BYTES", 8 * 3 * 4)  # 8 embeddings
     embed_file(folder / "model.keras", folder / "some.npz", tmp_path / "out.parquet", batch_size=4)
     assert set(shapes) == {(4, 5)}
     assert len(shapes) == 6
@@ -231,7 +231,7 @@ def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _, _ = vectors
-    monkeypatch.setattr(embed, "GROUP", 1)  # so that something is written by then
+    monkeypatch.setattr(embed, "ROW_GROUP_BYTES", 1)  # so that something is written by then
 
     def stop(done: int, total: int | None) -> None:
         if done > 8:

@@ -1,1 +1,1 @@
-"""Preprocessors: fitted on the training split, stored in the model file."""
+"""Preprocessors: fitted on the training items, stored in the model file."""

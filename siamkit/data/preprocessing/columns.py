@@ -1,4 +1,4 @@
-"""The preprocessor of a table's columns: numbers brought to one scale, texts to codes."""
+"""The preprocessor of tables: numbers are standardized, texts become codes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MISSING, UNKNOWN = 0, 1
 
 @dataclass(frozen=True, eq=False)
 class ColumnEncoder(Preprocessor):
-    """Columns of numbers, scaled by mean and deviation in training, and of texts, as codes.
+    """Standardizes columns of numbers by mean and deviation in training, and encodes columns of texts.
 
-    Takes a dict of columns `{name: (n,)}`. Prepared they are
+    Takes a dict of columns `{name: (n,)}` and returns
     `{"numeric": (n, k) float32, "missing": (n, k) float32, "categorical": (n, c) int32}`, without the
-    keys that no column is for. A missing number (NaN) is 0, the mean of training, and `missing` is 1
-    there. A code is 0 for a missing text, 1 for one unknown in training, and else its place, from 2.
+    keys that have no columns. A missing number (NaN) becomes 0, the training mean, and `missing` is 1
+    there. The code of a text is 0 if it is missing, 1 if it is unknown, and otherwise its index + 2.
 
     Args:
-        numeric: the names of the columns of numbers.
-        categorical: of each column of texts those known, the commonest in training first.
-        mean, std: `(k,)`, of the columns of numbers.
+        numeric: the names of the numeric columns.
+        categorical: the known texts of each categorical column, the most frequent in training first.
+        mean, std: `(k,)`, of the numeric columns.
     """
 
     kind: ClassVar[str] = "column_encoder"
@@ -41,23 +41,29 @@ class ColumnEncoder(Preprocessor):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", _texts("numeric", self.numeric))
-        known = {str(name): _texts(f"categorical {name!r}", each) for name, each in self.categorical.items()}
+        known = {
+            str(name): _texts(f"categorical {name!r}", texts) for name, texts in self.categorical.items()
+        }
         object.__setattr__(self, "categorical", known)
-        for each in (self.mean, self.std):
-            if each.shape != (len(self.numeric),) or each.dtype.kind != "f" or not np.isfinite(each).all():
-                raise DataError("mean and std should be one number a numeric column")
+        for values in (self.mean, self.std):
+            if (
+                values.shape != (len(self.numeric),)
+                or values.dtype.kind != "f"
+                or not np.isfinite(values).all()
+            ):
+                raise DataError("mean and std should be one number per numeric column")
         if not (self.std > 0).all():
             raise DataError("std should be above 0")
         if not self.numeric and not known:
             raise DataError("a table should have columns, got none")
 
     @classmethod
-    def fit(cls, views: Sequence[Leaf], most: int = 1000) -> ColumnEncoder:
+    def fit(cls, views: Sequence[Leaf], max_texts: int = 1000) -> ColumnEncoder:
         """Fit on the training rows of all views.
 
         Args:
             views: the columns, the same in each view.
-            most: how many texts of a column are known, the commonest ones; the others are as unknown.
+            max_texts: the maximum number of known texts per column, the most frequent ones.
         """
         tables = [_columns(view) for view in views]
         names = list(tables[0])
@@ -81,9 +87,9 @@ class ColumnEncoder(Preprocessor):
             else:
                 counts = Counter(text for part in parts for text in part.tolist() if not is_missing(text))
                 ranked = sorted(counts, key=lambda text: (-counts[text], text))
-                categorical[name] = tuple(ranked[:most])
-        centres = np.array(scales, dtype=np.float64).reshape(-1, 2)
-        return cls(tuple(numeric), categorical, centres[:, 0], centres[:, 1])
+                categorical[name] = tuple(ranked[:max_texts])
+        mean_std = np.array(scales, dtype=np.float64).reshape(-1, 2)
+        return cls(tuple(numeric), categorical, mean_std[:, 0], mean_std[:, 1])
 
     @property
     def input_shape(self) -> Shape:
@@ -93,7 +99,7 @@ class ColumnEncoder(Preprocessor):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """`columns`: the names of the numeric ones, and of each categorical one how many codes it has."""
+        """Return `columns`: the numeric names, and the number of codes of each categorical name."""
         cardinalities = {name: len(known) + 2 for name, known in self.categorical.items()}
         return {"columns": {"numeric": list(self.numeric), "categorical": cardinalities}}
 
@@ -101,9 +107,9 @@ class ColumnEncoder(Preprocessor):
         columns = _columns(leaf)
         for name in (*self.numeric, *self.categorical):
             if name not in columns:
-                raise DataError(f"a table without the column {name!r}; {nearest(name, columns)}")
+                raise DataError(f"the table has no column {name!r}; {nearest(name, columns)}")
         if len({len(columns[name]) for name in (*self.numeric, *self.categorical)}) > 1:
-            raise DataError("all columns should have one length")
+            raise DataError("all columns should have the same length")
         prepared: dict[str, Array] = {}
         if self.numeric:
             raw = np.stack([_numbers(name, columns[name]) for name in self.numeric], axis=1)
@@ -132,10 +138,10 @@ def _columns(leaf: Leaf) -> dict[str, Array]:
 
 
 def _numbers(name: str, values: Array) -> Array:
-    if values.dtype.kind == "O" and all(each is None or isinstance(each, (int, float)) for each in values):
+    if values.dtype.kind == "O" and all(value is None or isinstance(value, (int, float)) for value in values):
         values = values.astype(np.float64)  # None becomes NaN
     if not is_numeric_column(f"column {name!r}", values):
-        text = next((each for each in values.tolist() if not is_missing(each)), None)
+        text = next((value for value in values.tolist() if not is_missing(value)), None)
         raise DataError(f"column {name!r} should hold numbers, NaN where missing, got {text!r}")
     return values.astype(np.float64)
 
@@ -143,12 +149,12 @@ def _numbers(name: str, values: Array) -> Array:
 def _codes(name: str, values: Array, known: Sequence[str]) -> Array:
     if is_numeric_column(f"column {name!r}", values):
         raise DataError(f"column {name!r} should hold texts, None or '' where missing, got {values.dtype}")
-    places = {text: place for place, text in enumerate(known, start=2)}
-    codes = (MISSING if is_missing(text) else places.get(text, UNKNOWN) for text in values.tolist())
+    code_of = {text: code for code, text in enumerate(known, start=2)}
+    codes = (MISSING if is_missing(text) else code_of.get(text, UNKNOWN) for text in values.tolist())
     return np.fromiter(codes, dtype=np.int32, count=len(values))
 
 
 def _texts(what: str, values: Any) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(each, str) for each in values):
+    if isinstance(values, str) or not all(isinstance(text, str) for text in values):
         raise DataError(f"{what} should be a list of texts, got {values!r:.60}")
     return tuple(values)

@@ -1,4 +1,4 @@
-"""Preprocessors of numbers: images, vectors and series, brought to mean 0 and deviation 1."""
+"""Preprocessors of images, vectors and series: standardized to mean 0 and deviation 1."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from siamkit.data.dataset import Array, Leaf
 from siamkit.data.preprocessing.base import Preprocessor, single
 from siamkit.errors import DataError
 
-_CHUNK = 1 << 22
+_CHUNK_VALUES = 1 << 22  # that are processed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class ImageScaler(Preprocessor):
-    """Images of one size, each channel scaled by the mean and deviation of the training images.
+    """Resizes images to one size and standardizes each channel by mean and deviation in training.
 
-    Takes `(n, height, width, channels)` or `(n, height, width)`, bytes or floats on the scale they
-    had in training; also an object array of images of different sizes. Others than the fitted size
-    are resized, bilinearly.
+    Takes `(n, height, width, channels)` or `(n, height, width)`, bytes or floats with the value range they
+    had in training; also an object array of images of different sizes. Images of another size than the
+    training images are resized bilinearly.
 
     Args:
         size: (height, width).
@@ -40,7 +40,7 @@ class ImageScaler(Preprocessor):
 
     @classmethod
     def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
-        """Fit on the training images of all views, whose size becomes the size."""
+        """Fit on the training images of all views; their size becomes the size of prepared images."""
         images = [with_channel(single(view)) for view in views]
         return cls(images[0].shape[1:3], *moments(_same(images)))
 
@@ -51,7 +51,7 @@ class ImageScaler(Preprocessor):
     def __call__(self, leaf: Leaf) -> Array:
         images = single(leaf)
         if images.dtype == object:
-            resized = [self._resize(np.asarray(each)[None]) for each in images]
+            resized = [self._resize(np.asarray(image)[None]) for image in images]
             images = np.concatenate(resized) if resized else np.empty((0, *self.input_shape))
         else:
             images = self._resize(images)
@@ -85,9 +85,9 @@ class ImageScaler(Preprocessor):
 
 @dataclass(frozen=True, eq=False)
 class Standardizer(Preprocessor):
-    """Vectors or series, each feature scaled by its mean and deviation in training.
+    """Standardizes each feature of vectors or series by its mean and deviation in training.
 
-    A feature that is constant in training is only shifted.
+    A feature that is constant in training is only centered.
 
     Args:
         shape: of an item, `(features,)` or `(steps, features)`.
@@ -118,7 +118,7 @@ class Standardizer(Preprocessor):
 
     @property
     def facts(self) -> dict[str, Any]:
-        # A vector is a table's row of numbers, none missing.
+        # A vector is also a row of a table of numbers without missing ones.
         numeric = [str(number) for number in range(*self.shape)] if len(self.shape) == 1 else None
         return {} if numeric is None else {"columns": {"numeric": numeric, "categorical": {}}}
 
@@ -138,34 +138,34 @@ class Standardizer(Preprocessor):
 
 
 def with_channel(images: Array) -> Array:
-    """Images `(n, height, width)` as `(n, height, width, 1)`, others as they are."""
+    """Return images `(n, height, width)` as `(n, height, width, 1)`, and others unchanged."""
     return images[..., None] if images.ndim == 3 else images
 
 
 def _same(items: list[Array]) -> list[Array]:
-    for each in items:
-        if each.shape[1:] != items[0].shape[1:]:
+    for view in items:
+        if view.shape[1:] != items[0].shape[1:]:
             raise DataError(
-                f"all views should hold items of one shape, got {items[0].shape[1:]} and {each.shape[1:]}"
+                f"all views should hold items of one shape, got {items[0].shape[1:]} and {view.shape[1:]}"
             )
     return items
 
 
 def _chunks(items: Array) -> Iterator[slice]:
-    """Slices of items small enough to be worked on in float64."""
-    step = max(1, _CHUNK * len(items) // max(1, items.size))
+    """Return slices of items that are small enough to be processed in float64."""
+    step = max(1, _CHUNK_VALUES * len(items) // max(1, items.size))
     return (slice(start, start + step) for start in range(0, len(items), step))
 
 
 def moments(views: Sequence[Array]) -> tuple[Array, Array]:
-    """Mean and deviation `(features,)` of the last axis, over all else; two passes, to be exact."""
+    """Return mean and deviation `(features,)` over all axes but the last; in two passes, for accuracy."""
     features = views[0].shape[-1]
     count = sum(view.size for view in views) // max(1, features)
     rows = [view[part].reshape(-1, features) for view in views for part in _chunks(view)]
-    mean = sum(np.sum(each, axis=0, dtype=np.float64) for each in rows) / count
-    variance = sum(np.sum((each - mean) ** 2, axis=0) for each in rows) / count
+    mean = sum(np.sum(chunk, axis=0, dtype=np.float64) for chunk in rows) / count
+    variance = sum(np.sum((chunk - mean) ** 2, axis=0) for chunk in rows) / count
     std = np.sqrt(variance)
-    # The mean of a constant is rounded, so that its deviation may be a little above 0.
+    # The mean of a constant feature is rounded, so its deviation may be slightly above 0.
     constant = std <= 8 * np.finfo(np.float64).eps * np.abs(mean)
     return mean, np.where(constant, 1.0, std)
 
@@ -185,8 +185,8 @@ def _sizes(shape: Sequence[int], axes: int) -> tuple[int, ...]:
 
 
 def _check(mean: Array, std: Array) -> None:
-    fine = all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in (mean, std))
-    if not fine or mean.ndim != 1 or mean.shape != std.shape or not np.isfinite(mean).all():
-        raise DataError("mean and std should be one number a feature")
+    are_floats = all(isinstance(values, np.ndarray) and values.dtype.kind == "f" for values in (mean, std))
+    if not are_floats or mean.ndim != 1 or mean.shape != std.shape or not np.isfinite(mean).all():
+        raise DataError("mean and std should be one number per feature")
     if not (np.isfinite(std) & (std > 0)).all():
         raise DataError("std should be above 0")

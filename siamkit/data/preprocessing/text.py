@@ -1,4 +1,4 @@
-"""Preprocessors of tokens and texts: whole numbers of one length, 0 where there is nothing."""
+"""Preprocessors of tokens and texts: token ids of one length, padded with 0."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from siamkit.errors import DataError
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 
-_AT_ONCE = 10_000
+_BATCH_TEXTS = 10_000  # texts that are tokenized at a time
 
 
 @dataclass(frozen=True)
 class TokenPadder(Preprocessor):
-    """Token ids, cut or filled up with 0 to one length.
+    """Cuts token ids, or pads them with 0, to one length.
 
-    Ids above the highest of training all become one id of their own, the last of the vocabulary; so
-    there are `highest + 2`, counting 0.
+    Ids above the highest id of the training items become one id, the last of the vocabulary; so the
+    vocabulary has `highest + 2` ids with 0.
 
     Args:
-        max_length: the length of every prepared item; that of the longest in training.
-        highest: the highest id of training.
+        max_length: the length of every prepared item: that of the longest training item.
+        highest: the highest id of the training items.
     """
 
     kind: ClassVar[str] = "token_padder"
@@ -36,16 +36,16 @@ class TokenPadder(Preprocessor):
     highest: int
 
     def __post_init__(self) -> None:
-        _whole("max_length", self.max_length, 1)
-        _whole("highest", self.highest, 0)
+        _check_whole("max_length", self.max_length, 1)
+        _check_whole("highest", self.highest, 0)
 
     @classmethod
     def fit(cls, views: Sequence[Leaf]) -> TokenPadder:
         """Fit on the training items of all views."""
         tokens = [_ids(single(view)) for view in views]
-        # What stands after the last id other than 0 is padding already.
-        lengths = [np.flatnonzero(each.any(axis=0)).max(initial=0) + 1 for each in tokens]
-        return cls(int(max(lengths)), int(max(each.max(initial=0) for each in tokens)))
+        # Zeros after the last other id are padding already.
+        lengths = [np.flatnonzero(view.any(axis=0)).max(initial=0) + 1 for view in tokens]
+        return cls(int(max(lengths)), int(max(view.max(initial=0) for view in tokens)))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -67,12 +67,12 @@ class TokenPadder(Preprocessor):
 
 @dataclass(frozen=True)
 class TextTokenizer(Preprocessor):
-    """Texts as the ids of byte-level BPE pieces learnt from the training texts.
+    """Turns texts into ids of byte-level BPE tokens learned from the training texts.
 
-    Bytes leave no text without pieces; an empty one becomes the single id 1.
+    Every text has tokens, because each byte is one; an empty text becomes the single id 1.
 
     Args:
-        max_length: the length of every prepared text; longer ones are cut, shorter ones end in 0.
+        max_length: the length of every prepared text; longer texts are cut, shorter ones padded with 0.
         tokenizer: the tokenizer of Hugging Face's `tokenizers`, as JSON.
     """
 
@@ -83,18 +83,18 @@ class TextTokenizer(Preprocessor):
     tokenizer: str
 
     def __post_init__(self) -> None:
-        _whole("max_length", self.max_length, 1)
+        _check_whole("max_length", self.max_length, 1)
         if (self._engine.token_to_id(PAD), self._engine.token_to_id(UNKNOWN)) != (0, 1):
-            raise DataError(f"a tokenizer should give {PAD} the id 0 and {UNKNOWN} the id 1")
+            raise DataError(f"the tokenizer should give {PAD} the id 0 and {UNKNOWN} the id 1")
 
     @classmethod
-    def fit(cls, views: Sequence[Leaf], vocabulary_size: int = 8000, longest: int = 64) -> TextTokenizer:
-        """Learn the pieces from the training texts of all views.
+    def fit(cls, views: Sequence[Leaf], vocabulary_size: int = 8000, max_length: int = 64) -> TextTokenizer:
+        """Learn the tokens from the training texts of all views.
 
         Args:
             views: the texts, each view `(n,)`.
-            vocabulary_size: the most pieces to learn, with the 256 bytes.
-            longest: the most ids that a text may have; fewer if 99 of 100 training texts need fewer.
+            vocabulary_size: the maximum number of tokens, including the 256 bytes.
+            max_length: the maximum number of ids of a text; fewer if 99 of 100 training texts need fewer.
         """
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -111,8 +111,8 @@ class TextTokenizer(Preprocessor):
         )
         engine.train_from_iterator(texts, trainer)
         lengths = [len(ids) for ids in _encode(engine, texts)]
-        usual = np.percentile(lengths, 99, method="higher") if lengths else 1
-        return cls(int(np.clip(usual, 1, longest)), engine.to_str())
+        needed = np.percentile(lengths, 99, method="higher") if lengths else 1
+        return cls(int(np.clip(needed, 1, max_length)), engine.to_str())
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -143,15 +143,15 @@ class TextTokenizer(Preprocessor):
         try:
             engine = Tokenizer.from_str(self.tokenizer)
         except Exception as error:  # tokenizers raises nothing more precise
-            raise DataError(f"a stored tokenizer cannot be read: {error}") from error
-        # A text that happens to say "[PAD]" is no padding.
+            raise DataError(f"the stored tokenizer cannot be read: {error}") from error
+        # The text "[PAD]" in the data is not padding.
         engine.encode_special_tokens = True
         return engine
 
 
 def _encode(engine: Any, texts: Sequence[str]) -> Iterator[list[int]]:
-    for start in range(0, len(texts), _AT_ONCE):
-        for encoding in engine.encode_batch(texts[start : start + _AT_ONCE], add_special_tokens=False):
+    for start in range(0, len(texts), _BATCH_TEXTS):
+        for encoding in engine.encode_batch(texts[start : start + _BATCH_TEXTS], add_special_tokens=False):
             yield encoding.ids
 
 
@@ -172,6 +172,6 @@ def _ids(tokens: Array) -> Array:
     return tokens
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DataError(f"{name} should be a whole number from {least}, got {value!r}")
+def _check_whole(name: str, value: object, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise DataError(f"{name} should be a whole number from {minimum}, got {value!r}")

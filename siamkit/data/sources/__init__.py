@@ -1,4 +1,4 @@
-"""The built-in sources of data: each a function of keyword parameters that returns a `Dataset`."""
+"""The built-in sources of data: functions of keyword parameters that return a `Dataset`."""
 
 from __future__ import annotations
 

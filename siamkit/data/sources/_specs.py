@@ -1,3 +1,5 @@
+"""The specs of the built-in data sources."""
+
 from siamkit.registry.specs import INPUTS, Choice, DatasetSpec, Int, Text
 
 DATASETS: list[DatasetSpec] = [
@@ -6,7 +8,7 @@ DATASETS: list[DatasetSpec] = [
         factory="siamkit.data.sources:digits",
         supervision=("labels",),
         inputs=("image",),
-        summary="1797 handwritten digits, 8 by 8 pixels, that come with scikit-learn",
+        summary="1797 handwritten digits, 8 by 8 pixels, included in scikit-learn",
         reference="Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits",
     ),
     DatasetSpec(
@@ -17,8 +19,8 @@ DATASETS: list[DatasetSpec] = [
         summary="70000 images of clothes, 28 by 28 pixels, from local IDX .gz files",
         reference="Xiao, Rasul and Vollgraf 2017",
         params={
-            "path": Text(help="the folder of the .gz files; Debian's package's, unless given"),
-            "part": Choice("train", options=("train", "test", "all"), help="which of the published parts"),
+            "path": Text(help="folder with the .gz files; by default that of the Debian package"),
+            "part": Choice("train", options=("train", "test", "all"), help="published part to read"),
         },
     ),
     DatasetSpec(
@@ -29,10 +31,10 @@ DATASETS: list[DatasetSpec] = [
         suffixes=(".npz",),
         summary="arrays x and y (labels), or a, b and y (pairs, scores), of an .npz file",
         params={
-            "path": Text(help="the file"),
-            "x": Text("x", help="the array of items"),
-            "y": Text("y", help="the array of labels, or the target of pairs"),
-            "input": Choice("auto", options=("auto", *INPUTS), help="the kind of input"),
+            "path": Text(help="file to read"),
+            "x": Text("x", help="array of items"),
+            "y": Text("y", help="array of labels, or of the targets of pairs"),
+            "input": Choice("auto", options=("auto", *INPUTS), help="kind of input"),
         },
     ),
     DatasetSpec(
@@ -41,11 +43,11 @@ DATASETS: list[DatasetSpec] = [
         supervision=("labels",),
         inputs=("image",),
         suffixes=("/",),
-        summary="a folder of images with one subfolder a class",
+        summary="a folder of images with one subfolder per class",
         params={
-            "path": Text(help="the folder"),
-            "image_size": Int(None, minimum=1, help="the side in pixels to resize to"),
-            "channels": Choice("rgb", options=("rgb", "grey"), help="colour, or one channel"),
+            "path": Text(help="folder to read"),
+            "image_size": Int(None, minimum=1, help="side in pixels to resize the images to"),
+            "channels": Choice("rgb", options=("rgb", "grey"), help="color channels"),
         },
     ),
     DatasetSpec(
@@ -56,15 +58,15 @@ DATASETS: list[DatasetSpec] = [
         suffixes=(".csv", ".tsv", ".parquet", ".jsonl"),
         summary="pairs, or labelled rows, from a table",
         params={
-            "path": Text(help="the file"),
-            "left": Text(help="the column, or columns with commas, of the first of a pair"),
-            "right": Text(help="those of the second"),
-            "target": Text(help="the column of 1 and 0, or of graded similarity"),
-            "supervision": Choice("auto", options=("auto", "pairs", "scores"), help="what the target says"),
-            "label": Text(help="the column of classes, for labelled rows"),
-            "features": Text(help="the column, or columns with commas, of a labelled row's item"),
-            "input": Choice("auto", options=("auto", "tabular"), help="tabular where it is not seen to be"),
-            "categorical": Text(help="the columns of numbers that are names, not quantities"),
+            "path": Text(help="file to read"),
+            "left": Text(help="column of the first item of a pair, or columns separated by commas"),
+            "right": Text(help="column or columns of the second item"),
+            "target": Text(help="column of 1 (alike) and 0 (not), or of graded similarity"),
+            "supervision": Choice("auto", options=("auto", "pairs", "scores"), help="meaning of the target"),
+            "label": Text(help="column of classes, for labelled rows"),
+            "features": Text(help="column of the item of a labelled row, or columns separated by commas"),
+            "input": Choice("auto", options=("auto", "tabular"), help="tabular to force tabular input"),
+            "categorical": Text(help="numeric columns that hold names, not quantities, separated by commas"),
         },
     ),
 ]

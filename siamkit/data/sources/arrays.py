@@ -1,4 +1,4 @@
-"""Data that are arrays already: scikit-learn's digits and `.npz` files."""
+"""Data stored as arrays: `.npz` files and the digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamkit.registry.specs import INPUTS, Supervision
 
 
 def digits() -> Dataset:
-    """The handwritten digits that come with scikit-learn: no download.
+    """Return the handwritten digits included in scikit-learn; nothing is downloaded.
 
     Returns:
         1797 images `(8, 8, 1)`, float32 from 0 to 1, with labels 0 to 9.
@@ -26,35 +26,37 @@ def digits() -> Dataset:
 
 
 def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "auto") -> Dataset:
-    """Labelled items from the arrays `x` and `y` of an `.npz` file, or pairs from `a`, `b` and `y`.
+    """Return labelled items from the arrays `x` and `y` of an `.npz` file, or pairs from `a`, `b` and `y`.
 
-    Any other array `(n,)` becomes a column to split by. A target of pairs that is not all 0 and 1
-    makes them scores.
+    Every other array `(n,)` becomes a column to split by. Pairs whose target is not all 0 and 1 are scores.
 
     Args:
         path: the file.
-        x: the name of the array of items; `(n, height, width, channels)`, or bytes
-            `(n, height, width)`, is read as images, whole numbers `(n, length)` as tokens, numbers
-            `(n, features)` as vectors and `(n, steps, features)` as series, texts `(n,)` as text.
-        y: the name of the array of labels or of the target, `(n,)`.
-        input: the kind of input, where `auto` guesses wrong.
+        x: the name of the array of items. With `input="auto"`, `(n, height, width, channels)` and bytes
+            `(n, height, width)` are images, whole numbers `(n, length)` tokens, numbers `(n, features)`
+            vectors and `(n, steps, features)` series, and texts `(n,)` text.
+        y: the name of the array of labels or targets, `(n,)`.
+        input: the kind of input, or `auto`.
+
+    Raises:
+        DataError: the file cannot be read or does not hold such arrays.
     """
     if input != "auto" and input not in INPUTS:
-        raise DataError(f"no input {input!r}; {nearest(input, ('auto', *INPUTS))}")
-    place = existing_file(path, "an .npz file")
-    arrays = load_arrays(place, "an .npz file")
+        raise DataError(f"unknown input {input!r}; {nearest(input, ('auto', *INPUTS))}")
+    file = existing_file(path, "an .npz file")
+    arrays = load_arrays(file, "an .npz file")
     names = (x,) if x in arrays or not {"a", "b"} <= arrays.keys() else ("a", "b")
     for name in (*names, y):
         if name not in arrays:
-            raise DataError(f"{place} has no array {name!r}; {nearest(name, arrays)}")
+            raise DataError(f"{file} has no array {name!r}; {nearest(name, arrays)}")
     items, target = [arrays.pop(name) for name in names], arrays.pop(y)
     kind = _kind(items[0], names[0]) if input == "auto" else input
     # A series of one feature may lack that axis.
-    views = tuple(each[..., None] if kind == "series" and each.ndim == 2 else each for each in items)
+    views = tuple(view[..., None] if kind == "series" and view.ndim == 2 else view for view in items)
     for name, array in zip(names, views, strict=True):
         if array.shape[:1] != target.shape[:1]:
             raise DataError(
-                f"{place} should hold one {y!r} an item of {name!r}, got shapes {array.shape} "
+                f"{file} should hold one {y!r} per item of {name!r}, got shapes {array.shape} "
                 f"and {target.shape}"
             )
     supervision: Supervision = "labels"
@@ -65,8 +67,8 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
 
 
 def load_arrays(path: Path, what: str) -> dict[str, Array]:
-    """The named arrays of an `.npz` file; `what` it is meant to be, for the error."""
-    # Never pickle: it could run anything.
+    """Return the named arrays of an `.npz` file; `what` names the kind of file in the error."""
+    # Never unpickle: that can run any code.
     with unreadable_as_error(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -85,6 +87,6 @@ def _kind(array: Array, name: str) -> str:
     if kind in "biuf" and axes in (2, 3):
         return "vector" if axes == 2 else "series"
     raise DataError(
-        f"array {name!r}, {array.dtype} of shape {array.shape}, is of no known kind; say with "
-        f"input which of {', '.join(INPUTS)} it is"
+        f"array {name!r}, {array.dtype} of shape {array.shape}, does not look like a kind of input; set "
+        f"input to one of {', '.join(INPUTS)}"
     )

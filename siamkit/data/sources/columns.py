@@ -1,4 +1,4 @@
-"""Reading a table's columns into NumPy, through Arrow."""
+"""Tables as Arrow reads them, and their columns as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory: the file it came from and Arrow's columns."""
+    """A table in memory.
+
+    Args:
+        path: the file that it was read from.
+        arrow: the Arrow table.
+    """
 
     path: Path
     arrow: Any
 
     @property
     def names(self) -> list[str]:
-        """The columns' names, in the file's order."""
+        """Return the names of the columns, in the file's order."""
         return list(self.arrow.column_names)
 
     def view(self, names: Sequence[str]) -> tuple[Array, str]:
-        """The items that these columns make, and the kind of input they are."""
+        """Return the items in these columns, and their kind of input."""
         if len(names) != 1:
             return np.stack([self.numbers(name) for name in names], axis=1), "vector"
         column = self._full(names[0])
@@ -40,7 +45,7 @@ class Table:
         return _texts(column), "text"
 
     def numbers(self, name: str) -> Array:
-        """`(n,)` a column of numbers."""
+        """Return a column of numbers, `(n,)`."""
         column = self._full(name)
         if not _is(column, "integer", "floating", "boolean", "decimal"):
             raise DataError(f"column {name!r} of {self.path} should hold numbers, got {_example(column)!r}")
@@ -49,23 +54,23 @@ class Table:
         return np.array([float(value) for value in column.to_pylist()])
 
     def is_numeric(self, name: str) -> bool:
-        """Whether a column holds numbers, or nothing at all."""
+        """Return whether a column holds numbers, or no values at all."""
         return _is(self._find(name), "integer", "floating", "boolean", "decimal", "null")
 
     def has_missing(self, name: str) -> bool:
-        """Whether a row has no value in a column; NaN is none."""
+        """Return whether a column lacks a value in some row; NaN counts as missing."""
         column = self._find(name)
         return bool(column.null_count) or (_is(column, "floating") and np.isnan(column.to_numpy()).any())
 
     def optional_numbers(self, name: str) -> Array:
-        """`(n,)` a column of numbers, NaN where there is none."""
+        """Return a column of numbers, `(n,)`, NaN where missing."""
         column = self._find(name)
         if _is(column, "integer", "floating"):
             return column.to_numpy()  # type: ignore[no-any-return]
         return np.array([np.nan if value is None else float(value) for value in column.to_pylist()])
 
     def optional_texts(self, name: str) -> Array:
-        """`(n,)` any column of single values as texts, `""` where there is none."""
+        """Return any column of single values as texts, `(n,)`, `""` where missing."""
         column = self._find(name)
         if _is(column, "nested", "binary", "large_binary"):
             raise DataError(
@@ -74,14 +79,14 @@ class Table:
         return _texts(column)
 
     def labels(self, name: str) -> Array:
-        """`(n,)` a column of classes: numbers as they are, all else as texts."""
+        """Return a column of classes, `(n,)`: numbers unchanged, everything else as texts."""
         column = self._full(name)
         if _is(column, "integer", "floating"):
             return self.numbers(name)
         return _texts(column)
 
     def column(self, name: str) -> Array:
-        """`(n,)` any column, to split by: numbers as they are, all else as texts, a null as `""`."""
+        """Return any column, `(n,)`, to split by: numbers unchanged, other values as texts, null as `""`."""
         column = self._find(name)
         return column.to_numpy() if _is(column, "integer", "floating") else _texts(column)
 
@@ -96,10 +101,10 @@ class Table:
         column = self._find(name)
         if column.null_count:
             rows = np.flatnonzero(column.is_null().to_numpy()) + 1
-            some = ", ".join(map(str, rows[:3])) + (", …" if len(rows) > 3 else "")
+            first_rows = ", ".join(map(str, rows[:3])) + (", …" if len(rows) > 3 else "")
             raise DataError(
                 f"column {name!r} of {self.path} should have a value in every row, got none in "
-                f"{len(rows)} of {len(column)}: row {some} (the first is 1)"
+                f"{len(rows)} of {len(column)}: row {first_rows} (the first is 1)"
             )
         if pyarrow.types.is_binary(column.type) or pyarrow.types.is_large_binary(column.type):
             raise DataError(f"column {name!r} of {self.path} should hold UTF-8 text or numbers, got bytes")
@@ -122,40 +127,53 @@ class Table:
             )
         values = flat.to_numpy()
         items = np.zeros((len(lengths), max(lengths, default=0)), dtype=values.dtype)
-        # Shorter lists of tokens end in 0, which means nothing.
+        # Shorter lists of tokens are padded with 0.
         items[np.arange(items.shape[1]) < lengths[:, None]] = values
         return items, kind
 
 
 def read_table(path: Path) -> Table:
-    """Read a table, by the file's ending."""
+    """Read a table; the file's suffix says its format."""
     import pyarrow
 
     suffix = path.suffix.lower()
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_json}
     if suffix not in readers:
-        raise DataError(f"{path} should end in {', '.join(readers)}, got {suffix or 'no ending'!r}")
+        raise DataError(f"{path} should end in {', '.join(readers)}, got {suffix or 'no suffix'!r}")
     with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
         arrow = readers[suffix](path)
-    twice = {name for name in arrow.column_names if arrow.column_names.count(name) > 1}
-    if twice:
-        raise DataError(f"{path} should name each column once, got {min(twice)!r} twice")
+    check_unique(path, arrow.column_names)
     if not len(arrow):
         raise DataError(f"{path} should hold rows, got none")
     return Table(path, arrow)
 
 
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """Raise DataError if two columns have the same name."""
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise DataError(f"{path} should name each column once, got {min(repeated)!r} twice")
+
+
+def csv_options(path: Path, **convert: Any) -> dict[str, Any]:
+    """Return Arrow's options for a .csv or .tsv file, with further options of `ConvertOptions`."""
+    from pyarrow import csv
+
+    return {
+        "parse_options": csv.ParseOptions(
+            delimiter=_DELIMITERS[path.suffix.lower()], newlines_in_values=True
+        ),
+        # Only an empty cell is null: "NA" and "null" are words.
+        "convert_options": csv.ConvertOptions(
+            null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False, **convert
+        ),
+    }
+
+
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv
 
-    return csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[path.suffix.lower()], newlines_in_values=True),
-        # Only an empty cell is null: "NA" and "null" are words.
-        convert_options=csv.ConvertOptions(
-            null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
+    return csv.read_csv(path, **csv_options(path))
 
 
 def _read_parquet(path: Path) -> Any:
@@ -183,7 +201,7 @@ def _texts(column: Any) -> Array:
 
 
 def _example(column: Any) -> object:
-    """A value that is no number, if there is one: what makes a column of numbers text."""
+    """Return a value that is not a number, if there is one: it makes the column a column of texts."""
     import contextlib
 
     values = column.slice(0, 10_000).to_pylist()

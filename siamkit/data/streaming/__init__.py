@@ -1,1 +1,1 @@
-"""Items read a chunk at a time, so that only a chunk is in memory."""
+"""Items to embed, read a chunk at a time."""

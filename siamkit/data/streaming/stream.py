@@ -1,4 +1,4 @@
-"""Items read a chunk at a time: what is asked for, the chunks, and the stream of them."""
+"""Streams of items: the request, the chunks, and the stream of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from siamkit.errors import DataError
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some items as read: their ids, labels if there are any, and themselves."""
+    """Some items as read: their ids, their labels or None, and the items."""
 
     ids: Sequence[str]
     labels: Any
@@ -22,7 +22,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Stream:
-    """Chunks of items, how many items there are in all, if that is known, and whether of two sides."""
+    """Chunks of items.
+
+    Args:
+        total: the number of items, or None if it is unknown.
+        chunks: the items; they are read while this is iterated.
+        pairs: whether the data are pairs, of which the stream has one side.
+    """
 
     total: int | None
     chunks: Iterator[Chunk]
@@ -30,17 +36,17 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What of the data is wanted.
+class StreamRequest:
+    """Which items of the data to read, and how.
 
     Args:
-        preprocessor: the model's: it knows the kind of input.
-        size: items a chunk.
-        side: which side of pairs; or which tower embeds items of one side.
-        towers: how many encoders the model has.
-        columns: of a table or the array of an `.npz` file; found by their names unless given.
-        label, id: the column or array of labels and of names of the items.
-        judged: whether of pairs the target is wanted where no label is named.
+        preprocessor: that of the model; its kind says which input the model takes.
+        size: the number of items in a chunk.
+        side: which side of pairs; for items of one side, which of two encoders embeds them.
+        towers: the number of encoders of the model.
+        columns: the columns of a table, or the array of an `.npz` file; by default found by name.
+        label, id: the columns or arrays of labels and of the items' ids.
+        with_targets: whether to return the targets of pairs if `label` is None.
     """
 
     preprocessor: Preprocessor | None = None
@@ -50,9 +56,9 @@ class Wanted:
     columns: tuple[str, ...] = ()
     label: str | None = None
     id: str | None = None
-    judged: bool = False
+    with_targets: bool = False
 
-    def one_sided(self, path: object) -> None:
-        """Raises DataError where the second side is asked of data that have one."""
+    def check_one_sided(self, path: object) -> None:
+        """Raise DataError if side 1 is requested of data with one side, from a model with one encoder."""
         if self.side and self.towers == 1:
-            raise DataError(f"{path} has items of one side, and the model one encoder, so there is no side 1")
+            raise DataError(f"{path} has no side 1: its items have one side, and the model has one encoder")

@@ -86,7 +86,7 @@ def test_a_column_with_nothing_in_it_is_missing_and_finite():
 
 def test_rare_texts_beyond_the_cap_are_as_unknown():
     texts = np.array(["a"] * 3 + ["b"] * 2 + ["c", "d"], object)
-    encoder = ColumnEncoder.fit([{"t": texts}], most=2)
+    encoder = ColumnEncoder.fit([{"t": texts}], max_texts=2)
     assert encoder.facts["columns"]["categorical"] == {"t": 4}
     assert encoder({"t": np.array(["a", "b", "c", "d", ""])})["categorical"].ravel().tolist() == [
         2,
@@ -132,7 +132,7 @@ def test_saved_and_loaded_it_does_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"numeric": ["price"], "categorical": {}}, "one number a numeric column"),
+        ({"numeric": ["price"], "categorical": {}}, "one number per numeric column"),
         ({"numeric": "ab", "categorical": {}}, "numeric should be a list of texts, got 'ab'"),
         ({"numeric": ["price", "size"], "categorical": {"city": [1]}}, "'city' should be a list of texts"),
         ({"numeric": ["price", "size"], "categorical": 3}, "is damaged"),
@@ -154,7 +154,7 @@ def test_a_changed_file_is_refused(tmp_path, config, sentence):
         ({"price": np.array([1.0, np.inf])}, "column 'price' should hold finite numbers, got inf in item 1"),
         ({"colour": np.array([1, 2])}, "column 'colour' should hold texts, .* got int64"),
         ({"colour": np.array(["a", 3], object)}, "column 'colour' should hold .* got 3"),
-        ({"colour": np.array(["a"])}, "one length"),
+        ({"colour": np.array(["a"])}, "the same length"),
         ({"colour": np.array([["a"], ["b"]])}, r"column 'colour' .* got shape \(2, 1\)"),
     ],
 )
@@ -166,7 +166,7 @@ def test_rows_that_do_not_fit_are_refused_in_a_sentence(change, sentence):
 
 def test_a_missing_column_and_an_array_are_refused():
     rows = {("prices" if name == "price" else name): values for name, values in ROWS.items()}
-    with pytest.raises(DataError, match="without the column 'price'; did you mean 'prices'"):
+    with pytest.raises(DataError, match="has no column 'price'; did you mean 'prices'"):
         fitted()(rows)
     with pytest.raises(DataError, match=r"a dict of columns, each .* got ndarray"):
         fitted()(np.zeros((2, 2)))

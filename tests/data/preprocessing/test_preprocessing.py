@@ -36,7 +36,7 @@ def test_image_scaler_brings_each_channel_to_mean_0_and_deviation_1():
 
 def test_moments_are_the_same_in_chunks(monkeypatch):
     whole = fitted(IMAGES, "image")
-    monkeypatch.setattr("siamkit.data.preprocessing.scaling._CHUNK", 60)
+    monkeypatch.setattr("siamkit.data.preprocessing.scaling._CHUNK_VALUES", 60)
     chunked = fitted(IMAGES, "image")
     np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(chunked.std, whole.std, rtol=1e-12)
@@ -135,7 +135,7 @@ def test_odd_texts_are_tokens_too():
 
 def test_length_of_texts_is_capped():
     long = np.array(["a b c d e f g h " * 50] * 3, dtype=object)
-    assert TextTokenizer.fit([long], vocabulary_size=260, longest=10).max_length == 10
+    assert TextTokenizer.fit([long], vocabulary_size=260, max_length=10).max_length == 10
     assert TextTokenizer.fit([long], vocabulary_size=260).facts["vocabulary_size"] <= 260
 
 
@@ -209,5 +209,5 @@ def test_a_damaged_tokenizer_is_refused(tmp_path):
 
 def test_inputs_without_a_preprocessor_are_named():
     view = {"age": np.arange(3)}
-    with pytest.raises(DataError, match="no preprocessor for records yet"):
+    with pytest.raises(DataError, match="no preprocessor for records input"):
         fit_preprocessor(Dataset((view,), np.arange(3), "labels", "records"))

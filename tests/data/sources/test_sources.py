@@ -56,10 +56,12 @@ def test_fashion_mnist_is_read_by_part(fashion):
 
 
 def test_fashion_mnist_without_a_path_says_where_it_looks(monkeypatch, fashion):
-    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN", fashion / "nowhere")
-    with pytest.raises(DataError, match=r"nowhere, where Debian's package dataset-fashion-mnist"):
+    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN_FOLDER", fashion / "nowhere")
+    with pytest.raises(
+        DataError, match=r"nowhere of the Debian package dataset-fashion-mnist, does not exist"
+    ):
         fashion_mnist()
-    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN", fashion)
+    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN_FOLDER", fashion)
     assert len(fashion_mnist()) == 5
 
 
@@ -143,7 +145,7 @@ def test_wrong_npz_files_are_refused_in_a_sentence(tmp_path):
         npz(path=saved(tmp_path, x=x, labels=[1, 2, 3]), y="label")
     with pytest.raises(DataError, match="no array 'x'; choose from p, q"):
         npz(path=saved(tmp_path, p=x, q=[1, 2, 3]))
-    with pytest.raises(DataError, match=r"one 'y' an item of 'x', got shapes \(3, 4\) and \(2,\)"):
+    with pytest.raises(DataError, match=r"one 'y' per item of 'x', got shapes \(3, 4\) and \(2,\)"):
         npz(path=saved(tmp_path, x=x, y=[1, 2]))
     with pytest.raises(DataError, match="is of no known kind; say with input"):
         npz(path=saved(tmp_path, x=np.zeros(3), y=[1, 2, 3]))
@@ -199,7 +201,7 @@ def test_images_lie_as_their_camera_says(folder):
 
 
 def test_wrong_image_folders_are_refused_in_a_sentence(folder, tmp_path_factory):
-    with pytest.raises(DataError, match="no channels 'gray'; did you mean 'grey'"):
+    with pytest.raises(DataError, match="unknown channels 'gray'; did you mean 'grey'"):
         image_folder(path=folder, channels="gray")
     with pytest.raises(DataError, match=r"image_size should be .* got 0"):
         image_folder(path=folder, image_size=0)
@@ -212,7 +214,7 @@ def test_wrong_image_folders_are_refused_in_a_sentence(folder, tmp_path_factory)
     (folder / "bird" / "z.png").write_bytes((folder / "cat" / "a.png").read_bytes()[:40])
     with pytest.raises(DataError, match=r"bird/z.png cannot be read as an image"):
         image_folder(path=folder)
-    with pytest.raises(DataError, match="should hold one subfolder a class, got none"):
+    with pytest.raises(DataError, match="should hold one subfolder per class, got none"):
         image_folder(path=tmp_path_factory.mktemp("empty"))
     with pytest.raises(DataError, match="does not exist"):
         image_folder(path=folder / "none")
@@ -263,7 +265,7 @@ def test_labelled_rows(tmp_path):
     assert data.views[0].tolist() == [[2, 1], [4, 3]]
     assert data.target.tolist() == ["cat", "dog"]
     assert data.columns["split"].tolist() == ["train", "test"]
-    with pytest.raises(DataError, match=r"say with features .* x, z, split"):
+    with pytest.raises(DataError, match=r"set features to some .* x, z, split"):
         table(path=path, label="kind")
     assert table(path=written(tmp_path, "kind,text\n7,p\n8,q\n"), label="kind").input == "text"
 
@@ -379,13 +381,17 @@ def test_long_files_may_have_newlines_in_their_texts(tmp_path):
         ("left,right,target\na,b,yes\nc,d,1\n", {}, "column 'target' .* should hold numbers, got 'yes'"),
         ("left,right,target\na,1,1\nc,2,1\n", {}, "got text in 'left' and vector in 'right'"),
         ("lefft,right,target\na,b,1\n", {"left": "left"}, "no column 'left'; did you mean 'lefft'"),
-        ("p,q\na,b\n", {}, "say with left, right and target, or with label and features, .*: p, q"),
+        ("p,q\na,b\n", {}, "set left, right and target, or label and features, .*: p, q"),
         ("p,q\na,b\n", {"features": "p"}, "labelled rows .* or pairs"),
         ("p,q\na,b\n", {"label": "p", "features": "p,q"}, "'p' is the label and cannot be a feature"),
         ("p,q,r\n1,2,a\n", {"label": "r", "features": "p,r2"}, "no column 'r2'"),
-        ("p,q\n1,2\n", {"label": "p", "input": "table"}, "no input 'table' .* did you mean 'tabular'"),
-        ("p,q,r\n1,2,3\n", {"label": "p", "features": "q", "categorical": "r"}, "'r' is no feature; .* q"),
-        ("a,b,c,y\n1,x,2,1\n", {"left": "a,b", "right": "c", "target": "y"}, "as many columns .* a, b and c"),
+        ("p,q\n1,2\n", {"label": "p", "input": "table"}, "unknown input 'table' .* did you mean 'tabular'"),
+        ("p,q,r\n1,2,3\n", {"label": "p", "features": "q", "categorical": "r"}, "'r' is not a feature; .* q"),
+        (
+            "a,b,c,y\n1,x,2,1\n",
+            {"left": "a,b", "right": "c", "target": "y"},
+            "the same number of columns .* a, b and c",
+        ),
         ("p,q,r\n1,inf,a\n", {"label": "p", "features": "q,r"}, "'q' .* finite numbers, got inf in item 0"),
         ("p,p\n1,2\n", {"label": "p"}, "each column once, got 'p' twice"),
         ("p,q\n", {"label": "p"}, "should hold rows, got none"),

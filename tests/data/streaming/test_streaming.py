@@ -13,14 +13,14 @@ from PIL import Image
 
 from siamkit.data.preprocessing.kinds import fit_preprocessor
 from siamkit.data.sources import image_folder, npz, table
-from siamkit.data.streaming.open import open_stream
-from siamkit.data.streaming.stream import Wanted
+from siamkit.data.streaming.open import open_file
+from siamkit.data.streaming.stream import StreamRequest
 from siamkit.errors import DataError
 
 
 def read(path, **wanted):
     """Ids, labels and items of a stream, its chunks put together again."""
-    with open_stream(path, Wanted(**{"size": 3, **wanted})) as stream:
+    with open_file(path, StreamRequest(**{"size": 3, **wanted})) as stream:
         chunks = list(stream.chunks)
     assert all(len(chunk.ids) <= 3 for chunk in chunks)
     ids = [each for chunk in chunks for each in chunk.ids]
@@ -179,8 +179,8 @@ def test_columns_of_a_table_are_found_by_the_models_names(tmp_path: Path, suffix
 def test_a_type_that_changes_far_into_a_csv_file_is_no_matter(tmp_path: Path) -> None:
     whole = [*range(300_000), 0.5]  # beyond the first megabyte, from which types would be guessed
     path = write(tmp_path / "some.csv", {"x": whole})
-    wanted = Wanted(fit_preprocessor(npz_of(tmp_path, np.ones((2, 1)) * [[1], [2]])), size=100_000)
-    with open_stream(path, wanted) as stream:
+    wanted = StreamRequest(fit_preprocessor(npz_of(tmp_path, np.ones((2, 1)) * [[1], [2]])), size=100_000)
+    with open_file(path, wanted) as stream:
         items = np.concatenate([chunk.items for chunk in stream.chunks])
     same(items[:, 0], np.array(whole))
 
