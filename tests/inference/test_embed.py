@@ -174,7 +174,7 @@ def test_each_tower_embeds_its_side_without_a_preprocessor(tmp_path: Path) -> No
     embed_file(tmp_path / "model.keras", tmp_path / "some.npy", out, side=1, batch_size=4)
     close(read(out)[1], model.embed(x, side=1))
     ran = invoke(tmp_path / "model.keras", tmp_path / "some.npy", "-o", tmp_path / "other.parquet")
-    assert "items are numbers of shape (2,), got float32 of shape (5,)" in ran.stderr
+    assert "items should be numbers of shape (2,), got float32 of shape (5,)" in ran.stderr
 
 
 # ------------------------------------------------------------ what goes wrong
@@ -199,9 +199,9 @@ def test_the_command_says_how_many_and_where(vectors, tmp_path: Path) -> None:
     [
         ("nowhere.npy", "out.parquet", "nowhere.npy does not exist"),
         ("some.npz", "out.csv", "the output should end in .parquet, got"),
-        ("some.npz", "there.parquet", "is there already; name another file, or ask to replace it (--force)"),
+        ("some.npz", "there.parquet", "already exists; choose another file, or replace it (--force)"),
         ("wide.npy", "out.parquet", "does not fit the model: items should be numbers of shape (5,)"),
-        ("nan.npy", "out.parquet", "the embedding of item '7' is not all numbers"),
+        ("nan.npy", "out.parquet", "item '7' has NaN or infinity in its embedding; check that item"),
         ("none.npy", "out.parquet", "holds no items"),
     ],
 )

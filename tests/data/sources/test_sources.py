@@ -147,7 +147,7 @@ def test_wrong_npz_files_are_refused_in_a_sentence(tmp_path):
         npz(path=saved(tmp_path, p=x, q=[1, 2, 3]))
     with pytest.raises(DataError, match=r"one 'y' per item of 'x', got shapes \(3, 4\) and \(2,\)"):
         npz(path=saved(tmp_path, x=x, y=[1, 2]))
-    with pytest.raises(DataError, match="is of no known kind; say with input"):
+    with pytest.raises(DataError, match="does not look like a kind of input; set input"):
         npz(path=saved(tmp_path, x=np.zeros(3), y=[1, 2, 3]))
     with pytest.raises(DataError, match="did you mean 'image'"):
         npz(path=tmp_path / "data.npz", input="images")
@@ -209,7 +209,7 @@ def test_wrong_image_folders_are_refused_in_a_sentence(folder, tmp_path_factory)
     with pytest.raises(DataError, match="images of class 'bird', got none"):
         image_folder(path=folder)
     Image.new("RGB", (9, 9)).save(folder / "bird" / "z.png")
-    with pytest.raises(DataError, match=r"bird/z.png is 9x9 pixels but .*cat/a.png 4x6; give image_size"):
+    with pytest.raises(DataError, match=r"bird/z.png is 9x9 pixels but .*cat/a.png 4x6; set image_size"):
         image_folder(path=folder)
     (folder / "bird" / "z.png").write_bytes((folder / "cat" / "a.png").read_bytes()[:40])
     with pytest.raises(DataError, match=r"bird/z.png cannot be read as an image"):

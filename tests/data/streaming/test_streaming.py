@@ -198,7 +198,7 @@ def test_labels_may_be_missing_and_keep_their_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "wanted", "sentence"),
     [
-        ({"x": [1], "y": [2]}, {}, "say with columns which columns of .* to embed: x, y"),
+        ({"x": [1], "y": [2]}, {}, r"choose the columns of .* to embed with columns \(--columns\): x, y"),
         ({"x": [1]}, {"columns": ("xx",)}, "no column 'xx'; did you mean 'x'"),
         ({"x": [1, 2, 3, 4, None]}, {}, "column 'x' of .* should have a value in every row, got none in 5"),
         ({"x": [1]}, {"side": 1}, "no side 1"),
