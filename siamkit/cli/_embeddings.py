@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -186,7 +185,7 @@ def compare(
     from siamkit.backend import select
     from siamkit.comparison import compare as run
     from siamkit.comparison._tables import tables
-    from siamkit.comparison.inputs import read_labels
+    from siamkit.comparison.embedding_set import read_labels
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
 
@@ -203,13 +202,12 @@ def compare(
         over=over,  # type: ignore[arg-type]
     )
     if page is not None:
-        from siamkit.comparison._report import side_by_side
         from siamkit.report.render.html import render
 
-        write_text(Path(page), render(side_by_side(comparison)))
+        write_text(Path(page), render(comparison.document()))
     if as_json:
-        described = dataclasses.asdict(dataclasses.replace(comparison, looks={}))
-        del described["looks"]
+        described = dataclasses.asdict(dataclasses.replace(comparison, thumbnails={}))
+        del described["thumbnails"]
         described["disagreements"] = [
             {"a": a, "b": b, "queries": [dataclasses.asdict(query) for query in queries]}
             for (a, b), queries in comparison.disagreements.items()
@@ -272,7 +270,7 @@ def evaluate(
     from rich.console import Console
 
     from siamkit.backend import select
-    from siamkit.comparison.inputs import contender, labelled
+    from siamkit.comparison.inputs import labeled, read_embeddings
     from siamkit.evaluation import GROUPS, examine
     from siamkit.evaluation.plain_metrics import lightest_metric
     from siamkit.io.files import to_jsonable, write_text
@@ -284,19 +282,18 @@ def evaluate(
         check_writable(Path(page))
     if backend is not None:  # else chosen when something needs one
         select.activate(select.choose_backend(backend)[0])
-    reading: dict[str, Any] = {"source": source, "label": label} if data is not None else {}
-    embedded, truth = labelled(contender(model, data, **reading), labels)
+    embedded, truth = labeled(read_embeddings(model, data, source=source, label=label), labels)
     compared_by = lightest_metric(metric or embedded.metric)
     if sizes:
-        from siamkit.comparison._retrained import curve_of
         from siamkit.comparison._tables import size_table
+        from siamkit.comparison.dimension_curve import curve_of
 
         curve = curve_of(embedded, truth, compared_by)
         if page is not None:
-            from siamkit.comparison._report import made_smaller
+            from siamkit.comparison.dimension_curve import curve_document
             from siamkit.report.render.html import render
 
-            write_text(Path(page), render(made_smaller(embedded.name, curve)))
+            write_text(Path(page), render(curve_document(embedded.name, curve)))
         if as_json:
             click.echo(json.dumps(to_jsonable([dataclasses.asdict(point) for point in curve]), indent=1))
         else:
@@ -309,8 +306,8 @@ def evaluate(
         groups=groups or GROUPS,  # type: ignore[arg-type]
         threshold=embedded.threshold,
     ).measures
-    if "parameters" in embedded.about:
-        measures["parameters"] = embedded.about["parameters"]
+    if embedded.parameters is not None:
+        measures["parameters"] = embedded.parameters
     if as_json:
         click.echo(json.dumps(to_jsonable(measures), indent=1))
         return

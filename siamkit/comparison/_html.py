@@ -34,7 +34,7 @@ def fragment(found: Comparison, shown: int = SHOWN) -> str:
         measures=list(next(iter(found.values.values()))),
         differences=list(zip(found.pairs, found.differences, strict=True)),
         disagreements=[(a, b, queries[:shown]) for (a, b), queries in found.disagreements.items() if queries],
-        looks=lambda row: _looks(found.looks.get(row, ())),
+        looks=lambda row: _looks(found.thumbnails.get(row, ())),
     )
 
 

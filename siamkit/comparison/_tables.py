@@ -34,10 +34,13 @@ def tables(found: Comparison) -> Iterator[Table | Text]:
     alike = Table(box=None, pad_edge=False)
     for name in ("", "CKA", "Procrustes", "neighbours shared", "distances' rank correlation"):
         alike.add_column(name, justify="left" if not name else "right")
-    for each in found.likeness:
+    for each in found.similarities:
         alike.add_row(
             f"{each.a} · {each.b}",
-            *(f"{value:.3f}" for value in (each.cka, each.procrustes, each.overlap, each.rank_correlation)),
+            *(
+                f"{value:.3f}"
+                for value in (each.cka, each.procrustes, each.neighbor_overlap, each.rank_correlation)
+            ),
         )
     yield alike
     for (a, b), queries in found.disagreements.items():
@@ -58,8 +61,8 @@ def _apart(found: Comparison, a: str, b: str, queries: list[Disagreement]) -> Ta
 def _answer(found: Comparison, each: Disagreement, side: int) -> Text:
     """Whether it is right, the score, and what is found nearest."""
     told = Text()
-    if each.right is not None:
-        told.append(RIGHT if each.right[side] else WRONG, "green" if each.right[side] else "red")
+    if each.correct is not None:
+        told.append(RIGHT if each.correct[side] else WRONG, "green" if each.correct[side] else "red")
         told.append(" ")
     told.append(f"{each.scores[side]:.3f}")
     if each.nearest is not None and each.nearest_ids is not None:
@@ -69,7 +72,7 @@ def _answer(found: Comparison, each: Disagreement, side: int) -> Text:
 
 def _name(found: Comparison, row: int, id: str) -> str:
     """The text of an item, or of both of a pair; else its id."""
-    texts = [look.text for look in found.looks.get(row, ()) if look.text]
+    texts = [look.text for look in found.thumbnails.get(row, ()) if look.text]
     whole = " · ".join(texts) or id
     return whole if len(whole) <= 60 else whole[:59] + "…"
 

@@ -1,4 +1,4 @@
-"""Where the looks of items come from: handed over, or read again from the data."""
+"""Thumbnails of compared items: passed by the caller, or read again from the data."""
 
 from __future__ import annotations
 
@@ -17,62 +17,63 @@ from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, th
 from siamkit.errors import DataError
 
 
-def given_looks(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:
-    """Return the thumbnails of items given in the order of the ids; of pairs each is a tuple of two.
+def thumbnails_of_items(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:
+    """Return the thumbnails of items passed in the order of the ids; of pairs each item is a tuple of two.
 
     Raises:
-        DataError: not as many as ids.
+        DataError: there is not one item for each id.
     """
     if len(items) != len(ids):
-        raise DataError(f"items to look at should be one for each embedding, {len(ids)}, got {len(items)}")
+        raise DataError(f"items should be one for each embedding, {len(ids)}, got {len(items)}")
     rows = {id: row for row, id in enumerate(ids)}
 
-    def looks(wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
-        some = {id: items[rows[id]] for id in wanted if id in rows}
+    def thumbnails(wanted: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
+        chosen = {id: items[rows[id]] for id in wanted if id in rows}
         return {
-            id: tuple(map(thumbnail_of, each if isinstance(each, tuple) else (each,)))
-            for id, each in some.items()
+            id: tuple(map(thumbnail_of, item if isinstance(item, tuple) else (item,)))
+            for id, item in chosen.items()
         }
 
-    return looks
+    return thumbnails
 
 
-def looks_in(
-    data: str | os.PathLike[str], reading: StreamRequest, source: str | None, wanted: Collection[str]
+def thumbnails_in_data(
+    data: str | os.PathLike[str], options: StreamRequest, source: str | None, ids: Collection[str]
 ) -> dict[str, tuple[Thumbnail, ...]]:
-    """How items of a file or folder look that have these ids; nothing of items that cannot be looked at.
+    """Return the thumbnails of the items with these ids in a file or folder; none if they cannot be shown.
 
     Args:
-        data: as `siamkit.inference.embed.embed_file` takes it; in a folder of images ids are paths.
-        reading: how it is to be read.
+        data: as `siamkit.inference.embed_file` takes it; in a folder of images ids are paths.
+        options: how it is read.
         source: the registered dataset that reads it.
-        wanted: the ids.
+        ids: of the items.
     """
     folder = Path(data)
     if folder.is_dir() and source is None:
-        whole = folder.resolve()
-        files = {id: (folder / id).resolve() for id in wanted}
+        root = folder.resolve()
+        files = {id: (folder / id).resolve() for id in ids}
         return {
             id: (thumbnail_of(file),)
             for id, file in files.items()
-            if file.is_relative_to(whole) and file.is_file()
+            if file.is_relative_to(root) and file.is_file()
         }
-    sides = [_side(data, replace(reading, side=0), source, wanted)]
-    if sides[0][1]:
-        sides.append(_side(data, replace(reading, side=1), source, wanted))
-    return {id: tuple(looks[id] for looks, _ in sides) for id in sides[0][0]}
+    first, of_pairs = _side(data, replace(options, side=0), source, ids)
+    if not of_pairs:
+        return {id: (thumbnail,) for id, thumbnail in first.items()}
+    second, _ = _side(data, replace(options, side=1), source, ids)
+    return {id: (first[id], second[id]) for id in first}
 
 
 def _side(
-    data: str | os.PathLike[str], reading: StreamRequest, source: str | None, wanted: Collection[str]
+    data: str | os.PathLike[str], options: StreamRequest, source: str | None, ids: Collection[str]
 ) -> tuple[dict[str, Thumbnail], bool]:
-    """The looks of one side, and whether there are two."""
-    found: dict[str, Thumbnail] = {}
-    with open_items(data, source, reading) as stream:
+    """Return the thumbnails of one side, and whether there are two sides."""
+    thumbnails: dict[str, Thumbnail] = {}
+    with open_items(data, source, options) as stream:
         for chunk in stream.chunks:
-            rows = [row for row, id in enumerate(chunk.ids) if id in wanted]
-            looks = thumbnails_of(take(chunk.items, np.array(rows))) if rows else []
-            if looks is None:
+            rows = [row for row, id in enumerate(chunk.ids) if id in ids]
+            of_chunk = thumbnails_of(take(chunk.items, np.array(rows))) if rows else []
+            if of_chunk is None:
                 return {}, False
-            found |= {chunk.ids[row]: look for row, look in zip(rows, looks, strict=True)}
-        return found, stream.pairs
+            thumbnails |= {chunk.ids[row]: shown for row, shown in zip(rows, of_chunk, strict=True)}
+        return thumbnails, stream.pairs

@@ -1,4 +1,4 @@
-"""Contenders on pairs, alike or not, or graded: every pair has a distance under each of them."""
+"""Compare embedding sets of pairs, matching or not, or graded: each pair has a distance under each set."""
 
 from __future__ import annotations
 
@@ -8,112 +8,125 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison.inputs import EmbeddingSet
-from siamkit.comparison.result import Disagreement, widest
+from siamkit.comparison.embedding_set import EmbeddingSet
+from siamkit.comparison.result import Disagreement, largest_differences
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_pairs, evaluate_scores
-from siamkit.evaluation.distances import oriented
+from siamkit.evaluation.distances import oriented, resolve_metric
 from siamkit.evaluation.pairs import is_binary
 from siamkit.stats.pair_bootstrap import RESAMPLES, compare_pairs, interval_of_pairs
 from siamkit.stats.pair_measures import pair_scores
 from siamkit.stats.results import Difference, Interval
 
-ALIKE = ("roc_auc", "eer")
-"""The figures compared of pairs alike or not, where nobody says which."""
+BINARY_MEASURES = ("roc_auc", "eer")
+"""The measures compared by default of pairs that match or not."""
 
-GRADED = ("spearman", "pearson")
-"""Those of pairs with scores."""
+GRADED_MEASURES = ("spearman", "pearson")
+"""The measures compared by default of pairs with scores."""
 
 
-class Pairs:
-    """Pairs as all contenders see them.
+class ByPair:
+    """The distances of all pairs under all embedding sets.
 
     Args:
-        several: the contenders, of the same pairs.
-        truth: `(n,)`, 1 for a pair alike and 0 for one that is not, or its score.
-        measures: of pairs; those of `ALIKE` or `GRADED` if there are none.
-        over: `pairs`, `items` or `auto`: items where one occurs in several pairs.
-        drawn: `level`, `seed`, and `resamples` or None, for the intervals.
+        sets: the embedding sets, of the same pairs.
+        targets: `(n,)`, 1 for a matching pair and 0 for another, or a score.
+        measures: of pairs; those of `BINARY_MEASURES` or `GRADED_MEASURES` if empty.
+        over: `pairs`, `items` or `auto`: items if any is in several pairs.
+        resamples: how many for each interval; None for the default.
+        level: of the intervals.
+        seed: of the resamples.
 
     Attributes:
         measures: those compared.
         over: what the intervals are over.
-        notes: what one should know before quoting.
-        distinct: rows of all embeddings, one side of a pair below the other, in which each item is once.
+        notes: warnings to print with the result.
+        distinct: the rows that hold each item once, in the embeddings of all sides one after the other.
     """
 
     def __init__(
         self,
-        several: Sequence[EmbeddingSet],
-        truth: NDArray[np.float64],
+        sets: Sequence[EmbeddingSet],
+        targets: NDArray[np.float64],
         measures: Sequence[str],
         over: str,
-        drawn: dict[str, Any],
+        *,
+        resamples: int | None,
+        level: float,
+        seed: int,
     ) -> None:
         if over not in ("pairs", "items", "auto"):
             raise DataError(f"intervals of pairs are over items or pairs, got {over!r}")
-        self._alike = is_binary(truth)
-        self._truth = truth
-        self.measures = tuple(measures) or (ALIKE if self._alike else GRADED)
+        self._binary = is_binary(targets)
+        self._targets = targets
+        self.measures = tuple(measures) or (BINARY_MEASURES if self._binary else GRADED_MEASURES)
         self.notes: list[str] = []
-        items = items_of(several)
+        items = items_of(sets)
         self.distinct = np.unique(items, return_index=True)[1]
         recurs = len(self.distinct) < items.size
         self.over = ("items" if recurs else "pairs") if over == "auto" else over
-        self._asked = {
-            **drawn,
-            "resamples": drawn["resamples"] or RESAMPLES,
+        self._options: dict[str, Any] = {
+            "resamples": resamples or RESAMPLES,
+            "level": level,
+            "seed": seed,
             "items": (items[:, 0], items[:, 1]),
             "over": self.over,
         }
         self._distances: dict[str, NDArray[np.float32]] = {}
-        self._right: dict[str, NDArray[np.bool_]] = {}
-        for each in several:
-            self._judge(each)
+        self._correct: dict[str, NDArray[np.bool_]] = {}
+        for embedding_set in sets:
+            self._evaluate(embedding_set)
 
     def interval(self, name: str, measure: str) -> Interval:
-        """A contender's figure."""
-        return interval_of_pairs(measure, self._distances[name], self._truth, **self._asked)
+        """Return a measure of one embedding set."""
+        return interval_of_pairs(measure, self._distances[name], self._targets, **self._options)
 
     def difference(self, a: str, b: str, measure: str) -> Difference:
-        """That of two contenders."""
-        return compare_pairs(measure, self._distances[a], self._distances[b], self._truth, **self._asked)
+        """Return the difference of two embedding sets in a measure."""
+        return compare_pairs(measure, self._distances[a], self._distances[b], self._targets, **self._options)
 
     def disagreements(self, a: str, b: str, ids: Sequence[str], most: int) -> list[Disagreement]:
-        """The pairs that two differ most on, by `siamkit.stats.pair_measures`."""
-        of_a, of_b = (pair_scores(self._distances[name], self._truth) for name in (a, b))
+        """Return the pairs on which two embedding sets differ most, by `pair_scores`."""
+        scores_a, scores_b = (pair_scores(self._distances[name], self._targets) for name in (a, b))
         return [
             Disagreement(
                 row,
                 ids[row],
-                float(self._truth[row]),
-                (float(of_a[row]), float(of_b[row])),
-                (bool(self._right[a][row]), bool(self._right[b][row])) if self._alike else None,
+                float(self._targets[row]),
+                (float(scores_a[row]), float(scores_b[row])),
+                (bool(self._correct[a][row]), bool(self._correct[b][row])) if self._binary else None,
             )
-            for row in widest(of_a, of_b, most)
+            for row in largest_differences(scores_a, scores_b, most)
         ]
 
-    def _judge(self, each: EmbeddingSet) -> None:
-        if not self._alike:
-            judged = evaluate_scores(each.embeddings, self._truth, each.metric)
-            self._distances[each.name] = judged.queries["distance"]
+    def _evaluate(self, embedding_set: EmbeddingSet) -> None:
+        name, metric = embedding_set.name, resolve_metric(embedding_set.metric)
+        if not self._binary:
+            evaluation = evaluate_scores(embedding_set.embeddings, self._targets, metric)
+            self._distances[name] = evaluation.queries["distance"]
             return
-        judged = evaluate_pairs(each.embeddings, self._truth, each.metric, groups=["verification"])
-        distances = judged.queries["distance"]
-        threshold = judged.measures["threshold"] if each.threshold is None else each.threshold
-        self._distances[each.name] = distances
-        self._right[each.name] = (distances <= oriented(threshold, each.metric)) == (self._truth > 0)
+        evaluation = evaluate_pairs(embedding_set.embeddings, self._targets, metric, groups=["verification"])
+        threshold = embedding_set.threshold
+        if threshold is None:
+            threshold = evaluation.measures["threshold"]
+        distances = evaluation.queries["distance"]
+        self._distances[name] = distances
+        self._correct[name] = (distances <= oriented(threshold, metric)) == (self._targets > 0)
 
 
-def items_of(several: Sequence[EmbeddingSet]) -> NDArray[np.int64]:
-    """Which item each side of each pair is, `(n, 2)` as 0, 1, …
+def items_of(sets: Sequence[EmbeddingSet]) -> NDArray[np.int64]:
+    """Return which item each side of each pair is, `(n, 2)` as 0, 1, …
 
-    Of a contender that knows it; otherwise two sides are one item if every contender embeds them alike.
+    Taken from a set that knows it; otherwise two sides are one item if every set embeds them equally.
     """
-    known = next((each.items for each in several if each.items is not None), None)
-    if known is None:
+    items = next((embedding_set.items for embedding_set in sets if embedding_set.items is not None), None)
+    if items is None:
         vectors = np.concatenate(
-            [each.embeddings.reshape(-1, each.embeddings.shape[2]) for each in several], 1
+            [
+                embedding_set.embeddings.reshape(-1, embedding_set.embeddings.shape[2])
+                for embedding_set in sets
+            ],
+            1,
         )
-        known = np.unique(vectors, axis=0, return_inverse=True)[1].reshape(-1, 2)
-    return np.asarray(known, np.int64)
+        items = np.unique(vectors, axis=0, return_inverse=True)[1].reshape(-1, 2)
+    return np.asarray(items, np.int64)

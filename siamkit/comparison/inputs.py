@@ -1,124 +1,100 @@
-"""Whatever has embeddings: a model, a file of vectors made by anybody's system, a trial of a study."""
+"""The embedding set that a path names: a model with data, a file of embeddings, or a trial of a study."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.data.thumbnails import ThumbnailLookup
-from siamkit.errors import DataError, ModelError, listed
-from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
+from siamkit.comparison.embedding_set import EmbeddingSet, as_targets, from_file, read_labels
+from siamkit.comparison.from_model import from_model
+from siamkit.comparison.from_trial import from_trial, is_study, trial_in
+from siamkit.errors import DataError, ModelError
+from siamkit.io.paths import unreadable_as_error
+
+_ENDINGS = (".npy", ".npz", ".parquet", ".keras", ".yaml", ".yml")
 
 
-@dataclass(frozen=True)
-class EmbeddingSet:
-    """Embeddings of some items, and what is needed to judge them.
+def read_embeddings(
+    path: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    source: str | None = None,
+    label: str | None = None,
+) -> EmbeddingSet:
+    """Return the embedding set that a path names.
 
     Args:
-        name: for people.
-        embeddings: `(n, dim)` float32, or of pairs `(n, 2, dim)`.
-        labels: `(n,)` classes, of pairs 1 for alike and 0 for not, or scores; None where the file has none.
-        ids: `(n,)` names of the items or pairs, None where the file has none.
-        metric: what compares them: a name, or the metric of a model.
-        threshold: that came with them, in the metric's orientation.
-        about: what else is known: parameters, the model's own record.
-        items: `(n, 2)`, of pairs which item each side is, as 0, 1, …; None where that is not known.
-        looks: tells from ids how items look; None where nobody knows.
-        notes: what one should know before quoting what comes of it.
-    """
-
-    name: str
-    embeddings: NDArray[np.float32]
-    labels: NDArray[Any] | None
-    ids: tuple[str, ...] | None
-    metric: Any = "cosine"
-    threshold: float | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    items: NDArray[np.int64] | None = None
-    looks: ThumbnailLookup | None = field(default=None, repr=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def pairs(self) -> bool:
-        """Whether it embeds pairs."""
-        return self.embeddings.ndim == 3
-
-
-def contender(
-    path: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, **asked: Any
-) -> EmbeddingSet:
-    """A model with the data to embed, a file of vectors, or a trial of a study (`study.yaml#14`, `#best`).
+        path: a model (`.keras`), a file of embeddings, or a trial of a study (`study.yaml#14`, `#best`).
+        data: what a model embeds.
+        name: for display; by default that of the file.
+        source: the registered dataset that reads `data`.
+        label: the column or array of labels in `data`.
 
     Raises:
         ModelError: a model without data.
-        DataError: a study without a trial.
+        DataError: a study without a trial, or a file that cannot be read.
     """
-    from siamkit.comparison.from_trial import is_study, read_trial, trial_in
-
     with unreadable_as_error(Path(path), "embeddings, a model or a study"):
-        named, study = trial_in(path), is_study(path)
-    if named is not None:
-        return read_trial(*named, name=asked.get("name"))
+        trial, study = trial_in(path), is_study(path)
+    if trial is not None:
+        return from_trial(*trial, name=name)
     if study:
-        raise DataError(f"{str(path)!r} is a study: name a trial of it, {path}#best or {path}#14")
+        raise DataError(f"{str(path)!r} is a study: name one of its trials, such as {path}#best or {path}#14")
     if Path(path).suffix != ".keras":
-        from siamkit.comparison.from_file import read_vectors
-
-        return read_vectors(path, asked.get("name"))
+        return from_file(path, name)
     if data is None:
         raise ModelError(f"the model {str(path)!r} needs data to embed")
-    from siamkit.comparison.from_model import embed_with
-
-    return embed_with(path, data, **asked)
+    return from_model(path, data, name, source=source, label=label)
 
 
-def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Labels from a `.npy` file."""
-    file = Path(path)
-    with unreadable_as_error(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as opened:
-        found = np.load(opened, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise ValueError("it holds named arrays, not a single one")
-    return found
-
-
-def labelled(
-    found: EmbeddingSet, path: str | os.PathLike[str] | None = None
+def labeled(
+    embedding_set: EmbeddingSet, path: str | os.PathLike[str] | None = None
 ) -> tuple[EmbeddingSet, NDArray[Any]]:
-    """The contender and its labels: its own, or those of a `.npy` file.
+    """Return the embedding set with labels, and the labels: its own, or those of a `.npy` file.
 
     Raises:
-        DataError: there are none, or not as many as embeddings.
+        DataError: labels are missing, or are not one for each embedding.
     """
-    labels = found.labels if path is None else read_labels(path)
+    name, count = embedding_set.name, len(embedding_set.embeddings)
+    labels = embedding_set.labels if path is None else read_labels(path)
     if labels is None:
-        raise DataError(f"{found.name!r} has embeddings without labels; give them by --labels FILE.npy")
-    if labels.shape != (len(found.embeddings),):
+        raise DataError(f"{name!r} has embeddings without labels; pass them with --labels FILE.npy")
+    if labels.shape != (count,):
         raise DataError(
-            f"labels should have the shape ({len(found.embeddings)},), one for each embedding, "
-            f"got {labels.shape}"
+            f"labels should have the shape ({count},), one for each embedding, got {labels.shape}"
         )
-    if found.pairs:
-        labels = as_targets(labels, found.name if path is None else str(path))
-    return replace(found, labels=labels), labels
+    if embedding_set.of_pairs:
+        labels = as_targets(labels, name if path is None else str(path))
+    return replace(embedding_set, labels=labels), labels
 
 
-def as_targets(labels: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """What is true of pairs as numbers: 1 for alike, 0 for not, or a score.
+def default_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return file names without endings, with as much of the path as makes them distinct.
 
-    Raises:
-        DataError: some are none.
+    Example:
+        >>> default_names(["old/vectors.npz", "new/vectors.npz", "new/others.npy", "study.yaml#14"])
+        ['old/vectors.npz', 'new/vectors.npz', 'others', 'study#14']
     """
-    try:
-        found = labels.astype(np.float64)
-    except (TypeError, ValueError):
-        found = np.array([np.nan])
-    if not np.isfinite(found).all():
-        some = sorted({str(each) for each in labels})
-        raise DataError(f"{name!r} should say of pairs 1 or 0, or a score, got {listed(some, 4)}")
-    return found
+    names = [_name(path, 0) for path in paths]
+    deepest = max((len(PurePath(path).parts) for path in paths), default=0)
+    for depth in range(1, deepest + 1):
+        ambiguous = {name for name in names if names.count(name) > 1}
+        names = [
+            _name(path, depth) if name in ambiguous else name for path, name in zip(paths, names, strict=True)
+        ]
+    return names
+
+
+def _name(path: str | os.PathLike[str], depth: int) -> str:
+    """Return the last `depth` parts of a path, or the file name without its ending, and the trial if any."""
+    trial = trial_in(path)
+    file = PurePath(trial[0] if trial else path)
+    stem = file.stem if file.suffix in _ENDINGS else file.name
+    name = "/".join(file.parts[-depth:]) if depth else stem
+    return name if trial is None else f"{name}#{trial[1]}"

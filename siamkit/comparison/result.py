@@ -1,16 +1,18 @@
-"""What a comparison of embeddings holds, and what it says."""
+"""The result of a comparison: verdicts, a table, a plot and a document."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison._html import fragment
+from siamkit.comparison.similarity import RepresentationSimilarity
 from siamkit.data.thumbnails import Thumbnail
 from siamkit.plotting.figures import DifferenceRow, forest_plot
+from siamkit.report.model import Chart, Document, Gallery, Items, Listing, Part, Section, Table
 from siamkit.stats.results import Difference, Interval
 
 if TYPE_CHECKING:
@@ -19,63 +21,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RepresentationSimilarity:
-    """How alike two embeddings of the same items are, whatever they are worth.
-
-    Args:
-        a, b: names of the contenders.
-        cka: linear centred kernel alignment, debiased; 1 for the same up to rotation and scale.
-        procrustes: what is left when one is turned onto the other, in [0, √2].
-        overlap: the share of its 10 nearest neighbours that an item has in both.
-        rank_correlation: Spearman's, of the distances of pairs.
-        items: how many were looked at.
-    """
-
-    a: str
-    b: str
-    cka: float
-    procrustes: float
-    overlap: float
-    rank_correlation: float
-    items: int
-
-
-@dataclass(frozen=True)
 class Disagreement:
-    """A query, or a pair, that one contender judges better than the other.
+    """A query, or a pair, on which one embedding is better than the other.
 
     Args:
-        query: its index.
-        id, label: its name, and its class, or what is true of the pair.
-        scores: of the two, of a query in the first figure compared, of a pair as in `pair_scores`.
-        right: whether what each finds nearest is of the query's class, or takes the pair for what it is at
-            its threshold; None of graded pairs.
-        nearest: the indices of what each finds nearest; None of pairs.
-        nearest_ids, nearest_labels: names and classes of these.
+        query: its row.
+        id, label: its id, and its class or the target of the pair.
+        scores: under both embeddings: of a query in the first measure, of a pair as in `pair_scores`.
+        correct: whether the nearest item of each embedding has the class of the query, or each embedding
+            classifies the pair correctly at its threshold; None for graded pairs.
+        nearest: the row of the nearest item under each embedding; None for pairs.
+        nearest_ids, nearest_labels: ids and classes of these.
     """
 
     query: int
     id: str
     label: Any
     scores: tuple[float, float]
-    right: tuple[bool, bool] | None
+    correct: tuple[bool, bool] | None
     nearest: tuple[int, int] | None = None
     nearest_ids: tuple[str, str] | None = None
     nearest_labels: tuple[Any, Any] | None = None
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """The query and what is found nearest."""
+        """The rows of the query and of its nearest items."""
         return (self.query, *(self.nearest or ()))
 
 
-def widest(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[int]:
-    """The rows where two scores differ most, the widest first; half of them in favour of each if there are.
+def largest_differences(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[int]:
+    """Return the rows where two scores differ most, the largest first; if possible half in favor of each.
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.comparison.result import widest
-        >>> widest(np.array([0.0, 0.5, 0.5, 0.5]), np.array([1.0, 1.0, 0.5, 0.4]), 2)
+        >>> largest_differences(np.array([0.0, 0.5, 0.5, 0.5]), np.array([1.0, 1.0, 0.5, 0.4]), 2)
         [0, 3]
     """
     difference = np.nan_to_num(b - a)
@@ -89,41 +68,42 @@ def widest(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[in
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """The result of comparing embeddings.
 
     Args:
-        names: of the contenders.
-        values: for each contender, figure by figure, with intervals.
-        differences: of each pair, figure by figure, corrected for all of them together.
-        pairs: which contenders each of the differences is of.
-        likeness: of each pair.
-        disagreements: by pair of names, the queries that they differ most on, the widest first.
-        over: what is drawn anew in the intervals.
-        notes: what one should know before quoting.
-        looks: by row, how items of disagreements look, both sides of pairs; of those where that is known.
+        names: of the embeddings.
+        values: for each embedding its measures, with intervals.
+        differences: for each two embeddings and each measure, corrected for all of them together.
+        pairs: the two embeddings of each difference.
+        similarities: of each two embeddings.
+        disagreements: by two names, the queries on which they differ most, the largest difference first.
+        over: what is resampled for the intervals.
+        notes: warnings to read before using the result.
+        thumbnails: by row, those of the items in disagreements, both sides of pairs, where known.
     """
 
     names: tuple[str, ...]
     values: dict[str, dict[str, Interval]]
     differences: list[Difference]
     pairs: list[tuple[str, str]]
-    likeness: list[RepresentationSimilarity]
+    similarities: list[RepresentationSimilarity]
     disagreements: dict[tuple[str, str], list[Disagreement]]
     over: str
     notes: list[str]
-    looks: dict[int, tuple[Thumbnail, ...]] = field(default_factory=dict, repr=False)
+    thumbnails: dict[int, tuple[Thumbnail, ...]] = field(default_factory=dict, repr=False)
 
     def verdicts(self) -> list[str]:
-        """What can be said of each pair and figure, in a sentence."""
+        """Return a sentence for each difference."""
         return [
             difference.verdict(a, b) for (a, b), difference in zip(self.pairs, self.differences, strict=True)
         ]
 
     def __str__(self) -> str:
-        lines = [*self.verdicts(), *self.notes]
-        return "\n".join(lines)
+        return "\n".join([*self.verdicts(), *self.notes])
 
     def _repr_html_(self) -> str:
+        from siamkit.comparison._html import fragment
+
         return fragment(self)
 
     def to_frame(self) -> pd.DataFrame:
@@ -166,3 +146,144 @@ class Comparison:
                 for (a, b), difference in zip(self.pairs, self.differences, strict=True)
             ]
         )
+
+    def document(self) -> Document:
+        """Return the comparison as a document: verdicts, differences, similarities and disagreements."""
+        shown = _ShownItems()
+        sections = [self._differences(), self._similarities(), self._disagreements(shown)]
+        return Document(f"Comparison of {' and '.join(self.names)}", self.verdicts(), sections, shown.items())
+
+    def _differences(self) -> Section:
+        intervals = f"{self.differences[0].level:.0%} intervals over {self.over}."
+        differences = [
+            (
+                f"{b} - {a}",
+                difference.measure,
+                difference.difference,
+                difference.low,
+                difference.high,
+                difference.p_adjusted,
+                "yes" if difference.significant else "no",
+            )
+            for (a, b), difference in zip(self.pairs, self.differences, strict=True)
+        ]
+        values = [
+            (name, measure, interval.value, interval.low, interval.high)
+            for name in self.names
+            for measure, interval in self.values[name].items()
+        ]
+        return Section(
+            "differences",
+            "Differences",
+            self.notes,
+            [
+                Chart(
+                    "differences",
+                    "Differences",
+                    self.plot(),
+                    Table.of(
+                        ("difference", "measure", "size", "low", "high", "corrected p", "significant"),
+                        differences,
+                    ),
+                    f"{intervals} Filled markers are significant differences, open ones are not.",
+                ),
+                Listing(
+                    "values",
+                    "Values",
+                    Table.of(("embedding", "measure", "value", "low", "high"), values),
+                    f"{intervals} Two intervals that overlap say nothing about the difference.",
+                ),
+            ],
+        )
+
+    def _similarities(self) -> Section:
+        rows = [
+            (
+                f"{similarity.a} · {similarity.b}",
+                similarity.cka,
+                similarity.procrustes,
+                similarity.neighbor_overlap,
+                similarity.rank_correlation,
+            )
+            for similarity in self.similarities
+        ]
+        table = Table.of(
+            ("embeddings", "CKA", "Procrustes", "neighbor overlap", "rank correlation of distances"), rows
+        )
+        words = f"From {self.similarities[0].items:,} items."
+        listing = Listing("similarities", "Similarity of two embeddings", table, words)
+        return Section("similarities", "Similarity, regardless of quality", (), [listing])
+
+    def _disagreements(self, shown: _ShownItems) -> Section:
+        parts: list[Part] = []
+        for number, ((a, b), disagreements) in enumerate(self.disagreements.items()):
+            if not disagreements:
+                continue
+            name, title = f"disagreements-{number}", f"{a} and {b}"
+            if disagreements[0].correct is None:
+                rows = [
+                    (self._text(disagreement), disagreement.label, *disagreement.scores)
+                    for disagreement in disagreements
+                ]
+                words = "1 - |rank of the similarity - rank of the score|, as a share of all ranks."
+                parts.append(Listing(name, title, Table.of(("pair", "score", a, b), rows), words))
+                continue
+            queries = [
+                (
+                    f"{a} {disagreement.scores[0]:.3f}, {b} {disagreement.scores[1]:.3f}",
+                    *self._show(disagreement, shown),
+                )
+                for disagreement in disagreements
+            ]
+            words = (
+                f"The query, the nearest item under {a}, and that under {b}; ✓ and a solid frame: same class."
+                if disagreements[0].nearest is not None
+                else f"One side of the pair with its label; the other side as {a} and as {b} classify the "
+                "pair, ✓ and a solid frame: correct."
+            )
+            parts.append(Gallery(name, title, queries, words))
+        return Section("disagreements", "Largest disagreements", (), parts)
+
+    def _show(self, disagreement: Disagreement, shown: _ShownItems) -> tuple[int, list[int]]:
+        """Return the indices of the query and of the nearest items; for pairs, those of both sides."""
+        thumbnails = self.thumbnails.get(disagreement.query, ())
+        if disagreement.nearest and disagreement.nearest_ids and disagreement.nearest_labels:
+            query = shown.add(disagreement.id, disagreement.label, thumbnails[:1])
+            nearest = zip(
+                disagreement.nearest, disagreement.nearest_ids, disagreement.nearest_labels, strict=True
+            )
+            return query, [shown.add(id, label, self.thumbnails.get(row, ())) for row, id, label in nearest]
+        alike = bool(disagreement.label)
+        query = shown.add(disagreement.id, _pair_label(alike), thumbnails[:1])
+        classified = [_pair_label(alike == correct) for correct in disagreement.correct or ()]
+        return query, [shown.add(disagreement.id, label, thumbnails[1:]) for label in classified]
+
+    def _text(self, disagreement: Disagreement) -> str:
+        thumbnails = self.thumbnails.get(disagreement.query, ())
+        return " · ".join(shown.text for shown in thumbnails if shown.text) or disagreement.id
+
+
+def _pair_label(alike: bool) -> str:
+    return "alike" if alike else "not alike"
+
+
+class _ShownItems:
+    """Collects the items that a document shows."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._labels: list[str] = []
+        self._thumbnails: list[Thumbnail] = []
+
+    def add(self, id: str, label: Any, thumbnails: Sequence[Thumbnail]) -> int:
+        """Add an item and return its index."""
+        self._ids.append(id)
+        self._labels.append(str(label))
+        self._thumbnails.append(thumbnails[0] if thumbnails else Thumbnail())
+        return len(self._ids) - 1
+
+    def items(self) -> Items:
+        """Return the items that were added."""
+        images = [thumbnail.image for thumbnail in self._thumbnails]
+        texts = [thumbnail.text or None for thumbnail in self._thumbnails]
+        return Items(self._ids, self._labels, images if any(images) else None, texts if any(texts) else None)

@@ -155,7 +155,7 @@ def checked_groups(groups: Iterable[Group]) -> frozenset[Group]:
     """Return the groups as a set.
 
     Raises:
-        DataError: there is no such group.
+        DataError: a group does not exist.
     """
     names: frozenset[Group] = frozenset([groups] if isinstance(groups, str) else groups)  # type: ignore[list-item]
     for name in names:

@@ -149,8 +149,8 @@ class Trials:
             )
         if seeds < 2:
             sentences.append(
-                "Each configuration was trained with one seed, so a lucky seed cannot be told apart from a "
-                "good configuration."
+                "Each configuration was trained with one seed, so a lucky seed and a good configuration look "
+                "alike."
             )
         if not self.balanced:
             sentences.append(

@@ -175,7 +175,7 @@ class PairSample:
         truth = _numbers(targets, "targets")
         columns = tuple(_numbers(column, name, len(truth)) for name, column in distances.items())
         if not len(truth):
-            raise DataError("there are no pairs to compare")
+            raise DataError("a comparison needs at least one pair, got 0")
         if not graded_measure(measure) and set(np.unique(truth)) != {0.0, 1.0}:
             raise DataError(
                 f"{measure} needs targets 1 (alike) and 0 (not alike), got {np.unique(truth)[:5].tolist()}"
@@ -287,7 +287,6 @@ def narrowed(
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.pair_bootstrap import narrowed
         >>> narrowed(0.0, np.array([-3.0, 3.0]), np.array([-1.0, 1.0])).round(4).tolist()
         [-2.6458, 2.6458]
     """

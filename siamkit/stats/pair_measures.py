@@ -36,11 +36,10 @@ def weighted_measure(
         A function from weights `(rows, n)` to values `(rows,)`, NaN where the measure is undefined.
 
     Raises:
-        DataError: there is no such measure.
+        DataError: the measure does not exist.
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.pair_measures import weighted_measure
         >>> auc = weighted_measure("roc_auc", np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 1.0]))
         >>> auc(np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0]])).tolist()
         [0.5, 0.75]
@@ -80,7 +79,6 @@ def pair_scores(distances: NDArray[np.floating], targets: NDArray[np.float64]) -
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.pair_measures import pair_scores
         >>> pair_scores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 0.0, 1.0, 0.0])).tolist()
         [1.0, 0.5, 0.5, 1.0]
     """
@@ -155,7 +153,9 @@ class _WeightedCurve:
         hits = self._groups.sums(np.take(weights, self._alike, axis=1)[:, self._groups.order])
         others = np.zeros((len(weights), len(self._others) + 1))
         np.cumsum(np.take(weights, self._others, axis=1), axis=1, out=others[:, 1:])
-        with np.errstate(invalid="ignore"):  # without pairs of one kind there is no curve: NaN throughout
+        with np.errstate(
+            invalid="ignore"
+        ):  # without pairs of one kind the curve is undefined: NaN throughout
             hits = hits / hits.sum(axis=1, keepdims=True)
             others /= others[:, -1:].copy()
         return hits, others[:, self._before], others[:, self._up_to]

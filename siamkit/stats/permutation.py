@@ -28,7 +28,6 @@ def permutation_p(shares: NDArray[np.float64], resamples: int, seed: int) -> flo
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.permutation import permutation_p
         >>> permutation_p(np.ones(5), resamples=1000, seed=0)  # 2 of 2^5 swaps
         0.0625
     """
@@ -58,7 +57,6 @@ def random_flips(units: int, resamples: int, rng: np.random.Generator) -> Iterat
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.permutation import random_flips
         >>> next(random_flips(3, 2, np.random.default_rng(0))).shape
         (2, 3)
     """

@@ -49,7 +49,6 @@ def bootstrap_weights(
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.resampling import bootstrap_weights
         >>> [counts.sum(axis=1).tolist() for counts in bootstrap_weights(4, 3, np.random.default_rng(0))]
         [[4.0, 4.0, 4.0]]
     """
@@ -91,7 +90,6 @@ def pair_weights(
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.resampling import pair_weights
         >>> pair_weights(np.array([[2.0, 3.0]]), np.array([0, 1]), np.array([1, 1])).tolist()
         [[6.0, 3.0]]
     """
@@ -123,7 +121,7 @@ def percentile_interval(replicates: NDArray[np.float64], units: int, level: floa
     It was chosen on simulated paired comparisons with known differences (a thousand of each in
     `benchmarks/results/coverage.md`): of 95 % intervals with 20 classes, plain percentile and BCa intervals
     hold the truth in 88 to 92 % (BCa is the worst: it estimates its acceleration from the same few units),
-    this one in 92 to 94 %. The studentized bootstrap is no better there, and fails where few queries differ,
+    this one in 92 to 94 %. The studentized bootstrap is not better there, and fails where few queries differ,
     because many resamples then have no spread to divide by. Student's t falls to 90 % where class sizes
     differ. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015,
     proposes this interval and explains all four.
@@ -141,7 +139,6 @@ def percentile_interval(replicates: NDArray[np.float64], units: int, level: floa
 
     Example:
         >>> import numpy as np
-        >>> from siamkit.stats.resampling import percentile_interval
         >>> low, high = percentile_interval(np.random.default_rng(0).normal(size=100_000), 1000, 0.95)
         >>> round(low, 1), round(high, 1)
         (-2.0, 2.0)
@@ -180,7 +177,6 @@ def unseen_share(trials: int, level: float) -> float:
     boundary; "the rule of three".)
 
     Example:
-        >>> from siamkit.stats.resampling import unseen_share
         >>> round(unseen_share(100, 0.95), 3)
         0.036
     """

@@ -51,7 +51,7 @@ class Repeats:
         classes: `(queries,)` the class of each query, or None.
 
     Raises:
-        DataError: there is no repeat, or shapes do not fit.
+        DataError: repeats are missing, or shapes do not fit.
 
     Example:
         >>> from siamkit.stats import Repeats

@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.inputs import EmbeddingSet, contender
+from siamkit.comparison.embedding_set import EmbeddingSet
+from siamkit.comparison.inputs import read_embeddings
 from siamkit.errors import DataError
 from siamkit.stats.pair_measures import pair_scores
 
@@ -79,7 +80,7 @@ def test_correlations_of_graded_pairs_are_scipys():
         assert values["spearman"].value == pytest.approx(spearmanr(-distances(pairs), SCORES)[0], abs=1e-6)
         assert values["pearson"].value == pytest.approx(pearsonr(-distances(pairs), SCORES)[0], abs=1e-6)
     assert found.differences[0].difference > 0
-    assert found.disagreements["A", "B"][0].right is None
+    assert found.disagreements["A", "B"][0].correct is None
 
 
 def test_pairs_that_share_items_are_drawn_by_their_items():
@@ -93,7 +94,7 @@ def test_pairs_that_share_items_are_drawn_by_their_items():
     found = siamkit.compare(*both, **asked)
     assert found.over == "items"
     assert found.differences[0].units == 40
-    assert found.likeness[0].items == 40
+    assert found.similarities[0].items == 40
     apart = siamkit.compare(*both, over="pairs", **asked)
     assert apart.differences[0].units == 780
     assert found.differences[0].half_width > 1.5 * apart.differences[0].half_width
@@ -134,7 +135,7 @@ def test_the_pairs_that_two_differ_most_on_are_marked_right_or_wrong():
     assert {each.scores[1] > each.scores[0] for each in queries} == {True, False}
     for each in queries:
         assert each.label == ALIKE[each.query]
-        assert each.right[1] == ((distances(GOOD)[each.query] <= 2.0) == bool(ALIKE[each.query]))
+        assert each.correct[1] == ((distances(GOOD)[each.query] <= 2.0) == bool(ALIKE[each.query]))
         assert each.nearest is None
 
 
@@ -147,7 +148,7 @@ def test_without_a_threshold_pairs_are_judged_at_the_one_that_suits_them_best(me
     queries = found.disagreements["A", "B"]
     assert len(queries) > 200
     for each in queries:
-        assert each.right[1] == ((near[each.query] <= at) == bool(ALIKE[each.query]))
+        assert each.correct[1] == ((near[each.query] <= at) == bool(ALIKE[each.query]))
 
 
 def cosine(x, y):
@@ -186,9 +187,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused(r"roc_auc needs targets 1", GOOD, WORSE, labels=SCORES, measures=["roc_auc"])
     refused(r"needs targets 1 \(alike\) and 0 \(not alike\), got \[1.0\]", GOOD, WORSE, labels=np.ones(300))
     words = np.where(ALIKE == 1, "same", "other")
-    refused("should say of pairs 1 or 0, or a score, got other, same", GOOD, WORSE, labels=words)
+    refused("should be 1, 0 or a score, got other, same", GOOD, WORSE, labels=words)
     np.savez(tmp_path / "a.npz", a=FIRST, b=FIRST[:, :3])
-    refused(r"a and b of one shape, got \(300, 5\) and \(300, 3\)", tmp_path / "a.npz", GOOD, labels=ALIKE)
+    refused(r"of the same shape, got \(300, 5\) and \(300, 3\)", tmp_path / "a.npz", GOOD, labels=ALIKE)
 
 
 def test_files_of_pairs_are_judged_and_compared_without_keras(tmp_path: Path):
@@ -244,7 +245,7 @@ def test_a_model_embeds_both_sides_of_pairs(tmp_path: Path, towers: int) -> None
     rows = np.random.default_rng(1).integers(0, 300, (400, 2))  # items that come again
     alike = ALIKE[rows[:, 0]]
     np.savez(tmp_path / "pairs.npz", a=FIRST[rows[:, 0]], b=FIRST[rows[:, 1]], y=alike)
-    found = contender(tmp_path / "model.keras", tmp_path / "pairs.npz")
+    found = read_embeddings(tmp_path / "model.keras", tmp_path / "pairs.npz")
     assert found.embeddings.shape == (400, 2, 3)
     for side in (0, 1):
         expected = model.embed(FIRST[rows[:, side]], side=min(side, towers - 1))

@@ -16,7 +16,7 @@ from scipy.stats import bootstrap
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.inputs import EmbeddingSet
+from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.errors import DataError
 
 
@@ -63,10 +63,10 @@ def test_the_same_up_to_a_turn_is_no_difference_and_alike():
     found = siamkit.compare(GOOD, GOOD @ turn, labels=LABELS, metric="euclidean")
     assert found.over == "classes"
     assert "No significant difference in map_at_r" in found.verdicts()[0]
-    [likeness] = found.likeness
+    [likeness] = found.similarities
     assert likeness.cka == pytest.approx(1, abs=1e-4)
     assert likeness.procrustes == pytest.approx(0, abs=1e-2)
-    assert likeness.overlap == pytest.approx(1, abs=1e-3)
+    assert likeness.neighbor_overlap == pytest.approx(1, abs=1e-3)
     assert likeness.rank_correlation == pytest.approx(1, abs=1e-5)
     assert found.disagreements["A", "B"] == []
 
@@ -97,8 +97,8 @@ def test_with_few_classes_it_says_what_the_intervals_do_not_hold_over():
     found = siamkit.compare(rows, rows[:, :3], labels=labels, metric="euclidean")
     assert found.over == "queries"
     assert found.notes == [
-        "With 5 classes the intervals are over queries: they say nothing of classes that are not among "
-        "these. With 20 or more they would."
+        "With only 5 classes the intervals are over queries: they do not cover other classes. "
+        "That takes 20 classes or more."
     ]
     with pytest.raises(DataError, match="20"):
         siamkit.compare(rows, rows[:, :3], labels=labels, metric="euclidean", over="classes")
@@ -108,7 +108,7 @@ def test_a_class_of_one_item_has_no_query_and_is_none_to_draw():
     rows, labels = clouds(classes=20, items=3)
     found = siamkit.compare(rows[2:], rows[2:, :3], labels=labels[2:], metric="euclidean")
     assert found.over == "queries"
-    assert found.notes[0].startswith("With 19 classes")
+    assert found.notes[0].startswith("With only 19 classes")
 
 
 def test_items_are_matched_by_their_ids():
@@ -120,7 +120,7 @@ def test_items_are_matched_by_their_ids():
     kept = np.sort(order)
     expected = siamkit.compare(GOOD[kept], WORSE[kept], labels=LABELS[kept], metric="euclidean")
     assert found.differences == expected.differences
-    assert found.notes == ["Only the 182 items that all have, of 192."]
+    assert found.notes == ["Compared on the 182 items that all inputs have, of 192."]
 
 
 def refused(message, *contenders, **asked):
@@ -129,9 +129,9 @@ def refused(message, *contenders, **asked):
 
 
 def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
-    refused("two contenders or more, got 1", GOOD, labels=LABELS)
-    refused("no contender has labels, and none are given", GOOD, WORSE, metric="euclidean")
-    refused("their numbers differ: A 192, B 191", GOOD, WORSE[1:], labels=LABELS, metric="euclidean")
+    refused("at least two embeddings, got 1", GOOD, labels=LABELS)
+    refused("no input has labels; pass them", GOOD, WORSE, metric="euclidean")
+    refused("different numbers of them: A 192, B 191", GOOD, WORSE[1:], labels=LABELS, metric="euclidean")
     refused(r"shape \(192,\), one for each item, got \(191,\)", GOOD, WORSE, labels=LABELS[1:])
     refused(
         r"numbers \(n, dim\), or of pairs \(n, 2, dim\), got float32 of shape \(6,\)",
@@ -139,13 +139,19 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
         GOOD[0],
         labels=LABELS,
     )
-    refused("no query has a score of 'roc_auc'; compare ", GOOD, WORSE, labels=LABELS, measures=["roc_auc"])
+    refused(
+        "queries have no score in 'roc_auc'; choose from ", GOOD, WORSE, labels=LABELS, measures=["roc_auc"]
+    )
     one = EmbeddingSet("a", GOOD, LABELS, None)
-    refused("names of their own, got a, a", one, one)
+    refused("distinct names, got a, a", one, one)
     other = EmbeddingSet("b", GOOD, np.roll(LABELS, 1), None)
-    refused(r"'a' and 'b' disagree about 24 items, first about item 0 \(0, 23\)", one, other)
+    refused(r"'a' and 'b' disagree about the labels of 24 items, the first is item 0 \(0, 23\)", one, other)
     named = EmbeddingSet("c", GOOD, LABELS, tuple("x" * len(GOOD)))
-    refused("'c' has items of one id", named, EmbeddingSet("d", GOOD, LABELS, tuple(map(str, range(192)))))
+    refused(
+        "'c' has several items",
+        named,
+        EmbeddingSet("d", GOOD, LABELS, tuple(map(str, range(192)))),
+    )
     refused("does not exist; a file of embeddings", tmp_path / "a.npy", GOOD, labels=LABELS)
 
 
@@ -182,7 +188,7 @@ def test_the_command_says_what_the_library_says(tmp_path: Path):
     assert stored["differences"][0]["difference"] == found.differences[0].difference
     wrong = CliRunner().invoke(main, ["compare", files[0], "--labels", str(tmp_path / "labels.npy")])
     assert wrong.exit_code == 2
-    assert "two contenders or more, got 1" in wrong.stderr
+    assert "at least two embeddings, got 1" in wrong.stderr
 
 
 def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
@@ -198,7 +204,7 @@ def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
     assert found.names == ("vectors", "other")
     found = siamkit.compare(*files[:2], labels=LABELS, names=("one", "two"), measures=["map_at_r"])
     assert found.names == ("one", "two")
-    refused("names of their own, got", files[0], files[0], labels=LABELS)
+    refused("distinct names, got", files[0], files[0], labels=LABELS)
 
 
 def test_classes_are_the_same_as_numbers_of_any_kind():
@@ -212,7 +218,7 @@ def test_classes_are_the_same_as_numbers_of_any_kind():
 
 
 def test_a_depth_that_is_no_number_is_no_figure():
-    refused("no query has a score of 'recall_at_²'", GOOD, WORSE, labels=LABELS, measures=["recall_at_²"])
+    refused("queries have no score in 'recall_at_²'", GOOD, WORSE, labels=LABELS, measures=["recall_at_²"])
 
 
 def test_json_has_no_word_that_json_lacks(tmp_path: Path):
@@ -223,7 +229,7 @@ def test_json_has_no_word_that_json_lacks(tmp_path: Path):
     )
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout, parse_constant=lambda word: pytest.fail(word))
-    assert found["likeness"][0]["cka"] is None
+    assert found["similarities"][0]["cka"] is None
 
 
 def test_a_page_of_files_whose_names_are_no_text_is_written(tmp_path: Path):

@@ -98,7 +98,7 @@ def test_in_a_notebook_it_says_and_shows_all_and_escapes_what_it_holds(found):
     queries = found.disagreements["worse", "good"]
     for row in queries[0].rows:
         if row % 2:
-            assert any(image["src"] == found.looks[row][0].source for image in parsed.images)
+            assert any(image["src"] == found.thumbnails[row][0].source for image in parsed.images)
         else:
             assert f"{EVIL} {row}" in text
     assert all(image["alt"] for image in parsed.images)

@@ -16,8 +16,8 @@ from pyarrow import parquet
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison._retrained import retrained_sizes
-from siamkit.comparison.inputs import contender
+from siamkit.comparison.dimension_curve import retrained_sizes
+from siamkit.comparison.inputs import read_embeddings
 from siamkit.errors import DataError, ModelError, StudyError
 from siamkit.evaluation.plain_metrics import Euclidean
 
@@ -74,17 +74,17 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_a_trial_has_what_it_stored(runs: Path) -> None:
-    found = contender(f"{runs}#7")
+    found = read_embeddings(f"{runs}#7")
     np.testing.assert_allclose(found.embeddings, ROWS, rtol=1e-6)
     assert found.ids == tuple(IDS)
     assert found.labels is not None
     assert found.labels.tolist() == [str(each) for each in LABELS]
     assert found.name == "photos#7"
-    assert found.about["parameters"] == 107
+    assert found.parameters == 107
     assert found.metric.orientation == "distance"
-    assert np.array_equal(contender(f"{runs}#best").embeddings, found.embeddings)
+    assert np.array_equal(read_embeddings(f"{runs}#best").embeddings, found.embeddings)
     # By its file the study is found, though its data are gone.
-    again = contender(runs.parent.parent / "study.yaml#best")
+    again = read_embeddings(runs.parent.parent / "study.yaml#best")
     assert np.array_equal(again.embeddings, found.embeddings)
     assert again.name == "study#best"
 
@@ -103,7 +103,7 @@ def test_trials_are_compared_with_each_other_and_with_files_without_keras(runs: 
     )
     assert ran.returncode == 0, ran.stderr
     assert "photos#best is better in map_at_r by" in ran.stdout
-    assert "Only the 100 items that all have, of 120." in ran.stdout
+    assert "Compared on the 100 items that all inputs have, of 120." in ran.stdout
     assert "No significant difference in map_at_r: theirs - photos#best is +0.0000" in ran.stdout
 
 
@@ -114,9 +114,9 @@ def test_disagreements_are_shown_as_the_study_shows_its_items(runs: Path) -> Non
     assert len(rows) > 10
     for row in rows:  # the thumbnail is null of every other item
         if row % 2:
-            assert row not in found.looks
+            assert row not in found.thumbnails
         else:
-            assert found.looks[row][0].image == PNG + str(row).encode()
+            assert found.thumbnails[row][0].image == PNG + str(row).encode()
     for each in queries:
         assert each.id == IDS[each.query]
         assert each.nearest_ids == tuple(IDS[row] for row in each.nearest or ())
@@ -124,15 +124,15 @@ def test_disagreements_are_shown_as_the_study_shows_its_items(runs: Path) -> Non
         distances[each.query] = np.inf
         assert each.nearest is not None
         assert each.nearest[1] == distances.argmin()
-        assert each.right is not None
-        assert each.right[1] == (LABELS[distances.argmin()] == LABELS[each.query])
+        assert each.correct is not None
+        assert each.correct[1] == (LABELS[distances.argmin()] == LABELS[each.query])
 
 
 def test_of_an_older_run_folder_the_items_that_have_names_take_part(runs: Path) -> None:
     parquet.write_table(parquet.read_table(runs / "items.parquet").slice(0, 100), runs / "items.parquet")
     found = siamkit.compare(f"{runs}#3", f"{runs}#7")
     assert found.differences[0].units == 20
-    assert found.notes[0] == "Of photos#3 only the first 100 of 120 items have names stored."
+    assert found.notes[0] == "photos#3: only the first 100 of 120 items have stored ids."
 
 
 def test_pairs_of_a_study_are_numbers_again(runs: Path) -> None:
@@ -146,26 +146,26 @@ def test_pairs_of_a_study_are_numbers_again(runs: Path) -> None:
     found = siamkit.compare(f"{runs}#3", f"{runs}#7")
     assert [each.measure for each in found.differences] == ["roc_auc", "eer"]
     row = found.disagreements["photos#3", "photos#7"][0].query
-    assert [look.text for look in found.looks[row]] == [IDS[row], IDS[119 - row]]
+    assert [look.text for look in found.thumbnails[row]] == [IDS[row], IDS[119 - row]]
 
 
 def test_what_is_not_there_is_told_with_what_would_help(runs: Path, tmp_path: Path) -> None:
     def refused(path: Any, message: str, kind: Any = StudyError) -> None:
         with pytest.raises(kind, match=message):
-            contender(path)
+            read_embeddings(path)
 
     refused(f"{runs}#4", "the study has no trial 4; choose from 3, 7, 9")
-    refused(f"{runs}#9", "neither embeddings nor a model are kept of trial 9 .* siamkit retrain makes")
+    refused(f"{runs}#9", "trial 9 of the study in .* has neither embeddings nor a model; .* siamkit retrain")
     (runs / "trials/9/token/checkpoint.keras").write_bytes(b"")
-    refused(f"{runs}#9", "name the study file instead of its run folder")
-    refused(f"{runs}#bets", "a trial is named by its number or as best, got 'bets'")
-    refused(runs, "is a study: name a trial of it, .*photos#best or", DataError)
-    refused(tmp_path / "study.yaml", "name a trial of it, .*yaml#best", DataError)
+    refused(f"{runs}#9", "name the study file instead of the run folder")
+    refused(f"{runs}#bets", "a trial is named by its number or best, got 'bets'")
+    refused(runs, "is a study: name one of its trials, such as .*photos#best or", DataError)
+    refused(tmp_path / "study.yaml", "name one of its trials, such as .*yaml#best", DataError)
     refused(f"{tmp_path}/none#3", "there is no study in '.*none' yet")
     trial(runs, 11, ROWS, 0.2, metric="mahalanobis")
-    refused(f"{runs}#11", "compares by siamkit/mahalanobis, which only its model knows", ModelError)
+    refused(f"{runs}#11", "uses the metric siamkit/mahalanobis of its model, which is missing", ModelError)
     (runs / "items.parquet").unlink()
-    refused(f"{runs}#7", "items.parquet' is missing; it says which items")
+    refused(f"{runs}#7", "items.parquet' is missing, so the embedded items are unknown")
     told = CliRunner().invoke(main, ["compare", f"{runs}#4", f"{runs}#7"])
     assert told.exit_code == 2
     assert "Error: the study has no trial 4" in told.stderr
@@ -183,9 +183,9 @@ def test_retraining_is_the_best_trial_of_each_size(runs: Path) -> None:
     ]
     found = retrained_sizes(runs, metric="euclidean")
     assert [(each.dim, each.measures["map_at_r"]) for each in found] == [(2, 0.4), (4, 0.9)]
-    with pytest.raises(StudyError, match=r"no trial of angular of the study in .* completed"):
+    with pytest.raises(StudyError, match=r"no trial with angular of the study in .* completed"):
         retrained_sizes(runs, metric="angular")
-    with pytest.raises(DataError, match="have no figure 'spearman'"):
+    with pytest.raises(DataError, match="have no measure 'spearman'"):
         retrained_sizes(runs, ("spearman",))
     # On the command line a trial comes with its own kind, and nobody else's.
     told = CliRunner().invoke(main, ["evaluate", f"{runs}#7", "--sizes", "--json"])
@@ -220,7 +220,7 @@ engine: inline
 def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     results = siamkit.tune(tmp_path / "study.yaml", progress="none")
-    stored = {number: contender(f"{tmp_path}/study.yaml#{number}") for number in (0, 1)}
+    stored = {number: read_embeddings(f"{tmp_path}/study.yaml#{number}") for number in (0, 1)}
     found = siamkit.compare(*stored.values(), measures=["map_at_r"])
     for number, each in enumerate(stored.values()):
         measures = next(trial.measures for trial in results.trials if trial.trial == number)
@@ -229,10 +229,10 @@ def test_a_trials_model_embeds_its_items_again_as_it_did_in_the_study(tmp_path: 
     file = next(results.folder.glob("trials/*/*/embeddings.npy"))
     number = int(file.parent.parent.name)
     file.unlink()
-    again = contender(f"{tmp_path}/study.yaml#{number}")
+    again = read_embeddings(f"{tmp_path}/study.yaml#{number}")
     np.testing.assert_allclose(again.embeddings, stored[number].embeddings, atol=1e-5)
     assert again.ids == stored[number].ids
     assert again.labels is not None
     assert stored[number].labels is not None
     assert again.labels.tolist() == stored[number].labels.tolist()
-    assert siamkit.compare(again, stored[1 - number]).looks  # digits are pictures
+    assert siamkit.compare(again, stored[1 - number]).thumbnails  # digits are pictures

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from siamkit.cli import main
-from siamkit.comparison.from_file import read_vectors
-from siamkit.comparison.inputs import contender, labelled
+from siamkit.comparison.embedding_set import from_file
+from siamkit.comparison.inputs import labeled, read_embeddings
 from siamkit.errors import DataError, ModelError
 
 DRAW = np.random.default_rng(0)
@@ -38,16 +38,18 @@ def write(folder: Path, ending: str) -> Path:
 
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".parquet"])
 def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
-    found = read_vectors(write(tmp_path, ending))
+    found = from_file(write(tmp_path, ending))
     np.testing.assert_allclose(found.embeddings, ROWS)
     assert found.embeddings.dtype == np.float32
     assert found.name == "vectors"
     assert found.ids == (tuple(str(n) for n in range(24)) if ending == ".parquet" else None)
     if ending == ".npy":
-        with pytest.raises(DataError, match="'vectors' has embeddings without labels; give them by --labels"):
-            labelled(found)
+        with pytest.raises(
+            DataError, match="'vectors' has embeddings without labels; pass them with --labels"
+        ):
+            labeled(found)
         np.save(tmp_path / "labels.npy", LABELS)
-        found, _ = labelled(found, tmp_path / "labels.npy")
+        found, _ = labeled(found, tmp_path / "labels.npy")
     assert found.labels is not None
     assert found.labels.tolist() == LABELS.tolist()
 
@@ -55,7 +57,7 @@ def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": ROWS}, r"should hold an array x \(n, dim\) of embeddings, or a and b of pairs, got z"),
+        ({"z": ROWS}, r"should contain an array x \(n, dim\) of embeddings, or a and b of pairs, got z"),
         ({"x": ROWS[0]}, r"numbers \(n, dim\) or of pairs \(n, 2, dim\), got float64 of shape \(3,\)"),
         ({"x": ROWS, "y": LABELS[:5]}, "has 24 embeddings but 5 labels"),
         ({"x": np.array([["a"]])}, r"got <U1 of shape \(1, 1\)"),
@@ -65,26 +67,26 @@ def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
 def test_files_that_hold_no_embeddings_are_told(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        read_vectors(tmp_path / "a.npz")
+        from_file(tmp_path / "a.npz")
 
 
 def test_other_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not exist; a file of embeddings ends in \.npy"):
-        read_vectors(tmp_path / "none.npy")
+        from_file(tmp_path / "none.npy")
     (tmp_path / "a.txt").write_text("1 2 3")
     with pytest.raises(DataError, match=r"should end in \.npy, \.npz, \.parquet"):
-        read_vectors(tmp_path / "a.txt")
+        from_file(tmp_path / "a.txt")
     (tmp_path / "a.npy").write_bytes(b"not an array")
     with pytest.raises(DataError, match="cannot be read as a file of embeddings"):
-        read_vectors(tmp_path / "a.npy")
+        from_file(tmp_path / "a.npy")
     parquet.write_table(pa.table({"embedding": [[1.0, 2.0], [1.0]]}), tmp_path / "ragged.parquet")
     with pytest.raises(DataError, match=r"embeddings of one length, got \[2, 1\]"):
-        read_vectors(tmp_path / "ragged.parquet")
+        from_file(tmp_path / "ragged.parquet")
     parquet.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match=r"should have a column embedding, .* got vector"):
-        read_vectors(tmp_path / "other.parquet")
+        from_file(tmp_path / "other.parquet")
     with pytest.raises(ModelError, match="needs data to embed"):
-        contender("best.keras")
+        read_embeddings("best.keras")
 
 
 def told(*arguments: str | Path) -> Result:
@@ -164,12 +166,12 @@ VECTORS = [row.tolist() for row in ROWS]
         (
             "scalar.parquet",
             pa.table({"embedding": [1.0, 2.0]}),
-            "a list of numbers a row as embedding, got d",
+            "a list of numbers in each row, got d",
         ),
         (
             "null.parquet",
             pa.table({"embedding": pa.nulls(3)}),
-            "a list of numbers a row as embedding, got null",
+            "a list of numbers in each row, got null",
         ),
         (
             "labels.npz",
@@ -185,7 +187,7 @@ VECTORS = [row.tolist() for row in ROWS]
         (
             "listed.parquet",
             pa.table({"embedding": VECTORS}).replace_schema_metadata({"siamkit": "[1]"}),
-            "what siamkit wrote into it is damaged",
+            "the description that siamkit wrote into it is damaged",
         ),
     ],
 )
@@ -193,17 +195,17 @@ def test_broken_files_of_embeddings_are_refused_in_a_sentence(
     tmp_path: Path, name: str, content: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_vectors(broken(tmp_path, name, content))
+        from_file(broken(tmp_path, name, content))
 
 
 def test_a_file_under_another_s_ending_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with (tmp_path / "single.npz").open("wb") as file:
         np.save(file, ROWS)
-    with pytest.raises(DataError, match="it holds a single array, not named ones"):
-        read_vectors(tmp_path / "single.npz")
+    with pytest.raises(DataError, match="it contains a single array, not named ones"):
+        from_file(tmp_path / "single.npz")
     np.savez(tmp_path / "labels.npz", y=LABELS)
-    with pytest.raises(DataError, match="it holds named arrays, not a single one"):
-        labelled(read_vectors(write(tmp_path, ".npy")), tmp_path / "labels.npz")
+    with pytest.raises(DataError, match="it contains named arrays, not a single one"):
+        labeled(from_file(write(tmp_path, ".npy")), tmp_path / "labels.npz")
 
 
 def test_json_of_sizes_has_no_word_that_json_lacks(tmp_path: Path) -> None:
@@ -230,6 +232,6 @@ def test_large_numbers_are_rounded_to_the_largest_of_half_precision(tmp_path: Pa
 
 def test_paths_that_lead_to_no_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is a folder; a file of embeddings ends in \.npy"):
-        contender(tmp_path)
+        read_embeddings(tmp_path)
     with pytest.raises(DataError, match=r"as embeddings, a model or a study: .* too long"):
-        contender("a" * 5000 + ".npz")
+        read_embeddings("a" * 5000 + ".npz")

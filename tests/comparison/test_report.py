@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison._report import made_smaller, side_by_side
+from siamkit.comparison.dimension_curve import curve_document
 from siamkit.evaluation.plain_metrics import Euclidean
 from siamkit.report.model import Gallery
 from siamkit.report.render.html import render
@@ -32,24 +32,24 @@ def gallery(document):
 
 def test_a_page_says_what_the_comparison_says():
     found = siamkit.compare(WORSE, GOOD, labels=LABELS, metric="euclidean", names=("worse", "good"))
-    document = side_by_side(found)
+    document = found.document()
     assert list(document.lead) == found.verdicts()
     tables = document.tables()
     first = found.differences[0]
     assert tables["differences"].rows[0][:5] == (
         "good - worse", "map_at_r", first.difference, first.low, first.high
     )  # fmt: skip
-    assert {row[-1] for row in tables["differences"].rows} <= {"yes", "not at this size"}
+    assert {row[-1] for row in tables["differences"].rows} <= {"yes", "no"}
     assert (tables["differences"].rows[0][-1] == "yes") == first.significant
     value = found.values["good"]["recall_at_1"]
     assert ("good", "recall_at_1", value.value, value.low, value.high) in tables["values"].rows
-    assert tables["likeness"].rows[0][1] == found.likeness[0].cka
+    assert tables["similarities"].rows[0][1] == found.similarities[0].cka
 
 
 def test_queries_stand_beside_what_both_find_and_the_page_marks_it_as_the_comparison_does():
     images = [np.full((8, 8), row, np.uint8) for row in range(96)]
     found = siamkit.compare(WORSE, GOOD, labels=LABELS, metric="euclidean", items=images)
-    document = side_by_side(found)
+    document = found.document()
     queries = found.disagreements["A", "B"]
     shown = gallery(document).queries
     assert len(shown) == len(queries)
@@ -58,9 +58,9 @@ def test_queries_stand_beside_what_both_find_and_the_page_marks_it_as_the_compar
         assert why == f"A {each.scores[0]:.3f}, B {each.scores[1]:.3f}"
         assert [items.ids[place] for place in (query, *both)] == [each.id, *(each.nearest_ids or ())]
         # By their labels the page knows what is right.
-        assert tuple(items.labels[place] == items.labels[query] for place in both) == each.right
+        assert tuple(items.labels[place] == items.labels[query] for place in both) == each.correct
         assert items.images is not None
-        expected = [found.looks[row][0].image for row in each.rows]
+        expected = [found.thumbnails[row][0].image for row in each.rows]
         assert [items.images[place] for place in (query, *both)] == expected
 
 
@@ -71,14 +71,14 @@ def test_of_pairs_the_other_side_stands_as_each_takes_it():
     alike = (apart < np.median(apart)).astype(int)
     sides = [(f"left {row}", f"right {row}") for row in range(96)]
     found = siamkit.compare(noisy, pairs, labels=alike, metric="euclidean", items=sides)
-    document = side_by_side(found)
+    document = found.document()
     items = document.items
     assert items.texts is not None
     for each, (_, query, both) in zip(found.disagreements["A", "B"], gallery(document).queries, strict=True):
         assert items.labels[query] == ("alike" if alike[each.query] else "not alike")
         assert items.texts[query] == f"left {each.query}"
         assert [items.texts[place] for place in both] == [f"right {each.query}"] * 2
-        assert tuple(items.labels[place] == items.labels[query] for place in both) == each.right
+        assert tuple(items.labels[place] == items.labels[query] for place in both) == each.correct
 
 
 def test_of_graded_pairs_the_two_sides_are_in_a_table():
@@ -90,7 +90,7 @@ def test_of_graded_pairs_the_two_sides_are_in_a_table():
     )
     each = found.disagreements["A", "B"][0]
     expected = (f"left {each.query} · right {each.query}", float(scores[each.query]), *each.scores)
-    assert side_by_side(found).tables()["apart-0"].rows[0] == expected
+    assert found.document().tables()["disagreements-0"].rows[0] == expected
 
 
 class Parsed(html.parser.HTMLParser):
@@ -115,7 +115,7 @@ class Parsed(html.parser.HTMLParser):
 def test_a_page_escapes_what_it_holds_and_fetches_nothing():
     texts = [f"{EVIL} {row}" for row in range(96)]
     found = siamkit.compare(WORSE, GOOD, labels=LABELS, names=("worse", EVIL), items=texts)
-    page = render(side_by_side(found))
+    page = render(found.document())
     assert EVIL not in page
     parsed = Parsed(page)
     assert all(link.startswith("#") for link in parsed.links)
@@ -125,16 +125,18 @@ def test_a_page_escapes_what_it_holds_and_fetches_nothing():
 
 def test_sizes_on_a_page():
     curve = size_curve(GOOD, LABELS, Euclidean(), dims=[4])
-    document = made_smaller("vectors", curve)
+    document = curve_document("vectors", curve)
     whole = curve[0]
     assert (
-        f"Whole it takes 32 bytes a vector and reaches {whole.measures['map_at_r']:.4f}" in document.lead[0]
+        f"The whole embedding takes 32 bytes per vector and reaches {whole.measures['map_at_r']:.4f}"
+        in document.lead[0]
     )
     rows = document.tables()["sizes"].rows
     assert [row[:3] for row in rows] == [(each.how, each.dim, each.bytes_per_vector) for each in curve]
     smallest = min((each for each in curve if each.pareto_optimal), key=lambda each: each.bytes_per_vector)
     assert (
-        f"the smallest on the front takes {smallest.bytes_per_vector:g} ({smallest.how}" in document.lead[0]
+        f"the smallest Pareto-optimal one takes {smallest.bytes_per_vector:g} ({smallest.how}"
+        in document.lead[0]
     )
 
 
@@ -152,7 +154,7 @@ def test_the_commands_write_pages(tmp_path: Path, where: str):
         main, ["evaluate", files[0], "--metric", "euclidean", "--sizes", "--html", str(page)]
     )
     assert told.exit_code == 0, told.output
-    assert "old, made smaller" in page.read_text()
+    assert "Quality of old against size" in page.read_text()
 
 
 def test_a_page_that_cannot_be_is_told_before_anything_is_compared(tmp_path: Path):

@@ -68,12 +68,12 @@ def test_items_are_handed_over_as_texts_images_or_paths(tmp_path: Path):
     paths = [tmp_path / f"{row}.png" for row in range(60)]
     found = seen(items=TEXTS)
     rows = {row for queries in found.disagreements.values() for each in queries for row in each.rows}
-    assert set(found.looks) == rows
-    assert all(found.looks[row][0].text == TEXTS[row] for row in rows)
+    assert set(found.thumbnails) == rows
+    assert all(found.thumbnails[row][0].text == TEXTS[row] for row in rows)
     for given in (paths, [np.full((8, 8), row, np.uint8) for row in range(60)]):
         found = seen(items=given)
         for row in rows:
-            assert (pixels(found.looks[row][0].image or b"") == row).all()
+            assert (pixels(found.thumbnails[row][0].image or b"") == row).all()
     with pytest.raises(DataError, match="one for each embedding, 60, got 2"):
         seen(items=TEXTS[:2])
 
@@ -87,7 +87,7 @@ def test_items_stay_with_their_embeddings_when_contenders_are_matched():
         found = siamkit.compare(*pair, items=items)
         for queries in found.disagreements.values():
             for each in queries:
-                assert found.looks[each.query][0].text == TEXTS[int(each.id)]
+                assert found.thumbnails[each.query][0].text == TEXTS[int(each.id)]
 
 
 def test_pairs_look_like_both_their_sides():
@@ -96,7 +96,7 @@ def test_pairs_look_like_both_their_sides():
     found = siamkit.compare(
         pairs, pairs[::-1], labels=alike, items=list(zip(TEXTS, TEXTS[::-1], strict=True))
     )
-    for row, (a, b) in found.looks.items():
+    for row, (a, b) in found.thumbnails.items():
         assert (a.text, b.text) == (TEXTS[row], TEXTS[59 - row])
 
 
@@ -130,7 +130,7 @@ assert not {"keras", "torch", "jax", "tensorflow"} & set(sys.modules)
     for row in widest.nearest:
         assert TEXTS[row] in lines[0]
     assert [mark for mark in lines[0] if mark in "✓✗"] == [
-        "✓" if right else "✗" for right in widest.right or ()
+        "✓" if right else "✗" for right in widest.correct or ()
     ]
 
 
@@ -147,7 +147,7 @@ def test_pictures_come_from_a_folder_by_their_ids_and_from_nowhere_else(tmp_path
         EmbeddingSet(name, rows, LABELS, tuple(ids), "euclidean")
         for name, rows in (("A", WORSE), ("B", ROWS))
     ]
-    looked = siamkit.compare(*contenders, data=folder).looks
+    looked = siamkit.compare(*contenders, data=folder).thumbnails
     assert found.disagreements["A", "B"][0].query not in looked
     assert len(looked) > 5
     for row, (look,) in looked.items():
@@ -170,8 +170,8 @@ def test_what_models_embedded_is_shown(tmp_path: Path):
         encoder = siamkit.get_encoder("mlp", input_shape=(8, 8, 1), embedding_dim=4)
         siamkit.Siamese(encoder, "cosine", preprocessor=preprocessor).save(tmp_path / f"{name}.keras")
     found = siamkit.compare(tmp_path / "a.keras", tmp_path / "b.keras", data=tmp_path / "digits.npz")
-    assert found.looks
-    for row, (look,) in found.looks.items():
+    assert found.thumbnails
+    for row, (look,) in found.thumbnails.items():
         image = np.asarray(data.views[0])[row, ..., 0]
         expected = (image - image.min()) * 255 / (image.max() - image.min())
         np.testing.assert_allclose(pixels(look.image or b""), expected, atol=1)

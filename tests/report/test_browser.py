@@ -16,7 +16,6 @@ from PIL import Image
 from run_folders import EVIL, Folder, result
 
 import siamkit
-from siamkit.comparison._report import side_by_side
 from siamkit.report.render.html import render
 
 pytest.importorskip("playwright")
@@ -255,15 +254,15 @@ def test_a_comparison_has_a_page_too(browser: Browser, tmp_path: Path, scheme: A
         rows + rng.normal(0, 0.6, rows.shape), rows, labels=[NAMES[each % 2] + str(each) for each in labels],
         names=(EVIL, NAMES[4]), items=[np.full((8, 8), row, np.uint8) for row in range(80)],
     )  # fmt: skip
-    (tmp_path / "page.html").write_text(render(side_by_side(found)), encoding="utf-8")
+    (tmp_path / "page.html").write_text(render(found.document()), encoding="utf-8")
     page, troubles = open_page(browser, tmp_path / "page.html", color_scheme=scheme)
     expect(page.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
     queries = found.disagreements[EVIL, NAMES[4]]
-    shown = page.locator("#part-apart-0 .query")
+    shown = page.locator("#part-disagreements-0 .query")
     assert shown.count() == len(queries)
     for each, row in zip(queries, shown.all(), strict=True):
         marks = [mark.get_attribute("class") for mark in row.locator(".item").all()]
-        assert marks[1:] == [f"item {'right' if right else 'wrong'}" for right in each.right or ()]
+        assert marks[1:] == [f"item {'right' if right else 'wrong'}" for right in each.correct or ()]
         assert row.locator("img").count() == 3
     violations = Axe().run(page).response["violations"]
     assert [each["id"] for each in violations if each["impact"] in ("serious", "critical")] == []

@@ -1,0 +1,135 @@
+"""Quality against size: an embedding made smaller, compared with those that a study trained at each size."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamkit.comparison.by_pair import BINARY_MEASURES, GRADED_MEASURES
+from siamkit.comparison.by_query import MEASURES as QUERY_MEASURES
+from siamkit.comparison.embedding_set import EmbeddingSet
+from siamkit.comparison.from_trial import run_folder_of
+from siamkit.errors import DataError, StudyError
+from siamkit.evaluation.distances import Metric
+from siamkit.evaluation.measures import MEASURES
+from siamkit.io.paths import display_path
+from siamkit.report.model import Chart, Document, Section, Table
+from siamkit.runs.objectives import Objective
+from siamkit.runs.results import TrialResult
+from siamkit.runs.run_folder import RunFolder
+from siamkit.stats.compression import Size, SizeCurve, size_curve
+
+
+def curve_of(embedding_set: EmbeddingSet, labels: NDArray[Any], metric: str | Metric) -> SizeCurve:
+    """Return the quality of an embedding set at several sizes.
+
+    For a trial, the curve includes the best trial of its study at each size with the same encoder, metric and
+    loss.
+
+    Args:
+        embedding_set: the embeddings.
+        labels: `(n,)`, of its items or pairs.
+        metric: the metric.
+    """
+    if embedding_set.of_pairs:
+        measures = BINARY_MEASURES if np.isin(labels, (0, 1)).all() else GRADED_MEASURES
+    else:
+        measures = QUERY_MEASURES
+    curve = size_curve(embedding_set.embeddings, labels, metric, measures=measures)
+    trial = embedding_set.trial
+    if trial is None:
+        return curve
+    components = {name: trial.factors.get(name) for name in ("encoder", "metric", "loss")}
+    return curve.with_sizes(retrained_sizes(trial.study, measures, **components))
+
+
+def retrained_sizes(
+    study: str | os.PathLike[str],
+    measures: tuple[str, ...] = (),
+    *,
+    encoder: str | None = None,
+    metric: str | None = None,
+    loss: str | None = None,
+) -> list[Size]:
+    """Return the best completed trial of each `embedding_dim`, on the validation items.
+
+    Args:
+        study: the study file, or the run folder.
+        measures: their names; the first decides which trial is the best. By default the study's first
+            objective.
+        encoder, metric, loss: only trials with these components.
+
+    Returns:
+        One size for each dimension, to add with `siamkit.stats.SizeCurve.with_sizes`.
+
+    Raises:
+        StudyError: the study does not exist, or has no such trial.
+        DataError: the trials do not have a measure.
+    """
+    folder = RunFolder(run_folder_of(str(study)))
+    snapshot, trials = folder.snapshot(), folder.trials()
+    components = {
+        name: value
+        for name, value in {"encoder": encoder, "metric": metric, "loss": loss}.items()
+        if value is not None
+    }
+    names = measures or (next(iter(snapshot.objectives)),)
+    chosen = [
+        trial
+        for trial in trials
+        if trial.complete and all(trial.factors.get(name) == value for name, value in components.items())
+    ]
+    place = display_path(folder.path)
+    if not chosen:
+        of = " with " + ", ".join(components.values()) if components else ""
+        raise StudyError(f"no trial{of} of the study in {place!r} completed")
+    for name in names:
+        if name not in MEASURES or any(name not in trial.measures for trial in chosen):
+            raise DataError(f"the trials of the study in {place!r} have no measure {name!r}")
+    objective = Objective(names[0], MEASURES[names[0]].direction or "maximize")
+    best: dict[int, TrialResult] = {}
+    for trial in sorted(chosen, key=lambda trial: objective.worth(trial.value(names[0]))):
+        best[int(str(trial.configuration["embedding_dim"]))] = trial
+    return [
+        Size("retrained", dim, 4 * dim, {name: trial.measures[name] for name in names})
+        for dim, trial in sorted(best.items())
+        if all(trial.value(name) is not None for name in names)
+    ]
+
+
+def curve_document(name: str, curve: SizeCurve) -> Document:
+    """Return a curve as a document.
+
+    Args:
+        name: of the embedding.
+        curve: the curve.
+    """
+    columns = ("method", "dimensions", "bytes per vector", *curve[0].measures, "Pareto-optimal")
+    rows = [
+        (
+            size.how,
+            size.dim,
+            size.bytes_per_vector,
+            *size.measures.values(),
+            "yes" if size.pareto_optimal else "no",
+        )
+        for size in curve
+    ]
+    words = (
+        "Pareto-optimal: no embedding that is at most as large is better. Directions, steps and means are "
+        "fitted to these items, so the values of pca, int8 and binary are optimistic."
+    )
+    chart = Chart("sizes", "Dimension curve", curve.plot(), Table.of(columns, rows), words)
+    measure, whole = curve.measure, curve[0]
+    smallest = min((size for size in curve if size.pareto_optimal), key=lambda size: size.bytes_per_vector)
+    lead = (
+        f"The whole embedding takes {whole.bytes_per_vector:g} bytes per vector and reaches "
+        f"{whole.measures[measure]:.4f} in {measure}; the smallest Pareto-optimal one takes "
+        f"{smallest.bytes_per_vector:g} ({smallest.how}, {smallest.dim} dimensions) and reaches "
+        f"{smallest.measures[measure]:.4f}."
+    )
+    section = Section("sizes", "Quality against size", (), [chart])
+    return Document(f"Quality of {name} against size", [lead], [section])

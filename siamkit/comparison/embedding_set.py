@@ -1,0 +1,233 @@
+"""Embeddings with the information needed to evaluate them, and files of embeddings."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamkit.data.thumbnails import ThumbnailLookup
+from siamkit.errors import DataError, listed
+from siamkit.evaluation.distances import Metric
+from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
+
+ENDINGS = (".npy", ".npz", ".parquet")
+"""Endings of files of embeddings."""
+
+ARRAYS = {"x": "embedding", "embeddings": "embedding", "y": "label", "labels": "label", "ids": "id"}
+"""The names of arrays in an `.npz` file, and what they are."""
+
+
+@dataclass(frozen=True)
+class TrialOrigin:
+    """The trial that embeddings come from.
+
+    Args:
+        study: the run folder.
+        number: of the trial.
+        factors: its factors, such as `encoder`, `metric` and `loss`.
+    """
+
+    study: str
+    number: int
+    factors: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EmbeddingSet:
+    """Embeddings of items or of pairs, and the information needed to evaluate them.
+
+    Args:
+        name: for display.
+        embeddings: `(n, dim)` float32, or of pairs `(n, 2, dim)`.
+        labels: `(n,)` classes, or of pairs 1 (alike), 0 (not alike) or scores; None if unknown.
+        ids: `(n,)` ids of the items or pairs; None if unknown.
+        metric: a name, or the metric of a model.
+        threshold: of the model, in the metric's orientation; None if unknown.
+        parameters: the number of weights of the model; None if unknown.
+        trial: the trial they come from, or None.
+        items: `(n, 2)`, for pairs which item each side is, as 0, 1, …; None if unknown.
+        thumbnails: returns thumbnails for ids; None if items cannot be shown.
+        notes: warnings to print with any result.
+    """
+
+    name: str
+    embeddings: NDArray[np.float32]
+    labels: NDArray[Any] | None
+    ids: tuple[str, ...] | None
+    metric: str | Metric = "cosine"
+    threshold: float | None = None
+    parameters: int | None = None
+    trial: TrialOrigin | None = None
+    items: NDArray[np.int64] | None = None
+    thumbnails: ThumbnailLookup | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether these are embeddings of pairs."""
+        return self.embeddings.ndim == 3
+
+
+def from_array(name: str, values: ArrayLike) -> EmbeddingSet:
+    """Return an embedding set of an array.
+
+    Raises:
+        DataError: it is not an array of embeddings.
+    """
+    array = np.asarray(values)
+    if not _holds_vectors(array):
+        raise DataError(
+            "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return EmbeddingSet(name, _as_float32(array), None, None)
+
+
+def from_file(path: str | os.PathLike[str], name: str | None = None) -> EmbeddingSet:
+    """Read an embedding set from a file.
+
+    Args:
+        path: `.npy` `(n, dim)`, or `(n, 2, dim)` of pairs; `.npz` with `x` or `embeddings` of such a shape,
+            or `a` and `b` `(n, dim)`, the two sides of pairs, and optionally `y` or `labels`, and `ids`;
+            `.parquet` with a list column `embedding` and optionally `label` and `id`, as `siamkit embed`
+            writes.
+        name: for display; by default that of the file.
+
+    Raises:
+        DataError: the file does not exist, or does not contain embeddings.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise DataError(f"{str(file)!r} is a folder; a file of embeddings ends in {', '.join(ENDINGS)}")
+    if not file.is_file():
+        raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(ENDINGS)}")
+    threshold = None
+    with unreadable_as_error(file, "a file of embeddings", *BROKEN_ARRAYS):
+        if file.suffix == ".npy":
+            columns = {"embedding": np.load(file, allow_pickle=False)}
+        elif file.suffix == ".npz":
+            columns = _npz_columns(file)
+        elif file.suffix == ".parquet":
+            columns, threshold = _parquet_columns(file)
+        else:
+            raise DataError(f"a file of embeddings should end in {', '.join(ENDINGS)}, got {str(file)!r}")
+    vectors = np.asarray(columns["embedding"])
+    if not _holds_vectors(vectors):
+        raise DataError(
+            f"{str(file)!r} should contain embeddings, numbers (n, dim) or of pairs (n, 2, dim), "
+            f"got {vectors.dtype} of shape {vectors.shape}"
+        )
+    for key in ("label", "id"):
+        if key in columns and columns[key].ndim != 1:
+            raise DataError(
+                f"{str(file)!r} should have one {key} for each embedding, got the shape {columns[key].shape}"
+            )
+        if key in columns and len(columns[key]) != len(vectors):
+            raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(columns[key])} {key}s")
+    return EmbeddingSet(
+        name or file.stem,
+        _as_float32(vectors),
+        columns.get("label"),
+        tuple(str(id) for id in columns["id"]) if "id" in columns else None,
+        threshold=threshold,
+    )
+
+
+def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Return the labels in a `.npy` file."""
+    file = Path(path)
+    with unreadable_as_error(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as stream:
+        labels = np.load(stream, allow_pickle=False)
+        if not isinstance(labels, np.ndarray):
+            raise ValueError("it contains named arrays, not a single one")
+    return labels
+
+
+def as_targets(labels: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Return the labels of pairs as numbers: 1 (alike), 0 (not alike), or a score.
+
+    Raises:
+        DataError: a label is not a finite number.
+    """
+    try:
+        targets = labels.astype(np.float64)
+    except (TypeError, ValueError):
+        targets = np.array([np.nan])
+    if not np.isfinite(targets).all():
+        distinct = sorted({str(label) for label in labels})
+        raise DataError(f"labels of pairs in {name!r} should be 1, 0 or a score, got {listed(distinct, 4)}")
+    return targets
+
+
+def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Return embeddings as float32; overflow becomes infinity, which every evaluation refuses."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _holds_vectors(array: NDArray[Any]) -> bool:
+    """Return whether an array has numbers `(n, dim)`, or `(n, 2, dim)` of pairs."""
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[1] == 2)
+    return shaped and array.dtype.kind in "fiu" and 0 not in array.shape
+
+
+def _npz_columns(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:  # NumPy would not close a damaged file
+        arrays = np.load(stream, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it contains a single array, not named ones")
+        columns = {ARRAYS[name]: arrays[name] for name in arrays.files if name in ARRAYS}
+        if "embedding" not in columns and {"a", "b"} <= set(arrays.files):
+            a, b = arrays["a"], arrays["b"]
+            if a.shape != b.shape:
+                raise DataError(
+                    f"{str(file)!r} should contain a and b of the same shape, got {a.shape} and {b.shape}"
+                )
+            columns["embedding"] = np.stack([a, b], axis=1)
+        if "embedding" not in columns:
+            raise DataError(
+                f"{str(file)!r} should contain an array x (n, dim) of embeddings, or a and b of pairs, "
+                f"got {', '.join(arrays.files)}"
+            )
+    return columns
+
+
+def _parquet_columns(file: Path) -> tuple[dict[str, Any], float | None]:
+    """Return the columns, and the threshold that `siamkit embed` wrote."""
+    from pyarrow import compute, parquet, types  # late: slow to import
+
+    table = parquet.read_table(file)
+    if "embedding" not in table.column_names:
+        raise DataError(
+            f"{str(file)!r} should have a column embedding, a list of numbers in each row, "
+            f"got {', '.join(table.column_names)}"
+        )
+    column = table.column("embedding")
+    if not (
+        types.is_list(column.type)
+        or types.is_large_list(column.type)
+        or types.is_fixed_size_list(column.type)
+    ):
+        raise DataError(
+            f"the column embedding of {str(file)!r} should have a list of numbers in each row, "
+            f"got {column.type}"
+        )
+    lengths = compute.unique(compute.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise DataError(f"{str(file)!r} should have embeddings of one length, got {lengths[:5]}")
+    flat = np.asarray(compute.list_flatten(column))
+    columns: dict[str, Any] = {"embedding": flat.reshape(len(table), -1)}
+    for key in ("label", "id"):
+        if key in table.column_names:
+            columns[key] = np.asarray(table.column(key).to_pylist())
+    description = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
+    if not isinstance(description, dict):
+        raise ValueError("the description that siamkit wrote into it is damaged")
+    return columns, description.get("threshold")
