@@ -11,11 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.errors import DataError
 from siamkit.evaluation._scan import Accumulator, scan_distances
 from siamkit.evaluation.checks import as_array, as_column, as_vectors, class_ids, distinct_ks
-from siamkit.evaluation.clustering import clustering_measures
+from siamkit.evaluation.classification import KnnVotes, clustering_measures, few_shot_measures
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
-from siamkit.evaluation.fewshot import few_shot_measures
-from siamkit.evaluation.geometry import geometry_measures
-from siamkit.evaluation.knn import KnnVotes, Occurrences
+from siamkit.evaluation.geometry import Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Evaluation, Group, Measures, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores, is_binary
 from siamkit.evaluation.retrieval import Rankings, class_means
@@ -100,7 +98,7 @@ def evaluate_labels(
     embeddings do no harm). Items of the query's class are relevant. Queries without a relevant item are
     excluded from retrieval and counted. Ties are ranked by index. Verification is over all pairs i < j, or
     all pairs of query and gallery, from a histogram of 2**20 bins (see
-    `siamkit.evaluation._histogram.Histogram` for its resolution). Distances are computed on the metric's
+    `siamkit.evaluation.verification.Histogram` for its resolution). Distances are computed on the metric's
     backend and its device, and counted here, a chunk at a time: memory grows with the embeddings, not with
     their square, and the measures do not depend on the chunks.
 

@@ -1,4 +1,4 @@
-"""Geometry: the rank, width and dimension of a set of embeddings, and the spread of its classes."""
+"""Geometry: the rank, width and dimension of embeddings, hubness, and the spread of classes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
+from siamkit.evaluation._scan import DistanceChunk
 
 SAMPLE = 10_000
 """The most items used for uniformity and intrinsic dimension."""
+
+HUB_DEPTH = 10
+"""Within how many of the nearest items an item is counted for hubness."""
 
 CHUNK = 1 << 22
 """How many numbers are converted to float64 at a time."""
@@ -107,6 +111,23 @@ def geometry_measures(
     return measures
 
 
+class Occurrences:
+    """Counts how often each item of a gallery is among the nearest of a query."""
+
+    def __init__(self, gallery: int) -> None:
+        self._counts = np.zeros(gallery, np.int64)
+
+    def depth(self, relevant: int, findable: int) -> int:
+        return HUB_DEPTH
+
+    def add(self, chunk: DistanceChunk) -> None:
+        self._counts += np.bincount(chunk.order[:, :HUB_DEPTH].ravel(), minlength=len(self._counts))
+
+    def measures(self) -> dict[str, float]:
+        """Return `hubness`, the skewness of the counts (Radovanović, Nanopoulos and Ivanović 2010)."""
+        return {"hubness": _skewness(self._counts)}
+
+
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return vectors `(n, dim)` scaled to length 1; a zero vector stays zero."""
     wide = vectors.astype(np.float64)
@@ -189,3 +210,9 @@ def _moments(embeddings: ArrayLike) -> tuple[NDArray[np.float64], float]:
         covariance += centered.T @ centered
     covariance /= len(rows)
     return covariance, float(np.trace(covariance) + (np.asarray(mean) ** 2).sum())
+
+
+def _skewness(counts: NDArray[np.int64]) -> float:
+    deviations = counts - counts.mean()
+    variance = float((deviations**2).mean())
+    return float((deviations**3).mean() / variance**1.5) if variance else 0.0

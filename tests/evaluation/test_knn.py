@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, nor
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from siamkit.evaluation import evaluate, evaluate_labels
-from siamkit.evaluation.fewshot import few_shot_measures
+from siamkit.evaluation.classification import few_shot_measures
 
 
 class Cosine:

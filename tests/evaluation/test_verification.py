@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from siamkit.evaluation import _histogram, evaluate_labels, evaluate_pairs
-from siamkit.evaluation._histogram import BINS, Histogram
-from siamkit.evaluation.verification import Curve, verification_measures
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, verification
+from siamkit.evaluation.verification import BINS, Curve, Histogram, verification_measures
 
 
 class OneDimension:
@@ -153,7 +152,7 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.lists(st.lists(st.tuples(floats, st.booleans()), max_size=6), min_size=1, max_size=5))
 def test_histogram_counts_all_whatever_the_order_and_portions(portions):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_histogram, "BINS", 2**10)  # quicker, and fuller
+        patch.setattr(verification, "BINS", 2**10)  # quicker, and fuller
         _check_histogram(portions)
 
 

@@ -1,4 +1,4 @@
-"""Few-shot classification: to choose among a few unseen classes, given a few examples of each."""
+"""Whether embeddings show the classes without training: k-NN votes, few-shot episodes, clusters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,48 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.evaluation._scan import DistanceChunk
 from siamkit.evaluation.distances import CHUNK, Metric, paired_distances
+from siamkit.evaluation.geometry import unit
 
+VOTERS = 5
+"""How many of the nearest items vote for a class."""
+
+# Few-shot episodes: classes, examples of each, how many episodes, and at most how many queries of each class.
 WAYS = 5
 SHOTS = (1, 5)
 EPISODES = 600
 QUERIES = 15
+
+
+class KnnVotes:
+    """Counts how often the nearest items vote for the class of the query; in a tie the nearer class wins."""
+
+    def __init__(self) -> None:
+        self._right = self._queries = 0
+
+    def depth(self, relevant: int, findable: int) -> int:
+        return VOTERS
+
+    def add(self, chunk: DistanceChunk) -> None:
+        voters = chunk.ids[chunk.order[:, :VOTERS]]
+        votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
+        winners = votes.argmax(axis=1)  # the first with the most votes is the nearest of them
+        right = chunk.hits[np.arange(len(winners)), winners]
+        counted = chunk.relevant > 0
+        self._right += int(right[counted].sum())
+        self._queries += int(counted.sum())
+
+    def measures(self) -> dict[str, float | int]:
+        """Return `knn_accuracy`, and its 95 % interval after Wilson (1927)."""
+        from scipy.stats import binomtest  # late: slow to import
+
+        interval = binomtest(self._right, self._queries).proportion_ci(0.95, method="wilson")
+        return {
+            "knn_accuracy": self._right / self._queries,
+            "knn_accuracy_low": float(interval.low),
+            "knn_accuracy_high": float(interval.high),
+        }
 
 
 def few_shot_measures(
@@ -94,3 +130,40 @@ def _accuracies(
         truth = np.repeat(np.arange(ways), items - shot)
         rates.append((distances.argmin(axis=2) == truth).mean(axis=1))
     return np.concatenate(rates)
+
+
+def clustering_measures(
+    embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
+) -> dict[str, float]:
+    """Compare k-means clusters, as many as there are classes, with the classes.
+
+    - nmi: normalized mutual information, by the arithmetic mean of the entropies;
+    - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
+    - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
+
+    k-means uses the Euclidean distance only. Under a metric of angles unit vectors are clustered, whose
+    Euclidean distance depends on angles only; under any other metric the vectors themselves.
+
+    Args:
+        embeddings: `(n, dim)`.
+        ids: `(n,)`, classes.
+        angular: whether the metric ignores the length of a vector.
+        seed: of the initial centers.
+
+    Returns:
+        `nmi`, `ami`, `ari`, as scikit-learn computes them.
+    """
+    from sklearn.cluster import KMeans  # late: slow to import
+    from sklearn.metrics import (
+        adjusted_mutual_info_score,
+        adjusted_rand_score,
+        normalized_mutual_info_score,
+    )
+
+    vectors = unit(embeddings).astype(np.float32) if angular else embeddings
+    clusters = KMeans(len(np.unique(ids)), n_init=1, random_state=seed).fit_predict(vectors)
+    return {
+        "nmi": float(normalized_mutual_info_score(ids, clusters)),
+        "ami": float(adjusted_mutual_info_score(ids, clusters)),
+        "ari": float(adjusted_rand_score(ids, clusters)),
+    }
