@@ -24,7 +24,7 @@ class Thumbnail:
 
     Args:
         image: a small PNG file, or None.
-        text: the text, if there is no image.
+        text: shown in place of an image.
     """
 
     image: bytes | None = None
@@ -63,7 +63,7 @@ def thumbnail_of(item: Any) -> Thumbnail:
             image.
 
     Raises:
-        DataError: the item is none of these, or the path holds no readable image.
+        DataError: the item cannot be shown, or the path does not hold a readable image.
 
     Example:
         >>> from siamkit.data import thumbnail_of

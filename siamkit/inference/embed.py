@@ -59,7 +59,7 @@ def embed_file(
         model: a `.keras` file of siamkit.
         data: a `.npy`, `.npz`, `.csv`, `.tsv`, `.parquet` or `.jsonl` file, a folder of images, or the name
             of a registered dataset that needs no path.
-        output: the `.parquet` file to write; after an error there is no file.
+        output: the `.parquet` file to write; written completely or not at all.
         side: which side of pairs; for a model with two encoders also which encoder.
         batch_size: the number of items in a batch; all batches have one shape.
         source: the registered dataset that reads `data`, all of it into memory.
@@ -116,7 +116,7 @@ def embed_stream(
         The number of items.
 
     Raises:
-        DataError: there are no items, or they do not suit the model.
+        DataError: the stream is empty, or its items do not suit the model.
     """
     encoder = model.encoders[min(request.side, request.towers - 1)]
     done = 0

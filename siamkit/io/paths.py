@@ -21,11 +21,20 @@ BROKEN_ARRAYS = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """Return a local path, or one that behaves the same behind a URL (`s3://…`, `gs://…`, `memory://…`)."""
+    """Return a local path, or one that behaves the same behind a URL (`s3://…`, `gs://…`, `memory://…`).
+
+    Raises:
+        DataError: the kind of URL is unknown.
+    """
     if isinstance(path, str) and path.startswith(("file://", "local://")):
         return Path(LocalFileSystem._strip_protocol(path))  # a local path, so with its locks and renames
-    result: Any = UPath(path) if "://" in str(path) else Path(path)
-    return result  # type: ignore[no-any-return]
+    if "://" not in str(path):
+        return Path(path)
+    try:
+        url: Any = UPath(path)
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} cannot be reached: {error}") from None
+    return url  # type: ignore[no-any-return]
 
 
 def is_local(path: Path) -> bool:
@@ -44,6 +53,8 @@ def unreachable_reason(path: str) -> str | None:
         parsed: Any = as_path(path)
         if not is_local(parsed):
             parsed.fs  # noqa: B018  # creates the file system, which needs its package
+    except DataError as error:
+        return str(error)
     except (ValueError, ImportError) as error:
         return f"{path!r} cannot be reached: {error}"
     return None

@@ -169,6 +169,14 @@ def test_a_missing_study_file_is_named(here: Path) -> None:
         assert (result.exit_code, result.stderr) == (2, "Error: the study file 'none.yaml' does not exist\n")
 
 
+@pytest.mark.parametrize("command", ["status", "report", "best", "tune"])
+def test_an_unknown_kind_of_url_is_a_sentence(here: Path, command: str) -> None:
+    (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
+    result = invoke(command, "study.yaml", "--artifacts", "nosuch://x")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "'nosuch://x' cannot be reached: Unsupported filesystem: 'nosuch'" in result.stderr
+
+
 def test_report_before_the_study_ran_is_a_sentence(here: Path) -> None:
     (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
     result = invoke("report", "study.yaml")

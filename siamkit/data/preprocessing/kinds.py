@@ -28,7 +28,7 @@ def fit_preprocessor(dataset: Dataset) -> Preprocessor:
         dataset: the training items.
 
     Raises:
-        DataError: there is no preprocessor for this kind of input.
+        DataError: siamkit does not prepare this kind of input.
     """
     match dataset.input:
         case "image":

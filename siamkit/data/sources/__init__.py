@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from siamkit.data.sources.arrays import digits, npz
-from siamkit.data.sources.idx import fashion_mnist
+from siamkit.data.sources.arrays import digits, fashion_mnist, npz
 from siamkit.data.sources.images import image_folder
 from siamkit.data.sources.tables import table
 

@@ -56,12 +56,12 @@ def test_fashion_mnist_is_read_by_part(fashion):
 
 
 def test_fashion_mnist_without_a_path_says_where_it_looks(monkeypatch, fashion):
-    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN_FOLDER", fashion / "nowhere")
+    monkeypatch.setattr("siamkit.data.sources.arrays.DEBIAN_FOLDER", fashion / "nowhere")
     with pytest.raises(
         DataError, match=r"nowhere of the Debian package dataset-fashion-mnist, does not exist"
     ):
         fashion_mnist()
-    monkeypatch.setattr("siamkit.data.sources.idx.DEBIAN_FOLDER", fashion)
+    monkeypatch.setattr("siamkit.data.sources.arrays.DEBIAN_FOLDER", fashion)
     assert len(fashion_mnist()) == 5
 
 
