@@ -60,7 +60,7 @@ def plugins(as_json: bool) -> None:
 def schema(of_reality_check: bool) -> None:
     """Print the JSON Schema of a study file; editors use it to complete and check the file."""
     from siamkit.study.config.schema import json_schema
-    from siamkit.study.reality.schema import reality_schema
+    from siamkit.study.reality.config import reality_schema
 
     printed = reality_schema() if of_reality_check else json_schema()
     click.echo(json.dumps(printed, indent=1, ensure_ascii=False))

@@ -33,9 +33,9 @@ from siamkit.study.execution.scheduler import Search
 from siamkit.study.execution.signals import first_is_heard_later
 from siamkit.study.execution.supervisor import Limits, Source, Supervisor
 from siamkit.study.monitoring.progress import NullProgress, make_progress
-from siamkit.study.sampling.checks import check_sampling
-from siamkit.study.sampling.plan import is_fully_planned, planned_trials
+from siamkit.study.sampling.plan import check_plan, is_fully_planned, planned_trials
 from siamkit.study.sampling.pruners import make_pruner
+from siamkit.study.sampling.samplers import check_sampler
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import close_storage, open_storage
 from siamkit.study.storage.owner import is_running, machine, process
@@ -119,7 +119,7 @@ def ready(
     if isinstance(path, ResolvedStudy):
         study = path
     else:
-        study = load_study(path, plugins, artifacts, checks=[check_sampling])
+        study = load_study(path, plugins, artifacts, checks=[check_sampler, check_plan])
     with importable_from(study.document.folder), _opened(role, study, backend, plugins, progress) as opened:
         yield opened
 

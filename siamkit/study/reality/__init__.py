@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from siamkit.study.reality.config import reality_schema
     from siamkit.study.reality.result import RealityCheck
     from siamkit.study.reality.run import reality_check
-    from siamkit.study.reality.schema import reality_schema
 
 __all__ = ["RealityCheck", "reality_check", "reality_schema"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"RealityCheck": "result", "reality_check": "run", "reality_schema": "schema"}
+    __name__, {"RealityCheck": "result", "reality_check": "run", "reality_schema": "config"}
 )

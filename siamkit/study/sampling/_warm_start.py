@@ -16,9 +16,9 @@ from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, f
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import canonical, key_of
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
-from siamkit.study.sampling._cube import distribution
 from siamkit.study.sampling._enqueue import NotInSpaceError, PlannedTrial
 from siamkit.study.sampling._enumerate import ScriptedTrial
+from siamkit.study.sampling._stateless import distribution
 
 RETRIED = 5  # configurations to try again where the earlier values are not comparable
 LEARNING_SAMPLERS = ("tpe", "gp", "cmaes")

@@ -11,10 +11,11 @@ from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import StudyConfig
+from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document
 from siamkit.study.sampling._enqueue import PlannedTrial, default_trials, parse_entry
-from siamkit.study.sampling._factorial import factorial, grid
-from siamkit.study.sampling._warm_start import WarmStart, warm_start_from
+from siamkit.study.sampling._enumerate import factorial, grid
+from siamkit.study.sampling._warm_start import WarmStart, run_folder_problem, warm_start_from
 
 
 def planned_trials(study: ResolvedStudy) -> Iterator[PlannedTrial]:
@@ -42,13 +43,33 @@ def warm_start(study: ResolvedStudy, snapshot: Mapping[str, Any]) -> WarmStart:
         study: the study.
         snapshot: the content of its `study.json`.
     """
-    folder = earlier_folder(study.config, study.document)
+    folder = _earlier_folder(study.config, study.document)
     if folder is None:
         return WarmStart([], [], 0)
     return warm_start_from(folder, study.space, study.config.sampler, snapshot)
 
 
-def earlier_folder(config: StudyConfig, document: Document) -> Path | None:
+def check_plan(config: StudyConfig, space: SearchSpace, problems: Problems) -> None:
+    """Add the problems of a study with its `enqueue`, `warm_start` and `design`."""
+    for index, entry in enumerate(config.enqueue):
+        if entry != "defaults":
+            parse_entry(space, entry, ("enqueue", index), problems)
+    folder = _earlier_folder(config, problems.document)
+    if folder is not None and (problem := run_folder_problem(folder)) is not None:
+        problems.add(("warm_start",), problem)
+    if not is_fully_planned(config):
+        return
+    if config.design == "factorial" and config.sampler != "tpe":
+        problems.add(
+            ("sampler",), f"design: factorial replaces the sampler {config.sampler}; leave one of them out"
+        )
+    name = "design: factorial" if config.design == "factorial" else "sampler: grid"
+    for key in ("enqueue", "warm_start"):
+        if key in config.model_fields_set and getattr(config, key):
+            problems.add((key,), f"{name} already lists all configurations to try; leave {key} out")
+
+
+def _earlier_folder(config: StudyConfig, document: Document) -> Path | None:
     """Return the run folder that `warm_start` names, relative to the study file."""
     return (document.folder / config.warm_start).resolve() if config.warm_start else None
 
@@ -67,5 +88,5 @@ def _all_trials(study: ResolvedStudy) -> Iterator[PlannedTrial]:
                 yield from itertools.islice(default_trials(space), max(1, config.budget.trials // 4))
             elif (trial := parse_entry(space, entry, ("enqueue", index), problems)) is not None:
                 yield trial
-        if problems:  # only of a study that was loaded without `check_sampling`
+        if problems:  # only of a study that was loaded without `check_plan`
             raise problems.error()

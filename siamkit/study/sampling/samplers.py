@@ -1,8 +1,10 @@
-"""Samplers: choose the sampler that proposes a trial's configuration."""
+"""Choose the sampler that proposes a trial's configuration, and check what it supports."""
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
+from collections.abc import Iterable
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -10,13 +12,15 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
+from siamkit.study.config.problems import Problems
+from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.sampling._cma import CmaSampler
-from siamkit.study.sampling._cube import SobolSampler, distribution
 from siamkit.study.sampling._enumerate import suggested_parameters
-from siamkit.study.sampling._genetic import GeneticSampler
 from siamkit.study.sampling._optuna_tpe import WindowedTPESampler
+from siamkit.study.sampling._stateless import CmaSampler, GeneticSampler, SobolSampler, distribution
 
+PACKAGES = {"cmaes": ("cmaes",), "gp": ("torch",)}  # that a sampler needs beyond those of siamkit itself
+MAX_GP_TRIALS = 500  # a suggestion takes 2 s with 500 trials, and 10 s with 1,000
 MIN_GENERATIONS = 5  # of nsgaii; with fewer it would be a random search
 MIN_POPULATION, MAX_POPULATION = 8, 50
 
@@ -54,5 +58,54 @@ def make_sampler(study: ResolvedStudy, number: int, repeated: bool = False) -> B
         return WindowedTPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
+def check_sampler(config: StudyConfig, space: SearchSpace, problems: Problems) -> None:
+    """Add the problems of a study with its sampler."""
+    if config.design == "factorial":
+        return  # the design replaces the sampler
+    name, at = config.sampler, ("sampler",)
+    for package in PACKAGES.get(name, ()):
+        if importlib.util.find_spec(package) is None:
+            problems.add(at, f"sampler {name} needs the package {package}; pip install 'siamkit[{name}]'")
+    parameters = suggested_parameters(space)
+    categorical = [key for key, values in parameters.values.items() if values.options]
+    real = [key for key, values in parameters.values.items() if not values.options and not values.integer]
+    objectives = len(config.objectives or [None])
+    if name == "cmaes" and objectives > 1:
+        problems.add(
+            at, f"sampler cmaes supports one objective, got {objectives}; tpe, nsgaii and gp support several"
+        )
+    if name == "cmaes" and categorical:
+        problems.add(
+            at,
+            f"sampler cmaes supports numeric parameters only; categorical here: {_first(categorical)}. Fix "
+            "these parameters, or use tpe",
+        )
+    if name == "gp" and parameters.conditional:
+        problems.add(
+            at,
+            "sampler gp needs the same parameters in every trial; conditional here: "
+            f"{_first(sorted(parameters.conditional))}. Search one component of each kind, or use tpe",
+        )
+    if name == "gp" and config.budget.trials > MAX_GP_TRIALS:
+        problems.add(
+            at,
+            f"sampler gp supports up to {MAX_GP_TRIALS:,} trials, because its time grows with their number; "
+            f"the budget is {config.budget.trials:,}. Use tpe",
+        )
+    if name == "grid" and real:
+        problems.add(
+            at,
+            f"sampler grid tries every value, but these parameters are real numbers: {_first(real)}. List "
+            "their values, or use design: factorial, which tries three values of each range",
+        )
+
+
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {name: distribution(values) for name, values in suggested_parameters(space).values.items()}
+
+
+def _first(names: Iterable[str], count: int = 4) -> str:
+    """Return the first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

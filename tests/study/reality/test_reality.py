@@ -22,9 +22,8 @@ from siamkit.errors import StudyError, StudyFileError
 from siamkit.report.load import load_study_results
 from siamkit.runs.outcome import read_outcome
 from siamkit.stats.seeds import Repeats
-from siamkit.study.reality.config import load_reality
+from siamkit.study.reality.config import RealityConfig, load_reality, reality_schema
 from siamkit.study.reality.result import RealityCheck
-from siamkit.study.reality.schema import RealityConfig, reality_schema
 
 CHECK = """\
 version: 1

@@ -20,9 +20,8 @@ from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.search_space import Values
 from siamkit.study.sampling._enumerate import enumerate_space
 from siamkit.study.sampling._warm_start import retrace
-from siamkit.study.sampling.checks import check_sampling
-from siamkit.study.sampling.plan import is_fully_planned, planned_trials, warm_start
-from siamkit.study.sampling.samplers import make_sampler
+from siamkit.study.sampling.plan import check_plan, is_fully_planned, planned_trials, warm_start
+from siamkit.study.sampling.samplers import check_sampler, make_sampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -53,7 +52,7 @@ def load(tmp_path: Path) -> Load:
     def loader(*more: str, search: str = SEARCH, trials: int = 12) -> ResolvedStudy:
         text = STUDY.replace(SEARCH, search).replace("trials: 12", f"trials: {trials}")
         (tmp_path / "study.yaml").write_text(text + "".join(f"{line}\n" for line in more))
-        return load_study(tmp_path / "study.yaml", checks=[check_sampling])
+        return load_study(tmp_path / "study.yaml", checks=[check_plan, check_sampler])
 
     return loader
 

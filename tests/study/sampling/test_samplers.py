@@ -18,9 +18,9 @@ from sampling_study import CONDITIONAL, NUMBERS, make, search
 from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document
-from siamkit.study.sampling._cube import SobolSampler, distribution, from_unit, to_unit
 from siamkit.study.sampling._enumerate import suggested_parameters
-from siamkit.study.sampling.checks import check_sampling
+from siamkit.study.sampling._stateless import SobolSampler, distribution, from_unit, inherit, to_unit
+from siamkit.study.sampling.samplers import check_sampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -29,7 +29,7 @@ FINITE = {**NUMBERS, "loss": {"triplet": {"margin": [0.1, 0.2]}}, "learning_rate
 
 def problems(study: Any) -> list[str]:
     found = Problems(Document("study.yaml", {}, {}))
-    check_sampling(study.config, study.space, found)
+    check_sampler(study.config, study.space, found)
     return [sentence.partition("sampler: ")[2] for sentence in found.sentences()]
 
 
@@ -111,7 +111,7 @@ def test_a_study_file_tells_it_on_its_line(tmp_path: Path) -> None:
         "search: {encoder: mlp, metric: cosine, loss: triplet}\nsampler: grid\n"
     )
     with pytest.raises(StudyFileError, match=r"study\.yaml:5: sampler: sampler grid tries every value"):
-        load_study(tmp_path / "study.yaml", checks=[check_sampling])
+        load_study(tmp_path / "study.yaml", checks=[check_sampler])
 
 
 # ---------------------------------------------------------------- what they draw
@@ -208,8 +208,6 @@ def near_or_nothing(params: dict[str, Any]) -> float:
 
 
 def test_nsgaii_inherits_conditional_parameters() -> None:
-    from siamkit.study.sampling._genetic import inherit
-
     def parent(values: list[float], **params: Any) -> Any:
         return SimpleNamespace(values=values, params=params)
 
