@@ -28,9 +28,9 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
     from rich.console import Console
     from rich.live import Live
 
-    from siamkit.study.monitoring._status_table import status_table
     from siamkit.study.monitoring.locate import find_study
-    from siamkit.study.monitoring.status import Status, Watch, read_status
+    from siamkit.study.monitoring.status import Status, StatusReader, read_status
+    from siamkit.study.monitoring.status_table import status_table
 
     console = Console(highlight=False)
 
@@ -41,9 +41,9 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
             console.print(status_table(current))
 
     def refresh(show: Callable[[Status], None]) -> None:
-        watched = Watch(find_study(study, artifacts))
+        reader = StatusReader(find_study(study, artifacts))
         while True:
-            show(current := watched.look())
+            show(current := reader.read())
             if current.state == "done" or reader_exited():
                 return
             time.sleep(WATCH_SECONDS)

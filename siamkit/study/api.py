@@ -23,7 +23,7 @@ from siamkit.study.sampling.plan import planned_trials, warm_start
 from siamkit.study.storage.coordinator_lock import CoordinatorLock
 from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
 from siamkit.study.storage.retry import StorageUnavailable, with_retries
-from siamkit.study.tracking import listening
+from siamkit.study.tracking import check_trackers, tracking
 from siamkit.study.worker.shown_items import items_table
 
 
@@ -59,6 +59,7 @@ def tune(
     """
     with ready("tune", study, backend, tuple(plugins), artifacts, progress) as (part, raw):
         # Nothing is written before all this is known to work.
+        check_trackers(part.study)
         try_feeds(part.pool, part.study, part.task)
         with part.folder.locked():
             search = part.search(list(part.task.objectives.values()), alone=True)
@@ -91,12 +92,13 @@ def join(
         StudyError: there is no such study yet, or this machine differs from where it was begun.
     """
     with ready("worker", study, backend, tuple(plugins), artifacts, progress) as (part, _):
+        check_trackers(part.study)
         search = part.search(None, alone=False)
         with (
             _logged(part),
             part.interrupts() as part.pool.interrupted,
             search.progress,
-            listening(search) as part.watched,
+            tracking(search) as part.watched,
         ):
             part.finished = _search(part, search)
         return part.finished
@@ -125,7 +127,7 @@ def _logged(part: Part) -> Iterator[None]:
 def _conduct(part: Part, search: Search) -> Results:
     """Search, confirmation and report; Ctrl-C leaves a report of what there is."""
     with part.interrupts() as part.pool.interrupted:
-        with search.progress, listening(search) as part.watched:
+        with search.progress, tracking(search) as part.watched:
             finished = _search(part, search)
             if finished:
                 conductor = search.conductor

@@ -40,7 +40,6 @@ from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.open import close_storage, open_storage
 from siamkit.study.storage.owner import is_running, machine, process
 from siamkit.study.storage.trial_queue import TrialQueue
-from siamkit.study.tracking import check_loggers
 from siamkit.study.worker.messages import Setup
 from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import share
@@ -128,7 +127,6 @@ def ready(
 def _opened(
     role: str, study: ResolvedStudy, backend: str | None, plugins: tuple[str, ...], progress: str
 ) -> Iterator[tuple[Part, Dataset]]:
-    check_loggers(study)
     name, why = select.choose_backend(
         backend, study.config.backend, _begun(study.folder).get("versions", {}).get("backend")
     )

@@ -1,1 +1,1 @@
-"""Watching: progress, status from another process, the log, the dashboard."""
+"""Monitoring: progress, status from another process, the event log, the dashboard."""

@@ -1,4 +1,4 @@
-"""optuna-dashboard over a study's storage: on this machine only, and only to look at."""
+"""optuna-dashboard for a study: read-only, and for this machine only."""
 
 from __future__ import annotations
 
@@ -10,67 +10,67 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from siamkit.errors import StudyError
-from siamkit.study.monitoring.locate import StudyLocation, open_to_read
+from siamkit.study.monitoring.locate import StudyLocation, open_to_read, storage_to_read
 
 HOST = "127.0.0.1"
-TRIED = 20  # ports from the one asked for
+PORTS_TRIED = 20
 
 Application = Callable[..., Iterable[bytes]]
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Answers several requests at once; those under way don't keep the program from ending."""
+    """Answer several requests at once; none keeps the program from ending."""
 
     daemon_threads = True
-    # On some systems two servers could else listen on one port.
+    # Otherwise, on some systems, two servers could listen on one port.
     allow_reuse_address = True
 
 
-class Quiet(WSGIRequestHandler):
-    """Says nothing of each request."""
+class QuietHandler(WSGIRequestHandler):
+    """Log no requests."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 def make_dashboard(where: StudyLocation, port: int) -> Server:
-    """A server that shows a study at `http://127.0.0.1:<port>`; its `serve_forever` serves.
+    """Return a server that shows a study at `http://127.0.0.1:<port>`; call its `serve_forever`.
 
     Args:
         where: the study.
-        port: the first to try; one that is taken gives way to the next that is free. 0 for any.
+        port: the first port to try; the next free one is used. 0 for any port.
 
     Raises:
-        StudyError: the package is not installed, the study was never begun, or no port is free.
+        StudyError: the package is not installed, the study was never started, or no port is free.
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
-        raise StudyError("the dashboard wants optuna-dashboard; pip install 'siamkit[dashboard]'")
-    study = open_to_read(where)
+        raise StudyError("the dashboard needs optuna-dashboard; pip install 'siamkit[dashboard]'")
+    open_to_read(where)  # raises where the study cannot be read
     import optuna_dashboard
 
-    app = optuna_dashboard.wsgi(study._storage)
-    for number in range(port, min(port + TRIED, 65536)):
+    app = optuna_dashboard.wsgi(storage_to_read(where))
+    for number in range(port, min(port + PORTS_TRIED, 65536)):
         try:
-            server = make_server(HOST, number, app, server_class=Server, handler_class=Quiet)
+            server = make_server(HOST, number, app, server_class=Server, handler_class=QuietHandler)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
-            raise StudyError(f"port {number} cannot be listened on: {error.strerror}") from None
-        server.set_app(only_to_look(app, server.server_port))
+            raise StudyError(f"cannot listen on port {number}: {error.strerror}") from None
+        server.set_app(read_only(app, server.server_port))
         return server
-    raise StudyError(f"the ports {port} to {port + TRIED - 1} are taken; choose another with --port")
+    raise StudyError(f"the ports {port} to {port + PORTS_TRIED - 1} are taken; choose another with --port")
 
 
 def address(server: Server) -> str:
-    """Where a dashboard is."""
+    """Return the URL of a dashboard."""
     return f"http://{HOST}:{server.server_port}"
 
 
-def only_to_look(app: Application, port: int) -> Application:
-    """Refuses what would change the study, and what a page of another site asks by a name of its own.
+def read_only(app: Application, port: int) -> Application:
+    """Refuse requests that would change the study, and requests for another host name.
 
-    The dashboard can delete and rename studies, and ends trials: all that is for `tune` alone. And a web page
-    could have its own name lead to this machine, so as to read what is here in the user's browser.
+    The dashboard can delete and rename studies and end trials; only `tune` may do that. And a web page could
+    resolve its own name to this machine, to read from it in the user's browser (DNS rebinding).
     """
     names = {f"{name}:{port}" for name in (HOST, "localhost")}
 

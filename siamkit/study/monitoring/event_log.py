@@ -1,75 +1,159 @@
-"""The log of a study, read: who takes part, who stopped and why, and what died of what."""
+"""The event log of a study, read: which processes take part, whether they live, why they stopped."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from siamkit.io.paths import is_local
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.storage.leases import is_gone
+from siamkit.study.storage.owner import machine
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One run of `tune` or `worker`.
+
+    Args:
+        name: as in the leases.
+        role: `tune` or `worker`.
+        host: its machine.
+        pid: of its process there.
+        alive: whether its process lives; None while that is unknown.
+    """
+
+    name: str
+    role: str
+    host: str
+    pid: int
+    alive: bool | None
+
+
+class Owners:
+    """Judge whether owners live: on this machine by their process, elsewhere by whether leases are renewed.
+
+    Args:
+        patience: seconds without a sign of life after which an owner elsewhere counts as dead.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._seen: dict[str, tuple[Any, float, bool]] = {}
+
+    def judge(self, signs: Iterable[tuple[str, Any]]) -> list[Owner]:
+        """Return the owners of leases and of lines of the log.
+
+        Args:
+            signs: the name of an owner, and a value that changes while it lives.
+        """
+        by_name: dict[str, list[Any]] = {}
+        for name, sign in signs:
+            by_name.setdefault(name, []).append(sign)
+        owners = []
+        for name, sign in by_name.items():
+            if name.count(":") != 3:
+                continue
+            role, where, process, _ = name.split(":")
+            alive = is_here(name) if where == machine() else self._shows_life(name, sign)
+            host = re.sub(r"-(?:[0-9a-f]{1,8}-)?\d+$", "", where)
+            owners.append(Owner(name, role, host, int(process.partition("-")[0]), alive))
+        return owners
+
+    def _shows_life(self, name: str, sign: Any) -> bool | None:
+        now = time.monotonic()
+        before, since, moved = self._seen.get(name, (sign, now, False))
+        if before != sign:
+            since, moved = now, True
+        self._seen[name] = sign, since, moved
+        if now - since > self._patience:
+            return False
+        return True if moved else None
+
+
+def is_here(name: str) -> bool:
+    """Return whether an owner is a living process of this machine."""
+    return name.count(":") == 3 and name.split(":")[1] == machine() and not is_gone(name)
+
+
+class Event(BaseModel):
+    """A line of the log: what happened, when, and to which trial."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    time: float
+    event: str
+    owner: str = ""
+    trial: int = -1
+    repeat: int = -1
+    cause: str = ""
+    target: int | None = None
+    counted: int | None = None
+    finished: bool | None = None
 
 
 @dataclass
-class Logbook:
-    """What the log of a run folder says; read on with `look`, as it grows.
+class EventLog:
+    """The events of a run folder; `refresh` reads those that are new.
 
     Args:
         folder: the run folder.
-        started: by owner, the line with which it started.
-        stopped: by owner, the line with which it stopped.
-        causes: by trial, what its process died of.
-        finals: by trial and repeat, the line with which a finalist started that has not ended yet.
+        started: for each owner, the event of its start.
+        stopped: for each owner, the event of its stop.
+        causes: for each trial, the cause of death of its process.
+        repeats: by trial and repeat, the start of each repeat of a finalist that has not ended.
     """
 
     folder: Path
-    started: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started: dict[str, Event] = field(default_factory=dict)
+    stopped: dict[str, Event] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)
-    finals: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    repeats: dict[tuple[int, int], Event] = field(default_factory=dict)
     _read: int = 0
 
-    def look(self) -> None:
-        """Reads what is new. A log that is missing or damaged says less, and that is all."""
+    def refresh(self) -> None:
+        """Read new events. Damaged lines, and a missing log, are skipped."""
         for line in self._lines():
-            owner, event = str(line.get("owner", "")), line["event"]
+            owner, event = line.owner, line.event
             if event == "started":
                 self.started[owner] = line
                 self.stopped.pop(owner, None)
             elif event == "stopped":
                 self.stopped[owner] = line
-                self.finals = {key: each for key, each in self.finals.items() if each.get("owner") != owner}
+                self.repeats = {key: start for key, start in self.repeats.items() if start.owner != owner}
             elif event == "trial died":
-                self.causes[line["trial"]] = line.get("cause") or self.causes.get(line["trial"], "")
+                self.causes[line.trial] = line.cause or self.causes.get(line.trial, "")
             elif event == "final started":
-                self.finals[line["trial"], line["repeat"]] = line
+                self.repeats[line.trial, line.repeat] = line
             elif event in ("confirmed", "final died"):
-                self.finals.pop((line.get("trial", -1), line["repeat"]), None)
+                self.repeats.pop((line.trial, line.repeat), None)
 
-    def last_start(self) -> dict[str, Any] | None:
-        """The line with which `tune` last started."""
-        tunes = [line for owner, line in self.started.items() if owner.startswith("tune:")]
-        return max(tunes, key=lambda line: float(line["time"]), default=None)
+    def last_start(self) -> Event | None:
+        """Return the last start of `tune`."""
+        starts = [event for owner, event in self.started.items() if owner.startswith("tune:")]
+        return max(starts, key=lambda event: event.time, default=None)
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[Event]:
         try:
             if is_local(self.folder):
-                with (self.folder / "log.jsonl").open("rb") as file:
+                with RunFolder(self.folder).log_file.open("rb") as file:
                     file.seek(self._read)
                     new = file.read()
                 new = new[: new.rfind(b"\n") + 1]  # the last line may be half-written
                 self._read += len(new)
             else:
-                new = b"".join(each.read_bytes() for each in sorted(self.folder.glob("log-*.jsonl")))
+                new = b"".join(file.read_bytes() for file in RunFolder(self.folder).log_files())
         except OSError:
             return
-        found = []
+        events = []
         for text in new.splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("event"), str) and "time" in line:
-                found.append(line)
-        yield from found if is_local(self.folder) else sorted(found, key=lambda each: float(each["time"]))
+            with suppress(ValidationError):
+                events.append(Event.model_validate_json(text))
+        yield from events if is_local(self.folder) else sorted(events, key=lambda event: event.time)

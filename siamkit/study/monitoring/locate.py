@@ -1,4 +1,4 @@
-"""Where a study is, and its storage opened only to be read: for those who watch it while it runs."""
+"""Locate a study and open its storage for reading, while others write to it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from siamkit.study.storage.open import storage_file
 
 T = TypeVar("T")
 
-BUSY = 10  # seconds that a file which somebody writes to is waited for
+BUSY_SECONDS = 10  # to wait for a file that another process writes to
 
 
 @dataclass(frozen=True)
 class StudyLocation:
-    """Where a study keeps what it knows.
+    """The name of a study, its run folder and its storage.
 
     Args:
         name: of the study.
@@ -47,28 +47,29 @@ class StudyLocation:
 
     @property
     def shown(self) -> str:
-        """The storage as it may be shown to anybody."""
+        """The storage, without a password."""
         if "://" in self.storage:
             return without_password(self.storage)
         return str(storage_file(self.folder, self.storage))
 
     def absent(self) -> StudyError:
+        """Return the error that says the study does not exist yet."""
         return StudyError(f"there is no study {self.name!r} in {self.shown!r} yet; run it with siamkit tune")
 
 
 def find_study(
     path: str | os.PathLike[str], artifacts: str | os.PathLike[str] | None = None
 ) -> StudyLocation:
-    """Reads a study file only as far as to know where the study is: no plugin and no data are loaded.
+    """Locate the study of a file, without loading plugins or data.
 
     Raises:
-        StudyFileError: all that is wrong in the file.
+        StudyFileError: all problems of the file.
     """
     document = read_document(Path(path))
     try:
         config = StudyConfig.model_validate(document.data)
     except ValidationError:
-        load_study(path, artifacts=artifacts)  # says what is wrong, line by line
+        load_study(path, artifacts=artifacts)  # reports the problems, line by line
         raise
     return StudyLocation(
         config.name, RunFolder(run_folder(config, document.folder, artifacts)), config.storage
@@ -76,20 +77,20 @@ def find_study(
 
 
 def open_to_read(where: StudyLocation) -> optuna.Study:
-    """Opens a study that is there; makes no file, table or row, and cannot write to a file.
+    """Open an existing study; creates no file, table or row.
 
     Raises:
-        StudyError: it is not there yet, or cannot be read.
+        StudyError: it does not exist yet, or cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return reading(where, lambda: optuna.load_study(study_name=where.name, storage=_storage(where)))
+    return reading(where, lambda: optuna.load_study(study_name=where.name, storage=storage_to_read(where)))
 
 
 def reading(where: StudyLocation, read: Callable[[], T]) -> T:
-    """Reads from a study's storage.
+    """Call a function that reads from a study's storage.
 
     Raises:
-        StudyError: it cannot be read.
+        StudyError: the storage cannot be read.
     """
     try:
         return read()
@@ -100,16 +101,21 @@ def reading(where: StudyLocation, read: Callable[[], T]) -> T:
         raise StudyError(f"the storage {where.shown!r} cannot be read: {reason:.300}") from error
 
 
-def _storage(where: StudyLocation) -> optuna.storages.BaseStorage:
+def storage_to_read(where: StudyLocation) -> optuna.storages.BaseStorage:
+    """Return the storage of an existing study, read-only where it is a file.
+
+    Raises:
+        StudyError: the study does not exist yet.
+    """
     if "://" in where.storage:
         return _tables(where, with_driver(where.storage), {})
     if not is_local(where.folder.path):
         raise StudyError(
             f"the storage {where.storage!r} is a file of the run folder, but {str(where.folder.path)!r} is "
-            "no folder of this machine"
+            "not a folder of this machine"
         )
     file = storage_file(where.folder, where.storage)
-    if not file.is_file():  # or connecting would make one
+    if not file.is_file():  # connecting would create it
         raise where.absent()
     if file.suffix == ".journal":
         with warnings.catch_warnings():
@@ -120,11 +126,11 @@ def _storage(where: StudyLocation) -> optuna.storages.BaseStorage:
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """A connection that cannot write; but what a process left half-written when it died is put right."""
+    """Return a read-only connection; a transaction that a dead process left open is rolled back."""
 
     def connect(mode: str) -> sqlite3.Connection:
         address = f"{file.as_uri()}?mode={mode}"
-        return sqlite3.connect(address, uri=True, timeout=BUSY, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
 
     connection = connect("ro")
     try:
@@ -140,7 +146,7 @@ def _read_only(file: Path) -> sqlite3.Connection:
 
 
 def _tables(where: StudyLocation, url: str, engine: dict[str, Any]) -> optuna.storages.BaseStorage:
-    # Each look has a connection of its own: nobody may come to close one that is kept.
+    # Each read has a connection of its own, so that none is left open.
     engine = {**engine, "poolclass": sqlalchemy.NullPool}
     made = sqlalchemy.create_engine(url, **engine)
     try:

@@ -4,29 +4,97 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue
 
 from siamkit.errors import StudyError
 from siamkit.report.checks import findings, verdict
 from siamkit.report.load import load_study_results
-from siamkit.runs.results import read_json
-from siamkit.study.monitoring._owners import Owner, Owners, is_here
-from siamkit.study.monitoring._tally import Tally, tally
-from siamkit.study.monitoring.event_log import Logbook
+from siamkit.runs.results import Snapshot, as_record
+from siamkit.runs.run_folder import AttemptFolder
+from siamkit.study.monitoring.event_log import Event, EventLog, Owner, Owners, is_here
 from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_read, reading
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.storage.leases import RENEWALS
 from siamkit.study.storage.snapshot import read_snapshot
+from siamkit.study.storage.trial_log import counts
+
+OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass
+class TrialCounts:
+    """The trials of a study, counted as its budget counts them.
+
+    Args:
+        outcomes: of each configuration that used up budget: complete, pruned or failed.
+        complete: the completed trials, the best in the first objective first.
+        failed: trials that failed by their own fault, and those whose process died.
+        duplicates: configurations that were drawn again.
+        died: attempts whose process died.
+        waiting: queued trials.
+        running: trials under way.
+    """
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    complete: list[FrozenTrial] = field(default_factory=list)
+    failed: list[FrozenTrial] = field(default_factory=list)
+    duplicates: int = 0
+    died: int = 0
+    waiting: int = 0
+    running: list[FrozenTrial] = field(default_factory=list)
+
+    def count(self, outcome: str) -> int:
+        """Return the number of configurations with an outcome."""
+        return list(self.outcomes.values()).count(outcome)
+
+
+def count_trials(trials: Sequence[FrozenTrial], maximize: bool) -> TrialCounts:
+    """Count trials.
+
+    Args:
+        trials: all trials of a study.
+        maximize: whether higher first objectives are better.
+    """
+    found = TrialCounts()
+    retries = {each.user_attrs["retries"]: each for each in trials if "retries" in each.user_attrs}
+    for trial in trials:
+        outcome = trial.user_attrs.get("outcome")
+        if trial.state == TrialState.RUNNING:
+            found.running.append(trial)
+        elif trial.state == TrialState.WAITING:
+            found.waiting += 1
+        elif counts(trial):
+            found.outcomes.setdefault(trial.user_attrs["key"], OUTCOMES[trial.state])
+            if trial.state == TrialState.COMPLETE:
+                found.complete.append(trial)
+            elif trial.state == TrialState.FAIL:
+                found.failed.append(trial)
+        elif outcome == "duplicate":
+            found.duplicates += 1
+        elif outcome is None and has_died(trial, retries.get(trial.number)):
+            found.died += 1
+            found.failed.append(trial)
+    sign = -1 if maximize else 1
+    found.complete.sort(key=lambda trial: (sign * trial.values[0], trial.number))
+    return found
+
+
+def has_died(trial: FrozenTrial, retry: FrozenTrial | None) -> bool:
+    """Return whether the process of an unfinished trial died; else the user stopped it."""
+    if retry is not None:  # only a death adds to the attempts
+        return bool(retry.user_attrs.get("attempt", 1) > trial.user_attrs.get("attempt", 1))
+    return not trial.user_attrs.get("interrupted")
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial in somebody's hands; `epoch` and `value` are the last that the storage heard, if any."""
+    """A trial under way; `epoch` and `value` are the last ones in the storage, if any."""
 
     trial: int
     configuration: str
@@ -56,32 +124,32 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """How a study stands.
+    """The status of a study.
 
     Args:
         name: of the study.
         folder: its run folder.
-        state: running; stopped, to be gone on with; done; or unsure, where it runs at most on other
-            machines and those have given no sign of life since one began to look.
-        why: why it stopped or is done, where that is not by its budget.
-        owners: who works on it.
-        objectives: figure to direction.
+        state: running; stopped (`tune` continues it); done; or unsure: if it runs, then on other machines,
+            and they have shown no sign of life yet.
+        why: why it stopped or is done, other than by its budget.
+        owners: the processes that work on it.
+        objectives: measure to direction.
         counted: configurations that used up budget.
-        target: how many there are to be.
+        target: the budget in configurations.
         complete, pruned, failed: of those counted.
-        duplicates: draws that were there already.
+        duplicates: configurations that were drawn again.
         died: attempts whose process died; they were or will be tried again.
-        waiting: trials that are queued.
+        waiting: queued trials.
         epochs: of one training.
         running: trials under way.
-        confirmed, confirming, to_confirm: repeats of finalists that are done, under way, and to be in all.
-        best: the best so far.
+        confirmed, confirming, to_confirm: repeats of finalists that are done, under way, and all of them.
+        best: the best trial so far.
         seconds_each: seconds for one more configuration, at the pace of this run of `tune`, else of all.
-        end: when the search will be over at that pace, if it runs.
+        end: when the search ends at that pace, if it runs.
         worked: seconds that `tune` has spent on it.
         time: seconds it may spend, if limited.
         failures: the latest first.
-        trust: of a study that is done, whether its numbers can be trusted, in a line.
+        trust: of a study that is done, how reliable its numbers are, in a line.
     """
 
     name: str
@@ -111,76 +179,80 @@ class Status:
     failures: tuple[Failure, ...]
     trust: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """For machines: the same as JSON takes it."""
+    def plain(self) -> dict[str, JsonValue]:
+        """Return the same as plain data, for JSON."""
         return {**asdict(self), "end": self.end.isoformat(timespec="seconds") if self.end else None}
 
 
 def read_status(
     path: str | os.PathLike[str], artifacts: str | os.PathLike[str] | None = None, *, wait: bool = False
 ) -> Status:
-    """How the study in a file stands. Nothing is locked or written, and no data are loaded.
+    """Return the status of the study in a file. Nothing is locked or written, and no data are loaded.
 
     Args:
         path: the study file.
-        artifacts: the run folder, instead of the file's own.
-        wait: whether to wait for a sign of life where only other machines may be at work.
+        artifacts: the run folder, in place of the file's own.
+        wait: whether to wait for a sign of life where only other machines may work on it.
 
     Raises:
-        StudyError: the file is wrong, or the study was never begun or cannot be read.
+        StudyError: the file has problems, or the study was never started or cannot be read.
     """
-    watch = Watch(find_study(path, artifacts))
-    status = watch.look()
-    until = time.monotonic() + watch.patience
+    reader = StatusReader(find_study(path, artifacts))
+    status = reader.read()
+    until = time.monotonic() + reader.patience
     while wait and status.state == "unsure" and time.monotonic() < until:
         time.sleep(1.0)
-        status = watch.look()
+        status = reader.read()
     return status
 
 
-class Watch:
-    """Looks at one study again and again.
+class StatusReader:
+    """Read the status of one study, any number of times.
 
     Raises:
-        StudyError: it was never begun, or cannot be read.
+        StudyError: the study was never started, or cannot be read.
     """
 
     def __init__(self, where: StudyLocation) -> None:
         self._where = where
         self._study = open_to_read(where)
-        self._log = Logbook(where.folder.path)
-        lease = self._frozen()["settings"]["lease"]
+        self._log = EventLog(where.folder.path)
+        lease: Any = self._snapshot().settings["lease"]
         self._owners = Owners(lease)
-        self.patience = 1.5 * lease / RENEWALS  # in which the living give a sign
+        self.patience = 1.5 * lease / RENEWALS  # seconds within which a living owner shows it
 
-    def look(self) -> Status:
-        """How it stands now."""
-        frozen, attrs = self._frozen(), reading(self._where, lambda: self._study.user_attrs)
+    def read(self) -> Status:
+        """Return the status now."""
+        snapshot, attrs = self._snapshot(), reading(self._where, lambda: self._study.user_attrs)
         trials = reading(self._where, lambda: self._study.get_trials(deepcopy=False))
-        self._log.look()
-        settings, objectives = frozen["settings"], frozen["objectives"]
-        start = self._log.last_start() or {}
-        stop = self._log.stopped.get(start.get("owner", ""))
-        found = tally(trials, next(iter(objectives.values())) == "maximize")
-        counted, target = len(found.outcomes), int(start.get("target", settings["budget"]["trials"]))
+        self._log.refresh()
+        settings: Any = snapshot.settings
+        objectives = snapshot.objectives
+        start = self._log.last_start()
+        stop = self._log.stopped.get(start.owner) if start is not None else None
+        found = count_trials(trials, next(iter(objectives.values())) == "maximize")
+        counted = len(found.outcomes)
+        target = start.target if start is not None and start.target is not None else None
+        target = int(settings["budget"]["trials"]) if target is None else target
         confirmed, to_confirm = self._confirmed(found, settings["confirm"])
         owners = [
             replace(owner, alive=False) if owner.name in self._log.stopped else owner
             for owner in self._owners.judge(self._signs(found.running))
         ]
         alive = [owner.alive for owner in owners]
-        over = counted >= target and confirmed >= to_confirm if stop is None else stop.get("finished")
+        over = counted >= target and confirmed >= to_confirm if stop is None else stop.finished
         idle = "unsure" if None in alive else "done" if over else "stopped"
         worked, limit = float(attrs.get("worked", 0.0)), settings["budget"]["time"]
         each = worked / counted if counted and worked else None
         each = (_pace(start, counted) if True in alive else None) or each
         ends = True in alive and counted < target and each is not None
+        fixed: Any = snapshot.study["fixed"]
         state: Any = "running" if True in alive else idle
         return Status(
             name=self._where.name,
             folder=str(self._where.folder.path),
             state=state,
-            why=str(stop.get("cause") or "") if stop is not None and True not in alive else "",
+            why=stop.cause if stop is not None and True not in alive else "",
             owners=tuple(owners),
             objectives=dict(objectives),
             counted=counted,
@@ -191,10 +263,10 @@ class Watch:
             duplicates=found.duplicates,
             died=found.died,
             waiting=found.waiting,
-            epochs=frozen["study"]["fixed"]["epochs"],
+            epochs=fixed["epochs"],
             running=tuple(map(_running, found.running)),
             confirmed=confirmed,
-            confirming=len(self._log.finals) if True in alive else 0,
+            confirming=len(self._log.repeats) if True in alive else 0,
             to_confirm=to_confirm,
             best=_best(found.complete[0], objectives) if found.complete else None,
             seconds_each=each,
@@ -205,74 +277,74 @@ class Watch:
             trust=self._trust() if state == "done" else "",
         )
 
-    def _frozen(self) -> dict[str, Any]:
-        """The frozen study as this run of `tune` has it, or as it was begun."""
-        written = self._where.folder.path / "study.json"
-        frozen = read_json(written) if written.is_file() else None
-        frozen = frozen or reading(self._where, lambda: read_snapshot(self._study))
-        if frozen is None:
+    def _snapshot(self) -> Snapshot:
+        """Return the study as this run of `tune` has it, or as it was started."""
+        if self._where.folder.exists():
+            return self._where.folder.snapshot()
+        stored = reading(self._where, lambda: read_snapshot(self._study))
+        if stored is None:
             raise self._where.absent()
-        return frozen
+        return as_record(stored, Snapshot, self._where.name)
 
     def _trust(self) -> str:
-        """Whether the numbers can be trusted; nothing where results are damaged, which is not asked here."""
+        """Return how reliable the numbers are; empty where results are damaged."""
         try:
             return verdict(findings(load_study_results(self._where.folder.path)))
         except StudyError:
             return ""
 
     def _signs(self, running: list[FrozenTrial]) -> Iterator[tuple[str, Any]]:
-        """Signs of life: the leases; of processes that have no trial now, what they wrote into the log."""
+        """Yield signs of life: leases, and what processes without a trial wrote to the log."""
         for trial in running:
             if (lease := trial.user_attrs.get("lease")) is not None:
                 yield lease["owner"], (trial.number, lease["beat"])
         for owner, line in self._log.started.items():
             if owner not in self._log.stopped:
-                finals = [key for key, each in self._log.finals.items() if each.get("owner") == owner]
-                if finals or is_here(owner):
-                    yield owner, (line["time"], *finals)
+                repeats = [key for key, start in self._log.repeats.items() if start.owner == owner]
+                if repeats or is_here(owner):
+                    yield owner, (line.time, *repeats)
 
-    def _confirmed(self, found: Tally, confirm: dict[str, int] | None) -> tuple[int, int]:
-        """How many repeats of finalists are done, and how many there are to be."""
+    def _confirmed(self, found: TrialCounts, confirm: dict[str, int] | None) -> tuple[int, int]:
+        """Return how many repeats of finalists are done, and how many there will be."""
         if confirm is None:
             return 0, 0
         folder, seeds = self._where.folder, range(confirm["seeds"])
         keys = [trial.user_attrs["key"] for trial in found.complete[: confirm["top"]]]
-        places = [folder.confirmation(key, repeat) / "result.json" for key in keys for repeat in seeds]
-        return sum(place.is_file() for place in places), len(places)
+        files = [AttemptFolder(folder.confirmation(key, repeat)).result for key in keys for repeat in seeds]
+        return sum(file.is_file() for file in files), len(files)
 
     def _failure(self, trial: FrozenTrial) -> Failure:
         attrs = trial.user_attrs
         if attrs.get("outcome") == "failed":
             return Failure(trial.number, "failed", str(attrs.get("cause", "")))
-        return Failure(
-            trial.number, "died", self._log.causes.get(trial.number, "") or "its process is no more"
-        )
+        return Failure(trial.number, "died", self._log.causes.get(trial.number, "") or "its process exited")
 
 
 def _running(trial: FrozenTrial) -> Running:
-    attrs, heard = trial.user_attrs, trial.intermediate_values
-    epoch = max(heard, default=None)
+    attrs, values = trial.user_attrs, trial.intermediate_values
+    epoch = max(values, default=None)
     start = trial.datetime_start or datetime.now()
     return Running(
         trial.number,
         describe(attrs["configuration"]) if "configuration" in attrs else "being drawn",
         epoch,
-        None if epoch is None else heard[epoch],
+        None if epoch is None else values[epoch],
         max(0.0, (datetime.now() - start).total_seconds()),
         str((attrs.get("lease") or {}).get("owner", "")),
     )
 
 
-def _best(trial: FrozenTrial, objectives: dict[str, str]) -> Best:
+def _best(trial: FrozenTrial, objectives: Mapping[str, str]) -> Best:
     values = dict(zip(objectives, trial.values, strict=True))
     return Best(trial.number, describe(trial.user_attrs["configuration"]), values)
 
 
-def _pace(start: dict[str, Any], counted: int) -> float | None:
-    """Seconds a configuration since `tune` last started; None before the first one."""
-    here = counted - int(start.get("counted", counted))
-    passed = time.time() - float(start.get("time", 0.0))
+def _pace(start: Event | None, counted: int) -> float | None:
+    """Return seconds for each configuration since `tune` last started; None before the first one."""
+    if start is None or start.counted is None:
+        return None
+    here = counted - start.counted
+    passed = time.time() - start.time
     return passed / here if here > 0 and passed > 0 else None
 
 

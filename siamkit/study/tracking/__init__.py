@@ -1,4 +1,4 @@
-"""Logging elsewhere: TensorBoard and MLflow, for those who watch their trainings there."""
+"""Tracking: TensorBoard and MLflow show the trainings of a study."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.supervisor import Source
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.tracking._tracked import Watched
-from siamkit.study.tracking.base import Aside, Logger
+from siamkit.study.tracking._tracked import TrackedSource
+from siamkit.study.tracking.base import Tracker, TrackerThread
 
 if TYPE_CHECKING:
     from siamkit.study.execution.scheduler import Search
 
-__all__ = ["check_loggers", "listening"]
+__all__ = ["check_trackers", "tracking"]
 
 
-def check_loggers(study: ResolvedStudy) -> None:
-    """Raises StudyFileError where a study asks for logs that cannot be written."""
+def check_trackers(study: ResolvedStudy) -> None:
+    """Raise StudyFileError if a tracker of the study cannot be used here."""
     problems = [f"{study.document.at(('log', key))}: {message}" for key, message in _problems(study)]
     if problems:
         raise StudyFileError(problems)
@@ -33,35 +33,35 @@ def check_loggers(study: ResolvedStudy) -> None:
 def _problems(study: ResolvedStudy) -> Iterable[tuple[str, str]]:
     log = study.config.log
     if log.mlflow is not None and importlib.util.find_spec("mlflow") is None:
-        yield "mlflow", "wants the package mlflow-skinny (or mlflow); pip install 'siamkit[mlflow]'"
+        yield "mlflow", "needs the package mlflow-skinny (or mlflow); pip install 'siamkit[mlflow]'"
     if log.tensorboard and not is_local(study.folder):
-        yield "tensorboard", f"wants a run folder on this machine, not {str(study.folder)!r}"
+        yield "tensorboard", f"needs a run folder on this machine, not {str(study.folder)!r}"
 
 
 @contextmanager
-def listening(search: Search) -> Iterator[Callable[[Source], Watched]]:
-    """Has the loggers that a study asks for hear of all work from the sources that are handed in."""
-    loggers = [Aside(f"log.{key}", make, search.progress.note) for key, make in _asked(search)]
-    watched: list[Watched] = []
+def tracking(search: Search) -> Iterator[Callable[[Source], TrackedSource]]:
+    """Yield a function that wraps a source of jobs, so that the study's trackers get its events."""
+    trackers = [TrackerThread(f"log.{key}", make, search.progress.note) for key, make in _configured(search)]
+    tracked: list[TrackedSource] = []
 
-    def watch(source: Source) -> Watched:
-        watched.append(Watched(source, loggers))
-        return watched[-1]
+    def track(source: Source) -> TrackedSource:
+        tracked.append(TrackedSource(source, trackers))
+        return tracked[-1]
 
     try:
-        yield watch
+        yield track
     finally:
-        for each in watched:
-            each.interrupted()
-        for logger in loggers:
-            logger.close()
+        for source in tracked:
+            source.interrupted()
+        for tracker in trackers:
+            tracker.close()
 
 
-def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
+def _configured(search: Search) -> Iterator[tuple[str, Callable[[], Tracker]]]:
     study = search.study
     if study.config.log.tensorboard:
 
-        def tensorboard() -> Logger:
+        def tensorboard() -> Tracker:
             from siamkit.study.tracking.tensorboard import TensorBoard
 
             return TensorBoard(search.folder.path / "tensorboard")
@@ -69,13 +69,13 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
         yield "tensorboard", tensorboard
     if (uri := study.config.log.mlflow) is not None:
 
-        def mlflow() -> Logger:
-            from siamkit.study.tracking.mlflow import MLflow, Parent
+        def mlflow() -> Tracker:
+            from siamkit.study.tracking.mlflow import MLflow, StudyRun
 
             storage, key = search.ledger.storage, f"mlflow:{key_of(uri)}"
             versions = search.versions
             packages = {**versions["packages"], **versions["plugins"], "python": versions["python"]}
-            parent = Parent(
+            parent = StudyRun(
                 study.config.name,
                 {
                     "siamkit.study": study.config.name,
@@ -92,11 +92,11 @@ def _asked(search: Search) -> Iterator[tuple[str, Callable[[], Logger]]]:
         yield "mlflow", mlflow
 
 
-def resolve(uri: str, beside: Path) -> str:
-    """A tracking URI in which a file's relative path is relative to the study file."""
+def resolve(uri: str, folder: Path) -> str:
+    """Return a tracking URI whose relative path is relative to the folder of the study file."""
     head, separator, path = uri.partition(":///")
     if separator and head.startswith("sqlite") and not path.startswith("/"):
-        return f"{head}:///{(beside / path).resolve()}"
+        return f"{head}:///{(folder / path).resolve()}"
     if "://" not in uri and not uri.startswith(("file:", "databricks")):
-        return (beside / uri).resolve().as_uri()
+        return (folder / uri).resolve().as_uri()
     return uri

@@ -1,4 +1,4 @@
-"""Work whose every event loggers hear of too."""
+"""A source of jobs whose events go to trackers, too."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import PurePosixPath
 from siamkit.runs.configuration import factors_of
 from siamkit.study.execution.supervisor import JobHandle, Source
 from siamkit.study.execution.trial import mean_measures
-from siamkit.study.tracking.base import Aside, Attempt
+from siamkit.study.tracking.base import Attempt, TrackerThread
 from siamkit.study.worker.messages import Ended, Job
 
 
-class Watched:
-    """A source of work for a pool; what comes from it is heard by loggers as it goes on.
+class TrackedSource:
+    """A source of jobs that passes every event on to trackers.
 
-    It stands between the pool and the work, so neither knows of loggers.
+    It stands between the supervisor and the source, so neither knows of trackers.
 
     Args:
-        source: where the work comes from.
-        loggers: who hears.
+        source: of the jobs.
+        trackers: that get the events.
     """
 
-    def __init__(self, source: Source, loggers: Sequence[Aside]) -> None:
-        self._source, self._loggers = source, loggers
-        self._open: dict[int, WatchedWork] = {}
+    def __init__(self, source: Source, trackers: Sequence[TrackerThread]) -> None:
+        self._source, self._trackers = source, trackers
+        self._open: dict[int, TrackedJob] = {}
 
     def tick(self) -> None:
         self._source.tick()
 
     def next(self) -> JobHandle | None:
         work = self._source.next()
-        return WatchedWork(work, self) if work is not None else None
+        return TrackedJob(work, self) if work is not None else None
 
     def room(self) -> int:
         return self._source.room()
@@ -40,24 +40,24 @@ class Watched:
         return self._source.done()
 
     def interrupted(self) -> None:
-        """What is under way now is not brought to its end."""
+        """Tell trackers that the jobs under way were interrupted."""
         for work in list(self._open.values()):
-            self.tell(work, "ended", "interrupted", "", {})
+            self.send(work, "ended", "interrupted", "", {})
 
-    def tell(self, work: WatchedWork, event: str, *facts: object) -> None:
-        """Has all loggers hear of an event of some work."""
+    def send(self, work: TrackedJob, event: str, *facts: object) -> None:
+        """Send an event of a job to all trackers."""
         if event == "started":
             self._open[id(work)] = work
         elif event == "ended" and self._open.pop(id(work), None) is None:
             return
-        for logger in self._loggers:
-            logger.hear(event, work.attempt, *facts)
+        for tracker in self._trackers:
+            tracker.send(event, work.attempt, *facts)
 
 
-class WatchedWork:
-    """An assignment; all is handed on, and told."""
+class TrackedJob:
+    """A job whose events go to its own handle and to trackers."""
 
-    def __init__(self, work: JobHandle, source: Watched) -> None:
+    def __init__(self, work: JobHandle, source: TrackedSource) -> None:
         self._work, self._source = work, source
         self.attempt = attempt_of(work)
 
@@ -71,15 +71,15 @@ class WatchedWork:
 
     def started(self) -> None:
         self._work.started()
-        self._source.tell(self, "started")
+        self._source.send(self, "started")
 
     def resumed(self, history: list[dict[str, float]]) -> None:
         self._work.resumed(history)
         for row in history:
-            self._source.tell(self, "epoch", int(row.get("repeat", 0)), dict(row))
+            self._source.send(self, "epoch", int(row.get("repeat", 0)), dict(row))
 
     def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        self._source.tell(self, "epoch", repeat, dict(row))
+        self._source.send(self, "epoch", repeat, dict(row))
         return self._work.epoch(repeat, number, row)
 
     def ended(self, ended: Ended, seconds: float) -> None:
@@ -87,19 +87,19 @@ class WatchedWork:
         outcome = "interrupted" if ended.outcome == "outside" else ended.outcome
         measures = mean_measures(ended.measures) if outcome == "complete" and ended.measures else {}
         measures |= {f"test/{name}": value for name, value in ended.test.items()}
-        self._source.tell(self, "ended", outcome, ended.cause, {**measures, "seconds": seconds})
+        self._source.send(self, "ended", outcome, ended.cause, {**measures, "seconds": seconds})
 
     def gone(self) -> None:
         self._work.gone()
-        self._source.tell(self, "ended", "interrupted", "", {})
+        self._source.send(self, "ended", "interrupted", "", {})
 
     def died(self, cause: str, crashed: bool) -> None:
         self._work.died(cause, crashed)
-        self._source.tell(self, "ended", "died", cause, {})
+        self._source.send(self, "ended", "died", cause, {})
 
 
 def attempt_of(work: JobHandle) -> Attempt:
-    """What loggers are told of some work: read from its job and its place, `…/trials/3/0a1b2c3d`."""
+    """Return the training that a job stands for, as trackers show it."""
     job = work.job
     parent, last = PurePosixPath(job.place.replace("\\", "/")).parts[-2:]
     factors = factors_of(job.configuration)

@@ -1,4 +1,4 @@
-"""What is logged elsewhere, and how a logger is kept from hurting the study."""
+"""The interface of trackers, and a thread for each, so that a slow or failing one cannot hurt the study."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-ROOM = 10_000  # events that a logger may be behind
-PARTING = 20.0  # seconds that it has at the end to catch up
+MAX_WAITING_EVENTS = 10_000
+CLOSING_SECONDS = 20.0  # that a tracker has at the end to catch up
 
 
 @dataclass(frozen=True)
@@ -36,56 +36,56 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """A short name, such as does for a folder."""
+        """A short name, suitable for a folder."""
         return str(self.trial) if self.repeat is None else f"final-{self.trial}-{self.repeat}"
 
 
-class Logger(Protocol):
-    """Hears of all attempts of this machine, one event after the other, in a thread of its own."""
+class Tracker(Protocol):
+    """Gets the events of all attempts of this machine, one after the other, in a thread of its own."""
 
     def started(self, attempt: Attempt) -> None:
-        """A worker has it."""
+        """A worker started it."""
 
     def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
-        """An epoch ended; `row` has `epoch`, `loss` and figures."""
+        """An epoch ended; `row` has `epoch`, `loss` and measures."""
 
     def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
         """It ended: complete, pruned, failed, died or interrupted."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Close: no event follows."""
 
 
-class Aside:
-    """Has a logger hear in a thread of its own. One that fails is told of once, and hears no more.
+class TrackerThread:
+    """Runs a tracker in a thread of its own. If it fails, it reports why once and is switched off.
 
-    A disk that is full or a server that does not answer must not keep a trial waiting, nor end it.
+    A full disk or a server that does not answer must not delay a trial, nor end it.
 
     Args:
-        key: of the study file, for the user.
-        make: makes the logger, in its thread.
-        tell: hears sentences for the user.
+        key: of the study file, for messages.
+        make: creates the tracker, in the thread.
+        note: reports a sentence to the user.
     """
 
-    def __init__(self, key: str, make: Callable[[], Logger], tell: Callable[[str], None]) -> None:
-        self._key, self._make, self._tell = key, make, tell
-        self._events: queue.Queue[tuple[str, tuple[Any, ...]] | None] = queue.Queue(ROOM)
+    def __init__(self, key: str, make: Callable[[], Tracker], note: Callable[[str], None]) -> None:
+        self._key, self._make, self._note = key, make, note
+        self._events: queue.Queue[tuple[str, tuple[Any, ...]] | None] = queue.Queue(MAX_WAITING_EVENTS)
         self._off = False
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"siamkit-{key}")
         self._thread.start()
 
-    def hear(self, event: str, *facts: Any) -> None:
-        """Hands an event on, unless the logger is off."""
+    def send(self, event: str, *facts: Any) -> None:
+        """Pass an event on, unless the tracker is switched off."""
         if self._off:
             return
         try:
             self._events.put_nowait((event, facts))
         except queue.Full:
-            self._switch_off(f"it is {ROOM} events behind")
+            self._switch_off(f"it is {MAX_WAITING_EVENTS} events behind")
 
     def close(self) -> None:
-        """Gives it some time to catch up."""
-        until = time.monotonic() + PARTING
+        """Wait a while for the tracker to catch up, then close it."""
+        until = time.monotonic() + CLOSING_SECONDS
         while not self._off and time.monotonic() < until:
             try:
                 self._events.put_nowait(None)
@@ -94,14 +94,14 @@ class Aside:
                 time.sleep(0.05)
         self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
-            self._switch_off(f"it did not catch up within {PARTING:g} s")
+            self._switch_off(f"it did not catch up within {CLOSING_SECONDS:g} s")
 
     def _run(self) -> None:
         try:
-            logger = self._make()
+            tracker = self._make()
             while (event := self._events.get()) is not None:
-                getattr(logger, event[0])(*event[1])
-            logger.close()
+                getattr(tracker, event[0])(*event[1])
+            tracker.close()
         except Exception as error:
             first = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             self._switch_off(f"{first:.300}")
@@ -109,9 +109,9 @@ class Aside:
     def _switch_off(self, why: str) -> None:
         if not self._off:
             self._off = True
-            self._tell(f"{self._key}: logging there is switched off; the study goes on ({why})")
+            self._note(f"{self._key} is switched off, the study continues: {why}")
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value can be drawn: finite, and no truth value."""
+    """Return whether a value can be plotted: a finite number, not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -12,19 +12,19 @@ from typing import Any
 from siamkit.study.tracking.base import Attempt, is_number
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}
-LONGEST = 500  # characters of a parameter or tag that every server takes
+MAX_CHARACTERS = 500  # of a parameter or tag, on every server
 
 
 @dataclass(frozen=True)
-class Parent:
-    """The study, as MLflow is told of it.
+class StudyRun:
+    """The study's own run in MLflow.
 
     Args:
         name: of the study, and of the experiment.
         tags: of all its runs.
-        recall: the run that this study has already, if any.
-        keep: keeps the run for those who go on with the study, or take part in it elsewhere.
-        ends: whether the study's run ends with this process.
+        recall: returns the run that the study already has, if any.
+        keep: stores the run, for processes that continue or join the study.
+        ends: whether the run ends with this process.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Parent:
 
 
 class MLflow:
-    """Writes parameters, metrics by epoch, final figures and tags.
+    """Writes parameters, measures by epoch, final measures and tags.
 
     Args:
         uri: of the tracking server or database.
-        parent: the study.
+        parent: the study's run.
     """
 
-    def __init__(self, uri: str, parent: Parent) -> None:
-        # Where each run can be seen would be printed into the display.
+    def __init__(self, uri: str, parent: StudyRun) -> None:
+        # Otherwise MLflow prints the URL of each run into the display.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         import mlflow.entities
 
@@ -86,20 +86,23 @@ class MLflow:
 
     def _log(self, run: str, measures: dict[str, Any], step: int) -> None:
         now = int(time.time() * 1000)
-        made = self._entities.Metric
-        found = [made(name, float(each), now, step) for name, each in measures.items() if is_number(each)]
-        self._client.log_batch(run, metrics=found)
+        metrics = [
+            self._entities.Metric(name, float(value), now, step)
+            for name, value in measures.items()
+            if is_number(value)
+        ]
+        self._client.log_batch(run, metrics=metrics)
 
     def _find_experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(name))
-            except Exception:  # another machine made it meanwhile
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
+            except Exception:  # another machine created it meanwhile
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def _find_parent(self) -> str:
         run = self._study.recall()
@@ -107,11 +110,13 @@ class MLflow:
             self._client.update_run(run, status="RUNNING")
             return run
         tags = short({**self._study.tags, "siamkit.kind": "study"})
-        made = self._client.create_run(self._experiment, tags=tags, run_name=self._study.name)
-        self._study.keep(str(made.info.run_id))
-        return str(made.info.run_id)
+        run_id = str(
+            self._client.create_run(self._experiment, tags=tags, run_name=self._study.name).info.run_id
+        )
+        self._study.keep(run_id)
+        return run_id
 
 
 def short(values: dict[str, Any]) -> dict[str, str]:
-    """Values as texts that every server takes."""
-    return {name: str(value)[:LONGEST] for name, value in values.items()}
+    """Return values as texts short enough for every server."""
+    return {name: str(value)[:MAX_CHARACTERS] for name, value in values.items()}

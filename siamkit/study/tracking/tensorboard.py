@@ -13,7 +13,7 @@ from siamkit.study.tracking.base import Attempt, is_number
 
 
 class TensorBoard:
-    """Writes epochs as scalars, and at the end factors and final figures as hyperparameters.
+    """Writes epochs as scalars, and at the end factors and final measures as hyperparameters.
 
     Args:
         folder: the runs' parent; a trial's first seed is `<trial>`, its later ones `<trial>/seed-<n>`, a
@@ -64,8 +64,8 @@ class EventFile:
     """One event file; each event is on the disk when the call returns.
 
     Args:
-        folder: TensorBoard's name of the run; made if need be.
-        suffix: of the file's name, so that no two writers take one.
+        folder: of the run; created if it does not exist.
+        suffix: of the file's name, different for each writer.
     """
 
     def __init__(self, folder: Path, suffix: str) -> None:
@@ -76,12 +76,12 @@ class EventFile:
         self._write(text(3, "brain.Event:2"))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Figures at one step."""
+        """Write measures at one step."""
         each = [text(1, tag) + single(2, value) for tag, value in values.items()]
         self._write(number(2, step) + nested(5, b"".join(nested(1, value) for value in each)))
 
     def hyperparameters(self, chosen: Mapping[str, Scalar], measures: list[str], success: bool) -> None:
-        """What a run was made with, and which figures tell what it was worth."""
+        """Write the hyperparameters of a run, and the names of its measures."""
         infos = [nested(4, text(1, name) + number(4, kind_of(value))) for name, value in chosen.items()]
         metrics = [nested(5, nested(1, text(2, tag))) for tag in measures]
         pairs = [nested(1, text(1, name) + nested(2, value_of(each))) for name, each in chosen.items()]

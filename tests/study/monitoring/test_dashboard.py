@@ -108,7 +108,7 @@ def test_a_missing_package_is_a_sentence(path: Path, monkeypatch: pytest.MonkeyP
     )
     result = click.testing.CliRunner().invoke(main, ["dashboard", str(path)])
     assert result.exit_code == 2
-    assert result.stderr == "Error: the dashboard wants optuna-dashboard; pip install 'siamkit[dashboard]'\n"
+    assert result.stderr == "Error: the dashboard needs optuna-dashboard; pip install 'siamkit[dashboard]'\n"
 
 
 def test_a_study_that_was_never_begun_is_a_sentence(tmp_path: Path) -> None:

@@ -13,8 +13,14 @@ import pytest
 from rich.console import Console
 
 from siamkit.errors import StudyError
-from siamkit.study.monitoring.live import SHOWN, Live
-from siamkit.study.monitoring.progress import NullProgress, Plain, make_progress, one_line
+from siamkit.study.monitoring.progress import (
+    MAX_RUNS_SHOWN,
+    LiveProgress,
+    NullProgress,
+    PlainProgress,
+    make_progress,
+    one_line,
+)
 
 
 def configuration(loss: str = "triplet", dim: int = 8) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def two_workers(progress: NullProgress) -> None:
 
 def plain(tell: Callable[[NullProgress], None]) -> list[str]:
     stream = io.StringIO()
-    with Plain(stream) as progress:
+    with PlainProgress(stream) as progress:
         tell(progress)
     return stream.getvalue().splitlines()
 
@@ -53,7 +59,7 @@ def plain(tell: Callable[[NullProgress], None]) -> list[str]:
 
 def test_plain_is_one_line_a_run_that_ended() -> None:
     assert plain(two_workers) == [
-        "trials: 2 of 12 are there already",
+        "trials: 2 of 12 are done already",
         "[ 3/12] trial 3    mlp · cosine · multi_similarity · 16-d            complete map_at_r 0.5000"
         "  ← best",
         "[ 4/12] trial 2    mlp · cosine · triplet · 8-d                      pruned   map_at_r 0.2500",
@@ -93,7 +99,7 @@ def test_any_text_becomes_one_line() -> None:
 # ---------------------------------------------------------------- live
 
 
-class Terminal(Live):
+class Terminal(LiveProgress):
     """A display whose drawing can be looked at, on a terminal of 80 columns."""
 
     def __init__(self, width: int = 80) -> None:
@@ -116,7 +122,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_live_shows_the_whole_its_counts_and_what_runs(clock: list[float]) -> None:
     live = Terminal()
-    assert live.lines() == ["reading what is there …"]
+    assert live.lines() == ["reading results …"]
     live.begin("trials", 2, 12, "map_at_r")
     live.run("trial 2", configuration(dim=8))
     clock[0] += 30
@@ -164,7 +170,7 @@ def test_a_new_phase_begins_anew(clock: list[float]) -> None:
 def test_long_names_are_cut_and_nothing_is_markup(clock: list[float]) -> None:
     live = Terminal()
     live.begin("trials", 0, 400, "tar_at_far_1e-3")
-    for number in range(100, 100 + SHOWN + 3):
+    for number in range(100, 100 + MAX_RUNS_SHOWN + 3):
         live.run(f"trial {number}", configuration("[bold]very_long_" * 9, 1024))
         live.epoch(f"trial {number}", 100, 300, {"tar_at_far_1e-3": 0.123456})
     for state, count in (("complete", 200), ("pruned", 100), ("failed", 20), ("died", 11)):
@@ -172,7 +178,7 @@ def test_long_names_are_cut_and_nothing_is_markup(clock: list[float]) -> None:
             live.ended("", state, 0.5, 0.5, "", 331)
     lines = live.lines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) == 2 + SHOWN + 1
+    assert len(lines) == 2 + MAX_RUNS_SHOWN + 1
     assert "[bold]very_long_" in lines[2]
     assert re.search(r"… ━━╸ {6}100/300 0\.1235", lines[2])
     assert lines[-1] == "  and 3 more"
@@ -206,10 +212,10 @@ def test_what_has_ended_fits_into_a_line_of_the_terminal() -> None:
 
 def test_auto_is_live_in_a_terminal_and_plain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert type(make_progress()) is Plain
+    assert type(make_progress()) is PlainProgress
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert type(make_progress()) is Live
-    assert type(make_progress("plain")) is Plain
+    assert type(make_progress()) is LiveProgress
+    assert type(make_progress("plain")) is PlainProgress
     assert type(make_progress("none")) is NullProgress
     with pytest.raises(StudyError, match="progress should be auto, live, plain or none, got 'loud'"):
         make_progress("loud")

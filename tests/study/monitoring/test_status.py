@@ -28,10 +28,10 @@ from status_study import FROZEN, STUDY, configuration
 from siamkit.cli import main
 from siamkit.errors import StudyError, StudyFileError
 from siamkit.study.monitoring import status as status_module
-from siamkit.study.monitoring._status_table import status_table
 from siamkit.study.monitoring.locate import find_study
 from siamkit.study.monitoring.progress import spell
-from siamkit.study.monitoring.status import Watch, read_status
+from siamkit.study.monitoring.status import StatusReader, read_status
+from siamkit.study.monitoring.status_table import status_table
 from siamkit.study.storage.leases import new_owner
 from siamkit.study.storage.owner import machine
 from siamkit.study.storage.snapshot import freeze
@@ -124,7 +124,7 @@ def test_every_kind_of_end_is_counted_as_the_budget_counts_it(made: Made) -> Non
     assert status.best.configuration == "mlp · cosine · triplet · 2-d"
     assert [(each.trial, each.kind, each.cause) for each in status.failures] == [
         (12, "died", "its process ended by SIGKILL"),
-        (8, "died", "its process is no more"),
+        (8, "died", "its process exited"),
         (4, "failed", "the loss of epoch 1 is nan"),
     ]
     assert (status.state, status.owners, status.running) == ("stopped", (), ())
@@ -177,28 +177,28 @@ def test_a_process_that_is_no_more_runs_nothing(made: Made) -> None:
     status = read_status(made.path)
     assert (status.state, status.end) == ("stopped", None)
     assert [each.alive for each in status.owners] == [False]
-    assert "gone; its trials will be tried again" in text_of(status)
+    assert "exited; its trials will be tried again" in text_of(status)
 
 
 def test_elsewhere_the_beat_tells(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     trial = made.run(ELSEWHERE, beat=3)
-    watch = Watch(find_study(made.path))
-    first = watch.look()
+    watch = StatusReader(find_study(made.path))
+    first = watch.read()
     assert first.state == "unsure"
     assert [(each.host, each.pid, each.alive) for each in first.owners] == [("other-host", 77, None)]
     assert "no sign of life yet" in text_of(first)
     now[0] += 30
-    assert watch.look().state == "unsure"
+    assert watch.read().state == "unsure"
     trial.set_user_attr("lease", {"owner": ELSEWHERE, "beat": 4})
-    assert watch.look().state == "running"
+    assert watch.read().state == "running"
     now[0] += 59
-    assert watch.look().state == "running"
+    assert watch.read().state == "running"
     now[0] += 2
-    assert watch.look().state == "stopped"
+    assert watch.read().state == "stopped"
     trial.set_user_attr("lease", {"owner": ELSEWHERE, "beat": 5})
-    assert watch.look().state == "running"
+    assert watch.read().state == "running"
 
 
 def test_one_look_waits_for_a_sign_where_only_others_may_be_at_work(
@@ -263,12 +263,12 @@ def test_finalists_under_way_are_told(made: Made) -> None:
 
 def test_a_line_that_is_being_written_is_read_when_it_is_there(made: Made) -> None:
     owner = new_owner("tune")
-    watch = Watch(find_study(made.path))
+    watch = StatusReader(find_study(made.path))
     line = json.dumps({"time": time.time(), "event": "started", "owner": owner, "counted": 0, "target": 5})
     for part in ("no line\n" + line[:30], line[30:] + "\n"):
         with (made.folder / "log.jsonl").open("a") as file:
             file.write(part)
-        status = watch.look()
+        status = watch.read()
     assert (status.state, status.target) == ("running", 5)
 
 
@@ -413,7 +413,7 @@ def test_the_command_prints_a_table_or_json(made: Made) -> None:
     made.add(TrialState.COMPLETE, 0.5)
     result = invoke("status", str(made.path))
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[0] == "tiny  stopped; siamkit tune goes on with it"
+    assert result.output.splitlines()[0] == "tiny  stopped; siamkit tune continues it"
     assert "counted  1 of 8: 1 complete, 0 pruned, 0 failed" in result.output
     found = json.loads(invoke("status", str(made.path), "--json").output)
     assert (found["name"], found["state"], found["counted"]) == ("tiny", "stopped", 1)

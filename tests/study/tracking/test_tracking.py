@@ -16,7 +16,7 @@ from training_stand_in import Training, die_at, run, training  # noqa: F401
 from siamkit.errors import StudyFileError
 from siamkit.study.results.results import Results
 from siamkit.study.tracking import base, resolve
-from siamkit.study.tracking.base import Aside, Attempt
+from siamkit.study.tracking.base import Attempt, TrackerThread
 from siamkit.study.tracking.tensorboard import EventFile, checksum
 
 ON = ("confirm: null", "confirm: null\nlog: {tensorboard: true}")
@@ -163,7 +163,7 @@ def test_without_being_asked_nothing_is_logged(
 # ---------------------------------------------------------------- what goes wrong
 
 
-class WorkerCrashed:
+class BrokenTracker:
     """A logger whose epochs cannot be written."""
 
     def __init__(self) -> None:
@@ -184,14 +184,13 @@ class WorkerCrashed:
 
 def test_one_that_fails_is_told_of_once_and_hears_no_more() -> None:
     told: list[str] = []
-    broken = WorkerCrashed()
-    aside = Aside("log.mlflow", lambda: broken, told.append)
+    broken = BrokenTracker()
+    aside = TrackerThread("log.mlflow", lambda: broken, told.append)
     for event, facts in (("started", ()), ("epoch", (0, {})), ("epoch", (0, {})), ("ended", ("complete",))):
-        aside.hear(event, attempt(), *facts)
+        aside.send(event, attempt(), *facts)
     aside.close()
     assert told == [
-        "log.mlflow: logging there is switched off; the study goes on "
-        "(OSError: [Errno 28] No space left on device)"
+        "log.mlflow is switched off, the study continues: OSError: [Errno 28] No space left on device"
     ]
     assert broken.heard == ["started"]
 
@@ -199,32 +198,32 @@ def test_one_that_fails_is_told_of_once_and_hears_no_more() -> None:
 def test_one_that_cannot_be_made_is_told_of_too() -> None:
     told: list[str] = []
 
-    def make() -> WorkerCrashed:
+    def make() -> BrokenTracker:
         raise ConnectionError("nobody listens\nthere")
 
-    aside = Aside("log.mlflow", make, told.append)
+    aside = TrackerThread("log.mlflow", make, told.append)
     aside.close()
-    assert [each.endswith("(ConnectionError: nobody listens)") for each in told] == [True]
+    assert [each.endswith(": ConnectionError: nobody listens") for each in told] == [True]
 
 
 def test_one_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "PARTING", 0.2)
-    monkeypatch.setattr(base, "ROOM", 5)
+    monkeypatch.setattr(base, "CLOSING_SECONDS", 0.2)
+    monkeypatch.setattr(base, "MAX_WAITING_EVENTS", 5)
     told: list[str] = []
-    hanging, release = WorkerCrashed(), threading.Event()
+    hanging, release = BrokenTracker(), threading.Event()
     hanging.started = lambda attempt: bool(release.wait(30))  # type: ignore[assignment,method-assign,return-value]
-    aside = Aside("log.mlflow", lambda: hanging, told.append)
+    aside = TrackerThread("log.mlflow", lambda: hanging, told.append)
     start = time.monotonic()
     for _ in range(20):
-        aside.hear("started", attempt())
-    assert [each.endswith("(it is 5 events behind)") for each in told] == [True]
+        aside.send("started", attempt())
+    assert [each.endswith(": it is 5 events behind") for each in told] == [True]
     aside.close()
-    slow = Aside("log.mlflow", lambda: hanging, told.append)
-    slow.hear("started", attempt())
+    slow = TrackerThread("log.mlflow", lambda: hanging, told.append)
+    slow.send("started", attempt())
     slow.close()
     assert time.monotonic() - start < 5
     assert len(told) == 2
-    assert told[1].endswith("(it did not catch up within 0.2 s)")
+    assert told[1].endswith(": it did not catch up within 0.2 s")
     release.set()
 
 
@@ -262,7 +261,7 @@ def test_a_missing_package_is_a_problem_of_the_file_before_anything_runs(
     with pytest.raises(StudyFileError) as caught:
         run(("confirm: null", "confirm: null\nlog: {mlflow: http://127.0.0.1:1}"))
     assert str(caught.value).endswith(
-        "study.yaml:13: log.mlflow: wants the package mlflow-skinny (or mlflow); "
+        "study.yaml:13: log.mlflow: needs the package mlflow-skinny (or mlflow); "
         "pip install 'siamkit[mlflow]'"
     )
     assert training.dims == []
@@ -272,7 +271,7 @@ def test_a_missing_package_is_a_problem_of_the_file_before_anything_runs(
 def test_tensorboard_wants_a_folder_of_this_machine(
     run: Callable[..., Results],
 ) -> None:
-    with pytest.raises(StudyFileError, match=r"log\.tensorboard: wants a run folder on this machine, not "):
+    with pytest.raises(StudyFileError, match=r"log\.tensorboard: needs a run folder on this machine, not "):
         run(("confirm: null", "confirm: null\nlog: {tensorboard: true}\nartifacts: memory://there"))
 
 
@@ -299,12 +298,12 @@ def test_mlflow_has_a_run_for_the_study_and_below_it_one_for_each_attempt(tmp_pa
     pytest.importorskip("mlflow")
     from mlflow import MlflowClient
 
-    from siamkit.study.tracking.mlflow import MLflow, Parent
+    from siamkit.study.tracking.mlflow import MLflow, StudyRun
 
     uri, kept = f"sqlite:///{tmp_path}/ml.db", []
     tags = {"siamkit.study": "tiny", "siamkit.version.keras": "3"}
     for first in (True, False):  # the second goes on with the study
-        parent = Parent("tiny", tags, lambda: kept[0] if kept else None, kept.append, ends=not first)
+        parent = StudyRun("tiny", tags, lambda: kept[0] if kept else None, kept.append, ends=not first)
         logger = MLflow(uri, parent)
         trial = attempt(3 if first else 4)
         logger.started(trial)

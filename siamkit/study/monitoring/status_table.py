@@ -1,4 +1,4 @@
-"""How a study stands, for the terminal."""
+"""The status of a study, for the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from siamkit.study.monitoring._owners import Owner
+from siamkit.study.monitoring.event_log import Owner
 from siamkit.study.monitoring.progress import one_line, spell
 from siamkit.study.monitoring.status import Status
 
@@ -17,7 +17,7 @@ COLORS = {"running": "bold green", "done": "bold", "stopped": "bold yellow", "un
 
 
 def status_table(status: Status) -> RenderableType:
-    """Counts, the best, pace and end, who works on it, what runs and what failed."""
+    """Return counts, the best trial, pace and end, owners, running trials and failures."""
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     facts.add_column(no_wrap=True, style="dim")
     facts.add_column(overflow="fold")
@@ -34,9 +34,9 @@ def status_table(status: Status) -> RenderableType:
 
 def _state(status: Status) -> str:
     if status.state == "unsure":
-        return "running on other machines, if they live: no sign of life yet"
+        return "maybe running on other machines; no sign of life yet"
     if status.state == "stopped":
-        return f"stopped{f' ({status.why})' if status.why else ''}; siamkit tune goes on with it"
+        return f"stopped{f' ({status.why})' if status.why else ''}; siamkit tune continues it"
     return status.state + (f": {status.why}" if status.why else "")
 
 
@@ -51,8 +51,8 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
         )
         if number
     ]
-    beside = f"; {', '.join(more)}" if more else ""
-    yield "counted", Text(f"{status.counted} of {status.target}: {ends}{beside}")
+    others = f"; {', '.join(more)}" if more else ""
+    yield "counted", Text(f"{status.counted} of {status.target}: {ends}{others}")
     if status.best is not None:
         for number, (measure, value) in enumerate(status.best.values.items()):
             shown = Text(f"{measure} {value:.4f}", style="" if number else "bold")
@@ -76,7 +76,7 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
 
 
 def _owner(owner: Owner) -> str:
-    alive = {True: "", False: ": gone; its trials will be tried again", None: ": no sign of life yet"}
+    alive = {True: "", False: ": exited; its trials will be tried again", None: ": no sign of life yet"}
     return f"{owner.role} on {owner.host}, process {owner.pid}{alive[owner.alive]}"
 
 
@@ -91,15 +91,15 @@ def _running(status: Status) -> Table:
     if several:
         table.add_column("by", no_wrap=True)
     owners = {owner.name: f"{owner.host} {owner.pid}" for owner in status.owners}
-    for each in status.running:
+    for trial in status.running:
         row: list[str | Text] = [
-            str(each.trial),
-            Text(one_line(each.configuration)),
-            f"{each.epoch}/{status.epochs}" if each.epoch is not None else "–",
-            f"{each.value:.4f}" if each.value is not None else "–",
-            spell(each.seconds),
+            str(trial.trial),
+            Text(one_line(trial.configuration)),
+            f"{trial.epoch}/{status.epochs}" if trial.epoch is not None else "–",
+            f"{trial.value:.4f}" if trial.value is not None else "–",
+            spell(trial.seconds),
         ]
-        table.add_row(*row, *([Text(owners.get(each.owner, "nobody"))] if several else []))
+        table.add_row(*row, *([Text(owners.get(trial.owner, "no process"))] if several else []))
     return table
 
 
