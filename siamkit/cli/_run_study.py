@@ -58,10 +58,9 @@ def reality_check(ctx: click.Context, /, **options: Any) -> None:
 
     from siamkit.io.paths import display_path
     from siamkit.study import reality_check as run
-    from siamkit.study.reality._tables import table
 
     result = run(options.pop("study"), **options)
-    Console().print("", table(result), "")
+    Console().print("", result.table(), "")
     if result.interrupted:
         click.echo("stopped; run the same command again to continue")
         ctx.exit(130)

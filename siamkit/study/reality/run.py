@@ -14,7 +14,6 @@ from siamkit.study.api import tune
 from siamkit.study.execution.preflight import try_feeds
 from siamkit.study.execution.session import ready
 from siamkit.study.monitoring.progress import make_progress
-from siamkit.study.reality._tables import markdown
 from siamkit.study.reality.config import ResolvedReality, load_reality
 from siamkit.study.reality.result import RealityCheck, summarize
 
@@ -71,7 +70,7 @@ def reality_check(
     result = _summarize(reality)
     with disk_full_as_error(reality.folder):
         write_json(reality.folder / "reality-check.json", result.to_json())
-        write_text(reality.folder / "reality-check.md", markdown(result))
+        write_text(reality.folder / "reality-check.md", result.markdown())
     return result
 
 
