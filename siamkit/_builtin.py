@@ -1,4 +1,4 @@
-"""siamkit's own components, handed over through the same hooks as anybody's."""
+"""siamkit's own components, registered through the same hooks as those of plugins."""
 
 from __future__ import annotations
 

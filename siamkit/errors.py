@@ -1,7 +1,7 @@
-"""The errors siamkit raises for what a user can put right.
+"""The errors that siamkit raises for mistakes that a user can correct.
 
-Every one derives from `SiamkitError`; the command line prints its message as one sentence and exits
-with code 2. Whatever is not a `SiamkitError` is a bug and keeps its traceback.
+All derive from `SiamkitError`; the command line prints the message as one sentence and exits with
+code 2. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class SiamkitError(Exception):
-    """The root of all errors that name a user's mistake."""
+    """A user's mistake; the base of all errors here."""
 
 
 class ComponentError(SiamkitError, ValueError):
@@ -19,36 +19,36 @@ class ComponentError(SiamkitError, ValueError):
 
 
 class UnknownComponentError(ComponentError, KeyError):
-    """A name that no installed component has."""
+    """No installed component has this name."""
 
     __str__ = Exception.__str__  # KeyError's would put the sentence in quotes
 
 
 class PluginError(SiamkitError):
-    """A plugin that cannot be used, named with its distribution and the cause."""
+    """A plugin that cannot be used; the message names its distribution and the cause."""
 
 
 class DataError(SiamkitError, ValueError):
-    """Data that cannot be read or do not suit what is asked of them."""
+    """Data that cannot be read or that do not fit their use."""
 
 
 class ModelError(SiamkitError, ValueError):
-    """A model that is asked for what it cannot do, or a model file that cannot be loaded."""
+    """A model used in a way it does not support, or a model file that cannot be loaded."""
 
 
 class BackendError(SiamkitError):
-    """A Keras backend that is not installed, or not the one already running."""
+    """A Keras backend that is not installed, or differs from the one that already runs."""
 
 
 class StudyError(SiamkitError):
-    """A study that cannot go on: another space, other data, other versions, or already running."""
+    """A study that cannot continue: another search space, other data or versions, or it already runs."""
 
 
 class StudyFileError(StudyError):
-    """What is wrong in a study file: all problems at once, one a line.
+    """All problems of a study file at once, one a line.
 
     Args:
-        problems: sentences that name the place (file and line) and what would be right.
+        problems: sentences with file and line, what is wrong, and what would be right.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -57,14 +57,14 @@ class StudyFileError(StudyError):
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names with commas, the first of them if they are many."""
+    """Return the names with commas; of many, the first ones and the number of the others."""
     names = list(names)
     more = len(names) - most
     return ", ".join(names) if more <= 1 else ", ".join(names[:most]) + f" or {more} others"
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid ones, or the first of them."""
+    """Return the end of a message about an unknown name: the nearest valid names, or the first ones."""
     names = sorted(valid)
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if close:

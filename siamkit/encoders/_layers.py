@@ -14,7 +14,7 @@ from siamkit.metrics.functions import unit
 
 @keras.saving.register_keras_serializable("siamkit")
 class RealTokens(keras.layers.Layer):
-    """Token ids `(batch, length)` -> `(batch, length, 1)`, 1 where there is a token, 0 where padding."""
+    """Token ids `(batch, length)` -> `(batch, length, 1)`: 1 for a token, 0 for padding."""
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.cast(ops.expand_dims(ops.not_equal(inputs, 0), -1), self.compute_dtype)
@@ -25,9 +25,9 @@ class RealTokens(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class RealMean(keras.layers.Layer):
-    """The mean over real tokens: `(batch, length, dim)`, what `RealTokens` gave -> `(batch, dim)`.
+    """The mean over real tokens: `(batch, length, dim)` and the output of `RealTokens` -> `(batch, dim)`.
 
-    That of a text of nothing but padding is 0, not 0/0 as in `GlobalAveragePooling1D`.
+    It is 0 for a text of padding only, not 0/0 as in `GlobalAveragePooling1D`.
     """
 
     def call(self, inputs: Tensor, real: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class RealMean(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Positions(keras.layers.Layer):
-    """Adds to each place of `(batch, length, dim)` a vector of its own, learnt."""
+    """Adds a learned vector to each position of `(batch, length, dim)`."""
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         self.positions = self.add_weight(
@@ -61,7 +61,7 @@ class Positions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class LayerScale(keras.layers.Layer):
-    """Multiplies each channel by a factor of its own, learnt, small at first (Touvron et al. 2021).
+    """Multiplies each channel by a learned factor that starts small (Touvron et al. 2021).
 
     Args:
         start: the factors before training.
@@ -93,22 +93,22 @@ class LayerScale(keras.layers.Layer):
 
 
 def attend(x: Tensor, heads: int, dropout: float, mask: Tensor | None = None) -> Tensor:
-    """One pre-norm block: attention among the places, then two dense layers at each, both added on.
+    """Return one pre-norm block: attention among the positions, then two dense layers at each, both residual.
 
     Args:
-        x: `(batch, places, width)`.
+        x: `(batch, positions, width)`.
         heads: of the attention, `width // heads` numbers each.
-        dropout: share of what is added that is dropped in training.
-        mask: `(batch, 1, places)`, 0 at places that nobody may look at; none where all may.
+        dropout: share of the residuals dropped in training.
+        mask: `(batch, 1, positions)`, 0 at positions to ignore; None ignores none.
 
     Returns:
-        `(batch, places, width)`.
+        `(batch, positions, width)`.
 
     Reference: Vaswani et al. 2017; Xiong et al. 2020 for normalising first.
     """
     width = x.shape[-1]
     y = keras.layers.LayerNormalization()(x)
-    # No biases: softmax is blind to the keys' own, so it would never learn.
+    # No biases: softmax cancels that of the keys, so it would never learn.
     attention = attention_layer(heads, max(1, width // heads), use_bias=False)
     x = _add(x, attention(y, y, attention_mask=mask), dropout)
     y = keras.layers.LayerNormalization()(x)
@@ -117,9 +117,9 @@ def attend(x: Tensor, heads: int, dropout: float, mask: Tensor | None = None) ->
 
 
 def attention_layer(heads: int, size: int, **options: Any) -> keras.layers.Layer:
-    """Multi-head attention that follows the dtype policy, but for float16.
+    """Return multi-head attention in the dtype policy, but in float32 under float16.
 
-    That is too narrow for attention's logits, and JAX has no attention in it on a CPU (seen).
+    float16 is too narrow for the logits, and JAX has no attention in it on a CPU (seen).
     """
     narrow = keras.config.dtype_policy().compute_dtype == "float16"
     return keras.layers.MultiHeadAttention(heads, size, dtype="float32" if narrow else None, **options)
@@ -147,7 +147,7 @@ class UnitNormalization(keras.layers.Layer):
 
 
 def finish(inputs: Tensor, features: Tensor, embedding_dim: int, normalize: bool, name: str) -> keras.Model:
-    """The encoder from its inputs and last features `(batch, n)`: a projection, then unit length."""
+    """Return the encoder from its inputs and last features `(batch, n)`: a projection, then unit length."""
     if embedding_dim < 1:
         raise ComponentError(f"embedding_dim should be at least 1, got {embedding_dim!r}")
     outputs = keras.layers.Dense(embedding_dim, name="projection")(features)
@@ -157,8 +157,13 @@ def finish(inputs: Tensor, features: Tensor, embedding_dim: int, normalize: bool
 
 
 def of_rank(input_shape: tuple[int, ...], rank: int, name: str, meaning: str) -> tuple[int, ...]:
-    """The shape of one item, checked."""
+    """Return the shape of one item, checked."""
     shape = tuple(input_shape)
     if len(shape) != rank or any(size is None or size < 1 for size in shape):
         raise ComponentError(f"{name} takes items of shape {meaning}, got input_shape={shape}")
     return shape
+
+
+def last_state(x: Tensor, cell: str, units: int, bidirectional: bool, dropout: float) -> Tensor:
+    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell](units, dropout=dropout)
+    return keras.layers.Bidirectional(layer)(x) if bidirectional else layer(x)

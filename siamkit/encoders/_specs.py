@@ -17,7 +17,7 @@ _VECTORS = [
         name="mlp",
         factory="siamkit.encoders.tabular:mlp",
         inputs=("vector", "image", "series"),
-        summary="multilayer perceptron; flattens what is no vector",
+        summary="multilayer perceptron; flattens other shapes",
         formula="xᵢ₊₁ = relu(Wᵢ xᵢ + bᵢ)",
         params={
             "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
@@ -115,7 +115,7 @@ _TOKENS = [
     ),
     EncoderSpec(
         name="lstm",
-        factory="siamkit.encoders.recurrent:lstm",
+        factory="siamkit.encoders.tokens:lstm",
         inputs=("tokens", "text"),
         summary="LSTM over token ids, padding masked",
         reference="Hochreiter and Schmidhuber 1997",
@@ -130,7 +130,7 @@ _TOKENS = [
     ),
     EncoderSpec(
         name="gru",
-        factory="siamkit.encoders.recurrent:gru",
+        factory="siamkit.encoders.tokens:gru",
         inputs=("tokens", "text"),
         summary="GRU over token ids, padding masked",
         reference="Cho et al. 2014",
@@ -191,7 +191,7 @@ _SERIES = [
     ),
     EncoderSpec(
         name="rnn",
-        factory="siamkit.encoders.recurrent:rnn",
+        factory="siamkit.encoders.series:rnn",
         inputs=("series",),
         summary="GRU or LSTM over the steps",
         reference="Cho et al. 2014; Hochreiter and Schmidhuber 1997",

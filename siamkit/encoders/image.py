@@ -19,11 +19,11 @@ def cnn(
     filters: int = 32,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A plain convolutional network: `depth` blocks of convolution, pooling, normalisation and ReLU.
+    """Return a plain convolutional network: `depth` blocks of convolution, pooling, normalisation and ReLU.
 
     The number of filters doubles with each block. Layer normalisation, not batch normalisation: an
     embedding must not depend on what else is in the batch. The last feature map is averaged and
-    maximised over its places.
+    maximised over its positions.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -52,14 +52,14 @@ def cnn(
             kernel_initializer="he_normal",
             data_format="channels_last",
         )(x)
-        # Pooled before it is normalised: a quarter of the work, and ReLU does not mind the order.
+        # Pooled before normalising: a quarter of the work.
         if min(x.shape[1:3]) >= 2 * SMALLEST:
             x = keras.layers.MaxPooling2D(2, data_format="channels_last")(x)
         x = keras.layers.LayerNormalization()(x)
         x = keras.layers.ReLU()(x)
     average = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    # Not GlobalMaxPooling2D: on JAX its gradient divides by how many places equal the maximum, and where
-    # XLA computes the places twice, rounded differently, none does and the gradient is NaN (seen).
+    # Not GlobalMaxPooling2D: on JAX its gradient divides by the number of positions that equal the maximum.
+    # Where XLA computes them twice, rounded differently, none does, and the gradient is NaN (seen).
     maximum = keras.layers.MaxPooling2D(x.shape[1:3], data_format="channels_last")(x)
     x = keras.layers.Concatenate()([average, keras.layers.Flatten()(maximum)])
     if dropout:
@@ -77,11 +77,11 @@ def resnet(
     filters: int = 16,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A residual network of pre-activation blocks, `x + conv(relu(norm(conv(relu(norm(x))))))`.
+    """Return a residual network of pre-activation blocks, `x + conv(relu(norm(conv(relu(norm(x))))))`.
 
     There are `depth` stages; each after the first halves the image and doubles the filters. Layer
     normalisation takes the place of batch normalisation: an embedding must not depend on what else is
-    in the batch. The last feature map is averaged over its places.
+    in the batch. The last feature map is averaged over its positions.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -150,10 +150,10 @@ def convnext(
     kernel: int = 5,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A ConvNeXt: blocks of depthwise convolution, layer normalisation and two dense layers with GELU.
+    """Return a ConvNeXt: blocks of depthwise convolution, layer normalisation and two dense layers with GELU.
 
     There are `depth` stages of `blocks`; each halves the image at its start, and doubles the filters of
-    the one before. The last feature map is averaged over its places. For small images: the stem halves
+    the one before. The last feature map is averaged over its positions. For small images: the stem halves
     where the paper's quarters, and layer scale starts at 0.1, as Touvron et al. 2021 advise for
     shallow networks, not at 1e-6.
 
@@ -217,10 +217,10 @@ def vit(
     heads: int = 4,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A vision transformer: the image in square patches, learnt positions, pre-norm blocks.
+    """Return a vision transformer: the image in square patches, learnt positions, pre-norm blocks.
 
     The patches' last features are averaged, which does as well as a class token (Beyer et al. 2022). An
-    image whose sides the patch does not divide is filled up with zeros on all sides.
+    image whose sides are not a multiple of the patch is padded with zeros on all sides.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -230,7 +230,7 @@ def vit(
         depth: transformer blocks.
         width: numbers a patch is embedded in.
         heads: of the attention.
-        dropout: share of what each block adds that is dropped in training.
+        dropout: share of the residuals dropped in training.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
@@ -246,7 +246,7 @@ def vit(
     inputs = x = keras.Input(shape)
     missing = [-size % patch for size in shape[:2]]
     if any(missing):
-        sides = tuple((each // 2, each - each // 2) for each in missing)
+        sides = tuple((pixels // 2, pixels - pixels // 2) for pixels in missing)
         x = keras.layers.ZeroPadding2D(sides, data_format="channels_last")(x)
     x = keras.layers.Conv2D(width, patch, strides=patch, data_format="channels_last")(x)
     x = Positions()(keras.layers.Reshape((-1, width))(x))

@@ -20,10 +20,10 @@ Rule = Callable[[Any, Sequence[Sizes], Sizes], int]
 
 @dataclass(frozen=True)
 class Cost:
-    """What an encoder costs.
+    """The cost of an encoder.
 
     Args:
-        parameters: how many numbers it holds, trainable or not.
+        parameters: the number of its weights, trainable or not.
         flops: floating-point operations of a forward pass of one item.
     """
 
@@ -32,40 +32,40 @@ class Cost:
 
 
 def cost(encoder: keras.Model) -> Cost:
-    """The parameters of an encoder, and the FLOPs of its forward pass of one item.
+    """Return the parameters of an encoder, and the FLOPs of its forward pass of one item.
 
-    flops = 2 Σ multiplications that are summed up: a multiply-add counts 2. Counted are the products of
-    dense, convolutional and recurrent layers and of attention, by walking the layers of a functional or
-    sequential model and of those nested in it. As PyTorch's own counter does, it leaves out what is small
-    beside them: biases, activations, normalisation, pooling, softmax, looking up embeddings, and
-    operations outside layers. Padding counts like any token. A size that is left open (None) counts as 1.
+    flops = 2 Σ multiplications that are summed up: a multiply-add counts 2. The products of dense,
+    convolutional and recurrent layers and of attention are counted, over the layers of a functional or
+    sequential model and of the models nested in it. As in PyTorch's own counter, small terms are left out:
+    biases, activations, normalisation, pooling, softmax, embedding look-ups, and operations outside layers.
+    Padding counts like any token. An open size (None) counts as 1.
 
-    A layer of one's own may tell its number by a method `flops(input_shape) -> int`, with the shape as
-    `build` gets it (a list of shapes if it takes several tensors). One of an unknown kind without it, and
-    an encoder that is no functional model, count 2 x parameters x positions: the product of all axes
-    but batch and features, of input or output, whichever is larger.
+    A custom layer may have a method `flops(input_shape) -> int`, with the shape as `build` gets it (a list of
+    shapes if it takes several tensors). Other layers of an unknown kind, and encoders that are not functional
+    models, count 2 x parameters x positions, where positions is the product of all axes but batch and
+    features, of the input or the output, whichever is larger.
 
     Args:
         encoder: a built Keras model.
 
     Raises:
-        ComponentError: no Keras model, or one that is not built.
+        ComponentError: not a Keras model, or not built.
 
     Example:
         >>> import siamkit
-        >>> from siamkit.encoders.profiling import cost
+        >>> from siamkit.encoders import cost
         >>> encoder = siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4, depth=1, width=8)
         >>> cost(encoder)  # 10 x 8 and 8 x 4 weights
         Cost(parameters=124, flops=224)
     """
     if not isinstance(encoder, keras.Model) or not encoder.built:
-        raise ComponentError(f"cost wants a built keras.Model, got {encoder!r:.80}")
-    # A model never called tells no shapes; its weights are all that there is to go by.
+        raise ComponentError(f"cost takes a built keras.Model, got {encoder!r:.80}")
+    # A model that was never called has no shapes; then only its weights count.
     return Cost(int(encoder.count_params()), _flops(encoder, [(None, None)], (None, None)))
 
 
 def _flops(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
-    """The FLOPs of a layer for one item, from the shapes `(batch, …)` of its inputs and of its output."""
+    """Return the FLOPs of a layer for one item, from the shapes `(batch, …)` of its inputs and output."""
     stated = getattr(layer, "flops", None)
     if callable(stated):
         return int(stated(inputs[0] if len(inputs) == 1 else inputs))
@@ -80,8 +80,8 @@ def _flops(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _calls(graph: Any) -> Iterator[tuple[Any, list[Sizes], Sizes]]:
-    """Each call of a layer in a functional model, with its shapes; a shared layer comes once a call."""
-    # The model's own calls: a layer's list of them holds those in other models too.
+    """Yield each call of a layer in a functional model, with its shapes; a shared layer once a call."""
+    # From the model's nodes: a layer's own list of calls has those in other models too.
     for nodes in graph._nodes_by_depth.values():
         for node in nodes:
             if node.input_tensors:
@@ -97,7 +97,7 @@ def _nothing(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _each_output(kernel: str) -> Rule:
-    """For layers whose kernel `(…, in, out)` makes all features of each place of the output."""
+    """Return the rule of layers whose kernel `(…, in, out)` makes all features of each output position."""
 
     def rule(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
         shape = getattr(layer, kernel).shape
@@ -118,7 +118,7 @@ def _separable(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _transposed(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
-    # A kernel (…, out, in) spreads each place of the input.
+    # A kernel (…, out, in) is applied at each position of the input.
     shape = layer.kernel.shape
     return 2 * _size(shape) * (_size(inputs[0][1:]) // int(shape[-1]))
 
@@ -139,7 +139,7 @@ def _recurrent(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _bidirectional(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
-    return sum(_flops(each, inputs, output) for each in (layer.forward_layer, layer.backward_layer))
+    return sum(_flops(half, inputs, output) for half in (layer.forward_layer, layer.backward_layer))
 
 
 def _at_each_step(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
@@ -148,15 +148,17 @@ def _at_each_step(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _attention(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
-    """Queries times keys and weights times values; with heads, also what projects all of them."""
+    """Return the FLOPs of queries times keys and weights times values, and of the projections of heads."""
     queries, keys = (_size(shape[1:-1]) for shape in inputs[:2])
     if not isinstance(layer, layers.MultiHeadAttention):
         return 2 * queries * keys * (_size(inputs[-1][-1:]) + _size(inputs[1][-1:]))
-    of = {
+    size_of = {
         name: _size(getattr(layer, f"{name}_dense").kernel.shape)
         for name in ("query", "key", "value", "output")
     }
-    projections = queries * (of["query"] + of["output"]) + keys * (of["key"] + of["value"])
+    projections = queries * (size_of["query"] + size_of["output"]) + keys * (
+        size_of["key"] + size_of["value"]
+    )
     return 2 * projections + 2 * queries * keys * int(layer.num_heads * (layer.key_dim + layer.value_dim))
 
 
@@ -191,13 +193,13 @@ BATCH, TIMED = 256, 7
 
 
 def ms_per_item(encoder: keras.Model, items: Any) -> float:
-    """Milliseconds for an item: the median over a few full batches, after one that warms up.
+    """Return milliseconds for an item: the median over a few full batches, after one to warm up.
 
-    It is this machine's time, with whatever else runs on it.
+    It is the time on this machine, with its other load.
 
     Args:
         encoder: a built Keras model.
-        items: prepared items, an array or a dict of arrays; the first 256 are embedded, over and over.
+        items: prepared items, an array or a dict of arrays; the first 256 are embedded repeatedly.
     """
     size = len(next(iter(items.values()))) if isinstance(items, dict) else len(items)
     size = min(BATCH, size)
@@ -206,6 +208,6 @@ def ms_per_item(encoder: keras.Model, items: Any) -> float:
     seconds = []
     for _ in range(TIMED):
         start = time.perf_counter()
-        encoder.predict_on_batch(batch)  # gives NumPy, so it waits for the device
+        encoder.predict_on_batch(batch)  # returns NumPy, so it waits for the device
         seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds) / size

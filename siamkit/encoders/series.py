@@ -1,15 +1,15 @@
-"""Convolutional encoders for time series, `(steps, features)`."""
+"""Encoders for time series, `(steps, features)`."""
 
 from __future__ import annotations
 
 import keras
 
-from siamkit.encoders._layers import finish, of_rank
+from siamkit.encoders._layers import finish, last_state, of_rank
 from siamkit.metrics.base import Tensor
 
 # Layer normalisation takes the place of the papers' weight and batch normalisation: an embedding must not
-# depend on what else is in the batch. It forgets how large a step's values are; the shortcuts, which are
-# not normalised, remember.
+# depend on the rest of the batch. It drops how large a step's values are; the shortcuts, which are not
+# normalised, keep that.
 
 
 def tcn(
@@ -22,11 +22,11 @@ def tcn(
     kernel: int = 3,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A temporal convolutional network: residual blocks of two dilated causal convolutions.
+    """Return a temporal convolutional network: residual blocks of two dilated causal convolutions.
 
     The dilation doubles with each block, so a step sees the `1 + 2 (kernel - 1) (2^depth - 1)` up to it.
-    The features are averaged over the steps: the paper's last step alone would be blind to the start of
-    a longer series.
+    The features are averaged over the steps: the last step alone, as in the paper, would not see the
+    start of a longer series.
 
     Args:
         input_shape: `(steps, features)`.
@@ -69,10 +69,10 @@ def inception_time(
     kernel: int = 40,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """An InceptionTime network: modules of convolutions of three lengths and a maximum, side by side.
+    """Return an InceptionTime network: modules of convolutions of three lengths and a maximum, side by side.
 
-    A shortcut bridges every three modules, or what is left of them. One network, of which the paper
-    averages five, with half its depth and filters; no convolution is longer than the series.
+    A shortcut bridges every three modules, or the remaining ones. This is one network with half the depth and
+    filters of the paper, which averages five; no convolution is longer than the series.
 
     Args:
         input_shape: `(steps, features)`.
@@ -104,6 +104,42 @@ def inception_time(
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "inception_time")
+
+
+def rnn(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    cell: str = "gru",
+    units: int = 64,
+    bidirectional: bool = True,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return a recurrent network over the steps of a series: its last state, projected.
+
+    Args:
+        input_shape: `(steps, features)`.
+        embedding_dim: numbers in an embedding.
+        normalize: end in unit length.
+        cell: `"gru"` or `"lstm"`.
+        units: of the cell, one direction.
+        bidirectional: read backwards too.
+        dropout: share of the cell's inputs dropped in training.
+
+    Returns:
+        A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
+
+    Reference: Cho et al. 2014; Hochreiter, Schmidhuber 1997; Schuster, Paliwal 1997 for both directions.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("rnn", input_shape=(50, 3), embedding_dim=8).output_shape
+        (None, 8)
+    """
+    inputs = keras.Input(of_rank(input_shape, 2, "rnn", "(steps, features)"))
+    x = last_state(inputs, cell, units, bidirectional, dropout)
+    return finish(inputs, x, embedding_dim, normalize, "rnn")
 
 
 def _inception(x: Tensor, filters: int, kernel: int) -> Tensor:

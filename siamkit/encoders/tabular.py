@@ -23,7 +23,7 @@ def mlp(
     width: int = 128,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A multilayer perceptron: `depth` ReLU layers of `width` units, then the projection.
+    """Return a multilayer perceptron: `depth` ReLU layers of `width` units, then the projection.
 
     Args:
         input_shape: of one item; anything but a vector is flattened.
@@ -67,7 +67,7 @@ def tabular(
     width: int = 128,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Categories embedded, then a multilayer perceptron over them, the numbers and what is missing.
+    """Return a multilayer perceptron over embedded categories, numbers, and flags of missing numbers.
 
     h₀ = [x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]], each column with a table E of its own;
     then `depth` ReLU layers and the projection.
@@ -76,8 +76,8 @@ def tabular(
         input_shape: of one row, `{"numeric": (k,), "missing": (k,), "categorical": (c,)}` without the
             keys that no column is for; or `(k,)`, numbers only, none missing.
         embedding_dim: numbers in an embedding.
-        columns: what a table's preprocessor tells: `{"numeric": names, "categorical": {name: codes}}`;
-            may be None where there are no categories.
+        columns: from a table's preprocessor, `{"numeric": names, "categorical": {name: codes}}`; may be None
+            without categorical columns.
         normalize: end in unit length.
         category_dim: numbers a category is embedded in.
         depth: hidden layers.
@@ -88,7 +88,7 @@ def tabular(
         A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
 
     Raises:
-        ComponentError: shapes that are no table's, or that do not fit the columns.
+        ComponentError: the shapes do not describe a table, or do not fit the columns.
 
     Reference: Guo, Berkhahn 2016 (entity embeddings).
 
@@ -144,7 +144,7 @@ def ft_transformer(
         A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
 
     Raises:
-        ComponentError: shapes that are no table's, or that do not fit the columns.
+        ComponentError: the shapes do not describe a table, or do not fit the columns.
 
     Reference: Gorishniy, Rubachev, Khrulkov, Babenko 2021 (Revisiting Deep Learning Models for Tabular Data).
 
@@ -197,7 +197,7 @@ def _weighted(x: Tensor, dim: int, start: Any, name: str, bias: bool = True) -> 
 
 
 def _embedded(codes: tuple[Tensor, list[int]], dim: int, start: Any = "uniform") -> Tensor:
-    """`(batch, c)` codes -> `(batch, c, dim)`; the columns' tables lie in one, each after the other."""
+    """`(batch, c)` codes -> `(batch, c, dim)`; one table holds those of all columns, one after the other."""
     x, cardinalities = codes
     starts = np.cumsum([0, *cardinalities[:-1]]).astype("int32")
     table = keras.layers.Embedding(
@@ -209,22 +209,22 @@ def _embedded(codes: tuple[Tensor, list[int]], dim: int, start: Any = "uniform")
 def _inputs(
     input_shape: Shape, columns: Mapping[str, Any] | None, name: str
 ) -> tuple[Any, dict[str, Tensor], tuple[Tensor, list[int]] | None]:
-    """The inputs as the model takes them, by key, and the codes with each column's number of codes."""
+    """Return the inputs as the model takes them, by key, and the codes with each column's number of codes."""
     shapes = dict(input_shape) if isinstance(input_shape, Mapping) else {"numeric": tuple(input_shape)}
-    fine = bool(shapes) and all(
+    valid = bool(shapes) and all(
         key in KEYS and len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 0
         for key, shape in shapes.items()
     )
-    if not fine or shapes.get("missing", shapes.get("numeric")) != shapes.get("numeric"):
+    if not valid or shapes.get("missing", shapes.get("numeric")) != shapes.get("numeric"):
         raise ComponentError(
             f"{name} takes rows of shape (k,), or of shapes {{'numeric': (k,), 'missing': (k,), "
             f"'categorical': (c,)}}, got input_shape={input_shape}"
         )
     cardinalities = [int(count) for count in (columns or {}).get("categorical", {}).values()]
-    wanted = shapes.get("categorical", (0,))[0]
-    if len(cardinalities) != wanted:
+    expected = shapes.get("categorical", (0,))[0]
+    if len(cardinalities) != expected:
         raise ComponentError(
-            f"{name} wants the number of codes of each of {wanted} categorical columns, got "
+            f"{name} needs the number of codes of each of {expected} categorical columns, got "
             f"columns={columns!r:.80}"
         )
     parts = {

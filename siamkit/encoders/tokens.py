@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders._layers import Positions, RealMean, RealTokens, attend, finish, of_rank
+from siamkit.encoders._layers import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 
@@ -18,7 +18,7 @@ def bag(
     token_dim: int = 64,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A bag of tokens: the mean of their embeddings, whatever their order, projected.
+    """Return a bag of tokens: the mean of their embeddings, whatever their order, projected.
 
     Args:
         input_shape: `(length,)`.
@@ -38,7 +38,7 @@ def bag(
         >>> siamkit.get_encoder("bag", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
         (None, 8)
     """
-    inputs = token_ids(input_shape, vocabulary_size, "bag")
+    inputs = _token_ids(input_shape, vocabulary_size, "bag")
     x = keras.layers.Embedding(vocabulary_size, token_dim)(inputs)
     x = RealMean()(x, RealTokens()(inputs))
     if dropout:
@@ -58,9 +58,9 @@ def text_cnn(
     widths: int = 3,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Parallel convolutions of several widths over the tokens, each filter's maximum over time.
+    """Return parallel convolutions of several widths over the tokens, each filter's maximum over time.
 
-    The paper's widths 3, 4 and 5 are `narrowest=3, widths=3`. A window stands around each token and sees
+    The paper's widths 3, 4 and 5 are `narrowest=3, widths=3`. A window is centred on each token, with
     zeros beyond the text's ends, so that a text shorter than a window has an embedding too.
 
     Args:
@@ -85,11 +85,11 @@ def text_cnn(
         ...     "text_cnn", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
         (None, 8)
     """
-    inputs = token_ids(input_shape, vocabulary_size, "text_cnn")
+    inputs = _token_ids(input_shape, vocabulary_size, "text_cnn")
     real = RealTokens()(inputs)
     x = keras.layers.Multiply()([keras.layers.Embedding(vocabulary_size, token_dim)(inputs), real])
-    found = [_strongest(x, real, filters, narrowest + wider) for wider in range(widths)]
-    x = keras.layers.Concatenate()(found) if widths > 1 else found[0]
+    maxima = [_strongest(x, real, filters, narrowest + wider) for wider in range(widths)]
+    x = keras.layers.Concatenate()(maxima) if widths > 1 else maxima[0]
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "text_cnn")
@@ -106,7 +106,7 @@ def transformer(
     heads: int = 4,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A transformer encoder: learnt positions, pre-norm blocks, the mean over the real tokens.
+    """Return a transformer encoder: learnt positions, pre-norm blocks, the mean over the real tokens.
 
     Positions are counted from the first id, so padding belongs at the end.
 
@@ -118,7 +118,7 @@ def transformer(
         depth: transformer blocks.
         width: numbers a token is embedded in.
         heads: of the attention.
-        dropout: share of what each block adds that is dropped in training.
+        dropout: share of the residuals dropped in training.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
@@ -131,7 +131,7 @@ def transformer(
         ...     "transformer", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
         (None, 8)
     """
-    inputs = token_ids(input_shape, vocabulary_size, "transformer")
+    inputs = _token_ids(input_shape, vocabulary_size, "transformer")
     real = RealTokens()(inputs)
     mask = keras.layers.Permute((2, 1))(real)
     x = Positions()(keras.layers.Embedding(vocabulary_size, width)(inputs))
@@ -141,8 +141,84 @@ def transformer(
     return finish(inputs, x, embedding_dim, normalize, "transformer")
 
 
-def token_ids(input_shape: tuple[int, ...], vocabulary_size: int, name: str) -> Tensor:
-    """The input of an encoder of token ids, its sizes checked."""
+def lstm(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    vocabulary_size: int,
+    normalize: bool = True,
+    units: int = 64,
+    token_dim: int = 64,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return an LSTM over token ids: its state after the last token that is not padding, projected.
+
+    Args:
+        input_shape: `(length,)`.
+        embedding_dim: numbers in an embedding.
+        vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
+        normalize: end in unit length.
+        units: of the LSTM, one direction.
+        token_dim: numbers a token is embedded in.
+        bidirectional: read backwards too.
+        dropout: share of the LSTM's inputs dropped in training.
+
+    Returns:
+        A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
+
+    Reference: Hochreiter, Schmidhuber 1997; Mueller, Thyagarajan 2016 for the Siamese use.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("lstm", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
+        (None, 8)
+    """
+    inputs = _token_ids(input_shape, vocabulary_size, "lstm")
+    x = last_state(_masked(inputs, vocabulary_size, token_dim), "lstm", units, bidirectional, dropout)
+    return finish(inputs, x, embedding_dim, normalize, "lstm")
+
+
+def gru(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    vocabulary_size: int,
+    normalize: bool = True,
+    units: int = 64,
+    token_dim: int = 64,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return a GRU over token ids: its state after the last token that is not padding, projected.
+
+    Args:
+        input_shape: `(length,)`.
+        embedding_dim: numbers in an embedding.
+        vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
+        normalize: end in unit length.
+        units: of the GRU, one direction.
+        token_dim: numbers a token is embedded in.
+        bidirectional: read backwards too.
+        dropout: share of the GRU's inputs dropped in training.
+
+    Returns:
+        A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
+
+    Reference: Cho et al. 2014.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("gru", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
+        (None, 8)
+    """
+    inputs = _token_ids(input_shape, vocabulary_size, "gru")
+    x = last_state(_masked(inputs, vocabulary_size, token_dim), "gru", units, bidirectional, dropout)
+    return finish(inputs, x, embedding_dim, normalize, "gru")
+
+
+def _token_ids(input_shape: tuple[int, ...], vocabulary_size: int, name: str) -> Tensor:
+    """Return the input of an encoder of token ids, its sizes checked."""
     shape = of_rank(input_shape, 1, name, "(length,) of token ids")
     if vocabulary_size < 2:
         raise ComponentError(f"vocabulary_size should be at least 2, got {vocabulary_size!r}")
@@ -150,9 +226,14 @@ def token_ids(input_shape: tuple[int, ...], vocabulary_size: int, name: str) -> 
 
 
 def _strongest(x: Tensor, real: Tensor, filters: int, width: int) -> Tensor:
-    """Each filter's maximum over the windows around real tokens, `(batch, filters)`."""
+    """Return each filter's maximum over the windows around real tokens, `(batch, filters)`."""
     x = keras.layers.Conv1D(filters, width, padding="same", activation="relu", data_format="channels_last")(x)
-    # After ReLU nothing is below 0, so 0 masks as well as minus infinity. Why not GlobalMaxPooling1D: see
-    # siamkit.encoders.image.
+    # After ReLU nothing is below 0, so 0 masks as well as minus infinity. For GlobalMaxPooling1D's fault see
+    # `siamkit.encoders.image.cnn`.
     x = keras.layers.Multiply()([x, real])
     return keras.layers.Flatten()(keras.layers.MaxPooling1D(x.shape[1], data_format="channels_last")(x))
+
+
+def _masked(inputs: Tensor, vocabulary_size: int, token_dim: int) -> Tensor:
+    """Return embedded tokens with Keras's own mask: at padding, a recurrent layer keeps its state."""
+    return keras.layers.Embedding(vocabulary_size, token_dim, mask_zero=True)(inputs)

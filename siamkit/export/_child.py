@@ -19,8 +19,7 @@ import numpy as np
 from siamkit.backend.beyond_keras import run_saved_model, write_torch_onnx
 from siamkit.data.dataset import Array, Leaf, take
 from siamkit.errors import SiamkitError
-from siamkit.export._float32 import in_float32
-from siamkit.export.formats import TOLERANCE, ExportAnswer, ExportRequest
+from siamkit.export.formats import TOLERANCE, ExportAnswer, ExportRequest, in_float32
 from siamkit.model.load import load_model
 from siamkit.registry.registry import components
 

@@ -23,6 +23,8 @@ from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.errors import ModelError
 
 if TYPE_CHECKING:
+    import keras
+
     from siamkit.model.siamese import Siamese
 
 FILES: Mapping[str, str] = {"onnx": "embedder.onnx", "saved_model": "saved_model"}
@@ -174,12 +176,37 @@ def random_items(model: Siamese, count: int = MAX_ITEMS) -> Leaf:
 
 def _expected(model: Siamese, items: Leaf) -> Array:
     """Return the model's embeddings of prepared items, computed in float32 throughout."""
-    from siamkit.export._float32 import in_float32
-
     encoder = in_float32(model.encoder)
     if encoder is model.encoder:
         return model.embed(items, preprocessed=True)
     return np.asarray(encoder.predict(items, batch_size=length(items), verbose=0))
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return the model if it computes in float32 throughout, else a copy that does, with the same weights."""
+    import keras
+
+    config = keras.saving.serialize_keras_object(model)
+    float32_config = _with_float32(config)
+    if float32_config == config:
+        return model
+    copy = keras.saving.deserialize_keras_object(float32_config)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _with_float32(config: Any) -> Any:
+    """Return a configuration with float32 in place of every other dtype policy."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {**config["config"], "name": "float32"}}
+        return {
+            key: "float32" if key == "dtype" and str(value).startswith("mixed_") else _with_float32(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(_with_float32(item) for item in config)
+    return config
 
 
 def _writers(format: str, preferred: str | None) -> list[str]:

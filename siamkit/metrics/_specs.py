@@ -9,7 +9,7 @@ _DISTANCE = (0.0, math.inf)
 METRICS = [
     MetricSpec(
         name="euclidean",
-        factory="siamkit.metrics.norms:Euclidean",
+        factory="siamkit.metrics.distances:Euclidean",
         orientation="distance",
         range=_DISTANCE,
         summary="length of the difference",
@@ -18,7 +18,7 @@ METRICS = [
     ),
     MetricSpec(
         name="squared_euclidean",
-        factory="siamkit.metrics.norms:SquaredEuclidean",
+        factory="siamkit.metrics.distances:SquaredEuclidean",
         orientation="distance",
         range=_DISTANCE,
         summary="squared length of the difference",
@@ -54,7 +54,7 @@ METRICS = [
     ),
     MetricSpec(
         name="manhattan",
-        factory="siamkit.metrics.norms:Manhattan",
+        factory="siamkit.metrics.distances:Manhattan",
         orientation="distance",
         range=_DISTANCE,
         summary="sum of the differences of all coordinates",
@@ -63,7 +63,7 @@ METRICS = [
     ),
     MetricSpec(
         name="minkowski",
-        factory="siamkit.metrics.norms:Minkowski",
+        factory="siamkit.metrics.distances:Minkowski",
         orientation="distance",
         range=_DISTANCE,
         summary="between Manhattan (p = 1), Euclidean (p = 2) and Chebyshev (p = ∞)",
@@ -77,7 +77,7 @@ METRICS = [
     ),
     MetricSpec(
         name="chebyshev",
-        factory="siamkit.metrics.norms:Chebyshev",
+        factory="siamkit.metrics.distances:Chebyshev",
         orientation="distance",
         range=_DISTANCE,
         summary="largest difference of a coordinate",
@@ -95,7 +95,7 @@ METRICS = [
     ),
     MetricSpec(
         name="canberra",
-        factory="siamkit.metrics.ratios:Canberra",
+        factory="siamkit.metrics.distances:Canberra",
         orientation="distance",
         range=_DISTANCE,
         summary="relative differences of the coordinates, summed; 0/0 counts 0",
@@ -104,7 +104,7 @@ METRICS = [
     ),
     MetricSpec(
         name="braycurtis",
-        factory="siamkit.metrics.ratios:BrayCurtis",
+        factory="siamkit.metrics.distances:BrayCurtis",
         orientation="distance",
         range=(0.0, 1e6),
         summary="summed differences over summed sums; capped at 1e6, where a = -b",
@@ -113,7 +113,7 @@ METRICS = [
     ),
     MetricSpec(
         name="snr",
-        factory="siamkit.metrics.ratios:SNR",
+        factory="siamkit.metrics.distances:SNR",
         orientation="distance",
         range=_DISTANCE,
         summary="noise over the anchor's signal; not symmetric",
@@ -122,7 +122,7 @@ METRICS = [
     ),
     MetricSpec(
         name="poincare",
-        factory="siamkit.metrics.hyperbolic:Poincare",
+        factory="siamkit.metrics.distances:Poincare",
         orientation="distance",
         range=_DISTANCE,
         summary="distance in the Poincaré ball; points outside are brought to 1 - eps",

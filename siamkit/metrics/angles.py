@@ -90,7 +90,7 @@ ROUNDING = 1e-13
 
 
 def _half_circle(apart: Tensor, together: Tensor, neither: Tensor) -> Tensor:
-    """The angle of two unit vectors over π from |u - v|² and |u + v|²; ½ where neither has a direction."""
+    """Return the angle of unit vectors over π from |u - v|² and |u + v|²; ½ where both are zero."""
     apart, together = ops.where(neither, 1.0, apart), ops.where(neither, 1.0, together)
     # A compiler may round equal points differently: a difference of that size has no direction.
     apart, together = (ops.where(square < ROUNDING, 0.0, square) for square in (apart, together))
@@ -123,5 +123,5 @@ class Correlation(Metric):
 
 
 def _missing(u: Tensor) -> Tensor:
-    """What |u|² lacks to 1: 1 for a zero vector, 0 for any other."""
+    """Return 1 - |u|² of unit vectors: 1 for a zero vector, 0 for any other."""
     return ops.cast(is_zero(u), "float32")

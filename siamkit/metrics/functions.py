@@ -1,4 +1,4 @@
-"""Tensor functions behind the metrics, with finite gradients everywhere and the same on all backends."""
+"""Tensor functions of the metrics, with finite gradients everywhere and the same on all backends."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from siamkit.metrics.base import Tensor
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """sqrt(x) with gradient 0, not infinite, where x is 0."""
-    zero = x <= 0  # asked this way round, so that NaN stays NaN and is noticed
+    """Return sqrt(x) with gradient 0, not infinite, where x is 0."""
+    zero = x <= 0  # not `x > 0`: NaN should stay NaN
     return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, x)))
 
 
 def absolute(x: Tensor) -> Tensor:
-    """|x| with gradient 0 at 0 (JAX's own gives 1 there)."""
+    """Return |x| with gradient 0 at 0 (JAX's own gives 1 there)."""
     return ops.relu(x) + ops.relu(-x)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Vectors scaled to length 1 along the last axis; a zero vector stays zero, with gradient 0."""
-    # Scaled by the largest coordinate first: squares of tiny and of huge values leave float32's range.
+    """Return vectors of length 1 along the last axis; a zero vector stays zero, with gradient 0."""
+    # Divided by the largest coordinate before squaring: squares of tiny and huge values leave float32's range.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     x = x / ops.where(largest > 0, largest, 1.0)
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
@@ -31,19 +31,19 @@ def unit(x: Tensor) -> Tensor:
 
 
 def is_zero(x: Tensor) -> Tensor:
-    """Which vectors are zero in every coordinate, `(..., dim)` -> `(...)` bool; NaN is not."""
+    """Return which vectors are zero in every coordinate, `(..., dim)` -> `(...)` bool; NaN is not."""
     return ops.sum(ops.abs(x), axis=-1) <= 0
 
 
 def centred(x: Tensor) -> Tensor:
-    """Each vector less the mean of its coordinates; exactly zero where they are all equal."""
-    # The first coordinate goes before the mean does: the mean of equal numbers may round off them.
+    """Return each vector minus the mean of its coordinates; exactly zero where all are equal."""
+    # Minus the first coordinate before the mean: the rounded mean of equal numbers may differ from them.
     x = x - ops.stop_gradient(x[..., :1])
     return x - ops.mean(x, axis=-1, keepdims=True)
 
 
 def quotient(x: Tensor, y: Tensor) -> Tensor:
-    """x / y for y ≥ 0, and 0 with gradient 0 where y is 0 (or too small for a reciprocal)."""
+    """Return x / y for y ≥ 0, and 0 with gradient 0 where y is 0 (or too small for a reciprocal)."""
     zero = y < 1.2e-38  # float32's smallest normal number; NaN is not below it
     y = ops.where(zero, 1.0, y)
     reciprocal = ops.stop_gradient(1.0 / y)
@@ -52,12 +52,12 @@ def quotient(x: Tensor, y: Tensor) -> Tensor:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products.
+    """Return squared Euclidean distances, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products.
 
     |a|² + |b|² - 2ab loses close points far from the origin to cancellation. So the coordinates are
     centred and split, x = h + l, h on a grid so coarse that sums of products of h are exact in float32
-    (the splitting of Ozaki et al. 2012); cancellation then only touches the small rest. The gradient
-    flows through l and through the exact part's cross terms: it is 2(a - b), as it should be.
+    (the splitting of Ozaki et al. 2012); cancellation then affects only the small rest. The gradient
+    flows through l and through the cross terms of the exact sum: it is 2(a - b).
     """
     centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
     a, b = a - centre, b - centre

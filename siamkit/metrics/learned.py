@@ -1,7 +1,7 @@
 """The metrics with weights, learned together with the encoder.
 
-Each also compares embeddings of fewer dimensions than it was built for, by the weights of the leading
-ones (a Matryoshka loss cuts embeddings short): as if the missing coordinates were 0.
+Each also compares embeddings of fewer dimensions than it was built for (a Matryoshka loss truncates
+embeddings), with the weights of the leading dimensions: as if the missing coordinates were 0.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Mahalanobis(Metric):
         return safe_sqrt(squared_distances(self._mapped(a), self._mapped(b)))
 
     def _mapped(self, x: Tensor) -> Tensor:
-        """Lᵀ x."""
+        """Return Lᵀ x."""
         factor = _leading(self.factor, x)
         return x * factor if self.form == "diagonal" else ops.matmul(x, factor)
 
@@ -107,7 +107,7 @@ class Bilinear(Metric):
         return self._mapped(a) @ ops.transpose(b)
 
     def _mapped(self, a: Tensor) -> Tensor:
-        """Wᵀ a."""
+        """Return Wᵀ a."""
         return ops.matmul(a, _leading(self.kernel, a)[:, : a.shape[-1]])
 
 
@@ -138,7 +138,7 @@ class WeightedManhattan(Metric):
 
 
 def _leading(weights: Any, x: Tensor) -> Tensor:
-    """The rows of the weights that belong to the dimensions of x."""
+    """Return the rows of the weights for the dimensions of x."""
     dim, built = x.shape[-1], weights.shape[0]
     if dim > built:
         raise ModelError(f"the metric has weights for embeddings of up to {built} dimensions, got {dim}")

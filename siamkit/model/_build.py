@@ -25,7 +25,7 @@ def build(
     normalize: bool = True,
     **needs: Any,
 ) -> Siamese:
-    """A compiled Siamese model from names.
+    """Return a compiled Siamese model from names.
 
     Args:
         encoder, metric, loss: names, mappings `{name: parameters}`, or objects.
@@ -33,7 +33,7 @@ def build(
         input_shape: of one item, without the batch; needed unless the encoder is an object.
         optimizer: as in `keras.Model.compile`.
         normalize: whether the encoder ends in unit length.
-        **needs: what the components need of the data: `num_classes`, `vocabulary_size`, …
+        **needs: the facts about the data that the components need: `num_classes`, `vocabulary_size`, …
 
     Raises:
         ComponentError: an unknown name or argument, or components that do not fit together.
@@ -52,10 +52,10 @@ def build(
             embedding_dim=embedding_dim,
             normalize=normalize,
             **shape,
-            **_wanted("encoder", encoder, needs),
+            **_needed("encoder", encoder, needs),
         )
     if split_name("loss", loss)[0] is not None:
-        loss = get_loss(loss, **_wanted("loss", loss, needs))
+        loss = get_loss(loss, **_needed("loss", loss, needs))
     model = Siamese(encoder, get_metric(metric))
     model.compile(optimizer=optimizer, loss=loss)
     return model
@@ -72,6 +72,6 @@ def _check_known(needs: dict[str, Any]) -> None:
             )
 
 
-def _wanted(kind: Kind, given: Any, needs: dict[str, Any]) -> dict[str, Any]:
-    """Of what is known of the data, what this component asks for."""
-    return {key: needs[key] for key in resolve_spec(kind, given).needs if key in needs}
+def _needed(kind: Kind, component: Any, needs: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that this component needs."""
+    return {key: needs[key] for key in resolve_spec(kind, component).needs if key in needs}

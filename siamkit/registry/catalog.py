@@ -1,4 +1,4 @@
-"""Catalogs: the components of one kind, each with its origin, found by name."""
+"""Catalogs: the components of one kind by name, each with its origin."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from siamkit.errors import PluginError, UnknownComponentError, nearest
 from siamkit.registry.importing import importable_from
 from siamkit.registry.specs import Kind, Spec
 
 CORE = "siamkit"
-SESSION = "session"  # the origin of specs handed to `siamkit.register`
+SESSION = "session"  # the origin of specs given to `siamkit.register`
 
 S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a component comes from: a distribution and its version, a module, or this session."""
+    """The source of a component: a distribution and its version, a module, or this session."""
 
     distribution: str
     version: str = ""
@@ -32,7 +32,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Problem:
-    """A plugin, or a part of one, that cannot be used as it is."""
+    """A reason why a plugin, or one of its components, cannot be used."""
 
     origin: Origin
     message: str
@@ -51,37 +51,40 @@ class Registered(Generic[S]):
 
     @property
     def qualified(self) -> str:
-        """`distribution/name`, as studies and saved models store it."""
+        """The name `distribution/name`, which studies and saved models store."""
         return f"{self.origin.distribution}/{self.spec.name}"
 
     def record(self) -> dict[str, str]:
-        """What is stored of it: qualified name and version."""
+        """Return qualified name and version, as model files store them."""
         return {"name": self.qualified, "version": self.origin.version}
 
     def factory(self) -> Callable[..., Any]:
-        """Imports the factory; raises PluginError with the cause where that fails."""
+        """Import and return the factory.
+
+        Raises:
+            PluginError: the import fails; the message gives the cause.
+        """
         target = self.spec.factory
         if callable(target):
             return target
         module, _, attributes = target.partition(":")
         try:
             with importable_from(self.folder):
-                found: Any = importlib.import_module(module)
+                factory: Any = importlib.import_module(module)
             for attribute in attributes.split("."):
-                found = getattr(found, attribute)
+                factory = getattr(factory, attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"the {self.spec.kind} {self.qualified!r} cannot be used: its factory {target!r} "
                 f"fails with {type(error).__name__}: {error}"
             ) from error
-        if not callable(found):
+        if not callable(factory):
             raise PluginError(f"the factory {target!r} of {self.qualified!r} is not callable")
-        result: Callable[..., Any] = found
-        return result
+        return cast(Callable[..., Any], factory)
 
 
 class Catalog(Mapping[str, Registered[S]]):
-    """All components of one kind, by bare name where that is unambiguous and by qualified name."""
+    """All components of one kind, by qualified name, and by bare name where that is unambiguous."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
@@ -92,7 +95,7 @@ class Catalog(Mapping[str, Registered[S]]):
 
     @contextmanager
     def holding(self, entry: Registered[S]) -> Iterator[None]:
-        """For a while this catalog has a component that it may not have otherwise."""
+        """Hold a component for the duration of the context, registered or not."""
         before = dict(self._by_qualified)
         self.add(entry)
         try:
@@ -101,35 +104,34 @@ class Catalog(Mapping[str, Registered[S]]):
             self._by_qualified = before
 
     def all(self) -> list[Registered[S]]:
-        """Every component, the core's first."""
+        """Return all components, siamkit's own first."""
         return list(self._by_qualified.values())
 
     def namesakes(self, name: str) -> list[Registered[S]]:
+        """Return the components with this bare name."""
         return [entry for entry in self._by_qualified.values() if entry.spec.name == name]
 
     def name_of(self, entry: Registered[S]) -> str:
-        """The shortest name that finds this component."""
+        """Return the shortest name that finds this component."""
         return entry.spec.name if self._bare(entry.spec.name) is entry else entry.qualified
 
     def _bare(self, name: str) -> Registered[S] | None:
-        """The owner of a bare name: the core if it has it, else the only one that does."""
-        found = self.namesakes(name)
-        core = [entry for entry in found if entry.origin.distribution == CORE]
+        """Return the component that a bare name means: siamkit's own, or else the only one."""
+        entries = self.namesakes(name)
+        core = [entry for entry in entries if entry.origin.distribution == CORE]
         if core:
             return core[0]
-        return found[0] if len(found) == 1 else None
+        return entries[0] if len(entries) == 1 else None
 
     def __getitem__(self, name: str) -> Registered[S]:
-        """Finds a component; raises UnknownComponentError with the nearest valid names."""
-        found = self._by_qualified.get(name) or self._bare(name)
-        if found is not None:
-            return found
+        """Return a component by name; raise UnknownComponentError with the nearest valid names."""
+        entry = self._by_qualified.get(name) or self._bare(name)
+        if entry is not None:
+            return entry
         rivals = self.namesakes(name)
         if rivals:
-            choices = " and ".join(f"{r.qualified!r}" for r in rivals)
-            raise UnknownComponentError(
-                f"the {self.kind} name {name!r} is claimed by {choices}; write one of these"
-            )
+            choices = " or ".join(f"{r.qualified!r}" for r in rivals)
+            raise UnknownComponentError(f"the {self.kind} name {name!r} is ambiguous; write {choices}")
         raise UnknownComponentError(f"unknown {self.kind} {name!r}; {nearest(name, self)}")
 
     def __contains__(self, name: object) -> bool:

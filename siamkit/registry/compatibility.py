@@ -115,7 +115,7 @@ def wrapping(loss: LossSpec, wrapped: Sequence[LossSpec]) -> LossSpec:
     It learns from what all of them learn from, and needs what any of them needs.
 
     Raises:
-        ComponentError: there is no supervision that all of them learn from.
+        ComponentError: they have no supervision in common.
     """
     common = tuple(
         supervision

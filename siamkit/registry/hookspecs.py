@@ -1,4 +1,4 @@
-"""What a plugin may implement: four hooks, each returning a list of specs.
+"""The four hooks that a plugin may implement, each returning a list of specs.
 
 A plugin is a module named by an entry point of the group `siamkit`:
 

@@ -1,4 +1,4 @@
-"""Parameters of components: their default, the range worth searching, what is valid at all, and meaning."""
+"""Parameters of components: default, valid values, the range worth searching, and meaning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = ("", "typical_distance", "typical_value")
 
 @dataclass(frozen=True)
 class _Number:
-    """A number; `low` and `high` bound the search, `minimum` and `maximum` what is valid at all."""
+    """A number; `low` and `high` bound the search, `minimum` and `maximum` the valid values."""
 
     default: float | None
     low: float | None = field(default=None, kw_only=True)
@@ -29,14 +29,14 @@ class _Number:
             raise ValueError("give both low and high, or neither")
         if self.low is not None and self.high is not None:
             if not self.minimum <= self._number(self.low) <= self._number(self.high) <= self.maximum:
-                raise ValueError(f"low={self.low!r} to high={self.high!r} is no range")
+                raise ValueError(f"low={self.low!r} to high={self.high!r} is not a range")
             if self.log and self.low <= 0:
                 raise ValueError(f"a log range starts above 0, got low={self.low!r}")
         if self.default is not None:
             self.validate(self.default)
 
     def validate(self, value: object) -> float | None:
-        """The value as this parameter takes it; raises ValueError that says what would be right."""
+        """Return the value in the parameter's type; raise ValueError, which says what would be valid."""
         if value is None and self.default is None:
             return None
         number = self._number(value)
@@ -60,10 +60,10 @@ class Float(_Number):
     """A real parameter.
 
     Args:
-        default: the value used when nobody says otherwise; `None` where the factory decides.
+        default: the value unless given; `None` where the factory decides.
         low, high: the range worth searching, in `unit`s.
-        log: search the range on a logarithmic scale.
-        minimum, maximum: what is valid at all.
+        log: whether to search it on a logarithmic scale.
+        minimum, maximum: the bounds of valid values.
         unit: `""`; `"typical_distance"` if a searched value u means a difference of u typical
             distances of the metric (a margin); `"typical_value"` if it means the point u typical
             distances away from identity on the metric's own axis (a threshold).
@@ -98,9 +98,9 @@ class Choice:
     """One of a few strings, numbers or None.
 
     Args:
-        default: the value used when nobody says otherwise.
-        options: all that is valid.
-        search: those worth searching; all of them unless given.
+        default: the value unless given.
+        options: the valid values.
+        search: those worth searching; all unless given.
         help: the meaning, in a few words.
     """
 
@@ -112,8 +112,8 @@ class Choice:
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(self.options))
         object.__setattr__(self, "search", tuple(self.search) or self.options)
-        for each in (self.default, *self.search):
-            self.validate(each)
+        for option in (self.default, *self.search):
+            self.validate(option)
 
     def validate(self, value: object) -> Any:
         for option in self.options:
@@ -124,7 +124,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Bool:
-    """True or false; both worth searching unless `search` is False."""
+    """True or false; both are searched unless `search` is False."""
 
     default: bool
     search: bool = field(default=True, kw_only=True)
@@ -141,7 +141,7 @@ class Bool:
 
 @dataclass(frozen=True)
 class Text:
-    """A string, or None where that is the default: a column's name, say. Never searched."""
+    """A string, or None where that is the default: a column's name, for example. Never searched."""
 
     default: str | None = None
     help: str = field(default="", kw_only=True)
@@ -172,12 +172,12 @@ class Ints:
         one = Int(None, minimum=self.minimum)
         if not isinstance(value, (list, tuple)) or not value or None in value:
             raise ValueError(f"should be a list of whole numbers, got {value!r}")
-        return [int(one.validate(each) or 0) for each in value]
+        return [int(one.validate(number) or 0) for number in value]
 
 
 @dataclass(frozen=True)
 class Component:
-    """A component inside a component (a loss around a loss, say), given by name or object."""
+    """A component inside a component (a loss around a loss, for example), given by name or object."""
 
     default: str
     kind: Kind = field(default="loss", kw_only=True)

@@ -1,7 +1,7 @@
-"""Finds plugins, holds their specs, resolves names and explains failures.
+"""Plugins and their specs: discovery, names, and the problems found.
 
-Every plugin, siamkit's own built-ins among them, is a module behind an entry point of the group
-`siamkit` and hands its specs over through pluggy hooks. Nothing here imports a backend.
+Every plugin, siamkit's own components included, is a module behind an entry point of the group `siamkit`, and
+returns its specs from pluggy hooks. Nothing here imports a backend.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Registry:
     """The components known to this process.
 
     Args:
-        entry_points: what to discover; by default the installed ones of the group `siamkit`.
-        allowed: the third-party distributions to load; `None` for all. The core is always loaded.
+        entry_points: of plugins, to be loaded.
+        allowed: the third-party distributions to load; `None` for all. siamkit itself is always loaded.
     """
 
     entry_points: Iterable[metadata.EntryPoint] = ()
@@ -59,40 +59,45 @@ class Registry:
         self._folder: Path | None = None  # of the module that `load_module` is loading
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        found = [(_origin(point), point) for point in self.entry_points]
-        # The core first, so that its names are taken before anybody else's come.
-        for origin, point in sorted(found, key=lambda pair: pair[0].distribution != CORE):
+        points = [(_origin(point), point) for point in self.entry_points]
+        # siamkit's own first: its names are reserved before those of plugins come.
+        for origin, point in sorted(points, key=lambda pair: pair[0].distribution != CORE):
             if origin.distribution == CORE or self.allowed is None or origin.distribution in self.allowed:
                 self._discover(origin, point)
-        for name in sorted((self.allowed or frozenset()) - {origin.distribution for origin, _ in found}):
-            self._problem(Origin(name), "is named in SIAMKIT_PLUGINS, but no such plugin is installed")
+        for name in sorted((self.allowed or frozenset()) - {origin.distribution for origin, _ in points}):
+            self._problem(Origin(name), "is named in SIAMKIT_PLUGINS, but is not installed")
 
     def catalog(self, kind: Kind) -> Catalog[Any]:
-        """The components of one kind."""
-        found: Catalog[Any] = getattr(self, {"loss": "losses"}.get(kind, f"{kind}s"))
-        return found
+        """Return the components of one kind."""
+        catalogs: dict[Kind, Catalog[Any]] = {
+            "encoder": self.encoders,
+            "metric": self.metrics,
+            "loss": self.losses,
+            "dataset": self.datasets,
+        }
+        return catalogs[kind]
 
     def catalogs(self) -> tuple[Catalog[Any], ...]:
-        """The components of all kinds."""
+        """Return the components of all kinds."""
         return (self.encoders, self.metrics, self.losses, self.datasets)
 
     def find(self, kind: Kind, name: str) -> Registered[Any]:
-        """The component of this kind and (bare or qualified) name."""
+        """Return the component of this kind and (bare or qualified) name."""
         return self.catalog(kind)[name]
 
     def register(self, spec: Spec, origin: Origin | None = None) -> None:
-        """Adds one spec from code of your own.
+        """Add a spec from a user's own code.
 
         Raises:
-            ComponentError: the name is the core's.
+            ComponentError: it is not a spec, needs another api, or takes a name of siamkit's own.
         """
         if not isinstance(spec, tuple(HOOKS.values())):
-            raise ComponentError(f"register takes a spec (siamkit.LossSpec(...), say), got {spec!r}")
+            raise ComponentError(f"register takes a spec such as siamkit.LossSpec(...), got {spec!r}")
         catalog = self.catalog(spec.kind)
         if any(e.origin.distribution == CORE for e in catalog.namesakes(spec.name)):
             raise ComponentError(f"the {spec.kind} name {spec.name!r} is siamkit's own; choose another")
         if spec.api != API:
-            raise ComponentError(f"{spec.name!r} wants api {spec.api}, this siamkit speaks {API}")
+            raise ComponentError(f"{spec.name!r} needs api {spec.api}, this siamkit has api {API}")
         catalog.add(Registered(spec, origin or Origin(SESSION), self._folder))
 
     def load_module(self, name: str, folder: Path | None = None) -> None:
@@ -103,7 +108,7 @@ class Registry:
             folder: where to look for it and for the factories of its components, after installed modules.
 
         Raises:
-            PluginError: it cannot be imported, or one of its specs cannot be used.
+            PluginError: the module cannot be imported, or one of its specs cannot be used.
         """
         self._folder = folder
         try:
@@ -124,7 +129,7 @@ class Registry:
     # ------------------------------------------------------------ discovery
 
     def _discover(self, origin: Origin, point: metadata.EntryPoint) -> None:
-        """Loads one entry point on its own: whatever it does wrong is told under its name."""
+        """Load one entry point on its own: its problems are reported under its name."""
         before = set(sys.modules)
         start = time.perf_counter()
         try:
@@ -140,7 +145,10 @@ class Registry:
                 origin, f"took {seconds:.1f} s to load; a plugin's specs should import nothing heavy"
             )
         if self._manager.is_registered(module):
-            self._problem(origin, f"entry point {point.name!r} names the module {point.value!r} twice")
+            self._problem(
+                origin,
+                f"entry point {point.name!r} names the module {point.value!r}, a second time",
+            )
             return
         if not any(self._manager.parse_hookimpl_opts(module, name) for name in dir(module)):
             self._problem(origin, f"entry point {point.value!r} has no function marked @siamkit.hookimpl")
@@ -179,7 +187,7 @@ class Registry:
                 self._problem(origin, f"{hook} should return {spec_type.__name__}s, got {spec!r:.80}")
             elif spec.api != API:
                 self._problem(
-                    origin, f"{spec.kind} {spec.name!r} wants api {spec.api!r}, this siamkit speaks {API}"
+                    origin, f"{spec.kind} {spec.name!r} needs api {spec.api!r}, this siamkit has api {API}"
                 )
             else:
                 self._add(origin, spec)
@@ -188,19 +196,18 @@ class Registry:
         catalog = self.catalog(spec.kind)
         entry = Registered(spec, origin, self._folder)
         if entry.qualified in catalog:
-            self._problem(origin, f"hands over the {spec.kind} {spec.name!r} twice")
+            self._problem(origin, f"returns the {spec.kind} {spec.name!r} twice")
             return
         rivals = catalog.namesakes(spec.name)
         catalog.add(entry)
         if any(rival.origin.distribution == CORE for rival in rivals):
             self._problem(
                 origin,
-                f"the {spec.kind} name {spec.name!r} is siamkit's own; "
-                f"this one is reached as {entry.qualified!r}",
+                f"the {spec.kind} name {spec.name!r} is siamkit's own; write {entry.qualified!r}",
             )
         elif rivals:
-            both = " and ".join(repr(each.qualified) for each in (*rivals, entry))
-            self._problem(origin, f"the {spec.kind} name {spec.name!r} is claimed by {both}; use these names")
+            names = " or ".join(repr(claimant.qualified) for claimant in (*rivals, entry))
+            self._problem(origin, f"the {spec.kind} name {spec.name!r} is ambiguous; write {names}")
 
     def _backend_free(self, origin: Origin, before: set[str], where: str) -> bool:
         loaded = [name for name in BACKENDS if name in sys.modules and name not in before]
@@ -223,7 +230,7 @@ def _origin(point: metadata.EntryPoint) -> Origin:
 
 
 def _normal(distribution: str) -> str:
-    """A distribution's name in its normal form (PEP 503)."""
+    """Return a distribution's name in its normal form (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
@@ -232,9 +239,9 @@ _filling = False
 
 
 def components() -> Registry:
-    """The registry of this process, filled on first use.
+    """Return the registry of this process, filled at first use.
 
-    `SIAMKIT_PLUGINS=dist-a,dist-b` loads only these third parties, empty none.
+    `SIAMKIT_PLUGINS=dist-a,dist-b` loads only these plugins; if it is empty, none.
 
     Example:
         >>> import siamkit
@@ -244,13 +251,13 @@ def components() -> Registry:
     global _current, _filling
     if _filling:
         raise PluginError(
-            "while plugins are discovered there is no registry yet; hand specs over through hooks"
+            "the registry is not ready while plugins are discovered; return specs from hooks instead"
         )
     if _current is None:
-        chosen = os.environ.get("SIAMKIT_PLUGINS")
+        selection = os.environ.get("SIAMKIT_PLUGINS")
         allowed = None
-        if chosen is not None:
-            allowed = frozenset(_normal(name.strip()) for name in chosen.split(",") if name.strip())
+        if selection is not None:
+            allowed = frozenset(_normal(name.strip()) for name in selection.split(",") if name.strip())
         _filling = True
         try:
             _current = Registry(metadata.entry_points(group=hookspecs.PROJECT), allowed)
@@ -260,13 +267,13 @@ def components() -> Registry:
 
 
 def register(spec: Spec) -> None:
-    """Makes a component of your own known to this process.
+    """Register a component of your own in this process.
 
     Args:
         spec: its description; the factory may be a callable.
 
     Raises:
-        ComponentError: it is no spec, wants another api, or takes a name of the core's.
+        ComponentError: it is not a spec, needs another api, or takes a name of siamkit's own.
 
     Example:
         >>> import siamkit

@@ -1,7 +1,7 @@
-"""Specs: the light descriptions of components.
+"""Specs: light descriptions of components.
 
-A spec imports no backend; it names its factory as `"module:attribute"`, which is imported only when
-the component is built.
+A spec imports no backend: it names its factory as `"module:attribute"`, which is imported only when the
+component is made.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What every component tells of itself.
+    """The fields that all components have.
 
     Args:
         name: lower case, digits and underscores.
         factory: `"module:attribute"`, or a callable in code of your own; called with the parameters
             and the values of `needs`, all by keyword.
-        api: the version of the plugin contract it was written for; this siamkit speaks 1.
-        summary: what it is, in a line.
-        reference: the paper or implementation it follows.
-        formula: what it computes, in one line, where there is a formula.
+        api: the version of the plugin contract that it was written for; this siamkit has 1.
+        summary: one line.
+        reference: the paper or implementation that it follows.
+        formula: one line, where there is a formula.
         params: its parameters, each with default, range worth searching and meaning.
-        needs: what it must know of the training data: `num_classes`, `vocabulary_size`, `columns`,
+        needs: the facts about the training data that it needs: `num_classes`, `vocabulary_size`, `columns`,
             `max_length`.
     """
 
@@ -80,7 +80,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(f"a name is lower case letters, digits and underscores, got {self.name!r}")
+            raise ValueError(f"name should be lower case letters, digits and underscores, got {self.name!r}")
         if not callable(self.factory) and not _FACTORY.fullmatch(str(self.factory)):
             raise ValueError(f'factory should be "module:attribute" or a callable, got {self.factory!r}')
         object.__setattr__(self, "needs", _texts("needs", self.needs))
@@ -94,15 +94,15 @@ class Spec:
                 )
 
     def defaults(self) -> dict[str, Any]:
-        """Every parameter at its default."""
+        """Return every parameter at its default."""
         return {key: param.default for key, param in self.params.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec(Spec):
-    """An encoder; `inputs` are the kinds of input it takes, `pretrained` whether it comes trained.
+    """An encoder; `inputs` are the kinds of input that it takes, `pretrained` whether it comes trained.
 
-    Its factory always gets `input_shape`, `embedding_dim` and `normalize` too.
+    Its factory also gets `input_shape`, `embedding_dim` and `normalize`.
     """
 
     kind: ClassVar[Kind] = "encoder"
@@ -116,7 +116,7 @@ class EncoderSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """A metric; `range` is (lowest, highest) value it can take, `trainable` whether it has weights."""
+    """A metric; `range` is its (lowest, highest) value, `trainable` whether it has weights."""
 
     kind: ClassVar[Kind] = "metric"
     orientation: Orientation
@@ -132,7 +132,7 @@ class MetricSpec(Spec):
 
     @property
     def orientations(self) -> tuple[str, ...]:
-        """What the metric can be read as: a similarity s bounded by `high` is the distance high - s."""
+        """The orientations it can be read in: a similarity s bounded by `high` is the distance high - s."""
         if self.orientation == "similarity" and math.isfinite(self.range[1]):
             return ("similarity", "distance")
         return (self.orientation,)
@@ -143,13 +143,13 @@ class LossSpec(Spec):
     """A loss.
 
     Args:
-        supervision: what it learns from, one or several; the first that the data can feed is used.
+        supervision: one or several; the first that the data can feed is used.
         orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
-        range: what the metric's values must lie within, (-1, 1) for a loss of angles, say.
-        metrics: the only metrics it can compare through, by name; any that fit the rest if empty.
+        range: the range that the metric's values must be in, (-1, 1) for a loss of angles, for example.
+        metrics: the names of the only metrics that it can compare through; any, if empty.
         uses_metric: whether it compares through the metric at all; one that does not cannot train a
             metric's weights.
-        normalized: whether it wants unit vectors.
+        normalized: whether it needs unit vectors.
         wrapped: of a loss around others, the specs of these; set by `compatibility.wrapping` only.
     """
 
@@ -174,7 +174,7 @@ class LossSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A source of data; `suffixes` are the file endings it reads (`"/"` for a folder)."""
+    """A source of data; `suffixes` are the endings of files that it reads (`"/"` for a folder)."""
 
     kind: ClassVar[Kind] = "dataset"
     supervision: tuple[Supervision, ...] = ("labels",)
@@ -190,14 +190,14 @@ class DatasetSpec(Spec):
 
 def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
     values = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(each, str) for each in values):
+    if not all(isinstance(text, str) for text in values):
         raise ValueError(f"{name} should be texts, got {value!r}")
     return values
 
 
 def _some_of(name: str, value: str | Sequence[str], valid: Sequence[str]) -> tuple[str, ...]:
     values = _texts(name, value)
-    wrong = [each for each in values if each not in valid]
-    if wrong:
-        raise ValueError(f"{name} should be of {', '.join(valid)}, got {wrong[0]!r}")
+    unknown = [text for text in values if text not in valid]
+    if unknown:
+        raise ValueError(f"{name} should be of {', '.join(valid)}, got {unknown[0]!r}")
     return values

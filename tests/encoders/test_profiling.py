@@ -121,7 +121,7 @@ def test_a_subclassed_model_counts_its_weights_and_an_unbuilt_one_is_refused():
 
     model = Own()
     for bad in (model, "cnn"):
-        with pytest.raises(ComponentError, match=r"cost wants a built keras.Model, got "):
+        with pytest.raises(ComponentError, match=r"cost takes a built keras.Model, got "):
             cost(bad)
     model(np.zeros((2, 5), "float32"))
     assert cost(model) == Cost(18, 2 * 18)

@@ -108,7 +108,7 @@ def test_a_number_is_none_only_where_its_default_is():
     ],
 )
 def test_a_parameter_with_an_impossible_range_or_default_is_refused(made):
-    with pytest.raises(ValueError, match=r"should be|should name|no range|give both|starts above"):
+    with pytest.raises(ValueError, match=r"should be|should name|not a range|give both|starts above"):
         made()
 
 
@@ -145,7 +145,7 @@ def test_a_component_parameter_refuses_what_names_none(value):
 
 @pytest.mark.parametrize("name", ["", "Triplet", "2d", "a-b", "a b", "a/b", "ärmel", "a.b", 3, None])
 def test_a_bad_name_is_refused(name):
-    with pytest.raises(ValueError, match="a name is lower case letters, digits and underscores, got"):
+    with pytest.raises(ValueError, match="name should be lower case letters, digits and underscores, got"):
         loss(name=name)
 
 

@@ -18,7 +18,7 @@ from siamkit.data import load_preprocessor
 from siamkit.data.sources import digits
 from siamkit.errors import ModelError, StudyError
 from siamkit.export import _child, formats
-from siamkit.export._float32 import in_float32
+from siamkit.export.formats import in_float32
 from siamkit.study.config.load import load_study
 from siamkit.study.results.export import export_best
 from siamkit.study.results.results import Results

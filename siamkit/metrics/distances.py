@@ -1,0 +1,239 @@
+"""The metrics that measure a difference: norms, relative differences, hyperbolic distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.metrics.base import Metric, Tensor
+from siamkit.metrics.functions import absolute, centred, quotient, safe_sqrt, squared_distances, unit
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class SquaredEuclidean(Metric):
+    """Squared Euclidean distance, d(a, b) = Σ (a - b)²; in [0, ∞).
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("squared_euclidean")(np.zeros((1, 2)), np.array([[3.0, 4.0]]))[0])
+        25.0
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.sum(ops.square(a - b), axis=-1)
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        return squared_distances(a, b)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Euclidean(Metric):
+    """Euclidean distance, d(a, b) = √Σ (a - b)²; in [0, ∞). Its gradient at a = b is 0.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("euclidean")(np.zeros((1, 2)), np.array([[3.0, 4.0]]))[0])
+        5.0
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        return safe_sqrt(ops.sum(ops.square(a - b), axis=-1))
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        return safe_sqrt(squared_distances(a, b))
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Manhattan(Metric):
+    """Manhattan distance, d(a, b) = Σ |a - b|; in [0, ∞).
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("manhattan")(np.zeros((1, 2)), np.array([[3.0, -4.0]]))[0])
+        7.0
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.sum(absolute(a - b), axis=-1)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Minkowski(Metric):
+    """Minkowski distance, d(a, b) = (Σ |a - b|ᵖ)^(1/p); in [0, ∞). Its gradient at a = b is 0.
+
+    Args:
+        p: at least 1; 1 is Manhattan, 2 Euclidean, ∞ would be Chebyshev.
+        **kwargs: those of a `keras.layers.Layer`.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> metric = siamkit.get_metric("minkowski", p=3)
+        >>> round(float(metric(np.zeros((1, 3)), np.array([[3.0, -4.0, 5.0]]))[0]), 4)
+        6.0
+    """
+
+    def __init__(self, p: float = 3.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.p = p
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        difference = absolute(a - b)
+        # Divided by the largest coordinate: powers of tiny and huge values leave float32's range.
+        largest = ops.stop_gradient(ops.max(difference, axis=-1))
+        scale = ops.where(largest <= 0, 1.0, largest)
+        powers = ops.sum(ops.power(difference / scale[..., None], self.p), axis=-1)
+        zero = powers <= 0
+        return scale * ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, powers), 1 / self.p))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "p": self.p}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Chebyshev(Metric):
+    """Chebyshev distance, d(a, b) = max |a - b|; in [0, ∞).
+
+    The gradient goes to the largest coordinate alone, among equal ones to the first.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("chebyshev")(np.zeros((1, 2)), np.array([[3.0, -4.0]]))[0])
+        4.0
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        difference = absolute(a - b)
+        # NaN counts as the largest; TensorFlow's argmax would ignore it.
+        index = ops.argmax(ops.where(ops.isnan(difference), float("inf"), difference), axis=-1)
+        return ops.take_along_axis(difference, index[..., None], axis=-1)[..., 0]
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class SNR(Metric):
+    """Signal-to-noise distance, d(a, b) = var(a - b) / var(a), over the coordinates; in [0, ∞).
+
+    The noise in b over the signal in a: not symmetric, a is the anchor. An anchor whose variance is at
+    most 1e-12, which is rounding, has no signal to compare with; then d is var(a - b) itself.
+
+    Reference:
+        Yuan et al., "Signal-to-noise ratio: a robust distance metric for deep metric learning", CVPR 2019.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("snr")(np.array([[1.0, 3.0]]), np.array([[0.0, 4.0]]))[0])
+        1.0
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        a, b = centred(a), centred(b)
+        return ops.mean(ops.square(a - b), axis=-1) / _signal(a)
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        a, b = centred(a), centred(b)
+        return squared_distances(a, b) / (a.shape[-1] * _signal(a)[:, None])
+
+
+def _signal(a: Tensor) -> Tensor:
+    """Return the variance of centred vectors, and 1 where it is at most 1e-12."""
+    variance = ops.mean(ops.square(a), axis=-1)
+    return ops.where(variance <= 1e-12, 1.0, variance)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Canberra(Metric):
+    """Canberra distance, d(a, b) = Σ |a - b| / (|a| + |b|), a term 0/0 counting 0; in [0, ∞).
+
+    Each term is at most 1, so d is at most the number of dimensions.
+
+    Reference:
+        Lance and Williams, "Mixed-data classificatory programs", Australian Computer Journal, 1967.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> metric = siamkit.get_metric("canberra")
+        >>> float(metric(np.array([[1.0, 0.0, 2.0]]), np.array([[3.0, 0.0, -2.0]]))[0])
+        1.5
+    """
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.sum(quotient(absolute(a - b), absolute(a) + absolute(b)), axis=-1)
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class BrayCurtis(Metric):
+    """Bray-Curtis distance, d(a, b) = Σ |a - b| / Σ |a + b|; in [0, 1e6].
+
+    Where no coordinate is negative it is in [0, 1]. It is 0 for two zero vectors, and capped at 1e6
+    with gradient 0 (near a = -b, where the formula gives ∞).
+
+    Reference:
+        Bray and Curtis, "An ordination of the upland forest communities of southern Wisconsin", 1957.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> float(siamkit.get_metric("braycurtis")(np.array([[1.0, 2.0]]), np.array([[3.0, 2.0]]))[0])
+        0.25
+    """
+
+    range = (0.0, 1e6)
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        apart = ops.sum(absolute(a - b), axis=-1)
+        together = ops.sum(absolute(a + b), axis=-1)
+        cap = self.range[1]
+        capped = together * cap < apart  # NaN is not
+        return ops.where(capped, cap, quotient(apart, ops.where(capped, 1.0, together)))
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Poincare(Metric):
+    """Distance in the Poincaré ball, d(a, b) = arcosh(1 + 2 |a - b|² / ((1 - |a|²)(1 - |b|²))); in [0, ∞).
+
+    Points of length above 1 - eps are first brought to that length. So under an encoder that normalises
+    all embeddings lie on that sphere, and d only bends their Euclidean distance; build the encoder with
+    `normalize=False` to use the whole ball. Its gradient at a = b is 0.
+
+    Args:
+        eps: the margin between the points and the ball's surface, where distances become infinite.
+        **kwargs: those of a `keras.layers.Layer`.
+
+    Reference:
+        Nickel and Kiela, "Poincaré embeddings for learning hierarchical representations", NeurIPS 2017,
+        https://arxiv.org/abs/1705.08039. Computed as 2 arsinh(|a - b| / √((1 - |a|²)(1 - |b|²))), the same
+        by arcosh(1 + 2z²) = 2 arsinh z, which keeps small distances.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> metric = siamkit.get_metric("poincare")
+        >>> round(float(metric(np.array([[0.0, 0.0]]), np.array([[0.6, 0.0]]))[0]), 4)  # ln 4
+        1.3863
+    """
+
+    def __init__(self, eps: float = 1e-3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.eps = eps
+
+    def paired(self, a: Tensor, b: Tensor) -> Tensor:
+        (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
+        return _poincare_distance(ops.sum(ops.square(a - b), axis=-1), room_a * room_b)
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
+        return _poincare_distance(squared_distances(a, b), room_a[:, None] * room_b[None, :])
+
+    def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the points at length 1 - eps or below, and their 1 - |x|²."""
+        radius = 1 - self.eps
+        squares = ops.sum(ops.square(x), axis=-1)
+        outside = squares > radius**2
+        points = ops.where(outside[..., None], radius * unit(x), x)
+        return points, ops.where(outside, 1 - radius**2, 1 - squares)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "eps": self.eps}
+
+
+def _poincare_distance(squares: Tensor, room: Tensor) -> Tensor:
+    return 2 * ops.arcsinh(safe_sqrt(squares) * ops.rsqrt(room))
