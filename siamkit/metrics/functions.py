@@ -22,7 +22,7 @@ def absolute(x: Tensor) -> Tensor:
 
 def unit(x: Tensor) -> Tensor:
     """Return vectors of length 1 along the last axis; a zero vector stays zero, with gradient 0."""
-    # Divided by the largest coordinate before squaring: squares of tiny and huge values leave float32's range.
+    # Divided by the largest coordinate before squaring: tiny and huge squares leave float32's range.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     x = x / ops.where(largest > 0, largest, 1.0)
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)

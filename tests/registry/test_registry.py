@@ -477,4 +477,4 @@ def test_a_plugin_that_registers_while_it_is_discovered_is_a_problem_not_a_loop(
     monkeypatch.delenv("SIAMKIT_PLUGINS", raising=False)
     (problem,) = registry_module.components().problems
     assert problem.origin.distribution == "eager"
-    assert "hand specs over through hooks" in problem.message
+    assert "return specs from hooks" in problem.message
