@@ -2,13 +2,14 @@
 
 Three marks say what a test needs:
 
-- `keras`: a backend; it runs on each of them, since its outcome may be the backend's affair
-- `one_backend`: a backend, but which one does not matter; it runs on `MAIN` only
+- `keras`: a backend; it runs on each of them, since its outcome may depend on the backend
+- `one_backend`: a backend, but one is enough: `MAIN`, or those that the mark names
 - `waits`: it mostly waits for processes, servers or a browser; it runs in a stream of its own
 
 On `MAIN` every test of a component runs. On the other backends those of some components do: the first of each
 family (that is, of each module, so each base class is there) and a third of the rest, another third on each
-backend. `SIAMKIT_TESTS=all` (`make nightly`) runs every test on every backend.
+backend. Every test that needs a backend runs on each for at least one component. `SIAMKIT_TESTS=all`
+(`make nightly`) runs every test on every backend.
 """
 
 from __future__ import annotations
@@ -46,13 +47,16 @@ def families() -> dict[str, str]:
 
 
 @cache
-def chosen_here() -> frozenset[str]:
-    """Return the components whose tests run on this backend."""
+def components_on(backend: str) -> frozenset[str]:
+    """Return the components whose tests run on a backend."""
+    names = sorted(families())
+    if backend == MAIN:
+        return frozenset(names)
     first: dict[str, str] = {}
-    for name, family in sorted(families().items()):
-        first.setdefault(family, name)
-    here = {name for name in families() if zlib.crc32(name.encode()) % len(TURNS) == TURNS[BACKEND]}
-    return frozenset(here | set(first.values()))
+    for name in names:
+        first.setdefault(families()[name], name)
+    turn = [name for name in names if zlib.crc32(name.encode()) % len(TURNS) == TURNS[backend]]
+    return frozenset([*turn, *first.values()])
 
 
 def component_of(item: Any) -> str | None:
@@ -72,30 +76,48 @@ def component_of(item: Any) -> str | None:
     return None
 
 
-def runs_here(item: Any) -> bool:
-    """Return whether a test runs in this process."""
-    if EVERYTHING or BACKEND == MAIN or not item.get_closest_marker("keras"):
+def runs_on(backend: str, item: Any) -> bool:
+    """Return whether a test runs on a backend, by its marks and its component."""
+    if not item.get_closest_marker("keras"):
         return True
-    if item.get_closest_marker("one_backend"):
-        return False
+    if mark := item.get_closest_marker("one_backend"):
+        return backend in (mark.args or (MAIN,))
+    if backend == MAIN:
+        return True
     case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
     if hasattr(case, "check"):
         subject, check = case.subject, case.check.__name__
         first = subject.kind != "loss" or subject.supervision == subject.spec.supervision[0]
         return first and check in EVERYWHERE
     name = component_of(item)
-    return name is None or name in chosen_here()
+    return name is None or name in components_on(backend)
+
+
+def chosen(backend: str, items: list[Any]) -> list[Any]:
+    """Return the tests that run on a backend, in their order."""
+    here = {item for item in items if runs_on(backend, item)}
+    cases: dict[str, list[Any]] = {}
+    for item in items:
+        if not item.get_closest_marker("one_backend"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    # A test of components that all have their turn elsewhere has one here too.
+    here |= {group[TURNS[backend] % len(group)] for group in cases.values() if here.isdisjoint(group)}
+    return [item for item in items if item in here]
 
 
 def select(config: pytest.Config, items: list[Any]) -> None:
     """Deselect the tests that do not run in this process."""
-    here = [item for item in items if runs_here(item)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(here)])
+    if EVERYTHING:
+        return
+    here = chosen(BACKEND, items)
+    kept = set(here)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = here
 
 
 def known_xla_flags(flags: str) -> str:
     """Return the flags if the installed XLA knows them, else none: an unknown flag ends the process."""
-    ask = [sys.executable, "-c", "import jax; jax.devices()"]
-    asked = subprocess.run(ask, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, check=False)
-    return flags if asked.returncode == 0 else ""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    probe = subprocess.run(command, env=environment, capture_output=True, check=False)
+    return flags if probe.returncode == 0 else ""

@@ -169,6 +169,7 @@ def test_a_wrong_encoder_is_caught_in_a_sentence(wrong, check, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.one_backend("jax", "tensorflow")
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras runs torch eagerly: nothing is compiled"
 )

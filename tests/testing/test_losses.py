@@ -176,6 +176,7 @@ def test_a_wrong_loss_is_caught_in_a_sentence(planted, check, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.one_backend("jax", "tensorflow")
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras runs torch eagerly: nothing is compiled"
 )

@@ -95,6 +95,7 @@ def test_best_is_what_tune_found(study: Path, results: Results) -> None:
     assert f"{results.measures['test']['map_at_r']:.4f}" in shown
 
 
+@pytest.mark.one_backend("torch", "tensorflow")  # each has writers of its own
 def test_the_export_embeds_as_the_model_does(results: Results, exported: tuple[Path, dict[str, Any]]) -> None:
     import onnxruntime
 
@@ -118,6 +119,7 @@ def test_the_export_embeds_as_the_model_does(results: Results, exported: tuple[P
     np.testing.assert_allclose(model.compare(raw[:5], raw[5:10]), by_hand, rtol=1e-4)
 
 
+@pytest.mark.one_backend("torch", "tensorflow")  # each has writers of its own
 def test_each_export_was_run_and_compared(exported: tuple[Path, dict[str, Any]]) -> None:
     folder, about = exported
     assert tuple(about["exports"]) == FORMATS

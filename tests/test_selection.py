@@ -1,0 +1,94 @@
+"""Each test runs where the page on testing says, and all of them with SIAMKIT_TESTS=all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import selection
+from selection import MAIN, TURNS, chosen, components_on, families
+
+OTHERS = sorted(set(TURNS) - {MAIN})
+
+
+class Item:
+    """A collected test, as far as the selection reads one."""
+
+    def __init__(self, nodeid: str, *marks: Any, **params: Any) -> None:
+        self.nodeid = nodeid
+        self.marks = {mark.name: mark for mark in marks}
+        if params:
+            self.callspec = SimpleNamespace(params=params)
+
+    def get_closest_marker(self, name: str) -> Any:
+        return self.marks.get(name)
+
+
+KERAS, ONE = pytest.mark.keras.mark, pytest.mark.one_backend.mark
+
+
+def names(backend: str, items: list[Item]) -> list[str]:
+    return [item.nodeid for item in chosen(backend, items)]
+
+
+def test_each_family_of_components_is_tested_on_each_backend():
+    for backend in TURNS:
+        assert {families()[name] for name in components_on(backend)} == set(families().values())
+
+
+def test_the_first_backend_tests_all_components_and_the_others_different_thirds():
+    assert components_on(MAIN) == set(families())
+    first, second = (components_on(backend) for backend in OTHERS)
+    assert 1 / 3 < len(first) / len(families()) < 0.7
+    assert 1 / 3 < len(second) / len(families()) < 0.7
+    everywhere = {
+        min(name for name in families() if families()[name] == module) for module in families().values()
+    }
+    assert first & second == everywhere
+
+
+def test_what_does_not_depend_on_the_backend_runs_on_one():
+    items = [
+        Item("plain"),
+        Item("each", KERAS),
+        Item("one", KERAS, ONE),
+        Item("compiled", KERAS, pytest.mark.one_backend("jax", "tensorflow").mark),
+    ]
+    assert names("torch", items) == ["plain", "each", "one"]
+    assert names("jax", items) == names("tensorflow", items) == ["plain", "each", "compiled"]
+
+
+def test_a_test_whose_components_all_have_their_turn_elsewhere_runs_for_one_of_them():
+    for backend in OTHERS:
+        absent = sorted(set(families()) - components_on(backend))[:3]
+        items = [Item(f"test[{name}]", KERAS, name=name) for name in absent]
+        assert len(names(backend, items)) == 1
+        here = sorted(components_on(backend))[0]
+        assert names(backend, [*items, Item(f"test[{here}]", KERAS, name=here)]) == [f"test[{here}]"]
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+@pytest.mark.parametrize("kind", ["encoder", "metric", "loss"])
+def test_edge_cases_and_jit_of_every_component_run_on_each_backend(kind):
+    from siamkit.registry.registry import components
+    from siamkit.testing import cases
+
+    for backend in OTHERS:
+        for entry in components().catalog(kind).all():
+            items = [Item(f"kit[{case.id}]", KERAS, case=case) for case in cases(entry.qualified, kind=kind)]
+            here = [item.callspec.params["case"].check.__name__ for item in chosen(backend, items)]
+            assert here == ["edge_cases", "jit"], (backend, entry.qualified)
+
+
+def test_all_run_on_request(monkeypatch):
+    items = [Item("one", KERAS, ONE)]
+    config = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: None))
+    monkeypatch.setattr(selection, "BACKEND", "jax")
+    monkeypatch.setattr(selection, "EVERYTHING", True)
+    selection.select(config, items)
+    assert len(items) == 1
+    monkeypatch.setattr(selection, "EVERYTHING", False)
+    selection.select(config, items)
+    assert items == []
