@@ -22,8 +22,9 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 	$(BIN)/siamkit tune docs/examples/digits.yaml --backend jax
 
-# Two parts that compute and one that waits at a time; one thread each, so that they do not slow each other.
-PARTS := test-waits test-torch test-tensorflow test-jax test-plain test-examples
+# One part that waits and two that compute at a time, the longest first; one thread each, so that they do not
+# slow each other.
+PARTS := test-waits test-tensorflow test-jax test-plain test-torch test-examples
 MARKS_plain := not keras and not waits and not engines
 MARKS_waits := waits and not engines
 MARKS_backend := keras and not waits
@@ -47,26 +48,38 @@ test-examples: $(VENV)/.test  ## the examples in docstrings
 test-%: $(VENV)/.test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "$(MARKS_backend)"
 
-# Everything, before a release: each part has its own output in $(NIGHTLY) and at most an hour.
+# Everything, before a release: each part has its own output in $(NIGHTLY) and at most an hour; `make nightly-jax`
+# and the like run one of them. What is missing on the machine is an error.
 NIGHTLY := build/nightly
-NIGHTLY_PARTS := $(BACKENDS:%=nightly-%) nightly-plain nightly-engines nightly-examples nightly-coverage nightly-soak \
-	nightly-faults
-nightly: $(VENV)/.test packages  ## all tests on all backends, faults, soak and coverage; hours, resumable by part
-	@mkdir -p $(NIGHTLY)
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --keep-going $(NIGHTLY_PARTS)
-	@tail -qn 2 $(NIGHTLY)/*.log
+NIGHTLY_PARTS := $(BACKENDS:%=nightly-%) $(BACKENDS:%=nightly-conformance-%) nightly-plain nightly-engines \
+	nightly-examples nightly-coverage nightly-soak nightly-faults
 
-ALL = SIAMKIT_TESTS=all timeout 60m $(BIN)/python -m pytest -q
+nightly: $(VENV)/.test packages  ## all tests on all backends, faults, soak and coverage; hours; logs in build/nightly
+	$(MAKE) --no-print-directory --keep-going $(NIGHTLY_PARTS)
+
+HOUR := CI=1 SIAMKIT_TESTS=all OMP_NUM_THREADS=1 timeout 60m $(BIN)/python
+KIT := tests/testing/test_builtin.py
+# $(call logged,NAME,COMMAND) prints the last line of the log.
+logged = @mkdir -p $(NIGHTLY); echo "== $(1)"; \
+	$(2) > $(NIGHTLY)/$(1).log 2>&1; status=$$?; tail -n 1 $(NIGHTLY)/$(1).log; exit $$status
+
 nightly-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(ALL) -m keras > $(NIGHTLY)/$*.log 2>&1
+	$(call logged,$*,KERAS_BACKEND=$* $(HOUR) -m pytest -q -m keras --ignore=$(KIT))
+nightly-conformance-%: $(VENV)/.test
+	$(call logged,conformance-$*,KERAS_BACKEND=$* $(HOUR) -m pytest -q $(KIT))
 nightly-plain: $(VENV)/.test
-	$(ALL) -m "not keras and not engines" > $(NIGHTLY)/plain.log 2>&1
+	$(call logged,plain,$(HOUR) -m pytest -q -m "not keras and not engines")
 nightly-engines: $(VENV)/.test
-	$(ALL) -m engines > $(NIGHTLY)/engines.log 2>&1
+	$(call logged,engines,$(HOUR) -m pytest -q -m engines)
 nightly-examples: $(VENV)/.test
-	KERAS_BACKEND=torch $(ALL) --doctest-modules siamkit > $(NIGHTLY)/examples.log 2>&1
-nightly-coverage nightly-soak nightly-faults: nightly-%: $(VENV)/.test
-	timeout 60m $(BIN)/python benchmarks/$*.py > $(NIGHTLY)/$*.log 2>&1
+	$(call logged,examples,KERAS_BACKEND=torch $(HOUR) -m pytest -q --doctest-modules siamkit)
+nightly-coverage: $(VENV)/.test
+	$(call logged,coverage,$(HOUR) benchmarks/coverage.py 1000 2 $(NIGHTLY)/coverage.md)
+nightly-soak: $(VENV)/.test packages
+	$(call logged,soak,$(HOUR) benchmarks/soak.py --output $(NIGHTLY)/soak.md)
+nightly-faults: $(VENV)/.test
+	rm -f $(NIGHTLY)/faults.jsonl
+	$(call logged,faults,$(HOUR) benchmarks/faults.py --times 6 --real 1 --output $(NIGHTLY))
 
 engines: $(VENV)/.test  ## how workers on a Ray cluster end, in every way; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m engines

@@ -1,9 +1,9 @@
 """Do the intervals hold the truth as often as they say? Simulated comparisons whose true difference is known.
 
-    python benchmarks/coverage.py [SIMULATIONS] [PROCESSES]
+    python benchmarks/coverage.py [SIMULATIONS] [PROCESSES] [FILE]
 
-writes benchmarks/results/coverage.md. Of every setting a thousand samples are drawn, each is compared as a
-user would, and it is counted how often the 95 % interval holds the true difference, and, once more without
+writes benchmarks/results/coverage.md, or FILE. Of every setting a thousand samples are drawn, each is compared
+as a user would, and it is counted how often the 95 % interval holds the true difference, and, once more without
 a difference, how often the p-value is at most 5 %. For the means, other kinds of interval stand beside it.
 """
 
@@ -301,6 +301,7 @@ def measured(number: int, simulations: int) -> dict[str, float]:
 def main() -> None:
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    output = Path(sys.argv[3]) if len(sys.argv) > 3 else RESULTS
     start = time.monotonic()
     rows, outside = [], []
     with ProcessPoolExecutor(processes) as pool:
@@ -319,7 +320,7 @@ def main() -> None:
     error = 1.96 * math.sqrt(LEVEL * (1 - LEVEL) / simulations)
     head = ["setting", "true B - A", "mean width", "**held**", *OTHERS, "p ≤ 5 % by chance"]
     table = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|", *rows]
-    RESULTS.write_text(
+    output.write_text(
         "# Intervals and p-values of comparisons: how often they are right\n\n"
         f"{simulations:,} simulated comparisons a setting, whose true difference is known. `held`: how often "
         "the 95 % interval of `siamkit.comparison` (expanded percentile) holds it; behind it, other "

@@ -1,6 +1,6 @@
 """What survives? Small studies, struck by a fault at a seeded moment, run again, and audited.
 
-    python benchmarks/faults.py [--faults kill_worker,…] [--times 20] [--real 2] [--jobs 2]
+    python benchmarks/faults.py [--faults kill_worker,…] [--times 20] [--real 2] [--jobs 2] [--output FOLDER]
 
 Each repetition runs `siamkit tune` with two workers in a folder of its own, strikes, runs the same command
 until it is done (in some once more after that), and then audits what is there, by Optuna and the files alone
@@ -40,7 +40,7 @@ import psutil
 import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
-MEASURES, PAGE = HERE / "results" / "faults.jsonl", HERE / "results" / "faults.md"
+RESULTS = HERE / "results"
 BUDGET, EPOCHS, BAD = 6, 4, 7
 STUDY = """\
 version: 1
@@ -655,8 +655,8 @@ def commit() -> str:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def stored() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in MEASURES.read_text().splitlines()] if MEASURES.is_file() else []
+def stored(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
 def page(records: list[dict[str, Any]]) -> str:
@@ -683,17 +683,19 @@ def page(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--faults", default=",".join(FAULTS))
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--real", type=int, default=2, help="so many of them with real training")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of faults.jsonl and faults.md")
     asked = parser.parse_args()
+    log, table = asked.output / "faults.jsonl", asked.output / "faults.md"
     # One started in the background ignores Ctrl-C, and its children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    records = stored()
+    records = stored(log)
     lock = threading.Lock()
     usual = {real: usual_seconds(real) for real in ([False] if asked.real < asked.times else [])}
     if asked.real:
@@ -710,9 +712,9 @@ def main() -> None:
             if record is None:
                 continue
             with lock:
-                with MEASURES.open("a") as file:
+                with log.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-                PAGE.write_text(page(stored()))
+                table.write_text(page(stored(log)))
             verdict = "WRONG " + record["wrong"][0][:300] if record["wrong"] else "ok"
             print(f"{fault} {seed} {record['seconds']} s {record['struck']}: {verdict}", flush=True)
             return
@@ -727,8 +729,9 @@ def main() -> None:
                     waiting.append(jobs.submit(one, fault, real, range(number * 100, number * 100 + 20)))
         for each in waiting:
             each.result()
-    print(page(stored()))
+    print(page(stored(log)))
+    return 1 if any(each["wrong"] for each in stored(log)) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,18 +42,17 @@ def made(case):
                          optimizer=optimizer, **needs)
 """
 
-WEIGHTS = (
+SCRIPT = (
     COMMON
     + """
-keras.utils.set_random_seed(5)
-for name, case in CASES.items():
-    np.savez(f"{folder}/{name}.npz", *made(case).get_weights())
-"""
-)
+# The first backend draws the weights from which all start.
+if backend == "torch":
+    keras.utils.set_random_seed(5)
+    for name, case in CASES.items():
+        np.savez(f"{folder}/{name}.npz", *made(case).get_weights())
+    print("weights", flush=True)
+sys.stdin.readline()
 
-TRAIN = (
-    COMMON
-    + """
 curves = {}
 for name, case in CASES.items():
     model = made(case)
@@ -76,12 +74,9 @@ lstm = siamkit.build({"lstm": {"units": 8, "token_dim": 4}}, "cosine", "contrast
 lstm.save(f"{folder}/lstm-{backend}.keras")
 np.savez(f"{folder}/embeddings-{backend}.npz", compared=model.compare(x, other), cnn=encoded(cnn, images),
          lstm=encoded(lstm, tokens), proxies=keras.ops.convert_to_numpy(cnn.head_holder.head.proxies))
-"""
-)
+print("trained", flush=True)
+sys.stdin.readline()
 
-RELOAD = (
-    COMMON
-    + """
 found = {}
 for origin in ("tensorflow", "torch", "jax"):
     model, cnn, lstm = (siamkit.load_model(f"{folder}/{name}-{origin}.keras")
@@ -98,19 +93,35 @@ np.savez(f"{folder}/reloaded-{backend}.npz", **found)
 )
 
 
-def run(script, folder, backend):
-    told = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), str(folder), backend],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )
-    assert told.returncode == 0, f"{backend}: {told.stderr}"
+class Backend:
+    """A process of one backend, which takes its next step on request."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.log = name, folder / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder), name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "KERAS_BACKEND": name},
+            )
+
+    def go_on(self) -> None:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def wait_for(self, step: str) -> None:
+        assert self.process.stdout.readline() == f"{step}\n", f"{self.name}: {self.log.read_text()}"
+
+    def wait_for_end(self) -> None:
+        assert self.process.wait() == 0, f"{self.name}: {self.log.read_text()}"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder with what each backend made of the same data and the same initial weights."""
+def folder(tmp_path_factory):
+    """A folder with data for all backends."""
     folder = tmp_path_factory.mktemp("agree")
     rng = np.random.default_rng(11)
     y = np.arange(24) % 4
@@ -126,28 +137,44 @@ def trained(tmp_path_factory):
             "int32"
         ),
     )
-    run(WEIGHTS, folder, "torch")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda backend: run(TRAIN, folder, backend), BACKENDS))
     return folder
 
 
+@pytest.fixture(scope="module")
+def backends(folder):
+    """A process for each backend; each has trained on the same data from the same initial weights."""
+    processes = {name: Backend(name, folder) for name in BACKENDS}
+    try:
+        processes["torch"].wait_for("weights")
+        for process in processes.values():
+            process.go_on()
+        for process in processes.values():
+            process.wait_for("trained")
+        yield processes.values()
+    finally:
+        for process in processes.values():
+            process.process.kill()
+            process.process.communicate()
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_weights_and_batches_give_the_same_loss_curve(trained, case):
-    curves = [np.load(trained / f"curves-{backend}.npz")[case] for backend in BACKENDS]
+def test_the_same_weights_and_batches_give_the_same_loss_curve(backends, folder, case):
+    curves = [np.load(folder / f"curves-{backend}.npz")[case] for backend in BACKENDS]
     assert curves[0].shape == (20,)
     assert curves[0][-1] < 0.95 * curves[0][0]  # it learns, so there is something to agree on
     for curve in curves[1:]:
         np.testing.assert_allclose(curve, curves[0], rtol=1e-3)
 
 
-def test_a_model_saved_on_one_backend_gives_the_same_embeddings_on_every_other(trained):
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda backend: run(RELOAD, trained, backend), BACKENDS))
+def test_a_model_saved_on_one_backend_gives_the_same_embeddings_on_every_other(backends, folder):
+    for backend in backends:
+        backend.go_on()
+    for backend in backends:
+        backend.wait_for_end()
     for backend in BACKENDS:
-        reloaded = np.load(trained / f"reloaded-{backend}.npz")
+        reloaded = np.load(folder / f"reloaded-{backend}.npz")
         for origin in BACKENDS:
-            made = np.load(trained / f"embeddings-{origin}.npz")
+            made = np.load(folder / f"embeddings-{origin}.npz")
             for name in made.files:
                 np.testing.assert_allclose(reloaded[f"{origin}-{name}"], made[name], atol=1e-5)
             assert reloaded[f"{origin}-steps"] == 1

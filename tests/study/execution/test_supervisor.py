@@ -338,6 +338,7 @@ def test_somebody_elses_way_of_hearing_ctrl_c_is_left_alone(ctrl_c: Any) -> None
     assert presses == [signal.SIGINT]
 
 
+@pytest.mark.waits
 def test_a_ctrl_c_that_python_drops_comes_again(ctrl_c: Any, capsys: pytest.CaptureFixture[str]) -> None:
     class Key:
         pass
@@ -352,6 +353,7 @@ def test_a_ctrl_c_that_python_drops_comes_again(ctrl_c: Any, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.waits
 def test_a_second_ctrl_c_leaves_no_report_and_the_study_goes_on(tmp_path: Path) -> None:
     study = write_study(tmp_path, "sqlite", trials=6, workers=1, sampler="random")
     with Crowd(study, epoch=0.5) as crowd:
@@ -370,6 +372,7 @@ def test_a_second_ctrl_c_leaves_no_report_and_the_study_goes_on(tmp_path: Path) 
         assert (crowd.folder / "report.html").is_file()
 
 
+@pytest.mark.waits
 def test_a_first_ctrl_c_lets_the_report_be_finished(tmp_path: Path) -> None:
     study = write_study(tmp_path, "sqlite", trials=2, epochs=1, workers=1, sampler="random")
     code = f"""

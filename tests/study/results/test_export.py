@@ -38,6 +38,7 @@ search:
   loss: {triplet: {mining: all, margin: {low: 0.1, high: 0.5}}}
 budget: {trials: 1}
 confirm: {top: 1, seeds: 2}
+engine: inline
 """
 
 

@@ -300,6 +300,7 @@ def test_passwords_are_starred_wherever_they_stand() -> None:
     assert [is_database(each) for each in ("sqlite", "journal", "mysql://h")] == [False, False, True]
 
 
+@pytest.mark.waits  # for a server of MLflow that does not answer
 def test_what_is_written_of_a_study_has_no_password(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
