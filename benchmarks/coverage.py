@@ -3,8 +3,8 @@
     python benchmarks/coverage.py [SIMULATIONS] [PROCESSES] [FILE]
 
 writes benchmarks/results/coverage.md, or FILE. Of every setting a thousand samples are drawn, each is
-compared as a user would, and it is counted how often the 95 % interval holds the true difference, and, once more, how
-often the p-value is at most 5 % where there is no difference. For the means, other kinds of interval are
+compared as a user would, and it is counted how often the 95 % interval holds the true difference, and, once
+more without a difference, how often the p-value is at most 5 %. For the means, other kinds of interval are
 counted too.
 """
 
