@@ -40,12 +40,11 @@ def test_each_family_of_components_is_tested_on_each_backend():
 def test_the_first_backend_tests_all_components_and_the_others_different_thirds():
     assert components_on(MAIN) == set(families())
     first, second = (components_on(backend) for backend in OTHERS)
-    assert 1 / 3 < len(first) / len(families()) < 0.7
-    assert 1 / 3 < len(second) / len(families()) < 0.7
-    everywhere = {
-        min(name for name in families() if families()[name] == module) for module in families().values()
-    }
-    assert first & second == everywhere
+    for here in (first, second):
+        assert 1 / 4 < len(here) / len(families()) <= 1 / 2
+    for name in first & second:  # on one of them it stands for its family
+        family = {other for other in families() if families()[other] == families()[name]}
+        assert {name} in (first & family, second & family)
 
 
 def test_what_does_not_depend_on_the_backend_runs_on_one():

@@ -6,9 +6,9 @@ Three marks say what a test needs:
 - `one_backend`: a backend, but one is enough: `MAIN`, or those that the mark names
 - `waits`: it mostly waits for processes, servers or a browser; it runs in a stream of its own
 
-On `MAIN` every test of a component runs. On the other backends those of some components do: the first of each
-family (that is, of each module, so each base class is there) and a third of the rest, another third on each
-backend. Every test that needs a backend runs on each for at least one component. `SIAMKIT_TESTS=all`
+On `MAIN` every test of a component runs. On the other backends those of a third of the components do, another
+third on each backend, and of one component of each family (that is, of each module, so each base class is
+there). Every test that needs a backend runs on each for at least one component. `SIAMKIT_TESTS=all`
 (`make nightly`) runs every test on every backend.
 """
 
@@ -52,11 +52,13 @@ def components_on(backend: str) -> frozenset[str]:
     names = sorted(families())
     if backend == MAIN:
         return frozenset(names)
-    first: dict[str, str] = {}
+    here = [name for name in names if zlib.crc32(name.encode()) % len(TURNS) == TURNS[backend]]
+    covered = {families()[name] for name in here}
     for name in names:
-        first.setdefault(families()[name], name)
-    turn = [name for name in names if zlib.crc32(name.encode()) % len(TURNS) == TURNS[backend]]
-    return frozenset([*turn, *first.values()])
+        if families()[name] not in covered:
+            covered.add(families()[name])
+            here.append(name)
+    return frozenset(here)
 
 
 def component_of(item: Any) -> str | None:
