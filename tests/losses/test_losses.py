@@ -552,11 +552,3 @@ def test_class_ids_without_a_proxy_are_refused(labels):
     loss = siamkit.get_loss("proxy_anchor", metric="cosine", num_classes=3)
     with pytest.raises(siamkit.SiamkitError, match="3 class proxies wants class ids from 0 to 2"):
         loss(np.array(labels), np.eye(2, 4))
-
-
-@pytest.mark.parametrize("name", ["contrastive", "triplet", "multi_similarity", "nt_xent"])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
-def test_an_embedding_that_is_no_number_reaches_the_loss(name, metric):
-    embeddings = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    embeddings[2] = np.nan
-    assert np.isnan(number(made(name, metric)(np.array([0, 0, 1, 1, 2, 2]), embeddings)))

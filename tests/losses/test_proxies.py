@@ -270,13 +270,6 @@ def test_odd_batches_have_a_finite_value_and_finite_gradients(name, odd):
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_embedding_that_is_no_number_reaches_the_loss(name):
-    x = np.eye(N, DIM, dtype="float32")
-    x[1] = np.nan
-    assert np.isnan(number_of(drawn(name)(np.zeros(N, dtype="int32"), x)))
-
-
 def test_a_single_class_is_won_already_but_nan_still_shows():
     loss = drawn("arcface", classes=1)
     labels, x = np.zeros(N, dtype="int32"), np.eye(N, DIM)

@@ -389,14 +389,6 @@ def test_sharp_exponentials_do_not_overflow(name, kind, params):
     assert all(np.isfinite(g).all() for g in gradients)
 
 
-@pytest.mark.parametrize("name", CHECKED)
-def test_an_embedding_that_is_no_number_reaches_the_loss(name):
-    y, e = batch(CASES[name][0][0], ROWS, 1)
-    e[2] = np.nan
-    y = [1, 1, 0, 0, 1, 0] if y is not None else None
-    assert np.isnan(ours(made(name, "cosine"), y, e)[0])
-
-
 # ------------------------------------------------------------------ sample weights
 
 
