@@ -11,6 +11,8 @@ TENSORFLOW ?= tensorflow-cpu
 # Keras writes a configuration file into its home; keep the user's out of it.
 export KERAS_HOME := $(CURDIR)/$(VENV)/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Tests start hundreds of processes, which would each compile every module of siamkit again.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
