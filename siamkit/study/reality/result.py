@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
+from pydantic import JsonValue
 from rich.markup import escape
 from rich.table import Table
 
@@ -134,15 +134,15 @@ class RealityCheck:
         ]
         return "\n\n".join(parts) + "\n"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return the content of `reality-check.json`."""
-        losses = []
+        losses: list[JsonValue] = []
         for loss in self.losses:
-            values = None if loss.repeats is None else list(loss.repeats.values)
+            values: JsonValue = None if loss.repeats is None else [*loss.repeats.values]
             interval = None if loss.interval is None else asdict(loss.interval)
             shallow = {name: value for name, value in vars(loss).items() if name != "repeats"}
             losses.append({**shallow, "folder": loss.folder.name, "interval": interval, "values": values})
-        differences = [
+        differences: list[JsonValue] = [
             {"of": list(pair), **asdict(difference), "shown": difference.significant}
             for pair, difference in zip(self.pairs, self.differences, strict=True)
         ]
@@ -152,8 +152,8 @@ class RealityCheck:
             "losses": losses,
             "differences": differences,
             "verdict": self.verdict(),
-            "verdicts": self.verdicts(),
-            "notes": self.notes,
+            "verdicts": [*self.verdicts()],
+            "notes": [*self.notes],
         }
 
     def _is_significant(self, a: str, b: str) -> bool:
@@ -186,9 +186,8 @@ def summarize(
         interrupted: whether the user stopped it.
     """
     first = next(iter(studies.values()))
-    sign = -1 if first.objective.maximize else 1
     losses = [_loss_result(loss, stored) for loss, stored in studies.items()]
-    losses.sort(key=lambda loss: (loss.test is None, sign * (loss.test or 0.0)))
+    losses.sort(key=lambda loss: first.objective.worth(loss.test), reverse=True)
     pairs, differences = [], []
     for a, b in combinations(losses, 2):
         if a.repeats is None or b.repeats is None:

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.runs.configuration import Factor
 from siamkit.stats.pareto import front
 
 BEST, LATEST = 100, 400
@@ -85,7 +86,7 @@ class WindowedTPESampler(optuna.samplers.TPESampler):
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Factor]:
         return super().sample_relative(self._windowed(study), trial, search_space)
 
     def sample_independent(

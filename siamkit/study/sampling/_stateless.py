@@ -23,6 +23,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.runs.configuration import Factor
 from siamkit.stats.pareto import front
 from siamkit.study.config.search_space import Values
 
@@ -100,7 +101,7 @@ class CubeSampler(BaseSampler):
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Factor]:
         if not search_space:
             return {}
         point = self.point(study, trial, search_space)
@@ -224,7 +225,7 @@ class GeneticSampler(NSGAIISampler):
 
         def child(
             study: optuna.Study, space: dict[str, BaseDistribution], parents: list[FrozenTrial]
-        ) -> dict[str, Any]:
+        ) -> dict[str, Factor]:
             # The process that selects the parents has them in another order than those that read them later.
             parents = sorted(parents, key=lambda parent: parent.number)
             directions = [direction.name.lower() for direction in study.directions]
@@ -241,7 +242,7 @@ class GeneticSampler(NSGAIISampler):
 
 def inherit(
     parents: Sequence[FrozenTrial], names: Sequence[str], directions: Sequence[str], rng: np.random.Generator
-) -> dict[str, Any]:
+) -> dict[str, Factor]:
     """Return a child's parameters, each from one of two parents.
 
     On average one parameter is missing; it mutates, because the sampler chooses it at random.

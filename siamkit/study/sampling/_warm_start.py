@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any, cast
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.evaluation.measures import MEASURES
 from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, factors_of
+from siamkit.runs.objectives import Objective
+from siamkit.runs.results import Snapshot
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import canonical, key_of
+from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
 from siamkit.study.sampling._enqueue import NotInSpaceError, PlannedTrial
 from siamkit.study.sampling._enumerate import ScriptedTrial
@@ -47,7 +47,7 @@ def run_folder_problem(folder: Path) -> str | None:
     return f"{str(folder)!r} {problem}"
 
 
-def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Mapping[str, Any]) -> WarmStart:
+def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Snapshot) -> WarmStart:
     """Return what a study takes from an earlier one.
 
     The earlier values count only if they would be the same here: with the same data and split, the same
@@ -57,33 +57,28 @@ def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Ma
         folder: the earlier study's run folder.
         space: this study's search space.
         sampler: this study's sampler.
-        snapshot: the content of this study's `study.json`.
+        snapshot: this study's snapshot.
 
     Raises:
         StudyError: a file in the folder is damaged.
     """
     run_folder = RunFolder(folder)
-    before = run_folder.snapshot().model_dump(mode="json", exclude_unset=True)
+    before = run_folder.snapshot()
     complete = [result for result in run_folder.trials() if result.complete]
     retraced = [(result, retrace(space, cast(Configuration, result.configuration))) for result in complete]
     contained = [(result, *trial) for result, trial in retraced if trial is not None]
     left_out = len(complete) - len(contained)
-    objectives: dict[str, str] = dict(snapshot["objectives"])
-    comparable = all(
-        canonical(_value_at(before, *path)) == canonical(_value_at(snapshot, *path))
-        for path in (("data",), ("study", "fixed"), ("objectives",))
-    )
+    comparable = _conditions(before) == _conditions(snapshot)
     if comparable and sampler in LEARNING_SAMPLERS:
         known = [
-            _finished(trial, configuration, [result.measures[name] for name in objectives])
+            _finished(trial, configuration, [result.measures[name] for name in snapshot.objectives])
             for result, trial, configuration in contained
         ]
         return WarmStart(known, [], left_out)
-    name = next(iter(objectives))
-    if not all(name in result.measures for result, _, _ in contained):
-        name = next(iter(before.get("objectives") or {}), name)
-    sign = -1.0 if name not in MEASURES or MEASURES[name].direction == "maximize" else 1.0
-    contained.sort(key=lambda item: sign * item[0].measures.get(name, sign * math.inf))
+    objective = Objective.first(snapshot.objectives)
+    if not all(objective.name in result.measures for result, _, _ in contained):
+        objective = Objective.first(before.objectives)
+    contained.sort(key=lambda item: objective.worth(item[0].value(objective.name)), reverse=True)
     retried = [
         PlannedTrial(trial.params, configuration, "warm_start")
         for _, trial, configuration in contained[:RETRIED]
@@ -160,8 +155,6 @@ def _finished(trial: ScriptedTrial, configuration: Configuration, values: list[f
     )
 
 
-def _value_at(snapshot: Mapping[str, Any], *path: str) -> Any:
-    value: Any = snapshot
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+def _conditions(snapshot: Snapshot) -> tuple[object, ...]:
+    """Return the parts of a study that must be equal for values to be comparable."""
+    return snapshot.data, snapshot.study.get("fixed"), snapshot.objectives

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from pydantic import JsonValue
+
+from siamkit.runs.results import Snapshot, as_record
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.problems import Problems
@@ -36,7 +38,7 @@ def is_fully_planned(config: StudyConfig) -> bool:
     return config.design == "factorial" or config.sampler == "grid"
 
 
-def warm_start(study: ResolvedStudy, snapshot: Mapping[str, Any]) -> WarmStart:
+def warm_start(study: ResolvedStudy, snapshot: Mapping[str, JsonValue]) -> WarmStart:
     """Return what a study takes from the one that its `warm_start` names; nothing if it names none.
 
     Args:
@@ -46,7 +48,8 @@ def warm_start(study: ResolvedStudy, snapshot: Mapping[str, Any]) -> WarmStart:
     folder = _earlier_folder(study.config, study.document)
     if folder is None:
         return WarmStart([], [], 0)
-    return warm_start_from(folder, study.space, study.config.sampler, snapshot)
+    now = as_record(dict(snapshot), Snapshot, "study.json")
+    return warm_start_from(folder, study.space, study.config.sampler, now)
 
 
 def check_plan(config: StudyConfig, space: SearchSpace, problems: Problems) -> None:

@@ -386,5 +386,5 @@ def test_no_study_to_start_from_is_one_sentence(load: Load, tmp_path: Path) -> N
     (tmp_path / "old").mkdir()
     study = load("warm_start: old") if (tmp_path / "old" / "study.json").write_text("{") else None
     assert study is not None
-    with pytest.raises(StudyError, match="is damaged"):
-        warm_start(study, {})
+    with pytest.raises(StudyError, match=r"old/study\.json' is damaged"):
+        warm_start(study, {"objectives": {"map_at_r": "maximize"}})
