@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from siamkit.report.load import StoredStudy, load_study_results
+from siamkit.report import StoredStudy, load_study_results
 
 HERE = Path(__file__).parent
 STUDY = HERE / "fashion.yaml"

@@ -202,9 +202,9 @@ def compare(
         over=over,  # type: ignore[arg-type]
     )
     if page is not None:
-        from siamkit.report.render.html import render
+        from siamkit.report.render.html import render_html
 
-        write_text(Path(page), render(comparison.document()))
+        write_text(Path(page), render_html(comparison.document()))
     if as_json:
         described = dataclasses.asdict(dataclasses.replace(comparison, thumbnails={}))
         del described["thumbnails"]
@@ -291,9 +291,9 @@ def evaluate(
         curve = curve_of(embedded, truth, compared_by)
         if page is not None:
             from siamkit.comparison.dimension_curve import curve_document
-            from siamkit.report.render.html import render
+            from siamkit.report.render.html import render_html
 
-            write_text(Path(page), render(curve_document(embedded.name, curve)))
+            write_text(Path(page), render_html(curve_document(embedded.name, curve)))
         if as_json:
             click.echo(json.dumps(to_jsonable([dataclasses.asdict(point) for point in curve]), indent=1))
         else:

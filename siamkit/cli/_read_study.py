@@ -127,16 +127,13 @@ def best(
         return
     from rich.console import Console
 
-    from siamkit.report.checks import verdict
+    from siamkit.report.render.console import render_console
     from siamkit.study.results.summary import summary
 
-    results = Results.of(outcome)
-    Console().print(summary(results))
-    click.echo(f"trust   {verdict(results.findings)}")
+    files = {"model": str(outcome.model)} if card is None else {"export": str(target)}
+    Console(highlight=False).print(render_console(summary(Results.of(outcome), files, configuration=True)))
     if card is None:
-        click.echo(f"model   {outcome.model}")
         return
-    click.echo(f"export  {target}")
     for name, written in card["exports"].items():
         click.echo(
             f"{name:<12} {written['file']} through {written['through']}: {written['items']} "

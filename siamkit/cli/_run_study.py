@@ -29,20 +29,17 @@ def tune(ctx: click.Context, /, **options: Any) -> None:
     from rich.console import Console
 
     from siamkit.io.paths import display_path
-    from siamkit.report.checks import verdict
+    from siamkit.report.render.console import render_console
     from siamkit.study import tune as run
     from siamkit.study.results.summary import summary
 
     results = run(**options)
-    Console().print(summary(results))
+    files = {"report": display_path(results.report_path), "model": display_path(results.model_path)}
+    Console(highlight=False).print("", render_console(summary(results, files)))
     if results.interrupted:
         ctx.exit(130)
     if results.winner is None:
         ctx.exit(1)
-    click.echo(f"trust   {verdict(results.findings)}")
-    click.echo(f"report  {display_path(results.report_path)}")
-    model = display_path(results.model_path)
-    click.echo(f"model   {model}   siamkit.load_model({model!r})")
 
 
 @click.command("reality-check", short_help="Compare losses under one budget.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from siamkit.comparison.similarity import RepresentationSimilarity
 from siamkit.data.thumbnails import Thumbnail
 from siamkit.plotting.figures import DifferenceRow, forest_plot
-from siamkit.report.model import Chart, Document, Gallery, Items, Listing, Part, Section, Table
+from siamkit.report.model import Block, Chart, Document, Gallery, Items, Listing, Section, Table
 from siamkit.stats.results import Difference, Interval
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Comparison:
         return Section("similarities", "Similarity, regardless of quality", (), [listing])
 
     def _disagreements(self, shown: _ShownItems) -> Section:
-        parts: list[Part] = []
+        parts: list[Block] = []
         for number, ((a, b), disagreements) in enumerate(self.disagreements.items()):
             if not disagreements:
                 continue

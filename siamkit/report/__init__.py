@@ -1,4 +1,4 @@
-"""Reports, made from stored results only; no Keras here. Loaded when first used: it brings Plotly."""
+"""Reports of studies, made from stored results only: no Keras is needed. Public names are lazy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,68 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.report.build import write_report
+    from siamkit.report.build import study_document, write_report
+    from siamkit.report.checks import check_reliability, verdict
+    from siamkit.report.load import StoredStudy, load_study_results
+    from siamkit.report.model import (
+        Chart,
+        Check,
+        Document,
+        Explorer,
+        Gallery,
+        Items,
+        Listing,
+        Section,
+        Source,
+        Table,
+    )
+    from siamkit.report.render.console import render_console
+    from siamkit.report.render.html import render_html
+    from siamkit.report.render.markdown import render_markdown
 
-__all__ = ["write_report"]
+__all__ = [
+    "Chart",
+    "Check",
+    "Document",
+    "Explorer",
+    "Gallery",
+    "Items",
+    "Listing",
+    "Section",
+    "Source",
+    "StoredStudy",
+    "Table",
+    "check_reliability",
+    "load_study_results",
+    "render_console",
+    "render_html",
+    "render_markdown",
+    "study_document",
+    "verdict",
+    "write_report",
+]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"write_report": "build"})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Chart": "model",
+        "Check": "model",
+        "Document": "model",
+        "Explorer": "model",
+        "Gallery": "model",
+        "Items": "model",
+        "Listing": "model",
+        "Section": "model",
+        "Source": "model",
+        "StoredStudy": "load",
+        "Table": "model",
+        "check_reliability": "checks",
+        "load_study_results": "load",
+        "render_console": "render.console",
+        "render_html": "render.html",
+        "render_markdown": "render.markdown",
+        "study_document": "build",
+        "verdict": "checks",
+        "write_report": "build",
+    },
+)

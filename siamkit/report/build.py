@@ -1,4 +1,4 @@
-"""A study's report, from its run folder: as a page, as Markdown, as JSON."""
+"""The report of a study, from its run folder: as a page, as Markdown or as JSON."""
 
 from __future__ import annotations
 
@@ -10,70 +10,69 @@ from typing import Literal
 from siamkit.io.files import write_text
 from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Document
-from siamkit.report.render._plain import plainly
-from siamkit.report.render.html import render
-from siamkit.report.render.markdown import markdown
-from siamkit.report.sections.effects import mattered
+from siamkit.report.render.html import render_html
+from siamkit.report.render.markdown import render_markdown
+from siamkit.report.sections.effects import effects
 from siamkit.report.sections.embedding import embedding
-from siamkit.report.sections.failures import failures, reproduce
-from siamkit.report.sections.ranking import finalists, leaderboard, trade_off
-from siamkit.report.sections.sizes import sizes
-from siamkit.report.sections.summary import about, lead, trust
-from siamkit.report.sections.training import curves
+from siamkit.report.sections.ranking import finalists, leaderboard, sizes, trade_off
+from siamkit.report.sections.summary import about, lead, reliability, reproduction
+from siamkit.report.sections.training import failures, training_curves
 from siamkit.report.sections.verification import verification
 from siamkit.stats.anova import variance_shares
 from siamkit.stats.importance import METHODS, importances
 
-Form = Literal["html", "markdown", "json"]
-
-FORMS: dict[Form, tuple[str, Callable[[Document], str]]] = {
-    "html": ("report.html", render),
-    "markdown": ("report.md", markdown),
-    "json": (
-        "report.json",
-        lambda document: json.dumps(plainly(document), indent=1, ensure_ascii=False) + "\n",
-    ),
-}
-"""Of each form the name of its file, and what makes it."""
+Format = Literal["html", "markdown", "json"]
 
 
-def document(stored: StoredStudy) -> Document:
-    """The report of a study, in no form yet."""
-    shown, items = embedding(stored)
+def study_document(stored: StoredStudy) -> Document:
+    """Return the report of a study as a document."""
+    embedding_section, items = embedding(stored)
     shares = {method: importances(stored.table, method) for method in METHODS}
     variance = variance_shares(stored.table) if stored.completed else []
     sections = [
         about(stored),
-        trust(stored),
+        reliability(stored),
         finalists(stored),
         leaderboard(stored),
         trade_off(stored),
-        mattered(stored, shares, variance),
+        effects(stored, shares, variance),
         sizes(stored),
         verification(stored),
-        curves(stored),
-        shown,
+        training_curves(stored),
+        embedding_section,
         failures(stored),
-        reproduce(stored),
+        reproduction(stored),
     ]
     return Document(stored.snapshot.name, lead(stored, shares["fANOVA"], variance), sections, items)
 
 
-def write_report(folder: Path, form: Form = "html") -> Path:
-    """Makes the report of a study in its run folder from its stored results; no Keras is needed.
+def write_report(folder: Path, form: Format = "html") -> Path:
+    """Write the report of a study into its run folder, from its stored results; no Keras is needed.
 
     Args:
         folder: the run folder of a study.
-        form: `html`, one page that needs nothing but itself; `markdown`; or `json`, for machines.
+        form: `html`, a page that needs no other file; `markdown`; or `json`.
 
     Returns:
         The path of the report.
 
     Raises:
-        StudyError: there is no study in the folder.
+        StudyError: there is no study in the folder, or a file in it is damaged.
     """
-    name, made = FORMS[form]
-    text = made(document(load_study_results(folder)))
+    name, render = FORMATS[form]
+    text = render(study_document(load_study_results(folder)))
     target = folder / name
     write_text(target, text)
     return target
+
+
+def _render_json(document: Document) -> str:
+    return json.dumps(document.to_json(), indent=1, ensure_ascii=False) + "\n"
+
+
+FORMATS: dict[Format, tuple[str, Callable[[Document], str]]] = {
+    "html": ("report.html", render_html),
+    "markdown": ("report.md", render_markdown),
+    "json": ("report.json", _render_json),
+}
+"""The file name and the renderer of each format."""

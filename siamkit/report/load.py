@@ -1,17 +1,20 @@
-"""Read a run folder for a report: trials, finalists, learning curves, and the data behind the figures."""
+"""The stored results of a study as a report reads them: trials, finalists, curves, and data of models."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+import pyarrow as pa
+from pydantic import JsonValue
 
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import read_arrays, read_table
-from siamkit.report._repeats import lead, repeats_on_test
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
 from siamkit.runs.objectives import Objective
@@ -22,7 +25,8 @@ from siamkit.stats.effects import Trials
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
 
-MAX_SEARCHED = 200  # of the best trials: so many are searched for one that stored report data
+MAX_SEARCHED = 200
+"""The number of best trials that are searched for one with report data."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +48,32 @@ class FinalistSummary:
 
     @property
     def factors(self) -> dict[str, Factor]:
-        """Of its configuration."""
-        return self.finalist.repeats[0].factors
+        """The configuration by factor."""
+        return self.best.factors
+
+    @property
+    def description(self) -> str:
+        """The configuration in a few words."""
+        return self.best.description
 
     @property
     def repeats(self) -> int:
-        """How many repeats completed."""
+        """The number of completed repeats."""
         return len(self.finalist.repeats)
 
     @property
     def best(self) -> RepeatResult:
-        """The repeat that is best on validation."""
+        """The repeat with the best objective on the validation split."""
         return self.finalist.best
 
     @property
     def interval(self) -> Interval | None:
-        """Of the objective on the test split."""
+        """The objective on the test split with its interval."""
         return None if self.on_test is None else self.on_test.interval()
 
     @property
     def parameters(self) -> float | None:
-        """The number of trained numbers of its model."""
+        """The number of parameters of its model."""
         return self.finalist.repeats[0].value("parameters")
 
     def values(self, split: str) -> list[float]:
@@ -73,34 +82,34 @@ class FinalistSummary:
         return [value for repeat in self.finalist.repeats if (value := repeat.value(name, split)) is not None]
 
     def mean(self, split: str) -> float | None:
-        """Return the mean of these values; None without any."""
+        """Return the mean of these values; None if there are none."""
         values = self.values(split)
         return fmean(values) if values else None
 
-    def sd(self, split: str) -> float | None:
-        """Return their standard deviation; None with fewer than two."""
+    def deviation(self, split: str) -> float | None:
+        """Return their standard deviation; None for fewer than two."""
         values = self.values(split)
         return stdev(values) if len(values) > 1 else None
 
     @property
     def test_measures(self) -> dict[str, float]:
-        """Each measure's mean over the repeats that have it, on the test split."""
+        """The mean of each measure on the test split, over the repeats that have it."""
         measures = [repeat.measures_on("test") for repeat in self.finalist.repeats]
         means = {}
-        for name in dict.fromkeys(name for each in measures for name in each):
-            values = [each[name] for each in measures if not np.isnan(each.get(name, np.nan))]
+        for name in dict.fromkeys(name for row in measures for name in row):
+            values = [row[name] for row in measures if not np.isnan(row.get(name, np.nan))]
             if values:
                 means[name] = fmean(values)
         return means
 
 
 Row = TrialResult | FinalistSummary
-"""A configuration with its results: what tables and charts have one row or mark for."""
+"""A configuration with its results: it has one row of a table, or one mark of a chart."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The objective of a trial by epoch, of its first repeat."""
+    """The objective by epoch, of the first repeat of a trial."""
 
     trial: TrialResult
     epochs: list[float]
@@ -109,15 +118,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """The contents of a run folder.
+    """The content of a run folder.
 
     Args:
         folder: the run folder.
         snapshot: the study as it was started.
-        trials: results of trials, the best first, those without a value last.
+        trials: the results of all trials, the best first, those without a value last.
         finalists: the best first.
         curves: of each trial with a history.
-        repeats: results of all repeats of finalists, of failed ones too.
+        repeats: the results of all repeats of finalists, also of failed ones.
     """
 
     folder: RunFolder
@@ -129,7 +138,7 @@ class StoredStudy:
 
     @cached_property
     def objective(self) -> Objective:
-        """The first objective, which names the best."""
+        """The first objective, which chooses the best."""
         return Objective.first(self.snapshot.objectives)
 
     @cached_property
@@ -139,21 +148,25 @@ class StoredStudy:
 
     @cached_property
     def lead(self) -> Difference | None:
-        """How much higher the winner is on the test split than the second finalist."""
-        return lead([finalist.on_test for finalist in self.finalists[:2]])
+        """How much higher the winner is on the test split than the second finalist, with its interval.
+
+        None if there is no second finalist, or one lacks the objective.
+        """
+        first, second = [*(finalist.on_test for finalist in self.finalists[:2]), None, None][:2]
+        return None if first is None or second is None else second.difference(first)
 
     @property
     def seeds(self) -> int:
-        """How often each configuration was trained in the search."""
+        """The number of seeds that each configuration was trained with in the search."""
         return int(str(self.snapshot.setting("seeds", 1)))
 
     @property
     def balanced(self) -> bool:
-        """Whether trials were laid out, or drawn by chance, without regard to results."""
+        """Whether trials were laid out, or drawn at random, without regard to results."""
         setting = self.snapshot.setting
-        drawn = setting("sampler") in ("random", "qmc", "grid") and not setting("enqueue", ["defaults"])
+        random = setting("sampler") in ("random", "qmc", "grid") and not setting("enqueue", ["defaults"])
         laid_out = setting("design") == "factorial"
-        return (laid_out or drawn) and all(trial.outcome != "pruned" for trial in self.trials)
+        return (laid_out or random) and all(trial.outcome != "pruned" for trial in self.trials)
 
     @cached_property
     def table(self) -> Trials:
@@ -170,7 +183,7 @@ class StoredStudy:
 
     @cached_property
     def varied(self) -> list[str]:
-        """The factors, other than components' own parameters, that took more than one value."""
+        """The factors that took more than one value, without the components' own parameters."""
         names = dict.fromkeys(
             name
             for trial in self.trials
@@ -180,28 +193,22 @@ class StoredStudy:
         return [name for name in names if len({str(trial.factors.get(name)) for trial in self.trials}) > 1]
 
     def report_data(self, row: Row) -> dict[str, np.ndarray]:
-        """Return the arrays that a trial or finalist stored for the report; empty where it stored none.
+        """Return the arrays that a trial or finalist stored for the report; empty if it stored none.
 
         Raises:
-            StudyError: they are damaged.
+            StudyError: the file is damaged.
         """
         result = row.best if isinstance(row, FinalistSummary) else row
         if result.folder not in self._report_data:
             file = self.folder.files(result).report_data
             arrays = read_arrays(file) if file.is_file() else {}
-            for name in ("embeddings", "neighbours"):
-                if name in arrays and len(arrays[name]) != len(arrays.get("rows", ())):
-                    raise StudyError(f"{str(file)!r} is damaged: {name} and rows differ in length")
-            if "neighbours" in arrays and arrays["neighbours"].size:
-                near = arrays["neighbours"]
-                if near.min() < 0 or near.max() >= len(near):
-                    raise StudyError(f"{str(file)!r} is damaged: neighbours name rows that do not exist")
+            _check_arrays(file, arrays, self.snapshot.data.split.counts.get("valid"))
             self._report_data[result.folder] = arrays
         return self._report_data[result.folder]
 
     @cached_property
     def _report_data(self) -> dict[str, dict[str, np.ndarray]]:
-        """Arrays read so far, by folder: several sections need the same ones."""
+        """The arrays read so far, by folder: several sections need the same ones."""
         return {}
 
     @cached_property
@@ -214,17 +221,16 @@ class StoredStudy:
         return None
 
     def items(self, rows: np.ndarray) -> Items:
-        """Return how items of the validation split look.
+        """Return items of the validation split; their rows alone if their table is missing or too short.
 
         Raises:
-            StudyError: the table of items lacks a column.
+            StudyError: the table is damaged.
         """
         file = self.folder.items
         table = read_table(file) if file.is_file() else None
-        if table is None or len(table) <= max(rows, default=-1):  # missing, or capped
+        if table is None or len(table) <= max(rows, default=-1):
             return Items([str(row) for row in rows], [""] * len(rows))
-        if "id" not in table.column_names:
-            raise StudyError(f"{str(file)!r} is damaged: it lacks the column 'id'")
+        _check_columns(file, table, "id")
         table = table.take(rows)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         return Items(
@@ -233,6 +239,18 @@ class StoredStudy:
             columns.get("image_0"),
             columns.get("text_0"),
         )
+
+    @cached_property
+    def events(self) -> list[dict[str, JsonValue]]:
+        """The events of the log, without damaged lines."""
+        lines = [line for file in self.folder.log_files() for line in _log_lines(file)]
+        return [line for line in lines if line is not None]
+
+    @cached_property
+    def damaged_logs(self) -> dict[str, int]:
+        """The number of damaged lines of each log that has some, by the name of the file."""
+        counts = {file.name: list(_log_lines(file)).count(None) for file in self.folder.log_files()}
+        return {name: count for name, count in counts.items() if count}
 
 
 def load_study_results(path: Path) -> StoredStudy:
@@ -243,28 +261,108 @@ def load_study_results(path: Path) -> StoredStudy:
     """
     folder = RunFolder(path)
     snapshot = folder.snapshot()
-    missing = [
-        name for name in ("name", "study", "data", "versions") if name not in snapshot.model_fields_set
-    ]
+    required = ("name", "study", "data", "versions")
+    missing = [name for name in required if name not in snapshot.model_fields_set]
     if missing:
         raise StudyError(f"{str(folder.snapshot_file)!r} is damaged: it lacks {listed(missing)}")
     trials, repeats = folder.trials(), folder.repeats()
     objective = Objective.first(snapshot.objectives)
     summaries = [
-        FinalistSummary(finalist, repeats_on_test(folder, finalist.repeats, objective.name))
+        FinalistSummary(finalist, _on_test(folder, finalist.repeats, objective.name))
         for finalist in finalists(repeats, objective)
     ]
     ranked = leaderboard(trials, objective)
     places = {id(trial) for trial in ranked}
     others = [trial for trial in trials if id(trial) not in places]
-    curves = [
-        Curve(
-            trial,
-            [row["epoch"] for row in rows],
-            [row.get(objective.name) for row in rows],
-        )
-        for trial in trials
-        if (file := folder.files(trial).history).is_file()
-        for rows in [[row for row in read_table(file).to_pylist() if row["repeat"] == 0]]
-    ]
-    return StoredStudy(folder, snapshot, [*ranked, *others], summaries, curves, repeats)
+    curves = [_curve(folder, trial, objective.name) for trial in trials]
+    return StoredStudy(
+        folder,
+        snapshot,
+        [*ranked, *others],
+        summaries,
+        [curve for curve in curves if curve is not None],
+        repeats,
+    )
+
+
+def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
+    file = folder.files(trial).history
+    if not file.is_file():
+        return None
+    table = read_table(file)
+    _check_columns(file, table, "repeat", "epoch")
+    rows = [row for row in table.to_pylist() if row["repeat"] == 0]
+    return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows])
+
+
+def _on_test(folder: RunFolder, results: Sequence[RepeatResult], measure: str) -> Repeats | None:
+    """Return the repeats of one configuration on the test split; None where one lacks the measure.
+
+    Scores by query are read where the measure is a mean of them.
+    """
+    values = [value for result in results if (value := result.value(measure, "test")) is not None]
+    if not values or len(values) < len(results):
+        return None
+    files = [folder.files(result).test_queries for result in results]
+    if not all(file.is_file() for file in files):
+        return Repeats(measure, values)
+    tables = [read_table(file) for file in files]
+    for file, table in zip(files, tables, strict=True):
+        _check_columns(file, table, "id")
+    ids = tables[0].column("id").to_pylist()
+    for table in tables:
+        if measure not in table.column_names or table.column("id").to_pylist() != ids:
+            return Repeats(measure, values)
+    scores = np.array([table.column(measure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
+    # Scores with another mean than the measure are scores of something else.
+    if not np.allclose(np.nanmean(scores, axis=1), values, atol=1e-4):
+        return Repeats(measure, values)
+    if "target" not in tables[0].column_names:
+        return Repeats(measure, values, scores)
+    classes = tables[0].column("target").to_numpy(zero_copy_only=False).astype(np.str_)
+    return Repeats(measure, values, scores, classes)
+
+
+# ------------------------------------------------------------------ damaged files
+
+
+def _check_columns(file: Path, table: pa.Table, *names: str) -> None:
+    """Raise StudyError if a table lacks a column."""
+    if lacking := [repr(name) for name in names if name not in table.column_names]:
+        raise StudyError(f"{str(file)!r} is damaged: it lacks the column {listed(lacking)}")
+
+
+def _check_arrays(file: Path, arrays: dict[str, np.ndarray], items: int | None) -> None:
+    """Raise StudyError unless rows are validation items, and neighbors are among the rows."""
+    if "embeddings" not in arrays:
+        return
+    rows, count = arrays.get("rows"), len(arrays["embeddings"])
+    neighbors = arrays.get("neighbours")
+    problem = ""
+    if rows is None or rows.shape != (count,):
+        problem = "'rows' should name one item for each embedding"
+    elif not _all_below(rows, items):
+        problem = f"'rows' should name some of the {items} validation items"
+    elif neighbors is not None and (neighbors.ndim != 2 or len(neighbors) != count):
+        problem = "'neighbours' should have one row for each embedding"
+    elif neighbors is not None and not _all_below(neighbors, count):
+        problem = f"'neighbours' should name some of the {count} rows"
+    if problem:
+        raise StudyError(f"{str(file)!r} is damaged: {problem}")
+
+
+def _all_below(indices: np.ndarray, count: int | None) -> bool:
+    """Return whether all indices are from 0 to below the count, if there is one."""
+    if not indices.size:
+        return True
+    return bool(indices.min() >= 0 and (count is None or indices.max() < count))
+
+
+def _log_lines(file: Path) -> Iterator[dict[str, JsonValue] | None]:
+    """Yield the lines of a log; None for a damaged one, as a process that was killed may leave it."""
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        yield line if isinstance(line, dict) else None

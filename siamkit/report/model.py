@@ -1,21 +1,41 @@
-"""What a report is made of: sections of words, tables and charts. Plain data, in no form yet."""
+"""A report as a document: sections of text, tables, charts and checks. Plain data, which renderers show."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-
-from siamkit.report.check import Check
+from pydantic import JsonValue
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 Cell = str | float | int | bool | None
+
+CHECK_MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+"""The mark of each status of a check."""
+
+
+# ------------------------------------------------------------------ what a document is made of
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to trust the results of a study, or to doubt them.
+
+    Args:
+        status: `ok`; `warning`, the results say less than they seem to; `error`, do not rely on them.
+        name: of the check: `split`, `confirmed`, `seeds`, ….
+        sentence: the result, with its numbers.
+    """
+
+    status: Literal["ok", "warning", "error"]
+    name: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -24,47 +44,47 @@ class Table:
 
     Args:
         columns: their names.
-        rows: a cell a column; None where there is nothing.
+        rows: a cell for each column; None where there is no value.
     """
 
     columns: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
 
     @classmethod
-    def of(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-        """From any cells: NumPy's numbers become Python's, and what is no number becomes nothing."""
-        return cls(tuple(columns), [tuple(_cell(each) for each in row) for row in rows])
+    def of(cls, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+        """Return a table of any values: NumPy numbers become Python's, NaN and infinity become None."""
+        return cls(tuple(columns), [tuple(_cell(value) for value in row) for row in rows])
 
     def numeric(self, column: int) -> bool:
-        """Whether a column holds numbers."""
+        """Return whether a column holds numbers."""
         cells = [row[column] for row in self.rows if row[column] is not None]
-        return bool(cells) and all(isinstance(each, (int, float)) for each in cells)
+        return bool(cells) and all(isinstance(cell, (int, float)) for cell in cells)
 
     def frame(self) -> pd.DataFrame:
-        """The same as a DataFrame."""
-        import pandas as pd  # late: it is slow to import
+        """Return the same as a pandas table."""
+        import pandas as pd  # late: slow to import
 
         return pd.DataFrame(self.rows, columns=list(self.columns))
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with its data.
+    """A chart with its data.
 
     Args:
-        name: unlike that of any other part of the report.
+        name: unique in the report.
         title: above it.
-        figure: to be drawn. Where points have `customdata`, they are places in `Items`.
-        table: the data of the figure.
-        words: what there is to see, for those who cannot; and how to read it, for those who can.
-        small: whether two fit side by side.
+        figure: the Plotly figure. The `customdata` of a point is its index in `Items`.
+        table: the data of the chart.
+        caption: what it shows, and how to read it.
+        small: whether two fit next to each other.
     """
 
     name: str
     title: str
     figure: go.Figure
     table: Table
-    words: str
+    caption: str
     small: bool = False
     kind: Literal["chart"] = "chart"
 
@@ -74,82 +94,86 @@ class Listing:
     """A table to sort and to search.
 
     Args:
-        name: unlike that of any other part of the report.
+        name: unique in the report.
         title: above it.
-        table: its rows, in the order in which they are shown first.
-        words: how to read it.
+        table: its rows, in their first order.
+        caption: how to read it.
     """
 
     name: str
     title: str
     table: Table
-    words: str = ""
+    caption: str = ""
     kind: Literal["listing"] = "listing"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Queries with what they find nearest, each a place in `Items`.
+    """Queries with their nearest items.
 
     Args:
-        name: unlike that of any other part of the report.
+        name: unique in the report.
         title: above it.
-        queries: of each why it was chosen, its place, and the places of its neighbours.
-        words: how to read it.
+        queries: each with the reason why it is shown, its index in `Items`, and those of its neighbors.
+        caption: how to read it.
     """
 
     name: str
     title: str
     queries: list[tuple[str, int, list[int]]]
-    words: str
+    caption: str
     kind: Literal["gallery"] = "gallery"
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """Any item with its neighbours, by choice.
+    """Any item with its neighbors; the reader chooses.
 
     Args:
-        neighbors: `(m, k)` places in `Items`.
+        name: unique in the report.
+        title: above it.
+        neighbors: `(m, k)` indices in `Items`.
+        caption: how to use it.
     """
 
     name: str
     title: str
     neighbors: list[list[int]]
-    words: str
+    caption: str
     kind: Literal["explorer"] = "explorer"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Text to be copied: a file, a command."""
+    """Text to copy: a file or a command."""
 
     name: str
     title: str
     text: str
+    caption: str = ""
     kind: Literal["source"] = "source"
 
 
-Part = Chart | Listing | Gallery | Explorer | Source
+Block = Chart | Listing | Gallery | Explorer | Source
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report with its heading.
+    """A section of a report.
 
     Args:
-        name: a word, unlike that of any other section.
+        name: unique in the report.
         title: its heading.
-        words: paragraphs.
-        parts: what follows them.
-        findings: listed with their marks.
+        paragraphs: of text.
+        blocks: what follows the text.
+        checks: listed with their marks.
     """
 
     name: str
     title: str
-    words: Sequence[str] = ()
-    parts: Sequence[Part] = ()
-    findings: Sequence[Check] = ()
+    paragraphs: Sequence[str] = ()
+    blocks: Sequence[Block] = ()
+    checks: Sequence[Check] = ()
 
 
 @dataclass(frozen=True)
@@ -157,8 +181,8 @@ class Items:
     """The items that charts and galleries show.
 
     Args:
-        ids, labels: of each.
-        images: PNG files, or None where there are none.
+        ids, labels: of each item.
+        images: PNG files, or None.
         texts: or None.
     """
 
@@ -173,10 +197,10 @@ class Document:
     """A report.
 
     Args:
-        title: of it.
-        lead: sentences that tell the most important.
-        sections: in order; those without words, parts and findings are left out.
-        items: that are shown.
+        title: of the report.
+        lead: the most important sentences.
+        sections: in order; empty ones are left out.
+        items: that charts and galleries show.
     """
 
     title: str
@@ -185,29 +209,91 @@ class Document:
     items: Items = Items()
 
     def filled(self) -> list[Section]:
-        """The sections that have something to say."""
-        return [each for each in self.sections if each.words or each.parts or each.findings]
+        """Return the sections that are not empty."""
+        return [
+            section for section in self.sections if section.paragraphs or section.blocks or section.checks
+        ]
 
     def tables(self) -> dict[str, Table]:
-        """Every table, those of charts among them, by the name of its part."""
+        """Return every table by the name of its block, also those of charts."""
         return {
-            part.name: part.table
+            block.name: block.table
             for section in self.sections
-            for part in section.parts
-            if isinstance(part, (Chart, Listing))
+            for block in section.blocks
+            if isinstance(block, (Chart, Listing))
         }
 
     def charts(self) -> dict[str, go.Figure]:
-        """Every figure, by the name of its part."""
+        """Return every Plotly figure by the name of its block."""
         return {
-            part.name: part.figure
+            block.name: block.figure
             for section in self.sections
-            for part in section.parts
-            if isinstance(part, Chart)
+            for block in section.blocks
+            if isinstance(block, Chart)
+        }
+
+    def to_json(self) -> JsonValue:
+        """Return all text and all tables as plain data; items without their pictures."""
+        return {
+            "title": self.title,
+            "lead": list(self.lead),
+            "sections": [self._section_to_json(section) for section in self.filled()],
+        }
+
+    def _section_to_json(self, section: Section) -> JsonValue:
+        return {
+            "name": section.name,
+            "title": section.title,
+            "paragraphs": list(section.paragraphs),
+            "checks": [
+                {"status": check.status, "name": check.name, "sentence": check.sentence}
+                for check in section.checks
+            ],
+            "tables": {
+                block.name: {
+                    "title": block.title,
+                    "caption": block.caption,
+                    "columns": list(block.table.columns),
+                    "rows": [list(row) for row in block.table.rows],
+                }
+                for block in section.blocks
+                if isinstance(block, (Chart, Listing))
+            },
+            "queries": [
+                {
+                    "reason": reason,
+                    "query": self.items.ids[query],
+                    "neighbors": [self.items.ids[neighbor] for neighbor in neighbors],
+                }
+                for block in section.blocks
+                if isinstance(block, Gallery)
+                for reason, query, neighbors in block.queries
+            ],
         }
 
 
-def _cell(value: Any) -> Cell:
+# ------------------------------------------------------------------ text
+
+
+def shorten(text: str, length: int = 120) -> str:
+    """Return a text, cut to a length with an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def cell_text(value: Cell) -> str:
+    """Return a cell as text; `page.js` shows cells in the same way."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return shorten(str(value), 200)
+    if value == int(value):
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if abs(value) < 0.001 else f"{value:.4f}"
+
+
+def _cell(value: object) -> Cell:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -151,7 +151,7 @@ class Result(Record):
     @property
     def description(self) -> str:
         """The configuration in a few words: `mlp · cosine · triplet · 64-d`."""
-        encoder, metric, loss, dim = (self.factors[name] for name in NAMING_FACTORS)
+        encoder, metric, loss, dim = (self.factors.get(name, "?") for name in NAMING_FACTORS)
         return f"{encoder} · {metric} · {loss} · {dim}-d"
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from siamkit.cli import main
 from siamkit.comparison.dimension_curve import curve_document
 from siamkit.evaluation.plain_metrics import Euclidean
 from siamkit.report.model import Gallery
-from siamkit.report.render.html import render
+from siamkit.report.render.html import render_html
 from siamkit.stats.compression import size_curve
 
 DRAW = np.random.default_rng(0)
@@ -26,7 +26,7 @@ EVIL = "<script>alert('x')</script>"
 
 
 def gallery(document):
-    [part] = [part for section in document.sections for part in section.parts if isinstance(part, Gallery)]
+    [part] = [part for section in document.sections for part in section.blocks if isinstance(part, Gallery)]
     return part
 
 
@@ -115,7 +115,7 @@ class Parsed(html.parser.HTMLParser):
 def test_a_page_escapes_what_it_holds_and_fetches_nothing():
     texts = [f"{EVIL} {row}" for row in range(96)]
     found = siamkit.compare(WORSE, GOOD, labels=LABELS, names=("worse", EVIL), items=texts)
-    page = render(found.document())
+    page = render_html(found.document())
     assert EVIL not in page
     parsed = Parsed(page)
     assert all(link.startswith("#") for link in parsed.links)

@@ -16,7 +16,7 @@ from PIL import Image
 from run_folders import EVIL, Folder, result
 
 import siamkit
-from siamkit.report.render.html import render
+from siamkit.report.render.html import render_html
 
 pytest.importorskip("playwright")
 from axe_playwright_python.sync_playwright import Axe
@@ -181,7 +181,7 @@ def test_a_table_is_sorted_and_searched(page: Page) -> None:
 
 def test_the_data_of_a_figure_come_as_csv(page: Page, tmp_path: Path) -> None:
     with page.expect_download() as told:
-        page.locator("#part-front [data-csv]").click()
+        page.locator("#block-front [data-csv]").click()
     told.value.save_as(tmp_path / "front.csv")
     with (tmp_path / "front.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -193,13 +193,13 @@ def test_the_data_of_a_figure_come_as_csv(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_figure_has_its_data_as_a_table_too(page: Page) -> None:
-    part = page.locator("#part-sizes")
+    part = page.locator("#block-sizes")
     part.locator("summary").click()
     assert part.locator("tbody tr", has_text="binary").locator("td").nth(3).inner_text() == "0.4000"
 
 
 def test_pointing_at_a_map_shows_the_item(page: Page) -> None:
-    point = page.locator("#part-map-pca .point").first
+    point = page.locator("#block-map-pca .point").first
     point.scroll_into_view_if_needed()
     point.hover(force=True)
     hover = page.locator("#hover")
@@ -224,7 +224,7 @@ def test_the_theme_is_the_users(page: Page) -> None:
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
     page.locator("#theme").press("Enter")
     assert page.evaluate(paper) == "rgb(20, 23, 26)"
-    ink = "getComputedStyle(document.querySelector('#part-front .xtitle')).fill"
+    ink = "getComputedStyle(document.querySelector('#block-front .xtitle')).fill"
     assert page.evaluate(ink) == "rgb(232, 234, 237)"
 
 
@@ -254,11 +254,11 @@ def test_a_comparison_has_a_page_too(browser: Browser, tmp_path: Path, scheme: A
         rows + rng.normal(0, 0.6, rows.shape), rows, labels=[NAMES[each % 2] + str(each) for each in labels],
         names=(EVIL, NAMES[4]), items=[np.full((8, 8), row, np.uint8) for row in range(80)],
     )  # fmt: skip
-    (tmp_path / "page.html").write_text(render(found.document()), encoding="utf-8")
+    (tmp_path / "page.html").write_text(render_html(found.document()), encoding="utf-8")
     page, troubles = open_page(browser, tmp_path / "page.html", color_scheme=scheme)
     expect(page.locator("[data-chart]:not([data-drawn])")).to_have_count(0)
     queries = found.disagreements[EVIL, NAMES[4]]
-    shown = page.locator("#part-disagreements-0 .query")
+    shown = page.locator("#block-disagreements-0 .query")
     assert shown.count() == len(queries)
     for each, row in zip(queries, shown.all(), strict=True):
         marks = [mark.get_attribute("class") for mark in row.locator(".item").all()]

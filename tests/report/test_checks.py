@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from siamkit.report.checks import Check, findings, verdict
+from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import load_study_results
+from siamkit.report.model import Check
 
 VERSIONS = {"python": "3.11.7", "backend": "jax", "packages": {"keras": "3.15.1"}, "plugins": {}}
 FACTORS = {"encoder": "mlp", "metric": "cosine", "loss": "triplet", "embedding_dim": 8}
@@ -83,7 +84,7 @@ class Folder:
 
     def found(self) -> dict[str, Check]:
         (self.path / "study.json").write_text(json.dumps(self.frozen))
-        return {each.what: each for each in findings(load_study_results(self.path))}
+        return {check.name: check for check in check_reliability(load_study_results(self.path))}
 
     def _write(self, place: str, row: dict[str, Any]) -> None:
         (self.path / place).mkdir(parents=True)
@@ -113,13 +114,13 @@ def sound(folder: Folder, second: float = 0.5) -> Folder:
 
 def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> None:
     found = sound(folder).found()
-    assert {each.kind for each in found.values()} == {"good"}, found
-    assert set(found) >= {"split", "test_classes", "duplicates", "confirmed", "luck", "seeds", "test_part"}
-    assert "25 classes of the test part are in no other part" in found["split"].sentence
-    assert "scored 6 times, once by each repeat of a finalist" in found["test_part"].sentence
-    assert "All 14 results were made with the same versions" in found["versions"].sentence
+    assert {each.status for each in found.values()} == {"ok"}, found
+    assert set(found) >= {"split", "test_classes", "duplicates", "confirmed", "luck", "seeds", "test_split"}
+    assert "25 classes of the test split are in no other split" in found["split"].sentence
+    assert "scored 6 times, once by each repeat of a finalist" in found["test_split"].sentence
+    assert "All 14 results are of the same versions" in found["versions"].sentence
     assert "derived from 7" in found["versions"].sentence
-    assert verdict(list(found.values())) == "Nothing speaks against these numbers."
+    assert verdict(list(found.values())) == "All checks passed."
 
 
 # ------------------------------------------------------------------ choice
@@ -127,11 +128,11 @@ def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> 
 
 def test_a_winner_that_is_not_confirmed_is_a_fault(folder: Folder) -> None:
     found = folder.trial(0, 0.5).trial(1, 0.6).found()
-    assert found["confirmed"].kind == "fault"
+    assert found["confirmed"].status == "error"
     assert "The best of 2 trials is not confirmed" in found["confirmed"].sentence
     assert "never scored" in found["confirmed"].sentence
-    assert not {"seeds", "luck", "difference", "interval"} & set(found)
-    assert verdict(list(found.values())).startswith("Not to be relied on yet, 1 fault")
+    assert not {"seeds", "luck", "lead", "interval"} & set(found)
+    assert verdict(list(found.values())).startswith("1 error: The best of 2 trials is not confirmed")
 
 
 def test_a_study_that_has_only_begun_says_little_and_breaks_nothing(folder: Folder) -> None:
@@ -142,60 +143,60 @@ def test_a_study_that_has_only_begun_says_little_and_breaks_nothing(folder: Fold
 def test_luck_in_the_search_is_told_in_numbers(folder: Folder) -> None:
     folder.trial(0, 0.80).confirmed(0, [0.70, 0.71, 0.72], [0.6, 0.6, 0.61])
     luck = folder.found()["luck"]
-    assert luck.kind == "caution"
+    assert luck.status == "warning"
     # By hand: 0.80 less the mean of the three.
-    assert "had map_at_r 0.8000; trained afresh it has 0.7100" in luck.sentence
+    assert "had map_at_r 0.8000; trained again it has 0.7100" in luck.sentence
     assert "0.0900 worse" in luck.sentence
 
 
-@pytest.mark.parametrize(("direction", "kind"), [("maximize", "good"), ("minimize", "caution")])
+@pytest.mark.parametrize(("direction", "kind"), [("maximize", "ok"), ("minimize", "warning")])
 def test_luck_goes_by_the_objectives_direction(folder: Folder, direction: str, kind: str) -> None:
     folder.frozen["objectives"] = {"map_at_r": direction}
     folder.trial(0, 0.60).confirmed(0, [0.70, 0.71, 0.72], [0.6, 0.6, 0.61])
-    assert folder.found()["luck"].kind == kind
+    assert folder.found()["luck"].status == kind
 
 
-@pytest.mark.parametrize(("seeds", "kind"), [(1, "fault"), (2, "caution"), (3, "good")])
+@pytest.mark.parametrize(("seeds", "kind"), [(1, "error"), (2, "warning"), (3, "ok")])
 def test_seeds_are_counted(folder: Folder, seeds: int, kind: str) -> None:
     folder.trial(0, 0.7).confirmed(0, [0.7, 0.71, 0.72][:seeds], [0.6, 0.61, 0.62][:seeds])
-    assert folder.found()["seeds"].kind == kind
+    assert folder.found()["seeds"].status == kind
 
 
 def test_repeats_that_failed_are_told(folder: Folder) -> None:
     folder.trial(0, 0.7).confirmed(0, [0.7, 0.71], [0.6, 0.61])
     folder._write("confirm/k0/2", {"trial": 0, "key": "k0", "repeat": 2, "outcome": "failed"})
     found = folder.found()
-    assert "1 of 3 repeats of finalists failed, 1 of them the winner's" in found["failed_repeats"].sentence
+    assert "1 of 3 repeats of finalists failed, 1 of them of the winner" in found["failed_repeats"].sentence
 
 
 def test_the_lead_over_the_second_is_shown_or_not(folder: Folder, tmp_path: Path) -> None:
-    shown = sound(folder).found()["difference"]
-    assert shown.kind == "good"
+    shown = sound(folder).found()["lead"]
+    assert shown.status == "ok"
     assert "The winner is better than the second finalist" in shown.sentence
     assert "over 25 classes and seeds" in shown.sentence
     (tmp_path / "other").mkdir()
-    hidden = sound(Folder(tmp_path / "other"), second=0.601).found()["difference"]
-    assert hidden.kind == "caution"
-    assert "No difference between the two best finalists is shown" in hidden.sentence
+    hidden = sound(Folder(tmp_path / "other"), second=0.601).found()["lead"]
+    assert hidden.status == "warning"
+    assert "The two best finalists do not differ significantly" in hidden.sentence
     (tmp_path / "third").mkdir()
     better = sound(Folder(tmp_path / "third"), second=0.7).found()
-    assert better["difference"].kind == "caution"
-    assert "choosing by the test part now would spoil that" in better["difference"].sentence
+    assert better["lead"].status == "warning"
+    assert "choosing by the test split now would make its scores optimistic" in better["lead"].sentence
     assert "map_at_r is 0.6" in better["interval"].sentence  # of the winner still
 
 
 def test_one_seed_each_leaves_the_lead_untold_where_there_are_no_queries(folder: Folder) -> None:
     folder.trial(0, 0.7).trial(1, 0.6).confirmed(0, [0.7], [0.6]).confirmed(1, [0.6], [0.5])
-    assert "cannot be told" in folder.found()["difference"].sentence
+    assert "cannot be tested: each was trained once" in folder.found()["lead"].sentence
 
 
 def test_a_search_that_goes_on_after_the_test_part_was_scored_is_told(folder: Folder) -> None:
     sound(folder).log(("trial started", 1), ("confirmed", 2), ("trial started", 3), ("trial started", 4))
-    found = folder.found()["test_part"]
-    assert found.kind == "caution"
-    assert "2 trials began later" in found.sentence
+    found = folder.found()["test_split"]
+    assert found.status == "warning"
+    assert "2 trials started later" in found.sentence
     folder.log(("trial started", 1), ("confirmed", 2), ("confirmed", 3))
-    assert folder.found()["test_part"].kind == "good"
+    assert folder.found()["test_split"].status == "ok"
 
 
 # -------------------------------------------------------------------- data
@@ -205,13 +206,13 @@ def test_classes_that_were_seen_say_nothing_about_new_ones(folder: Folder) -> No
     folder.frozen["data"]["split"] = {"by": "item", "counts": {"train": 500, "valid": 250, "test": 250}}
     folder.frozen["overlap"]["seen"]["test"] = 25
     found = folder.found()
-    assert (found["split"].kind, found["test_classes"].kind) == ("caution", "good")
-    assert "All classes of the test part were seen in training" in found["split"].sentence
+    assert (found["split"].status, found["test_classes"].status) == ("warning", "ok")
+    assert "All classes of the test split are also in training" in found["split"].sentence
     folder.frozen["data"]["split"]["by"] = "camera"
     folder.frozen["overlap"]["seen"]["test"] = 4
-    assert "4 of the 25 classes of the test part were seen" in folder.found()["split"].sentence
+    assert "4 of the 25 classes of the test split are also in training" in folder.found()["split"].sentence
     folder.frozen["overlap"]["seen"]["test"] = 0
-    assert folder.found()["split"].kind == "good"
+    assert folder.found()["split"].status == "ok"
     del folder.frozen["overlap"]
     assert "is not recorded" in folder.found()["split"].sentence
 
@@ -221,25 +222,25 @@ def test_few_test_classes_and_items_are_told(folder: Folder) -> None:
     folder.frozen["data"]["split"]["counts"]["test"] = 199
     found = folder.found()
     assert "has 19 classes: too few" in found["test_classes"].sentence
-    assert "has 199 items only" in found["test_items"].sentence
+    assert "has only 199 items" in found["test_items"].sentence
 
 
 def test_items_in_two_parts_are_a_fault_where_they_are_many(folder: Folder) -> None:
     between = folder.frozen["overlap"]["between"][1]
     between |= {"exact": 1, "near": 1, "examples": [["a", "b", "exact"], ["c", "d", "near"]]}
     few = folder.found()["duplicates"]
-    assert few.kind == "caution"
+    assert few.status == "warning"
     assert few.sentence == (
-        "1 of 250 test items are in train too, 1 more of 250 test items are nearly in train "
+        "1 of 250 test items are also in train, 1 more of 250 test items are nearly in train "
         "(such as a and b, c and d)."
     )
     between["near"] = 2  # 3 of 250 are more than 1 in 100
-    assert folder.found()["duplicates"].kind == "fault"
+    assert folder.found()["duplicates"].status == "error"
     between |= {"whole": 0}
     folder.frozen["data"]["supervision"] = "pairs"
     pairs = folder.found()
-    assert pairs["duplicates"].kind == "caution"
-    assert "1 of 250 test pairs hold an item that is in train too" in pairs["duplicates"].sentence
+    assert pairs["duplicates"].status == "warning"
+    assert "1 of 250 test pairs have an item that is also in train" in pairs["duplicates"].sentence
     assert "split" not in pairs  # pairs have no classes
 
 
@@ -247,7 +248,7 @@ def test_what_was_not_looked_for_or_only_in_part_is_told(folder: Folder) -> None
     folder.frozen["overlap"]["looked_at"]["train"] = 400
     assert "among 400 of train" in folder.found()["duplicates"].sentence
     del folder.frozen["overlap"]
-    assert "was not looked for" in folder.found()["duplicates"].sentence
+    assert "were not searched for shared items" in folder.found()["duplicates"].sentence
 
 
 # -------------------------------------------------------------------- runs
@@ -257,7 +258,7 @@ def test_unequal_budgets_of_losses_are_told_with_their_numbers(folder: Folder) -
     for number in range(7):
         folder.trial(number, 0.5, "triplet" if number < 5 else "contrastive")
     found = folder.found()["budget_loss"]
-    assert found.kind == "caution"
+    assert found.status == "warning"
     assert "(triplet 5, contrastive 2)" in found.sentence
     assert "budget_metric" not in folder.found()  # there is one only
 
@@ -275,25 +276,25 @@ def test_a_loss_of_which_no_trial_completed_was_not_judged(folder: Folder) -> No
     folder.trial(0, 0.5, "triplet").trial(1, None, "contrastive", outcome="pruned").trial(
         2, None, "contrastive"
     )
-    found = folder.found()["nothing_known"]
+    found = folder.found()["not_judged"]
     assert "No trial of the loss contrastive completed (1 failed, 1 pruned)" in found.sentence
 
 
 def test_trials_that_were_ended_by_their_limit_are_told(folder: Folder) -> None:
     folder.trial(0, 0.5).trial(1, None, cause="took longer than the trial_time of 60 s")
-    assert "1 of 2 trials were ended by trial_time" in folder.found()["trial_time"].sentence
+    assert "1 of 2 trials were stopped by trial_time" in folder.found()["trial_time"].sentence
 
 
 def test_results_of_other_versions_are_a_fault(folder: Folder) -> None:
     other = {**VERSIONS, "packages": {"keras": "3.12.0"}}
     folder.trial(0, 0.5).trial(1, 0.6, versions=other)
     found = folder.found()["versions"]
-    assert (found.kind, found.sentence) == (
-        "fault",
-        "The results were made with several versions: keras 3.12.0 and 3.15.1.",
+    assert (found.status, found.sentence) == (
+        "error",
+        "The results are of different versions: keras 3.12.0 and 3.15.1.",
     )
     folder.trial(2, 0.6, versions=None)
-    assert "1 of 3 results do not say" in folder.found()["versions"].sentence
+    assert "1 of 3 results do not record their versions" in folder.found()["versions"].sentence
 
 
 # ----------------------------------------------------------------- in short
@@ -302,18 +303,18 @@ def test_results_of_other_versions_are_a_fault(folder: Folder) -> None:
 def test_the_verdict_names_the_worst_first(folder: Folder) -> None:
     sound(folder).frozen["overlap"]["classes"]["test"] = 4
     told = verdict(list(folder.found().values()))
-    assert told.startswith("To be read with 1 caution: The test part has 4 classes")
-    kinds = [each.kind for each in folder.trial(9, 0.9, versions={}).found().values()]
-    assert kinds == sorted(kinds, key=["fault", "caution", "good"].index)
-    assert verdict([]) == "Nothing speaks against these numbers."
+    assert told.startswith("1 warning: The test split has 4 classes")
+    kinds = [each.status for each in folder.trial(9, 0.9, versions={}).found().values()]
+    assert kinds == sorted(kinds, key=["error", "warning", "ok"].index)
+    assert verdict([]) == "All checks passed."
 
 
 def test_findings_need_no_backend(folder: Folder) -> None:
     sound(folder).found()
     code = (
         "import sys; from pathlib import Path; from siamkit.report.load import load_study_results\n"
-        "from siamkit.report.checks import findings\n"
-        f"assert findings(load_study_results(Path({str(folder.path)!r})))\n"
+        "from siamkit.report.checks import check_reliability\n"
+        f"assert check_reliability(load_study_results(Path({str(folder.path)!r})))\n"
         "print([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
 from siamkit.report import write_report
-from siamkit.report.build import document
+from siamkit.report.build import study_document
 from siamkit.report.load import load_study_results
 from siamkit.report.sections.ranking import trade_off
 from siamkit.stats import importances
@@ -63,7 +63,10 @@ def test_a_study_is_shown_best_first_with_its_figures(folder: Folder) -> None:
     folder.trial(3, None, "failed", cause="the loss of epoch 1 is nan")
     text = Page(folder.page()).text
     assert "2 trials complete, 1 pruned, 1 failed" in text
-    assert "Best so far, not confirmed: mlp · cosine · triplet · 8-d. map_at_r 0.7500 on validation" in text
+    assert (
+        "Best so far, not confirmed: mlp · cosine · triplet · 8-d. map_at_r 0.7500 on the validation split"
+        in text
+    )
     assert text.index("0.7500") < text.index("0.2500")
     assert "the loss of epoch 1 is nan" in text
     assert "Seed 3, siamkit 0.1.0, keras 3.15, Python 3.11.7" in text
@@ -75,9 +78,10 @@ def test_finalists_are_means_over_seeds_with_their_deviation(folder: Folder) -> 
     folder.confirmed("key1", 0, 0.8, 0.3).confirmed("key1", 1, 0.8, 0.5)
     text = Page(folder.page()).text
     # Worked out by hand: the mean of 0.3 and 0.5; their deviation 0.1·√2 and Student's 12.7 leave all open.
-    assert "map_at_r 0.8000 on validation, 0.4000 on test (95% interval 0.0000 to 1.0000, over seeds)" in text
+    assert "map_at_r 0.8000 on the validation split, 0.4000 on the test split" in text
+    assert "(95% interval 0.0000 to 1.0000, over seeds)" in text
     assert "No significant difference in map_at_r" in text
-    rows = document(load_study_results(folder.path)).tables()["finalists"].rows
+    rows = study_document(load_study_results(folder.path)).tables()["finalists"].rows
     assert [row[3:6] for row in rows] == [
         (0.8, 0, pytest.approx(0.4)),
         (pytest.approx(0.6), pytest.approx(0.1414, abs=1e-4), 0.5),
@@ -90,24 +94,24 @@ def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
     for number, value in enumerate([0.3, 0.1, 0.2]):
         folder.trial(number, 0.5, figures={"eer": value, "map_at_r": 0.5})
     assert [trial.trial for trial in load_study_results(folder.path).completed] == [1, 2, 0]
-    assert "eer 0.1000 on validation" in Page(folder.page()).text
+    assert "eer 0.1000 on the validation split" in Page(folder.page()).text
 
 
 def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None:
     folder.study(objectives={"map_at_r": "maximize", "parameters": "minimize"})
     for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0), (0.7, 300.0)]):
         folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
-    beaten, best = trade_off(load_study_results(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
+    beaten, best = trade_off(load_study_results(folder.path)).blocks[0].figure.data  # type: ignore[union-attr]
     assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
     assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
-    assert "On the line are those that no other one beats" in Page(folder.page()).text
+    assert "Those on the line are Pareto-optimal" in Page(folder.page()).text
 
 
 def test_one_objective_is_shown_against_the_size_of_the_model(folder: Folder) -> None:
     folder.study()
     for number, (value, size) in enumerate([(0.9, 900.0), (0.5, 100.0), (0.4, 200.0)]):
         folder.trial(number, value, figures={"map_at_r": value, "parameters": size})
-    _, best = trade_off(load_study_results(folder.path)).parts[0].figure.data  # type: ignore[union-attr]
+    _, best = trade_off(load_study_results(folder.path)).blocks[0].figure.data  # type: ignore[union-attr]
     assert list(best.x) == [100.0, 900.0]
 
 
@@ -317,7 +321,7 @@ def several(folder: Folder, design: dict[str, Any] | None = None) -> Folder:
 def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: Folder) -> None:
     stored = load_study_results(several(folder).path)
     assert not stored.balanced
-    assert document(stored).charts()["level-loss"].data[1].error_y.array is None
+    assert study_document(stored).charts()["level-loss"].data[1].error_y.array is None
     page = folder.page()
     assert "do not estimate an effect" in page
     assert "Only 16 trials completed" in page
@@ -327,7 +331,7 @@ def test_an_adaptive_search_gets_means_without_intervals_and_a_warning(folder: F
 def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Folder) -> None:
     stored = load_study_results(several(folder, {"design": "factorial", "seeds": 2}).path)
     assert stored.balanced
-    means = document(stored).charts()["level-metric"].data[1]
+    means = study_document(stored).charts()["level-metric"].data[1]
     assert [*means.x] == ["euclidean", "cosine"]
     assert means.y[0] - means.y[1] == pytest.approx(0.101)
     assert len(means.error_y.array) == 2
@@ -341,7 +345,7 @@ def test_a_factorial_design_gets_intervals_unless_trials_were_pruned(folder: Fol
 
 def test_pairs_of_factors_are_mapped_and_names_stay_inert(folder: Folder) -> None:
     stored = load_study_results(several(folder).path)
-    charts = document(stored).charts()
+    charts = study_document(stored).charts()
     assert "interaction-encoder" not in charts  # there is one only
     figure = charts["interaction-metric"]
     values = [each.measures["map_at_r"] for each in stored.completed if each.factors["metric"] == "cosine"]
@@ -369,19 +373,19 @@ def seen(folder: Folder, labels: list[str] | None = None) -> Folder:
 
 
 def test_the_main_directions_of_a_map_are_those_of_most_variance(folder: Folder) -> None:
-    table = document(load_study_results(seen(folder).path)).tables()["map-pca"]
+    table = study_document(load_study_results(seen(folder).path)).tables()["map-pca"]
     assert table.columns == ("id", "target", "x", "y")
     # By hand: along the first axis items lie 2.5 from the middle, along the second 1 or 0.
     assert [abs(row[2]) for row in table.rows] == pytest.approx([2.5] * 6)  # type: ignore[arg-type]
     assert [abs(row[3]) for row in table.rows] == pytest.approx([1, 0, 1] * 2, abs=1e-9)  # type: ignore[arg-type]
     assert [row[:2] for row in table.rows[:2]] == [("item 0", "a"), ("item 1", "a")]
     # And the variance: 2.5² against 2/3.
-    shares = document(load_study_results(folder.path)).tables()["spectrum"].rows
+    shares = study_document(load_study_results(folder.path)).tables()["spectrum"].rows
     assert shares[0][1] == pytest.approx(6.25 / (6.25 + 2 / 3))
 
 
 def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
-    tables = document(load_study_results(seen(folder).path)).tables()
+    tables = study_document(load_study_results(seen(folder).path)).tables()
     assert tables["confusions"].rows == [("a", "b", 1, pytest.approx(1 / 3))]
     assert {row[:2]: row[2] for row in tables["confusion"].rows} == {
         ("a", "a"): pytest.approx(2 / 3),
@@ -392,10 +396,10 @@ def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
 
 
 def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:
-    found = document(load_study_results(seen(folder).path))
+    found = study_document(load_study_results(seen(folder).path))
     [section] = [each for each in found.sections if each.name == "embedding"]
-    [gallery] = [each for each in section.parts if each.kind == "gallery"]
-    assert gallery.queries[0] == ("Among the worst: 1 of the 2 found are of its class (a).", 2, [3, 1])
+    [gallery] = [each for each in section.blocks if each.kind == "gallery"]
+    assert gallery.queries[0] == ("One of the worst: 1 of 2 neighbors are of its class (a).", 2, [3, 1])
 
 
 def test_a_finalist_is_seen_rather_than_a_trial_and_by_its_best_repeat(folder: Folder) -> None:
@@ -425,7 +429,7 @@ def test_sizes_that_were_trained_and_those_made_smaller_are_in_one_figure(folder
         size_bytes=np.array([64.0, 16.0, 2.0]),
         size_worth=np.array([0.71, 0.55, 0.3]),
     )
-    rows = document(load_study_results(folder.path)).tables()["sizes"].rows
+    rows = study_document(load_study_results(folder.path)).tables()["sizes"].rows
     points = {(row[0], row[2]): (row[3], row[4]) for row in rows}
     assert points == {
         ("retrained", 32): (0.5, "no"),  # pca is better and smaller
@@ -442,7 +446,7 @@ def test_learning_curves_are_drawn_over_what_was_varied_about_the_data(folder: F
         noise, loss = [0.0, 0.4][number % 2], ["triplet", "contrastive"][number // 2 % 2]
         factors = {**result(0, 1)["factors"], "data.label_noise": noise, "loss": loss}
         folder.trial(number, number / 10, factors=factors)
-    rows = document(load_study_results(folder.path)).tables()["data-data.label_noise"].rows
+    rows = study_document(load_study_results(folder.path)).tables()["data-data.label_noise"].rows
     means = {row[:2]: (row[2], pytest.approx(row[3])) for row in rows}
     assert means["triplet", 0.0] == (2, (0.0 + 0.4) / 2)
     assert means["contrastive", 0.4] == (2, (0.3 + 0.7) / 2)
@@ -456,7 +460,7 @@ def test_markdown_says_the_same_and_no_name_is_taken_for_markup(folder: Folder) 
     text = write_report(folder.path, "markdown").read_text(encoding="utf-8")
     assert text.startswith("# a\\|b\n")
     assert "| 1 | mlp | cosine | \\<script\\>alert(1)\\</script\\> | 8 | 0.7500 |" in text
-    assert "map\\_at\\_r 0.7500 on validation." in text
+    assert "map\\_at\\_r 0.7500 on the validation split." in text
     assert (folder.path / "report.md").is_file()
 
 
@@ -512,13 +516,13 @@ def test_a_damaged_file_is_named_in_a_sentence(folder: Folder, file: str, conten
 
 def test_of_items_cut_short_none_is_named(folder: Folder) -> None:
     shown_of(folder).items(["a"] * 5)
-    assert document(load_study_results(folder.path)).items.ids == [str(row) for row in range(12)]
+    assert study_document(load_study_results(folder.path)).items.ids == [str(row) for row in range(12)]
 
 
 def test_items_without_classes_or_with_numbers_are_shown(folder: Folder) -> None:
     for targets in ([None] * 12, [0.5] * 12):
         pq.write_table(pa.table({"id": list(range(12)), "target": targets}), shown_items(folder))
-        assert document(load_study_results(folder.path)).items.labels == [str(each) for each in targets]
+        assert study_document(load_study_results(folder.path)).items.labels == [str(each) for each in targets]
         assert "item" in folder.page()
 
 
@@ -545,15 +549,15 @@ def test_a_factor_that_only_failed_trials_have_mattered_nothing(folder: Folder) 
     factors = {**result(0, 0)["factors"], "data.noise": 0.5}
     folder.trial(4, None, "failed", factors=factors)
     [mattered] = [
-        each for each in document(load_study_results(folder.path)).sections if each.name == "mattered"
+        each for each in study_document(load_study_results(folder.path)).sections if each.name == "effects"
     ]
-    assert not mattered.parts
+    assert not mattered.blocks
 
 
 def test_levels_of_several_types_are_all_drawn(folder: Folder) -> None:
     folder.study()
     for number, level in enumerate([None, 1, 2.5, "all", True]):
         folder.trial(number, number / 10, factors={**result(0, 0)["factors"], "data.limit": level})
-    chart = document(load_study_results(folder.path)).charts()["level-data.limit"]
+    chart = study_document(load_study_results(folder.path)).charts()["level-data.limit"]
     assert chart.layout.xaxis.type == "category"
     assert list(chart.data[0].x) == ["True", "all", "2.5", "1", "None"]

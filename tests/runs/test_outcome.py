@@ -167,14 +167,14 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     assert (lead.difference, lead.p) == (pytest.approx(0.31 - 0.41333333), pytest.approx(welch.pvalue))
     assert f"`eer` is 0.3100, with a 95 % interval of [{low:.4f}, {high:.4f}] over 3 seeds." in card(standing)
     assert "Beside the second finalist's that is -0.1033 [" in card(standing)
-    assert "- All classes of the test part were seen in training" in card(standing)
+    assert "- All classes of the test split are also in training" in card(standing)
     told = json.loads(json.dumps(export.describe_best(standing)))
     assert (told["test_interval"]["low"], told["lead"]["p"]) == (found.low, lead.p)
-    assert {each["what"] for each in told["findings"]} >= {"split", "seeds", "difference"}
+    assert {check["name"] for check in told["checks"]} >= {"split", "seeds", "lead"}
     shown = click.testing.CliRunner().invoke(main, ["best", write_study(folder)]).stdout
     assert f"[{low:.4f}, {high:.4f}]" in shown
-    assert "beside the second, on test: eer -0.1033 [" in shown
-    assert "trust   To be read with" in shown
+    assert "eer -0.1033 [" in shown
+    assert "Checks that failed" in shown
 
 
 def write_study(folder: Path) -> str:
@@ -190,7 +190,7 @@ def write_study(folder: Path) -> str:
 def test_without_a_second_repeat_nothing_is_sure(folder: Path) -> None:
     results = Results.of(read_outcome(folder))
     assert (results.test_interval, results.lead) == (None, None)
-    assert [each.what for each in results.findings if each.kind == "fault"] == ["confirmed"]
+    assert [check.name for check in results.checks if check.status == "error"] == ["confirmed"]
     confirm(folder, "k2", 0, 0.2)
     confirm(folder, "k11", 0, 0.3)
     results = Results.of(read_outcome(folder))

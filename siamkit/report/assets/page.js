@@ -51,7 +51,7 @@
   }
   const explorers = all("[data-explored]").map((place) => {
     const name = place.dataset.explored;
-    const found = stored("neighbours-" + name);
+    const found = stored("neighbors-" + name);
     const slider = document.querySelector(`[data-explore="${name}"]`);
     const number = document.querySelector(`[data-number="${name}"]`);
     const show = (asked) => {

@@ -1,1 +1,1 @@
-"""One document, several forms: HTML, Markdown, JSON, notebook, console."""
+"""One document, several renderers: a page, a notebook, Markdown, a terminal."""

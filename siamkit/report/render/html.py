@@ -1,26 +1,33 @@
-"""A report as one page that needs nothing but itself."""
+"""A report as a page that needs no other file, and in short as a notebook shows it."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
 from siamkit._version import __version__
-from siamkit.report.model import Cell, Document, Items, Table
+from siamkit.report.model import CHECK_MARKS, Document, Items, Table, cell_text, shorten
 
-LARGE = 900  # bytes of a picture from which it is made smaller
-MARKS = {"good": ("✓", "good"), "caution": ("!", "caution"), "fault": ("✗", "fault")}
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+LARGE_BYTES = 900
+"""Larger pictures are compressed further."""
+
+NOTEBOOK_ROWS = 10
+NOTEBOOK_TABLES = ("finalists", "trials")
 
 
-def render(document: Document) -> str:
-    """The page as text. Every name in it is escaped, and it fetches nothing."""
+def render_html(document: Document) -> str:
+    """Return the page. Every name in it is escaped, and it loads nothing from elsewhere."""
+    from plotly.offline import get_plotlyjs  # late: slow to import
+
     templates = environment()
 
     def asset(name: str) -> Markup:
@@ -30,7 +37,7 @@ def render(document: Document) -> str:
     return templates.get_template("page.html").render(
         document=document,
         sections=document.filled(),
-        marks=MARKS,
+        marks=CHECK_MARKS,
         version=__version__,
         css=asset("page.css"),
         js=asset("page.js"),
@@ -38,40 +45,40 @@ def render(document: Document) -> str:
     )
 
 
+def render_notebook(document: Document) -> str:
+    """Return the lead, the checks and the best rows of the first tables as HTML for a notebook.
+
+    Every name in it is escaped, and it has no script.
+    """
+    tables = {
+        name: table for name, table in document.tables().items() if name in NOTEBOOK_TABLES and table.rows
+    }
+    checks = [
+        check for section in document.sections for check in section.checks if section.name == "reliability"
+    ]
+    return (
+        environment()
+        .get_template("results.html")
+        .render(document=document, tables=tables, checks=checks, marks=CHECK_MARKS, most=NOTEBOOK_ROWS)
+    )
+
+
 def environment() -> jinja2.Environment:
-    """The templates; what they are given is escaped."""
-    made = jinja2.Environment(
+    """Return the templates; they escape all that is put in."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("siamkit", "report/assets"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.filters |= {"cut": cut, "cell": cell, "script": script, "chart": _chart}
-    made.filters |= {"table": _table, "items": _items}
-    return made
+    templates.filters |= {"shorten": shorten, "cell": cell_text, "script": script, "chart": _chart}
+    templates.filters |= {"table": _table, "items": _items}
+    return templates
 
 
-def cut(text: str, most: int = 120) -> str:
-    """Its beginning, where a text is long."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def cell(value: Cell) -> str:
-    """A cell as text; as page.js has it, too."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return cut(str(value), 200)
-    if value == int(value):
-        return str(int(value))
-    if abs(value) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.2g}" if abs(value) < 0.001 else f"{value:.4f}"
-
-
-def script(value: Any) -> Markup:
-    """Data as JSON that no text in it can end."""
+def script(value: object) -> Markup:
+    """Return data as JSON that no text in it can end."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
@@ -80,24 +87,24 @@ def _table(table: Table) -> Markup:
     return script({"columns": table.columns, "rows": table.rows})
 
 
-def _chart(figure: Any) -> Markup:
-    """Data and layout; colours of paper and ink are the page's."""
-    told = json.loads(figure.to_json())
-    told["layout"].pop("template", None)
-    return script({"data": told["data"], "layout": told["layout"]})
+def _chart(figure: go.Figure) -> Markup:
+    """Return data and layout; the page has its own colors for paper and ink."""
+    content = json.loads(figure.to_json())
+    content["layout"].pop("template", None)
+    return script({"data": content["data"], "layout": content["layout"]})
 
 
 def _items(items: Items) -> Markup:
-    pictures = [None if each is None else _picture(each) for each in items.images or ()]
+    pictures = [None if image is None else _picture(image) for image in items.images or ()]
     return script(
         {"ids": items.ids, "labels": items.labels, "images": pictures or None, "texts": items.texts}
     )
 
 
 def _picture(file: bytes) -> str:
-    """A small PNG file as a URL; one of many colours is made smaller yet."""
+    """Return a small PNG file as a URL; a large one is compressed further."""
     kind = "png"
-    if len(file) > LARGE:
+    if len(file) > LARGE_BYTES:
         stream = io.BytesIO()
         with Image.open(io.BytesIO(file)) as picture:
             picture.convert("RGB").save(stream, format="WEBP", quality=60)

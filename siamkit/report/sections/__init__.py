@@ -1,1 +1,1 @@
-"""The sections of a study's report, a subject a file; each from stored results alone."""
+"""The sections of a study's report, each made from stored results alone."""

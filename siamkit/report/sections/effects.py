@@ -1,63 +1,72 @@
-"""What mattered: the share of each factor, its levels, pairs of factors, learning curves over the data."""
+"""The effect of each factor: its share of the variance, its levels, pairs of factors, data curves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from siamkit.plotting.palette import COLORS, color, dressed, logarithmic, symbol
-from siamkit.report.check import caution
 from siamkit.report.load import StoredStudy
-from siamkit.report.model import Chart, Part, Section, Table
-from siamkit.report.sections._naming import bars, called, label, words
+from siamkit.report.model import Block, Chart, Check, Section, Table
+from siamkit.report.sections._marks import bars, label, numbered
 from siamkit.runs.results import TrialResult
 from siamkit.stats.anova import Share
 from siamkit.stats.effects import Level, is_number
 from siamkit.stats.importance import METHODS, Importances, Method
 
+MAX_LEVELS = 12
+"""Factors with more levels get no means."""
 
-def mattered(stored: StoredStudy, shares: dict[Method, Importances], variance: list[Share]) -> Section:
-    """Importances, levels, interactions, learning curves over the data, and warnings."""
+
+def effects(stored: StoredStudy, shares: dict[Method, Importances], variance: Sequence[Share]) -> Section:
+    """Return importances, levels, interactions, learning curves over the data, and warnings.
+
+    Args:
+        stored: the results.
+        shares: the importance of each factor, by method.
+        variance: the analysis of variance of a crossed design; empty for others.
+    """
+    title = "Effect of each factor"
     if not stored.completed:
-        return Section("mattered", "What mattered")
-    varied = [name for name in stored.varied if any(name in t.factors for t in stored.completed)]
-    parts: list[Part] = [*_variance(variance), *_importances(shares)]
-    parts += [_level(stored, name) for name in varied]
-    parts += [*_interactions(stored), *_data(stored)]
-    said = (
-        []
-        if any(part.name == "importances" for part in parts)
-        else ["Too few completed trials to share out importance."]
-    )
+        return Section("effects", title)
+    varied = [name for name in stored.varied if any(name in trial.factors for trial in stored.completed)]
+    importances = _importances(shares)
+    blocks: list[Block] = [*_variance(variance), *importances]
+    blocks += [_level(stored, name) for name in varied]
+    blocks += [*_interactions(stored), *_data_curves(stored)]
+    paragraphs = [] if importances else ["Too few completed trials to estimate the importance of factors."]
     if varied:
-        said.append(
+        paragraphs.append(
             "Each dot is a trial, each diamond the mean of a level"
             + (
                 ", with its 95% interval."
                 if stored.balanced
-                else ". The search looks where it hopes, so its trials are no fair sample: this describes "
-                "what was seen, and proves nothing about a factor alone."
+                else ". The search prefers good regions, so its trials are not a fair sample: this describes "
+                "the search and does not prove the effect of a single factor."
             )
         )
-    warnings = [caution("design", each) for each in stored.table.warnings(varied, stored.seeds)]
-    return Section("mattered", "What mattered", said, parts, warnings)
+    warnings = [Check("warning", "design", text) for text in stored.table.warnings(varied, stored.seeds)]
+    return Section("effects", title, paragraphs, blocks, warnings)
 
 
-def _variance(found: list[Share]) -> list[Chart]:
-    """The analysis of variance of a crossed design."""
-    if not found:
+# ------------------------------------------------------------------ shares
+
+
+def _variance(shares: Sequence[Share]) -> list[Chart]:
+    """Return the analysis of variance of a crossed design."""
+    if not shares:
         return []
-    ranks = [f"{place + 1}." for place in range(len(found))]
-    figure = bars(ranks, [each.share for each in found], [f"{each}, {each.share:.1%}" for each in found])
-    dressed(figure, "share of the variance", height=120 + 26 * len(found), tickformat=".0%")
-    table = Table.of(("term", "share of the variance"), [(str(each), each.share) for each in found])
-    told = (
-        "Analysis of variance: as every level met every other equally often, this is counted and not "
-        "guessed. a × b is what two do together beyond what each does alone; the rest is three and more "
-        "together, and chance."
+    ranks = [f"{rank}." for rank in range(1, len(shares) + 1)]
+    figure = bars(ranks, [term.share for term in shares], [f"{term}, {term.share:.1%}" for term in shares])
+    dressed(figure, "share of the variance", height=120 + 26 * len(shares), tickformat=".0%")
+    table = Table.of(("term", "share of the variance"), [(str(term), term.share) for term in shares])
+    caption = (
+        "Analysis of variance. Every level met every other equally often, so these shares are computed, not "
+        "estimated. a × b is the interaction of two factors; the rest is higher interactions and chance."
     )
-    return [Chart("variance", "What accounts for how much trials differ", figure, table, told)]
+    return [Chart("variance", "What explains the variance between trials", figure, table, caption)]
 
 
 def _importances(shares: dict[Method, Importances]) -> list[Chart]:
@@ -67,36 +76,42 @@ def _importances(shares: dict[Method, Importances]) -> list[Chart]:
     figure = go.Figure(
         [
             go.Bar(
-                x=[found.get(name, 0) for name in names],
+                x=[by_factor.get(name, 0) for name in names],
                 y=[label(name) for name in names],
                 orientation="h",
                 name=method,
                 marker={"color": color(number), "pattern": {"shape": ("", "/")[number]}},
                 hovertemplate="%{y}: %{x:.1%}<extra>" + method + "</extra>",
             )
-            for number, (method, found) in enumerate(shares.items())
+            for number, (method, by_factor) in enumerate(shares.items())
         ]
     )
     figure.update_layout(barmode="group")
     dressed(figure, "share", height=140 + 44 * len(names), tickformat=".0%")
-    table = Table.of(("factor", *METHODS), [(n, *(shares[m].get(n) for m in METHODS)) for n in names[::-1]])
+    table = Table.of(
+        ("factor", *METHODS), [(name, *(shares[m].get(name) for m in METHODS)) for name in names[::-1]]
+    )
     return [
         Chart(
             "importances",
-            "The share of each factor",
+            "The importance of each factor",
             figure,
             table,
-            "fANOVA: of how much trials differ, what the factor alone accounts for, as a forest sees it. "
-            "PED-ANOVA: what tells the better trials from the rest, all factors together making 100%. "
-            "Neither tells cause from chance.",
+            "fANOVA: the share of the variance between trials that the factor alone explains, as estimated "
+            "by a random forest. PED-ANOVA: how much the factor separates the better trials from the rest, "
+            "relative to the other factors. Neither separates cause from chance.",
         )
     ]
 
 
+# ------------------------------------------------------------------ levels of one factor
+
+
 def _level(stored: StoredStudy, name: str) -> Chart:
-    """The objective of every completed trial by the level of a factor, and the levels' means."""
+    """Return the objective of every completed trial by the level of a factor, and the means."""
+    measure = stored.objective.name
     points: list[tuple[Any, float, TrialResult]] = [
-        (trial.factors.get(name), trial.measures[stored.objective.name], trial) for trial in stored.completed
+        (trial.factors.get(name), trial.measures[measure], trial) for trial in stored.completed
     ]
     numeric = all(is_number(level) for level, _, _ in points)
     figure = go.Figure(
@@ -105,77 +120,81 @@ def _level(stored: StoredStudy, name: str) -> Chart:
             y=[value for _, value, _ in points],
             mode="markers",
             marker={"color": COLORS[0], "size": 8, "opacity": 0.5},
-            text=[called(trial) for _, _, trial in points],
+            text=[numbered(trial) for _, _, trial in points],
             hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
         )
     )
     distinct = len({str(level) for level, _, _ in points})
-    few = distinct <= 12 and (not numeric or len(points) >= 2 * distinct)  # else a mean is of one trial
-    found = stored.table.levels(name) if few else []
-    if found:
-        figure.add_trace(_means(found, numeric))
+    # With fewer trials the mean of a number is of one trial.
+    few = distinct <= MAX_LEVELS and (not numeric or len(points) >= 2 * distinct)
+    levels = stored.table.levels(name) if few else []
+    if levels:
+        figure.add_trace(_means(levels, numeric))
     figure.update_layout(showlegend=False)
-    dressed(figure, name, stored.objective.name, height=340)
+    dressed(figure, name, measure, height=340)
     if not numeric:
         figure.update_xaxes(type="category")  # else Plotly drops a word among numbers
-    lowest = min(level for level, _, _ in points) if numeric else 0
-    if numeric and lowest > 0 and max(level for level, _, _ in points) >= 8 * lowest:
-        logarithmic(figure, [level for level, _, _ in points])
-    rows: list[tuple[Any, ...]] = [
-        (str(level), t.trial, words(t), value, None, None) for level, value, t in points
-    ]
+    numbers = [level for level, _, _ in points] if numeric else []
+    if numbers and min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
+        logarithmic(figure, numbers)
     means: list[tuple[Any, ...]] = [
-        (str(e.level), None, f"mean of {e.trials}; of {e.budget} the best would be {e.expected_best:.4f}",
-         e.mean, e.low, e.high)
-        for e in found
+        (str(level.level), None, f"mean of {level.trials}; {_expected_best(level)}",
+         level.mean, level.low, level.high)
+        for level in levels
     ]  # fmt: skip
-    table = Table.of((name, "trial", "what", stored.objective.name, "low", "high"), means + rows)
-    first = found[0].level if found else ""
-    shown = f"{first:.4g}" if is_number(first) else str(first)
-    best = f" Best on average: {shown} ({found[0].mean:.4f})." if found else ""
-    return Chart(
-        f"level-{name}", name, figure, table, f"{stored.objective.name} by {name}.{best}", small=True
-    )
+    rows: list[tuple[Any, ...]] = [
+        (str(level), trial.trial, trial.description, value, None, None) for level, value, trial in points
+    ]
+    table = Table.of((name, "trial", "configuration", measure, "low", "high"), means + rows)
+    best = ""
+    if levels:
+        first = levels[0].level
+        best = f" Best mean: {f'{first:.4g}' if is_number(first) else first} ({levels[0].mean:.4f})."
+    return Chart(f"level-{name}", name, figure, table, f"{measure} by {name}.{best}", small=True)
 
 
-def _means(found: list[Level], numeric: bool) -> go.Scatter:
-    """The mean of each level, with its interval where the design has one."""
-    known = all(each.low is not None for each in found)
-    halves = [each.mean - each.low for each in found if each.low is not None]
+def _means(levels: Sequence[Level], numeric: bool) -> go.Scatter:
+    """Return the mean of each level, with its interval if the design has one."""
+    halves = [level.mean - level.low for level in levels if level.low is not None]
+    has_intervals = len(halves) == len(levels)
     return go.Scatter(
-        x=[each.level if numeric else label(each.level) for each in found],
-        y=[each.mean for each in found],
+        x=[level.level if numeric else label(level.level) for level in levels],
+        y=[level.mean for level in levels],
         mode="markers",
         marker={"symbol": "diamond", "size": 13, "color": COLORS[1]},
-        error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if known else None,
-        text=[
-            f"{each.trials} trials; the best of {each.budget} would be {each.expected_best:.4f}"
-            for each in found
-        ],
+        error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if has_intervals else None,
+        text=[f"{level.trials} trials; {_expected_best(level)}" for level in levels],
         hovertemplate="mean of %{x}: %{y:.4f}<br>%{text}<extra></extra>",
     )
 
 
+def _expected_best(level: Level) -> str:
+    return f"expected best of {level.budget}: {level.expected_best:.4f}"
+
+
+# ------------------------------------------------------------------ pairs of factors
+
+
 def _interactions(stored: StoredStudy) -> list[Chart]:
-    """Metric and encoder against loss: the mean of each cell, and how far from what both alone give."""
-    charts = []
+    """Return metric and encoder against loss: the mean of each cell, and its residual."""
+    measure, charts = stored.objective.name, []
     for first in ("metric", "encoder"):
         if first not in stored.varied or "loss" not in stored.varied:
             continue
-        found = stored.table.interaction(first, "loss")
-        cells = [
+        interaction = stored.table.interaction(first, "loss")
+        texts = [
             [
-                f"{count} trials<br>{surplus:+.4f} beyond what both alone give" if count else "no trial"
-                for count, surplus in zip(counts, row, strict=True)
+                f"{count} trials<br>{residual:+.4f} from the sum of both effects" if count else "no trial"
+                for count, residual in zip(counts, residuals, strict=True)
             ]
-            for counts, row in zip(found.counts, found.residuals, strict=True)
+            for counts, residuals in zip(interaction.counts, interaction.residuals, strict=True)
         ]
         figure = go.Figure(
             go.Heatmap(
-                x=[label(each) for each in found.columns],
-                y=[label(each) for each in found.rows],
-                z=found.means.tolist(),
-                text=cells,
+                x=[label(level) for level in interaction.columns],
+                y=[label(level) for level in interaction.rows],
+                z=interaction.means.tolist(),
+                text=texts,
                 texttemplate="%{z:.3f}",
                 colorscale="Cividis",
                 reversescale=not stored.objective.maximize,
@@ -183,68 +202,65 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
                 hoverongaps=False,
             )
         )
-        dressed(figure, height=170 + 44 * len(found.rows))
+        dressed(figure, height=170 + 44 * len(interaction.rows))
         rows = [
-            (str(row), str(column), int(found.counts[i, j]), found.means[i, j], found.residuals[i, j])
-            for i, row in enumerate(found.rows)
-            for j, column in enumerate(found.columns)
-        ]
-        columns = (first, "loss", "trials", f"mean {stored.objective.name}", "beyond both alone")
-        charts.append(
-            Chart(
-                f"interaction-{first}",
-                f"{first} × loss",
-                figure,
-                Table.of(columns, rows),
-                f"The mean {stored.objective.name} of each pair; point at a cell for how many trials it has, "
-                f"and how "
-                "far it is from what the two alone make one expect.",
+            (
+                str(row),
+                str(column),
+                int(interaction.counts[i, j]),
+                interaction.means[i, j],
+                interaction.residuals[i, j],
             )
+            for i, row in enumerate(interaction.rows)
+            for j, column in enumerate(interaction.columns)
+        ]
+        columns = (first, "loss", "trials", f"mean {measure}", "interaction")
+        caption = (
+            f"The mean {measure} of each pair. Point at a cell to see its number of trials, and how far it "
+            "is from the sum of both effects."
+        )
+        charts.append(
+            Chart(f"interaction-{first}", f"{first} × loss", figure, Table.of(columns, rows), caption)
         )
     return charts
 
 
-def _data(stored: StoredStudy) -> list[Chart]:
-    """Learning curves over what was varied about the training data: a line a loss."""
-    charts = []
-    for name in (each for each in stored.varied if each.startswith("data.")):
+# ------------------------------------------------------------------ the training data
+
+
+def _data_curves(stored: StoredStudy) -> list[Chart]:
+    """Return learning curves over each factor of the training data, a line for each loss."""
+    measure, charts = stored.objective.name, []
+    for name in (name for name in stored.varied if name.startswith("data.")):
         levels: list[Any] = [trial.factors.get(name) for trial in stored.completed]
         numbers = sorted({level for level in levels if is_number(level)})
         if len(numbers) < 2:
             continue
-        figure, told = go.Figure(), []
-        for number, loss in enumerate(dict.fromkeys(str(t.factors["loss"]) for t in stored.completed)):
+        figure, rows = go.Figure(), []
+        losses = dict.fromkeys(str(trial.factors["loss"]) for trial in stored.completed)
+        for number, loss in enumerate(losses):
             means = []
             for level in numbers:
                 values = [
-                    t.measures[stored.objective.name]
-                    for t in stored.completed
-                    if t.factors.get(name) == level and str(t.factors["loss"]) == loss
+                    trial.measures[measure]
+                    for trial in stored.completed
+                    if trial.factors.get(name) == level and str(trial.factors["loss"]) == loss
                 ]
                 means.append(sum(values) / len(values) if values else None)
-                told.append((loss, level, len(values), means[-1]))
-            figure.add_trace(_curve(numbers, means, loss, number))
-        dressed(figure, name, stored.objective.name, height=360)
-        table = Table.of(("loss", name, "trials", f"mean {stored.objective.name}"), told)
-        charts.append(
-            Chart(
-                f"data-{name}",
-                f"Learning curve over {name}",
-                figure,
-                table,
-                f"The mean {stored.objective.name} of each loss as {name} changes.",
+                rows.append((loss, level, len(values), means[-1]))
+            figure.add_trace(
+                go.Scatter(
+                    x=numbers,
+                    y=means,
+                    mode="lines+markers",
+                    name=label(loss),
+                    line={"color": color(number)},
+                    marker={"symbol": symbol(number), "size": 9},
+                    connectgaps=True,
+                )
             )
-        )
+        dressed(figure, name, measure, height=360)
+        table = Table.of(("loss", name, "trials", f"mean {measure}"), rows)
+        caption = f"The mean {measure} of each loss by {name}."
+        charts.append(Chart(f"data-{name}", f"Learning curve over {name}", figure, table, caption))
     return charts
-
-
-def _curve(x: list[Any], y: list[Any], name: str, number: int) -> go.Scatter:
-    return go.Scatter(
-        x=x,
-        y=y,
-        mode="lines+markers",
-        name=label(name),
-        line={"color": color(number)},
-        marker={"symbol": symbol(number), "size": 9},
-        connectgaps=True,
-    )

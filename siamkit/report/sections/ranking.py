@@ -1,82 +1,87 @@
-"""Which configurations are best: finalists, the leaderboard, what the best cost."""
+"""Which configurations are best: finalists, the leaderboard, trade-offs, quality against size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from siamkit.plotting.palette import COLORS, color, dressed, logarithmic
-from siamkit.report.load import FinalistSummary, StoredStudy
+from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
-from siamkit.report.sections._naming import bars, called, label, words
+from siamkit.report.sections._marks import bars, label, numbered
 from siamkit.runs.results import TrialResult
+from siamkit.stats.compression import Size, SizeCurve
 from siamkit.stats.pareto import front
 
-BARS = 30  # of the leaderboard's chart
-SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
-"""Figures shown beside the objectives."""
+MAX_BARS = 30
+MORE_MEASURES = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")
+"""Measures shown in addition to the objectives."""
+
+SIZE_METHODS = {
+    "retrained": "trained at that size, the best trial of each with the same encoder, metric and loss",
+    "whole": "the best finalist, unchanged",
+    "truncated": "its first dimensions",
+    "pca": "its first principal components",
+    "float16": "half precision",
+    "int8": "one byte for each dimension",
+    "binary": "one bit for each dimension",
+}
+
+
+# ------------------------------------------------------------------ finalists
 
 
 def finalists(stored: StoredStudy) -> Section:
-    """The best configurations, trained afresh."""
-    rows = stored.finalists
-    if not rows:
+    """Return the best configurations, trained again with new seeds."""
+    if not stored.finalists:
         return Section("finalists", "Finalists")
     name = stored.objective.name
     columns = (
-        "configuration",
-        "trial",
-        "seeds",
-        f"{name} valid",
-        "± sd",
-        f"{name} test",
-        "low",
-        "high",
+        "configuration", "trial", "seeds", f"{name} valid", "± sd", f"{name} test", "low", "high",
         "parameters",
+    )  # fmt: skip
+    rows = []
+    for finalist in stored.finalists:
+        interval = finalist.interval
+        rows.append(
+            (
+                finalist.description,
+                finalist.trial,
+                finalist.repeats,
+                finalist.mean("valid"),
+                finalist.deviation("valid"),
+                finalist.mean("test"),
+                *((None, None) if interval is None else (interval.low, interval.high)),
+                finalist.parameters,
+            )
+        )
+    has_interval = any(row[6] is not None for row in rows)
+    caption = "low and high: the 95% interval over seeds and queries." if has_interval else ""
+    paragraph = (
+        "The best configurations of the search, trained again with new seeds and ordered by the validation "
+        "split. The test split was scored here and nowhere else. ± is the standard deviation over seeds, "
+        "not an interval."
     )
-    told = [_finalist(row) for row in rows]
-    words_ = "low and high: the 95% interval over seeds and queries." if any(each[6] for each in told) else ""
-    return Section(
-        "finalists",
-        "Finalists",
-        [
-            "The best configurations of the search, trained afresh, ordered by validation. The test part was "
-            "scored here and nowhere else. ± is the standard deviation over seeds, not an interval."
-        ],
-        [Listing("finalists", "Trained afresh", Table.of(columns, told), words_), _repeats(stored)],
-    )
-
-
-def _finalist(row: FinalistSummary) -> tuple[Any, ...]:
-    found = row.interval
-    ends = (None, None) if found is None else (found.low, found.high)
-    return (
-        words(row),
-        row.trial,
-        row.repeats,
-        row.mean("valid"),
-        row.sd("valid"),
-        row.mean("test"),
-        *ends,
-        row.parameters,
-    )
+    listing = Listing("finalists", "Trained again", Table.of(columns, rows), caption)
+    return Section("finalists", "Finalists", [paragraph], [listing, _repeats(stored)])
 
 
 def _repeats(stored: StoredStudy) -> Chart:
-    """Every repeat of every finalist, on both parts."""
+    """Return every repeat of every finalist, on both splits."""
     figure = go.Figure()
-    told: list[tuple[Any, ...]] = []
-    for number, part in enumerate(("valid", "test")):
-        mine = [(row, value) for row in stored.finalists[::-1] for value in row.values(part)]
-        told += [(row.trial, words(row), part, value) for row, value in mine]
+    rows: list[tuple[Any, ...]] = []
+    for number, split in enumerate(("valid", "test")):
+        marks = [(row, value) for row in stored.finalists[::-1] for value in row.values(split)]
+        rows += [(row.trial, row.description, split, value) for row, value in marks]
         figure.add_trace(
             go.Scatter(
-                x=[value for _, value in mine],
-                y=[f"#{row.trial}" for row, _ in mine],
-                text=[label(words(row)) for row, _ in mine],
+                x=[value for _, value in marks],
+                y=[f"#{row.trial}" for row, _ in marks],
+                text=[label(row.description) for row, _ in marks],
                 mode="markers",
-                name="validation" if part == "valid" else "test",
+                name="validation" if split == "valid" else "test",
                 marker={"color": color(number), "symbol": ("circle", "diamond")[number], "size": 10},
                 hovertemplate="%{y} %{text}<br>%{x:.4f}<extra></extra>",
             )
@@ -87,42 +92,42 @@ def _repeats(stored: StoredStudy) -> Chart:
         "repeats",
         "Every repeat",
         figure,
-        Table.of(("trial", "configuration", "split", stored.objective.name), told),
-        "A mark is one training with a seed of its own: how far marks of one row lie apart is what "
-        "chance does.",
+        Table.of(("trial", "configuration", "split", stored.objective.name), rows),
+        "Each mark is one training with its own seed. The distance of marks in one row is due to the seed.",
     )
 
 
+# ------------------------------------------------------------------ all trials
+
+
 def leaderboard(stored: StoredStudy) -> Section:
-    """All completed trials."""
+    """Return all completed trials."""
     if not stored.completed:
         return Section("leaderboard", "Leaderboard")
     return Section(
         "leaderboard",
         "Leaderboard",
-        [f"{stored.objective.name} on the validation part, as the search saw it."],
+        [f"{stored.objective.name} on the validation split, as the search measured it."],
         [_bars(stored), Listing("trials", "All completed trials", _trials(stored))],
     )
 
 
 def _bars(stored: StoredStudy) -> Chart:
-    best = stored.completed[:BARS]
-    values = [trial.measures[stored.objective.name] for trial in best]
-    figure = bars([f"#{trial.trial}" for trial in best], values, [words(trial) for trial in best])
-    dressed(figure, stored.objective.name, height=110 + 25 * len(best))
-    title = f"The best {len(best)} trials" if len(stored.completed) > BARS else "The trials"
-    rows = [(trial.trial, words(trial), value) for trial, value in zip(best, values, strict=True)]
-    table = Table.of(("trial", "configuration", stored.objective.name), rows)
-    return Chart(
-        "leaderboard", title, figure, table, f"A bar is a trial, as long as its {stored.objective.name}."
-    )
+    name, best = stored.objective.name, stored.completed[:MAX_BARS]
+    values = [trial.measures[name] for trial in best]
+    figure = bars([f"#{trial.trial}" for trial in best], values, [trial.description for trial in best])
+    dressed(figure, name, height=110 + 25 * len(best))
+    title = f"The best {len(best)} trials" if len(stored.completed) > MAX_BARS else "The trials"
+    rows = [(trial.trial, trial.description, value) for trial, value in zip(best, values, strict=True)]
+    table = Table.of(("trial", "configuration", name), rows)
+    return Chart("leaderboard", title, figure, table, f"Each bar is a trial; its length is its {name}.")
 
 
 def _trials(stored: StoredStudy) -> Table:
-    fixed = ("encoder", "metric", "loss", "embedding_dim")
-    factors = [*fixed, *(name for name in stored.varied if name not in fixed)]
-    have = {name for trial in stored.completed for name in trial.measures}
-    names = [name for name in dict.fromkeys([*stored.snapshot.objectives, *SHOWN]) if name in have]
+    naming = ("encoder", "metric", "loss", "embedding_dim")
+    factors = [*naming, *(name for name in stored.varied if name not in naming)]
+    measured = {name for trial in stored.completed for name in trial.measures}
+    names = dict.fromkeys(name for name in (*stored.snapshot.objectives, *MORE_MEASURES) if name in measured)
     rows = [
         [
             trial.trial,
@@ -135,29 +140,39 @@ def _trials(stored: StoredStudy) -> Table:
     return Table.of(("trial", *factors, *names, "seconds"), rows)
 
 
+# ------------------------------------------------------------------ trade-offs
+
+
 def trade_off(stored: StoredStudy) -> Section:
-    """Two figures against each other, and what no other trial beats in both."""
-    names, directions = _two(stored)
+    """Return two measures against each other, with their Pareto front.
+
+    They are the first two objectives, or the only one and the number of parameters.
+    """
+    directions: dict[str, str] = dict([*stored.snapshot.objectives.items()][:2])
+    if len(directions) == 1:
+        directions["parameters"] = "minimize"
+    names = list(directions)
     trials = [trial for trial in stored.completed if all(trial.value(name) is not None for name in names)]
-    if not trials or len({trial.measures[names[1]] for trial in trials}) < 2:
+    if not trials or len({trial.measures[name] for trial in trials for name in names[1:2]}) < 2:
         return Section("trade-off", "Trade-off")
     rows = [[trial.measures[name] for name in names] for trial in trials]
-    best = sorted(front(rows, directions), key=lambda row: rows[row][1])
-    beaten = [row for row in range(len(rows)) if row not in set(best)]
+    optimal = sorted(front(rows, list(directions.values())), key=lambda row: rows[row][1])
+    dominated = [row for row in range(len(rows)) if row not in set(optimal)]
     figure = go.Figure(
         [
-            _points(trials, rows, beaten, "beaten in both", COLORS[6], "circle", "markers"),
-            _points(trials, rows, best, "Pareto front", COLORS[0], "diamond", "lines+markers"),
+            _points(trials, rows, dominated, "dominated", COLORS[6], "circle", "markers"),
+            _points(trials, rows, optimal, "Pareto front", COLORS[0], "diamond", "lines+markers"),
         ]
     )
     dressed(figure, names[1], names[0], height=420)
-    if min(row[1] for row in rows) > 0 and max(row[1] for row in rows) >= 30 * min(row[1] for row in rows):
-        logarithmic(figure, [row[1] for row in rows])
+    costs = [row[1] for row in rows]
+    if min(costs) > 0 and max(costs) >= 30 * min(costs):
+        logarithmic(figure, costs)
     table = Table.of(
-        ("trial", "configuration", *names, "on the front"),
+        ("trial", "configuration", *names, "Pareto-optimal"),
         [
-            (trial.trial, words(trial), *row, "yes" if place in best else "no")
-            for place, (trial, row) in enumerate(zip(trials, rows, strict=True))
+            (trial.trial, trial.description, *values, "yes" if row in optimal else "no")
+            for row, (trial, values) in enumerate(zip(trials, rows, strict=True))
         ],
     )
     chart = Chart(
@@ -165,22 +180,16 @@ def trade_off(stored: StoredStudy) -> Section:
         f"{names[0]} against {names[1]}",
         figure,
         table,
-        "Every completed trial. On the line are those that no other one beats in both.",
+        "Every completed trial. Those on the line are Pareto-optimal: no other trial is as good in both "
+        "measures and better in one.",
     )
     return Section("trade-off", "Trade-off", [], [chart])
 
 
-def _two(stored: StoredStudy) -> tuple[list[str], list[str]]:
-    """The first two objectives, or the only one and the size of the model."""
-    names = list(stored.snapshot.objectives)[:2]
-    directions: list[str] = [stored.snapshot.objectives[name] for name in names]
-    return (names, directions) if len(names) == 2 else ([*names, "parameters"], [*directions, "minimize"])
-
-
 def _points(
-    trials: list[TrialResult],
-    rows: list[list[float]],
-    chosen: list[int],
+    trials: Sequence[TrialResult],
+    rows: Sequence[Sequence[float]],
+    chosen: Sequence[int],
     name: str,
     shade: str,
     symbol: str,
@@ -189,10 +198,69 @@ def _points(
     return go.Scatter(
         x=[rows[row][1] for row in chosen],
         y=[rows[row][0] for row in chosen],
-        text=[called(trials[row]) for row in chosen],
+        text=[numbered(trials[row]) for row in chosen],
         mode=mode,
         name=name,
         line={"shape": "hv", "color": shade},
         marker={"color": shade, "size": 9, "symbol": symbol},
         hovertemplate="%{text}<br>%{y:.4g} at %{x:.4g}<extra></extra>",
     )
+
+
+# ------------------------------------------------------------------ quality against size
+
+
+def sizes(stored: StoredStudy) -> Section:
+    """Return quality against the size of an embedding: trained at several sizes, and compressed."""
+    title, name = "Quality against embedding size", stored.objective.name
+    compressed, source = _compressed(stored)
+    points = (*_retrained(stored), *compressed)
+    if len({point.bytes_per_vector for point in points}) < 2:
+        return Section("sizes", title)
+    curve = SizeCurve(points)
+    rows = [
+        (point.how, point.dim, point.bytes_per_vector, point.measures[name], point.pareto_optimal)
+        for point in curve
+    ]
+    columns = ("method", "dimensions", "bytes per vector", name, "Pareto-optimal")
+    table = Table.of(columns, [(*row[:-1], "yes" if row[-1] else "no") for row in rows])
+    used = {point.how for point in curve}
+    methods = "; ".join(f"{method}: {text}" for method, text in SIZE_METHODS.items() if method in used)
+    chart = Chart("sizes", "Size curve", curve.plot(), table, f"{methods[0].upper()}{methods[1:]}.")
+    paragraph = (
+        f"Compressed: {source}. Components and quantization steps were fitted on training items; the result "
+        "was judged on the validation items shown below."
+        if compressed
+        else "Only sizes that were trained. Compression (truncation, PCA, float16, int8, binary) is tried "
+        "for finalists on labeled items, with a metric that takes vectors of any length."
+    )
+    return Section("sizes", title, [paragraph], [chart])
+
+
+def _retrained(stored: StoredStudy) -> list[Size]:
+    """Return the best trial of each size, with the encoder, metric and loss of the winner."""
+    rows: list[Row] = [*stored.finalists[:1], *stored.completed[:1]]
+    if not rows:
+        return []
+    name, winner = stored.objective.name, rows[0].factors
+    best: dict[int, Size] = {}
+    for trial in stored.completed:  # the best first
+        if any(trial.factors.get(kind) != winner.get(kind) for kind in ("encoder", "metric", "loss")):
+            continue
+        dim = int(str(trial.factors["embedding_dim"]))
+        best.setdefault(dim, Size("retrained", dim, 4.0 * dim, {name: trial.measures[name]}))
+    return [best[dim] for dim in sorted(best)]
+
+
+def _compressed(stored: StoredStudy) -> tuple[list[Size], str]:
+    """Return the compressed sizes of the best finalist that has them, and its configuration."""
+    name = stored.objective.name
+    for finalist in stored.finalists:
+        arrays = stored.report_data(finalist)
+        if "size_how" in arrays:
+            columns: list[Any] = [arrays[f"size_{key}"].tolist() for key in ("how", "dim", "bytes", "worth")]
+            points = zip(*columns, strict=True)
+            return [Size(how, dim, size, {name: value}) for how, dim, size, value in points], (
+                finalist.description
+            )
+    return [], ""

@@ -1,84 +1,118 @@
-"""The most important, in plain words."""
+"""The first and the last of a report: the answer, what was tried, its reliability, how to reproduce it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from siamkit.report.checks import findings, verdict
+from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import StoredStudy
-from siamkit.report.model import Section
-from siamkit.report.sections._naming import words
+from siamkit.report.model import Section, Source
 from siamkit.stats.anova import Share
 from siamkit.stats.effects import MIN_TRIALS
 from siamkit.stats.importance import Importances
 
 
 def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) -> list[str]:
-    """What a reader should take along who reads nothing else; with the shares by fANOVA and by variance."""
+    """Return the most important sentences of a report.
+
+    Args:
+        stored: the results.
+        shares: the importance of each factor, by fANOVA.
+        variance: the analysis of variance of a crossed design; empty for others.
+    """
+    sentences = answer(stored)
+    if not stored.completed and not stored.finalists:
+        return sentences
+    if (difference := stored.lead) is not None:
+        second = f"the second finalist ({stored.finalists[1].description})"
+        sentences.append("On the test split: " + difference.verdict(second, "the winner"))
+    if variance:
+        terms = " and ".join(f"{term}, {term.share:.0%}" for term in variance[:2])
+        sentences.append(f"Largest effects: {terms} of the variance between trials.")
+    elif shares and len(stored.completed) >= MIN_TRIALS:
+        factor, share = max(shares.items(), key=lambda item: item[1])
+        sentences.append(
+            f"Most important factor: {factor}, about {share:.0%} of the variance between trials (fANOVA)."
+        )
+    return sentences
+
+
+def answer(stored: StoredStudy) -> list[str]:
+    """Return the winner and its scores, in two sentences."""
     name = stored.objective.name
     if stored.finalists:
         best = stored.finalists[0]
-        found = best.interval
-        spread = f" (± {best.sd('test'):.4f} over seeds)" if best.sd("test") is not None else ""
-        if found is not None:
-            spread = f" (95% interval {found.low:.4f} to {found.high:.4f}, over {found.over})"
-        said = [
-            f"Best, trained afresh over {best.repeats} seeds: {words(best)}.",
-            f"{name} {number(best.mean('valid'))} on validation, "
-            f"{number(best.mean('test'))} on test{spread}.",
+        interval, deviation = best.interval, best.deviation("test")
+        spread = f" (± {deviation:.4f} over seeds)" if deviation is not None else ""
+        if interval is not None:
+            spread = f" (95% interval {interval.low:.4f} to {interval.high:.4f}, over {interval.over})"
+        return [
+            f"Best, trained again with {best.repeats} seed{'s' * (best.repeats > 1)}: {best.description}.",
+            f"{name} {number(best.mean('valid'))} on the validation split, "
+            f"{number(best.mean('test'))} on the test split{spread}.",
         ]
-    elif stored.completed:
-        first = stored.completed[0]
-        said = [
-            f"Best so far, not confirmed: {words(first)}.",
-            f"{name} {number(first.value(name))} on validation.",
+    if stored.completed:
+        trial = stored.completed[0]
+        return [
+            f"Best so far, not confirmed: {trial.description}.",
+            f"{name} {number(trial.measures[name])} on the validation split.",
         ]
-    else:
-        return ["No trial has completed."]
-    if (difference := stored.lead) is not None:
-        second = words(stored.finalists[1])
-        said.append("On test: " + difference.verdict(f"the second finalist ({second})", "the winner"))
-    if counted := variance[:2]:
-        said.append("What mattered most: " + " and ".join(f"{each}, {each.share:.0%}" for each in counted))
-        said[-1] += " of how much trials differ."
-    elif shares and len(stored.completed) >= MIN_TRIALS:
-        factor, share = max(shares.items(), key=lambda each: each[1])
-        said.append(f"What mattered most was {factor}: alone some {share:.0%} of how much trials differ.")
-    return said
-
-
-def trust(stored: StoredStudy) -> Section:
-    """Whether these numbers can be trusted, in words."""
-    found = findings(stored)
-    return Section("trust", "Can these numbers be trusted?", [verdict(found)], (), found)
+    return ["No trial has completed."]
 
 
 def about(stored: StoredStudy) -> Section:
-    """What was tried, on what."""
-    snapshot = stored.snapshot
-    data, outcomes = snapshot.data, [trial.outcome for trial in stored.trials]
-    parts = ", ".join(f"{part} {count:,}" for part, count in data.split.counts.items())
-    spent = sum(trial.seconds or 0 for trial in stored.trials)
-    repeats = sum(row.repeats for row in stored.finalists)
-    said = [
-        f"{data.items:,} items ({data.input}, {data.supervision}), split by "
-        f"{data.split.by}: {parts}. "
-        f"Objective: {', '.join(f'{way} {name}' for name, way in snapshot.objectives.items())}.",
+    """Return what was tried, on which data."""
+    snapshot, data = stored.snapshot, stored.snapshot.data
+    outcomes = [trial.outcome for trial in stored.trials]
+    counts = ", ".join(f"{split} {count:,}" for split, count in data.split.counts.items())
+    seconds = sum(trial.seconds or 0 for trial in stored.trials)
+    repeats = sum(finalist.repeats for finalist in stored.finalists)
+    objectives = ", ".join(f"{way} {name}" for name, way in snapshot.objectives.items())
+    paragraph_of_data = (
+        f"{data.items:,} items ({data.input}, {data.supervision}), split by {data.split.by}: {counts}. "
+        f"Objective: {objectives}."
+    )
+    paragraph_of_trials = (
         f"{outcomes.count('complete')} trials complete, {outcomes.count('pruned')} pruned, "
-        f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. {duration(spent)} of "
-        f"training in the "
-        f"search. Backend {snapshot.versions.backend}.",
+        f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. The search trained for "
+        f"{duration(seconds)}. Backend {snapshot.versions.backend}."
+    )
+    return Section("about", "What was tried", [paragraph_of_data, paragraph_of_trials])
+
+
+def reliability(stored: StoredStudy) -> Section:
+    """Return how far the results can be trusted."""
+    checks = check_reliability(stored)
+    return Section("reliability", "Reliability", [verdict(checks)], (), checks)
+
+
+def reproduction(stored: StoredStudy) -> Section:
+    """Return the seed, the versions, the data and the whole study."""
+    snapshot, versions = stored.snapshot, stored.snapshot.versions
+    packages = ", ".join(f"{name} {version}" for name, version in versions.packages.items())
+    paragraphs = [
+        f"Seed {snapshot.study.get('seed')}, {packages}, Python {versions.python}, backend "
+        f"{versions.backend}.",
+        f"Data fingerprint {snapshot.data.fingerprint[:16]}. With the same study file, data, versions, "
+        "backend and device, one worker gives bitwise equal numbers.",
     ]
-    return Section("about", "What was tried", said)
+    content = snapshot.model_dump(
+        mode="json",
+        exclude_unset=True,
+        include={"study", "settings", "objectives", "data", "versions"},
+    )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    return Section("reproduce", "How to reproduce it", paragraphs, [Source("study", "The study", text)])
 
 
 def number(value: float | None) -> str:
-    """A figure as text; what is missing is a dash."""
+    """Return a measure as text; a dash if it is missing."""
     return "–" if value is None else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Return seconds in a convenient unit."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -1,7 +1,8 @@
-"""Telling pairs alike from pairs not alike: ROC and DET curves of the finalists."""
+"""Verification of pairs: ROC and DET curves of the finalists, and their threshold on the test split."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,81 +10,85 @@ import plotly.graph_objects as go
 
 from siamkit.plotting.palette import color, dressed
 from siamkit.report.load import Row, StoredStudy
-from siamkit.report.model import Chart, Listing, Section, Table
-from siamkit.report.sections._naming import called, words
+from siamkit.report.model import Block, Chart, Listing, Section, Table
+from siamkit.report.sections._marks import numbered
 
-MOST = 5  # configurations in one chart
-RATES = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)  # marked on the axes of a DET curve
-LOWEST = 5e-4  # rate of a DET curve, whose axes have no end
-PARTS = {"valid": "validation", "test": "test"}
+MAX_CONFIGURATIONS = 5
+DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
+MIN_DET_RATE = 5e-4
+"""The axes of a DET curve are infinite; lower rates are drawn here."""
+
+SPLITS = {"valid": "validation", "test": "test"}
 
 Curves = list[tuple[Row, dict[str, np.ndarray]]]
+Transform = Callable[[np.ndarray], np.ndarray]
 
 
 def verification(stored: StoredStudy) -> Section:
-    """ROC, DET, and what the threshold of validation leads to on the test part."""
+    """Return ROC, DET, and the errors on the test split at the threshold of the validation split."""
     curves: Curves = [
-        (row, found) for row in stored.finalists[:MOST] if "valid_far" in (found := stored.report_data(row))
+        (row, arrays)
+        for row in stored.finalists[:MAX_CONFIGURATIONS]
+        if "valid_far" in (arrays := stored.report_data(row))
     ]
     if not curves and stored.illustrated and "valid_far" in stored.illustrated[1]:
         curves = [stored.illustrated]
     if not curves:
         return Section("verification", "Verification")
-    carried = [
-        (
-            words(row),
-            *(row.test_measures.get(name) for name in ("far", "frr", "false_accepts", "false_rejects")),
-        )
+    measures = ("far", "frr", "false_accepts", "false_rejects")
+    at_threshold = [
+        (row.description, *(row.test_measures.get(name) for name in measures))
         for row in stored.finalists
         if "far" in row.test_measures
     ]
     columns = ("configuration", "false accept rate", "false reject rate", "false accepts", "false rejects")
     listing = Listing(
         "carried",
-        "What validation's threshold leads to on the test part",
-        Table.of(columns, carried),
-        "Means over the repeats. A threshold that suits other classes as well would leave both rates "
-        "where they "
-        "were on validation.",
+        "The threshold of the validation split on the test split",
+        Table.of(columns, at_threshold),
+        "Means over the repeats. If the threshold suits other classes too, both rates are as on the "
+        "validation split.",
     )
-    said = (
-        "Is a pair of one class? Accepted are pairs up to a distance; a curve is what every distance "
-        "leads to."
+    paragraph = (
+        "Are two items of one class? A pair is accepted up to a distance; a curve shows the errors at every "
+        "distance."
     )
-    if len(stored.finalists) > MOST:
-        said += f" The first {MOST} finalists, each by its best repeat."
-    return Section(
-        "verification", "Verification", [said], [_roc(curves), _det(curves), *([listing] if carried else [])]
-    )
+    if len(stored.finalists) > MAX_CONFIGURATIONS:
+        paragraph += f" The first {MAX_CONFIGURATIONS} finalists, each with its best repeat."
+    blocks: list[Block] = [_roc(curves), _det(curves), *([listing] if at_threshold else [])]
+    return Section("verification", "Verification", [paragraph], blocks)
 
 
-def _traces(curves: Curves, x: Any, y: Any) -> tuple[list[go.Scatter], list[tuple[Any, ...]]]:
-    traces, told = [], []
-    for number, (row, found) in enumerate(curves):
-        for part, name in PARTS.items():
-            if f"{part}_far" not in found:
+def _traces(curves: Curves, x: Transform, y: Transform) -> tuple[list[go.Scatter], list[tuple[Any, ...]]]:
+    """Return a line for each configuration and split, and the rows of the table."""
+    traces, rows = [], []
+    for number, (row, arrays) in enumerate(curves):
+        for split, name in SPLITS.items():
+            if f"{split}_far" not in arrays:
                 continue
-            far, frr, at = (found[f"{part}_{each}"].tolist() for each in ("far", "frr", "threshold"))
-            told += [(words(row), name, *each) for each in zip(at, far, frr, strict=True)]
+            far, frr, thresholds = (arrays[f"{split}_{key}"].tolist() for key in ("far", "frr", "threshold"))
+            points = list(zip(thresholds, far, frr, strict=True))
+            rows += [(row.description, name, *point) for point in points]
             traces.append(
                 go.Scatter(
                     x=x(np.array(far)),
                     y=y(np.array(frr)),
                     mode="lines",
                     name=f"#{row.trial} {name}",
-                    line={"color": color(number), "dash": "solid" if part == "valid" else "dash"},
+                    line={"color": color(number), "dash": "solid" if split == "valid" else "dash"},
                     text=[
-                        f"{called(row)}, {name}<br>false accepts {a:.3%}, false rejects {r:.3%}, at {t:.4g}"
-                        for a, r, t in zip(far, frr, at, strict=True)
+                        f"{numbered(row)}, {name}<br>false accepts {accepts:.3%}, false rejects "
+                        f"{rejects:.3%}, at {threshold:.4g}"
+                        for threshold, accepts, rejects in points
                     ],
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
-    return traces, told
+    return traces, rows
 
 
 def _roc(curves: Curves) -> Chart:
-    traces, told = _traces(curves, lambda far: far, lambda frr: 1 - frr)
+    traces, rows = _traces(curves, lambda far: far, lambda frr: 1 - frr)
     chance = go.Scatter(
         x=[0, 1],
         y=[0, 1],
@@ -92,36 +97,31 @@ def _roc(curves: Curves) -> Chart:
         line={"color": "#7F7F7F", "dash": "dot"},
         hoverinfo="skip",
     )
-    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "pairs alike accepted", height=500)
+    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "true accept rate", height=500)
     figure.update_layout(legend={"y": -0.24, "yanchor": "top"}, margin={"b": 130})
-    words_ = (
-        "The nearer to the upper left, the better. Solid: validation; dashed: test, of classes or "
-        "items kept apart."
-    )
-    return Chart("roc", "ROC", figure, _table(told), words_, small=True)
+    caption = "The nearer to the upper left, the better. Solid: validation split; dashed: test split."
+    return Chart("roc", "ROC", figure, _table(rows), caption, small=True)
 
 
 def _det(curves: Curves) -> Chart:
     from scipy.special import ndtri  # late: slow to import
 
     def probit(rates: np.ndarray) -> np.ndarray:
-        return np.asarray(ndtri(np.clip(rates, LOWEST, 1 - LOWEST)))
+        return np.asarray(ndtri(np.clip(rates, MIN_DET_RATE, 1 - MIN_DET_RATE)))
 
-    traces, told = _traces(curves, probit, probit)
+    traces, rows = _traces(curves, probit, probit)
     figure = dressed(go.Figure(traces), "false accept rate", "false reject rate", height=500)
-    marks = {
-        "tickvals": probit(np.array(RATES)).tolist(),
-        "ticktext": [f"{100 * rate:g}%" for rate in RATES],
-        "range": probit(np.array([RATES[0] * 0.8, RATES[-1]])).tolist(),
+    ticks = {
+        "tickvals": probit(np.array(DET_TICKS)).tolist(),
+        "ticktext": [f"{100 * rate:g}%" for rate in DET_TICKS],
+        "range": probit(np.array([DET_TICKS[0] * 0.8, DET_TICKS[-1]])).tolist(),
     }
-    figure.update_xaxes(**marks)
-    figure.update_yaxes(**marks)
+    figure.update_xaxes(**ticks)
+    figure.update_yaxes(**ticks)
     figure.update_layout(legend={"y": -0.24, "yanchor": "top"}, margin={"b": 130})
-    words_ = (
-        "Both rates of error on normal deviates: lower and further left is better, and rare errors have room."
-    )
-    return Chart("det", "DET", figure, _table(told), words_, small=True)
+    caption = "Both error rates on a normal-deviate scale, which spreads small rates. Lower left is better."
+    return Chart("det", "DET", figure, _table(rows), caption, small=True)
 
 
-def _table(told: list[tuple[Any, ...]]) -> Table:
-    return Table.of(("configuration", "part", "threshold", "false accept rate", "false reject rate"), told)
+def _table(rows: list[tuple[Any, ...]]) -> Table:
+    return Table.of(("configuration", "split", "threshold", "false accept rate", "false reject rate"), rows)

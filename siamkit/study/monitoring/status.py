@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
 from siamkit.errors import StudyError
-from siamkit.report.checks import findings, verdict
+from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import load_study_results
 from siamkit.runs.results import Snapshot, as_record
 from siamkit.runs.run_folder import AttemptFolder
@@ -289,7 +289,7 @@ class StatusReader:
     def _trust(self) -> str:
         """Return how reliable the numbers are; empty where results are damaged."""
         try:
-            return verdict(findings(load_study_results(self._where.folder.path)))
+            return verdict(check_reliability(load_study_results(self._where.folder.path)))
         except StudyError:
             return ""
 

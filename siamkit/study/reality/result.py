@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from rich.markup import escape
 from rich.table import Table
 
-from siamkit.report.checks import on_parts
+from siamkit.report.checks import check_splits
 from siamkit.report.load import StoredStudy
 from siamkit.runs.configuration import Factor
 from siamkit.stats.multiple_testing import adjusted
@@ -195,7 +195,10 @@ def summarize(
         if (difference := a.repeats.difference(b.repeats)) is not None:
             pairs.append((a.loss, b.loss))
             differences.append(difference)
-    notes = [*_notes_on(losses), *(check.sentence for check in on_parts(first) if check.kind != "good")]
+    notes = [
+        *_notes_on(losses),
+        *(check.sentence for check in check_splits(first.snapshot) if check.status != "ok"),
+    ]
     corrected = adjusted(differences) if differences else []
     return RealityCheck(
         name,

@@ -40,7 +40,7 @@ def describe_best(outcome: StudyOutcome) -> dict[str, Any]:
             "figures": results.measures,
             "test_interval": _asdict(results.test_interval),
             "lead": _asdict(results.lead),
-            "findings": [asdict(each) for each in results.findings],
+            "checks": [asdict(check) for check in results.checks],
             "repeats": [measures_by_split(repeat) for repeat in outcome.repeats],
             "model": str(outcome.model),
         }

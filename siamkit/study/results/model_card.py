@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from siamkit.evaluation import MEASURES
+from siamkit.report.checks import failed_checks
 from siamkit.runs.configuration import factors_of
 from siamkit.runs.outcome import StudyOutcome, measures_by_split
 from siamkit.study.results.results import Results
@@ -207,7 +208,7 @@ def _limits(outcome: StudyOutcome) -> str:
     return (
         f"{seen} Nothing is known of items of another source, of how it treats groups of people, or of "
         "items made to deceive it. Figures are means over queries, not promises for one item."
-        + "".join(f"\n- {each.sentence}" for each in Results.of(outcome).findings if each.kind != "good")
+        + "".join(f"\n- {check.sentence}" for check in failed_checks(Results.of(outcome).checks))
     )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from siamkit.report.checks import Check, findings
+from siamkit.report.checks import check_reliability
 from siamkit.report.load import StoredStudy, load_study_results
+from siamkit.report.model import Check
 from siamkit.runs.configuration import Factor, factors_of
 from siamkit.runs.objectives import Direction, Objective
 from siamkit.runs.outcome import StudyOutcome
@@ -73,9 +74,9 @@ class Results:
         )
 
     @property
-    def findings(self) -> list[Check]:
-        """Whether these numbers can be trusted: what speaks against them and for them, faults first."""
-        return findings(self._stored)
+    def checks(self) -> list[Check]:
+        """How far the results can be trusted: errors first, then warnings."""
+        return check_reliability(self._stored)
 
     @property
     def test_interval(self) -> Interval | None:
@@ -91,9 +92,9 @@ class Results:
     @cached_property
     def report(self) -> Document:
         """The report as data: `report.charts()` are Plotly figures, `report.tables()` their data, by name."""
-        from siamkit.report.build import document  # late: it brings Plotly
+        from siamkit.report.build import study_document  # late: it imports Plotly
 
-        return document(self._stored)
+        return study_document(self._stored)
 
     def charts(self) -> dict[str, go.Figure]:
         """The figures of the report as Plotly objects, by name: `leaderboard`, `front`, `importances`, ….
@@ -111,9 +112,9 @@ class Results:
         return self.report.tables().get("trials", Table((), [])).frame()
 
     def _repr_html_(self) -> str:
-        from siamkit.report.render.notebook import fragment
+        from siamkit.report.render.html import render_notebook
 
-        return fragment(self.report)
+        return render_notebook(self.report)
 
     @cached_property
     def _stored(self) -> StoredStudy:

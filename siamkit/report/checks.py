@@ -1,0 +1,436 @@
+"""Checks of how far the results of a study can be trusted, from its stored results. No Keras here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from siamkit.report.load import FinalistSummary, StoredStudy
+from siamkit.report.model import Check
+from siamkit.runs.results import Overlap, SharedItems, Snapshot, TrialResult, Versions
+from siamkit.stats.resampling import MIN_CLASSES
+from siamkit.stats.results import Difference, Interval
+
+MIN_REPEATS = 3
+"""With fewer repeats their spread is not known."""
+
+MIN_TEST_ITEMS = 200
+"""With 100 of 200 items right, a 95 % interval is 7 points wide to each side."""
+
+MAX_SHARED = 0.01
+"""The share of test items in the training split from which test scores are not reliable."""
+
+COMPARED_FACTORS = ("loss", "metric", "encoder")
+
+MAX_BUDGET_RATIO = 1.5
+"""Levels with more than this times as many trials as another do not have equal budgets."""
+
+MIN_FAILURES = 3
+"""With fewer failures no level is named as their reason."""
+
+LEVEL_SHARE = 0.8
+"""The share of all failures from which they are attributed to one level."""
+
+ORDER = ("error", "warning", "ok")
+
+
+def check_reliability(stored: StoredStudy) -> list[Check]:
+    """Return how far the results of a study can be trusted: errors first, then warnings.
+
+    Args:
+        stored: the results; the study may still be running.
+
+    Example:
+        >>> from siamkit.report import check_reliability, load_study_results
+        >>> for check in check_reliability(load_study_results(folder)):  # doctest: +SKIP
+        ...     print(check.status, check.sentence)
+    """
+    checks = [*_choice(stored), *check_splits(stored.snapshot), *_search(stored)]
+    return sorted(checks, key=lambda check: ORDER.index(check.status))
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """Return all checks in one line.
+
+    Example:
+        >>> from siamkit.report import Check, verdict
+        >>> verdict([Check("warning", "seeds", "The winner has 2 repeats."), Check("ok", "split", "…")])
+        '1 warning: The winner has 2 repeats.'
+    """
+    failed = failed_checks(checks)
+    if not failed:
+        return "All checks passed."
+    counts = Counter(check.status for check in failed)
+    parts = [_counted(counts[status], status) for status in ("error", "warning") if counts[status]]
+    return f"{' and '.join(parts)}: {failed[0].sentence}"
+
+
+def failed_checks(checks: Sequence[Check]) -> list[Check]:
+    """Return the errors and the warnings, errors first."""
+    failed = [check for check in checks if check.status != "ok"]
+    return sorted(failed, key=lambda check: ORDER.index(check.status))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+# ------------------------------------------------------------------ the choice of the winner
+
+
+def _choice(stored: StoredStudy) -> Iterator[Check]:
+    """Check how the winner was chosen, and how sure the choice is."""
+    if not stored.finalists:
+        if stored.completed:
+            yield Check(
+                "error",
+                "confirmed",
+                f"The best of {_counted(len(stored.completed), 'trial')} is not confirmed: its score is "
+                "reported on the data used for selection, so it is optimistic. The test split was never "
+                "scored.",
+            )
+        return
+    best = stored.finalists[0]
+    yield from _confirmed(stored, best)
+    yield from _seeds(stored, best)
+    yield from _test_split(stored)
+    if (interval := best.interval) is not None:
+        yield Check(
+            "ok",
+            "interval",
+            f"On the test split {interval.measure} is {_with_interval(interval.value, interval)}, over "
+            f"{interval.units:,} {interval.over}.",
+        )
+    if len(stored.finalists) > 1:
+        yield _lead(stored)
+
+
+def _confirmed(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
+    yield Check(
+        "ok",
+        "confirmed",
+        f"The winner was chosen on the validation split among {_counted(len(stored.finalists), 'finalist')}, "
+        "each trained again with new seeds.",
+    )
+    trial = next((trial for trial in stored.completed if trial.trial == best.trial), None)
+    again = best.mean("valid")
+    if trial is None or again is None:
+        return
+    name = stored.objective.name
+    before = trial.measures[name]
+    loss = stored.objective.worth(before) - stored.objective.worth(again)
+    yield Check(
+        "warning" if loss > max(2 * (best.deviation("valid") or 0.0), 1e-6) else "ok",
+        "luck",
+        f"In the search the winner had {name} {before:.4f}; trained again it has {again:.4f} on the same "
+        f"validation split, {abs(loss):.4f} {'worse. Quote the second value.' if loss > 0 else 'better.'}",
+    )
+
+
+def _seeds(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
+    if best.repeats == 1:
+        yield Check("error", "seeds", "The winner was trained with one seed, so its luck is not known.")
+    elif best.repeats < MIN_REPEATS:
+        yield Check(
+            "warning",
+            "seeds",
+            f"The winner was trained with {best.repeats} seeds: too few to estimate their spread "
+            f"(at least {MIN_REPEATS}).",
+        )
+    else:
+        yield Check("ok", "seeds", f"The winner was trained with {best.repeats} seeds.")
+    failed = [repeat for repeat in stored.repeats if not repeat.complete]
+    if failed:
+        of_winner = sum(repeat.trial == best.trial for repeat in failed)
+        whose = f", {of_winner} of them of the winner" if of_winner else ""
+        yield Check(
+            "warning",
+            "failed_repeats",
+            f"{len(failed)} of {len(stored.repeats)} repeats of finalists failed{whose}; means are over the "
+            "others.",
+        )
+    elif len({finalist.repeats for finalist in stored.finalists}) > 1:
+        counts = ", ".join(str(finalist.repeats) for finalist in stored.finalists)
+        yield Check("warning", "repeats", f"Finalists have different numbers of seeds: {counts}.")
+
+
+def _test_split(stored: StoredStudy) -> Iterator[Check]:
+    scored = sum(finalist.repeats for finalist in stored.finalists)
+    later = _trials_after_the_test(stored)
+    if later:
+        yield Check(
+            "warning",
+            "test_split",
+            f"The search continued after the test split was first scored: {_counted(later, 'trial')} started "
+            "later, so the test scores may have influenced the budget.",
+        )
+    else:
+        yield Check(
+            "ok",
+            "test_split",
+            f"The test split was scored {_counted(scored, 'time')}, once by each repeat of a finalist, after "
+            "the search; nothing was chosen by it.",
+        )
+    for name, count in stored.damaged_logs.items():
+        yield Check(
+            "warning",
+            "log",
+            f"{_counted(count, 'line')} of {name} cannot be read, so trials that started after the test may "
+            "be missing from this count.",
+        )
+
+
+def _trials_after_the_test(stored: StoredStudy) -> int:
+    """Return how many trials started after the first repeat was confirmed, by the log."""
+    confirmed, started = [math.inf], []
+    for event in stored.events:
+        time = event.get("time")
+        if not isinstance(time, (int, float)):
+            continue
+        if event.get("event") == "confirmed" and event.get("outcome") == "complete":
+            confirmed.append(time)
+        elif event.get("event") == "trial started":
+            started.append(time)
+    return sum(time > min(confirmed) for time in started)
+
+
+def _lead(stored: StoredStudy) -> Check:
+    lead = stored.lead
+    if lead is None:
+        return Check(
+            "warning",
+            "lead",
+            "The lead of the winner over the second finalist cannot be tested: each was trained once.",
+        )
+    size = (
+        f"on the test split {lead.measure} differs by {_with_interval(lead.difference, lead, '+')}, over "
+        f"{lead.units:,} {lead.over}"
+    )
+    if not lead.significant:
+        return Check("warning", "lead", f"The two best finalists do not differ significantly: {size}.")
+    if (lead.difference > 0) == stored.objective.maximize:
+        return Check("ok", "lead", f"The winner is better than the second finalist: {size}.")
+    return Check(
+        "warning",
+        "lead",
+        f"The second finalist is better than the winner on the test split: {size}. The winner was chosen on "
+        "the validation split; choosing by the test split now would make its scores optimistic.",
+    )
+
+
+def _with_interval(value: float, interval: Interval | Difference, sign: str = "") -> str:
+    return f"{value:{sign}.4f} [{interval.low:{sign}.4f}, {interval.high:{sign}.4f}]"
+
+
+# ------------------------------------------------------------------ the data and their splits
+
+
+def check_splits(snapshot: Snapshot) -> Iterator[Check]:
+    """Check which classes and items the splits share, and whether the test split is large enough."""
+    count, of_labels = snapshot.data.split.counts.get("test", 0), snapshot.data.supervision == "labels"
+    if of_labels:
+        yield from _classes(snapshot)
+    if 0 < count < MIN_TEST_ITEMS:
+        yield Check(
+            "warning",
+            "test_items",
+            f"The test split has only {_counted(count, 'item' if of_labels else 'pair')}: too few to see "
+            f"small differences (at least {MIN_TEST_ITEMS}).",
+        )
+    yield from _duplicates(snapshot)
+
+
+def shared_items(snapshot: Snapshot) -> str | None:
+    """Return which items two splits share, in a sentence; None if none were found."""
+    sentences = [_shared(snapshot, shared) for shared in (snapshot.overlap or Overlap()).between]
+    found = [sentence for sentence in sentences if sentence]
+    return f"{'; '.join(found)}. Not removed; test scores may be inflated." if found else None
+
+
+def _classes(snapshot: Snapshot) -> Iterator[Check]:
+    split, overlap = snapshot.data.split, snapshot.overlap or Overlap()
+    classes = overlap.classes.get("test")
+    if split.by == "class":
+        classes = classes or len((split.values or {}).get("test", []))
+        seen: int | None = 0
+    else:
+        seen = overlap.seen.get("test", classes if split.by == "item" else None)
+    if seen == 0:
+        number = f"The {classes} classes" if classes else "The classes"
+        yield Check("ok", "split", f"{number} of the test split are in no other split.")
+    elif seen is None and split.by != "item":
+        yield Check(
+            "warning",
+            "split",
+            f"The data are split by {split.by}; whether training has the test classes is not recorded.",
+        )
+    else:
+        number = "All" if seen == classes else f"{seen} of the {classes}"
+        yield Check(
+            "warning",
+            "split",
+            f"{number} classes of the test split are also in training (split by {split.by}): the scores say "
+            "nothing about new classes.",
+        )
+    if classes and classes < MIN_CLASSES:
+        yield Check(
+            "warning",
+            "test_classes",
+            f"The test split has {classes} class{'es' * (classes > 1)}: too few to "
+            f"generalize to other classes (at least {MIN_CLASSES}).",
+        )
+    elif classes:
+        yield Check("ok", "test_classes", f"The test split has {classes} classes.")
+
+
+def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
+    overlap, counts = snapshot.overlap, snapshot.data.split.counts
+    if overlap is None:
+        yield Check("warning", "duplicates", "The splits were not searched for shared items.")
+        return
+    between = [shared for shared in overlap.between if shared.exact or shared.near]
+    if not between:
+        sampled = {split: count for split, count in overlap.looked_at.items() if count < counts[split]}
+        note = "".join(
+            f"; near-duplicates searched among {count:,} of {split}" for split, count in sampled.items()
+        )
+        yield Check("ok", "duplicates", f"No item is in two splits, exactly or nearly{note}.")
+    for shared in between:
+        first, second = shared.parts
+        share = shared.exact / counts[second] + shared.near / overlap.looked_at[second]
+        if shared.whole is not None:  # that pairs share single items is normal
+            share = shared.whole / counts[second]
+        in_training = (first, second) == ("train", "test") and share >= MAX_SHARED
+        examples = ", ".join(f"{a} and {b}" for a, b, _ in shared.examples[:2])
+        yield Check(
+            "error" if in_training else "warning",
+            "duplicates",
+            f"{_shared(snapshot, shared)} (such as {examples}).",
+        )
+
+
+def _shared(snapshot: Snapshot, shared: SharedItems) -> str:
+    """Return what two splits share; empty if they share nothing."""
+    first, second = shared.parts
+    if not shared.exact and not shared.near:
+        return ""
+    assert snapshot.overlap is not None
+    count, searched = snapshot.data.split.counts[second], snapshot.overlap.looked_at[second]
+    of_pairs = shared.whole is not None
+    noun = f"{second} {'pairs have an item that is' if of_pairs else 'items are'}"
+    parts = []
+    if shared.exact:
+        parts.append(f"{shared.exact:,} of {count:,} {noun} also in {first}")
+    if shared.near:
+        more = " more" if shared.exact else ""
+        parts.append(f"{shared.near:,}{more} of {searched:,} {noun} nearly in {first}")
+    if shared.whole:
+        parts.append(f"{_counted(shared.whole, 'whole pair')} are in both")
+    return ", ".join(parts)
+
+
+# ------------------------------------------------------------------ the search and its runs
+
+
+def _search(stored: StoredStudy) -> Iterator[Check]:
+    """Check whether all levels had the same chance, what failed, and which versions took part."""
+    for factor in COMPARED_FACTORS:
+        levels = _by_level(stored.trials, factor)
+        if len(levels) > 1:
+            yield _budget(factor, levels)
+            yield from _not_judged(factor, levels)
+    yield from _failures(stored)
+    slow = sum("took longer than the trial_time" in trial.cause for trial in stored.trials)
+    if slow:
+        yield Check(
+            "warning",
+            "trial_time",
+            f"{slow} of {len(stored.trials)} trials were stopped by trial_time: configurations that train "
+            "slowly were not judged.",
+        )
+    yield from _versions(stored)
+
+
+def _by_level(trials: Sequence[TrialResult], factor: str) -> dict[str, list[TrialResult]]:
+    levels: dict[str, list[TrialResult]] = {}
+    for trial in trials:
+        if factor in trial.factors:
+            levels.setdefault(str(trial.factors[factor]), []).append(trial)
+    return levels
+
+
+def _budget(factor: str, levels: Mapping[str, Sequence[TrialResult]]) -> Check:
+    counts = Counter({level: len(trials) for level, trials in levels.items()})
+    fewest, most = min(counts.values()), max(counts.values())
+    numbers = ", ".join(f"{level} {count}" for level, count in counts.most_common())
+    if most <= max(fewest + 1, MAX_BUDGET_RATIO * fewest):
+        return Check("ok", f"budget_{factor}", f"Each {factor} had about as many trials: {numbers}.")
+    remedy = " 'siamkit reality-check' gives each loss the same budget." if factor == "loss" else ""
+    return Check(
+        "warning",
+        f"budget_{factor}",
+        f"The number of trials differs by {factor} ({numbers}): more search alone finds better "
+        f"configurations.{remedy}",
+    )
+
+
+def _not_judged(factor: str, levels: Mapping[str, Sequence[TrialResult]]) -> Iterator[Check]:
+    for level, trials in levels.items():
+        outcomes = Counter(trial.outcome for trial in trials)
+        if not outcomes["complete"]:
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+            yield Check(
+                "warning",
+                "not_judged",
+                f"No trial of the {factor} {level} completed ({counts}), so it was not judged.",
+            )
+
+
+def _failures(stored: StoredStudy) -> Iterator[Check]:
+    failed = [trial for trial in stored.trials if trial.outcome == "failed"]
+    if not failed:
+        return
+    where = ""
+    for factor in COMPARED_FACTORS:
+        levels = _by_level(failed, factor)
+        level, trials = max(levels.items(), key=lambda item: len(item[1]), default=("", []))
+        varied = len(_by_level(stored.trials, factor)) > 1
+        if varied and len(failed) >= MIN_FAILURES and len(trials) >= LEVEL_SHARE * len(failed):
+            where = f", {len(trials)} of them with the {factor} {level}, which so had fewer chances"
+            break
+    if where or len(failed) > len(stored.trials) / 4:
+        yield Check("warning", "failed", f"{len(failed)} of {len(stored.trials)} trials failed{where}.")
+
+
+def _versions(stored: StoredStudy) -> Iterator[Check]:
+    results = [*stored.trials, *stored.repeats]
+    known = [result.versions for result in results if result.versions is not None]
+    if not results:
+        return
+    if len(known) < len(results):
+        yield Check(
+            "warning",
+            "versions",
+            f"{len(results) - len(known)} of {len(results)} results do not record their versions.",
+        )
+    elif any(versions != stored.snapshot.versions for versions in known):
+        yield Check("error", "versions", f"The results are of different versions: {_differing(known)}.")
+    else:
+        seed = stored.snapshot.study.get("seed")
+        yield Check(
+            "ok",
+            "versions",
+            f"All {len(results)} results are of the same versions, with seeds derived from {seed}.",
+        )
+
+
+def _differing(known: Sequence[Versions]) -> str:
+    """Return what has more than one version, with these versions."""
+    used: dict[str, set[str]] = {}
+    for versions in known:
+        flat = {"python": versions.python, "backend": versions.backend}
+        for name, version in {**flat, **versions.packages, **versions.plugins}.items():
+            used.setdefault(name, set()).add(str(version))
+    several = [f"{name} {' and '.join(sorted(names))}" for name, names in used.items() if len(names) > 1]
+    return ", ".join(several) or "other ones than those of the study"
