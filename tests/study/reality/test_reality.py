@@ -136,7 +136,7 @@ def test_the_verdict_is_of_paired_differences_corrected_together(done: tuple[Rea
 def test_what_came_of_it_is_written_for_people_and_machines(done: tuple[RealityCheck, Formula]) -> None:
     found, _ = done
     told = json.loads((found.folder / "reality-check.json").read_text())
-    assert found.folder.blocks[-2:] == ("runs", "tiny")
+    assert found.folder.parts[-2:] == ("runs", "tiny")
     assert told["verdict"] == found.verdict()
     for each, stored in zip(found.losses, told["losses"], strict=True):
         assert (stored["loss"], stored["folder"]) == (each.loss, each.loss)
