@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from siamkit.registry.catalog import CORE, Registered
-from siamkit.registry.registry import components
-from siamkit.registry.specs import Choice, Float, Int, Kind, Param, Spec
+from siamkit import Choice, Float, Int, components
+from siamkit.registry import CORE, Kind, Param, Registered, Spec
 
 HERE = Path(__file__).parent
 PAGE = HERE / "components.md"

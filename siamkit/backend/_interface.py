@@ -14,7 +14,7 @@ class Backend(Protocol):
 
     @property
     def EAGER_COMPILES(self) -> bool:
-        """Whether eager calls compile each operation anew for each shape."""
+        """Whether eager calls compile each operation again for each shape."""
 
     @property
     def FULL_FLOAT32(self) -> Any:

@@ -1,4 +1,4 @@
-"""Full float32 instead of TF32, which backends use on recent GPUs unless told otherwise.
+"""Full float32 instead of TF32, which backends use by default on recent GPUs.
 
 TF32 rounds the factors of products (JAX, TensorFlow) and convolutions (all three) to 10 bits of mantissa; see
 `docs/decisions/0008-full-float32.md` for what siamkit promises where.

@@ -20,7 +20,7 @@ def installed() -> list[str]:
 
 
 def choose_backend(
-    option: str | None = None, study: str | None = None, begun: str | None = None
+    option: str | None = None, study: str | None = None, started_with: str | None = None
 ) -> tuple[str, str]:
     """Choose the backend to run.
 
@@ -30,7 +30,7 @@ def choose_backend(
     Args:
         option: `--backend`, or the argument of `tune`.
         study: the backend in the study file.
-        begun: the backend that the study was begun with.
+        started_with: the backend that the study was started with.
 
     Returns:
         Its name, and where it was named.
@@ -43,7 +43,7 @@ def choose_backend(
         (option, "--backend", True),
         (os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND", False),
         (study, "the study file", True),
-        (begun, "the run folder", False),
+        (started_with, "the run folder", False),
     ):
         if name:
             _check(name, source, available)

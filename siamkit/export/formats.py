@@ -119,7 +119,7 @@ def export_encoder(
         The exports by format.
 
     Raises:
-        ModelError: a format cannot be written here, or what was written gives other embeddings.
+        ModelError: a format cannot be written here, or the exported encoder gives other embeddings.
     """
     if not formats:
         return {}

@@ -1,4 +1,4 @@
-"""Loading models: installed components only, and nothing that a file names is imported."""
+"""Loading models: only installed components are imported, never a module that a file names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = ("encoder", "metric", "loss")
 
 
 def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
-    """Loads a Siamese model saved by `model.save("name.keras")`, on whichever backend runs.
+    """Load a Siamese model saved by `model.save("name.keras")`, on any backend.
 
     The record of components in the file is matched against the *installed* ones; their factories are
     imported, and only then the file is read, in Keras's safe mode.
@@ -46,20 +46,20 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
     """
     path = as_path(path)
     if not path.is_file():
-        raise ModelError(f"there is no model file {str(path)!r}")
+        raise ModelError(f"the model file {str(path)!r} does not exist")
     with local_file(path) as file:
         return _load(file, path, compile)
 
 
 def _load(file: Path, path: Path, compile: bool) -> Siamese:
-    """Loads a file of this machine; messages name the path that was asked for."""
+    """Load a local file; messages name the path that the user gave."""
     for kind, names in _components(file, path).items():
         for name in names:
             _import(path, kind, name)
     try:
         model = keras.saving.load_model(file, compile=compile, safe_mode=True)
     except Exception as error:
-        # Whatever a damaged or foreign file makes Keras say, it is the file that is at fault.
+        # Keras raises errors of many kinds for a damaged or foreign file.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ModelError(f"{str(path)!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     assert isinstance(model, Siamese)
@@ -67,7 +67,7 @@ def _load(file: Path, path: Path, compile: bool) -> Siamese:
 
 
 def _components(file: Path, path: Path) -> dict[Kind, list[str]]:
-    """The qualified names that a file records."""
+    """Return the qualified names that a file records."""
     try:
         with zipfile.ZipFile(file) as archive:
             described: Any = json.loads(archive.read("config.json"))
@@ -90,7 +90,7 @@ def _components(file: Path, path: Path) -> dict[Kind, list[str]]:
         TypeError,
         RuntimeError,
     ) as error:
-        raise ModelError(f"{str(path)!r} is no siamkit model file, or a damaged one") from error
+        raise ModelError(f"{str(path)!r} is not a siamkit model file, or it is damaged") from error
 
 
 def _import(path: Path, kind: Kind, name: str) -> None:
@@ -100,7 +100,7 @@ def _import(path: Path, kind: Kind, name: str) -> None:
         distribution = name.rpartition("/")[0]
         how = {
             CORE: "this version of siamkit does not have it",
-            SESSION: "register it first with siamkit.register",
+            SESSION: "register it with siamkit.register",
         }.get(distribution, f"install the plugin {distribution!r}, or load the module of that name")
-        raise ModelError(f"{str(path)!r} uses the {kind} {name!r}, which is not known here; {how}") from None
+        raise ModelError(f"{str(path)!r} uses the {kind} {name!r}, which is not installed; {how}") from None
     entry.factory()

@@ -41,7 +41,7 @@ class Siamese(keras.Model):
         name: as in `keras.Model`.
 
     Raises:
-        ModelError: encoders whose embeddings differ in size, or something that is no Keras model.
+        ModelError: encoders whose embeddings differ in size, or an object that is not a Keras model.
 
     Example:
         >>> import numpy as np, siamkit
@@ -66,9 +66,9 @@ class Siamese(keras.Model):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.encoders = list(encoder) if isinstance(encoder, (tuple, list)) else [encoder]
-        for each in self.encoders:
-            if not isinstance(each, keras.Model):
-                raise ModelError(f"an encoder is a keras.Model, got {each!r:.80}")
+        for tower in self.encoders:
+            if not isinstance(tower, keras.Model):
+                raise ModelError(f"an encoder is a keras.Model, got {tower!r:.80}")
         if len(self.encoders) not in (1, 2):
             raise ModelError(f"a model has one shared encoder or two towers, got {len(self.encoders)}")
         self.metric: Metric = get_metric(metric)
@@ -92,7 +92,7 @@ class Siamese(keras.Model):
         shapes = list(input_shape) if _is_views(input_shape) else [input_shape]
         if len(self.encoders) == 1:
             shapes = shapes[:1]
-        # By symbolic calls: not every encoder has a `build`, or tells its output's shape without one.
+        # By symbolic calls: not every encoder has a `build`, or an output shape before one.
         outputs = [encoder(_symbolic(shape)) for encoder, shape in zip(self.encoders, shapes, strict=False)]
         self._complete([output.shape for output in outputs])
 
@@ -190,7 +190,7 @@ class Siamese(keras.Model):
         return embeddings[0] if len(embeddings) == 1 else np.stack(embeddings, axis=1)
 
     def compare(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
-        """Compares raw items row by row.
+        """Compare raw items row by row.
 
         Args:
             a, b: n items each.
@@ -208,7 +208,7 @@ class Siamese(keras.Model):
         return np.asarray(ops.convert_to_numpy(rows)[: len(left)], dtype="float32")
 
     def same(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
-        """Whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
+        """Return whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
         if self.threshold is None:
             raise ModelError(
                 "the model has no threshold; set model.threshold, for example to the "
@@ -253,7 +253,7 @@ class Siamese(keras.Model):
             each.metric = self.metric
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`; labels may be names or numbers of 64 bits.
+        """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits.
 
         Raises:
             ModelError: class ids that a loss with class proxies has no proxies for.
@@ -264,7 +264,7 @@ class Siamese(keras.Model):
         return super().fit(x, self._on_host(y), *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; `y` as for `fit`."""
+        """Evaluate as `keras.Model.evaluate` does; `y` as for `fit`."""
         return super().evaluate(x, self._on_host(y), *args, **kwargs)
 
     def _on_host(self, y: Any) -> Any:
@@ -357,17 +357,17 @@ def _interchangeable(brought: Metric | None, lent: Metric) -> bool:
 
 
 def _is_views(shape: Any) -> bool:
-    """Whether a shape is that of several views: a sequence of shapes, not of sizes."""
+    """Return whether a shape is that of several views: a sequence of shapes, not of sizes."""
     return isinstance(shape, (tuple, list)) and bool(shape) and isinstance(shape[0], (tuple, list, dict))
 
 
 def _symbolic(shape: Any) -> Any:
-    """A symbolic tensor of a shape, or a dict of them."""
+    """Return a symbolic tensor of a shape, or a dict of them."""
     if isinstance(shape, dict):
         return {name: _symbolic(each) for name, each in shape.items()}
     return keras.KerasTensor(shape)
 
 
 def _pad(leaf: np.ndarray, missing: int) -> np.ndarray:
-    """An array lengthened by repeating its last row."""
+    """Return an array lengthened by repeating its last row."""
     return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf

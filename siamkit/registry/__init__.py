@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.registry.catalog import Catalog, Origin, Problem, Registered
+    from siamkit.registry.catalog import CORE, Catalog, Origin, Problem, Registered
     from siamkit.registry.hookspecs import hookimpl
     from siamkit.registry.lookup import create
     from siamkit.registry.provenance import record_of
     from siamkit.registry.registry import Registry, components, register
-    from siamkit.registry.specs import DatasetSpec, EncoderSpec, LossSpec, MetricSpec, Spec
+    from siamkit.registry.specs import DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Param, Spec
 
 __all__ = [
+    "CORE",
     "Catalog",
     "DatasetSpec",
     "EncoderSpec",
+    "Kind",
     "LossSpec",
     "MetricSpec",
     "Origin",
+    "Param",
     "Problem",
     "Registered",
     "Registry",
@@ -35,12 +38,15 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "CORE": "catalog",
         "Catalog": "catalog",
         "DatasetSpec": "specs",
         "EncoderSpec": "specs",
+        "Kind": "specs",
         "LossSpec": "specs",
         "MetricSpec": "specs",
         "Origin": "catalog",
+        "Param": "specs",
         "Problem": "catalog",
         "Registered": "catalog",
         "Registry": "registry",

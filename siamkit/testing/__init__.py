@@ -1,4 +1,4 @@
-"""The conformance kit: points pytest at components, anybody's, and says in a sentence what is wrong.
+"""The conformance kit: pytest checks of any component, built in or not, that say in a sentence what is wrong.
 
 Two ways in, the same checks: `conformance` in a test file, and `pytest --siamkit NAME` without one.
 Importing this package imports no backend.

@@ -70,7 +70,7 @@ def _corners(subject: Subject) -> list[dict[str, Any]]:
 
 
 def require_whole_config(subject: Subject) -> None:
-    """The config is plain JSON, tells every parameter, and makes an equal one."""
+    """The config is plain JSON, has every parameter, and makes an equal component."""
     made = subject.make()
     _again(subject, made)
     default = _parameters(subject, made)
@@ -79,7 +79,7 @@ def require_whole_config(subject: Subject) -> None:
         other = subject.make(**variant)
         require(
             _parameters(subject, other) != default,
-            f"the config of {subject} should tell {name}, got the same for {name}={value!r} and its default",
+            f"the config of {subject} should have {name}, got the same for {name}={value!r} and its default",
         )
         _again(subject, other)
 

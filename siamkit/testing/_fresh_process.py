@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-import siamkit
+from siamkit.model.load import load_model
 from siamkit.model.siamese import Siamese
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
@@ -151,11 +151,11 @@ def server() -> Server:
 
 
 def answer(question: dict[str, Any]) -> None:
-    """Loads a model and leaves beside it what it gives."""
+    """Load a model and write its outputs into the same folder."""
     folder = Path(question["folder"])
     for module in question["plugins"]:
         components().load_module(module)
-    model = siamkit.load_model(folder / "model.keras")
+    model = load_model(folder / "model.keras")
     with np.load(folder / "given.npz") as given:
         arrays = dict(given)
     y = arrays.pop("y")
@@ -171,7 +171,7 @@ class Memory:
         self.registered = dict(keras.saving.get_custom_objects())
 
     def forget(self, packages: set[str]) -> None:
-        """Forgets what has come since of these packages, so that the next component imports it anew."""
+        """Forget modules of these packages imported since: the next component imports them again."""
         for name in set(sys.modules) - self.modules:
             if name.partition(".")[0] in packages:
                 del sys.modules[name]
@@ -180,7 +180,7 @@ class Memory:
 
 
 def main() -> None:
-    """Answers questions, a line of JSON each, until there are no more."""
+    """Answer questions, a line of JSON each, until the input ends."""
     memory = Memory()
     factories = [e.spec.factory for catalog in components().catalogs() for e in catalog.all()]
     packages = {str(factory).partition(".")[0].partition(":")[0] for factory in factories}

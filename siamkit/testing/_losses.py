@@ -220,7 +220,7 @@ def determinism(subject: Subject) -> None:
 
 
 def config(subject: Subject) -> None:
-    """The config is plain JSON, tells every parameter, and makes an equal one."""
+    """The config is plain JSON, has every parameter, and makes an equal component."""
     common.require_whole_config(subject)
     loss, (y, embeddings) = subject.ready(), subject.batch()
     again = type(loss).from_config(loss.get_config())

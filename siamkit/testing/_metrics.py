@@ -64,7 +64,7 @@ def shapes(subject: Subject) -> None:
 
 
 def orientation(subject: Subject) -> None:
-    """Values lie in the range, and a point is most alike to itself."""
+    """Values are within the range, and a point is most similar to itself."""
     metric, spec = subject.ready(), subject.spec
     # Of one length, so that products too are largest between a point and itself.
     x = points((BATCH, DIM), 2, unit=True) * np.float32(0.7)

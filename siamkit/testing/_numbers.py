@@ -30,7 +30,7 @@ def require(condition: object, sentence: str) -> None:
 
 @contextmanager
 def told(doing: str) -> Iterator[None]:
-    """Turns an error of the component's into a sentence that says what was being done."""
+    """Turn an error of the component into a sentence that names the action."""
     try:
         yield
     except AssertionError:
@@ -152,7 +152,7 @@ class Probe:
 
         Losses have kinks, and means over active terms jump where a term goes out. So the derivative is
         compared at several points, along several directions and with several steps; a step counts if
-        its rounding is small beside the derivative, one that agrees will do, and most directions must
+        its rounding is small compared with the derivative, one agreement is enough, and most directions must
         agree. All variables are moved together.
 
         Args:

@@ -49,7 +49,7 @@ KNOWN: Mapping[str, Any] = {
     "max_length": SHAPES["tokens"][0],
     "columns": COLUMNS,
 }
-"""What the kit can tell a component of the data."""
+"""The facts about the data that the kit can give a component."""
 
 EVERYDAY = ("cosine", "euclidean", "dot")  # tried in this order as the metric that a loss borrows
 

@@ -126,7 +126,7 @@ def cases(
     known = {case.check.__name__ for case in made}
     for check in excuse:
         if check not in known:
-            raise ComponentError(f"there is no check {check!r} to excuse; {nearest(check, known)}")
+            raise ComponentError(f"excuse names the unknown check {check!r}; {nearest(check, known)}")
     return made
 
 
@@ -146,7 +146,7 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
     if not having:
         asked = KINDS if kind is None else (kind,)
         known = [each for k in asked for each in components().catalog(k)]
-        # A name claimed by two plugins is unknown as it stands; the catalog says so.
+        # A name that two plugins claim is unknown too; the catalog says so.
         for each in asked:
             if components().catalog(each).namesakes(name):
                 components().find(each, name)

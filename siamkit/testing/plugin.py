@@ -30,7 +30,7 @@ def _asked(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Who names no file wants the components alone, not the whole suite of the folder.
+    # Without a file on the command line only the components are checked, not the tests of the folder.
     if _asked(config) and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []
 

@@ -33,8 +33,8 @@ def test_the_option_comes_first_then_the_environment_then_the_study(
 ) -> None:
     configure(tmp_path, json.dumps({"backend": "torch"}))
     assert select.choose_backend() == ("torch", "Keras's own configuration")
-    assert select.choose_backend(begun="jax") == ("jax", "the run folder")
-    assert select.choose_backend(study="tensorflow", begun="jax") == ("tensorflow", "the study file")
+    assert select.choose_backend(started_with="jax") == ("jax", "the run folder")
+    assert select.choose_backend(study="tensorflow", started_with="jax") == ("tensorflow", "the study file")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert select.choose_backend(study="tensorflow") == ("jax", "KERAS_BACKEND")
     assert select.choose_backend("torch", "tensorflow") == ("torch", "--backend")

@@ -204,7 +204,7 @@ def test_a_component_of_a_distribution_that_is_missing_is_named(tmp_path):
     path = rewritten(saved(model_of(), tmp_path), change)
     with pytest.raises(
         ModelError,
-        match=r"uses the metric 'acme-things/warped', which is not known here; "
+        match=r"uses the metric 'acme-things/warped', which is not installed; "
         r"install the plugin 'acme-things'",
     ):
         siamkit.load_model(path)
@@ -214,7 +214,7 @@ def test_a_component_of_a_distribution_that_is_missing_is_named(tmp_path):
     ("name", "words"),
     [
         ("siamkit/of_tomorrow", "this version of siamkit does not have it"),
-        ("session/mine", r"register it first with siamkit.register"),
+        ("session/mine", r"register it with siamkit.register"),
     ],
 )
 def test_a_component_that_is_not_known_here_says_what_to_do(tmp_path, name, words):
@@ -305,7 +305,7 @@ def test_a_damaged_file_is_told_in_a_sentence(tmp_path, damage):
     path = saved(model_of(), tmp_path)
     damage(path)
     with pytest.raises(
-        ModelError, match=r"model.keras' (is no siamkit model file|cannot be loaded)"
+        ModelError, match=r"model.keras' (is not a siamkit model file|cannot be loaded)"
     ) as caught:
         siamkit.load_model(path)
     assert "\n" not in str(caught.value)
@@ -313,7 +313,7 @@ def test_a_damaged_file_is_told_in_a_sentence(tmp_path, damage):
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path):
     for path in (tmp_path / "nowhere.keras", tmp_path):
-        with pytest.raises(ModelError, match="there is no model file"):
+        with pytest.raises(ModelError, match="the model file .* does not exist"):
             siamkit.load_model(path)
 
 

@@ -159,7 +159,7 @@ PLANTED = [
     (
         spec(Forgetful),
         "config",
-        "from_config of the loss 'planted' over labels should make an equal|should tell margin",
+        "from_config of the loss 'planted' over labels should make an equal|should have margin",
     ),
     (spec(Constant), "training", "should move the encoder's weights, got none moved"),
 ]

@@ -219,7 +219,7 @@ PLANTED = [
     (spec(InputDtype), "dtypes", "should give float32 for bfloat16"),
     (spec(SwallowsNaN), "nan", "should give NaN for NaN, got 0"),
     (spec(Random), "determinism", "should give the same from the same seed"),
-    (spec(Forgetful), "config", "should tell scale"),
+    (spec(Forgetful), "config", "should have scale"),
     (spec(NotJson), "config", "should be plain JSON"),
     (spec(Untrained, trainable=True), "training", "should move its own weights, got none moved"),
 ]

@@ -129,7 +129,10 @@ def odd(**changes):
         ((["cosin"], {}), "unknown encoder or metric or loss 'cosin'; did you mean 'cosine'"),
         ((["angular"], {}), "'angular' is the name of a metric and a loss; say which with kind="),
         ((["cosine"], {"kind": "loss"}), "unknown loss 'cosine'"),
-        ((["cosine"], {"excuse": {"nans": "…"}}), "there is no check 'nans' to excuse; did you mean 'nan'"),
+        (
+            (["cosine"], {"excuse": {"nans": "…"}}),
+            "unknown check 'nans'; did you mean 'nan'",
+        ),
         (
             ([odd(needs="weather")], {}),
             "the metric 'odd' needs weather, which the kit cannot make up; give needs=",

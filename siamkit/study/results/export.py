@@ -77,7 +77,7 @@ def export_best(
         raise StudyError(f"the model of the best trial, {str(outcome.model)!r}, is gone")
     check_writable(formats)
     trained_on = outcome.snapshot.versions.backend
-    name, _ = select.choose_backend(begun=trained_on if trained_on in select.installed() else None)
+    name, _ = select.choose_backend(started_with=trained_on if trained_on in select.installed() else None)
     select.activate(name)
 
     from siamkit.export.description import write_model

@@ -77,7 +77,7 @@ def retrain_trial(
         fixed = fixed.model_copy(update={"epochs": epochs})
     if seed is None:
         seed = derive_seed(study.config.seed, configuration, 0)
-    name, why = select.choose_backend(backend, begun=snapshot.versions.backend)
+    name, why = select.choose_backend(backend, started_with=snapshot.versions.backend)
     select.activate(name)
     watcher = progress or NullProgress()
     watcher.note(f"backend {name} ({why})")
