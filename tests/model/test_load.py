@@ -313,7 +313,7 @@ def test_a_damaged_file_is_told_in_a_sentence(tmp_path, damage):
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path):
     for path in (tmp_path / "nowhere.keras", tmp_path):
-        with pytest.raises(ModelError, match="the model file .* does not exist"):
+        with pytest.raises(ModelError, match="does not exist"):
             siamkit.load_model(path)
 
 
