@@ -57,7 +57,7 @@ def write_report(folder: Path, form: Format = "html") -> Path:
         The path of the report.
 
     Raises:
-        StudyError: there is no study in the folder, or a file in it is damaged.
+        StudyError: the folder has no study, or a file in it is damaged.
     """
     name, render = FORMATS[form]
     text = render(study_document(load_study_results(folder)))

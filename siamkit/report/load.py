@@ -150,7 +150,7 @@ class StoredStudy:
     def lead(self) -> Difference | None:
         """How much higher the winner is on the test split than the second finalist, with its interval.
 
-        None if there is no second finalist, or one lacks the objective.
+        None with fewer than two finalists, or if one lacks the objective.
         """
         first, second = [*(finalist.on_test for finalist in self.finalists[:2]), None, None][:2]
         return None if first is None or second is None else second.difference(first)

@@ -44,7 +44,7 @@ class Table:
 
     Args:
         columns: their names.
-        rows: a cell for each column; None where there is no value.
+        rows: a cell for each column; None where a value is missing.
     """
 
     columns: tuple[str, ...]

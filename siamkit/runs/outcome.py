@@ -131,5 +131,5 @@ def read_outcome(path: Path) -> StudyOutcome:
         return StudyOutcome(folder, snapshot, trials, best.repeats, best.best, True)
     ranked = leaderboard(trials, objective)
     if not ranked:
-        raise StudyError(f"no trial of the study in {str(path)!r} completed, so there is no best one")
+        raise StudyError(f"no trial of the study in {str(path)!r} completed, so none is the best")
     return StudyOutcome(folder, snapshot, trials, ranked[:1], ranked[0], False)

@@ -140,7 +140,7 @@ class RunFolder:
             StudyError: no study was started here yet, or the file is damaged.
         """
         if not self.exists():
-            raise StudyError(f"there is no study in {str(self.path)!r} yet; run it with 'siamkit tune'")
+            raise StudyError(f"no study has started in {str(self.path)!r} yet; run it with 'siamkit tune'")
         return read_record(self.snapshot_file, Snapshot)
 
     def trials(self) -> list[TrialResult]:
@@ -159,7 +159,7 @@ class RunFolder:
         """Read the result of a trial; of several attempts the last, a complete one if there is one.
 
         Raises:
-            StudyError: there is no such trial, or a result is damaged.
+            StudyError: the trial does not exist, or a result is damaged.
         """
         results = self.trials()
         numbers = sorted({result.trial for result in results})
@@ -192,7 +192,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the lock of the folder: one `tune` at a time.
 
-        The lock ends with its process. Behind a URL there are no locks.
+        The lock ends with its process. Folders behind a URL are not locked.
 
         Raises:
             StudyError: another process holds the lock, or the folder cannot be written.

@@ -181,7 +181,7 @@ def test_report_before_the_study_ran_is_a_sentence(here: Path) -> None:
     (here / "study.yaml").write_text(STUDY.replace("DATA", "source: digits"))
     result = invoke("report", "study.yaml")
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: there is no study in")
+    assert result.stderr.startswith("Error: no study has started in")
     assert [each.name for each in here.iterdir()] == ["study.yaml"]
 
 

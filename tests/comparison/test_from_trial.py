@@ -161,7 +161,7 @@ def test_what_is_not_there_is_told_with_what_would_help(runs: Path, tmp_path: Pa
     refused(f"{runs}#bets", "a trial is named by its number or best, got 'bets'")
     refused(runs, "is a study: name one of its trials, such as .*photos#best or", DataError)
     refused(tmp_path / "study.yaml", "name one of its trials, such as .*yaml#best", DataError)
-    refused(f"{tmp_path}/none#3", "there is no study in '.*none' yet")
+    refused(f"{tmp_path}/none#3", "no study has started in '.*none' yet")
     trial(runs, 11, ROWS, 0.2, metric="mahalanobis")
     refused(f"{runs}#11", "uses the metric siamkit/mahalanobis of its model, which is missing", ModelError)
     (runs / "items.parquet").unlink()

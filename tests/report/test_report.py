@@ -273,7 +273,7 @@ def test_factors_of_the_data_are_shown_as_those_of_the_model_are(folder: Folder)
 
 
 def test_a_folder_without_a_study_and_a_damaged_one_are_refused_in_a_sentence(folder: Folder) -> None:
-    with pytest.raises(StudyError, match="there is no study in"):
+    with pytest.raises(StudyError, match="no study has started in"):
         write_report(folder.path)
     folder.study().trial(0, 0.5)
     (folder.path / "trials/0/t/result.json").write_text('{"trial": 0,')

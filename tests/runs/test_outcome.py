@@ -110,7 +110,7 @@ def test_figures_that_are_no_numbers_win_nothing(folder: Path) -> None:
 
 
 def test_a_folder_without_a_study_or_a_completed_trial_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="there is no study in"):
+    with pytest.raises(StudyError, match="no study has started in"):
         read_outcome(tmp_path)
     (tmp_path / "study.json").write_text(json.dumps(FROZEN))
     store(tmp_path, "trials/0/t", trial=0, key="k", figures={}, outcome="failed")
@@ -135,7 +135,7 @@ def card(standing: StudyOutcome, **changes: Any) -> str:
 
 def test_the_card_of_an_unconfirmed_model_promises_nothing(folder: Path) -> None:
     text = card(read_outcome(folder))
-    assert "The test part was never scored" in text
+    assert "The test split was never scored" in text
     assert "| `eer` | 0.1000 |" in text
     assert "0.75: two items whose similarity is at least it are taken for the same" in text
     assert "of the same classes that it was trained on" in text
@@ -147,7 +147,7 @@ def test_the_card_of_a_confirmed_model_has_the_spread_of_its_repeats(folder: Pat
     confirm(folder, "k2", 0, 0.2)
     confirm(folder, "k2", 1, 0.4)
     text = card(read_outcome(folder))
-    assert "Trained afresh with 2 seeds" in text
+    assert "Trained again with 2 seeds" in text
     assert "| `eer` | 0.3000 (0.2000 to 0.4000) | 0.4000 (0.3000 to 0.5000) |" in text
 
 
@@ -166,7 +166,7 @@ def test_the_card_and_the_results_say_how_sure_the_winner_is(folder: Path) -> No
     welch = stats.ttest_ind([0.30, 0.32, 0.31], [0.40, 0.43, 0.41], equal_var=False)
     assert (lead.difference, lead.p) == (pytest.approx(0.31 - 0.41333333), pytest.approx(welch.pvalue))
     assert f"`eer` is 0.3100, with a 95 % interval of [{low:.4f}, {high:.4f}] over 3 seeds." in card(standing)
-    assert "Beside the second finalist's that is -0.1033 [" in card(standing)
+    assert "Compared with the second finalist that is -0.1033 [" in card(standing)
     assert "- All classes of the test split are also in training" in card(standing)
     told = json.loads(json.dumps(export.describe_best(standing)))
     assert (told["test_interval"]["low"], told["lead"]["p"]) == (found.low, lead.p)
@@ -203,7 +203,7 @@ def test_without_a_second_repeat_nothing_is_sure(folder: Path) -> None:
 def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
     text = card(read_outcome(folder), threshold=None)
     assert "model.same" not in text
-    assert "there is none to calibrate" in text
+    assert "no threshold can be calibrated" in text
 
 
 @pytest.mark.keras

@@ -1,4 +1,4 @@
-"""The first and the last of a report: the answer, what was tried, its reliability, how to reproduce it."""
+"""The first and the last of a report: the answer, the trials, the reliability, how to reproduce it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def answer(stored: StoredStudy) -> list[str]:
 
 
 def about(stored: StoredStudy) -> Section:
-    """Return what was tried, on which data."""
+    """Return the data, the objectives and the number of trials."""
     snapshot, data = stored.snapshot, stored.snapshot.data
     outcomes = [trial.outcome for trial in stored.trials]
     counts = ", ".join(f"{split} {count:,}" for split, count in data.split.counts.items())
@@ -78,7 +78,7 @@ def about(stored: StoredStudy) -> Section:
         f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. The search trained for "
         f"{duration(seconds)}. Backend {snapshot.versions.backend}."
     )
-    return Section("about", "What was tried", [paragraph_of_data, paragraph_of_trials])
+    return Section("about", "Data and trials", [paragraph_of_data, paragraph_of_trials])
 
 
 def reliability(stored: StoredStudy) -> Section:

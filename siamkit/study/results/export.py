@@ -1,4 +1,4 @@
-"""The best of a study, and a folder with everything that its user needs. No Keras at the top."""
+"""Exports the best model of a study with its card, and its encoder in other formats."""
 
 from __future__ import annotations
 
@@ -55,26 +55,29 @@ def _asdict(found: Interval | Difference | None) -> dict[str, Any] | None:
 def export_best(
     study: ResolvedStudy, target: str | os.PathLike[str], formats: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Writes the best model of a study with its card and, in other formats, its encoder.
+    """Write the best model of a study with its card and, in other formats, its encoder.
 
     Args:
-        study: whose run folder has the results.
-        target: the folder to make; it may be there, empty.
-        formats: `onnx`, `saved_model`; each is run and compared with the model.
+        study: the study; its run folder has the results.
+        target: the folder to create, or an empty one.
+        formats: `onnx`, `saved_model`; the output of each is compared with the model.
 
     Returns:
-        What `model.json` holds.
+        The content of `model.json`.
 
     Raises:
-        StudyError: nothing to export, or the folder holds something.
-        ModelError: the model cannot be loaded, or a format cannot be had here.
+        StudyError: no trial completed, or the folder is not empty.
+        ModelError: the model cannot be loaded, or a format is not available.
     """
     place = Path(target)
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
-        raise StudyError(f"{str(place)!r} is there already; name a new folder, or an empty one")
+        raise StudyError(f"{str(place)!r} already exists; choose a new or an empty folder")
     outcome = read_outcome(study.folder)
     if not outcome.model.is_file():
-        raise StudyError(f"the model of the best trial, {str(outcome.model)!r}, is gone")
+        raise StudyError(
+            f"the model of the best trial, {str(outcome.model)!r}, is missing; "
+            "'siamkit retrain' makes it again"
+        )
     check_writable(formats)
     trained_on = outcome.snapshot.versions.backend
     name, _ = select.choose_backend(started_with=trained_on if trained_on in select.installed() else None)
@@ -94,12 +97,12 @@ def export_best(
         about |= {
             "input": input_of(random_items(model, 1)),
             "exports": {name: asdict(export) for name, export in exports.items()},
-            "compared_on": None if not formats else "made-up items" if items is None else "validation items",
+            "compared_on": None if not formats else "random items" if items is None else "validation items",
             "data": outcome.snapshot.data.model_dump(mode="json", exclude_unset=True),
             "precision": _precision(outcome.snapshot),
             "versions": (outcome.chosen.versions or outcome.snapshot.versions).model_dump(),
             **describe_best(outcome),
-            # A repeat has margins of its own: they were drawn in typical distances under its first weights.
+            # Each repeat has its own margins: they are in typical distances under its initial weights.
             "configuration": outcome.configuration,
             "factors": factors_of(outcome.configuration),
             "model": "model.keras",
@@ -116,7 +119,7 @@ def _precision(snapshot: Snapshot) -> str:
 
 
 def _items(study: ResolvedStudy, outcome: StudyOutcome, preprocessor: Any) -> Leaf | None:
-    """Some validation items, prepared by the model; None if the study's data are not there any more."""
+    """Return some validation items, prepared by the model; None if the data of the study are missing."""
     try:
         task, raw = prepare_data(study)
     except (SiamkitError, OSError):

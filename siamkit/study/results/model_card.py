@@ -16,7 +16,7 @@ SHOWN = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "pearson", "pa
 
 
 def model_card(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
-    """The card of the best model as Markdown.
+    """Return the card of the best model as Markdown.
 
     Args:
         outcome: of the study.
@@ -26,14 +26,14 @@ def model_card(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
     parts = [
         f"# {name}: an embedding model\n\n{_purpose(outcome, model)}",
         f"## Use\n\n{_use(model)}",
-        f"## How good it is\n\n{_measures(outcome)}",
+        f"## Quality\n\n{_measures(outcome)}",
         f"## Threshold\n\n{_threshold(model)}",
         f"## Data\n\n{_data(outcome)}",
         f"## Configuration\n\n{_configuration(outcome)}",
         f"## Preparing items\n\n{_preparation(model)}",
         f"## Limits\n\n{_limits(outcome)}",
         f"## Versions\n\n{_versions(outcome)}",
-        "## Licence\n\nThat of the data is not known to siamkit; whoever passes the model on should know it.",
+        "## License\n\nsiamkit does not know the license of the data. Check it before you share the model.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -42,14 +42,14 @@ def _purpose(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
     kind = outcome.snapshot.data.input
     metric = factors_of(outcome.configuration)["metric"]
     what = {
-        "labels": "items of one class near each other and those of others apart, classes that it has never "
-        "seen included as far as the figures below say so",
-        "pairs": "items that are alike near each other and others apart",
-        "scores": "items as near each other as they are similar",
+        "labels": "items of one class are near each other and items of different classes apart; the measures "
+        "below say how far this holds for new classes",
+        "pairs": "similar items are near each other and others apart",
+        "scores": "the more similar two items are, the nearer they are",
     }[outcome.snapshot.data.supervision]
     return (
-        f"It turns one item ({kind}) into {model['embedding_dim']} numbers, so that they lie, by the metric "
-        f"{metric}: {what}. For search, verification and grouping of items like those it was trained on."
+        f"It maps one item ({kind}) to {model['embedding_dim']} numbers, compared by the metric {metric}: "
+        f"{what}. Use it for search, verification and grouping of items like those it was trained on."
     )
 
 
@@ -68,24 +68,25 @@ def _use(model: Mapping[str, Any]) -> str:
     prepare = (
         'load_preprocessor("preprocessing")(items)' if model["preprocessing"] else "items  # prepared already"
     )
-    for name, told in model["exports"].items():
+    for name, export in model["exports"].items():
         fields = [each["name"] for each in model["input"]]
         feed = "prepared" if fields != ["items"] else '{"items": prepared}'
         run = {
             "onnx": [
                 "import onnxruntime",
-                f'session = onnxruntime.InferenceSession("{told["file"]}")',
+                f'session = onnxruntime.InferenceSession("{export["file"]}")',
                 f"(embeddings,) = session.run(None, {feed})",
             ],
             "saved_model": [
                 "import tensorflow as tf",
-                f'loaded = tf.saved_model.load("{told["file"]}")',
+                f'loaded = tf.saved_model.load("{export["file"]}")',
                 "embeddings = loaded.serve(prepared).numpy()",
             ],
         }[name]
         lines += [
-            f"\n`{told['file']}` is the encoder alone: *prepared* items in, embeddings out. Run on "
-            f"{told['items']} items it gave the model's embeddings to within {told['max_difference']:.1e}.\n",
+            f"\n`{export['file']}` is the encoder alone: *prepared* items in, embeddings out. Run on "
+            f"{export['items']} items it gave the model's embeddings to within "
+            f"{export['max_difference']:.1e}.\n",
             "```python",
             *run[:1],
             *(["from siamkit.data import load_preprocessor  # no Keras\n"] if model["preprocessing"] else []),
@@ -106,37 +107,37 @@ def _measures(outcome: StudyOutcome) -> str:
         cells = [_spread([repeat[split].get(name, math.nan) for repeat in repeats]) for split in splits]
         rows.append([f"`{name}`", *cells, MEASURES[name].summary if name in MEASURES else ""])
     if outcome.confirmed:
-        told = (
-            f"Trained afresh with {len(repeats)} seed{'s' * (len(repeats) > 1)}: mean, lowest to highest. "
-            "Chosen on the validation part; the test part was scored for finalists only, after the search. "
-            "The model here is the repeat that validates best."
+        text = (
+            f"Trained again with {len(repeats)} seed{'s' * (len(repeats) > 1)}: mean, lowest to highest. "
+            "Chosen on the validation split; the test split was scored for finalists only, after the search. "
+            "This model is the repeat with the best validation score."
         )
     else:
-        told = (
-            "From the search, on the validation part that it was chosen by: expect less on new data. "
-            "The test part was never scored."
+        text = (
+            "From the search, reported on the validation split used for selection, so optimistic. "
+            "The test split was never scored."
         )
-    return told + "\n\n" + _table(["measure", *splits, "meaning"], rows) + _doubt(outcome)
+    return text + "\n\n" + _table(["measure", *splits, "meaning"], rows) + _doubt(outcome)
 
 
 def _doubt(outcome: StudyOutcome) -> str:
-    """How sure the first objective on the test part is, alone and beside the second finalist's."""
+    """Return the first objective on the test split with its interval, and the lead of the winner."""
     found, lead = Results.of(outcome).test_interval, Results.of(outcome).lead
-    told = ""
+    text = ""
     if found is not None:
-        told += (
-            f"\n\nOn the test part `{found.measure}` is {found.value:.4f}, with a 95 % interval of "
+        text += (
+            f"\n\nOn the test split `{found.measure}` is {found.value:.4f}, with a 95 % interval of "
             f"[{found.low:.4f}, {found.high:.4f}] over {found.units:,} {found.over}."
         )
     if lead is not None:
         ends = f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
-        told += f" Beside the second finalist's that is {ends}"
-        told += "." if lead.significant else ": no difference shown at this size."
-    return told
+        text += f" Compared with the second finalist that is {ends}"
+        text += "." if lead.significant else ": not a significant difference."
+    return text
 
 
 def _spread(values: list[float]) -> str:
-    """The mean; of several that differ also the range."""
+    """Return the mean, and the range of values that differ."""
     mean = sum(values) / len(values)
     if len({*values}) == 1 or math.isnan(mean):
         return _short(values[0] if len({*values}) == 1 else mean)
@@ -149,11 +150,11 @@ def _short(value: float) -> str:
 
 def _threshold(model: Mapping[str, Any]) -> str:
     if model["threshold"] is None:
-        return "None: the data do not say of pairs whether they are the same, so there is none to calibrate."
+        return "None: the data do not say which pairs are the same, so no threshold can be calibrated."
     return (
         f"{model['threshold']:.6g}: {model['same']} are taken for the same. It was calibrated on the "
-        "validation part for equal shares of false accepts and false rejects (`eer`). Where one costs more "
-        "than the other, or items differ from those, calibrate it anew with `siamkit.evaluate`."
+        "validation split for equal rates of false accepts and false rejects (`eer`). If one costs more than "
+        "the other, or your items differ from these, calibrate it again with `siamkit.evaluate`."
     )
 
 
@@ -187,14 +188,14 @@ def _configuration(outcome: StudyOutcome) -> str:
         for name, value in factors.items()
     ]
     rows += [[f"`{name}`", str(fixed[name])] for name in ("epochs", "precision") if name in fixed]
-    return f"That of trial {outcome.trial}.\n\n" + _table(["factor", "value"], rows)
+    return f"The configuration of trial {outcome.trial}.\n\n" + _table(["factor", "value"], rows)
 
 
 def _preparation(model: Mapping[str, Any]) -> str:
     if model["preprocessing"] is None:
-        return "None: it takes items as they are."
+        return "None: the model takes items unchanged."
     return (
-        f"{model['preprocessing']['does']} `model.keras` does so itself; the exports take what comes of it. "
+        f"{model['preprocessing']['does']} `model.keras` does this itself; the exports take prepared items. "
         "The numbers are in `model.json` under `preprocessing`, and in the folder `preprocessing/`."
     )
 
@@ -202,12 +203,12 @@ def _preparation(model: Mapping[str, Any]) -> str:
 def _limits(outcome: StudyOutcome) -> str:
     seen = {
         "class": "It was judged on classes not seen in training, but of the same kind.",
-        "item": "It was judged on items of the same classes that it was trained on; how it does on others "
-        "was not asked.",
+        "item": "It was judged on items of the same classes that it was trained on; other classes were not "
+        "tested.",
     }.get(outcome.snapshot.data.split.by, "It was judged on groups of items that are not in training.")
     return (
-        f"{seen} Nothing is known of items of another source, of how it treats groups of people, or of "
-        "items made to deceive it. Figures are means over queries, not promises for one item."
+        f"{seen} It was not tested on items of another source, for fairness to groups of people, or on "
+        "adversarial items. Measures are means over queries and do not hold for every single item."
         + "".join(f"\n- {check.sentence}" for check in failed_checks(Results.of(outcome).checks))
     )
 

@@ -1,4 +1,4 @@
-"""One trial of a study trained afresh, longer if wanted; the study itself stays as it is."""
+"""Trains one trial of a study again, longer if needed; the study itself does not change."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from siamkit.study.worker.trainer import Limits
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of it.
+    """A trial that was trained again.
 
     Args:
         path: the model's file.
         trial: the trial's number.
         epochs, seed: what it was trained with.
-        measures: on the validation part.
-        before: those of the trial itself, nothing if it did not complete.
+        measures: on the validation split.
+        before: those of the trial itself; empty if it did not complete.
     """
 
     path: Path
@@ -50,24 +50,24 @@ def retrain_trial(
     backend: str | None = None,
     progress: NullProgress | None = None,
 ) -> Retrained:
-    """Trains the configuration of a trial afresh on the study's data, judges it and saves the model.
+    """Train the configuration of a trial again on the study's data, evaluate it and save the model.
 
     Args:
-        study: whose run folder has the trial.
-        trial: its number.
+        study: the study; its run folder has the trial.
+        trial: the number of the trial.
         path: of the `.keras` file to write; its limits of time and memory are not the study's.
-        epochs: the study's unless given.
-        seed: the trial's own unless given, so that with as many epochs the same model comes out.
-        backend: instead of KERAS_BACKEND or the one that the study ran on.
-        progress: is told how it goes.
+        epochs: by default those of the study.
+        seed: by default that of the trial; the same epochs and seed give the same model.
+        backend: by default KERAS_BACKEND, or that of the study.
+        progress: reports the progress.
 
     Raises:
-        StudyError: no such trial, other data than the study's, or a loss that is no number.
+        StudyError: no such trial, other data than the study's, or the loss became NaN.
     """
     place = Path(path)
     if place.suffix != ".keras":
         raise StudyError(f"a model's file should end in .keras, got {str(place)!r}")
-    check_writable(place)  # or all the training were for nothing
+    check_writable(place)  # before hours of training
     folder = RunFolder(study.folder)
     snapshot = folder.snapshot()
     stored = folder.trial(trial)

@@ -160,7 +160,7 @@ def test_the_description_and_the_card_say_what_it_is(
         "80 train, 40 valid",
         "mahalanobis",
         keras.__version__,
-        "Licence",
+        "License",
         "embedder.onnx",
     ):
         assert said in card, said
@@ -168,7 +168,7 @@ def test_the_description_and_the_card_say_what_it_is(
 
 def test_a_folder_that_holds_something_is_left_alone(study: Path, results: Results, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
-    assert "is there already; name a new folder" in refusal("best", study, "--export", tmp_path)
+    assert "already exists; choose a new or an empty folder" in refusal("best", study, "--export", tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
     assert "--format needs --export FOLDER" in refusal("best", study, "--format", "onnx")
 
@@ -293,10 +293,10 @@ def test_what_retrain_cannot_do_is_refused(
     assert "already exists" in refusal("retrain", study, "--trial", "0", "-o", made)
     assert made.stat().st_size == 0
     elsewhere = ("--artifacts", tmp_path / "none")
-    assert "there is no study in" in refusal(
+    assert "no study has started in" in refusal(
         "retrain", study, "--trial", "0", "-o", made, "--force", *elsewhere
     )
-    assert "there is no study in" in refusal("best", study, *elsewhere)
+    assert "no study has started in" in refusal("best", study, *elsewhere)
     # Ctrl-C in the middle of it: no half a model.
     os.remove(made)
     from siamkit.study.monitoring.progress import NullProgress
