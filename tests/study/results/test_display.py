@@ -72,7 +72,7 @@ def test_the_terminal_has_the_answer_the_table_the_failed_checks_and_the_files(t
     console.print(render_console(summary(results, {"report": "runs/tiny/report.html"}, configuration=True)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80
-    assert lines[0].startswith("The best configuration is mlp · cosine · acme/")
+    assert lines[0].startswith("The best configuration is mlp · cosine ·")
     order = ("0.7500  0.6500", "Checks that failed", "! ", "report  runs/tiny/report.html")
     places = [next(row for row, line in enumerate(lines) if text in line) for text in order]
     assert places == sorted(places)
