@@ -1,4 +1,4 @@
-"""Masks and reductions over all pairs of a batch: dense, of fixed shape, so that every backend can jit."""
+"""All pairs of a batch: dense masks and reductions of fixed shape, so that every backend can compile them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from siamkit.errors import ModelError
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor
 
+LOG_0 = -3e38  # stands for log 0, since -∞ would make NaN of a difference
+
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of n queries with m references, which are the batch itself or a memory of earlier ones.
+    """All pairs of n queries with m references: the batch itself, or a memory of earlier batches.
 
     Args:
         queries: `(n, dim)`.
         references: `(m, dim)`.
-        positive: `(n, m)` bool, which pairs are alike; never an item with itself.
-        negative: `(n, m)` bool, which pairs are not.
+        positive: `(n, m)` bool, the pairs of one class; never an item with itself.
+        negative: `(n, m)` bool, the pairs of different classes.
         labels: `(n,)` int32, the class ids of the queries.
+        training: whether a loss may update its state.
     """
 
     queries: Tensor
@@ -28,77 +31,72 @@ class Pairs:
     positive: Tensor
     negative: Tensor
     labels: Tensor
+    training: bool = True
 
 
 class BatchLoss(Loss):
-    """A loss over all pairs of a labelled batch; a subclass implements `compare`.
-
-    `takes_references` tells whether the references may be others than the queries themselves, as a
-    cross-batch memory wants it.
-    """
+    """A loss over all pairs of a labeled batch; a subclass implements `compare`."""
 
     takes_references: bool = True
+    """Whether the references may differ from the queries: a cross-batch memory needs that."""
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        labels, embeddings = labelled(y_true, y_pred, self.name)
-        return self.compare(Pairs(embeddings, embeddings, *pair_masks(labels), labels))
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
+        labels, embeddings = labels_and_items(y_true, y_pred, self.name)
+        return self.compare(Pairs(embeddings, embeddings, *pair_masks(labels), labels, training))
 
     def compare(self, pairs: Pairs) -> Tensor:
-        """The loss over these pairs, a scalar."""
+        """Return the loss over these pairs, a scalar."""
         raise NotImplementedError
 
     def distances(self, pairs: Pairs) -> Tensor:
-        """`(n, m)`, low = alike, whatever the metric's orientation."""
-        return self.all_distances(pairs.queries, pairs.references)
+        """Return the distances of all pairs, `(n, m)`, whatever the metric's orientation."""
+        return self.pairwise_distances(pairs.queries, pairs.references)
 
     def similarities(self, pairs: Pairs) -> Tensor:
-        """`(n, m)`, high = alike: the similarity itself, or minus the distance."""
-        return self.all_similarities(pairs.queries, pairs.references)
+        """Return the similarities of all pairs, `(n, m)`: those of the metric, or minus its distances."""
+        return self.pairwise_similarities(pairs.queries, pairs.references)
 
 
-def labelled(labels: Tensor | None, embeddings: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-    """Class ids and embeddings of a batch, as `(n,)` int32 and `(n, dim)`.
+def labels_and_items(labels: Tensor | None, embeddings: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+    """Return class ids `(n,)` int32 and embeddings `(n, dim)` of a batch.
 
-    Views `(batch, v, dim)` are labelled by their row: the views of one row are alike, all else differs.
+    Views `(batch, v, dim)` are labeled by their row: the views of one row are positives of each other.
     """
     if len(embeddings.shape) == 3:
         _, views, dim = embeddings.shape
-        return ops.repeat(positions(embeddings), views), ops.reshape(embeddings, (-1, dim))
+        return ops.repeat(count_up(embeddings), views), ops.reshape(embeddings, (-1, dim))
     if labels is None:
         raise ModelError(f"{loss} learns from class labels, but got none")
     if len(labels.shape) != 1:
-        raise ModelError(f"{loss} takes one class id an item, (batch,), got labels of shape {labels.shape}")
+        raise ModelError(f"{loss} takes one class id per item, (batch,), got labels of shape {labels.shape}")
     return ops.cast(labels, "int32"), embeddings
 
 
-def positions(items: Tensor) -> Tensor:
-    """1, 2, … along the first axis, int32; also where TensorFlow does not know its length yet."""
+def count_up(items: Tensor) -> Tensor:
+    """Return 1, 2, … along the first axis, int32; also where TensorFlow does not know its length yet."""
     first = items[(slice(None),) + (0,) * (len(items.shape) - 1)]
     return ops.cumsum(ops.cast(ops.ones_like(first), "int32"))
 
 
 def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs are positive (same class, not the item itself) and which negative; `(n, n)` bool."""
+    """Return which pairs are positive (never an item with itself) and which negative, each `(n, n)` bool."""
     same = labels[:, None] == labels[None, :]
-    rows = positions(labels)
+    rows = count_up(labels)
     itself = rows[:, None] == rows[None, :]
     return ops.logical_and(same, ops.logical_not(itself)), ops.logical_not(same)
-
-
-LOG_0 = -3e38
 
 
 def log_sum_exp(
     values: Tensor, mask: Tensor, axis: int, plus_one: bool = False, empty: float = LOG_0
 ) -> Tensor:
-    """log Σ exp(values) over the masked entries along an axis.
+    """Return log Σ exp(values) over the masked entries along an axis.
 
     Args:
         values: any shape.
         mask: bool, the same shape.
         axis: the axis to sum over.
-        plus_one: add exp(0), which gives 0 where nothing is masked in.
-        empty: what stands for log 0 where nothing is masked in, otherwise.
+        plus_one: add exp(0), which gives 0 where the mask is empty.
+        empty: the result where the mask is empty, without `plus_one`.
     """
     top = ops.max(ops.where(mask, values, LOG_0), axis=axis, keepdims=True)
     if plus_one:
@@ -110,18 +108,18 @@ def log_sum_exp(
     top = ops.squeeze(top, axis=axis)
     if plus_one:
         total = total + ops.exp(-top)
-    nothing = total <= 0  # NaN is not
-    return ops.where(nothing, empty, top + ops.log(ops.where(nothing, 1.0, total)))
+    is_empty = total <= 0  # false for NaN
+    return ops.where(is_empty, empty, top + ops.log(ops.where(is_empty, 1.0, total)))
 
 
-def active_mean(values: Tensor, weight: Tensor, least: float = 0.0) -> Tensor:
-    """The mean over the entries of weight above 0 whose loss is above `least`; 0 where there are none.
+def active_mean(values: Tensor, weight: Tensor, threshold: float = 0.0) -> Tensor:
+    """Return the mean over the entries of weight above 0 whose value is above a threshold; 0 without any.
 
     Args:
         values: any shape.
-        weight: bool, or numbers at least 0 to weigh the entries by; the same shape.
-        least: up to here an entry counts as inactive.
+        weight: bool, or numbers of at least 0 to weight the entries by; the same shape.
+        threshold: up to here an entry is inactive.
     """
-    inactive = values <= least  # NaN is not: it should reach the loss and be noticed
-    active = ops.cast(ops.logical_not(inactive), "float32") * ops.cast(weight, "float32")
+    active = ops.logical_not(values <= threshold)  # true for NaN, which should reach the loss
+    active = ops.cast(active, "float32") * ops.cast(weight, "float32")
     return masked_mean(values, ops.stop_gradient(active))

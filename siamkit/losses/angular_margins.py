@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._inputs import above_0, whole
-from siamkit.losses.class_proxies import ClassSoftmax
+from siamkit.losses._checks import check_count, check_positive
+from siamkit.losses._proxies import ClassSoftmax
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class CosFace(ClassSoftmax):
-    """CosFace: a softmax over class proxies with a margin taken off the own class's similarity.
+    """CosFace: a softmax over class proxies with a margin subtracted from the own class's similarity.
 
     L = -log( e^{σ (s(x, p_y) - m)} / (e^{σ (s(x, p_y) - m)} + Σ_{j≠y} e^{σ s(x, pⱼ)}) )
 
-    s is the metric turned so that high means alike (the similarity itself, or minus the distance); cosine
-    in the paper. The proxies begin standard normal.
+    s is the metric read as a similarity (the similarity itself, or minus the distance); cosine in the
+    paper. The initial proxies are standard normal.
 
     Args:
         num_classes: how many classes; labels run from 0 to num_classes - 1.
@@ -41,6 +41,8 @@ class CosFace(ClassSoftmax):
         1.3133
     """
 
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+
     def __init__(
         self,
         num_classes: int,
@@ -49,17 +51,14 @@ class CosFace(ClassSoftmax):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         super().__init__(num_classes, learning_rate_multiplier, **kwargs)
         self.margin = margin
         self.scale = scale
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        similarities = self.all_similarities(embeddings, proxies)
+        similarities = self.pairwise_similarities(embeddings, proxies)
         return self.scale * (similarities - self.margin * ops.cast(own, "float32"))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -70,7 +69,8 @@ class ArcFace(ClassSoftmax):
     ψ(θ) = cos(θ + m) where θ + m ≤ π, and cos θ - m sin m beyond
 
     cos θⱼ is the metric, a similarity in [-1, 1]. As in the reference and the authors' code, the second
-    branch keeps the loss rising with the angle; the paper does without. The proxies begin standard normal.
+    branch keeps the loss rising with the angle; the paper does not have it. The initial proxies are standard
+    normal.
 
     Args:
         num_classes: how many classes; labels run from 0 to num_classes - 1.
@@ -89,6 +89,8 @@ class ArcFace(ClassSoftmax):
         1.3133
     """
 
+    params: ClassVar[tuple[str, ...]] = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+
     def __init__(
         self,
         num_classes: int,
@@ -97,7 +99,7 @@ class ArcFace(ClassSoftmax):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         if not 0 <= margin < 180:
             raise ComponentError(f"margin should be from 0 to below 180 degrees, got {margin!r}")
         super().__init__(num_classes, learning_rate_multiplier, **kwargs)
@@ -105,8 +107,8 @@ class ArcFace(ClassSoftmax):
         self.scale = scale
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        """`(batch, num_classes)`."""
-        return self.all_similarities(embeddings, proxies)
+        """Return the cosines with the classes, `(batch, num_classes)`."""
+        return self.pairwise_similarities(embeddings, proxies)
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
         cosine = self.cosines(embeddings, proxies)
@@ -118,24 +120,21 @@ class ArcFace(ClassSoftmax):
         relaxed = ops.where(beyond, cosine - margin * math.sin(margin), added)
         return self.scale * ops.where(own, relaxed, cosine)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
-
 
 @keras.saving.register_keras_serializable("siamkit")
 class SubCenterArcFace(ArcFace):
-    """Sub-centre ArcFace: ArcFace with several proxies a class, of which the nearest counts.
+    """Sub-center ArcFace: ArcFace with several proxies per class, of which the nearest counts.
 
     L = -log( e^{σ ψ(θ_y)} / (e^{σ ψ(θ_y)} + Σ_{j≠y} e^{σ cos θⱼ}) ),  cos θⱼ = maxₖ cos(x, pⱼₖ)
 
-    ψ and the rest are ArcFace's; noisy items gather about a sub-centre of their own. The proxies begin
-    standard normal.
+    ψ and the rest are as for ArcFace; noisy items gather around a sub-center of their own. The initial
+    proxies are standard normal.
 
     Args:
         num_classes: how many classes; labels run from 0 to num_classes - 1.
         margin: m, in degrees, from 0 to below 180.
         scale: σ, above 0.
-        sub_centers: proxies a class.
+        sub_centers: proxies per class.
         learning_rate_multiplier: of the proxies.
 
     Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
@@ -149,6 +148,8 @@ class SubCenterArcFace(ArcFace):
         1.3133
     """
 
+    params = ("num_classes", "margin", "scale", "sub_centers", "learning_rate_multiplier")
+
     def __init__(
         self,
         num_classes: int,
@@ -158,19 +159,17 @@ class SubCenterArcFace(ArcFace):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        whole(sub_centers=sub_centers)
+        check_count(sub_centers=sub_centers)
+        self.sub_centers = int(sub_centers)
         super().__init__(
-            num_classes, margin, scale, learning_rate_multiplier, per_class=int(sub_centers), **kwargs
+            num_classes, margin, scale, learning_rate_multiplier, per_class=self.sub_centers, **kwargs
         )
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        shape = (-1, self.head.num_classes, self.head.per_class)
-        each = ops.reshape(self.all_similarities(embeddings, proxies), shape)
-        nearest = ops.argmax(each, axis=2, keepdims=True)
-        return ops.squeeze(ops.take_along_axis(each, nearest, axis=2), axis=2)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sub_centers": self.head.per_class}
+        to_centers = self.by_class(self.pairwise_similarities(embeddings, proxies))
+        # Not ops.max: its gradient at equal maxima differs by backend.
+        nearest = ops.argmax(to_centers, axis=2, keepdims=True)
+        return ops.squeeze(ops.take_along_axis(to_centers, nearest, axis=2), axis=2)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -182,11 +181,11 @@ class SphereFace(ClassSoftmax):
 
     cos θⱼ is the metric, a similarity in [-1, 1]; |x| is the embedding's length. With unit embeddings a
     scale of 1 leaves the softmax soft: raise it. As in the reference without the paper's annealing of
-    the margin. The proxies begin standard normal.
+    the margin. The initial proxies are standard normal.
 
     Args:
         num_classes: how many classes; labels run from 0 to num_classes - 1.
-        margin: m, a whole number of at least 1; 1 is no margin.
+        margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
         learning_rate_multiplier: of the proxies.
 
@@ -201,6 +200,8 @@ class SphereFace(ClassSoftmax):
         0.6931
     """
 
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+
     def __init__(
         self,
         num_classes: int,
@@ -209,38 +210,35 @@ class SphereFace(ClassSoftmax):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        whole(margin=margin)
-        above_0(scale=scale)
+        check_count(margin=margin)
+        check_positive(scale=scale)
         super().__init__(num_classes, learning_rate_multiplier, **kwargs)
         self.margin = int(margin)
         self.scale = scale
 
     def lengths(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        """By what the cosines are multiplied, besides the scale; broadcasts to `(batch, num_classes)`."""
+        """Return the factor of the cosines besides the scale; it broadcasts to `(batch, num_classes)`."""
         return length(embeddings)[:, None]
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        cosine = self.all_similarities(embeddings, proxies)
-        multiplied = ops.where(own, _multiplied(cosine, self.margin), cosine)
-        return self.scale * self.lengths(embeddings, proxies) * multiplied
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
+        cosine = self.pairwise_similarities(embeddings, proxies)
+        with_margin = ops.where(own, _multiplied(cosine, self.margin), cosine)
+        return self.scale * self.lengths(embeddings, proxies) * with_margin
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class LargeMarginSoftmax(SphereFace):
-    """Large-margin softmax (L-Softmax): SphereFace whose proxies count with their length.
+    """Large-margin softmax (L-Softmax): SphereFace with logits multiplied by the proxies' lengths too.
 
     L = -log( e^{σ|x||p_y| ψ(θ_y)} / (e^{σ|x||p_y| ψ(θ_y)} + Σ_{j≠y} e^{σ|x||pⱼ| cos θⱼ}) )
     ψ(θ) = (-1)ᵏ cos(m θ) - 2k  for θ in [kπ/m, (k + 1)π/m]
 
     cos θⱼ is the metric, a similarity in [-1, 1]; |x| and |pⱼ| are the lengths of embedding and proxy. As
-    in the reference without the paper's annealing of the margin. The proxies begin standard normal.
+    in the reference without the paper's annealing of the margin. The initial proxies are standard normal.
 
     Args:
         num_classes: how many classes; labels run from 0 to num_classes - 1.
-        margin: m, a whole number of at least 1; 1 is no margin.
+        margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
         learning_rate_multiplier: of the proxies.
 
@@ -260,19 +258,19 @@ class LargeMarginSoftmax(SphereFace):
 
 
 def length(x: Tensor) -> Tensor:
-    """The length of each vector, with gradient 0 where it is 0."""
+    """Return the length of each vector, with gradient 0 where it is 0."""
     return safe_sqrt(ops.sum(ops.square(x), axis=-1))
 
 
 def _multiplied(cosine: Tensor, times: int) -> Tensor:
-    """ψ(θ) = (-1)ᵏ cos(m θ) - 2k by cos θ: the cosine of m times the angle, made to fall all the way to π."""
+    """Return ψ(θ) = (-1)ᵏ cos(m θ) - 2k for cos θ: the cosine of m times the angle, which falls up to π."""
     # cos(m θ) is Chebyshev's polynomial of cos θ: Tₘ₊₁ = 2 cos θ Tₘ - Tₘ₋₁. No arccos, no infinite gradient.
-    before, now = ops.ones_like(cosine), cosine
+    previous, current = ops.ones_like(cosine), cosine
     for _ in range(times - 1):
-        before, now = now, 2.0 * cosine * now - before
+        previous, current = current, 2.0 * cosine * current - previous
     # k counts the multiples of π/m that the angle has reached; it has no gradient.
-    sign, lost = ops.ones_like(cosine), ops.zeros_like(cosine)
+    sign, offset = ops.ones_like(cosine), ops.zeros_like(cosine)
     for k in range(1, times):
         reached = cosine <= math.cos(k * math.pi / times)
-        sign, lost = ops.where(reached, -sign, sign), ops.where(reached, lost + 2.0, lost)
-    return sign * now - lost
+        sign, offset = ops.where(reached, -sign, sign), ops.where(reached, offset + 2.0, offset)
+    return sign * current - offset

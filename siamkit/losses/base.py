@@ -1,9 +1,12 @@
-"""What all losses share: one entry that casts, asks for a metric and reduces."""
+"""The base of all losses: it casts the inputs, compares through the bound metric, and reduces to a scalar."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import Any
+import weakref
+from functools import cache
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +15,7 @@ from keras import ops
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
 from siamkit.metrics.base import Metric, Tensor
+from siamkit.registry.compatibility import check_metric
 from siamkit.registry.provenance import family
 
 
@@ -22,63 +26,140 @@ class Loss(keras.losses.Loss):
     class ids, 1/0, graded similarities, or nothing at all (see the table of shapes in the docs).
     Everything is computed in full float32.
 
-    A subclass implements `call`. A scalar is taken as it is: such a loss couples the batch and refuses
-    a sample weight. Values `(batch,)` are averaged, by sample weight if there is one.
+    A subclass implements `call` and lists its parameters in `params`. A scalar is the loss itself: such a
+    loss compares the items of a batch with one another and refuses a sample weight. Values `(batch,)` are
+    averaged, by sample weight if there is one.
 
-    The metric is lent: `siamkit.get_loss(..., metric=...)` or `Siamese.compile` sets the attribute
-    `metric`; it is no part of the config. A loss with weights makes a Keras layer `head` in its
-    constructor; `Siamese.compile` adopts it, so that it is trained and saved with the model. In a plain
-    Keras model nobody does, and they stay as they are.
+    The metric is bound by `siamkit.get_loss(..., metric=...)` or `Siamese.compile`; it is not part of the
+    config. A loss with weights makes a Keras layer `state` in its constructor; `Siamese.compile` puts it
+    into the model, so that it is trained and saved. A plain Keras model does not train it.
 
     Args:
         name: as in `keras.losses.Loss`.
-        reduction, dtype: accepted for Keras's sake; only their defaults are.
+        reduction, dtype: accepted because Keras passes them; only their defaults are valid.
     """
 
-    head: keras.layers.Layer | None = None
-    metric: Metric | None = None
-    uses_metric: bool = True  # whether it asks the metric at all
-    couples: bool = False  # whether it compares given pairs, scores or triplets with one another
-    num_classes: int | None = None  # class ids are numbers below it, each with weights of its own
-    remembers: bool = False  # whether it keeps embeddings and labels from batch to batch
-    owner: Any = None  # the model that the loss is lent to
-    wrapped: tuple[Loss, ...] = ()  # the losses that it is made of
-    training: bool = True  # whether state (a memory, a histogram) moves on; the model sets it
+    params: ClassVar[tuple[str, ...]] = ()
+    """The names of the constructor's arguments, which are attributes too: `get_config` returns them."""
+
+    uses_metric: bool = True
+    """Whether it compares through the metric at all."""
+
+    batch_coupled: bool = False
+    """Whether it compares the pairs, scores or triplets of a batch with one another."""
+
+    stateful: bool = False
+    """Whether it keeps the embeddings and labels of earlier batches."""
+
+    num_classes: int | None = None
+    """Class ids are below this number, and each class has weights in `state`."""
+
+    state: keras.layers.Layer | None = None
+    """The layer with the loss's weights."""
+
+    wrapped: tuple[Loss, ...] = ()
+    """The losses that it is made of."""
+
+    _metric: Metric | None = None
+    _model: weakref.ref[Any] | None = None
 
     def __init__(
         self, name: str | None = None, reduction: str = "sum_over_batch_size", dtype: Any = None
     ) -> None:
         if reduction != "sum_over_batch_size":
             raise ComponentError(
-                f"{type(self).__name__} reduces by itself, so reduction={reduction!r} "
+                f"{type(self).__name__} always reduces to a scalar, so reduction={reduction!r} "
                 "has no meaning; leave it out"
             )
-        super().__init__(name=name or _snake(type(self).__name__), dtype="float32")
+        super().__init__(name=name or _snake_case(type(self).__name__), dtype="float32")
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
-        """The loss, a scalar.
+    # --------------------------------------------------------------- the metric
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the loss compares through.
+
+        Raises:
+            ModelError: the loss is not bound to a metric.
+        """
+        if self._metric is None:
+            raise ModelError(
+                f"the loss {self.name!r} has no metric to compare through; create it by "
+                "get_loss(..., metric=...) or compile it into a Siamese model"
+            )
+        return self._metric
+
+    def bound_model(self) -> Any:
+        """Return the model that the loss is compiled into; None if there is none."""
+        # Not a property: Keras saves and loads the models that it finds as attributes of a loss.
+        return None if self._model is None else self._model()
+
+    def bind(self, metric: Metric, model: Any = None) -> None:
+        """Bind the loss, and the losses that it wraps, to a metric.
 
         Args:
-            y_true: what the supervision gives, `(batch,)` or `(batch, 1)`; None where it gives nothing.
-            y_pred: the embeddings.
-            sample_weight: `(batch,)`, for losses that do not couple the batch.
+            metric: the metric to compare through.
+            model: the model that owns the metric, and from now on the loss's state.
+
+        Raises:
+            ModelError: the loss is compiled into another model, or is bound to a metric of its own.
+            ComponentError: the loss cannot compare through the metric.
         """
-        if self.metric is None and self.uses_metric:
-            raise ModelError(
-                f"{type(self).__name__} has no metric to compare by; "
-                "give get_loss(..., metric=...) or compile it in a Siamese"
-            )
-        for each in family(self)[1:]:
-            each.metric, each.training = self.metric, self.training
+        losses = family(self)
+        for loss in losses:
+            if loss.bound_model() not in (None, model):
+                raise ModelError(
+                    f"the loss {loss.name!r} is already compiled into another model; create a new instance"
+                )
+            was_compiled = loss._model is not None
+            if model is not None and not was_compiled and not _interchangeable(loss._metric, metric):
+                raise ModelError(
+                    f"the loss {loss.name!r} has a metric of its own; create it without metric=, "
+                    "since it compares through the model's metric"
+                )
+        check_metric(self, metric)
+        for loss in losses:
+            loss._metric = metric
+            if model is not None:
+                loss._model = weakref.ref(model)
+
+    # Two forms in which a loss compares: paired, row by row, and pairwise, all with all.
+
+    def paired_distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return distances row by row, `(n, dim)`, `(n, dim)` -> `(n,)`, whatever the orientation."""
+        return self.metric.as_distance(self.metric(a, b))
+
+    def pairwise_distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, whatever the orientation."""
+        return self.metric.as_distance(self.metric.matrix(a, b))
+
+    def paired_similarities(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return similarities row by row, `(n,)`: those of the metric, or minus its distances."""
+        return -self.metric.sign * self.metric(a, b)
+
+    def pairwise_similarities(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return similarities of all pairs, `(n, m)`: those of the metric, or minus its distances."""
+        return -self.metric.sign * self.metric.matrix(a, b)
+
+    # --------------------------------------------------------------- computing
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            y_true: the target of the supervision, `(batch,)` or `(batch, 1)`; None where there is none.
+            y_pred: the embeddings.
+            sample_weight: `(batch,)`, for losses that do not compare the items of a batch with one another.
+            training: whether state that follows the batches (a memory, a histogram) is updated.
+        """
         with keras.name_scope(self.name), float32_scope():
-            embeddings = ops.convert_to_tensor(y_pred)
-            embeddings = ops.cast(embeddings, "float32")
-            values = self.call(self._target(y_true), embeddings)
+            embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+            values = self.apply(self._target(y_true), embeddings, training)
             if len(values.shape) == 0:
                 if sample_weight is not None:
                     raise ModelError(
-                        f"{type(self).__name__} couples the items of a batch, so a sample "
-                        "weight has no meaning; leave it out"
+                        f"the loss {self.name!r} compares the items of a batch with one another, so a "
+                        "sample weight has no meaning; leave it out"
                     )
                 return values
             if sample_weight is None:
@@ -87,93 +168,106 @@ class Loss(keras.losses.Loss):
             return masked_mean(values, weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return a scalar, or values `(batch,)`; a loss that updates its state also takes `training=True`.
+
+        Args:
+            y_true: `(batch,)`, int32 class ids or a float32 target; None where there is none.
+            y_pred: the embeddings, float32.
+        """
         raise NotImplementedError
 
-    def on_host(self, y_true: np.ndarray) -> np.ndarray:
-        """A whole target as a backend can hold it: labels that no int32 holds are renumbered.
+    def apply(self, y_true: Tensor | None, y_pred: Tensor, training: bool) -> Tensor:
+        """Return the result of `call`, which gets `training` if it takes that argument."""
+        cls: Any = type(self)
+        options = {"training": training} if _takes_training(cls) else {}
+        return self.call(y_true, y_pred, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **{param: getattr(self, param) for param in self.params}}
+
+    # --------------------------------------------------------------- the target
+
+    def prepare_target(self, y_true: np.ndarray) -> np.ndarray:
+        """Return a whole target in a form that every backend holds: labels beyond int32 are renumbered.
 
         Raises:
-            ModelError: ids that a loss with class proxies has no proxies for.
+            ModelError: class ids for which the loss has no proxies.
         """
         return _renumbered(y_true) if _beyond_int32(self._checked(y_true)) else y_true
 
     def _target(self, y_true: Any) -> Tensor | None:
-        """`y_true` of a batch as a tensor `(batch,)`: class ids as int32 (a float dtype would merge them)."""
+        """Return `y_true` of a batch as a tensor `(batch,)`, class ids as int32: floats would merge them."""
         if y_true is None:
             return None
         if isinstance(y_true, (list, tuple, np.ndarray)):
             y_true = self._checked(np.asarray(y_true))
-            if _beyond_int32(y_true) and any(each.remembers for each in family(self)):
-                raise ModelError(
-                    f"{self.name} remembers labels from batch to batch, so it wants whole numbers of "
-                    f"32 bits, got labels of type {y_true.dtype}; number the classes first"
-                )
-            y_true = _renumbered(y_true) if _beyond_int32(y_true) else y_true
+            if _beyond_int32(y_true):
+                if any(loss.stateful for loss in family(self)):
+                    raise ModelError(
+                        f"the loss {self.name!r} keeps labels from batch to batch, so it needs whole "
+                        f"numbers of 32 bits, got labels of type {y_true.dtype}; number the classes first"
+                    )
+                y_true = _renumbered(y_true)
         tensor = ops.convert_to_tensor(y_true)
         if len(tensor.shape) == 2 and tensor.shape[1] == 1:
             tensor = ops.squeeze(tensor, axis=1)
-        kind = keras.backend.standardize_dtype(tensor.dtype)
-        return ops.cast(tensor, "float32" if kind.startswith(("float", "bfloat")) else "int32")
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
 
     def _checked(self, labels: np.ndarray) -> np.ndarray:
-        """Class ids that are the numbers of proxies, checked while they are still on the host."""
-        proxies = next(filter(None, (each.num_classes for each in family(self))), None)
+        """Return class ids, once it is sure that each has a proxy; on a device it is too late to raise."""
+        count = next((loss.num_classes for loss in family(self) if loss.num_classes), None)
         numeric = labels.dtype.kind in "iufb" and labels.size > 0
-        if proxies is not None and not (numeric and labels.min() >= 0 and labels.max() < proxies):
+        if count is not None and not (numeric and labels.min() >= 0 and labels.max() < count):
             got = (
                 f"ids from {labels.min()} to {labels.max()}" if numeric else f"labels of type {labels.dtype}"
             )
             raise ModelError(
-                f"a loss with {proxies} class proxies wants class ids from 0 to {proxies - 1}, got {got}"
+                f"the loss {self.name!r} has proxies for {count} classes, so it needs class ids "
+                f"from 0 to {count - 1}, got {got}"
             )
         return labels
 
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
-
-    # The forms in which a loss asks its metric, row by row and all pairs: low = alike, or high = alike.
-
-    def row_distances(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances row by row, `(n, dim)`, `(n, dim)` -> `(n,)`, whatever the metric's orientation."""
-        assert self.metric is not None
-        return self.metric.as_distance(self.metric(a, b))
-
-    def all_distances(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances of all pairs, `(n, dim)`, `(m, dim)` -> `(n, m)`, whatever the orientation."""
-        assert self.metric is not None
-        return self.metric.as_distance(self.metric.matrix(a, b))
-
-    def row_similarities(self, a: Tensor, b: Tensor) -> Tensor:
-        """Row by row, `(n,)`: the similarity itself, or minus the distance."""
-        assert self.metric is not None
-        return -self.metric.sign * self.metric(a, b)
-
-    def all_similarities(self, a: Tensor, b: Tensor) -> Tensor:
-        """All pairs, `(n, m)`: the similarity itself, or minus the distance."""
-        assert self.metric is not None
-        return -self.metric.sign * self.metric.matrix(a, b)
-
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Σ weight · values / Σ weight, and 0 with zero gradient where all weights are 0."""
+    """Return Σ weight · values / Σ weight, and 0 with zero gradient where all weights are 0.
+
+    Args:
+        values: any shape.
+        weight: the same shape; a mask, or numbers of at least 0.
+    """
+    weight = ops.cast(weight, "float32")
     total = ops.sum(weight)
     # Values under weight 0 may be infinite; 0 · ∞ would spoil both the sum and its gradient.
     kept = ops.where(weight > 0, values, 0.0)
     return ops.sum(kept * weight) / ops.where(total > 0, total, 1.0)
 
 
-def _snake(name: str) -> str:
-    """MultiSimilarity as multi_similarity: a name that is the same whenever the loss is made."""
+def _interchangeable(own: Metric | None, metric: Metric) -> bool:
+    """Return whether a loss with a metric of its own computes the same through another."""
+    if own is None or own is metric:
+        return True
+    same = type(own) is type(metric) and not metric.weights
+    return same and {**own.get_config(), "name": ""} == {**metric.get_config(), "name": ""}
+
+
+@cache
+def _takes_training(cls: Any) -> bool:
+    return "training" in inspect.signature(cls.call).parameters
+
+
+def _snake_case(name: str) -> str:
+    """Return MultiSimilarity as multi_similarity; Keras would append a number that counts instances."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _beyond_int32(labels: np.ndarray) -> bool:
-    """Whether labels are names, or ids that 32 bits would merge."""
+    """Return whether labels are names, or ids that 32 bits would merge."""
     if labels.size == 0 or labels.dtype.kind in "fb":
         return False
     return labels.dtype.kind not in "iu" or bool(labels.max() >= 2**31 or labels.min() < -(2**31))
 
 
 def _renumbered(labels: np.ndarray) -> np.ndarray:
-    """0, 1, … for the distinct labels in order: only their equality matters."""
+    """Return 0, 1, … for the distinct labels in order: only their equality matters."""
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)

@@ -1,4 +1,4 @@
-"""Losses over pairs, similar or not: contrastive, online contrastive, logistic, binary cross entropy."""
+"""Losses over positive and negative pairs: contrastive, online contrastive, binary cross entropy."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import Pairs, active_mean
-from siamkit.losses._inputs import above_0, required, views_of
+from siamkit.losses._checks import check_positive, checked_target, split_views
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor
 
-ROUNDING = 1e-6  # 1 - s of equal vectors is 0 on one backend and 6e-8 on another; neither is an active pair
+ROUNDING = 1e-6  # 1 - s of equal vectors is 0 on one backend and 6e-8 on another; neither pair is active
+LARGE = 3e38
+MEANING = "1 for positive and 0 for negative"
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Contrastive(PairLoss):
-    """Contrastive loss: alike pairs are drawn within `pos_margin`, others pushed beyond `neg_margin`.
+    """Contrastive loss: positive pairs are pulled within `pos_margin`, others pushed beyond `neg_margin`.
 
     L = y · [d - pos_margin]₊ᵖ + (1 - y) · [neg_margin - d]₊ᵖ
 
     d is the metric read as a distance (1 - s for cosine), p is `power`. Without the factor ½ of the
     paper. Over pairs `(batch, 2, dim)` with 1/0 it is the mean over the batch; over labels the mean over
-    the active alike pairs plus the mean over the active other pairs, as PML's ContrastiveLoss has it.
+    the active positive pairs plus the mean over the active negative pairs, as in PML's ContrastiveLoss.
 
     Args:
-        neg_margin: the distance beyond which unlike pairs cost nothing.
-        pos_margin: the distance within which alike pairs cost nothing.
+        neg_margin: the distance beyond which a negative pair costs nothing.
+        pos_margin: the distance within which a positive pair costs nothing.
         power: 2 as in the paper, 1 for the linear form (PML's).
-        mining: which pairs of a labelled batch, see `siamkit.losses._mining`.
+        mining: which pairs of a labels_and_items batch, see `siamkit.losses.MINING`.
 
     Reference: Hadsell, Chopra, LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping";
     PML ContrastiveLoss with power 1.
@@ -44,6 +46,8 @@ class Contrastive(PairLoss):
         >>> round(float(loss(np.array([1, 0]), pairs)), 6)      # (0.5² + (1 - 0.5)²) / 2
         0.25
     """
+
+    params = ("neg_margin", "pos_margin", "power", "mining")
 
     def __init__(
         self,
@@ -60,18 +64,18 @@ class Contrastive(PairLoss):
         self.pos_margin = pos_margin
         self.power = power
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         if len(y_pred.shape) != 3:
-            return super().call(y_true, y_pred)
-        a, b = views_of(y_pred, 2, self.name)
-        alike = ops.cast(required(y_true, self.name, "1 for alike and 0 for not"), "float32")
-        pull, push = self._hinges(self.row_distances(a, b))
-        return alike * pull + (1.0 - alike) * push
+            return super().call(y_true, y_pred, training)
+        a, b = split_views(y_pred, 2, self.name)
+        positive = ops.cast(checked_target(y_true, self.name, MEANING), "float32")
+        pull, push = self._hinges(self.paired_distances(a, b))
+        return positive * pull + (1.0 - positive) * push
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         pull, push = self._hinges(self.distances(pairs))
-        least = ROUNDING**self.power
-        return active_mean(pull, positive, least) + active_mean(push, negative, least)
+        threshold = ROUNDING**self.power
+        return active_mean(pull, positive, threshold) + active_mean(push, negative, threshold)
 
     def _hinges(self, distances: Tensor) -> tuple[Tensor, Tensor]:
         pull, push = ops.relu(distances - self.pos_margin), ops.relu(self.neg_margin - distances)
@@ -81,21 +85,13 @@ class Contrastive(PairLoss):
             return ops.square(pull), ops.square(push)
         return _safe_power(pull, self.power), _safe_power(push, self.power)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "neg_margin": self.neg_margin,
-            "pos_margin": self.pos_margin,
-            "power": self.power,
-        }
-
 
 def snr_contrastive(neg_margin: float = 1.0, pos_margin: float = 0.0, mining: str = "all") -> Contrastive:
-    """The contrastive loss in its linear form, over the signal-to-noise ratio: for the metric `snr` alone.
+    """Return the contrastive loss in its linear form over the signal-to-noise ratio, the metric `snr`.
 
     L = y · [d - pos_margin]₊ + (1 - y) · [neg_margin - d]₊,  d(a, b) = var(a - b) / var(a)
 
-    Without the paper's regulariser, which keeps the mean of each embedding near 0.
+    Without the paper's regularizer, which keeps the mean of each embedding near 0.
 
     Args:
         neg_margin, pos_margin, mining: as for `contrastive`.
@@ -116,27 +112,24 @@ def snr_contrastive(neg_margin: float = 1.0, pos_margin: float = 0.0, mining: st
 
 
 def _safe_power(x: Tensor, power: float) -> Tensor:
-    zero = x <= 0  # NaN is not
-    return ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, x), power))
-
-
-FAR = 3e38
-MEANING = "1 for alike and 0 for not"
+    """Return x to a power, with gradient 0 where x is 0."""
+    is_zero = x <= 0  # false for NaN
+    return ops.where(is_zero, 0.0, ops.power(ops.where(is_zero, 1.0, x), power))
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class OnlineContrastive(Loss):
-    """Online contrastive loss: the contrastive loss over the hard pairs of a batch alone, as a sum.
+    """Online contrastive loss: the contrastive loss over the hard pairs of a batch only, as a sum.
 
-    L = Σ d²  over alike pairs farther than the nearest pair that is not alike
-      + Σ [margin - d]₊²  over pairs not alike that are nearer than the farthest alike pair
+    L = Σ d²  over positive pairs farther than the nearest negative pair
+      + Σ [margin - d]₊²  over negative pairs nearer than the farthest positive pair
 
-    d is the metric read as a distance (1 - s for cosine). As in the reference it is a sum, not a mean; a
-    nearest or farthest of fewer than 2 pairs is replaced by the mean distance of the other side (of the
-    alike pairs for alike pairs); and targets other than 1 and 0 take no part. 0 where no pair is hard.
+    d is the metric read as a distance (1 - s for cosine). As in the reference it is a sum, not a mean; with
+    fewer than 2 negative pairs the nearest one is replaced by the mean distance of the positive pairs, and
+    the other way round; pairs with a target other than 1 and 0 do not count. 0 where no pair is hard.
 
     Args:
-        margin: the distance beyond which pairs not alike cost nothing.
+        margin: the distance beyond which a negative pair costs nothing.
 
     Reference: sentence-transformers' OnlineContrastiveLoss; Hadsell, Chopra, LeCun 2006 for the terms.
 
@@ -148,45 +141,43 @@ class OnlineContrastive(Loss):
         16.0
     """
 
-    couples = True
+    params = ("margin",)
+    batch_coupled = True
 
     def __init__(self, margin: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.margin = margin
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, self.name)
-        target = ops.cast(required(y_true, self.name, MEANING), "float32")
-        distances = self.row_distances(a, b)
-        alike, other = target == 1.0, target == 0.0
+        a, b = split_views(y_pred, 2, self.name)
+        target = ops.cast(checked_target(y_true, self.name, MEANING), "float32")
+        distances = self.paired_distances(a, b)
+        positive, negative = target == 1.0, target == 0.0
         frozen = ops.stop_gradient(distances)
-        nearest = _bound(ops.min(ops.where(other, frozen, FAR)), other, frozen, alike)
-        farthest = _bound(ops.max(ops.where(alike, frozen, -FAR)), alike, frozen, other)
-        # Asked what is not hard, so that NaN stays in and is noticed.
-        pull = ops.logical_and(alike, ops.logical_not(frozen <= nearest))
-        push = ops.logical_and(other, ops.logical_not(frozen >= farthest))
+        nearest = _bound(ops.min(ops.where(negative, frozen, LARGE)), negative, frozen, positive)
+        farthest = _bound(ops.max(ops.where(positive, frozen, -LARGE)), positive, frozen, negative)
+        # Not "hard" but "not easy": a comparison with NaN is false, so that NaN stays in.
+        pull = ops.logical_and(positive, ops.logical_not(frozen <= nearest))
+        push = ops.logical_and(negative, ops.logical_not(frozen >= farthest))
         return ops.sum(ops.where(pull, ops.square(distances), 0.0)) + ops.sum(
             ops.where(push, ops.square(ops.relu(self.margin - distances)), 0.0)
         )
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin}
 
-
-def _bound(extreme: Tensor, its: Tensor, distances: Tensor, others: Tensor) -> Tensor:
-    """The extreme distance of some pairs, or the mean of the other ones where there are not 2 of them."""
-    few = ops.sum(ops.cast(its, "float32")) <= 1
-    return ops.where(few, masked_mean(distances, ops.cast(others, "float32")), extreme)
+def _bound(extreme: Tensor, pairs: Tensor, distances: Tensor, others: Tensor) -> Tensor:
+    """Return the extreme distance of some pairs, or of fewer than 2 pairs the mean of the others."""
+    too_few = ops.sum(ops.cast(pairs, "float32")) <= 1
+    return ops.where(too_few, masked_mean(distances, others), extreme)
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Logistic(keras.layers.Layer):
-    """Turns distances into log odds, bias - scale · d, with a learned scale above 0 and a learned bias.
+    """Distances as log odds, bias - scale · d, with a learned scale above 0 and a learned bias.
 
     Args:
-        scale: what it begins with.
-        bias: what it begins with.
-        learning_rate_multiplier: how many times the model's step its own is.
+        scale: the initial scale.
+        bias: the initial bias.
+        learning_rate_multiplier: how many times longer a step of the two is than one of the model.
     """
 
     def __init__(
@@ -202,7 +193,7 @@ class Logistic(keras.layers.Layer):
         self.learning_rate_multiplier = learning_rate_multiplier
 
     def build(self, input_shape: Any) -> None:
-        # scale = softplus(raw_scale), which stays above 0 whatever the step.
+        # scale = softplus(raw_scale) stays above 0 after any step.
         raw = self.scale + math.log(-math.expm1(-self.scale))
         constant = keras.initializers.Constant
         self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=constant(raw))
@@ -222,18 +213,18 @@ class Logistic(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class BinaryCrossEntropy(Loss):
-    """Binary cross entropy of "these two are alike", whose odds fall with their distance; row by row.
+    """Binary cross entropy of each pair, whose odds of being positive fall with its distance.
 
     L = -y log p - (1 - y) log(1 - p),  p = σ(bias - scale · d(a, b))
 
     d is the metric read as a distance. Scale and bias are learned together with the encoder, in the
-    loss's head. With the metric `weighted_manhattan` it is the network of Koch et al., but that the
-    weights are kept positive. Targets may lie between 0 and 1.
+    loss's state. With the metric `weighted_manhattan` it is the network of Koch et al., except that the
+    weights are kept positive. Targets may be between 0 and 1.
 
     Args:
-        scale: the scale to begin with, above 0.
-        bias: the bias to begin with; pairs at the distance bias / scale are even odds.
-        learning_rate_multiplier: of scale and bias, which have farther to go than the encoder's weights.
+        scale: the initial scale, above 0.
+        bias: the initial bias; at the distance bias / scale the odds are even.
+        learning_rate_multiplier: of scale and bias, which change more than the encoder's weights.
 
     Reference: Koch, Zemel, Salakhutdinov 2015, "Siamese Neural Networks for One-shot Image Recognition".
 
@@ -245,6 +236,9 @@ class BinaryCrossEntropy(Loss):
         0.6931
     """
 
+    params = ("scale", "bias", "learning_rate_multiplier")
+    state: Logistic
+
     def __init__(
         self,
         scale: float = 1.0,
@@ -252,23 +246,16 @@ class BinaryCrossEntropy(Loss):
         learning_rate_multiplier: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         super().__init__(**kwargs)
-        self.head = Logistic(scale, bias, learning_rate_multiplier)
+        self.scale = scale
+        self.bias = bias
+        self.learning_rate_multiplier = learning_rate_multiplier
+        self.state = Logistic(scale, bias, learning_rate_multiplier)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, self.name)
-        target = ops.cast(required(y_true, self.name, MEANING), "float32")
-        assert self.head is not None
-        odds = self.head(self.row_distances(a, b))
-        # -log σ(x) = softplus(-x): no σ that could round to 0 or 1 first
+        a, b = split_views(y_pred, 2, self.name)
+        target = ops.cast(checked_target(y_true, self.name, MEANING), "float32")
+        odds = self.state(self.paired_distances(a, b))
+        # -log σ(x) = softplus(-x), without a σ that could round to 0 or 1
         return target * ops.softplus(-odds) + (1.0 - target) * ops.softplus(odds)
-
-    def get_config(self) -> dict[str, Any]:
-        assert isinstance(self.head, Logistic)
-        return {
-            **super().get_config(),
-            "scale": self.head.scale,
-            "bias": self.head.bias,
-            "learning_rate_multiplier": self.head.learning_rate_multiplier,
-        }

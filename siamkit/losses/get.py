@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from siamkit.errors import ComponentError
 from siamkit.losses.base import Loss
 from siamkit.metrics.get import get_metric
-from siamkit.registry.compatibility import check_metric
 from siamkit.registry.lookup import get_component
 
 
@@ -16,10 +16,10 @@ def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
     """Return a loss by name, or the loss itself.
 
     Args:
-        loss: a name, a mapping `{name: parameters}`, or a `keras.losses.Loss` (returned as it is).
-        metric: the metric to compare through, a name or an object; leave it out for a loss that goes to
-            `Siamese.compile`, which sets the model's.
-        **params: its parameters, and what it needs of the data (`num_classes`, for example).
+        loss: a name, a mapping `{name: parameters}`, or a `keras.losses.Loss` (returned unchanged).
+        metric: the metric to compare through, a name or an object; leave it out for `Siamese.compile`,
+            which binds the loss to the model's metric.
+        **params: its parameters, and what it needs to know of the data (`num_classes`, for example).
 
     Raises:
         ComponentError: no such loss or parameter, a value that is not valid, or a metric that does not fit.
@@ -30,8 +30,11 @@ def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
         >>> tuple(loss(np.array([0, 0, 1]), np.eye(3)).shape)
         ()
     """
-    made: Loss = get_component("loss", loss, params, keras.losses.Loss)
+    component: Loss = get_component("loss", loss, params, keras.losses.Loss)
     if metric is not None:
-        made.metric = get_metric(metric)
-        check_metric(made, made.metric)
-    return made
+        if not isinstance(component, Loss):
+            raise ComponentError(
+                f"the loss {component!r:.80} is not a siamkit.Loss and compares by itself; leave out metric="
+            )
+        component.bind(get_metric(metric))
+    return component

@@ -9,7 +9,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs
-from siamkit.losses._inputs import at_least_0
+from siamkit.losses._checks import check_not_negative
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
@@ -17,17 +17,17 @@ from siamkit.metrics.base import Tensor
 
 @keras.saving.register_keras_serializable("siamkit")
 class IntraPairVariance(PairLoss):
-    """Intra-pair variance loss: positives alike in their similarity, and negatives too.
+    """Intra-pair variance loss: similarities of positives vary little, and those of negatives too.
 
     L = meanₚ [(1 - ε₊) μ₊ - s]₊² + meanₙ [s - (1 + ε₋) μ₋]₊²
 
     s is the metric, μ₊ and μ₋ its means over the positive and over the negative pairs; for a distance d it is
-    [d - (1 + ε₊) μ₊]₊² and [(1 - ε₋) μ₋ - d]₊². Meant to be added to another loss (`weighted_sum`).
+    [d - (1 + ε₊) μ₊]₊² and [(1 - ε₋) μ₋ - d]₊². Add it to another loss (`weighted_sum`).
 
     Args:
         pos_eps: ε₊.
         neg_eps: ε₋.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Yu, Tao 2019, "Deep Metric Learning with Tuplet Margin Loss"; PML IntraPairVarianceLoss.
 
@@ -39,6 +39,8 @@ class IntraPairVariance(PairLoss):
         True
     """
 
+    params = ("pos_eps", "neg_eps", "mining")
+
     def __init__(
         self, pos_eps: float = 0.01, neg_eps: float = 0.01, mining: str = "all", **kwargs: Any
     ) -> None:
@@ -46,34 +48,30 @@ class IntraPairVariance(PairLoss):
         self.pos_eps = pos_eps
         self.neg_eps = neg_eps
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
-        assert self.metric is not None
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         sign = self.metric.sign
         values = self.metric.matrix(pairs.queries, pairs.references)
-        near, far = masked_mean(values, positive), masked_mean(values, negative)
-        pull = ops.square(ops.relu(sign * (values - (1.0 + sign * self.pos_eps) * near)))
-        push = ops.square(ops.relu(sign * ((1.0 - sign * self.neg_eps) * far - values)))
+        of_positives, of_negatives = masked_mean(values, positive), masked_mean(values, negative)
+        pull = ops.square(ops.relu(sign * (values - (1.0 + sign * self.pos_eps) * of_positives)))
+        push = ops.square(ops.relu(sign * ((1.0 - sign * self.neg_eps) * of_negatives - values)))
         return masked_mean(pull, positive) + masked_mean(push, negative)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pos_eps": self.pos_eps, "neg_eps": self.neg_eps}
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class ThresholdConsistentMargin(PairLoss):
-    """Threshold-consistent margin loss: one pair of thresholds for all classes alike.
+    """Threshold-consistent margin loss: the same two thresholds for all classes.
 
     L = λ₊ mean_{p: s ≤ m₊} (m₊ - s) + λ₋ mean_{n: s ≥ m₋} (s - m₋)
 
-    s is the metric, a similarity. The means are over the pairs past their threshold. Meant to be added to
-    another loss (`weighted_sum`).
+    s is the metric, a similarity. The means are over the pairs past their threshold. Add it to another
+    loss (`weighted_sum`).
 
     Args:
         lambda_plus: λ₊.
         lambda_minus: λ₋.
         margin_plus: m₊, on the metric's own axis.
         margin_minus: m₋, on the metric's own axis.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Zhang et al. 2024, "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning";
     PML ThresholdConsistentMarginLoss.
@@ -84,6 +82,8 @@ class ThresholdConsistentMargin(PairLoss):
         >>> round(float(loss(np.array([0, 0, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))), 4)
         1.4
     """
+
+    params = ("lambda_plus", "lambda_minus", "margin_plus", "margin_minus", "mining")
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class ThresholdConsistentMargin(PairLoss):
         self.margin_plus = margin_plus
         self.margin_minus = margin_minus
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         values = self.similarities(pairs)
         above = ops.cast(values > self.margin_plus, "float32")
         below = ops.cast(values < self.margin_minus, "float32")
@@ -108,35 +108,26 @@ class ThresholdConsistentMargin(PairLoss):
             self.margin_plus - values, positive * (1.0 - above)
         ) + self.lambda_minus * masked_mean(values - self.margin_minus, negative * (1.0 - below))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "lambda_plus": self.lambda_plus,
-            "lambda_minus": self.lambda_minus,
-            "margin_plus": self.margin_plus,
-            "margin_minus": self.margin_minus,
-        }
-
 
 @keras.saving.register_keras_serializable("siamkit")
 class RankedList(BatchLoss):
-    """Ranked list loss: positives within α - m, negatives beyond α, each weighted by how far it is off.
+    """Ranked list loss: positives within α - m, negatives beyond α, each weighted by its violation.
 
     L = mean over anchors of  (1 - λ) Σₚ wₚ (d - (α - m)) / Σₚ wₚ + λ Σₙ wₙ (α - d) / Σₙ wₙ
 
     over the pairs on the wrong side, with wₚ = e^{Tₚ (d - (α - m))} and wₙ = e^{Tₙ (α - d)}; d is the metric
-    read as a distance (1 - s for cosine). As in PML the weights have a gradient, and 1e-5 an item of the
-    batch is added below the fractions.
+    read as a distance (1 - s for cosine). As in PML the weights have a gradient, and 1e-5 per item of
+    the batch is added to the denominators.
 
     Args:
         margin: m.
         Tn: Tₙ, at least 0.
         imbalance: λ, from 0 to 1.
-        alpha: α; 1 + m/2 unless given.
+        alpha: α; by default 1 + m/2.
         Tp: Tₚ, at least 0.
 
     Reference: Wang et al. 2019, "Ranked List Loss for Deep Metric Learning"; PML RankedListLoss, which has
-    no defaults for margin and Tn: these are the paper's.
+    no defaults for margin and Tn: these are from the paper.
 
     Example:
         >>> import numpy as np, siamkit
@@ -144,6 +135,8 @@ class RankedList(BatchLoss):
         >>> round(float(loss(np.array([0, 0, 1]), np.array([[0.0], [0.0], [5.0]]))), 4)
         0.0
     """
+
+    params = ("margin", "Tn", "imbalance", "alpha", "Tp")
 
     def __init__(
         self,
@@ -156,7 +149,7 @@ class RankedList(BatchLoss):
     ) -> None:
         if not 0 <= imbalance <= 1:
             raise ComponentError(f"imbalance should be from 0 to 1, got {imbalance!r}")
-        at_least_0(Tn=Tn, Tp=Tp)
+        check_not_negative(Tn=Tn, Tp=Tp)
         super().__init__(**kwargs)
         self.margin = margin
         self.Tn = Tn
@@ -167,39 +160,29 @@ class RankedList(BatchLoss):
     def compare(self, pairs: Pairs) -> Tensor:
         alpha = 1.0 + self.margin / 2.0 if self.alpha is None else self.alpha
         distances = self.distances(pairs)
-        # Pairs at distance 0 are left out, as the reference has it.
+        # Pairs at distance 0 are left out, as in the reference.
         apart = ops.logical_not(distances <= 0)
         pull = self._weighted(distances - (alpha - self.margin), self.Tp, pairs.positive, apart)
         push = self._weighted(alpha - distances, self.Tn, pairs.negative, apart)
         return ops.mean((1.0 - self.imbalance) * pull + self.imbalance * push)
 
-    def _weighted(self, excess: Tensor, temperature: float, chosen: Tensor, apart: Tensor) -> Tensor:
-        """The weighted mean over the chosen pairs on the wrong side, of each anchor `(n,)`."""
-        wrong = ops.logical_and(ops.logical_and(chosen, apart), ops.logical_not(excess <= 0))
+    def _weighted(self, excess: Tensor, temperature: float, pairs: Tensor, apart: Tensor) -> Tensor:
+        """Return the weighted mean over the pairs on the wrong side, for each anchor `(n,)`."""
+        wrong = ops.logical_and(ops.logical_and(pairs, apart), ops.logical_not(excess <= 0))
         kept = ops.where(wrong, excess, 0.0)
         weights = ops.where(wrong, ops.exp(temperature * kept), 0.0)
         return ops.sum(weights * kept, axis=1) / ops.sum(weights + 1e-5, axis=1)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "Tn": self.Tn,
-            "imbalance": self.imbalance,
-            "alpha": self.alpha,
-            "Tp": self.Tp,
-        }
-
 
 @keras.saving.register_keras_serializable("siamkit")
-class Histogram1D(keras.layers.Layer):
-    """A running histogram of numbers, not trained: the state of a dynamic soft margin.
+class RunningHistogram(keras.layers.Layer):
+    """A running histogram of numbers, not trained.
 
     Args:
-        low: the place of the first bin.
-        width: from one bin to the next.
+        low: the middle of the first bin.
+        width: of a bin.
         bins: how many.
-        momentum: the share of what is new.
+        momentum: the share of the new values.
     """
 
     def __init__(self, low: float, width: float, bins: int, momentum: float, **kwargs: Any) -> None:
@@ -212,28 +195,28 @@ class Histogram1D(keras.layers.Layer):
     def call(self, embeddings: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.shares)
 
-    def after(self, values: Tensor, weight: Tensor) -> Tensor:
-        """The histogram `(bins,)` with these values in it, each shared out between its two bins."""
-        place = (values - self.low) / self.width
-        below = ops.floor(place)
-        right = place - below
-        fresh = self._sums(below, weight * (1.0 - right)) + self._sums(below + 1.0, weight * right)
+    def updated(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Return the histogram `(bins,)` with these values, each divided between the two bins around it."""
+        position = (values - self.low) / self.width
+        below = ops.floor(position)
+        right = position - below
+        new = self._sums(below, weight * (1.0 - right)) + self._sums(below + 1.0, weight * right)
         old = ops.convert_to_tensor(self.shares)
         momentum = ops.where(ops.sum(old) > 0, self.momentum, 1.0)
-        mixed = (1.0 - momentum) * old + momentum * fresh
+        mixed = (1.0 - momentum) * old + momentum * new
         total = ops.sum(mixed)
         return mixed / ops.where(total > 0, total, 1.0)
 
     def bin_of(self, values: Tensor) -> Tensor:
-        """The bin below each value; those outside go to the outermost."""
+        """Return the bin below each value; values outside belong to the outermost bins."""
         return self._index(ops.floor((values - self.low) / self.width))
 
-    def _index(self, place: Tensor) -> Tensor:
-        inside = ops.minimum(place, self.bins - 1.0)
-        return ops.cast(ops.where(place >= 0, inside, 0.0), "int32")  # NaN has no bin; any will do
+    def _index(self, position: Tensor) -> Tensor:
+        inside = ops.minimum(position, self.bins - 1.0)
+        return ops.cast(ops.where(position >= 0, inside, 0.0), "int32")  # NaN counts in the first bin
 
-    def _sums(self, place: Tensor, weight: Tensor) -> Tensor:
-        flat = ops.reshape(self._index(place), (-1,))
+    def _sums(self, position: Tensor, weight: Tensor) -> Tensor:
+        flat = ops.reshape(self._index(position), (-1,))
         return ops.segment_sum(ops.reshape(weight, (-1,)), flat, num_segments=self.bins)
 
     def get_config(self) -> dict[str, Any]:
@@ -248,18 +231,17 @@ class Histogram1D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class DynamicSoftMargin(BatchLoss):
-    """Dynamic soft margin loss: triplets weighted by the share of all triplets that are easier than they are.
+    """Dynamic soft margin loss: triplets weighted by the share of all triplets that are easier.
 
     L = mean over triplets of  CDF(x) · x,  x = d(a, p) - d(a, n)
 
-    d is the metric read as a distance; CDF is the cumulated running histogram of x, kept in the head and
-    taken without gradient, as the paper means it (in PML a gradient runs through the histogram's update,
-    which is why a second step there fails). Values beyond the histogram count in its outermost bins. All
-    triplets of the batch take part, which takes memory for `batch³` numbers; the paper looks at the
-    hardest negative of each pair only.
+    d is the metric read as a distance; CDF is the cumulative running histogram of x, kept in the state and
+    used without gradient, as in the paper (in PML a gradient runs through the histogram's update, so that a
+    second step fails). Values beyond the histogram count in its outermost bins. All triplets of the batch
+    count, in memory for `batch³` numbers; the paper uses the hardest negative of each pair only.
 
     Args:
-        min_val: where the histogram begins, below 0; it is as wide to the other side.
+        min_val: the low end of the histogram, below 0; the high end is -min_val.
         num_bins: the bins of the histogram.
         momentum: the weight of the current batch in it.
 
@@ -273,6 +255,8 @@ class DynamicSoftMargin(BatchLoss):
         0.0
     """
 
+    params = ("min_val", "num_bins", "momentum")
+    state: RunningHistogram
     takes_references = False
 
     def __init__(
@@ -288,27 +272,18 @@ class DynamicSoftMargin(BatchLoss):
         self.min_val = min_val
         self.num_bins = num_bins
         self.momentum = momentum
-        self.head = Histogram1D(min_val, 2.0 * -min_val / num_bins, num_bins, momentum)
+        self.state = RunningHistogram(min_val, 2.0 * -min_val / num_bins, num_bins, momentum)
 
     def compare(self, pairs: Pairs) -> Tensor:
-        assert isinstance(self.head, Histogram1D)
-        self.head(pairs.queries)
+        self.state(pairs.queries)
         distances = self.distances(pairs)
         gaps = distances[:, :, None] - distances[:, None, :]
         triplets = ops.cast(
             ops.logical_and(pairs.positive[:, :, None], pairs.negative[:, None, :]), "float32"
         )
         frozen = ops.stop_gradient(gaps)
-        shares = self.head.after(frozen, triplets)
-        if self.training:
-            self.head.shares.assign(shares)
-        share_below = ops.take(ops.cumsum(shares), self.head.bin_of(frozen), axis=0)
+        shares = self.state.updated(frozen, triplets)
+        if pairs.training:
+            self.state.shares.assign(shares)
+        share_below = ops.take(ops.cumsum(shares), self.state.bin_of(frozen), axis=0)
         return masked_mean(share_below * gaps, triplets)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "min_val": self.min_val,
-            "num_bins": self.num_bins,
-            "momentum": self.momentum,
-        }

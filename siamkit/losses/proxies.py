@@ -1,139 +1,21 @@
-"""Learned proxies of the classes, and the losses that compare embeddings with them."""
+"""Losses that compare items with learned proxies other than by a softmax over the classes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from siamkit.errors import ComponentError, ModelError
-from siamkit.losses._batch import BatchLoss, Pairs, labelled, log_sum_exp, positions
-from siamkit.losses._inputs import above_0, at_least_0, whole
-from siamkit.losses.base import Loss, masked_mean
+from siamkit.errors import ComponentError
+from siamkit.losses._batch import BatchLoss, Pairs, count_up, log_sum_exp
+from siamkit.losses._checks import check_count, check_not_negative, check_positive
+from siamkit.losses._proxies import Proxies, ProxyLoss
+from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import unit
 
-_SCALED = keras.initializers.VarianceScaling
-
-# What proxies begin with, by name; over (count, dim), Keras's fan_in is the count and its fan_out dim.
-STARTS: dict[str, Callable[[], Any]] = {
-    "normal": lambda: keras.initializers.RandomNormal(stddev=1.0),
-    "kaiming": lambda: _SCALED(2.0, "fan_in", "untruncated_normal"),  # normal, std √(2 / count)
-    "uniform": lambda: _SCALED(1 / 3, "fan_in", "uniform"),  # within ±1 / √count
-    "xavier": lambda: _SCALED(1.0, "fan_out", "uniform"),  # within ±√(3 / dim): lengths about 1
-    "sphere": lambda: _on_sphere,
-}
-
-
-def _on_sphere(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
-    """Coordinates uniform in [-1, 1], scaled to unit length."""
-    return unit(keras.random.uniform(shape, -1.0, 1.0, dtype=dtype))
-
-
-@keras.saving.register_keras_serializable("siamkit")
-class Proxies(keras.layers.Layer):
-    """Learned embeddings for each class; called with embeddings, it gives `(num_classes · per_class, dim)`.
-
-    Those of a class lie next to each other. Embeddings cut short get the leading part of the proxies.
-
-    Args:
-        num_classes: how many classes.
-        learning_rate_multiplier: how many times the model's step its own is. Proxies see few gradients
-            and want about 100.
-        per_class: how many for each class.
-        start: what they begin with, a name in `STARTS`.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        learning_rate_multiplier: float = 100.0,
-        per_class: int = 1,
-        start: str = "kaiming",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.num_classes = num_classes
-        self.learning_rate_multiplier = learning_rate_multiplier
-        self.per_class = per_class
-        self.start = start
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        self.proxies = self.add_weight(
-            name="proxies",
-            shape=(self.num_classes * self.per_class, input_shape[-1]),
-            initializer=STARTS[self.start](),
-        )
-
-    def call(self, embeddings: Tensor) -> Tensor:
-        return ops.convert_to_tensor(self.proxies)[:, : embeddings.shape[-1]]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "learning_rate_multiplier": self.learning_rate_multiplier,
-            "per_class": self.per_class,
-            "start": self.start,
-        }
-
-
-class ProxyLoss(Loss):
-    """A loss of items against the proxies of classes; a subclass implements `against`.
-
-    An item whose class id has no proxy makes the loss NaN, where the id cannot be refused (inside a
-    compiled step); the item itself has no gradient.
-
-    Args:
-        num_classes: how many classes; class ids run from 0 to num_classes - 1.
-        learning_rate_multiplier: of the proxies, at least 0.
-        per_class: how many proxies a class has.
-        start: what they begin with, see `Proxies`.
-    """
-
-    head: Proxies
-
-    def __init__(
-        self,
-        num_classes: int,
-        learning_rate_multiplier: float,
-        per_class: int = 1,
-        start: str = "normal",
-        **kwargs: Any,
-    ) -> None:
-        whole(num_classes=num_classes)
-        at_least_0(learning_rate_multiplier=learning_rate_multiplier)
-        super().__init__(**kwargs)
-        self.num_classes = int(num_classes)
-        self.head = Proxies(self.num_classes, learning_rate_multiplier, per_class, start)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        if len(y_pred.shape) != 2:
-            raise ModelError(
-                f"{self.name} takes one embedding an item, (batch, dim), got shape {tuple(y_pred.shape)}"
-            )
-        labels, embeddings = labelled(y_true, y_pred, self.name)
-        values = self.against(labels, embeddings, self.head(embeddings))
-        known = ops.logical_and(labels >= 0, labels < self.head.num_classes)
-        return ops.where(known if len(values.shape) == 1 else ops.all(known), values, math.nan)
-
-    def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        """The loss of these items against these proxies, `(batch,)` or a scalar."""
-        raise NotImplementedError
-
-    def own(self, labels: Tensor) -> Tensor:
-        """Which class is each item's, `(batch, num_classes)` bool; none where the id has no proxy."""
-        return labels[:, None] == ops.arange(self.head.num_classes, dtype="int32")[None, :]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.head.num_classes,
-            "learning_rate_multiplier": self.head.learning_rate_multiplier,
-        }
+AFFINITY_TEMPERATURE = 0.5  # of the manifold loss, as in the reference
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -143,8 +25,8 @@ class ProxyAnchor(ProxyLoss):
     L = mean over proxies with positives of log(1 + Σₓ₊ e^{-α(s(x,p) - δ)})
       + mean over all proxies of            log(1 + Σₓ₋ e^{α(s(x,p) + δ)})
 
-    s is the metric turned so that high means alike (the similarity itself, or minus the distance). The
-    proxies begin normal with standard deviation √(2 / num_classes).
+    s is the metric read as a similarity (the similarity itself, or minus the distance). The initial
+    proxies are normal with standard deviation √(2 / num_classes).
 
     Args:
         num_classes: how many proxies; labels run from 0 to num_classes - 1.
@@ -161,6 +43,8 @@ class ProxyAnchor(ProxyLoss):
         True
     """
 
+    params = ("num_classes", "margin", "alpha", "learning_rate_multiplier")
+
     def __init__(
         self,
         num_classes: int,
@@ -169,26 +53,20 @@ class ProxyAnchor(ProxyLoss):
         learning_rate_multiplier: float = 100.0,
         **kwargs: Any,
     ) -> None:
-        above_0(alpha=alpha)
-        super().__init__(num_classes, learning_rate_multiplier, start="kaiming", **kwargs)
+        check_positive(alpha=alpha)
+        super().__init__(num_classes, learning_rate_multiplier, initializer="kaiming", **kwargs)
         self.margin = margin
         self.alpha = alpha
 
-    def against(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        similarities = self.all_similarities(embeddings, proxies)
-        positive = self.own(labels)
+    def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        similarities = self.pairwise_similarities(embeddings, proxies)
+        positive = self.class_mask(labels)
         pull = log_sum_exp(-self.alpha * (similarities - self.margin), positive, axis=0, plus_one=True)
         push = log_sum_exp(
             self.alpha * (similarities + self.margin), ops.logical_not(positive), axis=0, plus_one=True
         )
         present = ops.cast(ops.any(positive, axis=0), "float32")
         return masked_mean(pull, present) + ops.mean(push)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin, "alpha": self.alpha}
-
-
-TEMPERATURE = 0.5  # of the affinities, as in the reference
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -202,13 +80,13 @@ class Manifold(BatchLoss):
       + λ mean of log(1 + Σ e^x over x = cos(Fₑ, F_q) - cos(Fₑ, Fₚ) + m ≥ 0)
 
     p is the item's own proxy, q the others. The proxy of class c is number c mod K: with K at least the
-    number of classes every class has its own. The reference draws meta-classes anew for each batch unless
+    number of classes every class has its own. The reference draws new meta-classes for each batch unless
     they are given. s is the metric, a similarity.
 
     Args:
         K: how many proxies.
-        lambdaC: λ, at least 0; infinite for the context term alone.
-        alpha: α, from 0 to 1: how much is passed on to neighbours.
+        lambdaC: λ, at least 0; infinite for the context term only.
+        alpha: α, between 0 and 1: the share that the walk passes on to neighbors.
         margin: m.
 
     Reference: Aziere, Todorovic 2019, "Ensemble Deep Manifold Similarity Learning Using Hard Proxies"; PML
@@ -221,6 +99,8 @@ class Manifold(BatchLoss):
         True
     """
 
+    params = ("K", "lambdaC", "alpha", "margin")
+    state: Proxies
     takes_references = False
 
     def __init__(
@@ -231,10 +111,8 @@ class Manifold(BatchLoss):
         margin: float = 5e-4,
         **kwargs: Any,
     ) -> None:
-        if not K >= 1:
-            raise ComponentError(f"K should be at least 1, got {K!r}")
-        if not lambdaC >= 0:
-            raise ComponentError(f"lambdaC should be at least 0, got {lambdaC!r}")
+        check_count(K=K)
+        check_not_negative(lambdaC=lambdaC)
         if not 0 < alpha < 1:
             raise ComponentError(f"alpha should be between 0 and 1, got {alpha!r}")
         super().__init__(**kwargs)
@@ -242,21 +120,20 @@ class Manifold(BatchLoss):
         self.lambdaC = lambdaC
         self.alpha = alpha
         self.margin = margin
-        self.head = Proxies(K, start="normal")
+        self.state = Proxies(K, initializer="normal")
 
     def compare(self, pairs: Pairs) -> Tensor:
-        assert self.head is not None
-        points = ops.concatenate([pairs.queries, self.head(pairs.queries)], axis=0)
-        rows = positions(points)
+        points = ops.concatenate([pairs.queries, self.state(pairs.queries)], axis=0)
+        rows = count_up(points)
         itself = rows[:, None] == rows[None, :]
-        affinity = ops.exp(ops.relu(self.all_similarities(points, points)) / TEMPERATURE)
+        affinity = ops.exp(ops.relu(self.pairwise_similarities(points, points)) / AFFINITY_TEMPERATURE)
         affinity = ops.where(itself, 0.0, affinity)
         root = ops.rsqrt(ops.sum(affinity, axis=1))
         step = self.alpha * affinity * root[:, None] * root[None, :]
-        # TensorFlow raises on the inverse of NaN; it should reach the loss and be noticed there.
-        spoilt = ops.isnan(step)
-        walk = (1.0 - self.alpha) * ops.inv(ops.cast(itself, "float32") - ops.where(spoilt, 0.0, step))
-        walk = ops.where(ops.any(spoilt), float("nan"), walk)
+        # TensorFlow raises on the inverse of NaN, which should reach the loss instead.
+        is_nan = ops.isnan(step)
+        walk = (1.0 - self.alpha) * ops.inv(ops.cast(itself, "float32") - ops.where(is_nan, 0.0, step))
+        walk = ops.where(ops.any(is_nan), float("nan"), walk)
         of_items, of_proxies = walk[: -self.K], walk[-self.K :]
         own = (pairs.labels % self.K)[:, None] == ops.arange(self.K, dtype="int32")[None, :]
         context = self._penalty(unit(of_items) @ ops.transpose(unit(of_proxies)), own)
@@ -265,16 +142,80 @@ class Manifold(BatchLoss):
         return self._penalty(of_items[:, -self.K :], own) + self.lambdaC * context
 
     def _penalty(self, values: Tensor, own: Tensor) -> Tensor:
-        """The soft count of proxies that are at least as near, up to the margin, as an item's own."""
+        """Return the soft count of proxies that are as near as an item's own, up to the margin."""
         excess = values - ops.sum(ops.where(own, values, 0.0), axis=1, keepdims=True) + self.margin
         out = ops.logical_or(own, excess < 0)
         return ops.mean(ops.log1p(ops.sum(ops.where(out, 0.0, ops.exp(excess)), axis=1)))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "K": self.K,
-            "lambdaC": self.lambdaC,
-            "alpha": self.alpha,
-            "margin": self.margin,
-        }
+
+@keras.saving.register_keras_serializable("siamkit")
+class Center(ProxyLoss):
+    """Center loss: half the distance of each item to the center of its class.
+
+    L = ½ d(x, c_y)
+
+    d is the metric read as a distance (1 - s for cosine); with `squared_euclidean` it is the paper's loss,
+    but with the mean over the batch in place of the sum (as in the authors' code). The centers are weights
+    moved by the optimizer; the paper moves each of them a share α of the way to the mean of its items in
+    the batch, (c + Σ x) / (1 + n), without the optimizer. The initial centers are uniform within ±√(3 / dim),
+    of length about 1, as in the authors' code. The loss is 0 when all items are on one point: add it to a
+    loss that spreads the classes, `{"weighted_sum": {"first": "normalized_softmax", "second": "center"}}`.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        learning_rate_multiplier: of the centers.
+
+    Reference: Wen et al. 2016, "A Discriminative Feature Learning Approach for Deep Face Recognition".
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("center", metric="cosine", num_classes=2)
+        >>> float(keras.ops.convert_to_numpy(loss(np.array([0, 1]), np.zeros((2, 4)))))      # d = 1 - 0
+        0.5
+    """
+
+    params = ("num_classes", "learning_rate_multiplier")
+
+    def __init__(self, num_classes: int, learning_rate_multiplier: float = 100.0, **kwargs: Any) -> None:
+        super().__init__(num_classes, learning_rate_multiplier, initializer="xavier", **kwargs)
+
+    def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        # Row by row: most of the matrix of all items and all centers would be unused.
+        centers = ops.take(proxies, ops.clip(labels, 0, self.state.num_classes - 1), axis=0)
+        return self.paired_distances(embeddings, centers) / 2.0
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class P2SGrad(ProxyLoss):
+    """P2SGrad: squared errors of the cosines, which should be 1 to the own class's proxy and 0 to all others.
+
+    L = mean over j of (cos θⱼ - [j = y])²
+
+    cos θⱼ is the metric, a similarity in [-1, 1]; there is nothing to tune. The paper gives gradients
+    only, and these are equal to them up to a factor. The reference scales its proxies to unit length before
+    each step and computes their gradient as if they were not scaled; here, as in the paper, the gradient is
+    at right angles to the proxy, and its length is left alone. The initial proxies have coordinates uniform
+    in [-1, 1], scaled to unit length.
+
+    Args:
+        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        learning_rate_multiplier: of the proxies.
+
+    Reference: Zhang et al. 2019, "P2SGrad: Refined Gradients for Optimizing Deep Face Models"; PML
+    P2SGradLoss.
+
+    Example:
+        >>> import keras, numpy as np, siamkit
+        >>> loss = siamkit.get_loss("p2s_grad", metric="cosine", num_classes=2)
+        >>> float(keras.ops.convert_to_numpy(loss(np.array([0, 1]), np.zeros((2, 4)))))  # (1² + 0²) / 2
+        0.5
+    """
+
+    params = ("num_classes", "learning_rate_multiplier")
+
+    def __init__(self, num_classes: int, learning_rate_multiplier: float = 100.0, **kwargs: Any) -> None:
+        super().__init__(num_classes, learning_rate_multiplier, initializer="sphere", **kwargs)
+
+    def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        target = ops.cast(self.class_mask(labels), "float32")
+        return ops.mean(ops.square(self.pairwise_similarities(embeddings, proxies) - target), axis=1)

@@ -1,4 +1,4 @@
-"""Losses over pairs with a graded similarity: its value, or the order of the pairs by it."""
+"""Losses over pairs with a graded similarity: on its value, or on the order of the pairs by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import ops
 
 from siamkit.errors import ModelError
 from siamkit.losses._batch import log_sum_exp
-from siamkit.losses._inputs import above_0, required, views_of
+from siamkit.losses._checks import check_positive, checked_target, split_views
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import absolute, unit
@@ -35,9 +35,8 @@ class CosineMSE(Loss):
     """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        assert self.metric is not None
-        a, b = views_of(y_pred, 2, self.name)
-        target = ops.cast(required(y_true, self.name, "a graded similarity"), "float32")
+        a, b = split_views(y_pred, 2, self.name)
+        target = ops.cast(checked_target(y_true, self.name, "a graded similarity"), "float32")
         return ops.square(self.metric(a, b) - target)
 
 
@@ -48,39 +47,37 @@ class OrderLoss(Loss):
         scale: the inverse temperature, above 0; 20 suits cosine.
     """
 
-    couples = True
+    params = ("scale",)
+    batch_coupled = True
 
     def __init__(self, scale: float = 20.0, **kwargs: Any) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         super().__init__(**kwargs)
         self.scale = scale
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        """How alike the two of each row are, `(batch, dim)`, `(batch, dim)` -> `(batch,)`."""
+        """Return similarities row by row, `(batch, dim)`, `(batch, dim)` -> `(batch,)`."""
         raise NotImplementedError
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, self.name)
-        target = ops.cast(required(y_true, self.name, "a graded similarity"), "float32")
+        a, b = split_views(y_pred, 2, self.name)
+        target = ops.cast(checked_target(y_true, self.name, "a graded similarity"), "float32")
         values = self.scale * self.similarity(a, b)
-        # Entry (i, j): by how much row j is more alike than row i, which should be less than 0 where yᵢ > yⱼ.
+        # Entry (i, j): by how much row j is more similar than row i, which should be below 0 where yᵢ > yⱼ.
         excess = values[None, :] - values[:, None]
         wrong = target[:, None] > target[None, :]
-        # log(1 + e^x) of x = log Σ; exactly 0 where nothing is to be ordered
+        # log(1 + e^x) of x = log Σ; exactly 0 where all targets are equal
         return ops.softplus(log_sum_exp(ops.reshape(excess, (-1,)), ops.reshape(wrong, (-1,)), axis=0))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class CoSENT(OrderLoss):
-    """CoSENT: pairs of a higher target more alike than pairs of a lower one.
+    """CoSENT: pairs with a higher target are more similar than pairs with a lower one.
 
     L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ
 
-    s is the metric turned so that high means alike. Only the order of the targets matters. 0 where all
-    targets are equal.
+    s is the metric read as a similarity. Only the order of the targets matters. 0 where all targets are
+    equal.
 
     Args:
         scale: the inverse temperature, above 0; 20 suits cosine.
@@ -96,12 +93,12 @@ class CoSENT(OrderLoss):
     """
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.row_similarities(a, b)
+        return self.paired_similarities(a, b)
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Angle(OrderLoss):
-    """AnglE: CoSENT by a difference of angles in complex space; it does not compare by the metric.
+    """AnglE: CoSENT by a difference of angles in complex space; it does not compare through the metric.
 
     L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ
     s(a, b) = |Σ Re(u v̄) + Σ Im(u v̄)|,  u and v being a and b at unit length, read as complex numbers
@@ -131,7 +128,7 @@ class Angle(OrderLoss):
         dim = a.shape[-1]
         if dim % 2:
             raise ModelError(
-                f"angle reads embeddings as complex numbers, so it wants an even embedding_dim, got {dim}"
+                f"angle reads embeddings as complex numbers, so it needs an even embedding_dim, got {dim}"
             )
         u, v = unit(a), unit(b)
         half = dim // 2

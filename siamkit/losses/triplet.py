@@ -1,4 +1,4 @@
-"""The losses over triplets: triplet and margin."""
+"""Losses over triplets of anchor, positive and negative."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean
-from siamkit.losses._inputs import views_of
-from siamkit.losses._mining import checked, mined_pairs, mined_triplets, one_each, triplet_weights
+from siamkit.losses._checks import split_views
+from siamkit.losses._mining import (
+    checked_mining,
+    mined_pairs,
+    mined_triplets,
+    mines_one_triplet,
+    triplet_weights,
+)
 from siamkit.metrics.base import Tensor
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Triplet(BatchLoss):
-    """Triplet loss: the positive nearer to the anchor than the negative, by a margin.
+    """Triplet loss: the positive is nearer to the anchor than the negative, by a margin.
 
     L = [d(a, p) - d(a, n) + margin]₊
 
-    d is the metric turned so that low means alike. Over triplets `(batch, 3, dim)` it is the mean over
-    the batch. Over labels it is the mean over the *active* mined triplets (loss above 0), as PML has it,
-    and 0 where there are none. Mining looks at all triplets of the batch and takes memory for `batch³`
-    numbers; `hard` and `easy_positive` for `batch²`.
+    d is the metric read as a distance. Over triplets `(batch, 3, dim)` it is the mean over the batch. Over
+    labels it is the mean over the *active* mined triplets (loss above 0), as in PML, and 0 where there are
+    none. Mining compares all triplets of the batch in memory for `batch³` numbers; `hard` and
+    `easy_positive` need `batch²`.
 
     Args:
         margin: in the metric's own units.
         swap: compare with d(p, n) where that is smaller than d(a, n) (Balntas et al. 2016).
         smooth_loss: log(1 + e^x) in place of the hinge [x]₊.
-        mining: which triplets of a labelled batch, see `siamkit.losses._mining`. With `semihard` the
-            hinge leaves those within the margin.
+        mining: which triplets of a labels_and_items batch, see `siamkit.losses.MINING`. With `semihard` the
+            hinge leaves the triplets within the margin.
 
     Reference: Schroff, Kalenichenko, Philbin 2015, "FaceNet"; PML TripletMarginLoss, with TripletMarginMiner
     or BatchHardMiner.
@@ -41,6 +47,8 @@ class Triplet(BatchLoss):
         >>> float(loss(None, np.array([[[0.0], [1.0], [1.5]]])))      # 1 - 1.5 + 1
         0.5
     """
+
+    params = ("margin", "swap", "smooth_loss", "mining")
 
     def __init__(
         self,
@@ -54,73 +62,64 @@ class Triplet(BatchLoss):
         self.margin = margin
         self.swap = swap
         self.smooth_loss = smooth_loss
-        self.mining = checked(mining)
+        self.mining = checked_mining(mining)
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         if len(y_pred.shape) != 3:
-            return super().call(y_true, y_pred)
-        anchor, positive, negative = views_of(y_pred, 3, self.name)
-        far = self.row_distances(anchor, negative)
+            return super().call(y_true, y_pred, training)
+        anchor, positive, negative = split_views(y_pred, 3, self.name)
+        far = self.paired_distances(anchor, negative)
         if self.swap:
-            far = _smaller(far, self.row_distances(positive, negative))
-        return self._violation(self.row_distances(anchor, positive) - far)
+            far = _smaller(far, self.paired_distances(positive, negative))
+        return self._violation(self.paired_distances(anchor, positive) - far)
 
     def compare(self, pairs: Pairs) -> Tensor:
         distances = self.distances(pairs)
         frozen = ops.stop_gradient(distances)
-        if one_each(self.mining):
+        if mines_one_triplet(self.mining):
             positive, negative = mined_pairs(self.mining, frozen, pairs)
             weights = ops.sum(positive, axis=1)
             near = ops.sum(positive * distances, axis=1)
             far = ops.sum(negative * distances, axis=1)
             if self.swap:
-                far = _smaller(far, ops.sum(positive @ self._others(pairs) * negative, axis=1))
+                far = _smaller(far, ops.sum(positive @ self._among_references(pairs) * negative, axis=1))
         else:
             weights = mined_triplets(self.mining, frozen, pairs)
             # `(anchor, positive, negative)`
             near, far = distances[:, :, None], distances[:, None, :]
             if self.swap:
-                far = _smaller(far, self._others(pairs)[None])
+                far = _smaller(far, self._among_references(pairs)[None])
         return active_mean(self._violation(near - far), weights)
 
-    def _others(self, pairs: Pairs) -> Tensor:
-        """Distances `(m, m)` among the references: of positives to negatives."""
-        return self.all_distances(pairs.references, pairs.references)
+    def _among_references(self, pairs: Pairs) -> Tensor:
+        """Return distances `(m, m)` among the references: of positives to negatives."""
+        return self.pairwise_distances(pairs.references, pairs.references)
 
     def _violation(self, gap: Tensor) -> Tensor:
         return (ops.softplus if self.smooth_loss else ops.relu)(gap + self.margin)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "swap": self.swap,
-            "smooth_loss": self.smooth_loss,
-            "mining": self.mining,
-        }
-
 
 @keras.saving.register_keras_serializable("siamkit")
 class Boundary(keras.layers.Layer):
-    """The learned boundary β of a margin loss: one for all classes, or one for each.
+    """The learned boundary β of a margin loss: one for all classes, or one for each class.
 
     Args:
-        count: how many; more than one are looked up by class id.
-        start: what each begins with.
-        learning_rate_multiplier: how many times the model's step its own is.
+        count: how many; with more than one, a class id is its index.
+        initial: the initial boundary.
+        learning_rate_multiplier: how many times longer a step of it is than one of the model.
     """
 
     def __init__(
-        self, count: int, start: float, learning_rate_multiplier: float = 100.0, **kwargs: Any
+        self, count: int, initial: float, learning_rate_multiplier: float = 100.0, **kwargs: Any
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.count = count
-        self.start = start
+        self.initial = initial
         self.learning_rate_multiplier = learning_rate_multiplier
 
     def build(self, input_shape: Any) -> None:
-        start = keras.initializers.Constant(self.start)
-        self.beta = self.add_weight(name="beta", shape=(self.count,), initializer=start)
+        initializer = keras.initializers.Constant(self.initial)
+        self.beta = self.add_weight(name="beta", shape=(self.count,), initializer=initializer)
 
     def call(self, embeddings: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.beta)
@@ -129,28 +128,27 @@ class Boundary(keras.layers.Layer):
         return {
             **super().get_config(),
             "count": self.count,
-            "start": self.start,
+            "initial": self.initial,
             "learning_rate_multiplier": self.learning_rate_multiplier,
         }
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Margin(BatchLoss):
-    """Margin loss: positives within a boundary β, negatives beyond it, both by a margin α.
+    """Margin loss: positives are within a boundary β and negatives beyond it, both by a margin α.
 
     L = Σ over triplets ([α + d(a, p) - β]₊ + [α + β - d(a, n)]₊) / number of active terms, + ν β
 
-    d is the metric turned so that low means alike. A positive counts once for each negative that it is
-    mined with, and the other way round, as PML has it. β is fixed, or learned: one for all, or one for
-    each class.
+    d is the metric read as a distance. A positive counts once for each negative that it is mined with, and
+    the other way round, as in PML. β is fixed, or learned: one for all classes, or one for each class.
 
     Args:
         margin: α.
         nu: ν, the price of a large learned β.
-        beta: β, or what it starts from.
-        learn_beta: learn β together with the encoder, in the loss's head.
-        num_classes: with `learn_beta`, learn a β for each class, looked up by the anchor's class id.
-        mining: which triplets of a batch, see `siamkit.losses._mining`; the paper's is
+        beta: β, or its initial value.
+        learn_beta: learn β together with the encoder, in the loss's state.
+        num_classes: with `learn_beta`, learn a β for each class; the anchor's class id chooses it.
+        mining: which triplets of a batch, see `siamkit.losses.MINING`; the paper's is
             `distance_weighted`.
 
     Reference: Wu et al. 2017, "Sampling Matters in Deep Embedding Learning"; PML MarginLoss.
@@ -161,6 +159,8 @@ class Margin(BatchLoss):
         >>> round(float(loss(np.array([0, 0, 1]), np.array([[0.0], [1.0], [2.0]]))), 4)
         0.5
     """
+
+    params = ("margin", "nu", "beta", "learn_beta", "num_classes", "mining")
 
     def __init__(
         self,
@@ -173,54 +173,46 @@ class Margin(BatchLoss):
         **kwargs: Any,
     ) -> None:
         if num_classes is not None and not learn_beta:
-            raise ComponentError("num_classes gives each class a β of its own, which wants learn_beta=True")
+            raise ComponentError("num_classes gives each class a learned β, so it needs learn_beta=True")
         super().__init__(**kwargs)
         self.margin = margin
         self.nu = nu
         self.beta = beta
+        self.learn_beta = learn_beta
         self.num_classes = num_classes
-        self.mining = checked(mining)
-        self.head = Boundary(num_classes or 1, beta) if learn_beta else None
+        self.mining = checked_mining(mining)
+        self.state = Boundary(num_classes or 1, beta) if learn_beta else None
 
     def compare(self, pairs: Pairs) -> Tensor:
         distances = self.distances(pairs)
         positive, negative = triplet_weights(self.mining, ops.stop_gradient(distances), pairs)
-        beta = self.beta if self.head is None else self._learned(pairs)
+        beta = self._boundary(pairs)
         pull = ops.relu(distances - beta + self.margin)
         push = ops.relu(beta - distances + self.margin)
         active = _active(pull, positive) + _active(push, negative)
         total = ops.sum(positive * pull) + ops.sum(negative * push)
-        some = active > 0
-        divisor = ops.where(some, active, 1.0)
-        if self.head is None:
+        any_active = active > 0
+        divisor = ops.where(any_active, active, 1.0)
+        if self.state is None:
             return total / divisor
         if self.num_classes is None:
             triplets = ops.sum(positive)
             return total / divisor + self.nu * ops.where(triplets > 0, ops.sum(beta), 0.0)
-        return (total + self.nu * ops.sum(positive * beta) * ops.cast(some, "float32")) / divisor
+        return (total + self.nu * ops.sum(positive * beta) * ops.cast(any_active, "float32")) / divisor
 
-    def _learned(self, pairs: Pairs) -> Tensor:
-        assert self.head is not None
-        beta = self.head(pairs.queries)
+    def _boundary(self, pairs: Pairs) -> Tensor:
+        """Return β: one value, or `(n, 1)` where each class has its own."""
+        if self.state is None:
+            return self.beta
+        beta = self.state(pairs.queries)
         return beta if self.num_classes is None else ops.take(beta, pairs.labels, axis=0)[:, None]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "nu": self.nu,
-            "beta": self.beta,
-            "learn_beta": self.head is not None,
-            "num_classes": self.num_classes,
-            "mining": self.mining,
-        }
 
 
 def _active(values: Tensor, weight: Tensor) -> Tensor:
-    """The weight of all entries above 0, without gradient."""
+    """Return the weight of all entries above 0, without gradient."""
     return ops.sum(ops.stop_gradient(ops.where(values > 0, weight, 0.0)))
 
 
 def _smaller(x: Tensor, y: Tensor) -> Tensor:
-    """The smaller of two; written so that NaN stays NaN and equal ones have the same gradient everywhere."""
+    """Return the smaller of two values, with one gradient at equal values on every backend; NaN stays NaN."""
     return x - ops.relu(x - y)

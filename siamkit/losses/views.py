@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.losses._batch import log_sum_exp, positions
-from siamkit.losses._inputs import above_0, at_least_0, views_of
+from siamkit.losses._batch import count_up, log_sum_exp
+from siamkit.losses._checks import check_not_negative, check_positive, split_views
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import centred
@@ -22,14 +22,14 @@ class MultipleNegativesRanking(Loss):
 
     L = mean over anchors i of  -log( e^{scale · s(aᵢ, pᵢ)} / Σ꜀ e^{scale · s(aᵢ, c)} )
 
-    s is the metric turned so that high means alike. The candidates c are the positives of all rows and,
-    over triplets, the negatives of all rows too. Over pairs with 1/0 a row of 0 has no term of its own;
-    its second item is a negative of the others. A target of zeros alone says nothing, as that of views:
-    then every row is a pair. Items that occur twice in a batch count as each other's negatives.
+    s is the metric read as a similarity. The candidates c are the positives of all rows and, over triplets,
+    the negatives of all rows too. Over pairs with 1/0 a row of 0 has no term; its second item is a negative
+    of the others. A target of zeros only, which is that of views, has no meaning: then every row is a
+    positive pair. Items that occur twice in a batch count as each other's negatives.
 
     Args:
         scale: the inverse temperature, above 0; 20 suits cosine.
-        symmetric: also let each positive find its anchor among all anchors, and take the mean of both.
+        symmetric: also let each positive find its anchor among all anchors; the loss is the mean of both.
 
     Reference: Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply";
     sentence-transformers' MultipleNegativesRankingLoss and MultipleNegativesSymmetricRankingLoss.
@@ -42,29 +42,27 @@ class MultipleNegativesRanking(Loss):
         0.3133
     """
 
-    couples = True
+    params = ("scale", "symmetric")
+    batch_coupled = True
 
     def __init__(self, scale: float = 20.0, symmetric: bool = False, **kwargs: Any) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         super().__init__(**kwargs)
         self.scale = scale
         self.symmetric = symmetric
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         triplets = len(y_pred.shape) == 3 and y_pred.shape[1] == 3
-        anchors, positives, *negatives = views_of(y_pred, 3 if triplets else 2, self.name)
-        own = self.scale * self.all_similarities(anchors, positives)
-        more = [self.scale * self.all_similarities(anchors, each) for each in negatives]
-        terms = of_partners(ops.concatenate([own, *more], axis=1))
+        anchors, positives, *negatives = split_views(y_pred, 3 if triplets else 2, self.name)
+        logits = self.scale * self.pairwise_similarities(anchors, positives)
+        others = [self.scale * self.pairwise_similarities(anchors, view) for view in negatives]
+        terms = partner_entropy(ops.concatenate([logits, *others], axis=1))
         if self.symmetric:
-            terms = (terms + of_partners(ops.transpose(own))) / 2.0
+            terms = (terms + partner_entropy(ops.transpose(logits))) / 2.0
         if y_true is None or triplets:
             return ops.mean(terms)
-        alike = ops.cast(y_true, "float32")
-        return masked_mean(terms, ops.where(ops.any(alike > 0), alike, 1.0))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale, "symmetric": self.symmetric}
+        positive = ops.cast(y_true, "float32")
+        return masked_mean(terms, ops.where(ops.any(positive > 0), positive, 1.0))
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -74,8 +72,8 @@ class InfoNCE(Loss):
     L = mean over ordered pairs of views k ≠ l and items i of
         -log( e^{s(xᵢᵏ, xᵢˡ)/t} / Σⱼ e^{s(xᵢᵏ, xⱼˡ)/t} )
 
-    s is the metric turned so that high means alike. Any number of views from 2; with 2 it is the mean of
-    both directions (as in CLIP). Unlike in `nt_xent`, the items of the same view are no negatives.
+    s is the metric read as a similarity. Any number of views from 2; with 2 it is the mean of both
+    directions (as in CLIP). Unlike in `nt_xent`, other items of the same view are not negatives.
 
     Args:
         temperature: t, above 0.
@@ -91,46 +89,43 @@ class InfoNCE(Loss):
         0.3133
     """
 
-    couples = True
+    params = ("temperature",)
+    batch_coupled = True
 
     def __init__(self, temperature: float = 0.07, **kwargs: Any) -> None:
-        above_0(temperature=temperature)
+        check_positive(temperature=temperature)
         super().__init__(**kwargs)
         self.temperature = temperature
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if len(y_pred.shape) != 3 or y_pred.shape[1] < 2:
             raise ModelError(
-                "info_nce takes embeddings of 2 views or more, (batch, views, dim), "
+                "info_nce takes embeddings of 2 or more views, (batch, views, dim), "
                 f"got shape {tuple(y_pred.shape)}"
             )
-        views = views_of(y_pred, y_pred.shape[1], self.name)
+        views = split_views(y_pred, y_pred.shape[1], self.name)
         ordered = list(itertools.permutations(views, 2))
-        terms = [of_partners(self.all_similarities(a, b) / self.temperature) for a, b in ordered]
+        terms = [partner_entropy(self.pairwise_similarities(a, b) / self.temperature) for a, b in ordered]
         return ops.mean(sum(terms[1:], terms[0])) / len(ordered)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": self.temperature}
 
-
-def of_partners(logits: Tensor) -> Tensor:
-    """-log softmax of `(n, m)` logits at the partner of each row i, which is column i; `(n,)`."""
-    partner = positions(logits[:, 0])[:, None] == positions(logits[0])[None, :]
+def partner_entropy(logits: Tensor) -> Tensor:
+    """Return -log softmax of `(n, m)` logits at the partner of each row i, which is column i; `(n,)`."""
+    partner = count_up(logits[:, 0])[:, None] == count_up(logits[0])[None, :]
     own = ops.sum(ops.where(partner, logits, 0.0), axis=1)
-    # -log(e^x / (e^x + e^m)) = softplus(m - x); exactly 0 where there is nobody else
+    # -log(e^x / (e^x + e^m)) = softplus(m - x); exactly 0 for a batch of 1
     return ops.softplus(log_sum_exp(logits, ops.logical_not(partner), axis=1) - own)
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class BarlowTwins(Loss):
-    """Barlow Twins: each dimension correlates with itself across the views, and with no other.
+    """Barlow Twins: each dimension correlates with itself across the views, and not with others.
 
     L = Σᵢ (1 - cᵢᵢ)² + λ Σᵢ≠ⱼ cᵢⱼ²
 
-    c is the correlation over the batch of dimension i in the first view with dimension j in the second;
-    a dimension that is constant over the batch correlates with nothing. It does not compare by the
-    metric, and wants embeddings that are not normalised (the paper's come out of a projector). A batch of
-    one item gives 0.
+    c is the correlation over the batch of dimension i in the first view with dimension j in the second; that
+    of a dimension that is constant over the batch is 0. It does not compare through the metric, and is meant
+    for embeddings that are not normalized (the paper's come out of a projector). 0 for a batch of 1.
 
     Args:
         off_diagonal: λ, at least 0.
@@ -141,46 +136,44 @@ class BarlowTwins(Loss):
     Example:
         >>> import numpy as np, siamkit
         >>> loss = siamkit.get_loss("barlow_twins", metric="cosine", off_diagonal=0.5)
-        >>> a, b = [1.0, 1.0], [-1.0, -1.0]      # both dimensions say the same: λ (1 + 1)
+        >>> a, b = [1.0, 1.0], [-1.0, -1.0]      # both dimensions are equal: λ (1 + 1)
         >>> round(float(loss(None, np.array([[a, a], [b, b]]))), 3)
         1.0
     """
 
+    params = ("off_diagonal", "eps")
     uses_metric = False
 
     def __init__(self, off_diagonal: float = 5e-3, eps: float = 1e-5, **kwargs: Any) -> None:
-        at_least_0(off_diagonal=off_diagonal)
-        above_0(eps=eps)
+        check_not_negative(off_diagonal=off_diagonal)
+        check_positive(eps=eps)
         super().__init__(**kwargs)
         self.off_diagonal = off_diagonal
         self.eps = eps
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = (self._standardised(each) for each in views_of(y_pred, 2, self.name))
+        a, b = (self._standardized(view) for view in split_views(y_pred, 2, self.name))
         same = ops.eye(y_pred.shape[-1], dtype="float32")
         items = count(y_pred)
         correlations = a @ ops.transpose(b) / items
         weights = same + self.off_diagonal * (1.0 - same)
-        return several(items) * ops.sum(weights * ops.square(same - correlations))
+        return is_several(items) * ops.sum(weights * ops.square(same - correlations))
 
-    def _standardised(self, view: Tensor) -> Tensor:
-        """`(dim, batch)`, each dimension of mean 0 and standard deviation 1."""
+    def _standardized(self, view: Tensor) -> Tensor:
+        """Return `(dim, batch)`, each dimension with mean 0 and standard deviation 1."""
         x = centred(ops.transpose(view))
         return x * ops.rsqrt(ops.mean(ops.square(x), axis=1, keepdims=True) + self.eps)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "off_diagonal": self.off_diagonal, "eps": self.eps}
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class VICReg(Loss):
-    """VICReg: views alike, every dimension spread over the batch, and no two dimensions alike.
+    """VICReg: similar views, every dimension spread over the batch, and no two dimensions correlated.
 
     L = λ mean (a - b)² + Σ over both views z of ( μ mean [1 - √(var(z) + ε)]₊ / 2 + ν Σᵢ≠ⱼ cov(z)ᵢⱼ² / dim )
 
-    Variances and covariances are over the batch, with divisor batch - 1. It does not compare by the
-    metric, and wants embeddings that are not normalised: on the unit sphere no dimension can reach a
-    standard deviation of 1. Of a batch of one item only the first term is left.
+    Variances and covariances are over the batch, with divisor batch - 1. It does not compare through the
+    metric, and is meant for embeddings that are not normalized: on the unit sphere no dimension can reach a
+    standard deviation of 1. A batch of 1 has only the first term.
 
     Args:
         invariance_lambda: λ, at least 0.
@@ -198,6 +191,7 @@ class VICReg(Loss):
         0.5
     """
 
+    params = ("invariance_lambda", "variance_mu", "covariance_v", "eps")
     uses_metric = False
 
     def __init__(
@@ -208,8 +202,10 @@ class VICReg(Loss):
         eps: float = 1e-4,
         **kwargs: Any,
     ) -> None:
-        at_least_0(invariance_lambda=invariance_lambda, variance_mu=variance_mu, covariance_v=covariance_v)
-        above_0(eps=eps)
+        check_not_negative(
+            invariance_lambda=invariance_lambda, variance_mu=variance_mu, covariance_v=covariance_v
+        )
+        check_positive(eps=eps)
         super().__init__(**kwargs)
         self.invariance_lambda = invariance_lambda
         self.variance_mu = variance_mu
@@ -217,36 +213,27 @@ class VICReg(Loss):
         self.eps = eps
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        a, b = views_of(y_pred, 2, self.name)
-        spread = several(count(y_pred)) * (self._spread(a) + self._spread(b))
+        a, b = split_views(y_pred, 2, self.name)
+        spread = is_several(count(y_pred)) * (self._spread(a) + self._spread(b))
         return self.invariance_lambda * ops.mean(ops.square(a - b)) + spread
 
     def _spread(self, view: Tensor) -> Tensor:
-        """The terms of variance and covariance of a view."""
+        """Return the terms of variance and covariance of a view."""
         x = centred(ops.transpose(view))
         items = count(view)
-        covariances = x @ ops.transpose(x) / (items - several(items))  # of one item not 0 / 0
+        covariances = x @ ops.transpose(x) / (items - is_several(items))  # not 0 / 0 for a batch of 1
         same = ops.eye(x.shape[0], dtype="float32")
         variances = ops.sum(same * covariances, axis=1)
         narrow = ops.mean(ops.relu(1.0 - ops.sqrt(variances + self.eps))) / 2.0
-        alike = ops.sum(ops.square((1.0 - same) * covariances)) / x.shape[0]
-        return self.variance_mu * narrow + self.covariance_v * alike
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "invariance_lambda": self.invariance_lambda,
-            "variance_mu": self.variance_mu,
-            "covariance_v": self.covariance_v,
-            "eps": self.eps,
-        }
+        redundant = ops.sum(ops.square((1.0 - same) * covariances)) / x.shape[0]
+        return self.variance_mu * narrow + self.covariance_v * redundant
 
 
 def count(items: Tensor) -> Tensor:
-    """How many items there are, as a number of float32; also where TensorFlow does not know it yet."""
+    """Return how many items there are, float32; also where TensorFlow does not know it yet."""
     return ops.sum(ops.ones_like(items[(slice(None),) + (0,) * (len(items.shape) - 1)]))
 
 
-def several(items: Tensor) -> Tensor:
-    """1 if there are 2 items or more, otherwise 0: one has no variance."""
+def is_several(items: Tensor) -> Tensor:
+    """Return 1 for 2 items or more, otherwise 0: a single item has no variance."""
     return ops.cast(items > 1, "float32")

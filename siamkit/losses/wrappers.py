@@ -3,43 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
-from siamkit.losses._batch import BatchLoss, Pairs, labelled, positions
-from siamkit.losses._inputs import at_least_0
+from siamkit.losses._batch import BatchLoss, Pairs, count_up, labels_and_items
+from siamkit.losses._checks import check_count, check_not_negative
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Tensor
 from siamkit.metrics.functions import safe_sqrt, unit
 from siamkit.registry.provenance import family
 
 
+@keras.saving.register_keras_serializable("siamkit")
+class LossStates(keras.layers.Layer):
+    """The states of several losses as one layer, each with its own `learning_rate_multiplier`.
+
+    Args:
+        states: the layers.
+    """
+
+    def __init__(self, states: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.states = list(states)
+
+    def call(self, embeddings: Tensor) -> Tensor:
+        for state in self.states:
+            state(embeddings)
+        return embeddings
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+class WrapperLoss(BatchLoss):
+    """A loss made of other losses: it has their states, and takes references if all of them do.
+
+    A subclass keeps the losses as attributes under their names in `params`.
+
+    Args:
+        wrapped: the losses.
+        state: a layer with weights of its own.
+    """
+
+    def __init__(
+        self, wrapped: Sequence[Loss], state: keras.layers.Layer | None = None, **kwargs: Any
+    ) -> None:
+        for loss in wrapped:
+            if not isinstance(loss, Loss):
+                raise ComponentError(f"{type(self).__name__} wraps siamkit losses, got {loss!r:.80}")
+        super().__init__(**kwargs)
+        self.wrapped = tuple(wrapped)
+        states = [layer for layer in (state, *(loss.state for loss in wrapped)) if layer is not None]
+        self.state = states[0] if len(states) == 1 else LossStates(states) if states else None
+        self.takes_references = all(takes_references(loss) for loss in wrapped)
+        self.batch_coupled = any(loss.batch_coupled for loss in wrapped)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            key: keras.saving.serialize_keras_object(value) if isinstance(value, Loss) else value
+            for key, value in super().get_config().items()
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WrapperLoss:
+        deserialize = keras.saving.deserialize_keras_object
+        return cls(
+            **{key: deserialize(value) if isinstance(value, dict) else value for key, value in config.items()}
+        )
+
+
+def takes_references(loss: Loss) -> bool:
+    """Return whether a loss can compare a batch with references other than the batch itself."""
+    return isinstance(loss, BatchLoss) and loss.takes_references
+
+
+def is_stateful(loss: Loss) -> bool:
+    """Return whether a loss, or one that it wraps, keeps embeddings of earlier batches."""
+    return any(member.stateful for member in family(loss))
+
+
+# ------------------------------------------------------------------ memory
+
+
 @dataclass(frozen=True)
-class State:
-    """What a memory holds.
+class MemoryContents:
+    """The contents of a memory.
 
     Args:
         embeddings: `(size, dim)`.
         labels: `(size,)` int32.
-        held: `(size,)` float32, 1 where something has been put.
-        next: `()` int32, the place of the next embedding.
-        places: `(batch,)` int32, where the last batch went.
+        filled: `(size,)` float32, 1 at the rows that hold an embedding.
+        next_row: `()` int32, the row of the next embedding.
+        batch_rows: `(batch,)` int32, the rows of the last batch.
     """
 
     embeddings: Tensor
     labels: Tensor
-    held: Tensor
-    next: Tensor
-    places: Tensor
+    filled: Tensor
+    next_row: Tensor
+    batch_rows: Tensor
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class Memory(keras.layers.Layer):
-    """A ring of the last embeddings.
+    """A ring buffer of the last embeddings.
 
     Args:
         size: how many.
@@ -55,100 +126,48 @@ class Memory(keras.layers.Layer):
 
         self.embeddings = weight("embeddings", (self.size, input_shape[-1]), "float32")
         self.labels = weight("labels", (self.size,), "int32")
-        self.held = weight("held", (self.size,), "float32")
-        self.next = weight("next", (), "int32")
+        self.filled = weight("filled", (self.size,), "float32")
+        self.next_row = weight("next_row", (), "int32")
 
     def call(self, embeddings: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.embeddings)
 
-    def after(self, embeddings: Tensor, labels: Tensor) -> State:
-        """What the memory holds with this batch in it; the memory itself is left as it is."""
-        start = ops.convert_to_tensor(self.next)
-        steps = positions(embeddings)
-        places = (start + steps - 1) % self.size
-        here = places[:, None]
-        return State(
-            ops.scatter_update(ops.convert_to_tensor(self.embeddings), here, embeddings),
-            ops.scatter_update(ops.convert_to_tensor(self.labels), here, labels),
-            ops.scatter_update(
-                ops.convert_to_tensor(self.held), here, ops.cast(ops.ones_like(labels), "float32")
-            ),
+    def with_batch(self, embeddings: Tensor, labels: Tensor) -> MemoryContents:
+        """Return the contents with this batch in place of the oldest rows; the memory does not change."""
+        start = ops.convert_to_tensor(self.next_row)
+        steps = count_up(embeddings)
+        rows = (start + steps - 1) % self.size
+        indices = rows[:, None]
+        ones = ops.cast(ops.ones_like(labels), "float32")
+        return MemoryContents(
+            ops.scatter_update(ops.convert_to_tensor(self.embeddings), indices, embeddings),
+            ops.scatter_update(ops.convert_to_tensor(self.labels), indices, labels),
+            ops.scatter_update(ops.convert_to_tensor(self.filled), indices, ones),
             (start + steps[-1]) % self.size,
-            places,
+            rows,
         )
 
-    def keep(self, state: State) -> None:
-        """Makes this what the memory holds."""
-        self.embeddings.assign(state.embeddings)
-        self.labels.assign(state.labels)
-        self.held.assign(state.held)
-        self.next.assign(state.next)
+    def store(self, contents: MemoryContents) -> None:
+        """Replace the contents of the memory."""
+        self.embeddings.assign(contents.embeddings)
+        self.labels.assign(contents.labels)
+        self.filled.assign(contents.filled)
+        self.next_row.assign(contents.next_row)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class LossStates(keras.layers.Layer):
-    """Several heads as one, each with a `learning_rate_multiplier` of its own.
+class CrossBatchMemory(WrapperLoss):
+    """Cross-batch memory: compares each batch with the embeddings of the last batches and its own.
+
+    The batch replaces the oldest embeddings of the memory and is then compared with all embeddings in it,
+    except each item with itself. The memory has no gradient, as in the reference. It is saved with the
+    model. It changes in training only.
 
     Args:
-        heads: the layers.
-    """
-
-    def __init__(self, heads: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.parts = list(heads)
-
-    def call(self, embeddings: Tensor) -> Tensor:
-        for each in self.parts:
-            each(embeddings)
-        return embeddings
-
-    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return input_shape
-
-
-class _Wrapper(BatchLoss):
-    """A loss made of other losses: it has their heads, and takes references if all of them do."""
-
-    def __init__(self, inner: Sequence[Any], head: keras.layers.Layer | None = None, **kwargs: Any) -> None:
-        for each in inner:
-            if not isinstance(each, Loss):
-                raise ComponentError(f"{type(self).__name__} goes around a siamkit loss, got {each!r:.80}")
-        super().__init__(**kwargs)
-        self.wrapped = tuple(inner)
-        heads = [each for each in (head, *(loss.head for loss in inner)) if each is not None]
-        self.head = heads[0] if len(heads) == 1 else LossStates(heads) if heads else None
-        self.takes_references = all(can_compare(each) for each in inner)
-        self.couples = any(each.couples for each in inner)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> _Wrapper:
-        made = keras.saving.deserialize_keras_object
-        return cls(**{key: made(each) if isinstance(each, dict) else each for key, each in config.items()})
-
-
-def can_compare(loss: Loss) -> bool:
-    """Whether a loss can compare a batch with references other than the batch itself."""
-    return isinstance(loss, BatchLoss) and loss.takes_references
-
-
-def remembers(loss: Loss) -> bool:
-    """Whether a loss, or one inside it, keeps a memory of embeddings."""
-    return any(each.remembers for each in family(loss))
-
-
-@keras.saving.register_keras_serializable("siamkit")
-class CrossBatchMemory(_Wrapper):
-    """Cross-batch memory: compares each batch with the embeddings of the last batches, its own among them.
-
-    The batch is put into the memory, in place of the oldest embeddings, and then compared with all that the
-    memory holds, each item but with itself. The memory has no gradient, as in the reference. It is part of
-    the model's file. Outside of training it is looked at and left as it is.
-
-    Args:
-        loss: any loss over all pairs of a batch; its mining looks at the memory too.
+        loss: any loss over all pairs of a batch; its mining uses the memory too.
         memory_size: embeddings kept, at least a batch.
 
     Reference: Wang et al. 2020, "Cross-Batch Memory for Embedding Learning"; PML CrossBatchMemory.
@@ -162,48 +181,48 @@ class CrossBatchMemory(_Wrapper):
         (0.0, 3.0)
     """
 
+    params = ("loss", "memory_size")
+    state: keras.layers.Layer
+    stateful = True
+
     def __init__(self, loss: Any, memory_size: int = 1024, **kwargs: Any) -> None:
-        if not memory_size >= 1:
-            raise ComponentError(f"memory_size should be at least 1, got {memory_size!r}")
-        if isinstance(loss, Loss) and (not can_compare(loss) or remembers(loss)):
+        check_count(memory_size=memory_size)
+        if isinstance(loss, Loss) and (not takes_references(loss) or is_stateful(loss)):
             raise ComponentError(
-                f"cross_batch_memory goes around a loss over all pairs of a batch, not around {loss.name!r}; "
-                "contrastive, triplet, multi_similarity or nt_xent would do"
+                f"cross_batch_memory needs a loss over all pairs of a batch, which {loss.name!r} is not; "
+                "use contrastive, triplet, multi_similarity or nt_xent, for example"
             )
-        self.remembers = True
         self.memory = Memory(memory_size)
         super().__init__([loss], self.memory, **kwargs)
+        self.loss = loss
+        self.memory_size = memory_size
         self.takes_references = False
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        labels, embeddings = labelled(y_true, y_pred, self.name)
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
+        labels, embeddings = labels_and_items(y_true, y_pred, self.name)
         size = embeddings.shape[0]
-        if size is not None and size > self.memory.size:
-            raise ModelError(f"a batch of {size} does not fit into a memory_size of {self.memory.size}")
-        assert self.head is not None
-        assert isinstance(self.wrapped[0], BatchLoss)
-        self.head(embeddings)
-        state = self.memory.after(ops.stop_gradient(embeddings), labels)
-        if self.training:
-            self.memory.keep(state)
-        same = labels[:, None] == state.labels[None, :]
-        itself = state.places[:, None] == (positions(state.labels) - 1)[None, :]
-        held = ops.cast(state.held, "bool")[None, :]
-        positive = ops.logical_and(ops.logical_and(same, held), ops.logical_not(itself))
-        negative = ops.logical_and(ops.logical_not(same), held)
-        pairs = Pairs(embeddings, state.embeddings, positive, negative, labels)
-        return self.wrapped[0].compare(pairs)
+        if size is not None and size > self.memory_size:
+            raise ModelError(
+                f"cross_batch_memory keeps {self.memory_size} embeddings, fewer than a batch of {size}; "
+                "raise memory_size"
+            )
+        self.state(embeddings)  # which builds it
+        contents = self.memory.with_batch(ops.stop_gradient(embeddings), labels)
+        if training:
+            self.memory.store(contents)
+        same = labels[:, None] == contents.labels[None, :]
+        itself = contents.batch_rows[:, None] == (count_up(contents.labels) - 1)[None, :]
+        filled = ops.cast(contents.filled, "bool")[None, :]
+        positive = ops.logical_and(ops.logical_and(same, filled), ops.logical_not(itself))
+        negative = ops.logical_and(ops.logical_not(same), filled)
+        return self.loss.compare(Pairs(embeddings, contents.embeddings, positive, negative, labels, training))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "loss": keras.saving.serialize_keras_object(self.wrapped[0]),
-            "memory_size": self.memory.size,
-        }
+
+# ------------------------------------------------------------------ nested dimensions
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Matryoshka(_Wrapper):
+class Matryoshka(WrapperLoss):
     """Matryoshka loss: one loss over the first d numbers of each embedding, for several d at once.
 
     L = Σ over d of  loss(e[:d])
@@ -214,9 +233,9 @@ class Matryoshka(_Wrapper):
 
     Args:
         loss: any loss without a memory.
-        dims: the sizes d; those above the embedding's own are left out. Unless given, the whole one and its
+        dims: the sizes d; those above the embedding's own are left out. By default the whole size and its
             halves down to `smallest`.
-        smallest: the least d of the halving.
+        smallest: the smallest of the halves.
 
     Reference: Kusupati et al. 2022, "Matryoshka Representation Learning"; sentence-transformers'
     MatryoshkaLoss.
@@ -229,48 +248,46 @@ class Matryoshka(_Wrapper):
         1.0
     """
 
+    params = ("loss", "dims", "smallest")
+
     def __init__(
         self, loss: Any, dims: Sequence[int] | None = None, smallest: int = 8, **kwargs: Any
     ) -> None:
-        if isinstance(loss, Loss) and remembers(loss):
+        if isinstance(loss, Loss) and is_stateful(loss):
             raise ComponentError(
-                "matryoshka cannot go around a cross_batch_memory, which would remember each batch once for "
-                "each size; put cross_batch_memory around matryoshka"
+                "matryoshka cannot wrap cross_batch_memory, which would store each batch once per size; "
+                "put cross_batch_memory around matryoshka"
             )
         if dims is not None and (not dims or min(dims) < 1):
             raise ComponentError(f"dims should be sizes of at least 1, got {dims!r}")
-        if not smallest >= 1:
-            raise ComponentError(f"smallest should be at least 1, got {smallest!r}")
+        check_count(smallest=smallest)
         super().__init__([loss], **kwargs)
+        self.loss = loss
         self.dims = None if dims is None else sorted(set(dims), reverse=True)
         self.smallest = smallest
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return sum(self.wrapped[0].call(y_true, self._cut(y_pred, dim)) for dim in self._sizes(y_pred))
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
+        return sum(self.loss.apply(y_true, self._cut(y_pred, dim), training) for dim in self._sizes(y_pred))
 
     def compare(self, pairs: Pairs) -> Tensor:
-        (loss,) = self.wrapped
-        assert isinstance(loss, BatchLoss)
-
         def cut(dim: int) -> Pairs:
-            queries, references = (self._cut(each, dim) for each in (pairs.queries, pairs.references))
-            return Pairs(queries, references, pairs.positive, pairs.negative, pairs.labels)
+            queries, references = (self._cut(items, dim) for items in (pairs.queries, pairs.references))
+            return replace(pairs, queries=queries, references=references)
 
-        return sum(loss.compare(cut(dim)) for dim in self._sizes(pairs.queries))
+        return sum(self.loss.compare(cut(dim)) for dim in self._sizes(pairs.queries))
 
     def _sizes(self, embeddings: Tensor) -> list[int]:
-        """The sizes, longest first."""
+        """Return the sizes, longest first; state and metric are built for the whole size."""
         whole = int(embeddings.shape[-1])
-        # Built for the whole, whatever is compared first.
-        if self.head is not None:
-            self.head(embeddings)
-        if self.metric is not None and not self.metric.built:
-            self.metric(keras.KerasTensor((1, whole)), keras.KerasTensor((1, whole)))
+        if self.state is not None:
+            self.state(embeddings)
+        if self._metric is not None and not self._metric.built:
+            self._metric(keras.KerasTensor((1, whole)), keras.KerasTensor((1, whole)))
         if self.dims is not None:
             sizes = [dim for dim in self.dims if dim <= whole]
             if not sizes:
                 raise ModelError(
-                    f"none of the dims {self.dims} of matryoshka is within the embedding's {whole}"
+                    f"matryoshka needs a dim of at most {whole}, the size of the embeddings, got {self.dims}"
                 )
             return sizes
         sizes = [whole]
@@ -279,22 +296,18 @@ class Matryoshka(_Wrapper):
         return sizes
 
     def _cut(self, embeddings: Tensor, dim: int) -> Tensor:
+        """Return the first numbers of each embedding, scaled to its length."""
         if dim == embeddings.shape[-1]:
             return embeddings
         length = safe_sqrt(ops.sum(ops.square(embeddings), axis=-1, keepdims=True))
         return length * unit(embeddings[..., :dim])
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "loss": keras.saving.serialize_keras_object(self.wrapped[0]),
-            "dims": self.dims,
-            "smallest": self.smallest,
-        }
+
+# ------------------------------------------------------------------ weighted sum
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class WeightedSum(_Wrapper):
+class WeightedSum(WrapperLoss):
     """The sum of two losses; nest it for more.
 
     L = first + weight · second
@@ -313,29 +326,22 @@ class WeightedSum(_Wrapper):
         0.075
     """
 
+    params = ("first", "second", "weight")
+
     def __init__(self, first: Any, second: Any, weight: float = 1.0, **kwargs: Any) -> None:
-        at_least_0(weight=weight)
+        check_not_negative(weight=weight)
         if first is second:
-            raise ComponentError("weighted_sum wants two losses, got the same object twice")
+            raise ComponentError("weighted_sum needs two losses, got the same object twice")
         super().__init__([first, second], **kwargs)
+        self.first = first
+        self.second = second
         self.weight = weight
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        first, second = (each.call(y_true, y_pred) for each in self.wrapped)
-        if len(first.shape) != len(second.shape):  # one of them couples the batch, and so does the sum
+    def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
+        first, second = (loss.apply(y_true, y_pred, training) for loss in self.wrapped)
+        if len(first.shape) != len(second.shape):  # one of them compares the items of the batch
             first, second = ops.mean(first), ops.mean(second)
         return first + self.weight * second
 
     def compare(self, pairs: Pairs) -> Tensor:
-        first, second = self.wrapped
-        assert isinstance(first, BatchLoss)
-        assert isinstance(second, BatchLoss)
-        return first.compare(pairs) + self.weight * second.compare(pairs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "first": keras.saving.serialize_keras_object(self.wrapped[0]),
-            "second": keras.saving.serialize_keras_object(self.wrapped[1]),
-            "weight": self.weight,
-        }
+        return self.first.compare(pairs) + self.weight * self.second.compare(pairs)

@@ -1,4 +1,4 @@
-"""The weights of a model's loss: the layer that holds them, and their own learning rates."""
+"""The state of a model's loss: the layer that holds it, and the learning rates of its weights."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.losses.wrappers import LossStates
+
 
 @keras.saving.register_keras_serializable("siamkit")
 class LossStateHolder(keras.layers.Layer):
-    """Holds the head of the compiled loss: Keras takes no new layer into a model that is built."""
+    """Holds the state of the compiled loss: Keras accepts no new layer in a model that is built."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.head: keras.layers.Layer | None = None
-        self.built = True  # it has no weights of its own; its state stays open
+        self.state: keras.layers.Layer | None = None
+        self.built = True  # it has no weights of its own
 
-    def adopt(self, head: keras.layers.Layer | None, embedding_dim: int | None) -> None:
-        """Puts a head in the place of the one before, and builds it once the dimension is known."""
-        if self.head is not head:
+    def hold(self, state: keras.layers.Layer | None, embedding_dim: int | None) -> None:
+        """Replace the state, and build it if the embedding dimension is known."""
+        if self.state is not state:
             # Assigning over a layer, or deleting it, leaves its weights among the trainable ones.
-            self._tracker.untrack(self.head)
-            del self.head
-            self.head = head
-        if head is not None and not head.built and embedding_dim is not None:
-            head(keras.KerasTensor((1, embedding_dim)))
+            self._tracker.untrack(self.state)
+            del self.state
+            self.state = state
+        if state is not None and not state.built and embedding_dim is not None:
+            state(keras.KerasTensor((1, embedding_dim)))
 
 
-def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]) -> None:
-    """Makes each step of the head's weights its `learning_rate_multiplier` times as long.
+def multiply_steps(optimizer: Any, state: Callable[[], keras.layers.Layer | None]) -> None:
+    """Make each step of the weights of a loss's state `learning_rate_multiplier` times as long.
 
-    A Keras optimizer has no groups, and scaling gradients does nothing to Adam. So the step is taken as
-    it comes and then lengthened: w ← w_old + m (w_new - w_old), which is what a learning rate m times
-    as high would have done under SGD, momentum and Adam alike.
+    A Keras optimizer has no groups, and scaling gradients does not change the steps of Adam. So the
+    optimizer steps as usual, and the step is then lengthened: w ← w_old + m (w_new - w_old). A learning rate
+    m times as high would do the same under SGD, momentum and Adam.
 
     Args:
-        optimizer: a compiled model's; changed in place, its config stays as it was.
-        head: gives the head at the time of a step.
+        optimizer: a compiled model's; changed in place, without its config.
+        state: returns the state at the time of a step.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # a LossScaleOptimizer steps through it
     step = type(optimizer).apply
 
     def apply(grads: Any, trainable_variables: Any = None) -> None:
         # Copies: torch steps in place.
-        before = [(weight, factor, ops.copy(weight.value)) for weight, factor in multiplied(head())]
+        before = [(weight, factor, ops.copy(weight.value)) for weight, factor in multiplied(state())]
         step(optimizer, grads, trainable_variables)
         for weight, factor, old in before:
             weight.assign(old + factor * (weight.value - old))
@@ -53,26 +55,25 @@ def multiply_steps(optimizer: Any, head: Callable[[], keras.layers.Layer | None]
     optimizer.apply = apply
 
 
-def multiplied(head: keras.layers.Layer | None) -> list[tuple[Any, float]]:
-    """The trained weights of a head, or of its parts, with their multipliers where these are not 1."""
-    found: dict[
-        int, tuple[Any, float]
-    ] = {}  # by weight: a loss that is inside twice has its head there twice
-    for layer in _leaves(head):
+def multiplied(state: keras.layers.Layer | None) -> list[tuple[Any, float]]:
+    """Return the trained weights of a state with their multipliers, where these are not 1."""
+    by_id: dict[int, tuple[Any, float]] = {}  # a loss that is wrapped twice has its state there twice
+    for layer in _leaves(state):
         factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
         if factor != 1.0:
-            found |= {id(weight): (weight, factor) for weight in layer.trainable_variables}
-    return list(found.values())
+            by_id |= {id(weight): (weight, factor) for weight in layer.trainable_variables}
+    return list(by_id.values())
 
 
-def _leaves(head: keras.layers.Layer | None) -> list[keras.layers.Layer]:
-    """The heads that a head is made of, however deep: itself if of none."""
-    parts = getattr(head, "parts", None)
-    return [head] if parts is None else [leaf for part in parts for leaf in _leaves(part)]
+def _leaves(state: keras.layers.Layer | None) -> list[keras.layers.Layer]:
+    """Return the states that a state is made of at any depth, or the state itself."""
+    if isinstance(state, LossStates):
+        return [leaf for inner in state.states for leaf in _leaves(inner)]
+    return [] if state is None else [state]
 
 
 def portable(config: Any) -> Any:
-    """An optimizer's config as every backend reads it: on torch, Keras names torch's own classes."""
+    """Return an optimizer's config as every backend reads it: on torch, Keras names torch's own classes."""
     if not isinstance(config, dict):
         return config
     config = {key: portable(value) for key, value in config.items()}

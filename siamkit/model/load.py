@@ -30,7 +30,7 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
 
     Args:
         path: a `.keras` file, or the URL of one.
-        compile: restore optimizer, loss and head too.
+        compile: restore optimizer, loss and the loss's state too.
 
     Raises:
         ModelError: no such file, not a siamkit model, corrupt, or a component is not installed.

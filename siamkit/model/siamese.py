@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric, Tensor
 from siamkit.metrics.get import get_metric
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
-from siamkit.registry.compatibility import check_metric
 from siamkit.registry.provenance import family, record_of, set_record
 
 
@@ -30,7 +28,7 @@ class Siamese(keras.Model):
 
     Called with one view it gives embeddings `(batch, dim)`; called with a tuple or list of v views,
     `(batch, v, dim)`. A view is a tensor or a dict of tensors. A shared encoder gets all views as one
-    batch. The model owns the metric's weights, the loss's head, the preprocessor and the threshold.
+    batch. The model owns the metric's weights, the loss's state, the preprocessor and the threshold.
 
     Args:
         encoder: any Keras model from one input to `(batch, dim)`; a pair of them for two towers.
@@ -74,7 +72,7 @@ class Siamese(keras.Model):
         self.metric: Metric = get_metric(metric)
         self.preprocessor = preprocessor
         self.threshold = threshold
-        self.head_holder = LossStateHolder(name="head")
+        self.loss_state_holder = LossStateHolder(name="loss_state")
         self.embedding_dim: int | None = None
         self._loss: Any = None
         if all(each.built and hasattr(each, "output_shape") for each in self.encoders):
@@ -88,7 +86,7 @@ class Siamese(keras.Model):
     # --------------------------------------------------------------- building
 
     def build(self, input_shape: Any) -> None:
-        """Builds encoders that came unbuilt, then the metric and the head."""
+        """Build encoders that are not built, then the metric and the loss's state."""
         shapes = list(input_shape) if _is_views(input_shape) else [input_shape]
         if len(self.encoders) == 1:
             shapes = shapes[:1]
@@ -110,7 +108,7 @@ class Siamese(keras.Model):
             # By a symbolic call, which builds whatever arguments its `build` takes.
             embeddings = keras.KerasTensor((1, self.embedding_dim))
             self.metric(embeddings, embeddings)
-        self.head_holder.adopt(self.head_holder.head, self.embedding_dim)
+        self.loss_state_holder.hold(self.loss_state_holder.state, self.embedding_dim)
         self.built = True
 
     # ---------------------------------------------------------------- calling
@@ -220,37 +218,21 @@ class Siamese(keras.Model):
     # --------------------------------------------------------------- training
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; the loss may be a name, borrows the metric, and lends its head.
+        """Compile as `keras.Model.compile` does; the loss may be a name, and is bound to the model's metric.
 
         Raises:
-            ModelError: a loss that another model uses, or that compares by another metric.
+            ModelError: a loss that is compiled into another model, or bound to another metric.
             ComponentError: a loss that cannot compare through the metric.
         """
         if loss is not None:
             loss = get_loss(loss)
-            self._lend(loss)
+            if isinstance(loss, Loss):  # any other keras.losses.Loss compares by itself
+                loss.bind(self.metric, self)
         self._loss = loss
-        self.head_holder.adopt(getattr(loss, "head", None), self.embedding_dim)
+        self.loss_state_holder.hold(loss.state if isinstance(loss, Loss) else None, self.embedding_dim)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         self._jit_asked = kwargs.get("jit_compile", "auto")
-        multiply_steps(self.optimizer, lambda: self.head_holder.head)
-
-    def _lend(self, loss: Any) -> None:
-        if not isinstance(loss, Loss):
-            return  # somebody's keras.losses.Loss: it compares by itself
-        for each in family(loss):
-            owner = each.owner() if each.owner is not None else None
-            if owner is not None and owner is not self:
-                raise ModelError(f"the loss {each.name!r} is lent to another model; make a new one")
-            if each.owner is None and not _interchangeable(each.metric, self.metric):
-                raise ModelError(
-                    f"the loss {each.name!r} brings a metric of its own; make it without metric=, "
-                    "the model lends it its own"
-                )
-        check_metric(loss, self.metric)
-        for each in family(loss):
-            each.owner = weakref.ref(self)
-            each.metric = self.metric
+        multiply_steps(self.optimizer, lambda: self.loss_state_holder.state)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits.
@@ -270,7 +252,7 @@ class Siamese(keras.Model):
     def _on_host(self, y: Any) -> Any:
         """A target given as an array, as the loss can use it: a batch on a device is too late to ask."""
         given = isinstance(y, (list, tuple, np.ndarray))
-        return self._loss.on_host(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
+        return self._loss.prepare_target(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
 
     def compute_loss(
         self,
@@ -282,10 +264,11 @@ class Siamese(keras.Model):
     ) -> Tensor:
         if self._loss is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
+        # Not through Keras's CompileLoss: it casts class ids to a float dtype and needs a y.
         if isinstance(self._loss, Loss):
-            self._loss.training = training
-        # Not through Keras's CompileLoss: it casts class ids to a float dtype and wants a y.
-        total = self._loss(y, y_pred, sample_weight)
+            total = self._loss(y, y_pred, sample_weight, training=training)
+        else:
+            total = self._loss(y, y_pred, sample_weight)
         for extra in self.losses:
             total = total + ops.sum(ops.cast(extra, total.dtype))
         return total
@@ -346,14 +329,6 @@ class Siamese(keras.Model):
     def load_assets(self, inner_path: str) -> None:
         if (Path(inner_path) / "preprocessor.json").is_file():
             self.preprocessor = load_preprocessor(inner_path)
-
-
-def _interchangeable(brought: Metric | None, lent: Metric) -> bool:
-    """Whether a loss loses nothing by comparing through the model's metric in place of its own."""
-    if brought is None or brought is lent:
-        return True
-    same = type(brought) is type(lent) and not lent.weights
-    return same and {**brought.get_config(), "name": ""} == {**lent.get_config(), "name": ""}
 
 
 def _is_views(shape: Any) -> bool:

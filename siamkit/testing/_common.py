@@ -149,7 +149,7 @@ def model_with(subject: Subject) -> Siamese:
     elif subject.kind == "metric":
         encoder, metric, loss = small_encoder(unit=False), subject.make(), "triplet"
     else:
-        encoder, metric, loss = small_encoder(subject.spec.normalized), subject.lent(), subject.make()
+        encoder, metric, loss = small_encoder(subject.spec.normalized), subject.bound_metric(), subject.make()
     model = Siamese(encoder, metric)
     # TensorFlow takes longer to compile a step than to run two; what compiling does is seen by `jit`.
     model.compile(keras.optimizers.Adam(0.01), loss, run_eagerly=keras.backend.backend() == "tensorflow")
@@ -174,8 +174,8 @@ def training(subject: Subject) -> None:
     parts = {"the encoder's": model.encoder.trainable_variables}
     if subject.kind == "metric":
         parts["its own"] = model.metric.trainable_variables
-    elif subject.kind == "loss" and model.head_holder.head is not None:
-        parts["its own"] = model.head_holder.head.trainable_variables
+    elif subject.kind == "loss" and model.loss_state_holder.state is not None:
+        parts["its own"] = model.loss_state_holder.state.trainable_variables
     for whose, weights in parts.items():
         moved = not weights or any(np.any(old[id(w)] != after[id(w)]) for w in weights)
         require(moved, f"training with {subject} should move {whose} weights, got none moved")

@@ -54,8 +54,8 @@ def _shape_of_call(loss: Any, y: Any, embeddings: Any) -> tuple[int, ...]:
     """What `call` gives, overheard: the loss prepares what it hands to it."""
     plain, heard = loss.call, []
 
-    def call(*args: Any) -> Any:
-        values = plain(*args)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        values = plain(*args, **kwargs)
         heard.append(tuple(values.shape))
         return values
 
@@ -101,19 +101,19 @@ def _probe(subject: Subject) -> Probe:
         target = ops.stop_gradient(target)
         return loss(ops.cast(target, "int32") if integral else target, embeddings)
 
-    head = getattr(loss, "head", None)
-    variables = [] if head is None else head.trainable_variables
+    state = getattr(loss, "state", None)
+    variables = [] if state is None else state.trainable_variables
     return Probe(str(subject), function, ("the embeddings", "_target"), variables)
 
 
 def gradients(subject: Subject) -> None:
-    """Value and gradient are finite, by the embeddings and by the head's weights."""
+    """Value and gradient are finite, by the embeddings and by the state's weights."""
     y, embeddings = subject.batch()
     _probe(subject).require_finite("", embeddings, y.astype("float32"))
 
 
 def finite_differences(subject: Subject) -> None:
-    """The gradient is that of finite differences, by the embeddings and by the head's weights."""
+    """The gradient is that of finite differences, by the embeddings and by the state's weights."""
     y = subject.batch()[0].astype("float32")
     _probe(subject).require_differences_agree(lambda k: [subject.batch(40 + k)[1], y])
 
@@ -224,10 +224,10 @@ def config(subject: Subject) -> None:
     common.require_whole_config(subject)
     loss, (y, embeddings) = subject.ready(), subject.batch()
     again = type(loss).from_config(loss.get_config())
-    again.metric = loss.metric
-    if loss.head is not None:
-        again.head(keras.KerasTensor((1, DIM)))
-        again.head.set_weights(loss.head.get_weights())
+    again.bind(loss.metric)
+    if loss.state is not None:
+        again.state(keras.KerasTensor((1, DIM)))
+        again.state.set_weights(loss.state.get_weights())
     a, b = (_value(each, y, embeddings) for each in (loss, again))
     require(close(a, b), f"from_config of {subject} should make one of the same value, {a:.6g}, got {b:.6g}")
 

@@ -51,7 +51,7 @@ KNOWN: Mapping[str, Any] = {
 }
 """The facts about the data that the kit can give a component."""
 
-EVERYDAY = ("cosine", "euclidean", "dot")  # tried in this order as the metric that a loss borrows
+EVERYDAY = ("cosine", "euclidean", "dot")  # tried in this order as the metric of a loss
 
 VIEWS = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3, "views": 2}
 
@@ -127,7 +127,7 @@ class Subject:
         return create(self.kind, self.entry.qualified, {**facts, **self.params, **more}, accepted)
 
     def ready(self, seed: int = 0, **more: Any) -> Any:
-        """A new one, seeded, with its weights built and, for a loss, a metric lent."""
+        """A new one, seeded, with its weights built and, for a loss, bound to a metric."""
         keras.utils.set_random_seed(seed)
         made = self.make(**more)
         with told(f"building {self}"):
@@ -139,12 +139,12 @@ class Subject:
         if self.kind == "metric" and not made.built:
             made(symbolic, symbolic)
         if isinstance(made, Loss):
-            made.metric = self.lent()
+            made.bind(self.bound_metric())
             made.metric(symbolic, symbolic)
-            if made.head is not None and not made.head.built:
-                made.head(keras.KerasTensor((1, DIM)))
+            if made.state is not None and not made.state.built:
+                made.state(keras.KerasTensor((1, DIM)))
 
-    def lent(self) -> Metric:
+    def bound_metric(self) -> Metric:
         """The metric that a loss compares by: the one given, or an everyday one that fits."""
         if self.metric is not None:
             return get_metric(self.metric)

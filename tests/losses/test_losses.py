@@ -183,9 +183,9 @@ def made(name, metric, **params):
     loss.metric(probe, probe)
     if metric == "mahalanobis":
         loss.metric.factor.assign(FACTOR)
-    if loss.head is not None:
-        loss.head(probe)
-        loss.head.proxies.assign(np.random.default_rng(9).normal(size=(6, 4)))
+    if loss.state is not None:
+        loss.state(probe)
+        loss.state.proxies.assign(np.random.default_rng(9).normal(size=(6, 4)))
     return loss
 
 
@@ -194,7 +194,7 @@ def number(x):
 
 
 def proxies_of(loss):
-    return [] if loss.head is None else [loss.head.proxies]
+    return [] if loss.state is None else [loss.state.proxies]
 
 
 def formula(loss, name, params, metric):
@@ -431,7 +431,7 @@ def test_sample_weights_make_a_weighted_mean_of_the_rows(name, supervision, para
 )
 def test_losses_that_couple_the_batch_refuse_a_sample_weight(name, supervision, params):
     y, e = batch(supervision)
-    with pytest.raises(ModelError, match="couples the items of a batch, so a sample weight has no meaning"):
+    with pytest.raises(ModelError, match="with one another, so a sample weight has no meaning"):
         made(name, "cosine", **params)(y, e, sample_weight=np.ones(len(e)))
 
 
@@ -439,16 +439,16 @@ def test_losses_that_couple_the_batch_refuse_a_sample_weight(name, supervision, 
 
 
 def test_proxies_are_one_for_each_class_and_spread_as_kaiming():
-    head = siamkit.get_loss("proxy_anchor", num_classes=50, metric="cosine").head
-    assert head(np.zeros((1, 200), dtype="float32")).shape == (50, 200)
-    spread = np.std(np.asarray(ops.convert_to_numpy(head.proxies)))
+    state = siamkit.get_loss("proxy_anchor", num_classes=50, metric="cosine").state
+    assert state(np.zeros((1, 200), dtype="float32")).shape == (50, 200)
+    spread = np.std(np.asarray(ops.convert_to_numpy(state.proxies)))
     assert spread == pytest.approx(np.sqrt(2 / 50), rel=0.05)
 
 
 def test_a_class_absent_from_the_batch_only_pushes():
     loss = made("proxy_anchor", "cosine")
     y, e = np.array([0, 0]), batch("labels")[1][:2]
-    proxies = np.asarray(ops.convert_to_numpy(loss.head.proxies), "float64")
+    proxies = np.asarray(ops.convert_to_numpy(loss.state.proxies), "float64")
     assert number(loss(y, e)) == pytest.approx(proxy_anchor(y, e, "cosine", proxies), rel=1e-4)
 
 
@@ -464,7 +464,8 @@ def test_a_loss_comes_back_from_its_config(name, supervision, params):
     assert type(again) is type(loss)
     assert again.get_config() == loss.get_config()
     assert params.items() <= again.get_config().items()
-    assert again.metric is None  # lent, and no part of the config
+    with pytest.raises(ModelError, match="has no metric"):  # bound, and not part of the config
+        _ = again.metric
 
 
 @pytest.mark.parametrize(
@@ -522,10 +523,10 @@ def test_a_bad_loss_is_refused_in_one_sentence(make, words):
             (6, 2, 4),
             r"triplet takes embeddings of 3 views, \(batch, 3, dim\), got shape \(6, 2, 4\)",
         ),
-        ("contrastive", None, (6, 2, 4), "contrastive wants one target a pair"),
+        ("contrastive", None, (6, 2, 4), "contrastive needs one target per pair"),
         ("contrastive", [1] * 6, (6, 3, 4), "contrastive takes embeddings of 2 views"),
         ("cosine_mse", [1.0] * 6, (6, 4), "cosine_mse takes embeddings of 2 views"),
-        ("nt_xent", np.zeros((6, 2)), (6, 4), "nt_xent takes one class id an item"),
+        ("nt_xent", np.zeros((6, 2)), (6, 4), "nt_xent takes one class id per item"),
     ],
 )
 def test_a_batch_of_the_wrong_shape_is_told_the_right_one(name, y, shape, words):
@@ -535,7 +536,8 @@ def test_a_batch_of_the_wrong_shape_is_told_the_right_one(name, y, shape, words)
 
 def test_a_loss_without_a_metric_says_how_to_give_it_one():
     with pytest.raises(
-        ModelError, match=r"Triplet has no metric to compare by; give get_loss\(..., metric=...\)"
+        ModelError,
+        match=r"'triplet' has no metric to compare through; create it by get_loss\(..., metric=...\)",
     ):
         siamkit.get_loss("triplet")(LABELS, np.zeros((6, 4)))
 
@@ -543,12 +545,12 @@ def test_a_loss_without_a_metric_says_how_to_give_it_one():
 def test_another_reduction_is_refused():
     from siamkit.losses.triplet import Triplet
 
-    with pytest.raises(ComponentError, match="reduces by itself, so reduction='sum' has no meaning"):
+    with pytest.raises(ComponentError, match="always reduces to a scalar, so reduction='sum' has no meaning"):
         Triplet(reduction="sum")
 
 
 @pytest.mark.parametrize("labels", [[0, 3], [-1, 0], ["a", "b"]])
 def test_class_ids_without_a_proxy_are_refused(labels):
     loss = siamkit.get_loss("proxy_anchor", metric="cosine", num_classes=3)
-    with pytest.raises(siamkit.SiamkitError, match="3 class proxies wants class ids from 0 to 2"):
+    with pytest.raises(siamkit.SiamkitError, match="for 3 classes, so it needs class ids from 0 to 2"):
         loss(np.array(labels), np.eye(2, 4))

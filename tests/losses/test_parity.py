@@ -370,7 +370,7 @@ def test_a_learned_margin_boundary_has_the_gradient_of_pytorch_metric_learning(p
         "margin", metric="euclidean", beta=1.5, nu=0.3, learn_beta=True, num_classes=classes
     )
     loss(labels, embeddings.astype("float32"))
-    assert_parity(ours(loss, labels, embeddings, [loss.head.beta]), expected)
+    assert_parity(ours(loss, labels, embeddings, [loss.state.beta]), expected)
 
 
 def test_dynamic_soft_margin_has_the_value_of_pytorch_metric_learning_over_several_batches():
@@ -384,7 +384,7 @@ def test_dynamic_soft_margin_has_the_value_of_pytorch_metric_learning_over_sever
         points = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         assert float(loss(labels, points.astype("float32"))) == pytest.approx(expected, rel=1e-4)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(loss.head.shares), theirs.hist_.numpy(), rtol=1e-3, atol=1e-5
+        ops.convert_to_numpy(loss.state.shares), theirs.hist_.numpy(), rtol=1e-3, atol=1e-5
     )
 
 
@@ -440,10 +440,10 @@ def test_manifold_has_the_value_and_gradient_of_pytorch_metric_learning(lambdac,
     from siamkit.losses.proxies import Manifold
 
     loss = Manifold(K=5, lambdaC=lambdac, alpha=alpha, margin=0.01)
-    loss.metric = siamkit.get_metric("cosine")
-    loss.head(np.zeros((1, 4), dtype="float32"))
-    loss.head.proxies.assign(proxies)
-    got = ours_at_once(loss, labels, embeddings, [loss.head.proxies])
+    loss.bind(siamkit.get_metric("cosine"))
+    loss.state(np.zeros((1, 4), dtype="float32"))
+    loss.state.proxies.assign(proxies)
+    got = ours_at_once(loss, labels, embeddings, [loss.state.proxies])
     if lambdac == float("inf"):
         assert np.isfinite(got[0])
         return
@@ -467,9 +467,8 @@ def test_cross_batch_memory_is_that_of_pytorch_metric_learning_also_when_it_wrap
     )
     for _ in range(5):
         labels, embeddings = rng.integers(0, 3, size=6), rng.normal(size=(6, 4))
-        loss.training = False  # looked at first: value and gradient without moving on
-        got = ours(loss, labels, embeddings)
-        loss.training = True
+        # First value and gradient without an update of the memory.
+        got = ours(lambda *batch: loss(*batch, training=False), labels, embeddings)
         moved = float(loss(labels, embeddings.astype("float32")))
         assert moved == pytest.approx(got[0], rel=1e-6)
         assert_parity(got, reference(lambda x, y=labels: theirs(x, torch.tensor(y)), embeddings))
@@ -491,9 +490,9 @@ def test_many_losses_compare_a_batch_with_a_memory_as_pytorch_metric_learning_do
     for _ in range(3):
         labels, embeddings = np.array([0, 0, 1, 2, 1, 3]), rng.normal(size=(6, 4))
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        loss.training = False
-        got = value_and_gradient(lambda x, y=labels: loss(y, unit(x)), embeddings.astype("float32"))
-        loss.training = True
+        got = value_and_gradient(
+            lambda x, y=labels: loss(y, unit(x), training=False), embeddings.astype("float32")
+        )
         loss(labels, embeddings.astype("float32"))
         expected = reference(
             lambda x, y=labels: theirs(torch.nn.functional.normalize(x), torch.tensor(y)), embeddings
@@ -526,9 +525,9 @@ def test_matryoshka_cuts_class_proxies_with_the_embeddings():
     labels, embeddings = np.array([0, 1, 2, 1, 2, 0]), rng.normal(size=(6, 8))
     inner = siamkit.get_loss("proxy_anchor", num_classes=3)
     loss = siamkit.get_loss("matryoshka", metric="cosine", loss=inner, dims=[2, 8])
-    loss.head(np.zeros((1, 8), dtype="float32"))
+    loss.state(np.zeros((1, 8), dtype="float32"))
     proxies = rng.normal(size=(3, 8))
-    inner.head.proxies.assign(proxies)
+    inner.state.proxies.assign(proxies)
 
     def expected(x, p):
         total = 0.0
@@ -540,7 +539,7 @@ def test_matryoshka_cuts_class_proxies_with_the_embeddings():
         return total
 
     assert_parity(
-        ours_at_once(loss, labels, embeddings, [inner.head.proxies]),
+        ours_at_once(loss, labels, embeddings, [inner.state.proxies]),
         reference(expected, embeddings, proxies),
     )
 

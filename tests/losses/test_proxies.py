@@ -130,8 +130,8 @@ AXES = np.eye(CLASSES, DIM)
 def made(name: str, proxies: np.ndarray, classes: int = CLASSES, **params: Any) -> Any:
     """A loss with these proxies."""
     loss = siamkit.get_loss(name, **{"metric": metric_of(name), "num_classes": classes, **params})
-    loss.head(np.zeros((1, proxies.shape[1]), dtype="float32"))
-    loss.head.proxies.assign(proxies)
+    loss.state(np.zeros((1, proxies.shape[1]), dtype="float32"))
+    loss.state.proxies.assign(proxies)
     return loss
 
 
@@ -161,7 +161,7 @@ def compare(title: str, seed: int, params: dict[str, Any]) -> None:
     loss = made(name, proxies, metric=case.metric, **params)
     scaled = unit if case.unit else ops.convert_to_tensor
     got = value_and_gradient(
-        lambda e: loss(labels, scaled(e)), x.astype("float32"), variables=[loss.head.proxies]
+        lambda e: loss(labels, scaled(e)), x.astype("float32"), variables=[loss.state.proxies]
     )
     assert_parity(got, expected)
 
@@ -204,7 +204,7 @@ def test_center_is_half_the_mean_distance_to_the_own_centre(metric):
         by_x[i] += slope / 2 / N
         by_centres[y] += back / 2 / N
     loss = made("center", centres, metric=metric)
-    assert_parity(ours(loss, labels, x, [loss.head.proxies]), (value, [by_x, by_centres]))
+    assert_parity(ours(loss, labels, x, [loss.state.proxies]), (value, [by_x, by_centres]))
 
 
 def test_an_item_far_from_its_proxy_still_counts_in_proxy_nca():
@@ -212,7 +212,7 @@ def test_an_item_far_from_its_proxy_still_counts_in_proxy_nca():
     x, proxies = np.repeat(np.eye(1, DIM), N, axis=0), np.eye(CLASSES, DIM)[[0, 0, 1, 2]]
     proxies[0] *= -1
     loss = made("proxy_nca", proxies, softmax_scale=100.0)
-    value, (by_x, _) = ours(loss, np.zeros(N, dtype="int32"), x, [loss.head.proxies])
+    value, (by_x, _) = ours(loss, np.zeros(N, dtype="int32"), x, [loss.state.proxies])
     assert value == pytest.approx(-log_softmax([-400.0, 0.0, -200.0, -200.0])[0], rel=1e-6)
     # d/dx of 100 (|x - p₀|² - |x - p₁|²), the other class being as good as certain; mean over the batch
     np.testing.assert_allclose(by_x, np.eye(1, DIM).repeat(N, axis=0) * 400 / N, atol=1e-3)
@@ -220,7 +220,7 @@ def test_an_item_far_from_its_proxy_still_counts_in_proxy_nca():
 
 def test_a_softmax_of_large_logits_keeps_its_precision():
     loss = made("cosface", AXES, margin=0.97, scale=200.0)  # e^200 is beyond float32
-    value, (by_x, _) = ours(loss, np.zeros(N, dtype="int32"), AXES[[0] * N], [loss.head.proxies])
+    value, (by_x, _) = ours(loss, np.zeros(N, dtype="int32"), AXES[[0] * N], [loss.state.proxies])
     assert value == pytest.approx(math.log1p(3 * math.exp(-200 * (1 - 0.97))), rel=1e-4)
     assert np.isfinite(by_x).all()
 
@@ -242,7 +242,7 @@ def test_on_its_proxy_and_opposite_the_value_is_the_references_and_the_gradient_
     labels = np.array([0, 1, 1, 0, 0, 1])
     proxies = np.repeat(AXES, SEVERAL.get(name, 1), axis=0)
     loss = made(name, proxies)
-    value, gradients = ours(loss, labels, x, [loss.head.proxies])
+    value, gradients = ours(loss, labels, x, [loss.state.proxies])
     if name == "center":
         expected = (0 + 1 + 2) / 3  # half of 0, 2 and 4
     else:
@@ -264,8 +264,8 @@ ODD = {  # a batch of one, one class alone and the like are in the conformance k
 def test_odd_batches_have_a_finite_value_and_finite_gradients(name, odd):
     x, times = ODD[odd]
     loss = drawn(name)
-    loss.head.proxies.assign(times * ops.convert_to_numpy(loss.head.proxies))
-    value, gradients = ours(loss, np.array([1, 3, 0, 0, 1, 2]), x, [loss.head.proxies])
+    loss.state.proxies.assign(times * ops.convert_to_numpy(loss.state.proxies))
+    value, gradients = ours(loss, np.array([1, 3, 0, 0, 1, 2]), x, [loss.state.proxies])
     assert np.isfinite(value)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -285,7 +285,7 @@ def test_a_class_id_without_a_proxy_makes_the_loss_nan_but_spoils_no_gradient(na
     def run(labels):
         numbers = np.array(labels, dtype="int32")
         return value_and_gradient(
-            lambda e: loss(ops.convert_to_tensor(numbers), e), x, variables=[loss.head.proxies]
+            lambda e: loss(ops.convert_to_tensor(numbers), e), x, variables=[loss.state.proxies]
         )
 
     value, (by_x, by_proxies) = run([0, 4, 2, -1, 3, 1])
@@ -308,18 +308,18 @@ def test_a_class_id_without_a_proxy_makes_the_loss_nan_but_spoils_no_gradient(na
 def test_embeddings_cut_short_meet_the_leading_part_of_the_proxies(name):
     loss = drawn(name)
     x, labels = np.random.default_rng(4).normal(size=(N, DIM)).astype("float32"), np.array([0, 1, 3, 2, 2, 0])
-    proxies = np.asarray(ops.convert_to_numpy(loss.head.proxies))
+    proxies = np.asarray(ops.convert_to_numpy(loss.state.proxies))
     short = made(name, proxies[:, :3])
     cut = number_of(loss(labels, x[:, :3]))
     assert cut == pytest.approx(number_of(short(labels, x[:, :3])), rel=1e-6)
-    assert tuple(loss.head(x[:, :3]).shape) == (len(proxies), 3)
-    assert tuple(loss.head(x).shape) == proxies.shape
+    assert tuple(loss.state(x[:, :3]).shape) == (len(proxies), 3)
+    assert tuple(loss.state(x).shape) == proxies.shape
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_proxies_begin_as_the_docstring_says(name):
     loss = siamkit.get_loss(name, num_classes=40)
-    proxies = np.asarray(ops.convert_to_numpy(loss.head(np.zeros((1, 100), dtype="float32"))))
+    proxies = np.asarray(ops.convert_to_numpy(loss.state(np.zeros((1, 100), dtype="float32"))))
     assert proxies.shape == (40 * SEVERAL.get(name, 1), 100)
     assert np.mean(proxies) == pytest.approx(0, abs=0.05)
     if name == "p2s_grad":
@@ -345,14 +345,14 @@ def test_a_fit_trains_the_proxies_and_an_unknown_class_shows_in_it(name):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8, 6)).astype("float32"), np.array([0, 1, 2, 3] * 2)
     model = tiny(name, metric_of(name))
-    head = model.loss.head
+    state = model.loss.state
     history = model.fit(x, y, batch_size=8, epochs=1, verbose=0).history["loss"]
-    before = np.array(ops.convert_to_numpy(head.proxies))
+    before = np.array(ops.convert_to_numpy(state.proxies))
     history += model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(history).all()
     assert history[-1] < history[0]
     # Adam's steps are 0.001 a weight, and those of proxies 100 times as long.
-    step = np.abs(np.asarray(ops.convert_to_numpy(head.proxies)) - before).max()
+    step = np.abs(np.asarray(ops.convert_to_numpy(state.proxies)) - before).max()
     assert 0.05 < step < 0.5
     # An array is refused before training; a stream is found out only where the ids are on the device.
     stream = ((x, y + 1) for _ in range(3))
@@ -377,7 +377,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_loss_and_its_head_come_back_from_their_configs(name):
+def test_a_loss_and_its_state_come_back_from_their_configs(name):
     params = {**OTHERS[name], "learning_rate_multiplier": 7.0, "num_classes": 3}
     loss = siamkit.get_loss(name, **params)
     config = keras.saving.serialize_keras_object(loss)
@@ -385,14 +385,14 @@ def test_a_loss_and_its_head_come_back_from_their_configs(name):
     assert type(again) is type(loss)
     assert again.get_config() == loss.get_config()
     assert params.items() <= again.get_config().items()
-    head = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss.head))
-    assert head.get_config() == loss.head.get_config() == {**again.head.get_config(), "name": head.name}
+    state = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss.state))
+    assert state.get_config() == loss.state.get_config() == {**again.state.get_config(), "name": state.name}
 
 
 def test_every_spec_of_this_family_is_checked_here():
     from siamkit.losses._specs import LOSSES
 
-    families = ("proxies", "class_proxies", "angular_margins")
+    families = ("proxies", "class_softmax", "angular_margins")
     PROXIES = [
         spec for spec in LOSSES if spec.factory.split(":")[0].endswith(families) and spec.name != "manifold"
     ]
@@ -447,9 +447,9 @@ def test_a_parameter_that_makes_no_sense_is_refused_in_one_sentence(name, params
         ("angular_margins.ArcFace", {"margin": 180}, "margin should be from 0 to below 180 degrees, got 180"),
         ("angular_margins.ArcFace", {"scale": -1}, "scale should be above 0, got -1"),
         ("angular_margins.SubCenterArcFace", {"sub_centers": True}, "sub_centers should be a whole number"),
-        ("class_proxies.SoftTriple", {"gamma": 0.0}, "gamma should be above 0, got 0.0"),
+        ("class_softmax.SoftTriple", {"gamma": 0.0}, "gamma should be above 0, got 0.0"),
         (
-            "class_proxies.Center",
+            "proxies.Center",
             {"learning_rate_multiplier": -1},
             "learning_rate_multiplier should be at least 0",
         ),
@@ -465,7 +465,7 @@ def test_so_it_is_where_a_class_is_used_by_itself(factory, params, words):
 def test_views_without_classes_are_refused():
     loss = siamkit.get_loss("arcface", metric="cosine", num_classes=3)
     with pytest.raises(
-        ModelError, match=r"takes one embedding an item, \(batch, dim\), got shape \(2, 2, 4\)"
+        ModelError, match=r"takes one embedding per item, \(batch, dim\), got shape \(2, 2, 4\)"
     ):
         loss(np.array([0, 1]), np.zeros((2, 2, 4)))
     with pytest.raises(ModelError, match="learns from class labels, but got none"):

@@ -1,4 +1,4 @@
-"""Losses around losses, in models: whatever is inside gets the metric, is trained and saved, stepped once."""
+"""Losses around losses, in models: each loss inside gets the metric, is trained and saved, stepped once."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def memory_of(loss):
 
 def test_losses_nested_deep_train_everything_and_come_back_from_a_file(tmp_path):
     model = model_with(DEEP)
-    heads = [numpy(weight) for weight in model.head_holder.trainable_variables]
-    assert len(heads) == 2  # proxies and centres
+    states = [numpy(weight) for weight in model.loss_state_holder.trainable_variables]
+    assert len(states) == 2  # proxies and centers
     model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    for before, after in zip(heads, model.head_holder.trainable_variables, strict=True):
+    for before, after in zip(states, model.loss_state_holder.trainable_variables, strict=True):
         assert np.any(before != numpy(after))
     model.save(tmp_path / "model.keras")
     again = siamkit.load_model(tmp_path / "model.keras")
@@ -58,19 +58,19 @@ def test_losses_nested_deep_train_everything_and_come_back_from_a_file(tmp_path)
 def test_a_memory_fills_and_wraps_in_training_and_stays_as_it_is_in_evaluation():
     model = model_with({"cross_batch_memory": {"loss": "contrastive", "memory_size": 20}})
     memory = memory_of(model.loss)
-    assert numpy(memory.held).sum() == 0
+    assert numpy(memory.filled).sum() == 0
     model.fit(X[:8], Y[:8], batch_size=8, epochs=1, shuffle=False, verbose=0)
-    assert numpy(memory.held).sum() == 8
+    assert numpy(memory.filled).sum() == 8
     np.testing.assert_array_equal(numpy(memory.labels)[:8], Y[:8])
     model.fit(X, Y, batch_size=8, epochs=1, shuffle=False, verbose=0)
-    assert numpy(memory.held).sum() == 20
-    assert int(numpy(memory.next)) == 32 % 20
+    assert numpy(memory.filled).sum() == 20
+    assert int(numpy(memory.next_row)) == 32 % 20
     held = numpy(memory.embeddings).copy()
     model.evaluate(X, Y, batch_size=8, verbose=0)
     np.testing.assert_array_equal(numpy(memory.embeddings), held)
 
 
-def test_every_head_inside_keeps_its_multiplier_and_is_stepped_once():
+def test_every_state_inside_keeps_its_multiplier_and_is_stepped_once():
     shared = siamkit.get_loss("arcface", num_classes=4)
     loss = siamkit.get_loss(
         "weighted_sum",
@@ -79,23 +79,23 @@ def test_every_head_inside_keeps_its_multiplier_and_is_stepped_once():
         num_classes=4,
     )
     siamkit.Siamese(model_with("triplet").encoder, "cosine").compile("adam", loss)
-    assert sorted(factor for _, factor in multiplied(loss.head)) == [7.0, 100.0]
+    assert sorted(factor for _, factor in multiplied(loss.state)) == [7.0, 100.0]
 
 
-def test_a_sum_with_a_loss_that_couples_the_batch_refuses_a_sample_weight():
+def test_a_sum_with_a_batch_coupled_loss_refuses_a_sample_weight():
     loss = siamkit.get_loss("weighted_sum", first="contrastive", second="online_contrastive", metric="cosine")
     pairs = RNG.normal(size=(4, 2, 3)).astype("float32")
-    with pytest.raises(ModelError, match="couples the items of a batch"):
+    with pytest.raises(ModelError, match="compares the items of a batch with one another"):
         loss(np.array([1, 0, 1, 0]), pairs, sample_weight=np.ones(4))
 
 
-def test_a_loss_inside_another_is_lent_once():
+def test_a_loss_inside_another_is_compiled_into_one_model_only():
     inner = siamkit.get_loss("arcface", num_classes=4)
     model = model_with(siamkit.get_loss("matryoshka", loss=inner, smallest=2))
-    with pytest.raises(ModelError, match="'arcface' is lent to another model"):
+    with pytest.raises(ModelError, match="'arcface' is already compiled into another model"):
         model_with(inner)
     assert model.loss.wrapped[0] is inner
-    with pytest.raises(ModelError, match="'triplet' brings a metric of its own"):
+    with pytest.raises(ModelError, match="'triplet' has a metric of its own"):
         model_with(siamkit.get_loss("matryoshka", loss=siamkit.get_loss("triplet", metric="euclidean")))
 
 
@@ -109,9 +109,9 @@ def test_a_metric_of_a_losss_own_that_equals_the_models_is_no_obstacle():
     [
         (
             lambda: siamkit.get_loss("cross_batch_memory", loss="arcface", num_classes=3),
-            "not around 'arcface'",
+            "which 'arcface' is not",
         ),
-        (lambda: siamkit.get_loss("cross_batch_memory", loss="n_pairs"), "not around 'n_pairs'"),
+        (lambda: siamkit.get_loss("cross_batch_memory", loss="n_pairs"), "which 'n_pairs' is not"),
         (
             lambda: siamkit.get_loss("matryoshka", loss="cross_batch_memory"),
             "put cross_batch_memory around matryoshka",
@@ -156,12 +156,12 @@ def test_labels_of_any_type_may_be_fitted(rename):
 
 @pytest.mark.parametrize("labels", [Y + 5, Y - 1, np.array(list("abcd"))[Y]])
 def test_labels_without_a_proxy_are_refused_before_training(labels):
-    with pytest.raises(ModelError, match="4 class proxies wants class ids from 0 to 3"):
+    with pytest.raises(ModelError, match="has proxies for 4 classes, so it needs class ids from 0 to 3"):
         model_with("arcface").fit(X, labels, verbose=0)
 
 
 def test_a_memory_refuses_labels_that_mean_something_else_in_each_batch():
     loss = siamkit.get_loss("cross_batch_memory", metric="cosine", memory_size=8)
     for labels in (["a"], [10**12]):
-        with pytest.raises(ModelError, match="remembers labels from batch to batch"):
+        with pytest.raises(ModelError, match="keeps labels from batch to batch"):
             loss(np.array(labels), X[:1])

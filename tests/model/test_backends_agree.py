@@ -73,7 +73,7 @@ lstm = siamkit.build({"lstm": {"units": 8, "token_dim": 4}}, "cosine", "contrast
                      embedding_dim=4, input_shape=tokens.shape[1:], vocabulary_size=12)
 lstm.save(f"{folder}/lstm-{backend}.keras")
 np.savez(f"{folder}/embeddings-{backend}.npz", compared=model.compare(x, other), cnn=encoded(cnn, images),
-         lstm=encoded(lstm, tokens), proxies=keras.ops.convert_to_numpy(cnn.head_holder.head.proxies))
+         lstm=encoded(lstm, tokens), proxies=keras.ops.convert_to_numpy(cnn.loss_state_holder.state.proxies))
 print("trained", flush=True)
 sys.stdin.readline()
 
@@ -83,7 +83,7 @@ for origin in ("tensorflow", "torch", "jax"):
                         for name in ("mahalanobis", "cnn", "lstm"))
     found |= {f"{origin}-compared": model.compare(x, other),
               f"{origin}-cnn": encoded(cnn, data["images"]), f"{origin}-lstm": encoded(lstm, data["tokens"]),
-              f"{origin}-proxies": keras.ops.convert_to_numpy(cnn.head_holder.head.proxies),
+              f"{origin}-proxies": keras.ops.convert_to_numpy(cnn.loss_state_holder.state.proxies),
               f"{origin}-steps": keras.ops.convert_to_numpy(cnn.optimizer.iterations)}
     # Each goes on training, a torch optimizer's state under jax's for instance.
     assert model.jit_compile is made(CASES["mahalanobis"]).jit_compile  # "auto" is for this backend to answer

@@ -88,8 +88,8 @@ def test_training_goes_on_where_it_stopped_with_its_head_and_optimizer(tmp_path,
     model = model_of("proxy_anchor", "cosine", num_classes=3, alpha=16.0, learning_rate_multiplier=7.0)
     model.fit(x, y, epochs=3, batch_size=8, verbose=0, shuffle=False)
     again = siamkit.load_model(saved(model, tmp_path))
-    assert again.head_holder.head is again._loss.head
-    assert again.head_holder.head.learning_rate_multiplier == 7.0
+    assert again.loss_state_holder.state is again._loss.state
+    assert again.loss_state_holder.state.learning_rate_multiplier == 7.0
     assert again._loss.alpha == 16.0
     assert len(again.variables) == len(model.variables)
     assert int(again.optimizer.iterations) == 3
@@ -101,8 +101,8 @@ def test_training_goes_on_where_it_stopped_with_its_head_and_optimizer(tmp_path,
     )
     np.testing.assert_allclose(one, two, rtol=1e-5)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(again._loss.head.proxies),
-        ops.convert_to_numpy(model._loss.head.proxies),
+        ops.convert_to_numpy(again._loss.state.proxies),
+        ops.convert_to_numpy(model._loss.state.proxies),
         atol=1e-5,
     )
 
@@ -125,7 +125,7 @@ def test_without_its_compilation_a_model_still_embeds(tmp_path, x):
     model = model_of("proxy_anchor", "cosine", num_classes=3)
     again = siamkit.load_model(saved(model, tmp_path), compile=False)
     np.testing.assert_allclose(again.embed(x), model.embed(x), atol=1e-6)
-    assert again.head_holder.head is None
+    assert again.loss_state_holder.state is None
 
 
 def test_two_towers_and_mixed_precision_come_back(tmp_path, x):

@@ -191,7 +191,7 @@ def test_a_sequential_that_is_not_built_is_built_by_the_first_batch(rng):
     model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=2))
     model.fit(data(rng, 8), np.array([0, 1] * 4), verbose=0)
     assert model.embedding_dim == 4
-    assert model.head_holder.head.built
+    assert model.loss_state_holder.state.built
     assert model.metric.built
     assert len(model.trainable_variables) == 4  # kernel, bias, factor, proxies
 
@@ -319,13 +319,13 @@ def test_mixed_precision_trains_with_metric_loss_and_head_in_float32(name, polic
     model = siamkit.Siamese(small(), "mahalanobis")
     model.compile(keras.optimizers.Adam(0.01), siamkit.get_loss("proxy_anchor", num_classes=4))
     x, y = batch(rng, 1, "labels")
-    proxies = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+    proxies = np.array(ops.convert_to_numpy(model.loss_state_holder.state.proxies))
     history = model.fit(x, y, batch_size=16, epochs=10, verbose=0, shuffle=False).history["loss"]
     assert np.isfinite(history).all()
     assert history[-1] < history[0]
-    assert model.metric.compute_dtype == model.head_holder.head.compute_dtype == "float32"
+    assert model.metric.compute_dtype == model.loss_state_holder.state.compute_dtype == "float32"
     assert (
-        np.abs(ops.convert_to_numpy(model.head_holder.head.proxies) - proxies).max() > 0.1
+        np.abs(ops.convert_to_numpy(model.loss_state_holder.state.proxies) - proxies).max() > 0.1
     )  # 100 × 0.01 × steps
 
 
@@ -379,11 +379,11 @@ def moved(optimizer, multiplier, rng_seed=0):
     )
     x, y = batch(np.random.default_rng(rng_seed), 1, "labels")
     before = (
-        np.array(ops.convert_to_numpy(model.head_holder.head.proxies)),
+        np.array(ops.convert_to_numpy(model.loss_state_holder.state.proxies)),
         model.encoder.get_weights()[0].copy(),
     )
     model.fit(x, y, batch_size=16, verbose=0)
-    after = ops.convert_to_numpy(model.head_holder.head.proxies), model.encoder.get_weights()[0]
+    after = ops.convert_to_numpy(model.loss_state_holder.state.proxies), model.encoder.get_weights()[0]
     return [np.asarray(new, "float64") - old for new, old in zip(after, before, strict=True)]
 
 
@@ -407,12 +407,12 @@ def test_a_head_is_adopted_also_by_a_model_that_is_built_and_trained(rng):
     x, y = batch(rng, 1, "labels")
     model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
     model.fit(x, y, verbose=0)
-    assert model.head_holder.weights == []
+    assert model.loss_state_holder.weights == []
     model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=4))
-    assert [v.path.split("/")[-1] for v in model.head_holder.trainable_variables] == ["proxies"]
-    before = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+    assert [v.path.split("/")[-1] for v in model.loss_state_holder.trainable_variables] == ["proxies"]
+    before = np.array(ops.convert_to_numpy(model.loss_state_holder.state.proxies))
     model.fit(x, y, verbose=0)
-    assert np.abs(ops.convert_to_numpy(model.head_holder.head.proxies) - before).max() > 1e-3
+    assert np.abs(ops.convert_to_numpy(model.loss_state_holder.state.proxies) - before).max() > 1e-3
 
 
 def test_compiling_again_with_another_loss_drops_the_old_head_and_keeps_the_encoder(rng):
@@ -422,9 +422,9 @@ def test_compiling_again_with_another_loss_drops_the_old_head_and_keeps_the_enco
     model.fit(x, y, verbose=0)
     encoder = model.encoder.get_weights()
     model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=7))
-    assert [tuple(v.shape) for v in model.head_holder.trainable_variables] == [(7, 3)]
+    assert [tuple(v.shape) for v in model.loss_state_holder.trainable_variables] == [(7, 3)]
     model.compile("adam", siamkit.get_loss("multi_similarity"))
-    assert model.head_holder.trainable_variables == []
+    assert model.loss_state_holder.trainable_variables == []
     assert len(model.trainable_variables) == len(encoder)
     for old, new in zip(encoder, model.encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -440,25 +440,27 @@ def test_compiling_again_with_the_same_optimizer_does_not_multiply_twice(rng):
         optimizer, loss = keras.optimizers.SGD(1e-3), siamkit.get_loss("proxy_anchor", num_classes=4)
         for _ in range(times):
             model.compile(optimizer, loss)
-        before = np.array(ops.convert_to_numpy(model.head_holder.head.proxies))
+        before = np.array(ops.convert_to_numpy(model.loss_state_holder.state.proxies))
         model.fit(x, y, batch_size=16, verbose=0)
-        steps.append(ops.convert_to_numpy(model.head_holder.head.proxies) - before)
+        steps.append(ops.convert_to_numpy(model.loss_state_holder.state.proxies) - before)
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-4)
 
 
 # -------------------------------------------------------------------- what does not fit
 
 
-def test_a_loss_lent_to_one_model_is_refused_by_another():
+def test_a_loss_compiled_into_one_model_is_refused_by_another():
     loss = siamkit.get_loss("triplet")
     first, second = siamkit.Siamese(small(), "cosine"), siamkit.Siamese(small(), "cosine")
     first.compile("adam", loss)
     first.compile("adam", loss)  # its own model may compile it again
-    with pytest.raises(ModelError, match=r"the loss 'triplet\w*' is lent to another model; make a new one"):
+    with pytest.raises(
+        ModelError, match="the loss 'triplet' is already compiled into another model; create a new"
+    ):
         second.compile("adam", loss)
 
 
-def test_a_loss_whose_model_is_gone_may_be_lent_again():
+def test_a_loss_whose_model_was_deleted_may_be_compiled_again():
     import gc
 
     loss = siamkit.get_loss("triplet")
@@ -470,7 +472,7 @@ def test_a_loss_whose_model_is_gone_may_be_lent_again():
 
 
 def test_a_loss_with_a_metric_of_its_own_is_refused():
-    with pytest.raises(ModelError, match="brings a metric of its own; make it without"):
+    with pytest.raises(ModelError, match="has a metric of its own; create it without metric="):
         siamkit.Siamese(small(), "cosine").compile("adam", siamkit.get_loss("triplet", metric="euclidean"))
 
 
@@ -491,7 +493,9 @@ def test_a_refused_loss_leaves_the_model_as_it_was(rng):
     with pytest.raises(ComponentError):
         model.compile("adam", wrong)
     assert model._loss is kept
-    assert wrong.metric is None
+    assert wrong.bound_model() is None
+    with pytest.raises(ModelError, match="has no metric"):
+        _ = wrong.metric
     model.fit(batch(rng, 3, None)[0], verbose=0)
 
 
@@ -515,7 +519,7 @@ def test_build_hands_needs_to_the_components_that_want_them():
         vocabulary_size=20,
         num_classes=3,
     )
-    assert model.head_holder.head.num_classes == 3
+    assert model.loss_state_holder.state.num_classes == 3
     assert model.embed(np.ones((2, 6), dtype="int32")).shape == (2, 4)
 
 

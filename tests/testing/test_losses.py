@@ -24,10 +24,10 @@ class Right(siamkit.Loss):
 
     def call(self, y_true, y_pred):
         if len(y_pred.shape) == 3:
-            distances = self.row_distances(y_pred[:, 0], y_pred[:, 1])
+            distances = self.paired_distances(y_pred[:, 0], y_pred[:, 1])
             alike = ops.cast(y_true, "float32")
             return alike * distances + (1 - alike) * ops.relu(self.margin - distances)
-        distances = self.all_distances(y_pred, y_pred)
+        distances = self.pairwise_distances(y_pred, y_pred)
         alike, unlike = (ops.cast(mask, "float32") for mask in pair_masks(y_true))
         return masked_mean(distances, alike) + masked_mean(ops.relu(self.margin - distances), unlike)
 
@@ -60,7 +60,7 @@ def test_a_right_loss_passes_under_each_supervision():
 
 class Matrix(Right):
     def call(self, y_true, y_pred):
-        return self.all_distances(y_pred, y_pred)
+        return self.pairwise_distances(y_pred, y_pred)
 
 
 class WrongWeight(Right):
@@ -86,7 +86,7 @@ class NoPositives(Right):
     def call(self, y_true, y_pred):
         alike, _ = pair_masks(y_true)
         alike = ops.cast(alike, "float32")
-        return ops.sum(alike * self.all_distances(y_pred, y_pred)) / ops.sum(alike)
+        return ops.sum(alike * self.pairwise_distances(y_pred, y_pred)) / ops.sum(alike)
 
 
 class NeverZero(Right):
@@ -98,7 +98,7 @@ class Numbers(Right):
     """Weighs by the class's number."""
 
     def call(self, y_true, y_pred):
-        distances = self.all_distances(y_pred, y_pred)
+        distances = self.pairwise_distances(y_pred, y_pred)
         return ops.mean(ops.cast(y_true, "float32") * ops.mean(distances, axis=1))
 
 

@@ -1,4 +1,7 @@
-"""The specs of siamkit's own losses: a module beside each family, of the same name. No Keras here."""
+"""The specs of siamkit's own losses: a module for each family, with the family's name. No Keras here.
+
+A new module of this folder is collected if it has a list `SPECS`; nothing else names it.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

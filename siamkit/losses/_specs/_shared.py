@@ -1,5 +1,7 @@
 """Parameters that the specs of several families share."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,11 @@ MINING = Choice(
     search=("all", "multi_similarity"),
     help="which pairs of a batch",
 )
+
+SCALE = Float(20.0, low=5.0, high=50.0, log=True, minimum=1e-6, help="inverse softmax temperature")
+
+ANGLES: Mapping[str, Any] = {"orientation": "similarity", "range": (-1.0, 1.0)}
+"""The metric that losses of angles need: one that returns cosines."""
 
 
 def sharpness(default: float, low: float, high: float, help: str) -> Float:
@@ -26,27 +33,20 @@ def margins(pos: float = 0.0, neg: float = 1.0) -> dict[str, Param]:
             low=0.5,
             high=2.0,
             unit="typical_distance",
-            help="distance beyond which unlike pairs cost nothing",
+            help="distance beyond which a negative pair costs nothing",
         ),
-        "pos_margin": Float(pos, help="distance within which alike pairs cost nothing"),
+        "pos_margin": Float(pos, help="distance within which a positive pair costs nothing"),
     }
 
 
-ANGLES: Mapping[str, Any] = {"orientation": "similarity", "range": (-1.0, 1.0)}
-"""What losses of angles need: a metric that gives cosines."""
-
-STEPS = Float(100.0, low=10.0, high=300.0, log=True, minimum=0.0, help="of the proxies")
-
-SCALE = Float(20.0, low=5.0, high=50.0, log=True, minimum=1e-6, help="inverse softmax temperature")
-
-
-def of_proxies(name: str, factory: str, params: Mapping[str, Param], **more: Any) -> LossSpec:
+def proxy_loss(name: str, factory: str, params: Mapping[str, Param], **fields: Any) -> LossSpec:
     """Return the spec of a loss with class proxies."""
+    steps = Float(100.0, low=10.0, high=300.0, log=True, minimum=0.0, help="of the proxies")
     return LossSpec(
         name=name,
-        factory=f"siamkit.losses.{factory}",
+        factory=factory,
         supervision=("labels",),
         needs=("num_classes",),
-        params={**params, "learning_rate_multiplier": STEPS},
-        **more,
+        params={**params, "learning_rate_multiplier": steps},
+        **fields,
     )

@@ -1,4 +1,4 @@
-"""The specs of the losses on the order of a batch."""
+"""The specs of the losses on the ranking of a batch."""
 
 from siamkit.losses._specs._shared import sharpness
 from siamkit.registry.specs import Choice, Float, Int, LossSpec
@@ -16,7 +16,11 @@ SPECS = [
         params={
             "num_bins": Int(10, low=5, high=30, minimum=1, help="bins of the histogram"),
             "max_distance": Float(
-                None, low=1.5, high=3.0, unit="typical_distance", help="where the last bin is"
+                None,
+                low=1.5,
+                high=3.0,
+                unit="typical_distance",
+                help="the last bin; by default the metric's bound",
             ),
         },
     ),
@@ -31,7 +35,7 @@ SPECS = [
         formula="Σⱼ h⁻ⱼ Σ_(i ≤ j) h⁺ᵢ",
         reference="Ustinova and Lempitsky 2016",
         params={
-            "n_bins": Int(None, low=50, high=200, minimum=1, help="bins of the histograms; 100"),
+            "n_bins": Int(None, low=50, high=200, minimum=1, help="bins of the histograms; by default 100"),
             "delta": Float(None, minimum=1e-4, help="their width, 2 / n_bins"),
         },
     ),

@@ -9,7 +9,7 @@ SPECS = [
         factory="siamkit.losses.contrastive:Contrastive",
         supervision=("labels", "pairs"),
         orientation="distance",
-        summary="alike pairs near, others beyond a margin",
+        summary="positive pairs near, negative pairs beyond a margin",
         formula="y·[d - m₊]₊ᵖ + (1 - y)·[m₋ - d]₊ᵖ",
         reference="Hadsell, Chopra and LeCun 2006",
         params={
@@ -43,7 +43,7 @@ SPECS = [
                 low=0.5,
                 high=2.0,
                 unit="typical_distance",
-                help="distance beyond which unlike pairs cost nothing",
+                help="distance beyond which a negative pair costs nothing",
             ),
         },
     ),
@@ -51,17 +51,17 @@ SPECS = [
         name="binary_cross_entropy",
         factory="siamkit.losses.contrastive:BinaryCrossEntropy",
         supervision=("pairs",),
-        summary="the odds of being alike fall with the distance",
+        summary="the odds of a positive pair fall with the distance",
         reference="Koch, Zemel and Salakhutdinov 2015",
         formula="-y log p - (1 - y) log(1 - p),  p = σ(bias - scale d)",
         params={
-            "scale": Float(1.0, minimum=1e-6, help="of the distance, at first"),
+            "scale": Float(1.0, minimum=1e-6, help="initial scale of the distance"),
             "bias": Float(
                 1.0,
                 low=0.5,
                 high=1.5,
                 unit="typical_distance",
-                help="at first; bias / scale is the distance of even odds",
+                help="initial bias; the odds are even at bias / scale",
             ),
             "learning_rate_multiplier": Float(
                 10.0, low=1.0, high=100.0, log=True, minimum=0.0, help="of scale and bias"

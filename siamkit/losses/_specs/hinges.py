@@ -9,7 +9,7 @@ SPECS = [
         factory="siamkit.losses.hinges:IntraPairVariance",
         supervision=("labels", "views"),
         normalized=True,
-        summary="positives alike in their similarity, and negatives too",
+        summary="similarities of positives vary little, those of negatives too",
         formula="meanₚ[(1 - ε₊)μ₊ - s]₊² + meanₙ[s - (1 + ε₋)μ₋]₊²",
         reference="Yu and Tao 2019",
         params={
@@ -24,7 +24,7 @@ SPECS = [
         supervision=("labels", "views"),
         orientation="similarity",
         normalized=True,
-        summary="one pair of thresholds for all classes alike",
+        summary="the same two thresholds for all classes",
         formula="λ₊ mean_(s ≤ m₊)(m₊ - s) + λ₋ mean_(s ≥ m₋)(s - m₋)",
         reference="Zhang et al. 2024",
         params={
@@ -63,9 +63,9 @@ SPECS = [
         formula="CDF(x)·x, x = d(a,p) - d(a,n)",
         reference="Zhang and Rusinkiewicz 2019",
         params={
-            "min_val": Float(-2.0, maximum=-1e-6, help="where the histogram begins"),
-            "num_bins": Int(10, low=5, high=40, minimum=2, help="its bins"),
-            "momentum": Float(0.01, minimum=1e-6, maximum=1.0, help="weight of the current batch in it"),
+            "min_val": Float(-2.0, maximum=-1e-6, help="low end of the histogram"),
+            "num_bins": Int(10, low=5, high=40, minimum=2, help="bins of the histogram"),
+            "momentum": Float(0.01, minimum=1e-6, maximum=1.0, help="weight of the current batch"),
         },
     ),
 ]

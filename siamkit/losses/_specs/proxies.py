@@ -1,9 +1,22 @@
-"""The specs of the losses of learned proxies."""
+"""The specs of the losses that compare items with learned proxies."""
 
-from siamkit.losses._specs._shared import of_proxies
+from siamkit.losses._specs._shared import ANGLES, proxy_loss
 from siamkit.registry.specs import Float, Int, LossSpec
 
 SPECS = [
+    proxy_loss(
+        "proxy_anchor",
+        "siamkit.losses.proxies:ProxyAnchor",
+        {
+            "margin": Float(0.1, low=0.02, high=0.5, unit="typical_distance", help="added to both sides"),
+            "alpha": Float(32.0, low=8.0, high=64.0, log=True, minimum=1e-6, help="sharpness"),
+        },
+        normalized=True,
+        summary="class proxies as anchors",
+        reference="Kim et al. 2020; PML ProxyAnchorLoss",
+        formula="mean over proxies with positives of log(1 + Σ₊ e^(-α(s(x, p) - δ))) "
+        "+ mean over all of log(1 + Σ₋ e^(α(s(x, p) + δ)))",
+    ),
     LossSpec(
         name="manifold",
         factory="siamkit.losses.proxies:Manifold",
@@ -20,17 +33,22 @@ SPECS = [
             "margin": Float(5e-4, low=1e-4, high=1e-2, log=True, help="by how much nearer"),
         },
     ),
-    of_proxies(
-        "proxy_anchor",
-        "proxies:ProxyAnchor",
-        {
-            "margin": Float(0.1, low=0.02, high=0.5, unit="typical_distance", help="added to both sides"),
-            "alpha": Float(32.0, low=8.0, high=64.0, log=True, minimum=1e-6, help="sharpness"),
-        },
-        normalized=True,
-        summary="class proxies as anchors",
-        reference="Kim et al. 2020; PML ProxyAnchorLoss",
-        formula="mean over proxies with positives of log(1 + Σ₊ e^(-α(s(x, p) - δ))) "
-        "+ mean over all of log(1 + Σ₋ e^(α(s(x, p) + δ)))",
+    proxy_loss(
+        "center",
+        "siamkit.losses.proxies:Center",
+        {},
+        orientation="distance",
+        summary="items near the center of their class; add it to another loss",
+        reference="Wen et al. 2016",
+        formula="½ d(x, c_y), d = squared_euclidean in the paper",
+    ),
+    proxy_loss(
+        "p2s_grad",
+        "siamkit.losses.proxies:P2SGrad",
+        {},
+        **ANGLES,
+        summary="squared errors of the cosines with all class proxies",
+        reference="Zhang et al. 2019; PML P2SGradLoss",
+        formula="mean over j of (cos θⱼ - [j = y])²",
     ),
 ]

@@ -3,7 +3,7 @@
 from siamkit.losses._specs._shared import MINING
 from siamkit.registry.specs import Bool, Choice, Float, Int, LossSpec
 
-_triplet_mining = Choice(
+_MINING = Choice(
     "all",
     options=MINING.options,
     search=("all", "hard", "semihard"),
@@ -22,7 +22,7 @@ SPECS = [
             "margin": Float(0.05, low=0.05, high=1.0, unit="typical_distance", help="by how much nearer"),
             "swap": Bool(False, search=False, help="compare with d(p, n) where that is smaller"),
             "smooth_loss": Bool(False, search=False, help="log(1 + e^x) in place of the hinge"),
-            "mining": _triplet_mining,
+            "mining": _MINING,
         },
     ),
     LossSpec(
@@ -34,8 +34,8 @@ SPECS = [
         formula="Σ([α + d(a,p) - β]₊ + [α + β - d(a,n)]₊) / active + νβ",
         reference="Wu et al. 2017",
         params={
-            "margin": Float(0.2, low=0.05, high=0.5, unit="typical_distance", help="α, to either side"),
-            "nu": Float(0.0, minimum=0.0, help="ν, the price of a large learned boundary"),
+            "margin": Float(0.2, low=0.05, high=0.5, unit="typical_distance", help="α, on both sides"),
+            "nu": Float(0.0, minimum=0.0, help="ν, weight of a penalty on a large learned boundary"),
             "beta": Float(1.2, low=0.4, high=1.2, unit="typical_distance", help="β, the boundary"),
             "learn_beta": Bool(False, help="learn β with the encoder"),
             "num_classes": Int(None, minimum=1, help="with learn_beta, one β for each class"),

@@ -36,7 +36,7 @@ SPECS = [
         factory="siamkit.losses.views:BarlowTwins",
         supervision=("views",),
         uses_metric=False,
-        summary="each dimension correlates with itself across views alone",
+        summary="each dimension correlates with itself only, across views",
         reference="Zbontar et al. 2021",
         formula="Σᵢ (1 - cᵢᵢ)² + λ Σᵢ≠ⱼ cᵢⱼ²",
         params={
@@ -51,16 +51,18 @@ SPECS = [
         factory="siamkit.losses.views:VICReg",
         supervision=("views",),
         uses_metric=False,
-        summary="views alike, dimensions spread and uncorrelated",
+        summary="similar views, dimensions spread and uncorrelated",
         reference="Bardes, Ponce and LeCun 2022; PML VICRegLoss",
         formula="λ mean (a - b)² + Σ_views (μ mean [1 - √(var + ε)]₊ / 2 + ν Σᵢ≠ⱼ covᵢⱼ² / dim)",
         params={
             "invariance_lambda": Float(
-                25.0, low=1.0, high=50.0, log=True, minimum=0.0, help="λ, weight of likeness"
+                25.0, low=1.0, high=50.0, log=True, minimum=0.0, help="λ, weight of the invariance"
             ),
-            "variance_mu": Float(25.0, low=1.0, high=50.0, log=True, minimum=0.0, help="μ, weight of spread"),
+            "variance_mu": Float(
+                25.0, low=1.0, high=50.0, log=True, minimum=0.0, help="μ, weight of the variance"
+            ),
             "covariance_v": Float(
-                1.0, low=0.1, high=10.0, log=True, minimum=0.0, help="ν, weight of the redundancy"
+                1.0, low=0.1, high=10.0, log=True, minimum=0.0, help="ν, weight of the covariance"
             ),
             "eps": Float(1e-4, minimum=1e-12, help="added to the variances"),
         },

@@ -7,7 +7,7 @@ SPECS = [
         name="cross_batch_memory",
         factory="siamkit.losses.wrappers:CrossBatchMemory",
         supervision=("labels", "views"),
-        summary="compares each batch with those before it, too",
+        summary="compares each batch with earlier batches too",
         formula="loss(batch, memory)",
         reference="Wang et al. 2020",
         params={
@@ -24,8 +24,8 @@ SPECS = [
         reference="Kusupati et al. 2022",
         params={
             "loss": Component("multi_similarity", help="any loss without a memory"),
-            "dims": Ints(None, help="the sizes; the whole one and its halves unless given"),
-            "smallest": Int(8, minimum=1, help="the least of the halves"),
+            "dims": Ints(None, help="the sizes; by default the whole one and its halves"),
+            "smallest": Int(8, minimum=1, help="smallest of the halves"),
         },
     ),
     LossSpec(
@@ -36,8 +36,8 @@ SPECS = [
         formula="first + w · second",
         reference="PML MultipleLosses",
         params={
-            "first": Component("multi_similarity", help="a loss"),
-            "second": Component("intra_pair_variance", help="another"),
+            "first": Component("multi_similarity", help="the first loss"),
+            "second": Component("intra_pair_variance", help="the second loss"),
             "weight": Float(1.0, low=0.01, high=10.0, log=True, minimum=0.0, help="of the second"),
         },
     ),

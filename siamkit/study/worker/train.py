@@ -85,7 +85,7 @@ def train(
         batch_size=configuration["batch_size"],
         seed=seed,
         items_per_class=fixed.items_per_class,
-        drop_last=getattr(model.loss, "couples", False),
+        drop_last=getattr(model.loss, "batch_coupled", False),
     )
     watch = _Watch(task, limits, on_epoch, keep, literal, seed)
     done = start.epoch if start is not None else 0

@@ -147,6 +147,6 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     assert [each is task.valid for each in judged] == [True, True]
     assert {name: getattr(task, name).fingerprint() for name in before} == before
     assert len(trained.embeddings) == 30
-    # The head has a proxy for each class of the whole training part.
+    # The state of the loss has a proxy for each class of the whole training part.
     assert task.needs["num_classes"] == 5
-    assert 5 in [weight.shape[0] for weight in trained.model.loss.head.weights]
+    assert 5 in [weight.shape[0] for weight in trained.model.loss.state.weights]

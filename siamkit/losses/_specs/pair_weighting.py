@@ -6,7 +6,7 @@ from siamkit.registry.specs import Float, LossSpec
 SPECS = [
     LossSpec(
         name="generalized_lifted_structure",
-        factory="siamkit.losses.weighting:GeneralizedLiftedStructure",
+        factory="siamkit.losses.pair_weighting:GeneralizedLiftedStructure",
         supervision=("labels", "views"),
         orientation="distance",
         normalized=True,
@@ -17,7 +17,7 @@ SPECS = [
     ),
     LossSpec(
         name="lifted_structure",
-        factory="siamkit.losses.weighting:LiftedStructure",
+        factory="siamkit.losses.pair_weighting:LiftedStructure",
         supervision=("labels", "views"),
         orientation="distance",
         normalized=True,
@@ -28,7 +28,7 @@ SPECS = [
     ),
     LossSpec(
         name="multi_similarity",
-        factory="siamkit.losses.weighting:MultiSimilarity",
+        factory="siamkit.losses.pair_weighting:MultiSimilarity",
         supervision=("labels", "views"),
         normalized=True,
         summary="soft weights for each anchor's hard pairs",
@@ -37,18 +37,20 @@ SPECS = [
         params={
             "alpha": sharpness(2.0, 1.0, 10.0, "sharpness for positives"),
             "beta": sharpness(50.0, 10.0, 80.0, "sharpness for negatives"),
-            "base": Float(0.5, low=0.25, high=1.0, unit="typical_value", help="the value that divides"),
+            "base": Float(
+                0.5, low=0.25, high=1.0, unit="typical_value", help="value between positives and negatives"
+            ),
             "mining": MINING,
         },
     ),
     LossSpec(
         name="circle",
-        factory="siamkit.losses.weighting:Circle",
+        factory="siamkit.losses.pair_weighting:Circle",
         supervision=("labels", "views"),
         orientation="similarity",
         range=(-1.0, 1.0),
         normalized=True,
-        summary="each similarity pulled by how far off it is",
+        summary="each similarity pulled to its optimum, weighted by the difference",
         formula="log(1 + Σₚ e^(-γαₚ(s(a,p) - 1 + m)) · Σₙ e^(γαₙ(s(a,n) - m))), "
         "αₚ = [1 + m - s]₊ and αₙ = [s + m]₊ held constant",
         reference="Sun et al. 2020",
@@ -60,11 +62,11 @@ SPECS = [
     ),
     LossSpec(
         name="angular",
-        factory="siamkit.losses.weighting:Angular",
+        factory="siamkit.losses.pair_weighting:Angular",
         supervision=("labels", "views"),
         orientation="similarity",
         normalized=True,
-        summary="the angle at the negative kept below a bound",
+        summary="the angle at the negative is kept below a bound",
         formula="log(1 + Σₙ e^(4tan²α(s(a,n) + s(p,n)) - 2(1 + tan²α)s(a,p)))",
         reference="Wang et al. 2017",
         params={

@@ -1,4 +1,4 @@
-"""Losses that weigh the pairs of each anchor by how hard they are: by exponentials of their similarity."""
+"""Losses that weight the pairs of each anchor by how hard they are: by exponentials of their similarity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean, log_sum_exp
-from siamkit.losses._inputs import above_0
+from siamkit.losses._checks import check_positive
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
@@ -22,7 +22,7 @@ class MultiSimilarity(PairLoss):
 
     L = mean over anchors of  1/α log(1 + Σₚ e^{-α(s(a,p) - λ)}) + 1/β log(1 + Σₙ e^{β(s(a,n) - λ)})
 
-    λ is `base`, a value on the metric's own axis; for a distance d the signs turn (s = -d). Anchors
+    λ is `base`, a value on the metric's own axis; for a distance d the signs are reversed (s = -d). Anchors
     without any pair count as 0. The paper mines its pairs, `mining="multi_similarity"`; as in PML that is
     not the default.
 
@@ -30,7 +30,7 @@ class MultiSimilarity(PairLoss):
         alpha: sharpness for positives, above 0.
         beta: sharpness for negatives, above 0.
         base: λ.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Wang et al. 2019, "Multi-Similarity Loss with General Pair Weighting"; PML
     MultiSimilarityLoss.
@@ -42,6 +42,8 @@ class MultiSimilarity(PairLoss):
         True
     """
 
+    params = ("alpha", "beta", "base", "mining")
+
     def __init__(
         self,
         alpha: float = 2.0,
@@ -50,36 +52,32 @@ class MultiSimilarity(PairLoss):
         mining: str = "all",
         **kwargs: Any,
     ) -> None:
-        above_0(alpha=alpha, beta=beta)
+        check_positive(alpha=alpha, beta=beta)
         super().__init__(mining, **kwargs)
         self.alpha = alpha
         self.beta = beta
         self.base = base
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
-        assert self.metric is not None
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         excess = self.metric.sign * (self.metric.matrix(pairs.queries, pairs.references) - self.base)
         pull = log_sum_exp(self.alpha * excess, positive > 0, axis=1, plus_one=True) / self.alpha
         push = log_sum_exp(-self.beta * excess, negative > 0, axis=1, plus_one=True) / self.beta
         return ops.mean(pull + push)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta, "base": self.base}
-
 
 @keras.saving.register_keras_serializable("siamkit")
 class Circle(PairLoss):
-    """Circle loss: each similarity pulled to its optimum with a weight by how far from it it is.
+    """Circle loss: each similarity is pulled to its optimum with a weight that grows with the difference.
 
     L = mean over anchors of  log(1 + Σₚ e^{-γ αₚ (s(a,p) - (1 - m))} · Σₙ e^{γ αₙ (s(a,n) - m)})
 
-    with αₚ = [1 + m - s(a,p)]₊ and αₙ = [s(a,n) + m]₊, taken without gradient; s is the metric, a
+    with αₚ = [1 + m - s(a,p)]₊ and αₙ = [s(a,n) + m]₊, both without gradient; s is the metric, a
     similarity in [-1, 1]. The mean is over the anchors with both kinds of pairs whose loss is above 0.
 
     Args:
         m: the margin.
         gamma: γ, above 0.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization"; PML
     CircleLoss.
@@ -93,13 +91,15 @@ class Circle(PairLoss):
         0.897
     """
 
+    params = ("m", "gamma", "mining")
+
     def __init__(self, m: float = 0.4, gamma: float = 80.0, mining: str = "all", **kwargs: Any) -> None:
-        above_0(gamma=gamma)
+        check_positive(gamma=gamma)
         super().__init__(mining, **kwargs)
         self.m = m
         self.gamma = gamma
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         values = self.similarities(pairs)
         frozen = ops.stop_gradient(values)
         pull = -self.gamma * ops.relu(1.0 + self.m - frozen) * (values - (1.0 - self.m))
@@ -110,9 +110,6 @@ class Circle(PairLoss):
             + log_sum_exp(push, negative > 0, axis=1, empty=0.0)
         )
         return active_mean(rows, both)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "m": self.m, "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -138,6 +135,8 @@ class Angular(BatchLoss):
         0.036
     """
 
+    params = ("alpha",)
+
     def __init__(self, alpha: float = 40.0, **kwargs: Any) -> None:
         if not 0 < alpha < 90:
             raise ComponentError(f"alpha should be between 0 and 90 degrees, got {alpha!r}")
@@ -147,30 +146,27 @@ class Angular(BatchLoss):
     def compare(self, pairs: Pairs) -> Tensor:
         square = math.tan(math.radians(self.alpha)) ** 2
         values = self.similarities(pairs)
-        among = self.all_similarities(pairs.references, pairs.references)
+        among = self.pairwise_similarities(pairs.references, pairs.references)
         # `(anchor, positive, negative)`
         logits = 4.0 * square * (values[:, None, :] + among[None]) - 2.0 * (1.0 + square) * values[:, :, None]
         negative = ops.logical_and(pairs.negative[:, None, :], ops.ones_like(logits) > 0)
         losses = log_sum_exp(logits, negative, axis=2, plus_one=True)
-        return masked_mean(losses, ops.cast(pairs.positive, "float32"))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha}
+        return masked_mean(losses, pairs.positive)
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class GeneralizedLiftedStructure(PairLoss):
-    """Generalised lifted structure loss: the soft hardest positive against the soft hardest negative.
+    """Generalized lifted structure loss: the soft hardest positive against the soft hardest negative.
 
     L = mean over anchors of  [ log Σₚ e^{d(a,p) - m₊} + log Σₙ e^{m₋ - d(a,n)} ]₊
 
-    d is the metric read as a distance (1 - s for cosine). As PML has it, a sum over nothing counts as
-    log 1, so that an anchor with one kind of pairs only has a loss too.
+    d is the metric read as a distance (1 - s for cosine). As in PML, the log of an empty sum is 0, so that
+    an anchor with one kind of pairs has a loss too.
 
     Args:
         neg_margin: m₋.
         pos_margin: m₊.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Hermans et al. 2017, "In Defense of the Triplet Loss for Person Re-Identification"; PML
     GeneralizedLiftedStructureLoss.
@@ -182,6 +178,8 @@ class GeneralizedLiftedStructure(PairLoss):
         1.231
     """
 
+    params = ("neg_margin", "pos_margin", "mining")
+
     def __init__(
         self, neg_margin: float = 1.0, pos_margin: float = 0.0, mining: str = "all", **kwargs: Any
     ) -> None:
@@ -189,14 +187,11 @@ class GeneralizedLiftedStructure(PairLoss):
         self.neg_margin = neg_margin
         self.pos_margin = pos_margin
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         distances = self.distances(pairs)
         pull = log_sum_exp(distances - self.pos_margin, positive > 0, axis=1, empty=0.0)
         push = log_sum_exp(self.neg_margin - distances, negative > 0, axis=1, empty=0.0)
         return ops.mean(ops.relu(pull + push))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "neg_margin": self.neg_margin, "pos_margin": self.pos_margin}
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -205,7 +200,7 @@ class LiftedStructure(BatchLoss):
 
     L = mean over positive pairs (a, p) of  ½ [ log(Σₙ e^{m₋ - d(a,n)} + Σₙ e^{m₋ - d(p,n)}) + d(a,p) - m₊ ]₊²
 
-    d is the metric read as a distance (1 - s for cosine). Both orders of a pair are counted, hence the ½.
+    d is the metric read as a distance (1 - s for cosine). Both orders of a pair count, so the factor is ½.
 
     Args:
         neg_margin: m₋.
@@ -221,6 +216,7 @@ class LiftedStructure(BatchLoss):
         1.4334
     """
 
+    params = ("neg_margin", "pos_margin")
     takes_references = False
 
     def __init__(self, neg_margin: float = 1.0, pos_margin: float = 0.0, **kwargs: Any) -> None:
@@ -230,13 +226,8 @@ class LiftedStructure(BatchLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         distances = self.distances(pairs)
-        # The items of a pair are of one class, so either both have negatives or neither has.
+        # The items of a positive pair are of one class, so both have negatives or neither has.
         push = log_sum_exp(self.neg_margin - distances, pairs.negative, axis=1, empty=-math.log(2.0))
         either = ops.logaddexp(push[:, None], push[None, :])
         rows = ops.square(ops.relu(either + distances - self.pos_margin)) / 2.0
-        return masked_mean(rows, ops.cast(pairs.positive, "float32")) * ops.cast(
-            ops.any(pairs.negative), "float32"
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "neg_margin": self.neg_margin, "pos_margin": self.pos_margin}
+        return masked_mean(rows, pairs.positive) * ops.cast(ops.any(pairs.negative), "float32")

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean, labelled, log_sum_exp, positions
-from siamkit.losses._inputs import above_0
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, count_up, labels_and_items, log_sum_exp
+from siamkit.losses._checks import check_positive
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor
@@ -18,17 +18,17 @@ from siamkit.metrics.functions import safe_sqrt
 
 @keras.saving.register_keras_serializable("siamkit")
 class NTXent(PairLoss):
-    """Normalised-temperature cross entropy: each positive pair against the anchor's negatives.
+    """Normalized-temperature cross entropy: each positive pair against the anchor's negatives.
 
     L = mean over positive pairs (a, p) of  -log( e^{s(a,p)/t} / (e^{s(a,p)/t} + Σₙ e^{s(a,n)/t}) )
 
-    s is the metric turned so that high means alike; n runs over the anchor's negatives. Over views
-    `(batch, v, dim)` the views of a row are each other's positives (SimCLR); over labels all items of a
-    class are. 0 where there is no positive pair.
+    s is the metric read as a similarity; n runs over the anchor's negatives. Over views `(batch, v, dim)` the
+    views of a row are each other's positives (SimCLR); over labels the items of a class are. 0 for a batch
+    without a positive pair.
 
     Args:
         temperature: t, above 0.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Sohn 2016; Chen et al. 2020, "SimCLR"; PML NTXentLoss.
 
@@ -40,19 +40,18 @@ class NTXent(PairLoss):
         0.5514
     """
 
+    params = ("temperature", "mining")
+
     def __init__(self, temperature: float = 0.07, mining: str = "all", **kwargs: Any) -> None:
-        above_0(temperature=temperature)
+        check_positive(temperature=temperature)
         super().__init__(mining, **kwargs)
         self.temperature = temperature
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         logits = -self.distances(pairs) / self.temperature
         others = log_sum_exp(logits, negative > 0, axis=1)[:, None]
         # -log(e^x / (e^x + e^m)) = softplus(m - x)
         return masked_mean(ops.softplus(others - logits), positive)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": self.temperature}
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -61,12 +60,12 @@ class SupCon(PairLoss):
 
     L = mean over anchors of  -1/|P(a)| Σₚ log( e^{s(a,p)/t} / Σ_{i ≠ a} e^{s(a,i)/t} )
 
-    s is the metric turned so that high means alike. The mean is over the anchors whose loss is above 0;
-    0 where a batch has no positive or no negative pair.
+    s is the metric read as a similarity. The mean is over the anchors whose loss is above 0; 0 where a batch
+    has no positive or no negative pair.
 
     Args:
         temperature: t, above 0.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Khosla et al. 2020, "Supervised Contrastive Learning" (L_out, without the factor t of the
     authors' code); PML SupConLoss.
@@ -79,24 +78,22 @@ class SupCon(PairLoss):
         0.5514
     """
 
+    params = ("temperature", "mining")
+
     def __init__(self, temperature: float = 0.1, mining: str = "all", **kwargs: Any) -> None:
-        above_0(temperature=temperature)
+        check_positive(temperature=temperature)
         super().__init__(mining, **kwargs)
         self.temperature = temperature
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         logits = self.similarities(pairs) / self.temperature
-        chosen = ops.logical_or(positive > 0, negative > 0)
-        surprise = log_sum_exp(logits, chosen, axis=1, empty=0.0)[:, None] - logits
-        counts = ops.cast(positive > 0, "float32")
-        number = ops.sum(counts, axis=1)
-        some = number > 0
-        rows = ops.sum(ops.where(positive > 0, surprise, 0.0), axis=1) / ops.where(some, number, 1.0)
-        comparable = ops.cast(ops.any(negative > 0), "float32")
-        return active_mean(rows, ops.cast(some, "float32") * comparable)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": self.temperature}
+        mined = ops.logical_or(positive > 0, negative > 0)
+        terms = log_sum_exp(logits, mined, axis=1, empty=0.0)[:, None] - logits
+        count = ops.sum(ops.cast(positive > 0, "float32"), axis=1)
+        has_positives = count > 0
+        rows = ops.sum(ops.where(positive > 0, terms, 0.0), axis=1) / ops.where(has_positives, count, 1.0)
+        has_negatives = ops.cast(ops.any(negative > 0), "float32")
+        return active_mean(rows, ops.cast(has_positives, "float32") * has_negatives)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -105,9 +102,9 @@ class NPairs(BatchLoss):
 
     L = mean over pairs i of  log Σⱼ e^{s(aᵢ, pⱼ)} - s(aᵢ, pᵢ)
 
-    s is the metric turned so that high means alike. The anchor of a class is its first item in the batch,
-    the positive its second; classes with one item have no pair. 0 where there is no pair. Without the
-    paper's penalty on the lengths of the embeddings.
+    s is the metric read as a similarity. The anchor of a class is its first item in the batch, the positive
+    its second; classes with one item have no pair. 0 for a batch without a pair. Without the paper's
+    penalty on the lengths of the embeddings.
 
     Args:
         name: as in `keras.losses.Loss`.
@@ -126,17 +123,17 @@ class NPairs(BatchLoss):
     takes_references = False
 
     def compare(self, pairs: Pairs) -> Tensor:
-        rows = positions(pairs.labels)
+        rows = count_up(pairs.labels)
         earlier = ops.logical_and(pairs.positive, rows[None, :] < rows[:, None])
         first = ops.logical_and(ops.any(pairs.positive, axis=1), ops.logical_not(ops.any(earlier, axis=1)))
         # The first positive of a class's first item is its second item.
         partner = ops.cast(ops.argmax(ops.cast(pairs.positive, "int32"), axis=1), "int32")
         partners = ops.take(pairs.references, partner, axis=0)
-        scores = self.all_similarities(pairs.queries, partners)
+        scores = self.pairwise_similarities(pairs.queries, partners)
         others = ops.logical_and(first[None, :], rows[:, None] != rows[None, :])
         against = log_sum_exp(scores, others, axis=1)
-        # log(e^x + e^m) - x = softplus(m - x), exactly 0 where there is no other pair
-        return masked_mean(ops.softplus(against - ops.diagonal(scores)), ops.cast(first, "float32"))
+        # log(e^x + e^m) - x = softplus(m - x), exactly 0 without another pair
+        return masked_mean(ops.softplus(against - ops.diagonal(scores)), first)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -150,7 +147,7 @@ class TupletMargin(PairLoss):
     Args:
         margin: β, in degrees.
         scale: σ, above 0.
-        mining: which pairs, see `siamkit.losses._mining`.
+        mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Yu, Tao 2019, "Deep Metric Learning with Tuplet Margin Loss" (without its intra-pair variance
     term, which is the loss `intra_pair_variance`); PML TupletMarginLoss.
@@ -163,13 +160,15 @@ class TupletMargin(PairLoss):
         True
     """
 
+    params = ("margin", "scale", "mining")
+
     def __init__(self, margin: float = 5.73, scale: float = 64.0, mining: str = "all", **kwargs: Any) -> None:
-        above_0(scale=scale)
+        check_positive(scale=scale)
         super().__init__(mining, **kwargs)
         self.margin = margin
         self.scale = scale
 
-    def of_pairs(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         cosine = self.similarities(pairs)
         # Not through arccos, whose gradient is infinite where a = p.
         sine = safe_sqrt(ops.relu(1.0 - ops.square(cosine)))
@@ -178,22 +177,19 @@ class TupletMargin(PairLoss):
         others = log_sum_exp(self.scale * cosine, negative > 0, axis=1)[:, None]
         return masked_mean(ops.softplus(others - self.scale * relaxed), positive)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
-
 
 @keras.saving.register_keras_serializable("siamkit")
 class Instance(Loss):
-    """Instance loss: a softmax over the items of the batch, each item being a class of its own.
+    """Instance loss: a softmax over the items of the batch, each item being its own class.
 
     L = mean over items of  log Σⱼ e^{γ s(i,j)} - γ s(i, t(i))
 
-    s is the metric turned so that high means alike; j runs over the whole batch, the item among it. Over
-    views `(batch, v, dim)` the target is the item's own row: e^{γ s} is summed over its views. Over
-    labels t(i) is as the reference has it: an item of the c-th class, in ascending order of the ids in
-    the batch, has the batch's c-th item for its target. That is the item itself where every item is its own
-    class in ascending order, as in the paper's batches; with classes of several items it is an arbitrary
-    one, and `nt_xent` or `sup_con` is what you want.
+    s is the metric read as a similarity; j runs over the whole batch, with the item itself. Over views
+    `(batch, v, dim)` the target is the item's own row: e^{γ s} is summed over its views. Over labels t(i) is
+    as in the reference: an item of the c-th class, in ascending order of the ids in the batch, has the
+    batch's c-th item as its target. That is the item itself where every item is its own class in ascending
+    order, as in the paper's batches; with classes of several items it is an arbitrary one: use `nt_xent` or
+    `sup_con` there.
 
     Args:
         gamma: γ, above 0.
@@ -208,46 +204,44 @@ class Instance(Loss):
         0.3133
     """
 
+    params = ("gamma",)
+
     def __init__(self, gamma: float = 64.0, **kwargs: Any) -> None:
-        above_0(gamma=gamma)
+        check_positive(gamma=gamma)
         super().__init__(**kwargs)
         self.gamma = gamma
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        labels, embeddings = labelled(y_true, y_pred, self.name)
-        logits = self.gamma * -self.all_distances(embeddings, embeddings)
+        labels, embeddings = labels_and_items(y_true, y_pred, self.name)
+        logits = self.gamma * -self.pairwise_distances(embeddings, embeddings)
         same = labels[:, None] == labels[None, :]
         target = same if len(y_pred.shape) == 3 else self._ranked(labels, same)
-        whole = ops.ones_like(logits) > 0
-        return ops.mean(log_sum_exp(logits, whole, axis=1) - log_sum_exp(logits, target, axis=1))
+        return ops.mean(ops.logsumexp(logits, axis=1) - log_sum_exp(logits, target, axis=1))
 
     def _ranked(self, labels: Tensor, same: Tensor) -> Tensor:
-        """`(n, n)` bool: whether the rank of the row's class is the number of the column."""
-        rows = positions(labels)
+        """Return `(n, n)` bool: whether the rank of the row's class is the number of the column."""
+        rows = count_up(labels)
         repeated = ops.any(ops.logical_and(same, rows[None, :] < rows[:, None]), axis=1)
         lower = ops.logical_and(labels[None, :] < labels[:, None], ops.logical_not(repeated)[None, :])
         return ops.sum(ops.cast(lower, "int32"), axis=1)[:, None] == rows[None, :] - 1
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gamma": self.gamma}
 
-
-def of_strangers(logits: Tensor, pairs: Pairs) -> Tensor:
-    """The mean over items with positives of -log(P / (P + N)), P and N summing e^logit over both kinds."""
-    alike = log_sum_exp(logits, pairs.positive, axis=1)
-    other = log_sum_exp(logits, pairs.negative, axis=1)
-    # softplus(log N - log P): exactly 0 where there is no negative
-    return masked_mean(ops.softplus(other - alike), ops.cast(ops.any(pairs.positive, axis=1), "float32"))
+def neighbor_entropy(logits: Tensor, pairs: Pairs) -> Tensor:
+    """Return the mean over items with positives of -log(P / (P + N)), P and N summing e^logit over both."""
+    positive = log_sum_exp(logits, pairs.positive, axis=1)
+    negative = log_sum_exp(logits, pairs.negative, axis=1)
+    # softplus(log N - log P): exactly 0 without negatives
+    return masked_mean(ops.softplus(negative - positive), ops.any(pairs.positive, axis=1))
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class NCA(BatchLoss):
-    """Neighbourhood components analysis: the chance that an item picks a neighbour of its own class.
+    """Neighborhood components analysis: the chance that an item picks a neighbor of its own class.
 
     L = mean over items of  -log( Σₚ e^{σ s(a,p)} / Σ_{i ≠ a} e^{σ s(a,i)} )
 
-    s is the metric turned so that high means alike; minus the squared Euclidean distance in the paper.
-    Items without a positive are left out; 0 where there are none.
+    s is the metric read as a similarity; minus the squared Euclidean distance in the paper. Items without a
+    positive are left out; 0 where all are.
 
     Args:
         softmax_scale: σ, above 0.
@@ -262,28 +256,27 @@ class NCA(BatchLoss):
         0.5514
     """
 
+    params = ("softmax_scale",)
+
     def __init__(self, softmax_scale: float = 1.0, **kwargs: Any) -> None:
-        above_0(softmax_scale=softmax_scale)
+        check_positive(softmax_scale=softmax_scale)
         super().__init__(**kwargs)
         self.softmax_scale = softmax_scale
 
     def compare(self, pairs: Pairs) -> Tensor:
-        return of_strangers(self.softmax_scale * self.similarities(pairs), pairs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "softmax_scale": self.softmax_scale}
+        return neighbor_entropy(self.softmax_scale * self.similarities(pairs), pairs)
 
 
 @keras.saving.register_keras_serializable("siamkit")
 class SoftNearestNeighbor(BatchLoss):
-    """Soft nearest neighbour loss: a neighbour drawn by distance should be of the same class.
+    """Soft nearest neighbor loss: a neighbor drawn by distance should be of the same class.
 
     L = mean over items i with positives of  -log( Σₚ e^{-d(i,p)/T} / Σⱼ≠ᵢ e^{-d(i,j)/T} )
 
-    d is the metric turned so that low means alike (the paper's is `squared_euclidean`), p runs over the
-    other items of the class of i, j over all other items. Over views those of a row are a class. 0 where
-    there are no positives. The paper divides by the size of the batch; here an item alone in its class
-    does not count.
+    d is the metric read as a distance (`squared_euclidean` in the paper), p runs over the other items of the
+    class of i, j over all other items. Over views those of a row are a class. 0 for a batch without
+    positives. The paper divides by the size of the batch; here an item that is alone in its class does not
+    count.
 
     Args:
         temperature: T, above 0, in the metric's own units. The paper learns it; here it is fixed.
@@ -299,13 +292,12 @@ class SoftNearestNeighbor(BatchLoss):
         1.5514
     """
 
+    params = ("temperature",)
+
     def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
-        above_0(temperature=temperature)
+        check_positive(temperature=temperature)
         super().__init__(**kwargs)
         self.temperature = temperature
 
     def compare(self, pairs: Pairs) -> Tensor:
-        return of_strangers(-self.distances(pairs) / self.temperature, pairs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": self.temperature}
+        return neighbor_entropy(-self.distances(pairs) / self.temperature, pairs)

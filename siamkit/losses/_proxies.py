@@ -1,0 +1,161 @@
+"""Learned proxies of the classes, and the bases of the losses that compare embeddings with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from siamkit.errors import ModelError
+from siamkit.losses._batch import labels_and_items
+from siamkit.losses._checks import check_count, check_not_negative
+from siamkit.losses.base import Loss
+from siamkit.metrics.base import Tensor
+from siamkit.metrics.functions import unit
+
+_SCALED = keras.initializers.VarianceScaling
+
+# The initial proxies by name. Over (count, dim), Keras's fan_in is the count and its fan_out dim.
+INITIALIZERS: dict[str, Callable[[], Any]] = {
+    "normal": lambda: keras.initializers.RandomNormal(stddev=1.0),
+    "kaiming": lambda: _SCALED(2.0, "fan_in", "untruncated_normal"),  # normal, std √(2 / count)
+    "uniform": lambda: _SCALED(1 / 3, "fan_in", "uniform"),  # within ±1 / √count
+    "xavier": lambda: _SCALED(1.0, "fan_out", "uniform"),  # within ±√(3 / dim): lengths about 1
+    "sphere": lambda: _on_sphere,
+}
+
+
+def _on_sphere(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Return coordinates uniform in [-1, 1], scaled to unit length."""
+    return unit(keras.random.uniform(shape, -1.0, 1.0, dtype=dtype))
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Proxies(keras.layers.Layer):
+    """Learned embeddings of each class; called with embeddings, it returns `(num_classes · per_class, dim)`.
+
+    The proxies of a class are consecutive rows. For embeddings that are cut short, the proxies are cut too.
+
+    Args:
+        num_classes: how many classes.
+        learning_rate_multiplier: how many times longer a step of the proxies is than one of the model. Each
+            proxy has a gradient in few batches, so that about 100 is usual.
+        per_class: how many proxies for each class.
+        initializer: a name in `INITIALIZERS`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate_multiplier: float = 100.0,
+        per_class: int = 1,
+        initializer: str = "kaiming",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.num_classes = num_classes
+        self.learning_rate_multiplier = learning_rate_multiplier
+        self.per_class = per_class
+        self.initializer = initializer
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.proxies = self.add_weight(
+            name="proxies",
+            shape=(self.num_classes * self.per_class, input_shape[-1]),
+            initializer=INITIALIZERS[self.initializer](),
+        )
+
+    def call(self, embeddings: Tensor) -> Tensor:
+        return ops.convert_to_tensor(self.proxies)[:, : embeddings.shape[-1]]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "learning_rate_multiplier": self.learning_rate_multiplier,
+            "per_class": self.per_class,
+            "initializer": self.initializer,
+        }
+
+
+class ProxyLoss(Loss):
+    """A loss of items against the proxies of classes; a subclass implements `compare_with_proxies`.
+
+    An item whose class id has no proxy makes the loss NaN where the id cannot be refused, inside a
+    compiled step; the item itself has no gradient.
+
+    Args:
+        num_classes: how many classes; class ids run from 0 to num_classes - 1.
+        learning_rate_multiplier: of the proxies, at least 0.
+        per_class: how many proxies a class has.
+        initializer: of the proxies, see `Proxies`.
+    """
+
+    state: Proxies
+
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate_multiplier: float,
+        per_class: int = 1,
+        initializer: str = "normal",
+        **kwargs: Any,
+    ) -> None:
+        check_count(num_classes=num_classes)
+        check_not_negative(learning_rate_multiplier=learning_rate_multiplier)
+        super().__init__(**kwargs)
+        self.num_classes = int(num_classes)
+        self.learning_rate_multiplier = learning_rate_multiplier
+        self.state = Proxies(self.num_classes, learning_rate_multiplier, per_class, initializer)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        if len(y_pred.shape) != 2:
+            raise ModelError(
+                f"{self.name} takes one embedding per item, (batch, dim), got shape {tuple(y_pred.shape)}"
+            )
+        labels, embeddings = labels_and_items(y_true, y_pred, self.name)
+        values = self.compare_with_proxies(labels, embeddings, self.state(embeddings))
+        known = ops.logical_and(labels >= 0, labels < self.state.num_classes)
+        return ops.where(known if len(values.shape) == 1 else ops.all(known), values, math.nan)
+
+    def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """Return the loss of these items against these proxies, `(batch,)` or a scalar.
+
+        Args:
+            labels: `(batch,)` int32.
+            embeddings: `(batch, dim)`.
+            proxies: `(num_classes · per_class, dim)`.
+        """
+        raise NotImplementedError
+
+    def class_mask(self, labels: Tensor) -> Tensor:
+        """Return the class of each item, `(batch, num_classes)` bool; all False for an unknown id."""
+        return labels[:, None] == ops.arange(self.state.num_classes, dtype="int32")[None, :]
+
+    def by_class(self, values: Tensor) -> Tensor:
+        """Return `(batch, num_classes · per_class)` as `(batch, num_classes, per_class)`."""
+        return ops.reshape(values, (-1, self.state.num_classes, self.state.per_class))
+
+
+class ClassSoftmax(ProxyLoss):
+    """Cross entropy of each item's class among all; a subclass implements `logits`."""
+
+    def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        own = self.class_mask(labels)
+        logits = self.logits(embeddings, proxies, own)
+        target = ops.sum(ops.where(own, logits, 0.0), axis=1, keepdims=True)
+        # log Σ e^(l - l_own), not log Σ e^l less l_own: the difference of two large numbers loses digits.
+        return ops.logsumexp(logits - target, axis=1)
+
+    def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
+        """Return the logits, `(batch, num_classes)`.
+
+        Args:
+            embeddings: `(batch, dim)`.
+            proxies: `(num_classes · per_class, dim)`.
+            own: `(batch, num_classes)` bool, the class of each item.
+        """
+        raise NotImplementedError
