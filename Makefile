@@ -126,7 +126,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 # PyTorch first and by its exact version: a bare "torch" may draw a build with gigabytes of CUDA.
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt plugins/siamkit-tanimoto/pyproject.toml
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml plugins/*/src/*/*.py)
 	$(PIP) torch==2.13.0
 	$(PIP) $(TENSORFLOW) -e ".[jax,test]"
 	$(PIP) ./plugins/siamkit-tanimoto

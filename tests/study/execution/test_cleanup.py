@@ -39,7 +39,7 @@ def test_a_trial_that_was_taken_over_is_let_go_quietly(run: Run, training: Train
     training.during = bury
     results = run()
     assert "trial lost" in events(results)
-    assert {each["trial"] for each in results.trials} == {0, 2, 3, 4}
+    assert {each.trial for each in results.trials} == {0, 2, 3, 4}
     assert not (results.folder / "trials" / "1").exists()
     assert not results.interrupted
 
