@@ -184,10 +184,10 @@ def compare(
 
     from siamkit.backend import select
     from siamkit.comparison import compare as run
-    from siamkit.comparison._tables import tables
     from siamkit.comparison.embedding_set import read_labels
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
+    from siamkit.report.render.console import render_console
 
     if page is not None:
         check_writable(Path(page))
@@ -215,11 +215,9 @@ def compare(
         described["verdicts"] = comparison.verdicts()
         click.echo(json.dumps(to_jsonable(described), indent=1, default=str))
         return
-    console = Console()
-    for table in tables(comparison):
-        console.print(table)
-    for sentence in (*comparison.verdicts(), *comparison.notes, *([] if page is None else [f"page  {page}"])):
-        click.echo(sentence)
+    Console().print(render_console(comparison.document()))
+    if page is not None:
+        click.echo(f"page  {page}")
 
 
 @click.command(short_help="Evaluate one model, file of embeddings or trial of a study.")
@@ -271,10 +269,12 @@ def evaluate(
 
     from siamkit.backend import select
     from siamkit.comparison.inputs import labeled, read_embeddings
+    from siamkit.comparison.single import curve_document, curve_of, measures_document
     from siamkit.evaluation import GROUPS, examine
     from siamkit.evaluation.plain_metrics import lightest_metric
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
+    from siamkit.report.render.console import render_console
 
     if page is not None and not sizes:
         raise click.UsageError("--html needs --sizes")
@@ -285,19 +285,15 @@ def evaluate(
     embedded, truth = labeled(read_embeddings(model, data, source=source, label=label), labels)
     compared_by = lightest_metric(metric or embedded.metric)
     if sizes:
-        from siamkit.comparison._tables import size_table
-        from siamkit.comparison.dimension_curve import curve_of
-
         curve = curve_of(embedded, truth, compared_by)
         if page is not None:
-            from siamkit.comparison.dimension_curve import curve_document
             from siamkit.report.render.html import render_html
 
             write_text(Path(page), render_html(curve_document(embedded.name, curve)))
         if as_json:
             click.echo(json.dumps(to_jsonable([dataclasses.asdict(point) for point in curve]), indent=1))
         else:
-            Console().print(size_table(curve))
+            Console().print(render_console(curve_document(embedded.name, curve)))
         return
     measures = examine(
         embedded.embeddings,
@@ -311,6 +307,4 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(to_jsonable(measures), indent=1))
         return
-    from siamkit.evaluation._table import table
-
-    Console().print(table(embedded.name, measures))
+    Console().print(render_console(measures_document(embedded.name, measures)))

@@ -8,7 +8,6 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.comparison._compare import compare
-    from siamkit.comparison.dimension_curve import retrained_sizes
     from siamkit.comparison.embedding_set import EmbeddingSet
     from siamkit.comparison.inputs import read_embeddings
     from siamkit.comparison.result import Comparison, Disagreement
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
         neighbor_overlap,
         procrustes_distance,
     )
+    from siamkit.comparison.single import retrained_sizes
 
 __all__ = [
     "Comparison",
@@ -47,6 +47,6 @@ __getattr__, __dir__ = lazy_exports(
         "neighbor_overlap": "similarity",
         "procrustes_distance": "similarity",
         "read_embeddings": "inputs",
-        "retrained_sizes": "dimension_curve",
+        "retrained_sizes": "single",
     },
 )

@@ -102,9 +102,9 @@ class Comparison:
         return "\n".join([*self.verdicts(), *self.notes])
 
     def _repr_html_(self) -> str:
-        from siamkit.comparison._html import fragment
+        from siamkit.report.render.html import render_notebook  # late: it imports Jinja
 
-        return fragment(self)
+        return render_notebook(self.document(), whole=True)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a pandas table with one row for each difference."""
@@ -179,7 +179,7 @@ class Comparison:
             [
                 Chart(
                     "differences",
-                    "Differences",
+                    "Each difference with its interval",
                     self.plot(),
                     Table.of(
                         ("difference", "measure", "size", "low", "high", "corrected p", "significant"),
@@ -210,12 +210,12 @@ class Comparison:
         table = Table.of(
             ("embeddings", "CKA", "Procrustes", "neighbor overlap", "rank correlation of distances"), rows
         )
-        words = f"From {self.similarities[0].items:,} items."
-        listing = Listing("similarities", "Similarity of two embeddings", table, words)
+        caption = f"From {self.similarities[0].items:,} items."
+        listing = Listing("similarities", "Similarity of two embeddings", table, caption)
         return Section("similarities", "Similarity, regardless of quality", (), [listing])
 
     def _disagreements(self, shown: _ShownItems) -> Section:
-        parts: list[Block] = []
+        blocks: list[Block] = []
         for number, ((a, b), disagreements) in enumerate(self.disagreements.items()):
             if not disagreements:
                 continue
@@ -225,8 +225,8 @@ class Comparison:
                     (self._text(disagreement), disagreement.label, *disagreement.scores)
                     for disagreement in disagreements
                 ]
-                words = "1 - |rank of the similarity - rank of the score|, as a share of all ranks."
-                parts.append(Listing(name, title, Table.of(("pair", "score", a, b), rows), words))
+                caption = "1 - |rank of the similarity - rank of the score|, as a share of all ranks."
+                blocks.append(Listing(name, title, Table.of(("pair", "score", a, b), rows), caption))
                 continue
             queries = [
                 (
@@ -235,14 +235,14 @@ class Comparison:
                 )
                 for disagreement in disagreements
             ]
-            words = (
+            caption = (
                 f"The query, the nearest item under {a}, and that under {b}; ✓ and a solid frame: same class."
                 if disagreements[0].nearest is not None
                 else f"One side of the pair with its label; the other side as {a} and as {b} classify the "
                 "pair, ✓ and a solid frame: correct."
             )
-            parts.append(Gallery(name, title, queries, words))
-        return Section("disagreements", "Largest disagreements", (), parts)
+            blocks.append(Gallery(name, title, queries, caption))
+        return Section("disagreements", "Largest disagreements", (), blocks)
 
     def _show(self, disagreement: Disagreement, shown: _ShownItems) -> tuple[int, list[int]]:
         """Return the indices of the query and of the nearest items; for pairs, those of both sides."""

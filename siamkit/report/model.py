@@ -191,6 +191,10 @@ class Items:
     images: list[bytes | None] | None = None
     texts: list[str | None] | None = None
 
+    def text(self, row: int) -> str:
+        """Return the text of an item, or its id."""
+        return (self.texts[row] if self.texts else None) or self.ids[row]
+
 
 @dataclass(frozen=True)
 class Document:

@@ -227,7 +227,7 @@ def test_the_command_shows_pairs(tmp_path: Path):
     told = CliRunner().invoke(main, ["compare", *files])
     assert told.exit_code == 0, told.output
     assert "new is better in roc_auc by" in told.stdout
-    assert "old and new differ most on" in told.stdout
+    assert "Largest disagreements" in told.stdout
     shown = CliRunner().invoke(main, ["evaluate", files[0], "--group", "verification"]).stdout
     assert "pairs_alike" in shown
 

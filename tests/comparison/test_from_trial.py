@@ -16,8 +16,8 @@ from pyarrow import parquet
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.dimension_curve import retrained_sizes
 from siamkit.comparison.inputs import read_embeddings
+from siamkit.comparison.single import retrained_sizes
 from siamkit.errors import DataError, ModelError, StudyError
 from siamkit.evaluation.plain_metrics import Euclidean
 

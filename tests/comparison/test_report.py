@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import siamkit
 from siamkit.cli import main
-from siamkit.comparison.dimension_curve import curve_document
+from siamkit.comparison.single import curve_document
 from siamkit.evaluation.plain_metrics import Euclidean
 from siamkit.report.model import Gallery
 from siamkit.report.render.html import render_html

@@ -145,9 +145,18 @@ def fitted_widths(natural: Sequence[int], numeric: Sequence[bool], width: int) -
 
 
 def _queries(gallery: Gallery, document: Document) -> Table:
+    """Return each query with its nearest items, marked by whether they have its label."""
     items = document.items
+
+    def found(query: int, row: int) -> str:
+        mark = "✓" if items.labels[row] == items.labels[query] else "✗"
+        return f"{mark} {items.text(row)}"
+
     rows = [
-        (reason, items.ids[query], ", ".join(items.labels[row] for row in neighbors))
-        for reason, query, neighbors in gallery.queries
+        (items.text(query), items.labels[query], reason, *(found(query, row) for row in neighbors))
+        for query, reason, neighbors in ((query, reason, rows) for reason, query, rows in gallery.queries)
     ]
-    return Table.of(("why", "query", "nearest items"), rows)
+    most = max((len(neighbors) for _, _, neighbors in gallery.queries), default=0)
+    nearest = tuple(f"nearest {number + 1}" for number in range(most))
+    padded = [row + ("",) * (3 + most - len(row)) for row in rows]
+    return Table.of(("query", "label", "why", *nearest), padded)

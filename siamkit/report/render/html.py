@@ -12,7 +12,17 @@ from markupsafe import Markup
 from PIL import Image
 
 from siamkit._version import __version__
-from siamkit.report.model import CHECK_MARKS, Document, Items, Table, cell_text, shorten
+from siamkit.report.model import (
+    CHECK_MARKS,
+    Chart,
+    Document,
+    Gallery,
+    Items,
+    Listing,
+    Table,
+    cell_text,
+    shorten,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -45,21 +55,38 @@ def render_html(document: Document) -> str:
     )
 
 
-def render_notebook(document: Document) -> str:
-    """Return the lead, the checks and the best rows of the first tables as HTML for a notebook.
+def render_notebook(document: Document, *, whole: bool = False) -> str:
+    """Return a document as HTML for a notebook. Every name in it is escaped, and it has no script.
 
-    Every name in it is escaped, and it has no script.
+    Args:
+        document: the document.
+        whole: whether to show all paragraphs, tables and galleries, rather than the best rows of the first
+            tables of a study's report.
     """
+    blocks = [block for section in document.sections for block in section.blocks]
     tables = {
-        name: table for name, table in document.tables().items() if name in NOTEBOOK_TABLES and table.rows
+        block.title if whole else block.name: block.table
+        for block in blocks
+        if isinstance(block, (Chart, Listing)) and block.table.rows
+        if whole or block.name in NOTEBOOK_TABLES
     }
+    paragraphs = [text for section in document.sections for text in section.paragraphs] if whole else []
+    galleries = [block for block in blocks if isinstance(block, Gallery)] if whole else []
     checks = [
         check for section in document.sections for check in section.checks if section.name == "reliability"
     ]
     return (
         environment()
         .get_template("results.html")
-        .render(document=document, tables=tables, checks=checks, marks=CHECK_MARKS, most=NOTEBOOK_ROWS)
+        .render(
+            document=document,
+            paragraphs=paragraphs,
+            tables=tables,
+            galleries=galleries,
+            checks=checks,
+            marks=CHECK_MARKS,
+            most=NOTEBOOK_ROWS,
+        )
     )
 
 
@@ -73,7 +100,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     templates.filters |= {"shorten": shorten, "cell": cell_text, "script": script, "chart": _chart}
-    templates.filters |= {"table": _table, "items": _items}
+    templates.filters |= {"table": _table, "items": _items, "picture": _picture}
     return templates
 
 

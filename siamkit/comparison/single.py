@@ -1,8 +1,9 @@
-"""Quality against size: an embedding made smaller, compared with those that a study trained at each size."""
+"""One embedding set: its measures, and its quality against size, as documents."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.comparison.from_trial import run_folder_of
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation.distances import Metric
-from siamkit.evaluation.measures import MEASURES
+from siamkit.evaluation.measures import GROUPS, MEASURES
 from siamkit.io.paths import display_path
-from siamkit.report.model import Chart, Document, Section, Table
+from siamkit.report.model import Chart, Document, Listing, Section, Table
 from siamkit.runs.objectives import Objective
 from siamkit.runs.results import TrialResult
 from siamkit.runs.run_folder import RunFolder
@@ -118,11 +119,11 @@ def curve_document(name: str, curve: SizeCurve) -> Document:
         )
         for size in curve
     ]
-    words = (
+    caption = (
         "Pareto-optimal: no embedding that is at most as large is better. Directions, steps and means are "
         "fitted to these items, so the values of pca, int8 and binary are optimistic."
     )
-    chart = Chart("sizes", "Dimension curve", curve.plot(), Table.of(columns, rows), words)
+    chart = Chart("sizes", "Dimension curve", curve.plot(), Table.of(columns, rows), caption)
     measure, whole = curve.measure, curve[0]
     smallest = min((size for size in curve if size.pareto_optimal), key=lambda size: size.bytes_per_vector)
     lead = (
@@ -133,3 +134,41 @@ def curve_document(name: str, curve: SizeCurve) -> Document:
     )
     section = Section("sizes", "Quality against size", (), [chart])
     return Document(f"Quality of {name} against size", [lead], [section])
+
+
+AT_THRESHOLD = ("threshold", "far", "frr", "false_accepts", "false_rejects", "balanced_accuracy")
+COUNTS = ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs")
+
+
+def measures_document(name: str, measures: Mapping[str, float]) -> Document:
+    """Return measures as a document: one table for each group, with intervals or means over classes.
+
+    Args:
+        name: of the embedding.
+        measures: as `siamkit.evaluate` returns them.
+    """
+    sections = []
+    for group in GROUPS:
+        names = [measure for measure in measures if measure in MEASURES and MEASURES[measure].group == group]
+        rows = [
+            (measure, measures[measure], _detail(measure, measures), MEASURES[measure].summary)
+            for measure in names
+        ]
+        sections.append(_section(group, rows))
+    for title, chosen in (("errors at the threshold", AT_THRESHOLD), ("counts", COUNTS)):
+        rows = [(measure, measures[measure], "", "") for measure in chosen if measure in measures]
+        sections.append(_section(title, rows))
+    return Document(f"Measures of {name}", (), sections)
+
+
+def _section(title: str, rows: list[tuple[str, float, str, str]]) -> Section:
+    name = title.replace(" ", "-")
+    table = Table.of(("measure", "value", "interval or by class", "meaning"), rows)
+    return Section(name, title, (), [Listing(name, "", table)] if rows else [])
+
+
+def _detail(name: str, measures: Mapping[str, float]) -> str:
+    """Return the interval of a measure, or its mean over classes, as text."""
+    if f"{name}_low" in measures:
+        return f"{measures[f'{name}_low']:.4f} to {measures[f'{name}_high']:.4f}"
+    return f"by class {measures[f'{name}_macro']:.4f}" if f"{name}_macro" in measures else ""
