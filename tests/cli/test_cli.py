@@ -360,7 +360,7 @@ def test_tune_prints_plain_lines_and_report_makes_the_page_again(tmp_path: Path)
     assert lines[1].endswith("← best")
     assert lines[-2:] == [
         "report  runs/tiny/report.html",
-        "model   runs/tiny/best.keras   siamkit.load_model('runs/tiny/best.keras')",
+        "model   runs/tiny/best.keras",
     ]
     page = tmp_path / "runs/tiny/report.html"
     page.unlink()

@@ -514,6 +514,38 @@ def test_a_damaged_file_is_named_in_a_sentence(folder: Folder, file: str, conten
         write_report(folder.path)
 
 
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"rows": np.arange(12) - 1}, "'rows' should name some of the 20 validation items"),
+        ({"rows": np.arange(12) + 9}, "'rows' should name some of the 20 validation items"),
+        ({"rows": np.arange(11)}, "'rows' should name one item for each embedding"),
+        ({"neighbours": np.full((12, 5), 12)}, "'neighbours' should name some of the 12 rows"),
+        ({"neighbours": np.arange(5)}, "'neighbours' should have one row for each embedding"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_damage(
+    folder: Folder, arrays: dict[str, Any], sentence: str
+) -> None:
+    shown_of(folder)
+    path = folder.path / "confirm/key0/0/exhibit.npz"
+    whole = dict(np.load(path))
+    np.savez(path, **{**whole, **arrays})
+    with pytest.raises(StudyError, match=rf"exhibit\.npz' is damaged: {sentence}"):
+        write_report(folder.path)
+
+
+def test_a_missing_column_is_damage(folder: Folder) -> None:
+    shown_of(folder)
+    pq.write_table(pa.table({"target": ["a"] * 20}), folder.path / "items.parquet")
+    with pytest.raises(StudyError, match=r"items\.parquet' is damaged: it lacks the column 'id'"):
+        write_report(folder.path)
+    history = folder.path / "trials/0/t/history.parquet"
+    pq.write_table(pa.table({"repeat": [0]}), history)
+    with pytest.raises(StudyError, match=r"history\.parquet' is damaged: it lacks the column 'epoch'"):
+        write_report(folder.path)
+
+
 def test_of_items_cut_short_none_is_named(folder: Folder) -> None:
     shown_of(folder).items(["a"] * 5)
     assert study_document(load_study_results(folder.path)).items.ids == [str(row) for row in range(12)]
