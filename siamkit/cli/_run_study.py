@@ -54,10 +54,11 @@ def reality_check(ctx: click.Context, /, **options: Any) -> None:
     from rich.console import Console
 
     from siamkit.io.paths import display_path
+    from siamkit.report.render.console import FittedTable
     from siamkit.study import reality_check as run
 
     result = run(options.pop("study"), **options)
-    Console().print("", result.table(), "")
+    Console().print("", FittedTable(result.table(), result.measure), "")
     if result.interrupted:
         click.echo("stopped; run the same command again to continue")
         ctx.exit(130)

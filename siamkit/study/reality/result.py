@@ -7,11 +7,10 @@ from itertools import combinations
 from pathlib import Path
 
 from pydantic import JsonValue
-from rich.markup import escape
-from rich.table import Table
 
 from siamkit.report.checks import check_splits
 from siamkit.report.load import StoredStudy
+from siamkit.report.model import Document, Listing, Section, Table
 from siamkit.runs.configuration import Factor
 from siamkit.stats.multiple_testing import adjusted
 from siamkit.stats.results import Difference, Interval
@@ -103,36 +102,44 @@ class RealityCheck:
     def __str__(self) -> str:
         return "\n".join([self.verdict(), *self.verdicts(), *self.notes])
 
-    def table(self) -> Table:
-        """Return the losses as a table for a terminal, the best on the test split first."""
-        table = Table(box=None, pad_edge=False, title=self.measure, title_justify="left")
-        for number, column in enumerate(COLUMNS):
-            table.add_column(column, justify="right" if number else "left")
-        for loss in self.losses:
-            table.add_row(*map(escape, _cells(loss)))
-        return table
-
-    def markdown(self) -> str:
-        """Return the content of `reality-check.md`."""
+    def document(self) -> Document:
+        """Return the page of the reality check, for any renderer."""
         over = next((loss.interval.over for loss in self.losses if loss.interval is not None), "")
         factors = [name for name in SHOWN_FACTORS if any(name in loss.factors for loss in self.losses)]
-        chosen = [[loss.loss, *(_cell(loss.factors.get(name)) for name in factors)] for loss in self.losses]
-        parts = [
-            f"# {_escaped(self.name)}: losses under one budget",
-            self.verdict(),
-            "Each loss had the same number of trials. Its best configuration on the validation split was "
-            f"trained again with each seed, and scored once on the test split. {self.measure}"
-            + (f", with 95 % intervals over {over}" if over else "")
-            + ":",
-            _markdown_table([*COLUMNS], [_cells(loss) for loss in self.losses]),
-            "The best configuration of each loss:",
-            _markdown_table(["loss", *factors], chosen),
-            f"Differences, with p-values after Holm's correction for all {len(self.pairs)} together:",
-            "\n".join(f"- {sentence}" for sentence in self.verdicts()) or "- none could be computed",
-            *(["Limitations:", "\n".join(f"- {note}" for note in self.notes)] if self.notes else []),
-            'After Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020.',
-        ]
-        return "\n\n".join(parts) + "\n"
+        chosen = [[loss.loss, *(loss.factors.get(name) for name in factors)] for loss in self.losses]
+        scores = Section(
+            "losses",
+            f"{self.measure} of each loss",
+            [
+                "Each loss had the same number of trials. Its best configuration on the validation split was "
+                "trained again with each seed, and scored once on the test split"
+                + (f"; intervals are 95 % over {over}." if over else ".")
+            ],
+            [Listing("losses", "Scores", self.table())],
+        )
+        best = Section(
+            "configurations",
+            "The best configuration of each loss",
+            blocks=[Listing("configurations", "Factors", Table.of(["loss", *factors], chosen))],
+        )
+        differences = Section(
+            "differences",
+            f"Differences, with p-values after Holm's correction for all {len(self.pairs)} together",
+            self.verdicts() or ["No difference could be computed."],
+        )
+        source = 'After Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020.'
+        limits = Section("limitations", "Limitations", [*self.notes, source])
+        title = f"{self.name}: losses under one budget"
+        return Document(title, [self.verdict()], [scores, best, differences, limits])
+
+    def table(self) -> Table:
+        """Return the scores of the losses, the best on the test split first."""
+        rows = []
+        for loss in self.losses:
+            ends = loss.interval and f"{loss.interval.low:.4f} to {loss.interval.high:.4f}"
+            scores = (loss.search, loss.valid, loss.test)
+            rows.append([loss.loss, loss.trials, *scores, ends, loss.seeds])
+        return Table.of(COLUMNS, rows)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the content of `reality-check.json`."""
@@ -250,26 +257,3 @@ def _notes_on(losses: list[LossResult]) -> list[str]:
 
 def _and(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _cells(loss: LossResult) -> list[str]:
-    ends = "–" if loss.interval is None else f"[{loss.interval.low:.4f}, {loss.interval.high:.4f}]"
-    scores = (loss.search, loss.valid, loss.test)
-    return [loss.loss, str(loss.trials), *map(_cell, scores), ends, str(loss.seeds)]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.4f}" if abs(value) >= 0.1 else f"{value:.4g}"
-
-
-def _markdown_table(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", r"\|").replace("_", r"\_")

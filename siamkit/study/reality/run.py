@@ -9,6 +9,7 @@ from siamkit.io.files import disk_full_as_error, write_json, write_text
 from siamkit.io.paths import check_writable
 from siamkit.registry.importing import importable_from
 from siamkit.report.load import load_study_results
+from siamkit.report.render.markdown import render_markdown
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.api import tune
 from siamkit.study.execution.preflight import try_feeds
@@ -70,7 +71,7 @@ def reality_check(
     result = _summarize(reality)
     with disk_full_as_error(reality.folder):
         write_json(reality.folder / "reality-check.json", result.to_json())
-        write_text(reality.folder / "reality-check.md", result.markdown())
+        write_text(reality.folder / "reality-check.md", render_markdown(result.document()))
     return result
 
 
