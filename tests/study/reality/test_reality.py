@@ -149,7 +149,7 @@ def test_what_came_of_it_is_written_for_people_and_machines(done: tuple[RealityC
         assert each.interval is not None
         ends = f"{each.interval.low:.4f} to {each.interval.high:.4f}"
         assert f"{each.test:.4f} | {ends} | 3 |" in page
-    assert "All classes of the test part were seen in training" in page
+    assert "classes of the test split are also in training" in page
 
 
 def test_the_interval_of_a_mean_is_over_seeds_and_queries(done: tuple[RealityCheck, Formula]) -> None:
