@@ -56,8 +56,8 @@ def test_a_loss_written_as_the_page_says_is_found_checked_and_listed(copy):
         done = run(line, copy)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         if " --siamkit " in line:
-            # Its own test, and each check of the kit over labels and views.
-            assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20
+            # Its own test, and the checks of the kit, a step of training among them.
+            assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 10
     assert "| `welsch` |" in (copy / "docs" / "components.md").read_text(encoding="utf-8")
 
 
