@@ -387,7 +387,7 @@ def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> 
     )
     result = invoke("tune", "study.yaml", "--progress", "none")
     assert result.exit_code == 1
-    assert "no trial completed" in result.output
+    assert "No trial completed" in result.output
     assert "took more memory than the trial_memory of 0.001 GB" in result.output
     assert "Traceback" not in result.output
 
