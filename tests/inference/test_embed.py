@@ -226,7 +226,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
 def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
     ran = invoke(tmp_path / "no.keras", tmp_path / "some.npy", "-o", tmp_path / "out.parquet")
     assert ran.exit_code == 2
-    assert "there is no model file" in ran.stderr
+    assert "no.keras' does not exist" in ran.stderr
 
 
 def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,7 +299,7 @@ def test_modules_next_to_the_study_file_reach_the_workers(
         components().losses._by_qualified.pop("session/own", None)
         for module in ("own_specs", "own_factories", "own_margins"):
             sys.modules.pop(module, None)
-    assert [(each["outcome"], each["cause"]) for each in results.trials] == [("complete", "")]
+    assert [(each.outcome, each.cause) for each in results.trials] == [("complete", "")]
     assert sys.path == before
 
 

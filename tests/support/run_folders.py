@@ -15,7 +15,7 @@ from siamkit.report import write_report
 EVIL = "<script>alert(1)</script>"
 
 
-def frozen(name: str = "tiny", objectives: dict[str, str] | None = None) -> dict[str, Any]:
+def frozen(name: str = "tiny", objectives: dict[str, str] | None = None, valid: int = 20) -> dict[str, Any]:
     return {
         "layout": 1,
         "name": name,
@@ -26,7 +26,7 @@ def frozen(name: str = "tiny", objectives: dict[str, str] | None = None) -> dict
             "input": "image",
             "supervision": "labels",
             "fingerprint": "0123456789abcdef0123",
-            "split": {"by": "class", "counts": {"train": 60, "valid": 20, "test": 20}},
+            "split": {"by": "class", "counts": {"train": 60, "valid": valid, "test": 20}},
         },
         "versions": {
             "backend": "torch",

@@ -161,6 +161,6 @@ def test_a_model_is_loaded_from_a_url(tmp_path: Path) -> None:
     x = np.ones((2, 3), "float32")
     assert np.allclose(loaded.embed(x), model.embed(x), atol=1e-6)
     with pytest.raises(
-        siamkit.errors.ModelError, match=r"there is no model file 'memory://models/two\.keras'"
+        siamkit.errors.ModelError, match=r"the model file 'memory://models/two\.keras' does not exist"
     ):
         siamkit.load_model(there.with_name("two.keras"))
