@@ -430,8 +430,8 @@ def test_a_study_survives_kill_9_and_ctrl_c_and_refuses_a_second_run(runs: Runs)
     assert last.returncode == 0, err
     assert "\x1b" not in out  # no terminal, no control codes
     results = [json.loads(path.read_text()) for path in runs.folder.glob("runs/tiny/trials/*/*/result.json")]
-    assert [each.outcome for each in results] == ["complete"] * 2
-    assert max(each.attempt for each in results) == 2  # the other one may not have begun when it struck
+    assert [each["outcome"] for each in results] == ["complete"] * 2
+    assert max(each["attempt"] for each in results) == 2  # the other one may not have begun when it struck
     assert {"trial died", "trial interrupted"} <= {
         json.loads(line)["event"] for line in (runs.folder / "runs/tiny/log.jsonl").read_text().splitlines()
     }

@@ -269,7 +269,7 @@ def test_an_actor_that_is_killed_is_replaced(nodes: Nodes, run: Run, stand_in: S
         results = run()
     assert len(results.trials) == 4
     assert sorted(each.attempt for each in results.trials) == [1, 1, 1, 2]
-    assert [each.cause for each in events(results) if each["event"] == "trial died"] == [
+    assert [each["cause"] for each in events(results) if each["event"] == "trial died"] == [
         "its process ended unexpectedly, by a crash or a signal"
     ]
     first = [line["epoch"] for line in stand_in.done() if line["dim"] == stand_in.done()[0]["dim"]]

@@ -48,7 +48,7 @@ def test_what_is_in_two_parts_is_told_before_the_first_trial_and_recorded(
 ) -> None:
     tune(study, progress="plain")
     lines = capsys.readouterr().out.splitlines()
-    (told,) = [number for number, line in enumerate(lines) if "1 of 12 test items are in train too" in line]
+    (told,) = [number for number, line in enumerate(lines) if "1 of 12 test items are also in train" in line]
     assert told < next(number for number, line in enumerate(lines) if "trial 0" in line)
     between = {tuple(each["parts"]): each for each in frozen(study)["overlap"]["between"]}
     assert between["train", "test"]["exact"] == 1
