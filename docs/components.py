@@ -23,17 +23,17 @@ UNITS = {"typical_distance": " typical distances", "typical_value": " typical di
 HEAD = """\
 # Components
 
-Generated from the registry by `python docs/components.py`; a test holds it to what is installed. Parameters
-are given as `name = default`, with the range that a study searches unless told otherwise in brackets ("log":
-on a logarithmic scale). Every component passes the conformance kit (`siamkit.testing`, see
+Generated from the registry by `python docs/components.py`; a test compares it with the registry. Parameters
+are written `name = default`, followed in brackets by the range that a study searches by default ("log": on a
+logarithmic scale). Every component passes the conformance kit (`siamkit.testing`, see
 [plugins.md](plugins.md)) on JAX, PyTorch and TensorFlow: shapes, finite gradients that equal finite
 differences, half precision, compiled and not, awkward batches, configs and files, determinism. "Checked
-against" names the independent reference beside that.
+against" also names an independent reference.
 
 s is the metric as a similarity, d as a distance; a, p, n an anchor, its positives and its negatives; x an
 item and pⱼ, c the learned proxies and centres of the classes; [x]₊ = max(x, 0). Angles (`margin` of the
-losses of angles, `alpha` of `angular`) are in degrees. Where it says "unit vectors" the loss is meant for
-them and does not make them: that is the encoder's `normalize=True`, while pytorch-metric-learning (PML)
+losses of angles, `alpha` of `angular`) are in degrees. "Unit vectors" means that the loss expects
+them and does not normalise: set the encoder's `normalize=True`; pytorch-metric-learning (PML)
 normalises inside its losses.
 `contrastive` squares its hinges as the paper does; PML's is `power=1`.
 """
