@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -120,13 +120,6 @@ class Snapshot(Record):
 # ------------------------------------------------------------------ results
 
 
-class Component(Record):
-    """A component with its parameters, as drawn."""
-
-    name: str
-    params: dict[str, JsonValue] = {}
-
-
 class Result(Record):
     """What trials and repeats of finalists have in common."""
 
@@ -226,7 +219,7 @@ def mean_measures(repeats: Iterable[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each measure that all repeats have."""
     rows = list(repeats)
     names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
-    return {name: fmean(row[name] for row in rows) for name in names}
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
 
 # ------------------------------------------------------------------ reading

@@ -64,7 +64,7 @@ class RayWorker:
     def __init__(self, actor: Any, signs: Signs) -> None:
         self._actor, self._signs = actor, signs
         self._heard = self._told = 0
-        self._unsure: tuple[Any, int, Any] | None = None  # what it was told last, until that has arrived
+        self._unsure: tuple[Any, int, Any] | None = None  # the last message to it, until that has arrived
         self._death: str | None = None
         self._trace, self._crashed = "", False
         self._memory, self._last, self._pause = 0, 0.0, 0.0
@@ -265,6 +265,6 @@ def _environment(backend: str, cpus: int, gpus: float) -> dict[str, str]:
     chosen = {"KERAS_BACKEND": backend}
     if not gpus:
         chosen |= {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
-    elif gpus < 1:  # backends take a whole accelerator's memory unless they are told
+    elif gpus < 1:  # backends take a whole accelerator's memory unless a setting limits them
         chosen |= {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * gpus:.3f}", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     return {**handed_on, **threads, **chosen}

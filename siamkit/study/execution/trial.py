@@ -14,6 +14,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import disk_full_as_error, write_json, write_table
 from siamkit.io.paths import is_local
 from siamkit.runs.configuration import factors_of
+from siamkit.runs.results import mean_measures
 from siamkit.study.sampling.pruners import collapsed, prunes_collapsed
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_queue import ATTEMPTS, Claim
@@ -190,11 +191,6 @@ class TrialWork:
                 "attempt": self.claim.attempt,
             },
         )
-
-
-def mean_measures(repeats: list[dict[str, float]]) -> dict[str, float]:
-    """Each figure's mean over the repeats."""
-    return {name: float(np.mean([each[name] for each in repeats])) for name in repeats[0]}
 
 
 def remove(place: Path) -> None:

@@ -136,23 +136,21 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Kept:
-    """The trials of one study: all, and those of each final state, by number; and in the order they ended."""
+    """The trials of one study: all, and those of each final state, by number."""
 
     def __init__(self) -> None:
         self.all: list[FrozenTrial] = []
         self.ended: dict[TrialState, list[FrozenTrial]] = {state: [] for state in ENDED}
-        self.log: list[FrozenTrial] = []
-        self._logged: set[int] = set()
+        self._added: set[int] = set()
 
     def add(self, trial: FrozenTrial) -> None:
         number = trial.number
         # One's own new trial can be known before older ones of others are; they come with the next look.
         self.all.extend([trial] * (number + 1 - len(self.all)))
         self.all[number] = trial
-        if trial.state.is_finished() and number not in self._logged:
-            self._logged.add(number)
+        if trial.state.is_finished() and number not in self._added:
+            self._added.add(number)
             bisect.insort(self.ended[trial.state], trial, key=attrgetter("number"))
-            self.log.append(trial)
 
 
 class Cache(_CachedStorage):
@@ -169,11 +167,6 @@ class Cache(_CachedStorage):
         with self._lock:
             found = self._chosen(study_id, states)
             return copy.deepcopy(found) if deepcopy else found
-
-    def ended_since(self, study_id: int, position: int) -> list[FrozenTrial]:
-        """The trials that ended since so many had, in the order in which this process heard of it."""
-        with self._lock:
-            return self._kept[study_id].log[position:] if study_id in self._kept else []
 
     def _chosen(self, study_id: int, states: Container[TrialState] | None) -> list[FrozenTrial]:
         kept = self._kept.setdefault(study_id, Kept())
@@ -280,7 +273,7 @@ def _lock_from_the_start(engine: sqlalchemy.Engine) -> None:
     def begun(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    engine.dispose()  # what was opened to make the tables
+    engine.dispose()  # closes the connections that made the tables
 
 
 def _made(url: str, engine: dict[str, Any]) -> Database:
@@ -288,7 +281,7 @@ def _made(url: str, engine: dict[str, Any]) -> Database:
         try:
             return Database(url, engine_kwargs=dict(engine))
         except (IntegrityError, ProgrammingError, OperationalError) as error:
-            # Two processes that make the tables at once: one of them is told that they exist.
+            # Two processes that make the tables at once: one of them gets the error that they exist.
             told = str(error).lower()
             if attempt == 4 or not ("exist" in told or "duplicate" in told or "unique" in told):
                 raise

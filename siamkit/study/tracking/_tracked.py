@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from siamkit.runs.configuration import factors_of
+from siamkit.runs.results import mean_measures
 from siamkit.study.execution.supervisor import JobHandle, Source
-from siamkit.study.execution.trial import mean_measures
 from siamkit.study.tracking.base import Attempt, TrackerThread
 from siamkit.study.worker.messages import Ended, Job
 
