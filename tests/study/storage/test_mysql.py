@@ -48,7 +48,7 @@ def test_what_is_longer_than_a_text_of_mysql_is_kept_in_parts(server: MariaDB, t
     assert study.user_attrs["frozen"]["parts"] > 1
     close_storage(open_storage("long", RunFolder(tmp_path), url, None, frozen))
     frozen["data"]["split"]["values"]["train"] = people[1:]  # type: ignore[index]
-    with pytest.raises(StudyError, match=r"begun with another data\.split\.values\.train"):
+    with pytest.raises(StudyError, match=r"started with another data\.split\.values\.train"):
         freeze(study, frozen, tmp_path, "")
     close_storage(study)
 
