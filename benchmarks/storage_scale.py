@@ -37,13 +37,14 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 from servers import PostgreSQL  # noqa: E402
 
 from siamkit.runs.configuration import factors_of  # noqa: E402
+from siamkit.runs.objectives import Objective  # noqa: E402
 from siamkit.runs.run_folder import RunFolder  # noqa: E402
 from siamkit.study.config.fingerprint import key_of  # noqa: E402
 from siamkit.study.config.load import ResolvedStudy, load_study  # noqa: E402
 from siamkit.study.sampling.pruners import make_pruner  # noqa: E402
 from siamkit.study.sampling.samplers import make_sampler  # noqa: E402
-from siamkit.study.storage.leases import new_owner  # noqa: E402
-from siamkit.study.storage.open import close_storage, open_storage  # noqa: E402
+from siamkit.study.storage.open import open_storage  # noqa: E402
+from siamkit.study.storage.owner import Owner  # noqa: E402
 from siamkit.study.storage.trial_queue import Claim, TrialQueue  # noqa: E402
 
 EPOCHS = 10
@@ -126,14 +127,17 @@ def a_study(folder: Path, name: str, url: str) -> ResolvedStudy:
     return load_study(path)
 
 
-def a_ledger(study: ResolvedStudy) -> TrialQueue:
+def a_queue(study: ResolvedStudy) -> TrialQueue:
+    folder = RunFolder(study.folder)
     storage = open_storage(
-        study.config.name, RunFolder(study.folder), study.config.storage, ["maximize"], {"layout": 1}
+        study.config.name,
+        folder,
+        study.config.storage,
+        ["maximize"],
+        {"layout": 1},
+        pruner=make_pruner(study, 1),
     )
-    storage.pruner = make_pruner(study, 1)
-    return TrialQueue(
-        storage=storage, maximize=True, folder=RunFolder(study.folder), owner=new_owner("tune"), lease=60.0
-    )
+    return TrialQueue(storage, Objective("map_at_r"), folder, Owner.new("tune"), 60.0)
 
 
 def fill(server: PostgreSQL, database: str, study: ResolvedStudy, count: int) -> None:
@@ -173,7 +177,7 @@ def fill(server: PostgreSQL, database: str, study: ResolvedStudy, count: int) ->
                 )
             )
         attrs = {
-            "lease": {"owner": new_owner("tune"), "beat": 1}, "configuration": configuration,
+            "lease": {"owner": str(Owner.new("tune")), "beat": 1}, "configuration": configuration,
             "factors": factors_of(configuration), "token": f"{number:08x}", "key": key_of(configuration),
         }  # fmt: skip
         for key, value in attrs.items():
@@ -200,12 +204,13 @@ def fill(server: PostgreSQL, database: str, study: ResolvedStudy, count: int) ->
         connection.execute("VACUUM ANALYZE")
 
 
-def one_trial(ledger: TrialQueue, study: ResolvedStudy, timed: Timed, rng: random.Random) -> None:
+def one_trial(queue: TrialQueue, study: ResolvedStudy, timed: Timed, rng: random.Random) -> None:
     """All that a supervisor does for a trial, but for the training."""
     with timed.part("look"):
-        ledger.look()
+        queue.refresh()
     with timed.part("draw"):
-        claim = ledger.draw(study.space, math.inf, lambda number: timed.wrap(RandomSampler(seed=number)))
+        queue.storage.optuna_study.sampler = timed.wrap(RandomSampler(seed=queue.trials.length))
+        claim = queue.claim_next(study.space, math.inf)
     assert isinstance(claim, Claim)
     quality = rng.random()
     for step in range(1, EPOCHS + 1):
@@ -214,20 +219,20 @@ def one_trial(ledger: TrialQueue, study: ResolvedStudy, timed: Timed, rng: rando
         with timed.part("prune"):
             claim.trial.should_prune()
     with timed.part("tick"):
-        ledger.look()
-        ledger.reap()
-        ledger.adopt(60.0)
+        queue.refresh()
+        queue.expire()
+        queue.requeue(60.0)
     with timed.part("beat"):
-        ledger.beat()
+        queue.renew()
     with timed.part("finish"):
-        assert ledger.finish(claim, "complete", [quality])
+        assert queue.finish(claim, "complete", [quality])
     with timed.part("look"):
-        ledger.look()
-    ledger.ranked(3)
+        queue.refresh()
+    queue.trials.ranked(3)
 
 
 def tpe(
-    ledger: TrialQueue, study: ResolvedStudy, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    queue: TrialQueue, study: ResolvedStudy, asks: int, sampler: Callable[[int], optuna.samplers.BaseSampler]
 ) -> list[Times]:
     """What an ask with all its parameters and a tell take."""
     found = []
@@ -236,10 +241,10 @@ def tpe(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             began = now()
-            trial = ledger.storage.ask()
-            ledger.storage.sampler = sampler(trial.number)
+            trial = queue.storage.optuna_study.ask()
+            queue.storage.optuna_study.sampler = sampler(trial.number)
             study.space.sample(trial)
-            ledger.storage.tell(trial, rng.random())
+            queue.storage.optuna_study.tell(trial, rng.random())
         ended = now()
         found.append((ended[0] - began[0], ended[1] - began[1]))
     return found
@@ -260,14 +265,14 @@ def main() -> int:
     server = PostgreSQL()
     try:
         studies = {name: a_study(folder, name, server.create(name)) for name in ("empty", "full")}
-        ledgers = {name: a_ledger(study) for name, study in studies.items()}
+        queues = {name: a_queue(study) for name, study in studies.items()}
         fill(server, "full", studies["full"], asked.trials)
         print("filled", flush=True)
         began = now()
-        ledgers["full"].look()
+        queues["full"].refresh()
         ended = now()
         first_look = (ended[0] - began[0], ended[1] - began[1])
-        assert ledgers["full"].length == asked.trials
+        assert queues["full"].trials.length == asked.trials
         times = {name: Timed() for name in studies}
         rng = random.Random(2)
         for turn in range(5 + asked.rounds):
@@ -275,7 +280,7 @@ def main() -> int:
                 for timed in times.values():
                     timed.parts.clear()
             for name, study in studies.items():
-                one_trial(ledgers[name], study, times[name], rng)
+                one_trial(queues[name], study, times[name], rng)
         print("counted", flush=True)
         full = studies["full"]
         samplers = {
@@ -283,13 +288,13 @@ def main() -> int:
             "Optuna's (all trials)": lambda n: TPESampler(seed=n, multivariate=True, group=True),
         }
         asks = {
-            name: tpe(ledgers["full"], studies["full"], asked.asks, each) for name, each in samplers.items()
+            name: tpe(queues["full"], studies["full"], asked.asks, each) for name, each in samplers.items()
         }
         text = described(asked, times, first_look, asks)
         print(text)
         asked.output.write_text(text)
-        for ledger in ledgers.values():
-            close_storage(ledger.storage)
+        for queue in queues.values():
+            queue.storage.close()
     finally:
         server.close()
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import zipfile
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 
 def misbehave(dim, epoch=2):
@@ -35,16 +35,17 @@ def logged():
     """Writes a line after each epoch's state was saved, which is when it need not be done again."""
     from siamkit.study.worker import checkpoint
 
-    save = checkpoint.Progress.save
+    save = checkpoint.Checkpoint.save
 
-    def saving(self, model, last):
-        save(self, model, last)
-        line = {"place": str(self.place), "repeat": self.repeat, "epoch": self.epoch}
+    def saving(self, *args, **kwargs):
+        save(self, *args, **kwargs)
+        state = self.state
+        line = {"place": str(self.files.path), "repeat": state.repeat, "epoch": state.epoch}
         line |= {"pid": os.getpid(), "time": time.monotonic()}
         with open(os.environ["FAULTS_LOG"], "a") as file:
             file.write(json.dumps(line) + "\n")
 
-    checkpoint.Progress.save = saving
+    checkpoint.Checkpoint.save = saving
 
 
 class Model:
@@ -70,45 +71,53 @@ def measures(dim, weight):
     return {"map_at_r": dim / 100 + weight / 1000, "recall_at_1": 0.5, "eer": 0.5, "parameters": dim}
 
 
-def train(configuration, task, fixed, seed, limits, on_epoch, keep, start, *more):
-    import numpy as np
+class KerasTrainer:
+    """In place of the trainer of that name; see `siamkit.study.worker.trainer.Trainer`."""
 
-    dim, weight, done = configuration["embedding_dim"], 0, 0
-    if start is not None:
-        with zipfile.ZipFile(start.model) as archive:
-            stored = json.loads(archive.read("config.json"))
-        weight, done = stored["weight"], start.epoch
-        # A state that is not of that epoch would be a lost or a repeated one.
-        assert stored == {"dim": dim, "weight": done}, (stored, dim, done)
-    for epoch in range(done + 1, fixed.epochs + 1):
-        time.sleep(float(os.environ.get("FAULTS_EPOCH", "0.1")))
-        weight += 1
-        if misbehave(dim, epoch) != 1.0:
-            from siamkit.study.worker.trainer import TrialFailure
+    def __init__(self, data, fixed):
+        self.data, self.fixed = data, fixed
 
-            raise TrialFailure(f"the loss of epoch {epoch} is nan")
-        keep(Model(dim, weight), epoch, {"epoch": epoch, "loss": 1.0, **measures(dim, weight)}, {"loss": {}})
-        on_epoch(epoch, {"epoch": epoch, "loss": 1.0, **measures(dim, weight)})
-    found = measures(dim, weight)
-    queries = {"map_at_r": np.ones(len(task.valid))}
-    return SimpleNamespace(
-        model=Model(dim, weight),
-        measures=found,
-        history=[],
-        literal={"loss": {}},
-        queries=queries,
-        embeddings=np.ones((len(task.valid), dim)),
-    )
+    def check_feeds(self, losses, batch_sizes):
+        pass
+
+    def train(self, configuration, *, seed, data_seed, limits, on_epoch, on_checkpoint, start=None):
+        import numpy as np
+
+        from siamkit.study.worker.trainer import Scores, Trained, TrialFailure
+
+        dim, weight, done = configuration["embedding_dim"], 0, 0
+        if start is not None:
+            with zipfile.ZipFile(start.model) as archive:
+                stored = json.loads(archive.read("config.json"))
+            weight, done = stored["weight"], start.epoch
+            # A state that is not of that epoch would be a lost or a repeated one.
+            assert stored == {"dim": dim, "weight": done}, (stored, dim, done)
+        for epoch in range(done + 1, self.fixed.epochs + 1):
+            time.sleep(float(os.environ.get("FAULTS_EPOCH", "0.1")))
+            weight += 1
+            if misbehave(dim, epoch) != 1.0:
+                raise TrialFailure("nan", f"the loss of epoch {epoch} is nan")
+            row = {"epoch": epoch, "loss": 1.0, **measures(dim, weight)}
+            on_checkpoint(Model(dim, weight), epoch, row, {"loss": {}})
+            on_epoch(epoch, row)
+        items = len(self.data.valid)
+        queries, embeddings = {"map_at_r": np.ones(items)}, np.ones((items, dim))
+        return Trained(Model(dim, weight), Scores(measures(dim, weight), queries, embeddings), {"loss": {}})
+
+    def evaluate(self, model, split, groups, threshold=None):
+        import numpy as np
+
+        from siamkit.study.worker.trainer import Scores
+
+        return Scores(measures(model.dim, model.weight), {}, np.ones((1, model.dim)))
+
+    def report_data(self, model, valid, test=None):
+        return {}
 
 
 def pretend():
     module = ModuleType("siamkit.study.worker.train")
-    module.__dict__.update(
-        train=train,
-        judge=lambda model, part, *more: (measures(model.dim, model.weight), None, {}),
-        try_feeds=lambda *_: None,
-        exhibit=lambda *_: {},
-    )
+    module.KerasTrainer = KerasTrainer
     sys.modules["siamkit.study.worker.train"] = module
 
 

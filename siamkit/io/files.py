@@ -119,7 +119,8 @@ def read_table(path: Path) -> pa.Table:
     """
     try:
         with path.open("rb") as file:
-            return pq.read_table(file)
+            # On Arrow's own threads the last reference to the Python file may go while Python exits: an abort.
+            return pq.read_table(file, use_threads=False)
     except pa.ArrowException as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None
 

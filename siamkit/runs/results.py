@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from siamkit.errors import StudyError, listed
+from siamkit.io.files import write_json
 from siamkit.runs.configuration import Factor
 from siamkit.runs.objectives import Direction
 
@@ -127,6 +128,8 @@ class Result(Record):
     key: str = ""
     outcome: Outcome
     cause: str = ""
+    cause_kind: str = ""
+    """What kind of cause, for programs: `siamkit.study.worker.messages.CauseKind`."""
     traceback: str = ""
     configuration: dict[str, JsonValue] = {}
     factors: dict[str, Factor] = {}
@@ -220,6 +223,14 @@ def mean_measures(repeats: Iterable[dict[str, float]]) -> dict[str, float]:
     rows = list(repeats)
     names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
     return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON, without the fields that were not set."""
+    write_json(path, record.model_dump(by_alias=True, exclude_unset=True))
 
 
 # ------------------------------------------------------------------ reading

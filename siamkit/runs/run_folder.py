@@ -56,6 +56,11 @@ class AttemptFolder:
         return self.path / "checkpoint.keras"
 
     @property
+    def checkpoint_state(self) -> Path:
+        """Where training can be continued from; removed once the attempt has ended."""
+        return self.path / "resume.json"
+
+    @property
     def embeddings(self) -> Path:
         """Embeddings of the validation items; of the best trials only."""
         return self.path / "embeddings.npy"
@@ -71,7 +76,7 @@ class RunFolder:
 
     Args:
         path: created when first written; a local folder, or one behind a URL (`siamkit.io.paths.as_path`).
-        owner: the process that writes here, as `leases.new_owner` names it; part of each line of the log.
+        owner: the name of the process that writes here; part of each line of the log.
     """
 
     def __init__(self, path: Path, owner: str = "") -> None:

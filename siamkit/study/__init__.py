@@ -1,10 +1,4 @@
-"""Studies: one comparison each, from a study file to its results.
-
-- `runner`, `part`, `pool`, `search`, `confirm` and what lies beside them: the supervisor of one machine
-- `definition`: what a study asks; `strategy`: what is tried next, and given up early
-- `store`: what is kept, and who may write it; `engines`: where workers run; `work`: what happens in one
-- `watch` and `loggers`: how it stands; `outcome`: what it leaves; `reality`: losses under one budget
-"""
+"""Studies: comparisons of encoders, metrics and losses, from a study file to its results."""
 
 from __future__ import annotations
 
@@ -16,16 +10,18 @@ if TYPE_CHECKING:
     from siamkit.study.api import join, tune
     from siamkit.study.monitoring.status import read_status
     from siamkit.study.reality.run import reality_check
+    from siamkit.study.results.results import Results
 
-__all__ = ["join", "read_status", "reality_check", "tune"]
+__all__ = ["Results", "join", "read_status", "reality_check", "tune"]
 
-# Lazy: workers import modules of this package too, and need neither Optuna nor the report.
+# Lazy: workers import modules of this package, too, and need neither Optuna nor the report.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Results": "results.results",
         "join": "api",
-        "tune": "api",
         "read_status": "monitoring.status",
         "reality_check": "reality.run",
+        "tune": "api",
     },
 )

@@ -113,11 +113,8 @@ def test_what_siamkit_runs_is_computed_in_full_float32(default, how, tmp_path, m
     else:
         from siamkit.study.worker import runner
 
-        monkeypatch.setattr(
-            runner.JobRunner, "_trial", lambda *given: (seen.append(is_full_float32()), 1 / 0)
-        )
-        job = type("Job", (), {"kind": "trial"})()
-        runner.JobRunner(None, None).do(job, print)
+        monkeypatch.setattr(runner.JobRunner, "_run", lambda *given: (seen.append(is_full_float32()), 1 / 0))
+        runner.JobRunner(None, None, None).run(None, print)
     assert seen
     assert all(seen)
     assert not is_full_float32()  # and a user's own process goes on as before

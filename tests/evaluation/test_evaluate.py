@@ -161,7 +161,7 @@ def test_every_figure_of_an_objective_is_computed():
     }
     for name, measure in MEASURES.items():
         for supervision, measures in found.items():
-            of_models = ("parameters", "flops", "ms_per_item")  # siamkit.study.worker.train.judge
+            of_models = ("parameters", "flops", "ms_per_item")  # siamkit.study.worker.judge
             expected = supervision in measure.supervisions and name not in of_models
             assert (name in measures) == expected, (name, supervision)
     for supervision, name in DEFAULT_OBJECTIVE.items():

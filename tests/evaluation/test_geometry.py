@@ -163,15 +163,16 @@ def test_of_many_items_a_sample_says_nearly_the_same(monkeypatch):
 def test_judging_tells_the_shape_and_the_time_only_where_asked():
     import siamkit
     from siamkit.data import Dataset
-    from siamkit.study.worker.train import judge
+    from siamkit.study.worker.judge import judge
 
     model = siamkit.build("mlp", "cosine", "contrastive", embedding_dim=4, input_shape=(6,))
     part = Dataset((RNG.normal(size=(40, 6)).astype("float32"),), np.arange(40) % 4, "labels", "vector")
-    measures, embeddings, _ = judge(model, part)
+    scores = judge(model, part)
+    measures, embeddings = scores.measures, scores.embeddings
     assert measures["effective_rank"] == effective_rank(embeddings)
     assert measures["spread"] == spread(embeddings)
     assert "ms_per_item" not in measures
-    timed = judge(model, part, groups=("retrieval", "speed"))[0]
+    timed = judge(model, part, groups=("retrieval", "speed")).measures
     assert 0 < timed["ms_per_item"] < 1000
 
 

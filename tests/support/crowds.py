@@ -17,6 +17,7 @@ import sqlalchemy
 from siamkit.study.config.storage_url import with_driver
 
 HERE = Path(__file__).parent
+MEMBER = HERE / "crowd_member.py"
 
 STUDY = """\
 version: 1
@@ -63,7 +64,7 @@ def environment(study: Path, epoch: float) -> dict[str, str]:
     """
     temporary = study.parent / "tmp"
     temporary.mkdir(exist_ok=True)
-    path = [str(HERE / "fake_training"), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+    path = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(each for each in path if each),
@@ -99,7 +100,7 @@ class Crowd:
     def start(self, role: str) -> subprocess.Popen[bytes]:
         """Starts `siamkit tune` or `siamkit worker`; what they print goes to one file."""
         with self.log.open("ab") as sink:
-            command = [sys.executable, "-m", "siamkit.cli", role, str(self.study), "--progress", "plain"]
+            command = [sys.executable, str(MEMBER), role, str(self.study), "--progress", "plain"]
             process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
             )

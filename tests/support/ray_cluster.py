@@ -30,7 +30,8 @@ QUICK = {  # a dead node is found out in a second, not in fifteen
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 2,
 }
-STAND_IN = Path(__file__).parent / "stand_in"
+STAND_IN = Path(__file__).parent
+TRAINER = "stand_in_trainers:Ordered"
 
 
 class Nodes:

@@ -1,15 +1,16 @@
-"""A formula in place of training, and the fixtures `training` and `run` of studies that use it."""
+"""Hooks in place of training, and the fixtures `training` and `run` of studies that use them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import stand_in_trainers
 from tiny_study import HEAD, changing
 
 from siamkit.study.results.results import Results
@@ -24,16 +25,6 @@ class Killed(BaseException):
     """The process dies here: nothing may catch this."""
 
 
-class Model:
-    """Stands for a trained model."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def save(self, path: Path) -> None:
-        Path(path).write_text(self.text)
-
-
 class Training:
     """Replaces training by a formula of the embedding's size, and keeps what was asked of it."""
 
@@ -46,69 +37,24 @@ class Training:
         self.during: Callable[[int, int], None] = lambda dim, epoch: None
         self.more: Callable[[int], dict[str, float]] = lambda dim: {}
         self.scores: Callable[[int, int], Any] = lambda dim, n: np.ones(n)
+        self.scoring: Callable[[int], None] = lambda count: None
+        self.test_measures: dict[str, float] = {"map_at_r": 0.4, "eer": 0.5}
         self.starts: list[int] = []
         self.data_seeds: list[int] = []
 
-    def train(
-        self,
-        configuration: Any,
-        task: Any,
-        fixed: Any,
-        seed: int,
-        limits: Any,
-        on_epoch: Any,
-        keep: Any,
-        start: Any,
-        data_seed: int,
-    ) -> Any:
-        dim = configuration["embedding_dim"]
-        self.dims.append(dim)
-        self.seeds.append(seed)
-        self.data_seeds.append(data_seed)
-        self.before(dim, len(self.dims))
-        self.starts.append(start.epoch if start else 0)
-        # From the last epoch on there is nothing to train, only to judge.
-        for epoch in range(min(1 + self.starts[-1], fixed.epochs), fixed.epochs + 1):
-            measures = {
-                "map_at_r": self.value(dim, epoch),
-                "eer": 0.5,
-                "threshold": 0.5,
-                "parameters": 10.0 * dim,
-                **self.more(dim),
-            }
-            if epoch == self.starts[-1]:
-                break
-            row = {"epoch": epoch, "loss": 1.0, **measures}
-            self.during(dim, epoch)
-            keep(Model(f"{dim} {seed}"), epoch, row, {"loss": {"margin": 0.2}})
-            on_epoch(epoch, row)
-        return SimpleNamespace(
-            model=Model(f"{dim} {seed}"),
-            measures=measures,
-            history=[],
-            literal={"loss": {"margin": 0.2}},
-            queries={"map_at_r": self.scores(dim, len(task.valid))},
-            embeddings=np.ones((len(task.valid), dim)),
-        )
 
-    def judge(self, model: Any, session: Any, *more: Any) -> Any:
-        self.scored.append(model.text)
-        return {"map_at_r": 0.4, "eer": 0.5}, None, {}
+def use_stand_in(monkeypatch: pytest.MonkeyPatch, make: Callable[[Any, Any], Any]) -> None:
+    """Has the sessions of this process train with a stand-in, until the test is over."""
+    monkeypatch.setattr(stand_in_trainers, "CURRENT", [make])
+    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", "stand_in_trainers:current")
+    monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
 
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
-    fake = Training()
-    module = ModuleType("siamkit.study.worker.train")
-    vars(module).update(
-        train=fake.train,
-        judge=fake.judge,
-        try_feeds=lambda *_: None,
-        exhibit=lambda *_: {},
-    )
-    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", module)
-    monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
-    return fake
+    hooks = Training()
+    use_stand_in(monkeypatch, partial(stand_in_trainers.Hooked, hooks))
+    return hooks
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""A worker on a Ray cluster, as it is on its node. It does not import Ray; Ray calls it."""
+"""A worker on a Ray cluster, as it is on its node. It does not import Ray; Ray calls it.
+
+A thread runs the jobs, so that the process can receive and send messages meanwhile. Messages in both
+directions are numbered, because a call whose answer was lost may have arrived all the same.
+"""
 
 from __future__ import annotations
 
@@ -16,137 +20,141 @@ from siamkit.errors import SiamkitError
 from siamkit.io.paths import as_path
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
-from siamkit.study.config.fingerprint import differences, versions
-from siamkit.study.worker.messages import Epoch, Job, Ready, Said, Setup
+from siamkit.study.config.fingerprint import Versions, differences, versions
+from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
 from siamkit.study.worker.process import make_runner
 from siamkit.study.worker.shared_arrays import PackedData, unpack
 
 
 @dataclass(frozen=True)
 class NodeRejected:
-    """Why this node cannot take part in the study, and its name."""
+    """Why a node cannot take part in the study, and its name."""
 
-    why: str
+    reason: str
     node: str = field(default_factory=socket.gethostname)
 
 
 @dataclass(frozen=True)
 class WorkerCrashed:
-    """The worker has come to an end of its own; the name of the error, and its traceback."""
+    """The worker ended by an error: its name and its traceback."""
 
     error: str
-    trace: str
+    traceback: str
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A job, and a file that its folder's study has for a sign that this node sees the same one."""
+    """A job, and a file that the node sees if it sees the run folder; None for jobs that write no files."""
 
     job: Job
-    sign: str
+    marker: str | None
 
 
 @dataclass(frozen=True)
 class WorkerUpdate:
-    """What a worker has said since, and the bytes that its process holds."""
+    """The messages of a worker since the last update, and the bytes that its process holds."""
 
-    said: tuple[Said | NodeRejected | WorkerCrashed, ...]
+    messages: tuple[Message | NodeRejected | WorkerCrashed, ...]
     memory: int
 
 
 class Actor:
-    """A process on a node, made by Ray.
+    """A process on a node, started by Ray.
 
     Args:
-        setup: what it must know.
-        parcel: the data.
+        setup: what it needs to know.
+        packed: the prepared data.
     """
 
-    def __init__(self, setup: Setup, parcel: PackedData) -> None:
-        self._said: list[Said | NodeRejected | WorkerCrashed] = []
+    def __init__(self, setup: Setup, packed: PackedData) -> None:
+        self._outbox: list[Message | NodeRejected | WorkerCrashed] = []
         self._first = 0  # the number of the first of these
         self._changed = threading.Condition()
-        self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._next = 0
-        threading.Thread(target=self._live, args=(setup, parcel), daemon=True, name="siamkit-work").start()
+        thread = threading.Thread(target=self._work, args=(setup, packed), daemon=True, name="siamkit-work")
+        thread.start()
 
-    # ------------------------------------------------------------- what Ray calls, in threads of its own
+    # ------------------------------------------------------------- called by Ray, in threads of its own
 
-    def listen(self, heard: int, seconds: float) -> WorkerUpdate:
-        """What was said after the first `heard`; if nothing was, waits for it so many seconds."""
+    def listen(self, received: int, seconds: float) -> WorkerUpdate:
+        """Return the messages after the first `received` ones; wait at most so many seconds for one."""
         with self._changed:
-            del self._said[: max(0, heard - self._first)]
-            self._first = max(heard, self._first)
-            self._changed.wait_for(lambda: self._said, seconds)
-            said = tuple(self._said)
-        return WorkerUpdate(said, psutil.Process().memory_info().rss)
+            del self._outbox[: max(0, received - self._first)]
+            self._first = max(received, self._first)
+            self._changed.wait_for(lambda: self._outbox, seconds)
+            messages = tuple(self._outbox)
+        return WorkerUpdate(messages, psutil.Process().memory_info().rss)
 
-    def tell(self, number: int, message: JobRequest | str | None) -> None:
-        """An errand, or the answer to an epoch; one that was told before is not heard twice."""
+    def receive(self, number: int, message: JobRequest | Cause | None) -> None:
+        """Accept a job, or the answer to an epoch; ignore a number that was received before."""
         with self._changed:
             if number < self._next:
                 return
             self._next = number + 1
-        self._told.put(message)
+        self._inbox.put(message)
 
     # ------------------------------------------------------------- the thread that works
 
-    def _live(self, setup: Setup, parcel: PackedData) -> None:
+    def _work(self, setup: Setup, packed: PackedData) -> None:
         try:
-            why = unlike(setup)
-            if why is None:
-                bench = make_runner(setup, unpack(parcel))
-                why = unlike_plugins(setup)
-            if why is not None:
-                self._say(NodeRejected(why))
+            reason = version_mismatch(setup)
+            if reason is None:
+                runner = make_runner(setup, unpack(packed))
+                reason = plugin_mismatch(setup)
+            if reason is not None:
+                self._post(NodeRejected(reason))
                 return
-            self._say(Ready(os.getpid()))
+            self._post(Ready(os.getpid()))
             while True:
-                errand: JobRequest = self._told.get()
-                if errand.job.place and not as_path(errand.sign).is_file():
-                    self._say(NodeRejected(_unseen(errand)))
+                request: JobRequest = self._inbox.get()
+                if request.marker is not None and not as_path(request.marker).is_file():
+                    self._post(NodeRejected(_folder_not_visible(request.marker)))
                     return
-                self._say(bench.do(errand.job, self._tell))
+                self._post(runner.run(request.job, self._send))
         except SiamkitError as error:
-            self._say(NodeRejected(str(error)))
+            self._post(NodeRejected(str(error)))
         except BaseException as error:
-            self._say(WorkerCrashed(type(error).__name__, "".join(traceback.format_exception(error))))
+            self._post(WorkerCrashed(type(error).__name__, "".join(traceback.format_exception(error))))
 
-    def _tell(self, said: Said) -> str | None:
-        self._say(said)
-        return self._told.get() if isinstance(said, Epoch) else None
+    def _send(self, message: Message) -> Cause | None:
+        self._post(message)
+        if not isinstance(message, Epoch):
+            return None
+        answer: Cause | None = self._inbox.get()
+        return answer
 
-    def _say(self, said: Said | NodeRejected | WorkerCrashed) -> None:
+    def _post(self, message: Message | NodeRejected | WorkerCrashed) -> None:
         with self._changed:
-            self._said.append(said)
+            self._outbox.append(message)
             self._changed.notify_all()
 
 
-def unlike(setup: Setup) -> str | None:
-    """What of the installed packages differs from the supervisor's, in a sentence."""
-    there = versions(setup.backend, setup.versions["plugins"])
-    return _sentence(differences(setup.versions, there))
+def version_mismatch(setup: Setup) -> str | None:
+    """Return which installed packages differ from the supervisor's, as a sentence, or None."""
+    return _mismatch(setup.versions, versions(setup.backend, setup.versions["plugins"]))
 
 
-def unlike_plugins(setup: Setup) -> str | None:
-    """What of the plugins that take part differs or is missing, in a sentence."""
-    found = {
+def plugin_mismatch(setup: Setup) -> str | None:
+    """Return which plugins of the study differ or are missing, as a sentence, or None."""
+    installed = {
         entry.origin.distribution: entry.origin.version
         for catalog in components().catalogs()
         for entry in catalog.all()
     }
-    asked = setup.versions["plugins"]
-    plugins = {name: found.get(name, "" if name == SESSION else None) for name in asked}
-    return _sentence(differences(setup.versions, {**setup.versions, "plugins": plugins}))
+    installed.setdefault(SESSION, "")
+    plugins = {name: installed[name] for name in setup.versions["plugins"] if name in installed}
+    return _mismatch(setup.versions, {**setup.versions, "plugins": plugins})
 
 
-def _sentence(found: list[str]) -> str | None:
-    return f"{'; '.join(found)}; install the same on all nodes" if found else None
+def _mismatch(expected: Versions, actual: Versions) -> str | None:
+    texts = differences(expected, actual)
+    return f"{'; '.join(texts)}; install the same versions on all nodes" if texts else None
 
 
-def _unseen(errand: JobRequest) -> str:
-    folder = str(as_path(errand.sign).parent)
+def _folder_not_visible(marker: str) -> str:
+    folder = str(as_path(marker).parent)
     return (
-        f"it does not see the run folder {folder!r}; let artifacts be a folder that all nodes "
-        "share, or a URL (s3://…)"
+        f"it does not see the run folder {folder!r}; set artifacts to a folder that all nodes share, or to a "
+        "URL (s3://…)"
     )

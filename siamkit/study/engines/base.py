@@ -1,58 +1,89 @@
-"""What a supervisor asks of an engine and of its workers."""
+"""The interface of engines and their workers, and the engine that a study file names."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
-from siamkit.study.worker.messages import Job, Said, Tell
+from siamkit.errors import StudyError
+from siamkit.study.config.schema import StudyConfig
+from siamkit.study.worker.messages import Cause, Job, Message, Send, Setup
+
+ENGINES = {
+    "inline": "siamkit.study.engines.inline:InlineEngine",
+    "local": "siamkit.study.engines.local:LocalEngine",
+    "ray": "siamkit.study.engines.ray_engine:RayEngine",
+}
 
 
 class Worker(Protocol):
     """A training process, as its supervisor sees it."""
 
-    def give(self, job: Job, tell: Tell) -> None:
-        """Has it do a job; one that lives in this very process does it now, and tells as it goes."""
+    def assign(self, job: Job, send: Send) -> None:
+        """Give it a job. A worker in this process runs it now and calls `send`; others send messages."""
 
-    def answer(self, verdict: str | None) -> None:
-        """Answers an epoch: None to go on, or why not to."""
+    def answer(self, cause: Cause | None) -> None:
+        """Answer an epoch: None to continue, or why to stop."""
 
-    def hear(self) -> list[Said]:
-        """What it has said since."""
+    def poll(self) -> list[Message]:
+        """Return the messages since the last call."""
 
-    def death(self) -> str | None:
-        """How it died, in a few words; None while it lives."""
+    def death(self) -> Cause | None:
+        """Return how its process ended, `crashed` or `killed`; None while it runs."""
 
-    def crashed(self) -> bool:
-        """Whether it died of what it did itself, a segmentation fault say, and not by anybody's hand."""
-
-    def stopped(self) -> bool:
-        """Whether it lives but does not run (SIGSTOP)."""
+    def is_suspended(self) -> bool:
+        """Return whether its process exists but does not run (SIGSTOP)."""
 
     def memory(self) -> float:
-        """Bytes that it holds; 0 where that cannot be told."""
+        """Return the bytes that its process holds; 0 if unknown."""
 
-    def trace(self) -> str:
-        """The end of what it wrote to its standard error."""
+    def error_output(self) -> str:
+        """Return the end of its standard error."""
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """End its process at once."""
 
 
 class Engine(Protocol):
-    """Where workers live.
+    """A place where workers run.
 
     Attributes:
-        size: how many workers it is to have.
+        size: how many workers there should be.
     """
 
     size: int
 
     def start(self, number: int) -> Worker:
-        """Starts a worker."""
+        """Start a worker; the number, below `size`, decides which device and cores it gets."""
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
-        """Waits until one of the workers has something to say, but no longer."""
+        """Wait until one of the workers has a message, at most so many seconds."""
 
     def close(self) -> None:
-        """Ends all workers, and removes what they shared."""
+        """End all workers, and remove what they shared."""
+
+
+def make_engine(config: StudyConfig, setup: Setup, scratch: Path) -> Engine:
+    """Return the engine that a study file names.
+
+    Args:
+        config: the parsed study file.
+        setup: what each worker needs to know.
+        scratch: a folder for temporary files.
+
+    Raises:
+        StudyError: the engine's package is not installed, or it has no room for a single worker.
+    """
+    module_name, _, class_name = ENGINES[config.engine].partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != config.engine:
+            raise
+        raise StudyError(
+            f"the engine {config.engine} needs the package {error.name}; pip install 'siamkit[{error.name}]'"
+        ) from None
+    engine: Engine = getattr(module, class_name)(config, setup, scratch)
+    return engine

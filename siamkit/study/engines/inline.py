@@ -1,4 +1,4 @@
-"""Engine inline: one worker, here; for debuggers and notebooks. A crash of it is a crash of all."""
+"""Engine inline: one worker in this process, for debuggers and notebooks. If it crashes, everything does."""
 
 from __future__ import annotations
 
@@ -7,58 +7,54 @@ from pathlib import Path
 
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
-from siamkit.study.worker.messages import Job, Ready, Said, Setup, Tell
+from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
+from siamkit.study.worker.process import runner_for
 from siamkit.study.worker.runner import JobRunner
 
 
 class InlineWorker:
-    """Does its jobs when they are given to it."""
+    """A worker that runs its jobs when it gets them."""
 
-    def __init__(self, bench: JobRunner) -> None:
-        self._bench = bench
-        self._said: list[Said] = [Ready(0)]
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self._messages: list[Message] = [Ready(0)]
 
-    def give(self, job: Job, tell: Tell) -> None:
-        self._said.append(self._bench.do(job, tell))
+    def assign(self, job: Job, send: Send) -> None:
+        self._messages.append(self._runner.run(job, send))
 
-    def answer(self, verdict: str | None) -> None:
-        raise AssertionError("it was answered already")
+    def answer(self, cause: Cause | None) -> None:
+        raise AssertionError("`send` has returned the answer")
 
-    def hear(self) -> list[Said]:
-        said, self._said = self._said, []
-        return said
+    def poll(self) -> list[Message]:
+        messages, self._messages = self._messages, []
+        return messages
 
-    def death(self) -> str | None:
+    def death(self) -> Cause | None:
         return None
 
-    def crashed(self) -> bool:
-        return False
-
-    def stopped(self) -> bool:
+    def is_suspended(self) -> bool:
         return False
 
     def memory(self) -> float:
         return 0.0
 
-    def trace(self) -> str:
+    def error_output(self) -> str:
         return ""
 
     def kill(self) -> None:
         pass
 
 
-class Inline:
+class InlineEngine:
     """One worker, in this process."""
 
     size = 1
 
     def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
-        from siamkit.study.worker.shared_arrays import shared
-
-        self._bench = JobRunner(config, shared(Path(setup.task)))
+        self._runner: JobRunner = runner_for(setup)
 
     def start(self, number: int) -> InlineWorker:
-        return InlineWorker(self._bench)
+        return InlineWorker(self._runner)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
         pass

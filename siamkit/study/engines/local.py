@@ -9,96 +9,98 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 import psutil
 
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
-from siamkit.study.worker.messages import Job, Said, Setup, Tell
+from siamkit.study.worker.messages import Cause, Job, Message, Send, Setup
 
-RESERVED = 2e9  # bytes of memory a trial is taken to want where the study does not say
-TAIL = 4000  # bytes of a dead worker's standard error
+DEFAULT_TRIAL_MEMORY = 2e9  # bytes, where the study sets no limit
+ERROR_OUTPUT_BYTES = 4000
 
-# What a process dies of by its own doing.
+# The signals by which a process ends by its own fault.
 FAULTS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
+
+T = TypeVar("T")
 
 
 class LocalWorker:
     """A process, a socket to it, and the file that it writes its errors to.
 
     Args:
-        setup: what it must know.
+        setup: what it needs to know.
         environment: its environment variables.
-        allowed: the processor cores it may use.
+        cores: the processor cores that it may use.
         errors: the file for its standard output and error.
     """
 
-    def __init__(self, setup: Setup, environment: dict[str, str], allowed: set[int], errors: Path) -> None:
+    def __init__(self, setup: Setup, environment: dict[str, str], cores: set[int], errors: Path) -> None:
         ours, theirs = socket.socketpair()
         self._errors = errors
         with theirs, errors.open("ab") as sink:
             self._process = subprocess.Popen(
-                # -P: what lies in the current folder is found only if the supervisor finds it too.
+                # -P: modules in the current folder are found only if the supervisor finds them, too.
                 [sys.executable, "-P", "-m", "siamkit.study.worker.process", str(theirs.fileno())],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                start_new_session=True,  # Ctrl-C in a terminal is not for it
+                start_new_session=True,  # Ctrl-C in a terminal does not reach it
             )
         with contextlib.suppress(OSError, AttributeError):  # not on every system
-            os.sched_setaffinity(self._process.pid, allowed)
+            os.sched_setaffinity(self._process.pid, cores)
         self.connection = Connection(ours.detach())
         self._send(setup)
 
     def _send(self, message: Any) -> None:
-        with contextlib.suppress(OSError):  # it is dead, as will be seen
+        with contextlib.suppress(OSError):  # it has exited, which `death` reports
             self.connection.send_bytes(cloudpickle.dumps(message))
 
-    def give(self, job: Job, tell: Tell) -> None:
+    def assign(self, job: Job, send: Send) -> None:
         self._send(job)
 
-    def answer(self, verdict: str | None) -> None:
-        self._send(verdict)
+    def answer(self, cause: Cause | None) -> None:
+        self._send(cause)
 
-    def hear(self) -> list[Said]:
-        said: list[Said] = []
+    def poll(self) -> list[Message]:
+        messages: list[Message] = []
         with contextlib.suppress(EOFError, OSError):
             while self.connection.poll(0):
-                said.append(cloudpickle.loads(self.connection.recv_bytes()))
-        return said
+                messages.append(cloudpickle.loads(self.connection.recv_bytes()))
+        return messages
 
-    def death(self) -> str | None:
+    def death(self) -> Cause | None:
         code = self._process.poll()
         if code is None:
             return None
-        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if code < 0:
+            kind, how = "crashed" if -code in FAULTS else "killed", f"by {signal.Signals(-code).name}"
+        else:
+            kind, how = "crashed" if code else "killed", f"with exit code {code}"
+        return Cause(kind, f"its process ended {how}")  # type: ignore[arg-type]
 
-    def crashed(self) -> bool:
-        code = self._process.poll()
-        return code is not None and (code > 0 or -code in FAULTS)
-
-    def stopped(self) -> bool:
-        return bool(self._ask(lambda process: process.status() == psutil.STATUS_STOPPED))
+    def is_suspended(self) -> bool:
+        return self._inspect(lambda process: process.status() == psutil.STATUS_STOPPED, False)
 
     def memory(self) -> float:
-        return float(self._ask(lambda process: process.memory_info().rss))
+        return self._inspect(lambda process: float(process.memory_info().rss), 0.0)
 
-    def _ask(self, question: Any) -> Any:
+    def _inspect(self, question: Callable[[Any], T], default: T) -> T:
         try:
             return question(psutil.Process(self._process.pid))
         except psutil.Error:
-            return 0
+            return default
 
-    def trace(self) -> str:
+    def error_output(self) -> str:
         with contextlib.suppress(OSError), self._errors.open("rb") as file:
-            file.seek(max(0, self._errors.stat().st_size - TAIL))
+            file.seek(max(0, self._errors.stat().st_size - ERROR_OUTPUT_BYTES))
             return file.read().decode("utf-8", "replace").strip()
         return ""
 
@@ -108,52 +110,48 @@ class LocalWorker:
         self.connection.close()
 
 
-class Local:
-    """Processes of this machine: one an accelerator, else as many as its cores and memory allow."""
+class LocalEngine:
+    """Processes of this machine: one for each accelerator, else as many as its cores and memory allow."""
 
     def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
         self._setup, self._scratch, self._cpus = setup, scratch, config.resources.cpus
-        self._share = 1.0 if config.resources.gpus is None else config.resources.gpus
-        self._devices = accelerators() if self._share else []
+        self._gpus = 1.0 if config.resources.gpus is None else config.resources.gpus
+        self._devices = accelerators() if self._gpus else []
         memory = config.budget.trial_memory
         auto = config.workers == "auto"
-        self.size = how_many_workers(self._cpus, self._share, memory) if auto else int(config.workers)
+        self.size = max_workers(self._cpus, self._gpus, memory) if auto else int(config.workers)
         self._workers: list[LocalWorker] = []
 
     def start(self, number: int) -> LocalWorker:
-        worker = LocalWorker(
-            self._setup,
-            self._environment(number),
-            self._cores(number),
-            self._scratch / f"worker-{number}.log",
-        )
+        errors = self._scratch / f"worker-{number}.log"
+        worker = LocalWorker(self._setup, self._environment(number), self._cores(number), errors)
         self._workers.append(worker)
         return worker
 
     def _environment(self, number: int) -> dict[str, str]:
         threads = str(self._cpus)
-        chosen = {
+        variables = {
             "KERAS_BACKEND": self._setup.backend,
             "OMP_NUM_THREADS": threads,
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_NUM_INTEROP_THREADS": threads,
-            "TMPDIR": str(self._scratch),  # a killed worker removes nothing; this is removed with the rest
+            "TMPDIR": str(self._scratch),  # removed at the end; a killed worker removes nothing
             "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
         }
         if self._devices:
-            first, many = int(number * self._share), max(1, int(self._share))
-            mine = [self._devices[(first + each) % len(self._devices)] for each in range(many)]
-            chosen |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(mine))
-        return {**os.environ, **chosen}
+            first, count = int(number * self._gpus), max(1, int(self._gpus))
+            devices = [self._devices[(first + offset) % len(self._devices)] for offset in range(count)]
+            variables |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(devices))
+        return {**os.environ, **variables}
 
     def _cores(self, number: int) -> set[int]:
-        """Cores of its own, or those of another where there are more workers than cores."""
+        """Return cores of its own, or those of another worker if there are more workers than cores."""
         try:
-            there = sorted(os.sched_getaffinity(0))
+            available = sorted(os.sched_getaffinity(0))
         except AttributeError:
-            there = list(range(cores()))
-        first = number * self._cpus
-        return {there[(first + each) % len(there)] for each in range(min(self._cpus, len(there)))}
+            available = list(range(core_count()))
+        first, count = number * self._cpus, min(self._cpus, len(available))
+        return {available[(first + offset) % len(available)] for offset in range(count)}
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
         wait([worker.connection for worker in workers if isinstance(worker, LocalWorker)], timeout=seconds)
@@ -164,8 +162,11 @@ class Local:
                 worker.kill()
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
+# ------------------------------------------------------------------ what the machine has
+
+
+def core_count() -> int:
+    """Return the number of processor cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
@@ -173,24 +174,29 @@ def cores() -> int:
 
 
 def accelerators() -> list[str]:
-    """The names by which CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES picks each accelerator."""
+    """Return the names by which CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES selects each accelerator."""
     for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        given = os.environ.get(variable)
-        if given is not None:
-            return [each.strip() for each in given.split(",") if each.strip() not in ("", "-1")]
+        value = os.environ.get(variable)
+        if value is not None:
+            return [name.strip() for name in value.split(",") if name.strip() not in ("", "-1")]
     tool = shutil.which("nvidia-smi")
     if tool is not None:
-        told = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-        lines = [line for line in told.stdout.splitlines() if line.startswith("GPU ")]
-        if told.returncode == 0 and lines:
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+        lines = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
+        if listing.returncode == 0 and lines:
             return [str(number) for number in range(len(lines))]
     return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
 
 
-def how_many_workers(cpus: int, gpus: float, memory: float | None) -> int:
-    """As many as there are accelerators, or else cores and free memory, for trials that take so much each."""
+def max_workers(cpus: int, gpus: float, memory: float | None) -> int:
+    """Return how many workers this machine has room for: by its accelerators, else by cores and free memory.
+
+    Args:
+        cpus, gpus: of each worker.
+        memory: bytes of each worker, if limited.
+    """
     devices = accelerators() if gpus else []
     if devices:
         return max(1, int(len(devices) / gpus))
-    fits = int(psutil.virtual_memory().available // (memory or RESERVED))
-    return max(1, min(cores() // cpus, fits))
+    by_memory = int(psutil.virtual_memory().available // (memory or DEFAULT_TRIAL_MEMORY))
+    return max(1, min(core_count() // cpus, by_memory))

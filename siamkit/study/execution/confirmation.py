@@ -1,152 +1,209 @@
-"""The finalists, trained afresh over several seeds; the test part is scored here and nowhere else."""
+"""Confirmation: train the finalists again with more seeds, and score them on the test split, only here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from siamkit.errors import StudyError
-from siamkit.io.files import copy_file, disk_full_as_error, write_atomic, write_json
+from siamkit.io.files import copy_file, disk_full_as_error, to_jsonable, write_atomic
 from siamkit.runs.configuration import Configuration, factors_of
-from siamkit.runs.run_folder import AttemptFolder
+from siamkit.runs.results import RepeatResult, Versions, write_record
+from siamkit.runs.run_folder import AttemptFolder, RunFolder
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.execution.scheduler import Search
-from siamkit.study.execution.supervisor import JobHandle
-from siamkit.study.storage.trial_queue import ATTEMPTS
-from siamkit.study.worker.checkpoint import STATE, sweep
-from siamkit.study.worker.messages import Ended, Job
+from siamkit.study.execution.session import StudySession
+from siamkit.study.storage.trial_log import StoredTrial, TrialLog
+from siamkit.study.storage.trial_queue import MAX_RETRIES
+from siamkit.study.worker.checkpoint import remove_checkpoint
+from siamkit.study.worker.messages import (
+    Attempt,
+    Cause,
+    Died,
+    Ended,
+    Epoch,
+    Finished,
+    JobEvent,
+    Lost,
+    RepeatJob,
+    Started,
+)
 
 
 class Confirmation:
-    """The best configurations, each to be trained afresh: a source of work for the pool.
+    """The repeats of the finalists: a source of jobs. Repeats that are stored are not run again.
 
-    Repeats that are stored already are not run again.
+    Args:
+        session: of this process.
+        trials: of the study; the best of them are the finalists.
     """
 
-    def __init__(self, search: Search) -> None:
-        self.search = search
-        asked = search.study.config.confirm
-        best = search.ledger.ranked(asked.top) if asked else []
-        runs = [(trial, repeat) for trial in best for repeat in range(asked.seeds if asked else 0)]
-        stored = {(repeat.key, repeat.repeat) for repeat in search.folder.repeats()}
-        self.todo = [
-            Repeat(self, trial.user_attrs["configuration"], trial.user_attrs["key"], trial.number, repeat)
-            for trial, repeat in runs
-            if (trial.user_attrs["key"], repeat) not in stored
+    def __init__(self, session: StudySession, trials: TrialLog) -> None:
+        self._session = session
+        confirm = session.study.config.confirm
+        finalists = trials.ranked(confirm.top) if confirm is not None else []
+        repeats = range(confirm.seeds if confirm is not None else 0)
+        stored = {(result.key, result.repeat) for result in session.folder.repeats()}
+        self._waiting = [
+            RepeatHandle(self, session, trial, repeat)
+            for trial in finalists
+            for repeat in repeats
+            if (trial.key, repeat) not in stored
         ]
-        self.left, self.total = len(self.todo), len(runs)
-        if asked:
-            search.progress.begin("confirming", self.total - self.left, self.total, search.task.objective)
+        self._total = len(finalists) * len(repeats)
+        self._done = self._total - len(self._waiting)
+        if confirm is not None:
+            session.progress.begin("confirming", self._done, self._total, session.data.objective.name)
 
-    def room(self) -> int:
-        return self.left
+    def max_workers(self) -> int:
+        """Return how many repeats are left."""
+        return self._total - self._done
 
     def tick(self) -> None:
-        pass
+        """Do nothing: only this process works on them."""
 
-    def next(self) -> JobHandle | None:
-        return self.todo.pop(0) if self.todo else None
+    def next_job(self) -> RepeatHandle | None:
+        """Return the next repeat to run."""
+        return self._waiting.pop(0) if self._waiting else None
 
-    def done(self) -> bool:
-        return self.left == 0
+    def is_done(self) -> bool:
+        """Return whether all repeats have ended."""
+        return self._done == self._total
+
+    def record_end(self) -> int:
+        """Record that a repeat has ended; return how many have."""
+        self._done += 1
+        return self._done
+
+    def retry(self, handle: RepeatHandle) -> None:
+        """Run a repeat again whose process died."""
+        self._waiting.insert(0, handle)
 
 
-@dataclass
-class Repeat:
-    """One finalist, trained afresh with one seed."""
+class RepeatHandle:
+    """One repeat of a finalist, on the supervisor's side.
 
-    source: Confirmation
-    configuration: Configuration
-    key: str
-    trial: int
-    repeat: int
-    lost: bool = False
-    deaths: int = 0
+    Args:
+        confirmation: that it belongs to.
+        session: of this process.
+        trial: the trial that made its configuration a finalist.
+        repeat: its number, from 0.
+    """
 
-    def __post_init__(self) -> None:
-        self._search = self.source.search
-        self._seed = derive_seed(self._search.study.config.seed, self.configuration, "confirm", self.repeat)
-        self._place = self._search.folder.confirmation(self.key, self.repeat)
-        self.label = f"final {self.trial}/{self.repeat}"
+    is_lost = False  # no other process confirms
+
+    def __init__(
+        self, confirmation: Confirmation, session: StudySession, trial: StoredTrial, repeat: int
+    ) -> None:
+        assert trial.configuration is not None
+        assert trial.key is not None
+        self._confirmation, self._session = confirmation, session
+        self._key, self._configuration = trial.key, trial.configuration
+        self._seed = _seed(session, trial.configuration, repeat)
+        self._files = AttemptFolder(session.folder.confirmation(trial.key, repeat))
+        self._trial, self._repeat, self._deaths = trial.number, repeat, 0
 
     @property
-    def job(self) -> Job:
-        here = str(self._place)
-        resume = here if (self._place / STATE).is_file() else None
-        data = derive_seed(self._search.study.config.seed, "data", "confirm", self.repeat)
-        return Job("confirm", here, self.configuration, (self._seed,), (data,), resume=resume)
+    def attempt(self) -> Attempt:
+        """Which training it is."""
+        return Attempt(self._trial, self._repeat, self._key, 1, self._configuration)
 
-    def started(self) -> None:
-        self._search.progress.run(self.label, self.configuration)
-        self._search.folder.log("final started", trial=self.trial, key=self.key, repeat=self.repeat)
+    @property
+    def job(self) -> RepeatJob:
+        """What the worker gets; it continues from the checkpoint of an earlier attempt."""
+        folder = str(self._files.path)
+        return RepeatJob(
+            folder,
+            self._configuration,
+            self._seed,
+            derive_seed(self._session.study.config.seed, "data", "confirm", self._repeat),
+            resume=folder if self._files.checkpoint_state.is_file() else None,
+        )
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        pass
-
-    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        self._search.progress.epoch(self.label, number, self._search.study.config.fixed.epochs, row)
+    def on_event(self, event: JobEvent) -> Cause | None:
+        """Handle an event of the job."""
+        progress, label = self._session.progress, self.attempt.label
+        match event:
+            case Started():
+                progress.run(label, self._configuration)
+                self._log("final started")
+            case Epoch():
+                progress.epoch(label, event.number, self._session.study.config.fixed.epochs, event.row)
+            case Finished(ended, seconds):
+                self._on_finish(ended, seconds)
+            case Died(cause):
+                self._on_death(cause)
+            case Lost():
+                raise AssertionError("no other process confirms")
         return None
 
-    def ended(self, ended: Ended, seconds: float) -> None:
-        if ended.outcome == "outside":
-            raise StudyError(f"{str(self._place)!r} cannot be written: {ended.cause}")
-        search, complete = self._search, ended.outcome == "complete"
-        result: dict[str, Any] = {
-            "repeat": self.repeat,
-            "key": self.key,
-            "trial": self.trial,
-            "seed": self._seed,
-            "configuration": self.configuration,
-            "factors": factors_of(self.configuration),
-            "versions": search.versions,
-            "outcome": "complete" if complete else "failed",
-            "cause": ended.cause,
-            "traceback": ended.traceback,
-            "seconds": round(seconds, 3),
-        }
-        if complete:
-            result |= {"valid": ended.measures[0], "test": ended.test, "literal": ended.literal}
-        with disk_full_as_error(self._place):
-            write_json(AttemptFolder(self._place).result, result)
-            sweep(self._place)
-        search.folder.log(
-            "confirmed",
-            trial=self.trial,
-            key=self.key,
-            repeat=self.repeat,
-            outcome=result["outcome"],
-            cause=ended.cause,
-            seconds=round(seconds, 2),
+    def _on_finish(self, ended: Ended, seconds: float) -> None:
+        cause, is_complete = ended.cause, ended.outcome == "complete"
+        if cause is not None and cause.kind == "disk_full":
+            raise StudyError(f"{str(self._files.path)!r} cannot be written: {cause.text}")
+        outcome, text = "complete" if is_complete else "failed", cause.text if cause is not None else ""
+        with disk_full_as_error(self._files.path):
+            write_record(self._files.result, self._result(ended, outcome, seconds))
+            remove_checkpoint(self._files.path)
+        self._log("confirmed", outcome=outcome, cause=text, seconds=round(seconds, 2))
+        done = self._confirmation.record_end()
+        value = ended.measures[0][self._session.data.objective.name] if is_complete else None
+        self._session.progress.ended(self.attempt.label, outcome, value, None, text, done)
+
+    def _result(self, ended: Ended, outcome: str, seconds: float) -> RepeatResult:
+        cause = ended.cause
+        scores: dict[str, Any] = {}
+        if outcome == "complete":
+            scores["valid"] = to_jsonable(ended.measures[0])
+            scores["test"] = to_jsonable(ended.test_measures)
+            scores["resolved_params"] = ended.resolved_params
+        return RepeatResult(
+            trial=self._trial,
+            key=self._key,
+            repeat=self._repeat,
+            seed=self._seed,
+            outcome=outcome,
+            cause=cause.text if cause is not None else "",
+            cause_kind=cause.kind if cause is not None else "",
+            traceback=cause.traceback if cause is not None else "",
+            configuration=to_jsonable(self._configuration),
+            factors=factors_of(self._configuration),
+            versions=Versions.model_validate(self._session.versions),
+            seconds=round(seconds, 3),
+            **scores,
         )
-        self.source.left -= 1
-        value = ended.measures[0][search.task.objective] if complete else None
-        done = self.source.total - self.source.left
-        search.progress.ended(self.label, result["outcome"], value, None, ended.cause, done)
 
-    def gone(self) -> None:
-        raise AssertionError("nobody else confirms")
-
-    def died(self, cause: str, crashed: bool) -> None:
-        self.deaths += 1
-        self._search.folder.log("final died", trial=self.trial, key=self.key, repeat=self.repeat, cause=cause)
-        if self.deaths > ATTEMPTS:
-            self.ended(Ended("failed", f"{cause}, {self.deaths} times"), 0.0)
+    def _on_death(self, cause: Cause) -> None:
+        self._deaths += 1
+        self._log("final died", cause=cause.text)
+        if self._deaths > MAX_RETRIES:
+            text = f"{cause.text}, {self._deaths} times"
+            self._on_finish(Ended("failed", Cause(cause.kind, text)), 0.0)
         else:
-            self._search.progress.ended(self.label, "died", None, None, cause)
-            self.source.todo.insert(0, self)
+            self._session.progress.ended(self.attempt.label, "died", None, None, cause.text)
+            self._confirmation.retry(self)
+
+    def _log(self, event: str, **details: object) -> None:
+        self._session.folder.log(event, trial=self._trial, key=self._key, repeat=self._repeat, **details)
 
 
-def publish_best(search: Search, model: Path) -> None:
+def _seed(session: StudySession, configuration: Configuration, repeat: int) -> int:
+    return derive_seed(session.study.config.seed, configuration, "confirm", repeat)
+
+
+def publish_best(folder: RunFolder, model: Path) -> None:
     """Copy the model of the winner to its place.
+
+    Args:
+        folder: the run folder.
+        model: the winner's model.
 
     Raises:
         StudyError: the model is missing, and none was published before.
     """
     if not model.is_file():
-        if search.folder.best_model.is_file():
-            return  # it was published before its trial was cleared away
+        if folder.best_model.is_file():
+            return  # it was published before its trial was removed
         raise StudyError(
             f"the model of the best trial, {str(model)!r}, is missing; train it with siamkit retrain"
         )
-    write_atomic(search.folder.best_model, lambda path: copy_file(model, path))
+    write_atomic(folder.best_model, lambda path: copy_file(model, path))

@@ -1,82 +1,70 @@
-"""What is tried before the first trial: whether the training data can feed every loss of a study."""
+"""The check before the first trial: whether the training data can feed every loss of a study."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from siamkit.errors import DataError, StudyError
 from siamkit.study.config.load import ResolvedStudy
-from siamkit.study.execution.supervisor import JobHandle, Supervisor
-from siamkit.study.storage.trial_queue import ATTEMPTS
-from siamkit.study.worker.messages import Ended, Job
-from siamkit.study.worker.prepared_data import PreparedData
+from siamkit.study.execution.session import StudySession
+from siamkit.study.storage.trial_queue import MAX_RETRIES
+from siamkit.study.worker.messages import Cause, Died, Ended, FeedsJob, Finished, JobEvent, Lost
 
 
-def try_feeds(pool: Supervisor, study: ResolvedStudy, task: PreparedData) -> None:
-    """Has a worker try all feeds that a study may need; the supervisor itself holds no backend.
+def check_feeds(session: StudySession) -> None:
+    """Have a worker check all feeds that a study can need; the supervisor itself imports no backend.
 
     Raises:
-        DataError: the training part cannot feed one of them, or a loss cannot go around another.
+        DataError: the training data cannot feed a loss, or a loss cannot wrap another.
     """
-    sizes = study.space.factors["batch_size"]
-    tried = [int(size) for size in (sizes.options or (sizes.low, sizes.high))]
-    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
-    trial = _Trial(Job("feeds", losses=tuple(losses), batch_sizes=tuple(sorted(set(tried)))))
-    pool.run(_Once(trial))
-    assert trial.answer is not None
-    if trial.answer.traceback:
-        raise StudyError(f"the data could not be tried: {trial.answer.cause}\n{trial.answer.traceback}")
-    if trial.answer.outcome != "complete":
-        raise DataError(trial.answer.cause)
+    check = FeedsCheck(session.study)
+    session.supervisor.run(check)
+    assert check.ended is not None
+    cause = check.ended.cause
+    if cause is None:
+        return
+    if cause.traceback:
+        raise StudyError(f"the data could not be checked: {cause.text}\n{cause.traceback}")
+    raise DataError(cause.text)
 
 
-@dataclass
-class _Trial:
-    """The one job of it."""
+class FeedsCheck:
+    """The check: a source of one job, and its handle."""
 
-    job: Job
-    lost: bool = False
-    answer: Ended | None = None
-    given: bool = False
-    deaths: int = 0
+    attempt = None
+    is_lost = False
 
-    def started(self) -> None:
-        pass
+    def __init__(self, study: ResolvedStudy) -> None:
+        sizes = study.space.factors["batch_size"]
+        batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
+        losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
+        self.job = FeedsJob(tuple(losses), tuple(sorted(batch_sizes)))
+        self.ended: Ended | None = None
+        self._is_assigned = False
+        self._deaths = 0
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        pass
-
-    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        return None
-
-    def ended(self, ended: Ended, seconds: float) -> None:
-        self.answer = ended
-
-    def gone(self) -> None:
-        raise AssertionError("nobody else has it")
-
-    def died(self, cause: str, crashed: bool) -> None:
-        self.deaths += 1
-        self.given = False
-        if crashed or self.deaths > ATTEMPTS:
-            raise StudyError(f"the worker that tried the data died: {cause}")
-
-
-class _Once:
-    """A source of one job."""
-
-    def __init__(self, trial: _Trial) -> None:
-        self._trial = trial
-
-    def room(self) -> int:
+    def max_workers(self) -> int:
         return 1
 
     def tick(self) -> None:
         pass
 
-    def next(self) -> JobHandle | None:
-        given, self._trial.given = self._trial.given, True
-        return None if given else self._trial
+    def next_job(self) -> FeedsCheck | None:
+        if self._is_assigned:
+            return None
+        self._is_assigned = True
+        return self
 
-    def done(self) -> bool:
-        return self._trial.answer is not None
+    def is_done(self) -> bool:
+        return self.ended is not None
+
+    def on_event(self, event: JobEvent) -> Cause | None:
+        match event:
+            case Finished(ended, _):
+                self.ended = ended
+            case Died(cause):
+                self._deaths += 1
+                self._is_assigned = False
+                if cause.kind == "crashed" or self._deaths > MAX_RETRIES:
+                    raise StudyError(f"the worker that checks the data died: {cause.text}")
+            case Lost():
+                raise AssertionError("no other process has the job")
+        return None

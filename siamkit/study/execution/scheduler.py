@@ -1,210 +1,191 @@
-"""The search: gives the workers configurations to train until the budget is spent."""
+"""The scheduler: gives the workers trials to run until the budget is spent."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 
-from siamkit.errors import StudyError
-from siamkit.runs.run_folder import RunFolder
+from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.config.fingerprint import derive_seed
-from siamkit.study.config.load import ResolvedStudy
-from siamkit.study.execution.trial import TrialWork
-from siamkit.study.monitoring.progress import NullProgress
-from siamkit.study.sampling.samplers import make_sampler
-from siamkit.study.storage.coordinator_lock import CoordinatorLock
-from siamkit.study.storage.leases import RENEWALS, HeartbeatThread, role_of
+from siamkit.study.execution.session import StudySession
+from siamkit.study.execution.trial import ActiveTrials, TrialHandle
+from siamkit.study.sampling.samplers import RepeatCounter
+from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
 from siamkit.study.storage.retry import with_retries
+from siamkit.study.storage.trial_log import StoredTrial
 from siamkit.study.storage.trial_queue import Claim, TrialQueue
-from siamkit.study.worker.messages import Job
-from siamkit.study.worker.prepared_data import PreparedData
+from siamkit.study.worker.messages import TrialJob
 
-EXHAUSTED = 200  # draws in a row that were all there already: what is left is not worth looking for
-HOPELESS = 20  # deaths in a row, after which no other trial is tried
-LOOKS = 1.0  # seconds between two looks at what others do
+MAX_REPEATS = 200  # samples one after the other that existed; then what is left is not worth the search
+MAX_SAMPLES = 20  # between two readings of the workers' messages
+REFRESH_SECONDS = 1.0
+MAX_WORKERS = 1_000_000
 
 
-@dataclass
-class Search:
-    """One study's search, as one process takes part in it: a source of work for its pool.
+class WorkClock:
+    """Counts the seconds that `tune` spends on a study, in this run and those before it.
 
     Args:
-        study: the file.
-        task: its data.
-        ledger: what was tried, and by whom.
-        folder: where results go.
-        versions: recorded with each result.
-        progress: hears of everything.
-        planned: how many configurations there are to be, where a plan says so in place of a sampler.
-        spreads: the variances of the first objective between the seeds of one configuration, seen so far.
-        hand: the trials that its workers have.
-        pulse: what renews the leases.
-        deaths: trials in a row whose process died.
+        optuna_study: where the time is stored.
+        is_tune: whether this process is `tune`; the time of workers does not count.
     """
 
-    study: ResolvedStudy
-    task: PreparedData
-    ledger: TrialQueue
-    folder: RunFolder
-    versions: dict[str, Any]
-    progress: NullProgress
-    planned: float = math.inf
-    spreads: list[float] = field(default_factory=list)
-    hand: dict[int, TrialWork] = field(default_factory=dict)
-    pulse: HeartbeatThread | None = None
-    deaths: int = 0
-    conductor: CoordinatorLock | None = None
+    ATTRIBUTE = "worked"
 
-    def __post_init__(self) -> None:
-        self._repeated = 0
-        self._looked = -math.inf
-        self._size = self.study.space.count()
-        self._worked_before = float(with_retries(lambda: self.ledger.storage.user_attrs).get("worked", 0.0))
-        self._began = time.monotonic()
+    def __init__(self, optuna_study: optuna.Study, is_tune: bool) -> None:
+        self._optuna_study, self._is_tune = optuna_study, is_tune
+        self._before = float(with_retries(lambda: optuna_study.user_attrs).get(self.ATTRIBUTE, 0.0))
+        self._start = time.monotonic()
 
-    # ------------------------------------------------------------- a source of work
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return self._before + time.monotonic() - self._start
 
-    def room(self) -> int:
-        return int(min(self.target - len(self.ledger.counted), 1e6))
+    def store(self) -> None:
+        """Store the time for later runs."""
+        if self._is_tune:
+            with_retries(self._optuna_study.set_user_attr, self.ATTRIBUTE, self.seconds())
+
+
+class Scheduler:
+    """The search of a study, as one process takes part in it: a source of jobs.
+
+    Args:
+        session: of this process.
+        queue: of the study.
+        clock: the time spent on it.
+        repeats: counts samples that existed; the sampler reads it.
+        heartbeat: renews the leases; its error ends the search.
+        planned: how many trials a complete plan has; infinite where a sampler chooses.
+    """
+
+    def __init__(
+        self,
+        session: StudySession,
+        queue: TrialQueue,
+        clock: WorkClock,
+        repeats: RepeatCounter,
+        heartbeat: HeartbeatThread,
+        planned: float = math.inf,
+    ) -> None:
+        self._session, self._queue, self._clock = session, queue, clock
+        self._repeats, self._heartbeat, self._planned = repeats, heartbeat, planned
+        self._active = ActiveTrials()
+        self._size = session.study.space.count()
+        self._refreshed = -math.inf
+
+    # ------------------------------------------------------------- a source of jobs
+
+    def max_workers(self) -> int:
+        """Return how many workers could have a trial."""
+        return int(min(self.target - len(self._queue.trials.counted), MAX_WORKERS))
 
     def tick(self) -> None:
-        if self.pulse is not None and self.pulse.error is not None:
-            raise self.pulse.error  # without it, what runs here would be taken for dead
-        # Often enough to see whether a lease is renewed.
-        if time.monotonic() - self._looked >= min(LOOKS, self.ledger.lease / RENEWALS):
-            self.ledger.look()
-            self.ledger.reap()
-            self.ledger.adopt(self.ledger.lease)
-            self._looked = time.monotonic()
+        """Read what other processes did, often enough to see whether they renew their leases."""
+        if self._heartbeat.error is not None:
+            raise self._heartbeat.error  # without it the trials of this process would be taken for dead
+        queue = self._queue
+        if time.monotonic() - self._refreshed >= min(REFRESH_SECONDS, queue.lease_seconds / RENEWALS):
+            queue.refresh()
+            queue.expire()
+            queue.requeue(queue.lease_seconds)
+            self._refreshed = time.monotonic()
 
-    def next(self) -> TrialWork | None:
-        for _ in range(20):  # then the workers are heard again
-            self.ledger.look()
-            if not self._may_draw():
+    def next_job(self) -> TrialHandle | None:
+        """Return a trial to run, or None if there is none now."""
+        for _ in range(MAX_SAMPLES):
+            self._queue.refresh()
+            if not self._may_claim():
                 return None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                claim = self.ledger.draw(self.study.space, self.target, self._sampler)
+                claim = self._queue.claim_next(self._session.study.space, self.target)
             if isinstance(claim, Claim):
-                self._repeated = 0
-                return self._work(claim)
-            self._repeated += claim == "repeated"
+                self._repeats.reset()
+                return self._handle(claim)
+            if claim == "repeated":
+                self._repeats.add()
         return None
 
-    def done(self) -> bool:
-        if self.hand:
+    def is_done(self) -> bool:
+        """Return whether there will be no more trials for this process."""
+        if self._active.handles:
             return False
-        if len(self.ledger.counted) >= self.target:
+        if len(self._queue.trials.counted) >= self.target:
             return True
-        if self.ledger.open and not self.time_is_over():
-            return False  # what others run may yet die, and then somebody must see to it
-        return self._drained() or self.time_is_over()
-
-    def note_death(self, cause: str) -> None:
-        """A trial's process has died, again.
-
-        Raises:
-            StudyError: so many in a row have that it is not the trials' fault.
-        """
-        self.deaths += 1
-        if self.deaths >= HOPELESS:
-            raise StudyError(
-                f"{self.deaths} trials in a row died, none ended; the last: {cause}. Is there memory enough? "
-                "(resources and workers in the study file say how many run at once)"
-            )
+        if self._queue.trials.open and not self.is_time_over():
+            return False  # another process may die, and then its trial is run here
+        return self._is_exhausted() or self.is_time_over()
 
     def release(self) -> None:
-        """Gives back what the user stopped."""
-        for work in list(self.hand.values()):
-            work.interrupted()
+        """Give all trials back because the user stops."""
+        for handle in list(self._active.handles.values()):
+            handle.interrupt()
 
-    # ------------------------------------------------------------- when it ends
+    # ------------------------------------------------------------- the end
 
     @property
     def target(self) -> float:
-        """How many configurations are to be tried in all."""
-        return min(self.study.config.budget.trials, self._size, self.planned)
+        """How many configurations the study will try."""
+        return min(self._session.study.config.budget.trials, self._size, self._planned)
 
-    def worked(self) -> float:
-        """Seconds that `tune` has spent on this study, in this run and those before it."""
-        return self._worked_before + time.monotonic() - self._began
+    def is_time_over(self) -> bool:
+        """Return whether the time of the budget is spent."""
+        limit = self._session.study.config.budget.time
+        return limit is not None and self._clock.seconds() >= limit
 
-    def time_is_over(self) -> bool:
-        budget = self.study.config.budget
-        return budget.time is not None and self.worked() >= budget.time
-
-    def why_it_ends(self) -> str | None:
-        """Why the search ends before its budget of trials is spent, in a sentence."""
-        budget, counted = self.study.config.budget, len(self.ledger.counted)
+    def early_end(self) -> str | None:
+        """Return why the search ends before its budget of trials is spent, as a sentence, or None."""
+        budget, counted = self._session.study.config.budget, len(self._queue.trials.counted)
         if counted >= budget.trials:
             return None
-        if self.time_is_over():
+        if self.is_time_over():
             return f"the time of {budget.time:g} s is spent"
         if counted >= self._size:
-            return f"the space holds no more than {self._size:.0f} configurations"
-        if counted >= self.planned:
-            return f"the plan holds no more than {self.planned:.0f} configurations"
+            return f"the space has only {self._size:.0f} configurations"
+        if counted >= self._planned:
+            return f"the plan has only {self._planned:.0f} configurations"
         return (
-            f"{EXHAUSTED} draws in a row brought nothing new; "
-            f"{counted} of {self._size:.0f} configurations were tried"
+            f"{MAX_REPEATS} consecutive samples were repeats; {counted} of {self._size:.0f} configurations "
+            "were tried"
         )
 
-    def _drained(self) -> bool:
-        return self._repeated >= EXHAUSTED or math.isfinite(self.planned)
+    def _is_exhausted(self) -> bool:
+        return self._repeats.count >= MAX_REPEATS or math.isfinite(self._planned)
 
-    def _may_draw(self) -> bool:
-        ledger = self.ledger
-        counted, waiting = len(ledger.counted), len(ledger.waiting)
-        if self.time_is_over() or counted + len(ledger.running) >= self.target:
+    def _may_claim(self) -> bool:
+        trials = self._queue.trials
+        counted = len(trials.counted)
+        if self.is_time_over() or counted + len(trials.running) >= self.target:
             return False
-        return bool(waiting) or (not self._drained() and counted + len(ledger.open) < self.target)
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        return make_sampler(self.study, number, self._repeated > 0)
+        return bool(trials.waiting) or (not self._is_exhausted() and counted + len(trials.open) < self.target)
 
     # ------------------------------------------------------------- one trial
 
-    def _work(self, claim: Claim) -> TrialWork:
-        study = self.study.config
-        place = self.folder.attempt(claim.trial.number, claim.token)
-        confirm = study.confirm
-        top = self.ledger.ranked(confirm.top if confirm else 1)
-        # On a front of several objectives anything may lie.
-        full = len(top) == (confirm.top if confirm else 1) and len(self.task.objectives) == 1
-        best = top[0] if top and study.seeds > 1 else None
-        job = Job(
-            "trial",
-            str(place),
-            claim.configuration,
-            tuple(derive_seed(study.seed, claim.configuration, repeat) for repeat in range(study.seeds)),
-            tuple(derive_seed(study.seed, "data", repeat) for repeat in range(study.seeds)),
-            resume=str(self.folder.path / claim.resume) if claim.resume else None,
-            rival=str(self._queries(best)) if best is not None else None,
-            spread=math.sqrt(sum(self.spreads) / len(self.spreads)) if self.spreads else 0.0,
-            keep_above=self.task.better(top[-1].values[0]) if full else None,
+    def _handle(self, claim: Claim) -> TrialHandle:
+        session, config = self._session, self._session.study.config
+        finalists = config.confirm.top if config.confirm else 1
+        top = self._queue.trials.ranked(finalists)
+        # With several objectives any trial can be on the Pareto front.
+        is_full = len(top) == finalists and len(session.data.objectives) == 1
+        best = top[0] if top and config.seeds > 1 else None
+        folder = session.folder
+        job = TrialJob(
+            folder=str(folder.attempt(claim.number, claim.token)),
+            configuration=claim.configuration,
+            seeds=tuple(
+                derive_seed(config.seed, claim.configuration, repeat) for repeat in range(config.seeds)
+            ),
+            data_seeds=tuple(derive_seed(config.seed, "data", repeat) for repeat in range(config.seeds)),
+            resume=str(folder.path / claim.resume) if claim.resume else None,
+            best_queries=str(self._queries(best)) if best is not None else None,
+            seed_std=self._active.seed_std,
+            keep_above=session.data.objective.worth(top[-1].values[0]) if is_full else None,
         )
-        return TrialWork(self, claim, job, place)
+        return TrialHandle(session, self._queue, claim, job, self._active)
 
-    def _queries(self, trial: optuna.trial.FrozenTrial) -> Any:
-        return self.folder.attempt(trial.number, trial.user_attrs["token"]) / "queries.parquet"
-
-    def best_value(self) -> float | None:
-        """The best value of the first objective so far."""
-        return next((trial.values[0] for trial in self.ledger.ranked(1)), None)
-
-    def beat(self) -> None:
-        """Renews the leases, and notes how long the study has been worked on."""
-        self.ledger.beat()
-        if self.conductor is not None:
-            self.conductor.beat()
-        self.note_time()
-
-    def note_time(self) -> None:
-        """Keeps the time for later runs; `tune` alone does, whoever helps it."""
-        if role_of(self.ledger.owner) == "tune":
-            with_retries(self.ledger.storage.set_user_attr, "worked", self.worked())
+    def _queries(self, trial: StoredTrial) -> object:
+        return AttemptFolder(self._session.folder.attempt(trial.number, trial.token or "")).queries

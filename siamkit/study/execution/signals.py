@@ -1,4 +1,4 @@
-"""Ctrl-C: the first is heard where nothing is left half done, the second at once, and none is lost."""
+"""Ctrl-C: the first is handled where nothing is left half done, the second at once, and none is lost."""
 
 from __future__ import annotations
 
@@ -6,59 +6,68 @@ import _thread
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-AGAIN = 0.05  # seconds
+REPEAT_SECONDS = 0.05
 
 
 class StoppedAtOnce(KeyboardInterrupt):
-    """A second Ctrl-C: nothing more is written, what runs is left for the next `tune` to find."""
+    """A second Ctrl-C: nothing more is written; the next `tune` finds the trials that were running."""
 
 
-@contextmanager
-def first_is_heard_later() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C only makes the function that this gives answer True; later ones raise.
+class Interrupts:
+    """While it is entered, the first Ctrl-C only sets `requested`; later ones raise `StoppedAtOnce`.
 
-    An exception at any point could leave a trial drawn but not run, or a result written but not told.
-    Where somebody else listens to Ctrl-C already, or in other threads than the main one, nothing changes.
+    An exception at any point could leave a trial that is sampled but does not run, or a result that is
+    written but not reported. If another handler is set, or in another thread than the main one, nothing
+    changes.
+
+    Args:
+        is_deferred: whether to defer Ctrl-C at all; not if training runs in this process.
     """
-    heard = False
 
-    def hear(number: int, frame: Any) -> None:
-        nonlocal heard
-        if heard:
+    def __init__(self, is_deferred: bool) -> None:
+        self.requested = False
+        self._is_deferred = is_deferred
+        self._is_installed = False
+
+    def __enter__(self) -> Interrupts:
+        is_main = threading.current_thread() is threading.main_thread()
+        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._is_deferred and is_main and is_default:
+            signal.signal(signal.SIGINT, self._on_signal)
+            self._is_installed = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_installed:
+            self._is_installed = False
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.requested:
             raise StoppedAtOnce
-        heard = True
-
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, hear)
-    try:
-        yield lambda: heard
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.requested = True
 
 
 @contextmanager
 def none_is_dropped() -> Iterator[None]:
-    """Inside, a Ctrl-C that strikes where Python drops every exception comes once more a moment later.
+    """Raise a Ctrl-C again, a moment later, that arrives where Python drops every exception.
 
     Such places are finalizers and callbacks of weak references, of which the libraries have many.
     """
-    before = sys.unraisablehook
+    original_hook = sys.unraisablehook
 
-    def again(dropped: Any) -> None:
+    def hook(dropped: Any) -> None:
         if isinstance(dropped.exc_value, KeyboardInterrupt):
-            threading.Timer(AGAIN, _thread.interrupt_main).start()
+            threading.Timer(REPEAT_SECONDS, _thread.interrupt_main).start()
         else:
-            before(dropped)
+            original_hook(dropped)
 
-    sys.unraisablehook = again
+    sys.unraisablehook = hook
     try:
         yield
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook = original_hook

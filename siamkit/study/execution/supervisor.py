@@ -1,249 +1,273 @@
-"""The supervisor of a machine's workers: gives them work, hears them, keeps the limits, replaces the dead."""
+"""The supervisor of a machine's workers: gives them jobs, reads their messages, enforces limits."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from siamkit.errors import StudyError
-from siamkit.study.engines import Engine, Worker
-from siamkit.study.worker.messages import Ended, Epoch, Job, Ready, Resumed
+from siamkit.study.engines.base import Engine, Worker
+from siamkit.study.execution.signals import Interrupts
+from siamkit.study.worker.messages import (
+    Attempt,
+    Cause,
+    Died,
+    Ended,
+    Epoch,
+    Finished,
+    Job,
+    JobEvent,
+    Lost,
+    Message,
+    Ready,
+    Resumed,
+    Started,
+)
+from siamkit.study.worker.trainer import Limits
 
-TICK = 0.25  # seconds between two looks at everything
-STALL = 1.0  # seconds that one round may take; in longer ones nobody was heard
-GRACE = 2.0  # seconds in which a worker itself may end a trial that has passed its limit
-GROWTH = 1.5e9  # bytes by which a worker may grow beyond its first trial before it is replaced
+TICK_SECONDS = 0.25
+STALL_SECONDS = 1.0  # a longer round means that no message was read meanwhile
+GRACE_SECONDS = 2.0  # in which a worker itself can end a trial that exceeds its limit
+MAX_GROWTH = 1.5e9  # bytes that a worker may grow after its first trial before it is replaced
+MAX_START_FAILURES = 3  # one after the other
 
 
 class JobHandle(Protocol):
-    """A job in somebody's hands, and what is to happen as it goes on."""
+    """A job, and what is done at its events."""
 
     @property
     def job(self) -> Job:
-        """What the worker is told."""
+        """What the worker gets."""
 
     @property
-    def lost(self) -> bool:
-        """Whether it is somebody else's by now: then its worker is stopped."""
+    def attempt(self) -> Attempt | None:
+        """Which training it is; None for other jobs."""
 
-    def started(self) -> None:
-        """A worker has it."""
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process took it over; then its worker is ended."""
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        """It goes on behind these epochs."""
-
-    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        """An epoch ended; None to go on, or why not to."""
-
-    def ended(self, ended: Ended, seconds: float) -> None:
-        """It ended by itself, or by a limit."""
-
-    def gone(self) -> None:
-        """It was somebody else's, and its worker is at it no more."""
-
-    def died(self, cause: str, crashed: bool) -> None:
-        """Its worker died; `crashed` if by its own doing."""
+    def on_event(self, event: JobEvent) -> Cause | None:
+        """Handle an event; return None to continue, or after an epoch why to stop."""
 
 
-class Source(Protocol):
-    """Where work comes from."""
+class JobSource(Protocol):
+    """Where jobs come from."""
 
     def tick(self) -> None:
         """Called a few times a second."""
 
-    def next(self) -> JobHandle | None:
-        """Work for a free worker; None if there is none now."""
+    def next_job(self) -> JobHandle | None:
+        """Return a job for an idle worker, or None if there is none now."""
 
-    def room(self) -> int:
-        """How many workers could have something to do, at most."""
+    def max_workers(self) -> int:
+        """Return how many workers could have a job."""
 
-    def done(self) -> bool:
-        """Whether there will be no work any more."""
+    def is_done(self) -> bool:
+        """Return whether there will be no more jobs."""
+
+
+class Listener(Protocol):
+    """Gets the events of all trainings."""
+
+    def on_event(self, attempt: Attempt, event: JobEvent) -> None:
+        """Record an event."""
 
 
 @dataclass
 class WorkerSlot:
-    """A worker and what it has to do."""
+    """A worker and its job.
+
+    Args:
+        number: decides which device and cores it has.
+        worker: the worker.
+        is_ready: whether it is ready for jobs.
+        handle: its job.
+        since: when it got the job.
+        suspended_since: when its process was first seen suspended.
+        first_memory: bytes that its process held after its first job.
+    """
 
     number: int
     worker: Worker
-    ready: bool = False
-    work: JobHandle | None = None
+    is_ready: bool = False
+    handle: JobHandle | None = None
     since: float = 0.0
-    stopped_since: float | None = None
+    suspended_since: float | None = None
     first_memory: float = 0.0
 
-
-@dataclass
-class Limits:
-    """Of one trial: seconds, bytes of its process, and seconds that a stopped process is left alone."""
-
-    seconds: float | None = None
-    memory: float | None = None
-    stopped: float = 60.0
+    @property
+    def seconds(self) -> float:
+        """Since it got its job."""
+        return time.monotonic() - self.since
 
 
-@dataclass
 class Supervisor:
-    """The workers of one engine.
+    """Has workers run jobs.
 
     Args:
-        engine: where they live.
-        limits: of a trial.
-        interrupted: asked each round; once it is true, KeyboardInterrupt is raised.
+        engine: starts the workers.
+        limits: of each job.
+        max_suspended: seconds after which a suspended worker is ended.
+        interrupts: says whether the user pressed Ctrl-C.
     """
 
-    engine: Engine
-    limits: Limits
-    interrupted: Callable[[], bool] = lambda: False
-    desks: list[WorkerSlot] = field(default_factory=list)
-    _still_born: int = 0
+    def __init__(self, engine: Engine, limits: Limits, max_suspended: float, interrupts: Interrupts) -> None:
+        self._engine, self._limits = engine, limits
+        self._max_suspended, self._interrupts = max_suspended, interrupts
+        self._slots: list[WorkerSlot] = []
+        self._start_failures = 0
+        self._listeners: Sequence[Listener] = ()
 
-    def run(self, source: Source) -> None:
-        """Has the workers do all the work of a source.
+    def run(self, source: JobSource, listeners: Sequence[Listener] = ()) -> None:
+        """Have the workers run all jobs of a source.
+
+        Args:
+            source: of jobs.
+            listeners: get the events of all trainings, too.
 
         Raises:
-            StudyError: no worker comes to life.
-            KeyboardInterrupt: the user wants no more.
+            StudyError: no worker can be started.
+            KeyboardInterrupt: the user pressed Ctrl-C.
         """
+        self._listeners = listeners
         while True:
-            if self.interrupted():
+            if self._interrupts.requested:
                 raise KeyboardInterrupt
-            began = time.monotonic()
+            start = time.monotonic()
             source.tick()
-            for desk in list(self.desks):
-                self._hear(desk)
-                self._guard(desk)
-            busy = self._give(source)
-            if not busy and source.done():
+            for slot in list(self._slots):
+                self._read(slot)
+                self._check(slot)
+            is_busy = self._assign(source)
+            if not is_busy and source.is_done():
                 return
-            self.engine.wait([desk.worker for desk in self.desks], TICK)
-            if (took := time.monotonic() - began) > STALL:
-                # The storage was silent, or this process stopped: not the time of any trial.
-                for desk in self.desks:
-                    desk.since += took
+            self._engine.wait([slot.worker for slot in self._slots], TICK_SECONDS)
+            if (seconds := time.monotonic() - start) > STALL_SECONDS:
+                # The storage did not answer, or this process was suspended: that is not a trial's time.
+                for slot in self._slots:
+                    slot.since += seconds
 
     def close(self) -> None:
-        """Ends all workers; what they were at is for its owner to give back."""
-        self.desks.clear()
-        self.engine.close()
+        """End all workers; the jobs that they had are not reported."""
+        self._slots.clear()
+        self._engine.close()
 
-    def _give(self, source: Source) -> bool:
-        """Gives work to those who have none; whether anybody has some.
+    # ------------------------------------------------------------- giving jobs
 
-        One that is not ready yet is no reason to wait: where there is no room for it, it never is.
+    def _assign(self, source: JobSource) -> bool:
+        """Give jobs to idle workers; return whether any worker has one.
+
+        A worker that is not ready yet is not waited for: without room for it, it never becomes ready.
         """
         while True:
-            free = next((desk for desk in self.desks if desk.ready and desk.work is None), None)
-            if free is None and len(self.desks) >= min(self.engine.size, source.room()):
+            idle = next((slot for slot in self._slots if slot.is_ready and slot.handle is None), None)
+            if idle is None and len(self._slots) >= min(self._engine.size, source.max_workers()):
                 break
-            if free is None:
-                self._new_desk()
-                self._hear(self.desks[-1])
+            if idle is None:
+                self._start_worker()
                 continue
-            work = source.next()
-            if work is None:
+            handle = source.next_job()
+            if handle is None:
                 break
-            free.work, free.since = work, time.monotonic()
-            work.started()
-            free.worker.give(work.job, lambda said, work=work: self._told(work, said))  # type: ignore[misc]
-            self._hear(free)
-        return any(desk.work is not None for desk in self.desks)
+            idle.handle, idle.since = handle, time.monotonic()
+            self._notify(handle, Started())
+            idle.worker.assign(handle.job, lambda message, handle=handle: self._on_message(handle, message))  # type: ignore[misc]
+            self._read(idle)
+        return any(slot.handle is not None for slot in self._slots)
 
-    def _new_desk(self) -> None:
-        # A number of its own, so that the one whose place it takes leaves it its device and cores.
-        taken = {desk.number for desk in self.desks}
-        number = next(each for each in range(self.engine.size) if each not in taken)
-        self.desks.append(WorkerSlot(number, self.engine.start(number)))
+    def _start_worker(self) -> None:
+        # A number of its own, so that a worker's successor gets its device and cores.
+        numbers = {slot.number for slot in self._slots}
+        number = next(number for number in range(self._engine.size) if number not in numbers)
+        self._slots.append(WorkerSlot(number, self._engine.start(number)))
+        self._read(self._slots[-1])
 
-    @staticmethod
-    def _told(work: JobHandle, said: object) -> str | None:
-        if isinstance(said, Epoch):
-            return work.epoch(said.repeat, said.number, said.row)
-        if isinstance(said, Resumed):
-            work.resumed(said.history)
-        return None
+    # ------------------------------------------------------------- reading messages
 
-    def _hear(self, desk: WorkerSlot) -> None:
-        for said in desk.worker.hear():
-            if isinstance(said, Ready):
-                desk.ready, self._still_born = True, 0
-            elif desk.work is None:
+    def _notify(self, handle: JobHandle, event: JobEvent) -> Cause | None:
+        answer = handle.on_event(event)
+        if handle.attempt is not None:
+            for listener in self._listeners:
+                listener.on_event(handle.attempt, event)
+        return answer
+
+    def _on_message(self, handle: JobHandle, message: Message) -> Cause | None:
+        """Handle a message during a job; return the answer."""
+        return self._notify(handle, message) if isinstance(message, (Epoch, Resumed)) else None
+
+    def _read(self, slot: WorkerSlot) -> None:
+        for message in slot.worker.poll():
+            if isinstance(message, Ready):
+                slot.is_ready, self._start_failures = True, 0
+            elif slot.handle is None:
                 continue
-            elif isinstance(said, Ended):
-                work, desk.work = desk.work, None
-                if work.lost:
-                    work.gone()
-                else:
-                    work.ended(said, time.monotonic() - desk.since)
-                self._retire(desk, said.memory)
-            elif isinstance(said, Epoch):
-                desk.worker.answer(self._told(desk.work, said))
+            elif isinstance(message, Ended):
+                handle, slot.handle = slot.handle, None
+                self._notify(handle, Lost() if handle.is_lost else Finished(message, slot.seconds))
+                self._replace_if_grown(slot, message.memory)
             else:
-                self._told(desk.work, said)
+                answer = self._on_message(slot.handle, message)
+                if isinstance(message, Epoch):
+                    slot.worker.answer(answer)
 
-    def _retire(self, desk: WorkerSlot, memory: float) -> None:
-        """A worker that has grown too much is ended while it has nothing to do."""
-        desk.first_memory = desk.first_memory or memory
-        if memory > desk.first_memory + GROWTH and desk.work is None:
-            self._end(desk)
+    def _replace_if_grown(self, slot: WorkerSlot, memory: float) -> None:
+        """End a worker that has grown too much while it has no job."""
+        slot.first_memory = slot.first_memory or memory
+        if memory > slot.first_memory + MAX_GROWTH and slot.handle is None:
+            self._kill(slot)
 
-    def _end(self, desk: WorkerSlot) -> None:
-        desk.worker.kill()
-        if desk in self.desks:
-            self.desks.remove(desk)
+    # ------------------------------------------------------------- checking workers
 
-    def _guard(self, desk: WorkerSlot) -> None:
-        """Sees to a worker that is dead, over a limit, stopped, or at somebody else's work."""
-        if desk not in self.desks:
+    def _check(self, slot: WorkerSlot) -> None:
+        """End a worker that exceeds a limit, is suspended, or has a lost job; report one that has exited."""
+        if slot not in self._slots:
             return
-        how = desk.worker.death()
-        if how is not None:
-            self._bury(desk, how)
+        death = slot.worker.death()
+        if death is not None:
+            self._report_death(slot, death)
             return
-        work = desk.work
-        if work is None:
+        handle = slot.handle
+        if handle is None:
             return
-        if work.lost:
-            self._end(desk)
-            work.gone()
-        elif (passed := self._passed(desk)) is not None:
-            self._end(desk)
-            work.ended(Ended("failed", passed), time.monotonic() - desk.since)
-        elif self._stopped_for(desk) > self.limits.stopped:
-            self._end(desk)
-            work.died(f"its process was stopped for more than {self.limits.stopped:g} s", False)
+        if handle.is_lost:
+            self._kill(slot)
+            self._notify(handle, Lost())
+        elif (cause := self._limits.exceeded(slot.seconds - GRACE_SECONDS, slot.worker.memory)) is not None:
+            seconds = slot.seconds
+            self._kill(slot)
+            self._notify(handle, Finished(Ended("failed", cause), seconds))
+        elif self._suspended_seconds(slot) > self._max_suspended:
+            self._kill(slot)
+            text = f"its process was suspended for more than {self._max_suspended:g} s"
+            self._notify(handle, Died(Cause("stopped", text)))
 
-    def _bury(self, desk: WorkerSlot, how: str) -> None:
-        self._hear(desk)  # its last words
-        trace, crashed, work = desk.worker.trace(), desk.worker.crashed(), desk.work
-        self._end(desk)
-        if work is not None:
-            if work.lost:
-                work.gone()
-            else:
-                work.died(f"its process ended {how}", crashed)
-        elif not desk.ready:
-            self._still_born += 1
-            if self._still_born >= 3:
-                last = trace.splitlines()[-1] if trace else "it said nothing"
-                raise StudyError(f"no worker comes to life: its process ended {how}: {last:.300}")
+    def _report_death(self, slot: WorkerSlot, death: Cause) -> None:
+        self._read(slot)  # its last messages
+        output, handle = slot.worker.error_output(), slot.handle
+        self._kill(slot)
+        if handle is not None:
+            self._notify(handle, Lost() if handle.is_lost else Died(death))
+        elif not slot.is_ready:
+            self._start_failures += 1
+            if self._start_failures >= MAX_START_FAILURES:
+                last = output.splitlines()[-1] if output else "(none)"
+                raise StudyError(
+                    f"cannot start a worker: {self._start_failures} processes exited at startup "
+                    f"({death.text}); last stderr line: {last:.300}"
+                )
 
-    def _passed(self, desk: WorkerSlot) -> str | None:
-        """The limit that a worker has passed, in words."""
-        seconds, memory = self.limits.seconds, self.limits.memory
-        if seconds is not None and time.monotonic() - desk.since > seconds + GRACE:
-            return f"took longer than the trial_time of {seconds:g} s"
-        if memory is not None and desk.worker.memory() > memory:
-            return f"took more memory than the trial_memory of {memory / 1e9:g} GB"
-        return None
+    def _kill(self, slot: WorkerSlot) -> None:
+        slot.worker.kill()
+        if slot in self._slots:
+            self._slots.remove(slot)
 
-    def _stopped_for(self, desk: WorkerSlot) -> float:
+    def _suspended_seconds(self, slot: WorkerSlot) -> float:
         now = time.monotonic()
-        if not desk.worker.stopped():
-            desk.stopped_since = None
+        if not slot.worker.is_suspended():
+            slot.suspended_since = None
             return 0.0
-        desk.stopped_since = now if desk.stopped_since is None else desk.stopped_since
-        return now - desk.stopped_since
+        slot.suspended_since = now if slot.suspended_since is None else slot.suspended_since
+        return now - slot.suspended_since

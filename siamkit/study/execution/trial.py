@@ -1,203 +1,288 @@
-"""A trial in a worker's hands: what the storage, the run folder and the user hear of it."""
+"""A trial that a worker runs: what the storage, the run folder and the user learn of it."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
-from siamkit.io.files import disk_full_as_error, write_json, write_table
+from siamkit.io.files import disk_full_as_error, to_jsonable, write_table
 from siamkit.io.paths import is_local
 from siamkit.runs.configuration import factors_of
-from siamkit.runs.results import mean_measures
+from siamkit.runs.results import TrialResult, Versions, mean_measures, write_record
+from siamkit.runs.run_folder import AttemptFolder
+from siamkit.study.execution.session import StudySession
 from siamkit.study.sampling.pruners import collapsed, prunes_collapsed
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.storage.trial_queue import ATTEMPTS, Claim
-from siamkit.study.worker.checkpoint import sweep
-from siamkit.study.worker.messages import Ended, Job
+from siamkit.study.storage.trial_queue import MAX_RETRIES, Claim, TrialQueue
+from siamkit.study.worker.checkpoint import remove_checkpoint
+from siamkit.study.worker.messages import (
+    Attempt,
+    Cause,
+    Died,
+    Ended,
+    Epoch,
+    Finished,
+    JobEvent,
+    Lost,
+    Resumed,
+    Row,
+    Started,
+    TrialJob,
+)
 
-if TYPE_CHECKING:
-    from siamkit.study.execution.scheduler import Search
+MAX_CONSECUTIVE_CRASHES = 20
 
 
-class TrialWork:
-    """One attempt at a trial, from the supervisor's side.
+class ActiveTrials:
+    """The trials of this process's workers, and what those that have ended say about later ones."""
 
-    Args:
-        search: of which it is part.
-        claim: the right to run it.
-        job: what the worker is told.
-        place: the folder it writes to, and nobody else.
-    """
-
-    def __init__(self, search: Search, claim: Claim, job: Job, place: Path) -> None:
-        self.search, self.claim, self.job, self.place = search, claim, job, place
-        self.history: list[dict[str, Any]] = []
-        self.label = f"trial {claim.trial.number}"
+    def __init__(self) -> None:
+        self.handles: dict[int, TrialHandle] = {}
+        self._crashes = 0
+        self._variances: list[float] = []  # of the objective between the seeds of one configuration
 
     @property
-    def lost(self) -> bool:
+    def seed_std(self) -> float:
+        """The standard deviation of the objective between seeds, as far as it is known."""
+        return math.sqrt(sum(self._variances) / len(self._variances)) if self._variances else 0.0
+
+    def add(self, handle: TrialHandle) -> None:
+        """Add a trial that starts."""
+        self.handles[handle.claim.number] = handle
+
+    def remove(self, handle: TrialHandle) -> None:
+        """Remove a trial that no longer runs."""
+        self.handles.pop(handle.claim.number, None)
+
+    def record_end(self, values: list[float]) -> None:
+        """Record a trial that has ended by itself, with the values of its seeds."""
+        self._crashes = 0
+        if len(values) > 1:
+            self._variances.append(float(np.var(values, ddof=1)))
+
+    def record_crash(self, cause: Cause) -> None:
+        """Record a trial whose process died.
+
+        Raises:
+            StudyError: so many have died one after the other that the trials are not the cause.
+        """
+        self._crashes += 1
+        if self._crashes >= MAX_CONSECUTIVE_CRASHES:
+            raise StudyError(
+                f"{self._crashes} consecutive trials crashed (last: {cause.text}). Check memory; lower "
+                "`workers` or raise `resources`."
+            )
+
+
+class TrialHandle:
+    """One attempt at a trial, on the supervisor's side.
+
+    Args:
+        session: of this process.
+        queue: of the study.
+        claim: the right to run the trial.
+        job: what the worker gets.
+        active: the trials of this process.
+    """
+
+    def __init__(
+        self, session: StudySession, queue: TrialQueue, claim: Claim, job: TrialJob, active: ActiveTrials
+    ) -> None:
+        self.claim, self.job = claim, job
+        self.attempt = Attempt(claim.number, None, claim.token, claim.attempt, claim.configuration)
+        self._session, self._queue, self._active = session, queue, active
+        self._files = AttemptFolder(session.folder.attempt(claim.number, claim.token))
+        self._history: list[Row] = []
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has ended the trial."""
         return self.claim.lost
 
-    def started(self) -> None:
-        self.search.hand[self.claim.trial.number] = self
-        self.search.progress.run(self.label, self.claim.configuration)
+    def on_event(self, event: JobEvent) -> Cause | None:
+        """Handle an event of the job."""
+        match event:
+            case Started():
+                self._on_start()
+            case Resumed(history):
+                self._on_resume(history)
+            case Epoch():
+                return self._on_epoch(event)
+            case Finished(ended, seconds):
+                self._on_finish(ended, seconds)
+            case Lost():
+                self._on_loss()
+            case Died(cause):
+                self._on_death(cause)
+        return None
+
+    def interrupt(self) -> None:
+        """Give the trial back because the user stops; it will be continued another time."""
+        self._active.remove(self)
+        self._log("trial interrupted")
+        self._queue.release(self.claim, died=False)
+
+    # ------------------------------------------------------------- while it runs
+
+    def _on_start(self) -> None:
+        self._active.add(self)
+        self._session.progress.run(self.attempt.label, self.claim.configuration)
         self._log("trial started", configuration=self.claim.configuration, attempt=self.claim.attempt)
 
-    def resumed(self, history: list[dict[str, Any]]) -> None:
-        """The storage hears what it heard of the earlier attempt: pruners judge by it."""
+    def _on_resume(self, history: list[Row]) -> None:
+        """Report the epochs of the earlier attempt to the storage, since pruners use them."""
         for row in history:
-            self.history.append(row)
+            self._history.append(row)
             self._report(row)
         self._log("trial resumed", epochs=len(history), earlier=self.claim.resume)
 
-    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        study, task = self.search.study.config, self.search.task
-        last = self.history[-1] if self.history else {"repeat": -1, "epoch": 0}
-        if (repeat, number) <= (last["repeat"], last["epoch"]):
-            return None  # told twice: an answer got lost on its way
-        self.history.append({"repeat": repeat, **row})
-        self.search.progress.epoch(self.label, number, study.fixed.epochs, row)
-        if not self._report(self.history[-1]):
-            return "somebody else ended it"
-        if number >= study.fixed.epochs:
+    def _on_epoch(self, epoch: Epoch) -> Cause | None:
+        study, data = self._session.study, self._session.data
+        epochs = study.config.fixed.epochs
+        last = self._history[-1] if self._history else {"repeat": -1, "epoch": 0}
+        if (epoch.repeat, epoch.number) <= (last["repeat"], last["epoch"]):
+            return None  # reported twice, because an answer was lost
+        row: Row = {"repeat": epoch.repeat, **epoch.row}
+        self._history.append(row)
+        self._session.progress.epoch(self.attempt.label, epoch.number, epochs, epoch.row)
+        if not self._report(row):
+            return Cause("lost", "another process ended the trial")
+        if epoch.number >= epochs:
             return None
-        if prunes_collapsed(self.search.study):
-            why = collapsed(row, self.claim.configuration["embedding_dim"], number)
-            if why is not None:
-                return why
-        if repeat or len(task.objectives) > 1:
+        if prunes_collapsed(study):
+            text = collapsed(epoch.row, self.claim.configuration["embedding_dim"], epoch.number)
+            if text is not None:
+                return Cause("collapsed", text)
+        if epoch.repeat or len(data.objectives) > 1:
             return None
-        pruned = with_retries(self.claim.trial.should_prune, tell=self.search.progress.note)
-        return f"behind the others after epoch {number}" if pruned else None
+        if with_retries(self.claim.trial.should_prune, notify=self._session.progress.note):
+            return Cause("worse", f"worse than the other trials after epoch {epoch.number}")
+        return None
 
-    def _report(self, row: dict[str, Any]) -> bool:
-        """Tells the storage the value of an epoch; False where the trial is somebody else's by now."""
-        task = self.search.task
-        if row["repeat"] or len(task.objectives) > 1:
+    def _report(self, row: Row) -> bool:
+        """Report the value of an epoch to the storage; return False if another process ended the trial."""
+        data = self._session.data
+        if row["repeat"] or len(data.objectives) > 1:
             return True
         try:
             with_retries(
-                self.claim.trial.report, row[task.objective], row["epoch"], tell=self.search.progress.note
+                self.claim.trial.report,
+                row[data.objective.name],
+                int(row["epoch"]),
+                notify=self._session.progress.note,
             )
         except UpdateFinishedTrialError:
             self.claim.lost = True
         return not self.claim.lost
 
-    def ended(self, ended: Ended, seconds: float) -> None:
-        """Writes the result, then tells the storage: what the storage knows is there whole."""
-        if ended.outcome == "outside":
-            self.interrupted()
-            raise StudyError(f"{str(self.place)!r} cannot be written: {ended.cause}")
+    # ------------------------------------------------------------- when it ends
+
+    def _on_finish(self, ended: Ended, seconds: float) -> None:
+        """Write the result, then end the trial in the storage: so the result of an ended trial exists."""
+        cause = ended.cause
+        if cause is not None and cause.kind == "disk_full":
+            self.interrupt()
+            raise StudyError(f"{str(self._files.path)!r} cannot be written: {cause.text}")
         try:
-            with disk_full_as_error(self.place):
+            with disk_full_as_error(self._files.path):
                 self._write(ended, seconds)
         except StudyError:
-            self.interrupted()
+            self.interrupt()
             raise
-        self.search.deaths = 0
-        self._drop()
+        objective = self._session.data.objective.name
+        self._active.record_end([measures[objective] for measures in ended.measures])
+        self._active.remove(self)
         values = ended.values if ended.outcome == "complete" else None
-        if not self.search.ledger.finish(self.claim, ended.outcome, values, ended.cause):
-            self.gone()
+        text = cause.text if cause is not None else ""
+        if not self._queue.finish(self.claim, ended.outcome, values, text):
+            self._on_loss()
             return
-        sweep(self.place)  # not before: without a result, what it could go on from is all there is
-        self.search.ledger.look()
-        if len(ended.measures) > 1:
-            objective = self.search.task.objective
-            self.search.spreads.append(float(np.var([each[objective] for each in ended.measures], ddof=1)))
+        remove_checkpoint(self._files.path)  # not before: without a result it is all there is
+        self._queue.refresh()
         self._log(
             "trial ended",
             outcome=ended.outcome,
-            cause=ended.cause,
+            cause=text,
             seconds=round(seconds, 2),
-            memory=ended.memory,  # bytes that its worker holds after it
+            memory=ended.memory,  # bytes that its worker holds now
         )
-        last = self.history[-1][self.search.task.objective] if self.history else None
-        self.search.progress.ended(
-            self.label,
+        last = self._history[-1][objective] if self._history else None
+        self._end_progress(
             ended.outcome,
             values[0] if values else last,
-            self.search.best_value(),
-            ended.cause if ended.outcome == "failed" else "",
-            len(self.search.ledger.counted),
+            text if ended.outcome == "failed" else "",
+            done=len(self._queue.trials.counted),
         )
 
-    def gone(self) -> None:
-        """Somebody else goes on with it: what was written here nobody asks for, unless he started from it."""
-        self._drop()
-        self.search.ledger.drop(self.claim)
+    def _on_loss(self) -> None:
+        """Leave the trial to another process, and remove its folder unless that continues from it."""
+        self._active.remove(self)
+        self._queue.forget(self.claim)
         self._log("trial lost")
-        self.search.ledger.look()
-        inside = self.search.folder.inside(self.place)
-        if all(trial.user_attrs.get("resume") != inside for trial in self.search.ledger.open.values()):
-            remove(self.place)
-        self.search.progress.ended(
-            self.label, "lost", None, self.search.best_value(), "another process took it over"
-        )
+        self._queue.refresh()
+        folder = self._session.folder.inside(self._files.path)
+        if all(trial.resume != folder for trial in self._queue.trials.open.values()):
+            remove_attempt(self._files.path)
+        self._end_progress("lost", None, "another process took it over")
 
-    def died(self, cause: str, crashed: bool) -> None:
-        """Its process is no more. One that crashes each time has itself to blame, and counts."""
-        self._log("trial died", cause=cause)
-        if crashed and self.claim.attempt > ATTEMPTS:
-            self.ended(Ended("failed", f"{cause}, {self.claim.attempt} times"), 0.0)
+    def _on_death(self, cause: Cause) -> None:
+        """Queue the trial again; one whose process crashes each time fails, and counts."""
+        self._log("trial died", cause=cause.text)
+        if cause.kind == "crashed" and self.claim.attempt > MAX_RETRIES:
+            text = f"{cause.text}, {self.claim.attempt} times"
+            self._on_finish(Ended("failed", Cause("crashed", text)), 0.0)
             return
-        self._drop()
-        self.search.ledger.give_back(self.claim, died=True)
-        self.search.progress.ended(self.label, "died", None, self.search.best_value(), cause)
-        self.search.note_death(cause)
+        self._active.remove(self)
+        self._queue.release(self.claim, died=True)
+        self._end_progress("died", None, cause.text)
+        self._active.record_crash(cause)
 
-    def interrupted(self) -> None:
-        """The user stopped it; it will go on another time."""
-        self._drop()
-        self._log("trial interrupted")
-        self.search.ledger.give_back(self.claim, died=False)
+    def _end_progress(self, state: str, value: float | None, cause: str, done: int | None = None) -> None:
+        best = next((trial.values[0] for trial in self._queue.trials.ranked(1)), None)
+        self._session.progress.ended(self.attempt.label, state, value, best, cause, done)
 
-    def _drop(self) -> None:
-        self.search.hand.pop(self.claim.trial.number, None)
-
-    def _log(self, event: str, **details: Any) -> None:
-        self.search.folder.log(event, trial=self.claim.trial.number, token=self.claim.token, **details)
+    def _log(self, event: str, **details: object) -> None:
+        self._session.folder.log(event, trial=self.claim.number, token=self.claim.token, **details)
 
     def _write(self, ended: Ended, seconds: float) -> None:
-        """The history and, last, the result."""
-        if self.history:
-            names = list(dict.fromkeys(name for row in self.history for name in row))
-            columns = {name: [row.get(name) for row in self.history] for name in names}
-            write_table(self.place / "history.parquet", columns)
-        complete = ended.outcome == "complete"
-        write_json(
-            self.place / "result.json",
-            {
-                "trial": self.claim.trial.number,
-                "token": self.claim.token,
-                "key": self.claim.key,
-                "outcome": ended.outcome,
-                "cause": ended.cause,
-                "traceback": ended.traceback,
-                "configuration": self.claim.configuration,
-                "factors": factors_of(self.claim.configuration),
-                "literal": ended.literal,
-                "values": ended.values if complete else None,
-                "figures": mean_measures(ended.measures) if complete else {},
-                "repeats": ended.measures,
-                "seconds": round(seconds, 3),
-                "versions": self.search.versions,
-                "attempt": self.claim.attempt,
-            },
+        """Write the history and, last, the result."""
+        if self._history:
+            names = list(dict.fromkeys(name for row in self._history for name in row))
+            columns = {name: [row.get(name) for row in self._history] for name in names}
+            write_table(self._files.history, columns)
+        is_complete, cause = ended.outcome == "complete", ended.cause
+        result = TrialResult(
+            trial=self.claim.number,
+            token=self.claim.token,
+            key=self.claim.key,
+            outcome=ended.outcome,
+            cause=cause.text if cause is not None else "",
+            cause_kind=cause.kind if cause is not None else "",
+            traceback=cause.traceback if cause is not None else "",
+            configuration=to_jsonable(self.claim.configuration),
+            factors=factors_of(self.claim.configuration),
+            resolved_params=ended.resolved_params,
+            values=ended.values if is_complete else None,
+            measures=to_jsonable(mean_measures(ended.measures)) if is_complete else {},
+            repeats=to_jsonable(ended.measures),
+            seconds=round(seconds, 3),
+            versions=Versions.model_validate(self._session.versions),
+            attempt=self.claim.attempt,
         )
+        write_record(self._files.result, result)
 
 
-def remove(place: Path) -> None:
-    """Removes the folder of an attempt that nobody asks for any more."""
-    if is_local(place):
-        shutil.rmtree(place, ignore_errors=True)
+def remove_attempt(folder: Path) -> None:
+    """Remove the folder of an attempt that no process needs any more."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # another attempt is in it
-            place.parent.rmdir()
-    elif place.exists():
-        place.fs.rm(place.path, recursive=True)  # type: ignore[attr-defined]
+            folder.parent.rmdir()
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from siamkit.io.paths import is_local
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.storage.leases import is_gone
-from siamkit.study.storage.owner import machine
+from siamkit.study.storage import owner as owners
 
 
 @dataclass(frozen=True)
@@ -57,15 +55,13 @@ class Owners:
         by_name: dict[str, list[Any]] = {}
         for name, sign in signs:
             by_name.setdefault(name, []).append(sign)
-        owners = []
+        statuses = []
         for name, sign in by_name.items():
-            if name.count(":") != 3:
-                continue
-            role, where, process, _ = name.split(":")
-            alive = is_here(name) if where == machine() else self._shows_life(name, sign)
-            host = re.sub(r"-(?:[0-9a-f]{1,8}-)?\d+$", "", where)
-            owners.append(Owner(name, role, host, int(process.partition("-")[0]), alive))
-        return owners
+            parsed = owners.Owner.parse(name)
+            if parsed is not None:
+                alive = parsed.is_running if parsed.is_local else self._shows_life(name, sign)
+                statuses.append(Owner(name, parsed.role, parsed.host, parsed.pid, alive))
+        return statuses
 
     def _shows_life(self, name: str, sign: Any) -> bool | None:
         now = time.monotonic()
@@ -78,9 +74,16 @@ class Owners:
         return True if moved else None
 
 
+def role_of(name: str) -> str:
+    """Return the role in the name of an owner; empty if it is not one."""
+    owner = owners.Owner.parse(name)
+    return owner.role if owner is not None else ""
+
+
 def is_here(name: str) -> bool:
     """Return whether an owner is a living process of this machine."""
-    return name.count(":") == 3 and name.split(":")[1] == machine() and not is_gone(name)
+    owner = owners.Owner.parse(name)
+    return owner is not None and owner.is_running
 
 
 class Event(BaseModel):
@@ -137,7 +140,7 @@ class EventLog:
 
     def last_start(self) -> Event | None:
         """Return the last start of `tune`."""
-        starts = [event for owner, event in self.started.items() if owner.startswith("tune:")]
+        starts = [event for owner, event in self.started.items() if role_of(owner) == "tune"]
         return max(starts, key=lambda event: event.time, default=None)
 
     def _lines(self) -> Iterator[Event]:

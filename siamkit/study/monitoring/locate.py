@@ -54,7 +54,9 @@ class StudyLocation:
 
     def absent(self) -> StudyError:
         """Return the error that says the study does not exist yet."""
-        return StudyError(f"there is no study {self.name!r} in {self.shown!r} yet; run it with siamkit tune")
+        return StudyError(
+            f"the study {self.name!r} has not started in {self.shown!r} yet; run it with siamkit tune"
+        )
 
 
 def find_study(

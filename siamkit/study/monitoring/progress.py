@@ -258,7 +258,7 @@ def make_progress(choice: str = "auto") -> NullProgress:
     """Return a reporter: `live`, `plain`, `none`, or `auto`, live in a terminal and plain elsewhere.
 
     Raises:
-        StudyError: the name is none of these.
+        StudyError: the name is unknown.
     """
     if choice not in ("live", "plain", "none", "auto"):
         raise StudyError(f"progress should be auto, live, plain or none, got {choice!r}")

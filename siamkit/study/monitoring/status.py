@@ -22,7 +22,7 @@ from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_r
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.storage.leases import RENEWALS
 from siamkit.study.storage.snapshot import read_snapshot
-from siamkit.study.storage.trial_log import counts
+from siamkit.study.storage.trial_log import StoredTrial
 
 OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -69,7 +69,7 @@ def count_trials(trials: Sequence[FrozenTrial], maximize: bool) -> TrialCounts:
             found.running.append(trial)
         elif trial.state == TrialState.WAITING:
             found.waiting += 1
-        elif counts(trial):
+        elif StoredTrial(trial).counts:
             found.outcomes.setdefault(trial.user_attrs["key"], OUTCOMES[trial.state])
             if trial.state == TrialState.COMPLETE:
                 found.complete.append(trial)

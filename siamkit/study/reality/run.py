@@ -12,8 +12,8 @@ from siamkit.report.load import load_study_results
 from siamkit.report.render.markdown import render_markdown
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.api import tune
-from siamkit.study.execution.preflight import try_feeds
-from siamkit.study.execution.session import ready
+from siamkit.study.execution.preflight import check_feeds
+from siamkit.study.execution.session import open_session
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality.config import ResolvedReality, load_reality
 from siamkit.study.reality.result import RealityCheck, summarize
@@ -85,8 +85,8 @@ def _backend_of(reality: ResolvedReality) -> str | None:
 
 def _check_feeds(reality: ResolvedReality, backend: str | None, plugins: tuple[str, ...]) -> None:
     """Check that the data fit and feed every loss, before hours of training the first one."""
-    with ready("check", reality.combined, backend, plugins, None, "none") as (part, _):
-        try_feeds(part.pool, part.study, part.task)
+    with open_session("check", reality.combined, backend, plugins, None, "none") as session:
+        check_feeds(session)
 
 
 def _summarize(reality: ResolvedReality, *, interrupted: bool = False) -> RealityCheck:

@@ -79,31 +79,30 @@ def retrain_trial(
         seed = derive_seed(study.config.seed, configuration, 0)
     name, why = select.choose_backend(backend, started_with=snapshot.versions.backend)
     select.activate(name)
-    watcher = progress or NullProgress()
-    watcher.note(f"backend {name} ({why})")
-    task, _ = prepare_data(study)
-    if task.record["fingerprint"] != snapshot.data.fingerprint:
+    reporter = progress or NullProgress()
+    reporter.note(f"backend {name} ({why})")
+    data, _ = prepare_data(study)
+    if data.record["fingerprint"] != snapshot.data.fingerprint:
         raise StudyError(
             f"the data have changed since the study in {str(study.folder)!r} was run, so its trial "
             f"{trial} cannot be trained again"
         )
 
-    from siamkit.study.worker.train import train
+    from siamkit.study.worker.train import KerasTrainer
 
-    watcher.begin("retraining", 0, 1, task.objective)
+    reporter.begin("retraining", 0, 1, data.objective.name)
     label = f"trial {trial}"
-    watcher.run(label, configuration)
+    reporter.run(label, configuration)
     with float32_required():
-        trained = train(
+        trained = KerasTrainer(data, fixed).train(
             configuration,
-            task,
-            fixed,
-            seed,
-            Limits(),
-            lambda number, row: watcher.epoch(label, number, fixed.epochs, row),
+            seed=seed,
             data_seed=derive_seed(study.config.seed, "data", 0),
+            limits=Limits(),
+            on_epoch=lambda number, row: reporter.epoch(label, number, fixed.epochs, row),
         )
     with atomic_path(place) as file:
         trained.model.save(file)
-    watcher.ended(label, "complete", trained.measures[task.objective], None, done=1)
-    return Retrained(place, trial, fixed.epochs, seed, trained.measures, stored.measures)
+    measures, objective = trained.scores.measures, data.objective.name
+    reporter.ended(label, "complete", measures[objective], None, done=1)
+    return Retrained(place, trial, fixed.epochs, seed, measures, stored.measures)

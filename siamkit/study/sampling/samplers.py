@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
@@ -33,8 +35,7 @@ def make_sampler(study: ResolvedStudy, number: int, repeated: bool = False) -> B
 
     Args:
         study: the study.
-        number: the trial's number. Optuna samples at the first suggestion, so create the trial first and set
-            the study's sampler then: two processes can expect the same number, but never get it.
+        number: the trial's number.
         repeated: whether the previous configuration already existed. Then this one is random: a sampler that
             learns would propose its favorite again, which does not show whether the space has others.
     """
@@ -109,3 +110,66 @@ def _first(names: Iterable[str], count: int = 4) -> str:
     names = list(names)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+class RepeatCounter:
+    """Counts samples, one after the other, whose configuration already existed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self) -> None:
+        """Count one more."""
+        self.count += 1
+
+    def reset(self) -> None:
+        """Start again, after a sample that was new."""
+        self.count = 0
+
+
+class StudySampler(BaseSampler):
+    """The sampler of a study: it samples each trial with a sampler of its own.
+
+    The number of a trial is known only when the storage has created it: two processes can expect the same
+    number, but never get it.
+
+    Args:
+        study: the study.
+        repeats: samples so far that existed.
+    """
+
+    def __init__(self, study: ResolvedStudy, repeats: RepeatCounter) -> None:
+        self._study, self._repeats = study, repeats
+        self._current: BaseSampler = RandomSampler()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._current = make_sampler(self._study, trial.number, self._repeats.count > 0)
+        self._current.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._current.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._current.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._current.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._current.after_trial(study, trial, state, values)

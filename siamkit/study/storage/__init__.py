@@ -1,1 +1,5 @@
-"""What is kept and who may write it: Optuna's storage with leases and fencing, and the run folder."""
+"""The storage of a study: trials with leases and fencing, in Optuna's storages. Used by siamkit alone."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

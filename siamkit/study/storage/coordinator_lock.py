@@ -1,72 +1,74 @@
-"""One `tune` at a time where the run folder has no lock that tells: it signs in the storage."""
+"""A lock in the storage: one `tune` runs a study at a time, also where the run folder has no lock."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import optuna
 
 from siamkit.errors import StudyError
-from siamkit.study.storage import leases
+from siamkit.study.storage.leases import Lease
+from siamkit.study.storage.owner import Owner
 from siamkit.study.storage.retry import with_retries
 
-SIGN = "conductor"
-PAUSE = 0.5  # seconds between two looks at another's sign
+ATTRIBUTE = "conductor"
+POLL_SECONDS = 0.5
 
 
 class CoordinatorLock:
-    """The place of the one `tune` that conducts a study; workers need none.
+    """The lock of the one `tune` that coordinates a study; workers need none.
 
     Args:
-        storage: Optuna's study.
-        owner: this process, as `leases.new_owner` names it.
-        lease: seconds after which a silent one on another machine is taken for dead.
+        optuna_study: the study in its storage.
+        owner: this process.
+        seconds: how long the lock of an owner on another machine lasts without a renewal.
     """
 
-    def __init__(self, storage: optuna.Study, owner: str, lease: float) -> None:
-        self._storage, self._owner, self._lease = storage, owner, lease
+    def __init__(self, optuna_study: optuna.Study, owner: Owner, seconds: float) -> None:
+        self._optuna_study, self._owner, self._seconds = optuna_study, owner, seconds
         self._beats = 0
 
     @contextmanager
-    def seat(self) -> Iterator[None]:
-        """Takes the place, and leaves it in the end.
+    def acquire(self) -> Iterator[None]:
+        """Hold the lock.
 
         Raises:
-            StudyError: another one has it.
+            StudyError: another `tune` holds it.
         """
-        if self._is_taken():
+        if (holder := self._holder()) is not None:
             raise StudyError(
-                f"another 'siamkit tune' is running this study ({self._read()['owner']}); "
-                "'siamkit worker' lends it a hand"
+                f"another 'siamkit tune' is running this study ({holder}); to help it, use 'siamkit worker'"
             )
-        self.beat()
-        # Of two that begin at once the one that wrote last has it.
-        time.sleep(PAUSE)
-        if self._read()["owner"] != self._owner:
-            raise StudyError("another 'siamkit tune' began to run this study at the same time")
+        self.renew()
+        # Of two that start at the same time, the one that wrote last has the lock.
+        time.sleep(POLL_SECONDS)
+        lease = self._read()
+        if lease is None or lease.owner != self._owner:
+            raise StudyError("another 'siamkit tune' started to run this study at the same time")
         yield
-        # Not after an error: it may be the storage's, and a dead process's sign disturbs nobody.
-        with_retries(self._storage.set_user_attr, SIGN, None)
+        # Not after an error: it may be the storage's, and the lock of an exited process blocks no other.
+        with_retries(self._optuna_study.set_user_attr, ATTRIBUTE, None)
 
-    def beat(self) -> None:
-        """Renews the sign."""
+    def renew(self) -> None:
+        """Renew the lock."""
         self._beats += 1
-        with_retries(self._storage.set_user_attr, SIGN, {"owner": self._owner, "beat": self._beats})
+        lease = Lease(self._owner, self._beats)
+        with_retries(self._optuna_study.set_user_attr, ATTRIBUTE, lease.stored())
 
-    def _read(self) -> Any:
-        return with_retries(lambda: self._storage.user_attrs).get(SIGN)
+    def _read(self) -> Lease | None:
+        return Lease.parse(with_retries(lambda: self._optuna_study.user_attrs).get(ATTRIBUTE))
 
-    def _is_taken(self) -> bool:
-        sign = first = self._read()
+    def _holder(self) -> Owner | None:
+        """Return the owner that holds the lock; on another machine, the one that renews it."""
+        lease = first = self._read()
         since = time.monotonic()
-        while first is not None and not leases.is_gone(first["owner"]):
-            if sign != first or leases.is_here(first["owner"]):
-                return sign is not None
-            if time.monotonic() - since > self._lease:
+        while first is not None and not first.owner.has_exited:
+            if lease != first or first.owner.is_running:
+                return lease.owner if lease is not None else None
+            if time.monotonic() - since > self._seconds:
                 break
-            time.sleep(PAUSE)
-            sign = self._read()
-        return False
+            time.sleep(POLL_SECONDS)
+            lease = self._read()
+        return None

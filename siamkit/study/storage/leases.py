@@ -1,96 +1,100 @@
-"""Leases: who runs which trial, renewed by the machine that does, and judged by the others' own clocks."""
+"""Leases: which owner runs which trial. The owner renews its lease; others judge it by their own clocks."""
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
-from siamkit.study.storage.owner import is_running, machine, process
+from siamkit.study.storage.owner import Owner
 
-RENEWALS = 5  # in the time that a lease lasts
-
-
-def new_owner(role: str) -> str:
-    """A name for one run of `tune` or `worker`, in which its machine and process can be read."""
-    return f"{role}:{machine()}:{process()}:{secrets.token_hex(2)}"
+RENEWALS = 5  # while a lease lasts
 
 
-def role_of(owner: str) -> str:
-    return owner.partition(":")[0]
+class StoredLease(TypedDict):
+    """A lease as plain data."""
+
+    owner: str
+    beat: int
 
 
-def is_here(owner: str) -> bool:
-    """Whether an owner's process runs on this machine."""
-    _, where, name, _ = owner.split(":")
-    return where == machine() and is_running(name)
+@dataclass(frozen=True)
+class Lease:
+    """The right of an owner, as the storage has it; each renewal counts one more beat."""
+
+    owner: Owner
+    beat: int
+
+    @classmethod
+    def parse(cls, stored: StoredLease | None) -> Lease | None:
+        """Return a stored lease, or None if there is none."""
+        owner = Owner.parse(stored["owner"]) if stored else None
+        return cls(owner, stored["beat"]) if stored and owner else None
+
+    def stored(self) -> StoredLease:
+        """Return the lease as plain data."""
+        return {"owner": str(self.owner), "beat": self.beat}
 
 
-def is_gone(owner: str) -> bool:
-    """Whether an owner ran on this machine and its process is no more; of others nothing is known."""
-    _, where, name, _ = owner.split(":")
-    return where == machine() and not is_running(name)
+class LeaseMonitor:
+    """Finds leases that have not changed for too long by this process's monotonic clock.
 
-
-class Watch:
-    """Tells how long a sign has not changed, by this process's monotonic clock, while it looks.
-
-    Clocks that are set don't matter to it, nor do times in which it could not look itself, because the
-    storage did not answer or it was stopped.
+    Clocks that are set do not matter, and neither does time in which this process could not look itself,
+    because the storage did not answer or the process was stopped.
 
     Args:
-        patience: seconds of silence after which an owner is taken for dead.
+        seconds: how long a lease lasts without a renewal.
     """
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self._since: dict[int, tuple[Any, float]] = {}
-        self._looked = time.monotonic()
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._unchanged: dict[int, tuple[Lease | None, float]] = {}
+        self._now = time.monotonic()
 
-    def begin(self) -> None:
-        """To be called at the start of each look."""
+    def start_round(self) -> None:
+        """Start to look at all leases."""
         now = time.monotonic()
-        if now - self._looked > self.patience / 2:
-            self._since.clear()
-        self._looked = now
+        if now - self._now > self._seconds / 2:
+            self._unchanged.clear()
+        self._now = now
 
-    def is_silent(self, trial: int, sign: Any) -> bool:
-        """Whether the sign of a trial has stayed the same for too long."""
-        seen, since = self._since.get(trial, (None, 0.0))
-        if trial not in self._since or seen != sign:
-            self._since[trial] = sign, self._looked
+    def is_expired(self, trial: int, lease: Lease | None) -> bool:
+        """Return whether the lease of a trial has been the same for too long; no lease counts as one, too."""
+        seen, since = self._unchanged.get(trial, (None, 0.0))
+        if trial not in self._unchanged or seen != lease:
+            self._unchanged[trial] = lease, self._now
             return False
-        return self._looked - since > self.patience
+        return self._now - since > self._seconds
 
 
 class HeartbeatThread:
-    """A thread that does something at regular intervals, so that the training loop need not.
+    """A thread that renews something at regular intervals, so that the training loop need not.
 
     Args:
-        beat: what to do; an error it raises is kept and ends the thread.
-        every: seconds.
+        renew: called at each interval; an error is kept in `error` and ends the thread.
+        interval: seconds.
     """
 
-    def __init__(self, beat: Callable[[], None], every: float) -> None:
+    def __init__(self, renew: Callable[[], None], interval: float) -> None:
         self.error: BaseException | None = None
-        self._beat, self._every = beat, every
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="siamkit-pulse")
+        self._renew, self._interval = renew, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="siamkit-heartbeat")
 
     def __enter__(self) -> HeartbeatThread:
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._end.set()
-        self._thread.join(timeout=self._every)
+        self._stop.set()
+        self._thread.join(timeout=self._interval)
 
     def _run(self) -> None:
-        while not self._end.wait(self._every):
+        while not self._stop.wait(self._interval):
             try:
-                self._beat()
+                self._renew()
             except BaseException as error:
                 self.error = error
                 return

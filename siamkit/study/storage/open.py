@@ -1,11 +1,11 @@
-"""The Optuna storage of a study: opened by name, and compared with its snapshot."""
+"""The Optuna storage of a study: opened by name, and compared with the snapshot of the study."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psutil
@@ -13,38 +13,60 @@ from optuna.storages.journal import JournalFileBackend
 
 from siamkit.errors import StudyError
 from siamkit.io.paths import is_local
+from siamkit.runs.objectives import Direction
 from siamkit.runs.results import read_json
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.schema import Direction
 from siamkit.study.config.storage_url import is_database, without_password
-from siamkit.study.storage._optuna_rdb import Database, open_database, open_sqlite
+from siamkit.study.storage._optuna_rdb import DatabaseStorage, open_database, open_sqlite
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.storage.snapshot import compare, freeze, read_snapshot
+from siamkit.study.storage.snapshot import SnapshotData, check_unchanged, read_snapshot, store_snapshot
+from siamkit.study.storage.trial_log import TrialAttributes
 
-NETWORK = (
+RETURN_SECONDS = 60.0  # to wait for the database of a study that exists
+OTHER_FOLDER = "restore that, or give the study another artifacts folder"
+OTHER_NAME = "restore that, or give the study another name and artifacts folder"
+AGREE = "all processes that run a study must agree"
+
+NETWORK_FILE_SYSTEMS = (
     "nfs", "cifs", "smb", "fuse.", "lustre", "gpfs", "beegfs", "ceph", "gluster", "9p", "afs", "afpfs",
     "webdav", "davfs", "pvfs", "orangefs", "vboxsf", "prl_fs", "vmhgfs",
 )  # fmt: skip
 
 
-def network_of(path: Path) -> str:
-    """The kind of network file system that a path is on; empty if it is on none."""
-    path = path.resolve()
-    best, kind, options = "", "", ""
-    for mount in psutil.disk_partitions(all=True):
-        if path.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(best):
-            best, kind, options = mount.mountpoint, mount.fstype, mount.opts
-    if "remote" in options.split(","):  # Windows tells NTFS of a share
-        return f"remote {kind}".strip()
-    return kind if kind.lower().startswith(NETWORK) else ""
+@dataclass(frozen=True)
+class StudyStorage:
+    """A study in its storage.
 
+    Args:
+        optuna_study: Optuna's study.
+        storage: the storage that holds it.
+        study_id: its id in there.
+    """
 
-__all__ = ["close_storage", "open_storage", "storage_file", "with_retries", "write_attrs"]
+    optuna_study: optuna.Study
+    storage: optuna.storages.BaseStorage
+    study_id: int
 
-COMING_BACK = 60.0  # seconds that the database of a study that was begun is waited for
-OTHER_FOLDER = "put that back, or give the study another artifacts folder"
-OTHER_NAME = "put that back, or give the study another name and artifacts folder"
-SAME = "all who take part in a study must agree"
+    def write_trial(self, number: int, attributes: TrialAttributes) -> None:
+        """Write attributes of a running trial, in one transaction where the storage has transactions.
+
+        Args:
+            number: of the trial.
+            attributes: written in this order, so the last one shows that all are there.
+
+        Raises:
+            UpdateFinishedTrialError: the trial has ended.
+        """
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        if isinstance(self.storage, DatabaseStorage):
+            self.storage.set_trial_user_attrs(trial_id, attributes.items())
+            return
+        for name, value in attributes.items():
+            self.storage.set_trial_user_attr(trial_id, name, value)
+
+    def close(self) -> None:
+        """Close the connections to a database."""
+        _close(self.storage)
 
 
 def open_storage(
@@ -52,146 +74,167 @@ def open_storage(
     folder: RunFolder,
     where: str,
     directions: Sequence[Direction] | None,
-    frozen: dict[str, Any],
-    tell: Callable[[str], None] = lambda sentence: None,
-) -> optuna.Study:
-    """Opens a study in its storage, or makes it, and compares what is frozen there.
+    snapshot: SnapshotData,
+    *,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+    notify: Callable[[str], None] = lambda sentence: None,
+) -> StudyStorage:
+    """Open a study in its storage, or create it, and compare its stored snapshot.
 
     Args:
         name: of the study.
         folder: its run folder.
         where: `sqlite`, `journal`, or the URL of a database.
-        directions: of the objectives; None to take part in what is there.
-        frozen: what must not have changed.
-        tell: hears which storage was chosen where that is not what was asked for, and why.
+        directions: of the objectives; None to join a study that exists.
+        snapshot: what must not have changed.
+        sampler, pruner: of the study, for this process.
+        notify: gets a sentence for the user if another storage is chosen than the file names.
 
     Raises:
-        StudyError: it cannot be opened, is not there, or was begun with another space, data or versions.
+        StudyError: the study cannot be opened, does not exist, or was started with another space, data or
+            versions.
     """
-    # What its warnings tell of, a lost connection say, is told here in a sentence and without SQL.
+    # Optuna's warnings, of a lost connection for instance, reach the user as sentences without SQL.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    written = folder.path / "study.json"
-    begun = written.is_file()
-    other = SAME if directions is None else OTHER_NAME if is_database(where) else OTHER_FOLDER
-    if begun:
-        compare(read_json(written), frozen, folder.path, other)
-    shown = without_password(where) if is_database(where) else str(_file(folder, where, begun, directions))
-    absent = StudyError(f"there is no study {name!r} in the storage {shown!r} yet; run siamkit tune")
+    exists = folder.exists()
+    remedy = AGREE if directions is None else OTHER_NAME if is_database(where) else OTHER_FOLDER
+    if exists:
+        check_unchanged(read_json(folder.snapshot_file), snapshot, folder.path, remedy)
+    shown = (
+        without_password(where)
+        if is_database(where)
+        else str(_checked_file(folder, where, exists, directions))
+    )
+    missing = StudyError(f"the study {name!r} has not started in the storage {shown!r} yet; run siamkit tune")
     storage: optuna.storages.BaseStorage | None = None
     try:
         if not is_database(where):
-            storage = _in_folder(folder, where, tell)
-        elif begun:  # it was there before, so it may be on its way back
-            storage = with_retries(open_database, where, tell=tell, patience=COMING_BACK)
+            storage = _open_file(folder, where, notify)
+        elif exists:  # the database was there before, so it may come back
+            storage = with_retries(open_database, where, notify=notify, patience=RETURN_SECONDS)
         else:
             storage = open_database(where)
-        # What is begun is never made anew: its results are in the folder.
-        study = _connect(name, storage, None if begun else directions)
+        # A study that exists is never created again: its results are in the folder.
+        study = _load_or_create(name, storage, None if exists else directions, sampler, pruner)
         if directions is None and read_snapshot(study) is None:
-            raise absent
-        freeze(study, frozen, folder.path, other)
-        # Without study.json this is not the folder that its results lie in; unless `tune` died before it
-        # had written that, when there is no trial yet.
-        if is_database(where) and not begun and with_retries(study.get_trials, deepcopy=False):
+            raise missing
+        store_snapshot(study, snapshot, folder.path, remedy)
+        study_id = with_retries(storage.get_study_id_from_name, name)
+        # Without study.json the results are in another folder; unless `tune` exited before it wrote that
+        # file, but then it has no trials yet.
+        if is_database(where) and not exists and with_retries(study.get_trials, deepcopy=False):
             raise StudyError(
-                f"the storage {shown!r} knows a study {name!r}, but its results are not in "
-                f"{str(folder.path)!r}; go on with the run folder (artifacts) that it was begun with, or "
-                "give this study another name"
+                f"the storage {shown!r} has a study {name!r}, but its results are not in "
+                f"{str(folder.path)!r}; use the run folder (artifacts) that it was started with, or give "
+                "this study another name"
             )
     except BaseException as error:
         if storage is not None:
             _close(storage)
         if isinstance(error, KeyError) and directions is None:
-            raise absent from None
+            raise missing from None
         if isinstance(error, KeyError):
             raise StudyError(
-                f"the run folder {str(folder.path)!r} holds a study that the storage {shown!r} does not "
-                "know; go on with the storage it was begun with, or give the study another artifacts folder"
+                f"the study in the run folder {str(folder.path)!r} is not in the storage {shown!r}; use the "
+                "storage that it was started with, or give the study another artifacts folder"
             ) from None
         if isinstance(error, StudyError) or not isinstance(error, Exception):
             raise
         raise StudyError(f"the storage {shown!r} cannot be opened: {_first_line(error)}") from error
-    return study
+    return StudyStorage(study, storage, study_id)
 
 
-def close_storage(study: optuna.Study) -> None:
-    """Closes what was opened."""
-    _close(study._storage)
+def _load_or_create(
+    name: str,
+    storage: optuna.storages.BaseStorage,
+    directions: Sequence[Direction] | None,
+    sampler: optuna.samplers.BaseSampler | None,
+    pruner: optuna.pruners.BasePruner | None,
+) -> optuna.Study:
+    if directions is None:
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
+        sampler=sampler,
+        pruner=pruner,
+        directions=directions,
+        load_if_exists=True,
+    )
 
 
 def _close(storage: optuna.storages.BaseStorage) -> None:
-    backend = getattr(storage, "_backend", None)
-    if isinstance(backend, Database):
-        backend.scoped_session.remove()
-        backend.engine.dispose()
+    if isinstance(storage, DatabaseStorage):
+        storage.close()
 
 
-def write_attrs(study: optuna.Study, trial_id: int, attrs: dict[str, Any]) -> None:
-    """Writes attributes of a running trial, together where the storage can.
-
-    Raises:
-        UpdateFinishedTrialError: it has ended.
-    """
-    backend = getattr(study._storage, "_backend", None)
-    if isinstance(backend, Database):
-        backend.set_trial_user_attrs(trial_id, attrs)
-        return
-    for key, value in attrs.items():  # in this order, so the last tells that all are there
-        study._storage.set_trial_user_attr(trial_id, key, value)
+# ------------------------------------------------------------------ files of the run folder
 
 
 def storage_file(folder: RunFolder, where: str) -> Path:
-    """The storage's file in a run folder: a journal where asked for, and where SQLite is unsafe."""
+    """Return the file of the storage in a run folder: a journal if the study names it or SQLite is unsafe."""
     database, journal = folder.path / "study.db", folder.path / "study.journal"
     if journal.is_file() or database.is_file():
         return journal if journal.is_file() else database
-    return journal if where == "journal" or network_of(folder.path) else database
+    return journal if where == "journal" or network_file_system(folder.path) else database
 
 
-def _file(folder: RunFolder, where: str, begun: bool, directions: Sequence[Direction] | None) -> Path:
-    """The storage's file, if it is where it must be."""
+def network_file_system(path: Path) -> str:
+    """Return the kind of network file system that a path is on, or an empty text if it is on none."""
+    path = path.resolve()
+    mount_point, kind, options = "", "", ""
+    for mount in psutil.disk_partitions(all=True):
+        if path.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(mount_point):
+            mount_point, kind, options = mount.mountpoint, mount.fstype, mount.opts
+    if "remote" in options.split(","):  # Windows reports NTFS for a share
+        return f"remote {kind}".strip()
+    return kind if kind.lower().startswith(NETWORK_FILE_SYSTEMS) else ""
+
+
+def _checked_file(
+    folder: RunFolder, where: str, exists: bool, directions: Sequence[Direction] | None
+) -> Path:
+    """Return the file of the storage, which must exist if the study does."""
     if not is_local(folder.path):
         raise StudyError(
-            f"the storage {where!r} is a file of the run folder, but "
-            f"{without_password(str(folder.path))!r} is no folder "
-            "of this machine; use a database (storage: postgresql://… or mysql://…)"
+            f"the storage {where!r} is a file in the run folder, but "
+            f"{without_password(str(folder.path))!r} is not a folder of this machine; use a database "
+            "(storage: postgresql://… or mysql://…)"
         )
     file = storage_file(folder, where)
-    if begun and not file.is_file():
+    if exists and not file.is_file():
         raise StudyError(
-            f"the run folder {str(folder.path)!r} has lost its {file.name!r}; put that "
-            "back, or give the study another artifacts folder"
+            f"the file {file.name!r} is missing from the run folder {str(folder.path)!r}; restore it, or "
+            "give the study another artifacts folder"
         )
     if directions is None and not file.is_file():
-        raise StudyError(f"there is no study in {str(folder.path)!r} yet; run siamkit tune")
+        raise StudyError(f"no study has started in {str(folder.path)!r} yet; run siamkit tune")
     return file
 
 
-def _in_folder(folder: RunFolder, where: str, tell: Callable[[str], None]) -> optuna.storages.BaseStorage:
-    file, network = storage_file(folder, where), network_of(folder.path)
+def _open_file(folder: RunFolder, where: str, notify: Callable[[str], None]) -> optuna.storages.BaseStorage:
+    file, network = storage_file(folder, where), network_file_system(folder.path)
     if file.suffix == ".journal":
         if where == "sqlite" and network:
-            tell(
-                f"the run folder is on a network file system ({network}), where SQLite's locks are not to be "
-                f"relied on; the study is kept in a journal instead, {file.name}"
+            notify(
+                f"the run folder is on a network file system ({network}), where SQLite's locks are not "
+                f"reliable; the study is stored in a journal instead, {file.name}"
             )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        return open_journal(file)
     if network:
-        tell(
-            f"{file.name} is on a network file system ({network}), where SQLite's locks are not to be relied "
-            "on; let one machine alone write to it"
+        notify(
+            f"{file.name} is on a network file system ({network}), where SQLite's locks are not reliable; "
+            "let only one machine write to it"
         )
     return open_sqlite(str(file))
 
 
-def _connect(
-    name: str, storage: optuna.storages.BaseStorage, directions: Sequence[Direction] | None
-) -> optuna.Study:
-    if directions is None:
-        return optuna.load_study(study_name=name, storage=storage)
-    return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, directions=directions)
+def open_journal(file: Path) -> optuna.storages.BaseStorage:
+    """Open a storage that appends to a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Patience with a storage that does not answer, which is not the same as one that says no."""
+"""Retries: wait for a storage that does not answer, but not for one that refuses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from siamkit.errors import StudyError
 from siamkit.io.files import is_disk_full
 
-PATIENCE = 900.0  # seconds that a silent storage is waited for
+PATIENCE_SECONDS = 900.0
 
-# What a file system over a network says while its server is away.
-AWAY = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.ENOLCK)
+# The errors of a network file system while its server does not answer.
+UNREACHABLE_CODES = (
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EAGAIN,
+    errno.ENOLCK,
+)
 
 T = TypeVar("T")
 
@@ -31,54 +38,54 @@ class StorageUnavailable(StudyError):
 def with_retries(
     call: Callable[..., T],
     *args: Any,
-    tell: Callable[[str], None] | None = None,
-    most: float = 5.0,
-    patience: float = PATIENCE,
-    **more: Any,
+    notify: Callable[[str], None] | None = None,
+    max_pause: float = 5.0,
+    patience: float = PATIENCE_SECONDS,
+    **kwargs: Any,
 ) -> T:
-    """Calls the storage; while it does not answer, waits and calls again, for a quarter of an hour.
+    """Call the storage; while it does not answer, wait and call again.
 
     Args:
-        call: what to call; may be called twice where an answer got lost.
-        *args: handed on.
-        tell: hears once that the storage is waited for.
-        most: seconds between two calls.
-        patience: seconds that it is waited for.
-        **more: handed on.
+        call: the function; it may be called twice if an answer was lost.
+        *args: its arguments.
+        notify: gets one sentence for the user when the first call fails.
+        max_pause: seconds between two calls, at most.
+        patience: seconds after which to give up.
+        **kwargs: its keyword arguments.
 
     Raises:
-        StorageUnavailable: it did not answer in all that time, its disk is full, or it refuses.
+        StorageUnavailable: the storage did not answer in that time, its disk is full, or it refuses the call.
     """
     start, pause = time.monotonic(), 0.1
     while True:
         try:
-            with _undisturbed():
-                return call(*args, **more)
+            with _interrupt_after_answer():
+                return call(*args, **kwargs)
         except (StorageInternalError, DBAPIError, OSError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if is_disk_full(error):
                 raise StorageUnavailable(f"the storage cannot be written: {reason}") from error
-            if isinstance(error, OSError) and not _is_away(error):
+            if isinstance(error, OSError) and not _is_unreachable(error):
                 raise
             if _is_refusal(error):
-                raise StorageUnavailable(f"the storage refuses: {reason:.300}") from error
+                raise StorageUnavailable(f"the storage refuses the data: {reason:.300}") from error
             if time.monotonic() - start > patience:
                 raise StorageUnavailable(
                     f"the storage has not answered for {patience:g} s: {reason}"
                 ) from error
-            if tell is not None:
-                tell(f"the storage does not answer ({reason:.100}); waiting for it")
-                tell = None
+            if notify is not None:
+                notify(f"the storage does not answer ({reason:.100}); waiting for it")
+                notify = None
         time.sleep(pause)
-        pause = min(2 * pause, most)
+        pause = min(2 * pause, max_pause)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Has Ctrl-C wait until the storage has answered; a second one does not wait.
+def _interrupt_after_answer() -> Iterator[None]:
+    """Delay Ctrl-C until the storage has answered; a second Ctrl-C is not delayed.
 
-    In the middle of an answer it leaves a connection in a state that nobody expects, and drivers that then
-    fail to tidy up raise an error of theirs in its place.
+    In the middle of an answer Ctrl-C leaves a connection in an undefined state, and drivers that then fail
+    to clean up raise an error of their own instead.
     """
     if (
         threading.current_thread() is not threading.main_thread()
@@ -86,31 +93,31 @@ def _undisturbed() -> Iterator[None]:
     ):
         yield
         return
-    heard = False
+    interrupted = False
 
-    def later(number: int, frame: object) -> None:
-        nonlocal heard
-        heard = True
+    def remember(number: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, later)
+    signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if heard:
+        if interrupted:
             raise KeyboardInterrupt
 
 
-def _is_away(error: OSError) -> bool:
-    return isinstance(error, (ConnectionError, TimeoutError)) or error.errno in AWAY
+def _is_unreachable(error: OSError) -> bool:
+    return isinstance(error, (ConnectionError, TimeoutError)) or error.errno in UNREACHABLE_CODES
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether a database has answered, and would answer the same for ever: text too long, no such table."""
+    """Return whether a database answered, and would always answer the same: text too long, no such table."""
     cause = error if isinstance(error, DBAPIError) else error.__cause__
     if not isinstance(cause, DBAPIError) or cause.connection_invalidated:
         return False
     if getattr(cause.orig, "sqlstate", "") is None:
-        return False  # psycopg speaks for itself, not for the server
+        return False  # an error of psycopg itself, not of the server
     return not isinstance(cause, (OperationalError, InterfaceError, InternalError))

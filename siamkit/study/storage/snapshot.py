@@ -1,4 +1,4 @@
-"""The frozen study: kept in the storage, and compared with what would go on."""
+"""The snapshot of a study in its storage, and the check that a study is resumed as it was started."""
 
 from __future__ import annotations
 
@@ -6,79 +6,92 @@ import base64
 import json
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import optuna
+from pydantic import JsonValue
 
 from siamkit.errors import StudyError
 from siamkit.study.storage.retry import with_retries
 
-# A text of MySQL's holds 65,535 bytes; a split by class that names ten thousand people is longer.
-LONGEST = 60_000
+ATTRIBUTE = "frozen"
+# MySQL's TEXT holds 65,535 bytes; a split by class that names ten thousand people is longer.
+MAX_TEXT_LENGTH = 60_000
 COMPARED = ("layout", "study", "objectives", "data", "versions")
 
+SnapshotData: TypeAlias = dict[str, JsonValue]
+"""A snapshot as plain data, as `study.json` has it; `siamkit.runs.Snapshot` is its type."""
 
-def freeze(study: optuna.Study, frozen: dict[str, Any], folder: Path, remedy: str) -> None:
-    """Writes what is frozen into the storage, or compares it with what is there.
+
+def store_snapshot(optuna_study: optuna.Study, snapshot: SnapshotData, folder: Path, remedy: str) -> None:
+    """Store the snapshot of a new study; compare it with the stored one if there is one.
 
     Raises:
-        StudyError: the study was begun otherwise.
+        StudyError: the study was started differently.
     """
-    before = read_snapshot(study)
-    if before is None:
-        for name, value in _packed(frozen).items():  # the one that is looked for is the last
-            with_retries(study.set_user_attr, name, value)
+    stored = read_snapshot(optuna_study)
+    if stored is None:
+        for name, value in _attributes(snapshot).items():  # the one that `read_snapshot` looks for comes last
+            with_retries(optuna_study.set_user_attr, name, value)
     else:
-        compare(before, frozen, folder, remedy)
+        check_unchanged(stored, snapshot, folder, remedy)
 
 
-def read_snapshot(study: optuna.Study) -> dict[str, Any] | None:
-    """What is frozen in the storage."""
-    attrs = with_retries(lambda: study.user_attrs)
-    before: dict[str, Any] | None = attrs.get("frozen")
-    if before is None or "parts" not in before:
-        return before
-    text = "".join(attrs[f"frozen.{number}"] for number in range(before["parts"]))
-    whole: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
-    return whole
+def read_snapshot(optuna_study: optuna.Study) -> SnapshotData | None:
+    """Return the stored snapshot, or None if there is none."""
+    attributes = with_retries(lambda: optuna_study.user_attrs)
+    stored: SnapshotData | None = attributes.get(ATTRIBUTE)
+    if stored is None or not isinstance(stored.get("parts"), int):
+        return stored
+    text = "".join(attributes[f"{ATTRIBUTE}.{number}"] for number in range(int(str(stored["parts"]))))
+    snapshot: SnapshotData = json.loads(zlib.decompress(base64.b64decode(text)))
+    return snapshot
 
 
-def _packed(frozen: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(frozen)
-    if len(text) <= LONGEST:
-        return {"frozen": frozen}
+def _attributes(snapshot: SnapshotData) -> SnapshotData:
+    """Return the attributes that store a snapshot: one, or several if it is long."""
+    text = json.dumps(snapshot)
+    if len(text) <= MAX_TEXT_LENGTH:
+        return {ATTRIBUTE: snapshot}
     packed = base64.b64encode(zlib.compress(text.encode())).decode()
-    parts = [packed[start : start + LONGEST] for start in range(0, len(packed), LONGEST)]
-    return {**{f"frozen.{n}": part for n, part in enumerate(parts)}, "frozen": {"parts": len(parts)}}
+    parts = [packed[start : start + MAX_TEXT_LENGTH] for start in range(0, len(packed), MAX_TEXT_LENGTH)]
+    return {
+        **{f"{ATTRIBUTE}.{number}": part for number, part in enumerate(parts)},
+        ATTRIBUTE: {"parts": len(parts)},
+    }
 
 
-def compare(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy: str) -> None:
-    """Raises StudyError where a study was begun otherwise than it would go on, naming the difference.
+def check_unchanged(stored: SnapshotData, current: SnapshotData, folder: Path, remedy: str) -> None:
+    """Check that a study is resumed as it was started.
 
     Args:
-        before: what is frozen.
-        now: what would be frozen now.
+        stored: the stored snapshot.
+        current: the snapshot as it would be now.
         folder: the run folder, for the message.
-        remedy: what to do about it, for the message.
+        remedy: what the user can do, for the message.
+
+    Raises:
+        StudyError: the two differ; the message names the first difference.
     """
     for part in COMPARED:
-        found = _difference(part, before.get(part), now.get(part))
-        if found is not None:
-            where, old, new = found
-            told = f"the study in {str(folder)!r} was begun with"
-            if where == "versions.backend":
-                raise StudyError(f"{told} the backend {old!r}, not {new!r}; --backend {old} goes on with it")
-            if where == "data.fingerprint":
-                raise StudyError(f"{told} other data than are there now; {remedy}")
-            raise StudyError(f"{told} another {where} ({old!r:.80}, now {new!r:.80}); {remedy}")
+        difference = _difference(part, stored.get(part), current.get(part))
+        if difference is None:
+            continue
+        name, old, new = difference
+        study = f"the study in {str(folder)!r} was started with"
+        if name == "versions.backend":
+            raise StudyError(f"{study} the backend {old!r}, not {new!r}; to continue it, use --backend {old}")
+        if name == "data.fingerprint":
+            raise StudyError(f"{study} other data than these; {remedy}")
+        raise StudyError(f"{study} another {name} ({old!r:.80}, now {new!r:.80}); {remedy}")
 
 
-def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:
-    """The first place where two pieces of plain data differ."""
+def _difference(name: str, old: JsonValue, new: JsonValue) -> tuple[str, JsonValue, JsonValue] | None:
+    """Return the first difference between plain data: its dotted name and both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            found = _difference(f"{where}.{key}", old.get(key), new.get(key))
-            if found is not None:
-                return found
+            difference = _difference(f"{name}.{key}", old.get(key), new.get(key))
+            if difference is not None:
+                return difference
         return None
-    return None if old == new else (where, old, new)
+    return None if old == new else (name, old, new)

@@ -1,36 +1,41 @@
-"""The ledger of a study: what used up budget, who runs what, and who may go on. Its state is Optuna's.
+"""The queue of a study: gives each process trials to run, and decides which of them count.
 
-Any number of processes on any number of machines work through one storage. What keeps them from doing too
-much is the order of trial numbers, which the storage gives out one by one: whoever has drawn a configuration
-writes it down, and then gives way to what stands before it (`settle`). What keeps a dead attempt from
-interfering is that a trial can end only once: whoever ends it first has the say, and the other one is told.
+Any number of processes on any number of machines share one storage, which holds the whole state. The budget
+is kept by the order of trial numbers, which the storage assigns one by one: a process that has sampled a
+configuration stores it, and then gives way to the trials before it (`_verdict`). A dead attempt cannot
+interfere, because a trial can end only once: the process that ends it first decides, and the other one sees
+that it lost the trial.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from siamkit.runs.configuration import Configuration, factors_of
-from siamkit.runs.results import read_json
-from siamkit.runs.run_folder import RunFolder, new_token
+from siamkit.runs.configuration import Configuration, Factor, factors_of
+from siamkit.runs.objectives import Objective
+from siamkit.runs.results import TrialResult, read_record
+from siamkit.runs.run_folder import AttemptFolder, RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.storage import leases
-from siamkit.study.storage.open import write_attrs
+from siamkit.study.storage.leases import Lease, LeaseMonitor, StoredLease
+from siamkit.study.storage.open import StudyStorage
+from siamkit.study.storage.owner import Owner
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.storage.trial_log import TrialLog, counts
+from siamkit.study.storage.trial_log import OUTCOMES, StoredTrial, TrialAttributes, TrialLog
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-LONGEST_CAUSE = 2000  # characters; the result has the whole of it
-ATTEMPTS = 3  # how often a trial that died from outside is tried again
+MAX_CAUSE_LENGTH = 2000  # the result has the whole cause
+MAX_RETRIES = 3  # of a trial whose process died
+
+Refusal = Literal["repeated", "withdrawn", "lost"]
+"""Why a sampled configuration is not run: it existed, the budget is full, or another process ended it."""
 
 
 @dataclass
@@ -38,13 +43,13 @@ class Claim:
     """A trial that this process may run.
 
     Args:
-        trial: Optuna's.
-        configuration: what was drawn.
+        trial: Optuna's trial.
+        configuration: the sampled configuration.
         key: of the configuration.
         token: of the attempt.
-        attempt: from 1; later ones follow those that died.
-        resume: the folder of an earlier attempt that left a checkpoint, inside the run folder.
-        lost: set once somebody else ended the trial.
+        attempt: its number, from 1; later ones follow those that died.
+        resume: the folder of an earlier attempt that left a checkpoint, relative to the run folder.
+        lost: whether another process has ended the trial.
     """
 
     trial: optuna.Trial
@@ -55,297 +60,330 @@ class Claim:
     resume: str | None
     lost: bool = False
 
+    @property
+    def number(self) -> int:
+        """The number of the trial."""
+        return self.trial.number
 
-@dataclass(kw_only=True)
-class TrialQueue(TrialLog):
-    """The book of a study, and the right to write in it.
+
+class TrialQueue:
+    """The trials of a study, and the right of this process to run some of them.
 
     Args:
-        folder: the run folder, where results of attempts lie.
-        owner: this process, as `leases.new_owner` names it.
-        lease: seconds after which a silent owner is taken for dead.
-        alone: whether no other `tune` can be running, so that what belongs to one is left from a dead one.
+        storage: the study in its storage; its sampler samples configurations.
+        objective: the first objective of the study.
+        folder: the run folder.
+        owner: this process.
+        lease_seconds: how long the lease of a trial lasts without a renewal.
+        is_only_tune: whether no other `tune` can run, so that the trials of one are those of a dead one.
+        notify: gets sentences for the user.
+
+    Attributes:
+        trials: all trials of the study, as this process last read them.
     """
 
-    folder: RunFolder
-    owner: str
-    lease: float
-    alone: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._held: dict[int, Claim] = {}
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        storage: StudyStorage,
+        objective: Objective,
+        folder: RunFolder,
+        owner: Owner,
+        lease_seconds: float,
+        *,
+        is_only_tune: bool = False,
+        notify: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.storage, self.folder, self.owner = storage, folder, owner
+        self.lease_seconds, self.is_only_tune = lease_seconds, is_only_tune
+        self.trials = TrialLog(objective)
+        self._notify = notify
+        self._claims: dict[int, Claim] = {}
+        self._lock = threading.Lock()  # of the claims, which the heartbeat reads, too
         self._beats = 0
-        self._watch = leases.Watch(self.lease)
+        self._monitor = LeaseMonitor(lease_seconds)
 
-    # ------------------------------------------------------------- drawing
+    def refresh(self) -> None:
+        """Read what changed in the storage."""
+        self.trials.update(self._read())
 
-    def draw(
-        self, space: SearchSpace, target: float, sampler: Callable[[int], optuna.samplers.BaseSampler]
-    ) -> Claim | str:
-        """Takes a queued trial or draws a new one, and keeps it if it may.
+    def _read(self) -> Sequence[optuna.trial.FrozenTrial]:
+        return with_retries(self.storage.optuna_study.get_trials, deepcopy=False, notify=self._notify)
+
+    def _write(self, number: int, attributes: TrialAttributes) -> None:
+        with_retries(self.storage.write_trial, number, attributes, notify=self._notify)
+
+    # ------------------------------------------------------------- claiming
+
+    def enqueue(self, plan: Iterable[tuple[Mapping[str, Factor], Configuration]], target: float) -> None:
+        """Queue configurations to try before others are sampled: new ones, while the budget has room.
 
         Args:
-            space: what to draw from.
-            target: how many configurations there are to be in all.
-            sampler: makes the sampler of a trial from its number.
+            plan: parameters, as Optuna queues them, with the configurations that the space makes of them.
+            target: the number of configurations that the study will try.
+        """
+        self.refresh()
+        known = self.trials.known_keys()
+        room = target - len(self.trials.counted) - len(self.trials.open)
+        for params, configuration in plan:
+            key = key_of(configuration)
+            if key not in known and room > 0:
+                self._enqueue(params, {"key": key, "configuration": configuration})
+                known.add(key)
+                room -= 1
+
+    def _enqueue(self, params: Mapping[str, Factor], attributes: TrialAttributes) -> None:
+        study = self.storage.optuna_study
+        with_retries(study.enqueue_trial, dict(params), user_attrs=dict(attributes), notify=self._notify)
+
+    def claim_next(self, space: SearchSpace, target: float) -> Claim | Refusal:
+        """Take a queued trial or sample a new one, and keep it if the budget allows.
+
+        Args:
+            space: the search space.
+            target: the number of configurations that the study will try.
 
         Returns:
-            The claim; or `repeated` where it was there already, `withdrawn` where it was one too many, `lost`
-            where this process was stopped so long that others took it for dead.
+            The claim, or why there is none: `repeated` if the configuration existed, `withdrawn` if the
+            budget is full, `lost` if this process was stopped for so long that others took it for dead.
         """
-        trial = with_retries(self.storage.ask, tell=self.tell)
-        self.storage.sampler = sampler(trial.number)
+        trial = with_retries(self.storage.optuna_study.ask, notify=self._notify)
         try:
             return self._claim(trial, space, target)
         except UpdateFinishedTrialError:
             return "lost"
 
-    def _claim(self, trial: optuna.Trial, space: SearchSpace, target: float) -> Claim | str:
-        self._write(trial._trial_id, {"lease": self._sign()})
-        configuration = with_retries(space.sample, trial, tell=self.tell)
+    def _claim(self, trial: optuna.Trial, space: SearchSpace, target: float) -> Claim | Refusal:
+        self._write(trial.number, {"lease": self._lease()})
+        configuration = with_retries(space.sample, trial, notify=self._notify)
         key, token = key_of(configuration), new_token()
-        written = {"configuration": configuration, "factors": factors_of(configuration), "token": token}
-        # The key is the last: from now on others give way to it.
-        self._write(trial._trial_id, {**written, "key": key})
-        verdict = self._settle(trial.number, key, target)
-        if verdict is not None:
-            self._turn_down(trial, key, verdict)
-            return verdict
-        attrs = with_retries(lambda: trial.user_attrs, tell=self.tell)
-        claim = Claim(trial, configuration, key, token, attrs.get("attempt", 1), attrs.get("resume"))
+        attributes: TrialAttributes = {
+            "configuration": configuration,
+            "factors": factors_of(configuration),
+            "token": token,
+            "key": key,  # the last: from now on other processes give way to it
+        }
+        self._write(trial.number, attributes)
+        refusal = self._verdict(trial.number, key, target)
+        if refusal is not None:
+            self._decline(trial.number, key, refusal)
+            return refusal
+        stored = self.trials.open[trial.number]
+        claim = Claim(trial, configuration, key, token, stored.attempt, stored.resume)
         with self._lock:
-            self._held[trial.number] = claim
+            self._claims[trial.number] = claim
         return claim
 
-    def _settle(self, number: int, key: str, target: float) -> str | None:
-        """Whether a drawn configuration gives way: to one like it, or to others that fill the budget.
+    def _verdict(self, number: int, key: str, target: float) -> Refusal | None:
+        """Return why a sampled configuration gives way: to an equal one, or to others that fill the budget.
 
-        Both must have been drawn before it, by their numbers. One that has not written down yet what it is
-        is waited for. So of any two alike exactly one goes on, and no more than the budget asks for.
+        Both must have a lower trial number. A trial that has not stored its configuration yet is waited for.
+        So of any two equal ones exactly one runs, and no more run than the budget allows.
         """
         pause = 0.01
         while True:
-            self.look()
-            if key in self.counted or key in self._given_up:
+            self.refresh()
+            trials = self.trials
+            if key in trials.counted or key in trials.given_up:
                 return "repeated"
-            if number not in self.open:
+            if number not in trials.open:
                 return "lost"
-            ahead = [trial for trial in self.open.values() if trial.number < number]
-            keys = {trial.user_attrs.get("key") for trial in ahead} - {None}
+            earlier = [trial for trial in trials.open.values() if trial.number < number]
+            keys = {trial.key for trial in earlier} - {None}
             if key in keys:
                 return "repeated"
-            if not any(t.state == TrialState.RUNNING and "key" not in t.user_attrs for t in ahead):
-                filled = len(self.counted) + sum(each not in self.counted for each in keys)
+            if not any(trial.state == TrialState.RUNNING and trial.key is None for trial in earlier):
+                filled = len(trials.counted) + sum(other not in trials.counted for other in keys)
                 return None if filled < target else "withdrawn"
-            self.reap()
+            self.expire()
             time.sleep(pause)
             pause = min(2 * pause, 0.25)
 
-    def _turn_down(self, trial: optuna.Trial, key: str, verdict: str) -> None:
-        """Ends a trial that is not run; what is known of its configuration answers it."""
-        if verdict == "lost":
+    def _decline(self, number: int, key: str, refusal: Refusal) -> None:
+        """End a trial that is not run; a repeated one gets the values of the trial that it repeats."""
+        if refusal == "lost":
             return
-        known = self.counted.get(key)
-        attrs: dict[str, Any] = {"outcome": "duplicate" if verdict == "repeated" else verdict}
+        known = self.trials.counted.get(key)
+        attributes: TrialAttributes = {"outcome": "duplicate" if refusal == "repeated" else refusal}
         if known is not None:
-            attrs["duplicate_of"] = known.number
-        self._write(trial._trial_id, attrs)
+            attributes["duplicate_of"] = known.number
+        self._write(number, attributes)
         values = known.values if known is not None and known.state == TrialState.COMPLETE else None
-        self._end(trial.number, "complete" if values else "failed", values)
-
-    def _write(self, trial_id: int, attrs: dict[str, Any]) -> None:
-        with_retries(write_attrs, self.storage, trial_id, attrs, tell=self.tell)
+        self._end(number, "complete" if values else "failed", values)
 
     # ------------------------------------------------------------- ending
 
     def finish(self, claim: Claim, outcome: str, values: list[float] | None, cause: str = "") -> bool:
-        """Ends a trial of this process; False where somebody else had ended it otherwise.
+        """End a trial of this process.
 
         Args:
             claim: the trial.
-            outcome: complete, pruned, or failed by its own fault.
+            outcome: `complete`, `pruned`, or `failed` if the configuration itself is the cause.
             values: of the objectives, if complete.
-            cause: of a failure or a stop, in words.
+            cause: of a failure or a stop, as a sentence.
+
+        Returns:
+            Whether it ended so; False if another process had ended it differently.
         """
-        attrs = {"cause": cause[:LONGEST_CAUSE]} if cause else {}
+        attributes: TrialAttributes = {"cause": cause[:MAX_CAUSE_LENGTH]} if cause else {}
         if outcome == "failed":
-            # What tells its own fault from a death: those are not marked, and are tried again.
-            attrs["outcome"] = "failed"
+            # The mark distinguishes it from a death, which is tried again.
+            attributes["outcome"] = "failed"
         try:
-            if attrs:
-                self._write(claim.trial._trial_id, attrs)
-            done = self._end(claim.trial.number, outcome, values)
+            if attributes:
+                self._write(claim.number, attributes)
+            ended = self._end(claim.number, outcome, values)
         except UpdateFinishedTrialError:
-            done = False
-        self.drop(claim)
-        return done or self._stands(claim.trial.number, outcome)
+            ended = False
+        self.forget(claim)
+        return ended or self._has_ended(claim.number, outcome)
 
-    def _stands(self, number: int, outcome: str) -> bool:
-        """Whether a trial has ended in just this way: who took its owner for dead found its result."""
-        trial = with_retries(self.storage.get_trials, deepcopy=False, tell=self.tell)[number]
-        return counts(trial) and trial.state == STATES[outcome]
+    def _has_ended(self, number: int, outcome: str) -> bool:
+        """Return whether a trial has this outcome: another process that expired it found its result."""
+        trial = StoredTrial(self._read()[number])
+        return trial.counts and trial.state == OUTCOMES[outcome]
 
-    def give_back(self, claim: Claim, died: bool) -> None:
-        """Ends a trial that did not come to its end, and has it tried again.
+    def release(self, claim: Claim, died: bool) -> None:
+        """End a trial whose attempt did not finish, and queue its configuration again.
 
         Args:
             claim: the trial.
-            died: whether it counts as an attempt; not where the user stopped it.
+            died: whether it counts as an attempt; not if the user stopped it.
         """
-        self.drop(claim)
+        self.forget(claim)
         try:
             if not died:
-                self._write(claim.trial._trial_id, {"interrupted": True})
-            self.look()
-            trial = self.open.get(claim.trial.number)
+                self._write(claim.number, {"interrupted": True})
+            self.refresh()
+            trial = self.trials.open.get(claim.number)
             if trial is not None and self._end(trial.number, "failed", None):
                 self._retry(trial, died)
         except UpdateFinishedTrialError:
-            pass  # who ended it has it tried again
+            pass  # the process that ended it queues it again
 
-    def drop(self, claim: Claim) -> None:
-        """Renews a lease no more; for what somebody else has ended."""
+    def forget(self, claim: Claim) -> None:
+        """Stop to renew a lease; for trials that another process has ended."""
         with self._lock:
-            self._held.pop(claim.trial.number, None)
+            self._claims.pop(claim.number, None)
 
-    def _end(self, number: int, outcome: str, values: Any) -> bool:
-        """Ends a running trial; False if it had ended, unless in just this way (an answer that got lost)."""
-        state = STATES[outcome]
-        asked_again = False
+    def _end(self, number: int, outcome: str, values: Sequence[float] | None) -> bool:
+        """End a running trial; return False if it had ended, unless by a call whose answer was lost."""
+        study, state = self.storage.optuna_study, OUTCOMES[outcome]
+        was_called = False
 
         def tell() -> bool:
-            nonlocal asked_again
-            again, asked_again = asked_again, True
+            nonlocal was_called
+            is_repeated, was_called = was_called, True
             try:
-                self.storage.tell(number, values, state=state)
+                study.tell(number, values, state=state)
                 return True
             except (UpdateFinishedTrialError, ValueError):
-                trial = self.storage.get_trials(deepcopy=False)[number]
+                trial = study.get_trials(deepcopy=False)[number]
                 if not trial.state.is_finished():
                     raise
-                return again and trial.state == state
+                return is_repeated and trial.state == state
 
-        return with_retries(tell, tell=self.tell)
+        return with_retries(tell, notify=self._notify)
 
-    def _retry(self, trial: FrozenTrial, died: bool) -> None:
-        """Queues a trial's configuration again, if it was not tried too often."""
-        attrs = trial.user_attrs
-        if "key" not in attrs:
-            return  # it died before it was drawn whole: there is nothing to try again
-        attempt = attrs.get("attempt", 1) + died
-        self._retried.add(trial.number)
-        self._dead.pop(trial.number, None)
-        more = {
-            "key": attrs["key"],
-            "configuration": attrs["configuration"],
+    def _retry(self, trial: StoredTrial, died: bool) -> None:
+        """Queue the configuration of a trial again, unless it was tried too often."""
+        if trial.key is None:
+            return  # it ended before its configuration was stored: there is nothing to try again
+        attempt = trial.attempt + died
+        self.trials.mark_retried(trial.number)
+        attributes: TrialAttributes = {
+            "key": trial.key,
+            "configuration": trial.configuration,
             "attempt": attempt,
             "retries": trial.number,
-            "resume": self._left(trial),
+            "resume": self._checkpoint(trial),
         }
-        if attempt > 1 + ATTEMPTS:
-            self._given_up.add(attrs["key"])
-            self.tell(f"trial {trial.number} is given up: its process died {attempt - 1} times")
-            with_retries(self._note_given_up, trial, more, tell=self.tell)
+        if attempt > 1 + MAX_RETRIES:
+            self.trials.mark_given_up(trial.key)
+            self._notify(f"trial {trial.number} is given up: its process died {attempt - 1} times")
+            with_retries(self._store_given_up, trial, attributes, notify=self._notify)
         else:
-            # What was queued and died before it was drawn has no parameters of its own yet.
-            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            with_retries(self.storage.enqueue_trial, params, user_attrs=more, tell=self.tell)
+            # A queued trial that was taken and died before it was sampled has no parameters of its own yet.
+            fixed_params = trial.frozen.system_attrs.get("fixed_params", {})
+            self._enqueue({**fixed_params, **trial.frozen.params}, attributes)
 
-    def _left(self, trial: FrozenTrial) -> str | None:
-        """The folder of the attempt that came furthest, if one has left a checkpoint."""
-        # A queued one that was taken, and died before it was drawn, has no folder of its own.
-        if "token" in trial.user_attrs:
-            place = self.folder.attempt(trial.number, trial.user_attrs["token"])
-            if (place / "resume.json").is_file():
-                return self.folder.inside(place)
-        earlier: str | None = trial.user_attrs.get("resume")
-        return earlier
+    def _checkpoint(self, trial: StoredTrial) -> str | None:
+        """Return the folder of the attempt that came furthest, if one has left a checkpoint."""
+        # A queued trial that was taken and died before it was sampled has no folder of its own.
+        if trial.token is not None:
+            folder = AttemptFolder(self.folder.attempt(trial.number, trial.token))
+            if folder.checkpoint_state.is_file():
+                return self.folder.inside(folder.path)
+        return trial.resume
 
-    def _note_given_up(self, trial: FrozenTrial, attrs: dict[str, Any]) -> None:
+    def _store_given_up(self, trial: StoredTrial, attributes: TrialAttributes) -> None:
         # The dead trial itself can no longer be written.
-        self.storage.add_trial(
+        self.storage.optuna_study.add_trial(
             optuna.create_trial(
                 state=TrialState.FAIL,
-                params=trial.params,
-                distributions=trial.distributions,
-                user_attrs={**attrs, "outcome": "given up"},
+                params=trial.frozen.params,
+                distributions=trial.frozen.distributions,
+                user_attrs={**attributes, "outcome": "given up"},
             )
         )
 
-    # ------------------------------------------------------------- the living and the dead
+    # ------------------------------------------------------------- leases
 
-    def beat(self) -> None:
-        """Renews this process's leases; a trial that somebody else has ended is marked as lost."""
+    def renew(self) -> None:
+        """Renew the leases of this process; mark the claims of trials that other processes have ended."""
         self._beats += 1
         with self._lock:
-            held = list(self._held.values())
-        for claim in held:
+            claims = list(self._claims.values())
+        for claim in claims:
             try:
-                # Soon after a storage is back, or others would take this process for dead.
-                with_retries(claim.trial.set_user_attr, "lease", self._sign(), most=self.lease / 10)
+                # With short pauses: soon after a storage is back, or others would take this process for dead.
+                with_retries(
+                    claim.trial.set_user_attr, "lease", self._lease(), max_pause=self.lease_seconds / 10
+                )
             except UpdateFinishedTrialError:
                 with self._lock:
-                    claim.lost = self._held.pop(claim.trial.number, None) is not None
+                    claim.lost = self._claims.pop(claim.number, None) is not None
 
-    def _sign(self) -> dict[str, Any]:
-        return {"owner": self.owner, "beat": self._beats}
+    def _lease(self) -> StoredLease:
+        return Lease(self.owner, self._beats).stored()
 
-    def reap(self) -> None:
-        """Ends the trials of owners that are dead, and has them tried again; call it after a `look`."""
-        self._watch.begin()
-        for trial in self.running:
-            sign = trial.user_attrs.get("lease")
-            owner = sign["owner"] if sign else ""
-            if owner != self.owner and (
-                (owner and self._is_gone(owner)) or self._watch.is_silent(trial.number, sign)
+    def expire(self) -> None:
+        """End the trials of dead owners, and queue them again; call it after `refresh`."""
+        self._monitor.start_round()
+        for trial in self.trials.running:
+            lease = trial.lease
+            if lease is not None and lease.owner == self.owner:
+                continue
+            if (lease is not None and self._is_dead(lease.owner)) or self._monitor.is_expired(
+                trial.number, lease
             ):
-                self._bury(trial)
+                self._expire(trial)
 
-    def queue(self, plan: Iterable[tuple[dict[str, Any], Configuration]], target: float) -> None:
-        """Has configurations tried before others are drawn: those not there yet, while the budget has room.
+    def _is_dead(self, owner: Owner) -> bool:
+        return owner.has_exited or (self.is_only_tune and owner.role == "tune")
 
-        Args:
-            plan: parameters, as Optuna queues them, and what the space makes of them.
-            target: how many configurations there are to be in all.
-        """
-        self.look()
-        known, room = self.known(), target - len(self.counted) - len(self.open)
-        for params, configuration in plan:
-            key = key_of(configuration)
-            if key not in known and room > 0:
-                attrs = {"key": key, "configuration": configuration}
-                with_retries(self.storage.enqueue_trial, params, user_attrs=attrs, tell=self.tell)
-                known.add(key)
-                room -= 1
-
-    def adopt(self, after: float = 0.0) -> None:
-        """Queues again what died and was not: whoever was to see to that died too.
-
-        Args:
-            after: seconds that are left to whoever ended it.
-        """
-        for trial, since in list(self._dead.values()):
-            if time.monotonic() - since >= after and trial.user_attrs["key"] not in self.known():
-                self._retry(trial, died=not trial.user_attrs.get("interrupted"))
-
-    def _is_gone(self, owner: str) -> bool:
-        return (self.alone and leases.role_of(owner) == "tune") or leases.is_gone(owner)
-
-    def _bury(self, trial: FrozenTrial) -> None:
-        stored = self.folder.attempt(trial.number, trial.user_attrs.get("token", "-")) / "result.json"
-        if stored.is_file():
-            # It died after its result was written, before the storage heard of it.
-            self._tell_stored(trial, read_json(stored))
+    def _expire(self, trial: StoredTrial) -> None:
+        file = AttemptFolder(self.folder.attempt(trial.number, trial.token or "-")).result
+        if file.is_file():
+            # Its process died after it wrote the result, before it ended the trial in the storage.
+            self._end_as_stored(trial.number, read_record(file, TrialResult))
         elif self._end(trial.number, "failed", None):
-            self.folder.log("trial died", trial=trial.number, lease=trial.user_attrs.get("lease"))
+            lease = trial.lease.stored() if trial.lease is not None else None
+            self.folder.log("trial died", trial=trial.number, lease=lease)
             self._retry(trial, died=True)
 
-    def _tell_stored(self, trial: FrozenTrial, stored: dict[str, Any]) -> None:
+    def _end_as_stored(self, number: int, result: TrialResult) -> None:
         try:
-            if stored["outcome"] == "failed":
-                self._write(trial._trial_id, {"outcome": "failed"})
+            if result.outcome == "failed":
+                self._write(number, {"outcome": "failed"})
         except UpdateFinishedTrialError:
             return
-        self._end(trial.number, stored["outcome"], stored["values"])
+        self._end(number, result.outcome, result.values)
+
+    def requeue(self, after: float = 0.0) -> None:
+        """Queue again what ended early and was not queued: the process that should have done it died, too.
+
+        Args:
+            after: seconds to leave to that process.
+        """
+        for trial in self.trials.abandoned(after):
+            self._retry(trial, died=not trial.interrupted)

@@ -1,95 +1,110 @@
-"""MLflow: a run for the study, and below it one for each attempt."""
+"""MLflow: a run for the study, and below it a run for each attempt."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from siamkit.study.tracking.base import Attempt, is_number
+from siamkit.runs.configuration import factors_of
+from siamkit.study.tracking.base import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochEnded,
+    TrackerEvent,
+    is_finite_number,
+)
+from siamkit.study.worker.messages import Attempt
 
-STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}
-MAX_CHARACTERS = 500  # of a parameter or tag, on every server
+RUN_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED"}
+MAX_TEXT_LENGTH = 500  # of a parameter or tag, for every server
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """The study's own run in MLflow.
+    """The study's own run.
 
     Args:
         name: of the study, and of the experiment.
         tags: of all its runs.
-        recall: returns the run that the study already has, if any.
-        keep: stores the run, for processes that continue or join the study.
-        ends: whether the run ends with this process.
+        read: returns the id of the run that the study has already, if any.
+        store: stores the id for processes that resume the study or join it.
+        ends_with_process: whether the run ends with this process.
     """
 
     name: str
     tags: dict[str, str]
-    recall: Callable[[], str | None]
-    keep: Callable[[str], None]
-    ends: bool
+    read: Callable[[], str | None]
+    store: Callable[[str], None]
+    ends_with_process: bool
 
 
 class MLflow:
-    """Writes parameters, measures by epoch, final measures and tags.
+    """Writes parameters, metrics by epoch, final measures and tags.
 
     Args:
         uri: of the tracking server or database.
-        parent: the study's run.
+        study_run: the study's run.
     """
 
-    def __init__(self, uri: str, parent: StudyRun) -> None:
-        # Otherwise MLflow prints the URL of each run into the display.
+    def __init__(self, uri: str, study_run: StudyRun) -> None:
+        # MLflow would print the address of each run into the display.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         import mlflow.entities
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        self._client, self._study = mlflow.MlflowClient(tracking_uri=uri), parent
+        self._client, self._study_run = mlflow.MlflowClient(tracking_uri=uri), study_run
         self._entities = mlflow.entities
-        self._experiment = self._find_experiment(parent.name)
+        self._experiment = self._find_experiment(study_run.name)
         self._parent = self._find_parent()
         self._runs: dict[str, str] = {}
 
-    def started(self, attempt: Attempt) -> None:
+    def on_event(self, event: TrackerEvent) -> None:
+        match event:
+            case AttemptStarted(attempt):
+                self._start(attempt)
+            case EpochEnded(attempt, repeat, row):
+                prefix = f"seed-{repeat}/" if repeat else ""
+                measures = {f"{prefix}{k}": v for k, v in row.items() if k not in ("epoch", "repeat")}
+                self._log(self._runs[attempt.label], measures, int(row["epoch"]))
+            case AttemptEnded():
+                self._end(event)
+
+    def close(self) -> None:
+        if self._study_run.ends_with_process:
+            self._client.set_terminated(self._parent)
+
+    def _start(self, attempt: Attempt) -> None:
         tags = {
-            **self._study.tags,
+            **self._study_run.tags,
             "mlflow.parentRunId": self._parent,
             "siamkit.trial": str(attempt.trial),
             "siamkit.kind": "trial" if attempt.repeat is None else "final",
             "siamkit.token": attempt.token,
             "siamkit.attempt": str(attempt.number),
         }
-        run = self._client.create_run(self._experiment, tags=short(tags), run_name=attempt.label)
+        run = self._client.create_run(self._experiment, tags=shortened(tags), run_name=attempt.label)
         self._runs[attempt.label] = run.info.run_id
-        params = [self._entities.Param(name, value) for name, value in short(attempt.factors).items()]
+        factors = shortened(factors_of(attempt.configuration))
+        params = [self._entities.Param(name, value) for name, value in factors.items()]
         self._client.log_batch(run.info.run_id, params=params)
 
-    def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
-        prefix = f"seed-{repeat}/" if repeat else ""
-        measures = {f"{prefix}{k}": v for k, v in row.items() if k not in ("epoch", "repeat")}
-        self._log(self._runs[attempt.label], measures, int(row["epoch"]))
+    def _end(self, event: AttemptEnded) -> None:
+        run = self._runs.pop(event.attempt.label)
+        self._log(run, {f"final/{name}": value for name, value in event.measures.items()}, 0)
+        tags = {"siamkit.outcome": event.outcome} | ({"siamkit.cause": event.cause} if event.cause else {})
+        run_tags = [self._entities.RunTag(name, value) for name, value in shortened(tags).items()]
+        self._client.log_batch(run, tags=run_tags)
+        self._client.set_terminated(run, RUN_STATUS.get(event.outcome, "FAILED"))
 
-    def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
-        run = self._runs.pop(attempt.label)
-        self._log(run, {f"final/{name}": value for name, value in measures.items()}, 0)
-        tags = short({"siamkit.outcome": outcome, **({"siamkit.cause": cause} if cause else {})})
-        self._client.log_batch(run, tags=[self._entities.RunTag(name, value) for name, value in tags.items()])
-        self._client.set_terminated(run, STATUS.get(outcome, "FAILED"))
-
-    def close(self) -> None:
-        if self._study.ends:
-            self._client.set_terminated(self._parent)
-
-    def _log(self, run: str, measures: dict[str, Any], step: int) -> None:
+    def _log(self, run: str, measures: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
         metrics = [
             self._entities.Metric(name, float(value), now, step)
             for name, value in measures.items()
-            if is_number(value)
+            if is_finite_number(value)
         ]
         self._client.log_batch(run, metrics=metrics)
 
@@ -105,18 +120,16 @@ class MLflow:
         return str(experiment.experiment_id)
 
     def _find_parent(self) -> str:
-        run = self._study.recall()
-        if run is not None:
-            self._client.update_run(run, status="RUNNING")
-            return run
-        tags = short({**self._study.tags, "siamkit.kind": "study"})
-        run_id = str(
-            self._client.create_run(self._experiment, tags=tags, run_name=self._study.name).info.run_id
-        )
-        self._study.keep(run_id)
-        return run_id
+        run_id = self._study_run.read()
+        if run_id is not None:
+            self._client.update_run(run_id, status="RUNNING")
+            return run_id
+        tags = shortened({**self._study_run.tags, "siamkit.kind": "study"})
+        run = self._client.create_run(self._experiment, tags=tags, run_name=self._study_run.name)
+        self._study_run.store(str(run.info.run_id))
+        return str(run.info.run_id)
 
 
-def short(values: dict[str, Any]) -> dict[str, str]:
-    """Return values as texts short enough for every server."""
-    return {name: str(value)[:MAX_CHARACTERS] for name, value in values.items()}
+def shortened(values: Mapping[str, object]) -> dict[str, str]:
+    """Return values as texts that every server accepts."""
+    return {name: str(value)[:MAX_TEXT_LENGTH] for name, value in values.items()}

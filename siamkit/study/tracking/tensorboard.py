@@ -1,53 +1,74 @@
-"""TensorBoard: event files in the run folder, a run for each trial, written without TensorBoard."""
+"""TensorBoard: event files in the run folder, written without TensorBoard.
+
+tensorboardX would write them too, but imports PyTorch where that is installed: seconds and hundreds of
+megabytes in the process that only supervises, and a second framework in it under `engine: inline`. A file is
+a sequence of records with checksums, each a protocol buffer with few fields.
+"""
 
 from __future__ import annotations
 
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from siamkit.study.tracking.base import Attempt, is_number
+from siamkit.runs.configuration import factors_of
+from siamkit.study.tracking.base import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochEnded,
+    TrackerEvent,
+    is_finite_number,
+)
+from siamkit.study.worker.messages import Attempt
+
+Scalar = str | bool | int | float
 
 
 class TensorBoard:
     """Writes epochs as scalars, and at the end factors and final measures as hyperparameters.
 
     Args:
-        folder: the runs' parent; a trial's first seed is `<trial>`, its later ones `<trial>/seed-<n>`, a
-            finalist's repeat `final-<trial>-<repeat>`.
+        folder: the folder of all runs. A trial's first seed is the run `<trial>`, its later ones are
+            `<trial>/seed-<n>`, and the repeat of a finalist is `final-<trial>-<repeat>`.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[tuple[str, int], EventFile] = {}
 
-    def started(self, attempt: Attempt) -> None:
-        self._file(attempt, 0)
-
-    def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
-        measures = {k: v for k, v in row.items() if k not in ("epoch", "repeat") and is_number(v)}
-        self._file(attempt, repeat).scalars(measures, int(row["epoch"]))
-
-    def ended(self, attempt: Attempt, outcome: str, cause: str, measures: dict[str, float]) -> None:
-        file = self._file(attempt, 0)
-        final = {f"final/{name}": value for name, value in measures.items() if is_number(value)}
-        if final:
-            file.scalars(final, 0)
-        chosen = {key: value for key, value in attempt.factors.items() if value is not None}
-        plain = {
-            key: each if isinstance(each, (str, int, float)) else str(each) for key, each in chosen.items()
-        }
-        file.hyperparameters({**plain, "outcome": outcome}, list(final), outcome in ("complete", "pruned"))
-        for key in [key for key in self._files if key[0] == attempt.name]:
-            self._files.pop(key).close()
+    def on_event(self, event: TrackerEvent) -> None:
+        match event:
+            case AttemptStarted(attempt):
+                self._file(attempt, 0)
+            case EpochEnded(attempt, repeat, row):
+                measures = {
+                    name: value
+                    for name, value in row.items()
+                    if name not in ("epoch", "repeat") and is_finite_number(value)
+                }
+                self._file(attempt, repeat).write_scalars(measures, int(row["epoch"]))
+            case AttemptEnded():
+                self._end(event)
 
     def close(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+    def _end(self, event: AttemptEnded) -> None:
+        attempt = event.attempt
+        file = self._file(attempt, 0)
+        final = {f"final/{name}": value for name, value in event.measures.items() if is_finite_number(value)}
+        if final:
+            file.write_scalars(final, 0)
+        factors = factors_of(attempt.configuration)
+        known = {name: value for name, value in factors.items() if value is not None}
+        is_success = event.outcome in ("complete", "pruned")
+        file.write_hyperparameters({**known, "outcome": event.outcome}, list(final), is_success)
+        for key in [key for key in self._files if key[0] == attempt.name]:
+            self._files.pop(key).close()
 
     def _file(self, attempt: Attempt, repeat: int) -> EventFile:
         key = attempt.name, repeat
@@ -57,15 +78,12 @@ class TensorBoard:
         return self._files[key]
 
 
-Scalar = str | bool | int | float
-
-
 class EventFile:
-    """One event file; each event is on the disk when the call returns.
+    """An event file; each event is on the disk when the call returns.
 
     Args:
         folder: of the run; created if it does not exist.
-        suffix: of the file's name, different for each writer.
+        suffix: of the file's name, so that no two processes write one file.
     """
 
     def __init__(self, folder: Path, suffix: str) -> None:
@@ -73,39 +91,42 @@ class EventFile:
         host = socket.gethostname().split(".")[0]
         name = f"events.out.tfevents.{int(time.time()):010}.{host}.{suffix}"
         self._file = (folder / name).open("ab", buffering=0)
-        self._write(text(3, "brain.Event:2"))
+        self._write(_text(3, "brain.Event:2"))
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
+    def write_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write measures at one step."""
-        each = [text(1, tag) + single(2, value) for tag, value in values.items()]
-        self._write(number(2, step) + nested(5, b"".join(nested(1, value) for value in each)))
+        summaries = [_nested(1, _text(1, tag) + _float(2, value)) for tag, value in values.items()]
+        self._write(_integer(2, step) + _nested(5, b"".join(summaries)))
 
-    def hyperparameters(self, chosen: Mapping[str, Scalar], measures: list[str], success: bool) -> None:
-        """Write the hyperparameters of a run, and the names of its measures."""
-        infos = [nested(4, text(1, name) + number(4, kind_of(value))) for name, value in chosen.items()]
-        metrics = [nested(5, nested(1, text(2, tag))) for tag in measures]
-        pairs = [nested(1, text(1, name) + nested(2, value_of(each))) for name, each in chosen.items()]
-        self._hparams("experiment", nested(2, b"".join(infos + metrics)))
-        self._hparams("session_start_info", nested(3, b"".join(pairs)))
-        self._hparams("session_end_info", nested(4, number(1, 1 if success else 2)))
+    def write_hyperparameters(
+        self, values: Mapping[str, Scalar], measures: Sequence[str], is_success: bool
+    ) -> None:
+        """Write the hyperparameters of a run, and which measures show its quality."""
+        infos = [_nested(4, _text(1, name) + _integer(4, _type_of(value))) for name, value in values.items()]
+        metrics = [_nested(5, _nested(1, _text(2, tag))) for tag in measures]
+        pairs = [_nested(1, _text(1, name) + _nested(2, _value(value))) for name, value in values.items()]
+        self._write_part("experiment", _nested(2, b"".join([*infos, *metrics])))
+        self._write_part("session_start_info", _nested(3, b"".join(pairs)))
+        self._write_part("session_end_info", _nested(4, _integer(1, 1 if is_success else 2)))
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
-    def _hparams(self, part: str, content: bytes) -> None:
-        plugin = nested(1, text(1, "hparams") + nested(2, content))
-        self._write(nested(5, nested(1, text(1, f"_hparams_/{part}") + nested(9, plugin))))
+    def _write_part(self, part: str, content: bytes) -> None:
+        plugin = _nested(1, _text(1, "hparams") + _nested(2, content))
+        self._write(_nested(5, _nested(1, _text(1, f"_hparams_/{part}") + _nested(9, plugin))))
 
     def _write(self, event: bytes) -> None:
-        data = double(1, time.time()) + event
+        data = _double(1, time.time()) + event
         length = struct.pack("<Q", len(data))
-        self._file.write(length + checksum(length) + data + checksum(data))
+        self._file.write(length + _checksum(length) + data + _checksum(data))
 
 
 # ------------------------------------------------- protocol buffers: a field's number, its type, its value
 
 
-def varint(value: int) -> bytes:
+def _varint(value: int) -> bytes:
     parts = []
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -113,34 +134,34 @@ def varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def number(field: int, value: int) -> bytes:
-    return varint(field << 3) + varint(value)
+def _integer(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
 
 
-def double(field: int, value: float) -> bytes:
-    return varint(field << 3 | 1) + struct.pack("<d", value)
+def _double(field: int, value: float) -> bytes:
+    return _varint(field << 3 | 1) + struct.pack("<d", value)
 
 
-def nested(field: int, value: bytes) -> bytes:
-    return varint(field << 3 | 2) + varint(len(value)) + value
+def _nested(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
 
 
-def text(field: int, value: str) -> bytes:
-    return nested(field, value.encode())
+def _text(field: int, value: str) -> bytes:
+    return _nested(field, value.encode())
 
 
-def single(field: int, value: float) -> bytes:
-    return varint(field << 3 | 5) + struct.pack("<f", value)
+def _float(field: int, value: float) -> bytes:
+    return _varint(field << 3 | 5) + struct.pack("<f", value)
 
 
-def value_of(value: Scalar) -> bytes:
-    """A google.protobuf.Value."""
+def _value(value: Scalar) -> bytes:
+    """Return a google.protobuf.Value."""
     if isinstance(value, str):
-        return text(3, value)
-    return number(4, int(value)) if isinstance(value, bool) else double(2, float(value))
+        return _text(3, value)
+    return _integer(4, int(value)) if isinstance(value, bool) else _double(2, float(value))
 
 
-def kind_of(value: Scalar) -> int:
+def _type_of(value: Scalar) -> int:
     return 1 if isinstance(value, str) else 2 if isinstance(value, bool) else 3
 
 
@@ -159,7 +180,7 @@ def _table() -> tuple[int, ...]:
 _TABLE = _table()
 
 
-def checksum(data: bytes) -> bytes:
+def _checksum(data: bytes) -> bytes:
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]

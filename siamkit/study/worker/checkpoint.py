@@ -1,116 +1,145 @@
-"""How far an attempt has come: its model after the last epoch, and what it has found so far."""
+"""The state of an attempt: its model after the last epoch, and its results so far, to continue from."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from siamkit.io.files import copy_file, write_atomic, write_json
 from siamkit.runs.results import numbers
+from siamkit.runs.run_folder import AttemptFolder
+from siamkit.study.worker.messages import ResolvedParams, Row
+from siamkit.study.worker.trainer import Model
 
-STATE = "resume.json"
-FINAL = "checkpoint.keras"  # the model that a trial leaves
-EXHIBIT = "exhibit.npz"  # what a report shows of it
-CARRIED = (FINAL, "queries.parquet", "embeddings.npy", EXHIBIT)
-TRIES = 5  # at reading an attempt that is not dead yet
+MAX_READS = 5  # of an attempt that still writes
 
 
 @dataclass
-class Progress:
-    """The state of an attempt, as it stands in its folder.
+class State:
+    """The state of an attempt, as plain data.
 
     Args:
-        place: the folder.
-        repeat: the repeat that it is at, from 0.
-        epoch: how many epochs of that were done.
+        repeat: the current repeat, from 0.
+        epoch: how many epochs of it are done.
         model: the file of the model after them; None before the first.
-        literal: the parameters as the API takes them.
+        resolved_params: the parameters as the API takes them.
         history: the rows of all epochs so far.
         measures: of the repeats that are done.
     """
 
-    place: Path
     repeat: int = 0
     epoch: int = 0
     model: str | None = None
-    literal: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    resolved_params: ResolvedParams = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
     measures: list[dict[str, float]] = field(default_factory=list)
 
-    def save(self, model: Any, last: bool) -> None:
-        """Keeps a model after an epoch; the file with the state is written last, and names it.
+
+class Checkpoint:
+    """The checkpoint of an attempt in its folder, kept after each epoch.
+
+    Args:
+        folder: the folder of the attempt.
+        state: its state so far.
+    """
+
+    def __init__(self, folder: Path, state: State | None = None) -> None:
+        self.files = AttemptFolder(folder)
+        self.state = state or State()
+
+    @classmethod
+    def resume(cls, folder: Path, earlier: Path | None) -> Checkpoint:
+        """Return the checkpoint of a new attempt, copied from the earlier one that it continues.
+
+        An attempt that was only suspended, and was taken for dead, can continue for a moment: its files
+        change or disappear while they are read. Then they are read again. If that fails, too, training starts
+        from the beginning.
+        """
+        for _ in range(MAX_READS):
+            if earlier is None or not AttemptFolder(earlier).checkpoint_state.is_file():
+                break
+            try:
+                return _copied(folder, earlier)
+            except FileNotFoundError:
+                continue
+        for file in _kept_files(AttemptFolder(folder)):
+            file.unlink(missing_ok=True)
+        return cls(folder)
+
+    @property
+    def model(self) -> Path | None:
+        """The file of the model to continue from; None before the first epoch of a repeat."""
+        return self.files.path / self.state.model if self.state.model is not None else None
+
+    def save(self, model: Model, row: Row, resolved_params: ResolvedParams, is_last: bool) -> None:
+        """Store a model after an epoch. The file with the state names the model, and is written last.
 
         Args:
-            model: a Keras model.
-            last: whether the repeat is done; the first repeat's model then is the one that stays.
+            model: the model.
+            row: the measures of the epoch.
+            resolved_params: the parameters as the API takes them.
+            is_last: whether the repeat is done; then the first repeat's model is the attempt's.
         """
-        before = self.model
-        self.model = FINAL if last and self.repeat == 0 else f"resume-{self.repeat}-{self.epoch}.keras"
-        write_atomic(self.place / self.model, model.save)
-        self._write()
-        self._drop(before)
+        state, previous = self.state, self.state.model
+        state.epoch = int(row["epoch"])
+        state.resolved_params = resolved_params
+        state.history.append({"repeat": state.repeat, **row})
+        is_final = is_last and state.repeat == 0
+        state.model = self.files.model.name if is_final else f"resume-{state.repeat}-{state.epoch}.keras"
+        write_atomic(self.files.path / state.model, model.save)
+        self.write()
+        self._remove(previous)
 
     def next_repeat(self, measures: dict[str, float]) -> None:
-        """The repeat is done."""
-        before = self.model
-        self.measures.append(measures)
-        self.repeat, self.epoch, self.model = self.repeat + 1, 0, None
-        self._write()
-        self._drop(before)
+        """Record the measures of a repeat that is done."""
+        state, previous = self.state, self.state.model
+        state.measures.append(measures)
+        state.repeat, state.epoch, state.model = state.repeat + 1, 0, None
+        self.write()
+        self._remove(previous)
 
-    def _write(self) -> None:
-        state = {key: value for key, value in vars(self).items() if key != "place"}
-        write_json(self.place / STATE, state)
+    def write(self) -> None:
+        """Write the state."""
+        write_json(self.files.checkpoint_state, asdict(self.state))
 
-    def _drop(self, name: str | None) -> None:
-        if name is not None and name not in (FINAL, self.model):
-            (self.place / name).unlink(missing_ok=True)
-
-
-def take_over(place: Path, earlier: Path | None) -> Progress:
-    """The progress of a new attempt, in its own folder, where an earlier one left off.
-
-    One that was only stopped, and taken for dead, may go on for a moment: its files change, or go, while they
-    are read. Then they are read again, and if nothing whole comes of it, training starts afresh.
-    """
-    for _ in range(TRIES):
-        if earlier is None or not (earlier / STATE).is_file():
-            break
-        try:
-            return _copied(place, earlier)
-        except FileNotFoundError:
-            continue
-    for name in CARRIED:
-        (place / name).unlink(missing_ok=True)
-    return Progress(place)
+    def _remove(self, name: str | None) -> None:
+        if name is not None and name not in (self.files.model.name, self.state.model):
+            (self.files.path / name).unlink(missing_ok=True)
 
 
-def _copied(place: Path, earlier: Path) -> Progress:
-    state = Progress(place, **json.loads((earlier / STATE).read_text(encoding="utf-8")))
+def _kept_files(files: AttemptFolder) -> list[Path]:
+    """Return the files of an attempt that a later one takes over."""
+    return [files.model, files.queries, files.embeddings, files.report_data]
+
+
+def _copied(folder: Path, earlier: Path) -> Checkpoint:
+    source = AttemptFolder(earlier)
+    state = State(**json.loads(source.checkpoint_state.read_text(encoding="utf-8")))
     state.history = [numbers(row) for row in state.history]
     state.measures = [numbers(row) for row in state.measures]
-    needed = {state.model, FINAL if state.repeat else None} - {None}
-    if earlier == place:
-        if not all((place / str(name)).is_file() for name in needed):
+    checkpoint = Checkpoint(folder, state)
+    needed = {state.model, source.model.name if state.repeat else None} - {None}
+    if earlier == folder:
+        if not all((folder / str(name)).is_file() for name in needed):
             raise FileNotFoundError
-        return state
-    for name in dict.fromkeys((*CARRIED, *map(str, needed))):
+        return checkpoint
+    names = [file.name for file in _kept_files(source)]
+    for name in dict.fromkeys((*names, *map(str, needed))):
         if name in needed or (earlier / name).is_file():
-            write_atomic(place / name, lambda aside, name=name: copy_file(earlier / name, aside))  # type: ignore[misc]
-    state._write()
-    return state
+            write_atomic(folder / name, lambda path, name=name: copy_file(earlier / name, path))  # type: ignore[misc]
+    checkpoint.write()
+    return checkpoint
 
 
-def sweep(place: Path) -> None:
-    """An attempt is done: what it could have gone on from goes, and files half-written by a killed one."""
-    for file in list(place.glob("resume*")):
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of an attempt that has ended, and the temporary files of killed processes."""
+    for file in list(folder.glob("resume*")):
         file.unlink(missing_ok=True)
-    sweep_asides(place)
+    remove_temporary_files(folder)
 
 
-def sweep_asides(place: Path) -> None:
-    """What killed processes were writing when they died, as `write_atomic` names it."""
-    for file in list(place.glob("." + "[0-9a-f]" * 8 + ".*")):
+def remove_temporary_files(folder: Path) -> None:
+    """Remove the files that killed processes were writing, as `write_atomic` names them."""
+    for file in list(folder.glob("." + "[0-9a-f]" * 8 + ".*")):
         file.unlink(missing_ok=True)

@@ -1,56 +1,59 @@
-"""Later seeds of a configuration that is far behind the best one: whether they are worth it."""
+"""Futility: whether the later seeds of a configuration are worth training, judged by its first seed."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BEHIND = 3.0  # standard errors
-LEAST = 5  # classes: with fewer there is no telling how much classes differ
+Z = 3.0  # standard errors below the best configuration
+MIN_CLASSES = 5  # with fewer, how much classes differ cannot be estimated
 
 
-def hopeless(mine: ArrayLike, best: ArrayLike, classes: ArrayLike, seeds: float = 0.0) -> str | None:
-    """Why a configuration needs no more seeds, from the first one's scores; None where it may have them.
+def futility(
+    scores: ArrayLike, best_scores: ArrayLike, classes: ArrayLike, seed_std: float = 0.0
+) -> str | None:
+    """Return why a configuration needs no more seeds, or None if it does.
 
-    Both have answered the same queries, so what counts is the difference query by query: that some are
-    hard for anybody takes no part in it. Queries of one class succeed and fail together, hence the
-    standard error is clustered by class: with s_g the sum of the differences of class g less their mean,
-    G classes and n queries, √(G / (G - 1) Σ s_g²) / n. Behind by more than 3 of these, as a t of G - 1
-    degrees of freedom has them, is hopeless: one in 740 of those that are as good in truth.
+    Both configurations answer the same queries, so the difference is taken query by query: that some queries
+    are hard for every model does not matter. The queries of one class succeed and fail together, so the
+    standard error is clustered by class: with s_g the sum of the differences of class g minus their mean,
+    G classes and n queries, it is √(G / (G - 1) Σ s_g²) / n. A configuration is futile if it is more than 3
+    standard errors below the best, by a t distribution with G - 1 degrees of freedom: one in 740 of equally
+    good configurations.
 
-    Queries tell nothing of how a configuration varies from seed to seed. Where that is known it is added.
+    Queries do not show how a configuration varies between seeds; where that is known, it is added.
 
     Args:
-        mine: `(n,)` scores of its first seed by query, higher is better; NaN where a query has none.
-        best: `(n,)` those of the best configuration, for the same queries in the same order.
+        scores: `(n,)` the scores of its first seed by query, higher is better; NaN where a query has none.
+        best_scores: `(n,)` those of the best configuration, for the same queries in the same order.
         classes: `(n,)` the class of each query.
-        seeds: the standard deviation of the objective between seeds of one configuration.
+        seed_std: the standard deviation of the objective between the seeds of one configuration.
     """
     from scipy.special import ndtr, stdtrit  # late: slow to import
 
-    ahead, groups = _paired(mine, best, classes)
+    differences, groups = _paired(scores, best_scores, classes)
     count = groups.max(initial=-1) + 1
-    if count < LEAST:
+    if count < MIN_CLASSES:
         return None
-    mean = float(ahead.mean())
-    sums = np.bincount(groups, weights=ahead - mean)
-    error = float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(ahead)
-    # As rare under t as 3 standard errors are under the normal: 6.6 with 5 classes, 3.3 with 30.
-    wanted = float(stdtrit(count - 1, ndtr(BEHIND)))
-    bound = float(np.hypot(wanted * error, BEHIND * np.sqrt(2) * seeds))
+    mean = float(differences.mean())
+    sums = np.bincount(groups, weights=differences - mean)
+    error = float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(differences)
+    # As rare under t as 3 standard errors under the normal distribution: 6.6 with 5 classes, 3.3 with 30.
+    quantile = float(stdtrit(count - 1, ndtr(Z)))
+    bound = float(np.hypot(quantile * error, Z * np.sqrt(2) * seed_std))
     if mean <= bound or mean <= 0:
         return None
     return (
-        f"hopeless: {mean:.3g} behind the best on the same {len(ahead):,} queries after the first seed, "
-        f"where {bound:.2g} could be chance"
+        f"stopped for futility: {mean:.3g} below the best trial on the same {len(differences):,} queries "
+        f"after the first seed; up to {bound:.2g} could be chance"
     )
 
 
 def _paired(
-    mine: ArrayLike, best: ArrayLike, classes: ArrayLike
+    scores: ArrayLike, best_scores: ArrayLike, classes: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """How far the best is ahead, and the class, of each query that both have a score for."""
-    ahead = np.asarray(best, float) - np.asarray(mine, float)
-    kept = np.isfinite(ahead)
-    _, groups = np.unique(np.asarray(classes)[kept], return_inverse=True)
-    return ahead[kept], groups.astype(np.int64)
+    """Return how much better the best one is, and the class, for each query that both have a score for."""
+    differences = np.asarray(best_scores, float) - np.asarray(scores, float)
+    finite = np.isfinite(differences)
+    _, groups = np.unique(np.asarray(classes)[finite], return_inverse=True)
+    return differences[finite], groups.astype(np.int64)

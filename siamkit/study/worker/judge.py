@@ -1,136 +1,153 @@
-"""What a trained model is worth: its measures, scores by query, and what a report shows of it."""
+"""Scores of a trained model: measures, scores by query, and what a report shows of it. Needs Keras."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
-from siamkit.data.dataset import Dataset
+from siamkit.data.dataset import Array, Dataset
 from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
-from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
+from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
-from siamkit.evaluation.measures import MEASURES, QUICK, Group
+from siamkit.evaluation.measures import MEASURES, QUICK, Evaluation, Group
 from siamkit.evaluation.neighbors import nearest_neighbors
-from siamkit.evaluation.verification import Curve
+from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
+from siamkit.metrics.base import Metric
 from siamkit.model.siamese import Siamese
+from siamkit.registry.specs import Supervision
 from siamkit.stats.compression import size_curve
 from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shown_items import shown_rows
-from siamkit.study.worker.trainer import TrialFailure
+from siamkit.study.worker.trainer import Arrays, Scores, TrialFailure
 
-NEIGHBOURS = 10  # of each item shown
-POINTS = 300  # of a curve
-
-Arrays = dict[str, np.ndarray]
+MAX_NEIGHBORS = 10  # of each item shown
+CURVE_POINTS = 300
 
 
 def judge(
-    model: Siamese, part: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
-) -> tuple[dict[str, float], np.ndarray, dict[str, np.ndarray]]:
-    """The figures of a model on a part, its embeddings, and scores by query.
+    model: Siamese, dataset: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
+) -> Scores:
+    """Return the scores of a model on prepared data.
 
     Args:
-        model: with its metric.
-        part: with a target.
-        groups: of figures; `speed` takes some batches more.
-        threshold: what false accepts and rejects are counted at, if not at the one that suits the part best.
+        model: a model with its metric.
+        dataset: prepared items with a target.
+        groups: of measures; `speed` takes some more batches.
+        threshold: where false accepts and rejects are counted; by default at the best one of the dataset.
+
+    Raises:
+        TrialFailure: an embedding has NaN or infinity.
     """
-    embeddings = model.embed_views(part.views, preprocessed=True)
+    embeddings = model.embed_views(dataset.views, preprocessed=True)
     if not np.isfinite(embeddings).all():
-        raise TrialFailure("the embeddings are not all numbers")
-    target, groups = part.target, frozenset(groups)
-    assert target is not None
-    if part.supervision == "labels":
-        found = evaluate_labels(embeddings, target, model.metric, groups=groups, threshold=threshold)
-    elif part.supervision == "pairs":
-        found = evaluate_pairs(embeddings, target, model.metric, groups=groups, threshold=threshold)
-    else:
-        found = evaluate_scores(embeddings, target, model.metric, groups=groups)
+        raise TrialFailure("nan", "the embeddings have NaN or infinity")
+    groups = frozenset(groups)
+    evaluation = _evaluate(embeddings, dataset.target, dataset.supervision, model.metric, groups, threshold)
     costs = [cost(encoder) for encoder in model.encoders]
-    measures = found.measures | shape_measures(embeddings)
-    measures["parameters"] = sum(each.parameters for each in costs) + model.metric.count_params()
-    measures["flops"] = sum(each.flops for each in costs)
+    measures = evaluation.measures | shape_measures(embeddings)
+    measures["parameters"] = sum(item.parameters for item in costs) + model.metric.count_params()
+    measures["flops"] = sum(item.flops for item in costs)
     if "speed" in groups:
-        measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, part.views))
-    return measures, embeddings, found.queries
+        measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, dataset.views))
+    return Scores(measures, evaluation.queries, embeddings)
 
 
-def exhibit(model: Siamese, task: PreparedData, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
-    """What a report shows of a model, of the items that `items.parquet` shows.
+def _evaluate(
+    embeddings: np.ndarray,
+    target: Array | None,
+    supervision: Supervision,
+    metric: Metric,
+    groups: frozenset[Group],
+    threshold: float | None = None,
+) -> Evaluation:
+    assert target is not None
+    if supervision == "labels":
+        return evaluate_labels(embeddings, target, metric, groups=groups, threshold=threshold)
+    if supervision == "pairs":
+        return evaluate_pairs(embeddings, target, metric, groups=groups, threshold=threshold)
+    return evaluate_scores(embeddings, target, metric, groups=groups)
+
+
+# ------------------------------------------------------------------ for the report
+
+
+def report_data(
+    model: Siamese, data: PreparedData, valid: np.ndarray, test: np.ndarray | None = None
+) -> Arrays:
+    """Return what a report shows of a model, for the items that `items.parquet` shows.
 
     Args:
-        model: trained.
-        task: the data.
-        valid: embeddings of the validation part, `(n, dim)` or of pairs `(n, 2, dim)`.
-        test: of the test part, where it is scored: then the sizes are tried, too.
+        model: the trained model.
+        data: the data of the study.
+        valid: embeddings of the validation split, `(n, dim)` or for pairs `(n, 2, dim)`.
+        test: those of the test split, where it is scored; then smaller embeddings are evaluated, too.
 
     Returns:
-        `rows` (m,) of the validation part; their `embeddings`; of labelled items the `neighbors` (m, k)
-        among those shown, as places in `rows`; `valid_far`, `valid_frr`, `valid_threshold` of the ROC curve,
+        `rows` (m,) of the validation split; their `embeddings`; for labels the `neighbours` (m, k) among the
+        items shown, as indices into `rows`; `valid_far`, `valid_frr`, `valid_threshold` of the ROC curve, and
         the same of `test`; `size_how`, `size_dim`, `size_bytes`, `size_worth` (see
-        `siamkit.stats.compression`). What cannot be had is left out.
+        `siamkit.stats.compression`). What is not defined for the data is left out.
     """
     rows = shown_rows(len(valid))
-    found: Arrays = {"rows": rows, "embeddings": valid[rows].astype(np.float32)}
-    if task.valid.supervision == "labels" and len(rows) > 1:
-        some = found["embeddings"]
-        found["neighbours"] = nearest_neighbors(
-            some, some, model.metric, min(NEIGHBOURS, len(rows) - 1), np.arange(len(rows))
-        )[0].astype(np.int32)
-    found |= _curve("valid", valid, task.valid, model)
+    arrays: Arrays = {"rows": rows, "embeddings": valid[rows].astype(np.float32)}
+    if data.valid.supervision == "labels" and len(rows) > 1:
+        embeddings = arrays["embeddings"]
+        k = min(MAX_NEIGHBORS, len(rows) - 1)
+        indices, _ = nearest_neighbors(embeddings, embeddings, model.metric, k, np.arange(len(rows)))
+        arrays["neighbours"] = indices.astype(np.int32)
+    arrays |= _curve("valid", valid, data.valid, model)
     if test is not None:
-        found |= _curve("test", test, task.test, model)
-        found |= _sizes(found["embeddings"], rows, task, model)
-    return found
+        arrays |= _curve("test", test, data.test, model)
+        arrays |= _sizes(arrays["embeddings"], rows, data, model)
+    return arrays
 
 
-def _curve(name: str, embeddings: np.ndarray, part: Dataset, model: Siamese) -> Arrays:
-    """The ROC curve of some items of a part, in the metric's own orientation."""
-    rows = shown_rows(len(embeddings))
-    assert part.target is not None
-    judge: Any = {"labels": evaluate_labels, "pairs": evaluate_pairs}.get(part.supervision)
-    if judge is None:
+def _curve(name: str, embeddings: np.ndarray, dataset: Dataset, model: Siamese) -> Arrays:
+    """Return the ROC curve of some items of a split, in the metric's own orientation."""
+    supervision, metric = dataset.supervision, model.metric
+    if supervision not in ("labels", "pairs"):
         return {}
+    rows = shown_rows(len(embeddings))
+    target = np.asarray(dataset.target)[rows]
     try:
-        curve: Curve | None = judge(
-            embeddings[rows], np.asarray(part.target)[rows], model.metric, groups={"verification"}
-        ).curve
-    except DataError:  # no two of one class among those shown
+        curve = _evaluate(embeddings[rows], target, supervision, metric, frozenset({"verification"})).curve
+    except DataError:  # no class has two of the items shown
         return {}
     if curve is None:
         return {}
-    thin = curve.thinned(POINTS)
-    sign = -1.0 if model.metric.orientation == "similarity" else 1.0
+    thinned = curve.thinned(CURVE_POINTS)
+    sign = -1.0 if metric.orientation == "similarity" else 1.0
     return {
-        f"{name}_far": thin.far.astype(np.float32),
-        f"{name}_frr": thin.frr.astype(np.float32),
-        f"{name}_threshold": (sign * thin.distances).astype(np.float32),
+        f"{name}_far": thinned.far.astype(np.float32),
+        f"{name}_frr": thinned.frr.astype(np.float32),
+        f"{name}_threshold": (sign * thinned.distances).astype(np.float32),
     }
 
 
-def _sizes(embeddings: np.ndarray, rows: np.ndarray, task: PreparedData, model: Siamese) -> Arrays:
-    """What is left of labelled embeddings that are made smaller, by what training items teach."""
-    fits = MEASURES[task.objective].group in ("retrieval", "ranking", "verification")
-    if task.valid.supervision != "labels" or not fits or model.metric.weights or embeddings.shape[1] < 2:
-        return {}  # a metric with weights takes vectors of one length
-    some = task.train.take(shown_rows(len(task.train)))
-    assert task.valid.target is not None
+def _sizes(embeddings: np.ndarray, rows: np.ndarray, data: PreparedData, model: Siamese) -> Arrays:
+    """Return the quality of smaller versions of the embeddings of labeled items, fitted on training items."""
+    objective = data.objective.name
+    is_defined = MEASURES[objective].group in ("retrieval", "ranking", "verification")
+    has_weights = bool(model.metric.weights)  # then the metric takes vectors of one length only
+    if data.valid.supervision != "labels" or not is_defined or has_weights or embeddings.shape[1] < 2:
+        return {}
+    items = data.train.take(shown_rows(len(data.train)))
+    assert data.valid.target is not None
     try:
         curve = size_curve(
             embeddings,
-            np.asarray(task.valid.target)[rows],
+            np.asarray(data.valid.target)[rows],
             model.metric,
-            measures=[task.objective],
-            fit=model.embed(some.views[0], preprocessed=True),
+            measures=[objective],
+            fit=model.embed(items.views[0], preprocessed=True),
         )
-    except DataError:  # no two of one class among those shown
+    except DataError:  # no class has two of the items shown
         return {}
     return {
-        "size_how": np.array([each.how for each in curve]),
-        "size_dim": np.array([each.dim for each in curve]),
-        "size_bytes": np.array([each.bytes_per_vector for each in curve]),
-        "size_worth": np.array([each.measures[task.objective] for each in curve]),
+        "size_how": np.array([size.how for size in curve]),
+        "size_dim": np.array([size.dim for size in curve]),
+        "size_bytes": np.array([size.bytes_per_vector for size in curve]),
+        "size_worth": np.array([size.measures[objective] for size in curve]),
     }

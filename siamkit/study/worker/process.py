@@ -1,7 +1,7 @@
 """The training process: `python -m siamkit.study.worker.process FD`, started by a supervisor.
 
-It holds a backend, the data and one socket to its supervisor, and does one job after another. It knows
-nothing of the storage. When the supervisor is gone, so is the worker, whatever it is doing.
+It holds a backend, the data and one socket to its supervisor, and runs one job after another. It knows
+nothing of the storage. When the supervisor exits, so does the worker, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import os
 import pickle
 import queue
@@ -19,17 +20,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from siamkit.study.worker.messages import Epoch, Job, Ready, Said, Setup
+from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
 
-ORPHANED = 70  # the exit code of a worker whose supervisor is gone
+ORPHANED = 70  # the exit code of a worker whose supervisor has exited
 
 
-def make_runner(setup: Setup, task: Any = None) -> Any:
-    """Readies this process for a study's jobs: its plugins, its backend, its data.
+def make_runner(setup: Setup, data: Any = None) -> Any:
+    """Prepare this process for the jobs of a study: its plugins, its backend, its data.
 
     Args:
-        setup: what it must know.
-        task: the data, where they don't lie in the setup's folder.
+        setup: what the process needs to know.
+        data: the prepared data, if they are not in the folder that the setup names.
+
+    Returns:
+        A `siamkit.study.worker.runner.JobRunner`.
     """
     from siamkit.backend import select
     from siamkit.registry.registry import components
@@ -42,52 +46,65 @@ def make_runner(setup: Setup, task: Any = None) -> Any:
         components().load_module(module)
     for spec in setup.specs:
         components().register(spec)
-    from siamkit.study.worker import train as training  # noqa: F401  # the backend now, not in the first trial's time
+    return runner_for(setup, data)
+
+
+def runner_for(setup: Setup, data: Any = None) -> Any:
+    """Return the runner of a process that has its plugins and its backend; see `make_runner`."""
+    # The trainer imports the backend, which must not take the time of the first trial.
+    module, _, name = setup.trainer.partition(":")
+    trainer_class = getattr(importlib.import_module(module), name)
     from siamkit.study.worker.runner import JobRunner
-    from siamkit.study.worker.shared_arrays import shared
+    from siamkit.study.worker.shared_arrays import map_data
 
-    return JobRunner(setup.config, task or shared(Path(setup.task)))
+    data = data or map_data(Path(setup.data_folder))
+    return JobRunner(setup.config, data, trainer_class(data, setup.config.fixed))
 
 
-class Line:
+class SupervisorConnection:
     """The socket to the supervisor, read by a thread so that its end is noticed at once."""
 
     def __init__(self, descriptor: int) -> None:
         self._connection = Connection(descriptor)
-        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         while True:
             try:
-                heard = self._connection.recv_bytes()
+                received = self._connection.recv_bytes()
             except (EOFError, OSError):
                 os._exit(ORPHANED)
-            self._heard.put(pickle.loads(heard))  # from the process that started this one
+            self._received.put(pickle.loads(received))  # from the process that started this one
 
-    def hear(self) -> Any:
-        return self._heard.get()
+    def receive(self) -> Any:
+        """Wait for a message."""
+        return self._received.get()
 
-    def say(self, said: Said) -> str | None:
-        """Says something; of an epoch it waits for the answer."""
-        self._connection.send_bytes(pickle.dumps(said))
-        return self.hear() if isinstance(said, Epoch) else None
+    def send(self, message: Message) -> Cause | None:
+        """Send a message; after an epoch wait for the answer."""
+        self._connection.send_bytes(pickle.dumps(message))
+        if not isinstance(message, Epoch):
+            return None
+        answer: Cause | None = self.receive()
+        return answer
 
 
 def main(descriptor: int) -> None:
+    """Run jobs until the supervisor exits."""
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to hear
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     _die_with_parent()
-    line = Line(descriptor)
-    bench = make_runner(line.hear())
-    line.say(Ready(os.getpid()))
+    connection = SupervisorConnection(descriptor)
+    runner = make_runner(connection.receive())
+    connection.send(Ready(os.getpid()))
     while True:
-        job: Job = line.hear()
-        line.say(bench.do(job, line.say))
+        job: Job = connection.receive()
+        connection.send(runner.run(job, connection.send))
 
 
 def _die_with_parent() -> None:
-    """On Linux, also while stopped or deep in a library: the kernel sees to it."""
+    """On Linux let the kernel end this process, also while it is suspended or deep in a library."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

@@ -1,11 +1,10 @@
-"""One job, as a worker does it: trains over its seeds, leaves files in its place, says what it found."""
+"""A job, as a worker runs it: trains over its seeds, writes files to its folder, reports what comes of it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import traceback
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import psutil
@@ -15,148 +14,187 @@ from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
 from siamkit.io.paths import as_path
+from siamkit.runs.configuration import Configuration
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.worker.checkpoint import EXHIBIT, Progress, take_over
-from siamkit.study.worker.futility import hopeless
-from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Tell
+from siamkit.study.worker.checkpoint import Checkpoint
+from siamkit.study.worker.futility import futility
+from siamkit.study.worker.messages import (
+    Cause,
+    Ended,
+    Epoch,
+    FeedsJob,
+    Job,
+    RepeatJob,
+    ResolvedParams,
+    Resumed,
+    Row,
+    Send,
+    TrialJob,
+)
 from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.trainer import Limits, Pruned, Start, Trained, TrialFailure
+from siamkit.study.worker.trainer import Limits, Model, Pruned, Start, Trained, Trainer, TrialFailure
 
 
-@dataclass
 class JobRunner:
-    """What all jobs of a worker share.
+    """Runs jobs, one after the other.
 
     Args:
-        config: the study file, parsed.
-        task: its data.
+        config: the parsed study file.
+        data: the data of the study.
+        trainer: trains and evaluates.
     """
 
-    config: StudyConfig
-    task: PreparedData
+    def __init__(self, config: StudyConfig, data: PreparedData, trainer: Trainer) -> None:
+        self._config, self._data, self._trainer = config, data, trainer
 
-    def do(self, job: Job, tell: Tell) -> Ended:
-        """Does a job; whatever goes wrong in it is told, not raised, but for what ends the process."""
+    def run(self, job: Job, send: Send) -> Ended:
+        """Run a job. Errors are returned, not raised, except those that end the process."""
         try:
-            work = {"trial": self._trial, "confirm": self._confirm, "feeds": self._feeds}[job.kind]
             with float32_required():  # also where a study trains in a user's own process
-                ended = work(job, tell)
+                ended = self._run(job, send)
         except Pruned as stop:
-            ended = Ended("pruned", str(stop))
-        except (SiamkitError, TrialFailure) as error:
-            ended = Ended("failed", str(error))
+            ended = Ended("pruned", stop.cause)
+        except TrialFailure as error:
+            ended = Ended("failed", error.cause)
+        except SiamkitError as error:
+            ended = Ended("failed", Cause("error", str(error)))
         except Exception as error:
             # One bad trial never ends a study; its traceback goes into its result.
-            first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-            outcome = "outside" if is_disk_full(error) else "failed"
-            ended = Ended(outcome, first, "".join(traceback.format_exception(error)))  # type: ignore[arg-type]
-        # What it could go on from stays: the supervisor knows whether somebody else is to start from it.
-        return Ended(**{**vars(ended), "memory": psutil.Process().memory_info().rss})
+            text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
+            kind = "disk_full" if is_disk_full(error) else "exception"
+            ended = Ended("failed", Cause(kind, text, "".join(traceback.format_exception(error))))  # type: ignore[arg-type]
+        # The checkpoint stays: the supervisor knows whether another process continues from it.
+        return dataclasses.replace(ended, memory=psutil.Process().memory_info().rss)
 
-    def _trial(self, job: Job, tell: Tell) -> Ended:
-        state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
+    def _run(self, job: Job, send: Send) -> Ended:
+        match job:
+            case TrialJob():
+                return self._run_trial(job, send)
+            case RepeatJob():
+                return self._run_repeat(job, send)
+            case FeedsJob():
+                self._trainer.check_feeds(job.losses, job.batch_sizes)
+                return Ended("complete")
+
+    # ------------------------------------------------------------- trials
+
+    def _run_trial(self, job: TrialJob, send: Send) -> Ended:
+        checkpoint = _resume(job)
+        state = checkpoint.state
         if state.history:
-            tell(Resumed(state.history))
+            send(Resumed(state.history))
         while state.repeat < len(job.seeds):
-            trained = self._repeat(job, state, tell)
+            seed, data_seed = job.seeds[state.repeat], job.data_seeds[state.repeat]
+            trained = self._train(job.configuration, seed, data_seed, checkpoint, send)
             if state.repeat == 0:
-                self._keep(job, state, trained)
-            state.next_repeat(trained.measures)
-            state.literal = trained.literal
-            if state.repeat == 1 < len(job.seeds) and (why := self._hopeless(job, trained)):
-                return self._ended(job, state, "pruned", why)
-        ended = self._ended(job, state, "complete", "")
+                self._write_scores(job, checkpoint, trained)
+            checkpoint.next_repeat(trained.scores.measures)
+            state.resolved_params = trained.resolved_params
+            if state.repeat == 1 < len(job.seeds) and (text := self._futility(job, trained)):
+                return self._ended(checkpoint, Cause("futility", text))
+        ended = self._ended(checkpoint)
         if not all(math.isfinite(value) for value in ended.values or []):
-            values = dict(zip(self.task.objectives, ended.values or [], strict=True))
-            raise TrialFailure(f"an objective is no number: {values}")
+            values = dict(zip(self._data.objectives, ended.values or [], strict=True))
+            raise TrialFailure("nan", f"an objective is NaN or infinite: {values}")
         return ended
 
-    def _repeat(self, job: Job, state: Progress, tell: Tell) -> Trained:
-        from siamkit.study.worker.train import train
+    def _ended(self, checkpoint: Checkpoint, cause: Cause | None = None) -> Ended:
+        repeats = checkpoint.state.measures
+        return Ended(
+            "complete" if cause is None else "pruned",
+            cause,
+            values=[float(np.mean([repeat[name] for repeat in repeats])) for name in self._data.objectives],
+            measures=repeats,
+            resolved_params=checkpoint.state.resolved_params,
+        )
 
-        fixed, budget = self.config.fixed, self.config.budget
+    def _train(
+        self,
+        configuration: Configuration,
+        seed: int,
+        data_seed: int,
+        checkpoint: Checkpoint,
+        send: Send,
+    ) -> Trained:
+        """Train the current repeat, from its checkpoint if it has one."""
+        epochs, budget, state = self._config.fixed.epochs, self._config.budget, checkpoint.state
 
-        def keep(model: Any, epoch: int, row: dict[str, float], literal: dict[str, Any]) -> None:
-            state.epoch, state.literal = epoch, literal
-            state.history.append({"repeat": state.repeat, **row})
-            state.save(model, last=epoch == fixed.epochs)
+        def on_checkpoint(model: Model, epoch: int, row: Row, resolved_params: ResolvedParams) -> None:
+            checkpoint.save(model, row, resolved_params, is_last=epoch == epochs)
 
-        def on_epoch(epoch: int, row: dict[str, float]) -> None:
-            why = tell(Epoch(state.repeat, epoch, row))
+        def on_epoch(epoch: int, row: Row) -> None:
+            cause = send(Epoch(state.repeat, epoch, row))
             # Never after the last epoch: by then it is trained.
-            if why is not None and epoch < fixed.epochs:
-                raise Pruned(why)
+            if cause is not None and epoch < epochs:
+                raise Pruned(cause)
 
-        def go(start: Start | None) -> Trained:
-            limits = Limits(budget.trial_time, budget.trial_memory)
-            return train(
-                job.configuration,
-                self.task,
-                fixed,
-                job.seeds[state.repeat],
-                limits,
-                on_epoch,
-                keep,
-                start,
-                job.data_seeds[state.repeat],
+        def train(start: Start | None) -> Trained:
+            return self._trainer.train(
+                configuration,
+                seed=seed,
+                data_seed=data_seed,
+                limits=Limits(budget.trial_time, budget.trial_memory),
+                on_epoch=on_epoch,
+                on_checkpoint=on_checkpoint,
+                start=start,
             )
 
-        if state.model is None:
-            return go(None)
-        with local_file(state.place / state.model) as file:
-            return go(Start(file, state.epoch, state.literal))
+        if checkpoint.model is None:
+            return train(None)
+        with local_file(checkpoint.model) as file:
+            return train(Start(file, state.epoch, state.resolved_params))
 
-    def _keep(self, job: Job, state: Progress, trained: Trained) -> None:
-        """Stores per-query scores and, of what may be among the best, what there is to see of it."""
-        if trained.queries:
-            ids = [str(each) for each in self.task.valid.ids]
-            write_table(state.place / "queries.parquet", {"id": ids, **trained.queries})
-        value = self.task.better(trained.measures[self.task.objective])
-        if job.keep_above is None or value > job.keep_above:
-            from siamkit.study.worker.train import exhibit
+    def _write_scores(self, job: TrialJob, checkpoint: Checkpoint, trained: Trained) -> None:
+        """Write the scores by query and, for a trial that may be among the best, what the report shows."""
+        files, scores = checkpoint.files, trained.scores
+        if scores.queries:
+            ids = [str(name) for name in self._data.valid.ids]
+            write_table(files.queries, {"id": ids, **scores.queries})
+        objective = self._data.objective
+        if job.keep_above is None or objective.worth(scores.measures[objective.name]) > job.keep_above:
+            write_array(files.embeddings, scores.embeddings)
+            report_data = self._trainer.report_data(trained.model, scores.embeddings)
+            write_arrays(files.report_data, report_data)
 
-            write_array(state.place / "embeddings.npy", trained.embeddings)
-            write_arrays(state.place / EXHIBIT, exhibit(trained.model, self.task, trained.embeddings))
-
-    def _hopeless(self, job: Job, trained: Trained) -> str | None:
-        """Why later seeds are not worth it, by the scores of the best trial's first seed on each query."""
-        column = self.task.objective
-        if job.rival is None or column not in trained.queries or self.task.valid.target is None:
+    def _futility(self, job: TrialJob, trained: Trained) -> str | None:
+        """Return why later seeds are not worth it, by the first seed's scores and those of the best trial."""
+        column, queries = self._data.objective.name, trained.scores.queries
+        if job.best_queries is None or column not in queries or self._data.valid.target is None:
             return None
-        if len(self.task.objectives) > 1 or not as_path(job.rival).is_file():
+        if len(self._data.objectives) > 1 or not as_path(job.best_queries).is_file():
             return None
-        best = read_table(as_path(job.rival)).column(column).to_numpy()
-        return hopeless(trained.queries[column], best, self.task.valid.target, job.spread)
+        best = read_table(as_path(job.best_queries)).column(column).to_numpy()
+        return futility(queries[column], best, self._data.valid.target, job.seed_std)
 
-    def _ended(self, job: Job, state: Progress, outcome: Any, cause: str) -> Ended:
-        values = [float(np.mean([each[name] for each in state.measures])) for name in self.task.objectives]
-        return Ended(outcome, cause, values=values, measures=state.measures, literal=state.literal)
+    # ------------------------------------------------------------- finalists
 
-    def _confirm(self, job: Job, tell: Tell) -> Ended:
-        """Trains afresh, and scores the test part too: here and nowhere else."""
-        from siamkit.study.worker.train import exhibit, judge
-
-        state = take_over(as_path(job.place), as_path(job.resume) if job.resume else None)
-        # The state stays at its last epoch: killed from here on, it is judged again and not trained.
-        trained = self._repeat(job, state, tell)
-        if not math.isfinite(trained.measures[self.task.objective]):
-            raise TrialFailure(f"the objective {self.task.objective} is no number")
-        groups = set(GROUPS) - ({"speed"} - groups_of(self.task.objectives))
-        # At the threshold that was calibrated on validation: what it leads to on items never seen.
-        calibrated = trained.measures.get("threshold", math.nan)
+    def _run_repeat(self, job: RepeatJob, send: Send) -> Ended:
+        """Train, and score the test split, too: here and nowhere else."""
+        data, objective = self._data, self._data.objective.name
+        checkpoint = _resume(job)
+        # The state stays at its last epoch: a job killed from here on is evaluated again, and not trained.
+        trained = self._train(job.configuration, job.seed, job.data_seed, checkpoint, send)
+        measures = trained.scores.measures
+        if not math.isfinite(measures[objective]):
+            raise TrialFailure("nan", f"the objective {objective} is {measures[objective]}")
+        groups = set(GROUPS) - ({"speed"} - groups_of(data.objectives))
+        # At the threshold that was calibrated on validation: so it is for new items, too.
+        calibrated = measures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None
-        measures, embeddings, queries = judge(trained.model, self.task.test, groups, threshold)
-        if queries:
-            test = self.task.test
-            named = {"id": test.ids, "target": np.asarray(test.target)}
-            texts = {name: [str(each) for each in column] for name, column in named.items()}
-            write_table(state.place / "test_queries.parquet", {**texts, **queries})
-        shown = exhibit(trained.model, self.task, trained.embeddings, embeddings)
-        write_arrays(state.place / EXHIBIT, shown)
-        return Ended("complete", measures=[trained.measures], test=measures, literal=trained.literal)
+        test = self._trainer.evaluate(trained.model, "test", groups, threshold)
+        if test.queries:
+            columns = {"id": data.test.ids, "target": np.asarray(data.test.target)}
+            texts = {name: [str(value) for value in column] for name, column in columns.items()}
+            write_table(checkpoint.files.test_queries, {**texts, **test.queries})
+        report_data = self._trainer.report_data(trained.model, trained.scores.embeddings, test.embeddings)
+        write_arrays(checkpoint.files.report_data, report_data)
+        return Ended(
+            "complete",
+            measures=[measures],
+            test_measures=test.measures,
+            resolved_params=trained.resolved_params,
+        )
 
-    def _feeds(self, job: Job, tell: Tell) -> Ended:
-        from siamkit.study.worker.train import try_feeds
 
-        try_feeds(self.task, job.losses, list(job.batch_sizes), self.config.fixed)
-        return Ended("complete")
+def _resume(job: TrialJob | RepeatJob) -> Checkpoint:
+    return Checkpoint.resume(as_path(job.folder), as_path(job.resume) if job.resume else None)

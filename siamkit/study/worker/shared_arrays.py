@@ -1,93 +1,102 @@
-"""Prepared data for workers: files that the workers of one machine map, or one object for other machines."""
+"""Prepared data for workers: files that the workers of a machine map, or one object for other machines."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+from pydantic import JsonValue
 
 from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.preprocessing.kinds import load_preprocessor
+from siamkit.runs.objectives import Direction
 from siamkit.study.worker.prepared_data import PreparedData
 
-PARTS = ("train", "valid", "test")
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+# ------------------------------------------------------------------ files
 
 
-def share(task: PreparedData, folder: Path) -> None:
-    """Writes a task's arrays, its preprocessor and the rest of it."""
-    facts = task.preprocessor.facts
-    described: dict[str, Any] = {
-        "objectives": task.objectives,
-        "needs": {name: value for name, value in task.needs.items() if name not in facts},
-        "record": task.record,
+def write_data(data: PreparedData, folder: Path) -> None:
+    """Write prepared data, for `map_data`."""
+    facts = data.preprocessor.facts
+    description: dict[str, Any] = {
+        "objectives": data.objectives,
+        "needs": {name: value for name, value in data.needs.items() if name not in facts},
+        "record": data.record,
     }
-    for part in PARTS:
-        data: Dataset = getattr(task, part)
-        (folder / part).mkdir(parents=True)
-        described[part] = {
+    for name in SPLITS:
+        dataset: Dataset = getattr(data, name)
+        (folder / name).mkdir(parents=True)
+        description[name] = {
             "views": [
-                _write(view, folder / part / f"view_{number}") for number, view in enumerate(data.views)
+                _write_view(view, folder / name / f"view_{number}")
+                for number, view in enumerate(dataset.views)
             ],
-            "supervision": data.supervision,
-            "input": data.input,
+            "supervision": dataset.supervision,
+            "input": dataset.input,
         }
-        if data.target is not None:
-            _save(folder / part / "target.npy", data.target)
-        _save(folder / part / "ids.npy", data.ids)
+        if dataset.target is not None:
+            _save(folder / name / "target.npy", dataset.target)
+        _save(folder / name / "ids.npy", dataset.ids)
     (folder / "preprocessor").mkdir()
-    task.preprocessor.save(str(folder / "preprocessor"))
-    (folder / "task.json").write_text(json.dumps(described), encoding="utf-8")
+    data.preprocessor.save(str(folder / "preprocessor"))
+    (folder / "data.json").write_text(json.dumps(description), encoding="utf-8")
 
 
-def shared(folder: Path) -> PreparedData:
-    """Reads what `share` wrote; the arrays stay on disk until they are used."""
-    described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    parts = {part: _read_part(folder / part, described[part]) for part in PARTS}
+def map_data(folder: Path) -> PreparedData:
+    """Return the prepared data that `write_data` wrote; the arrays are read from disk when they are used."""
+    description = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    splits = {name: _map_split(folder / name, description[name]) for name in SPLITS}
     preprocessor = load_preprocessor(str(folder / "preprocessor"))
     return PreparedData(
-        parts["train"],
-        parts["valid"],
-        parts["test"],
+        splits["train"],
+        splits["valid"],
+        splits["test"],
         preprocessor,
-        described["objectives"],
-        {**described["needs"], **preprocessor.facts},
-        described["record"],
+        description["objectives"],
+        {**description["needs"], **preprocessor.facts},
+        description["record"],
     )
 
 
-def _read_part(folder: Path, described: dict[str, Any]) -> Dataset:
+def _map_split(folder: Path, description: Any) -> Dataset:
     target = folder / "target.npy"
     return Dataset(
-        tuple(_read(folder / f"view_{number}", names) for number, names in enumerate(described["views"])),
+        tuple(
+            _map_view(folder / f"view_{number}", names) for number, names in enumerate(description["views"])
+        ),
         _load(target) if target.is_file() else None,
-        described["supervision"],
-        described["input"],
+        description["supervision"],
+        description["input"],
         ids=_load(folder / "ids.npy"),
     )
 
 
-def _write(view: Leaf, path: Path) -> list[str] | None:
-    """Writes a view; returns the names of its fields, if it has any."""
+def _write_view(view: Leaf, path: Path) -> list[str] | None:
+    """Write a view; return the names of its fields if it has any."""
     if not isinstance(view, dict):
         _save(path.with_suffix(".npy"), view)
         return None
-    for number, values in enumerate(view.values()):
+    for number, values in enumerate(view.values()):  # numbers: a field's name may not do for a file
         _save(path.with_name(f"{path.name}_{number}.npy"), values)
     return list(view)
 
 
-def _read(path: Path, names: list[str] | None) -> Leaf:
+def _map_view(path: Path, names: list[str] | None) -> Leaf:
     if names is None:
         return _load(path.with_suffix(".npy"))
     return {name: _load(path.with_name(f"{path.name}_{number}.npy")) for number, name in enumerate(names)}
 
 
 def _save(path: Path, values: Array) -> None:
-    # Texts as fixed-width ones: objects could only be pickled.
+    # Texts with a fixed width: objects would have to be pickled.
     np.save(path, values.astype(np.str_) if values.dtype == object else values, allow_pickle=False)
 
 
@@ -95,42 +104,63 @@ def _load(path: Path) -> Array:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
+# ------------------------------------------------------------------ one object
+
+
 @dataclass(frozen=True)
 class PackedData:
-    """A task whose preprocessor is what it stores: tokenizers and the like are not for pickling.
+    """Prepared data with the files of the preprocessor: a tokenizer, for instance, cannot be pickled.
 
-    Its arrays are contiguous, so that pickle's protocol 5 hands them on beside its stream: whoever
-    keeps them in shared memory copies them once a machine.
+    The arrays are contiguous, so pickle's protocol 5 passes them outside its stream: shared memory holds them
+    once on each machine.
 
     Args:
-        task: all but the preprocessor.
-        preprocessor: the files that it was stored as.
+        splits: the datasets, by name.
+        objectives, needs, record: as in `PreparedData`.
+        preprocessor: the content of its files, by name.
     """
 
-    task: PreparedData
+    splits: dict[SplitName, Dataset]
+    objectives: dict[str, Direction]
+    needs: dict[str, Any]
+    record: dict[str, JsonValue]
     preprocessor: dict[str, bytes]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all arrays."""
+        return sum(array.nbytes for array in self._arrays())
+
+    def _arrays(self) -> Iterator[Array]:
+        for dataset in self.splits.values():
+            for view in dataset.views:
+                yield from view.values() if isinstance(view, dict) else [view]
+            yield dataset.ids
+            if dataset.target is not None:
+                yield dataset.target
 
 
 def pack(folder: Path) -> PackedData:
-    """What `siamkit.study.worker.shared_arrays.share` wrote, as an object."""
+    """Return what `write_data` wrote, as an object."""
+    data = map_data(folder)
     files = {file.name: file.read_bytes() for file in sorted((folder / "preprocessor").iterdir())}
-    nothing: Any = None
-    return PackedData(replace(shared(folder), preprocessor=nothing), files)
+    splits = {name: getattr(data, name) for name in SPLITS}
+    return PackedData(splits, data.objectives, data.needs, data.record, files)
 
 
-def unpack(parcel: PackedData) -> PreparedData:
-    """The task again; its arrays stay where they are."""
+def unpack(packed: PackedData) -> PreparedData:
+    """Return the prepared data; its arrays are not copied."""
     with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:
-        for name, content in parcel.preprocessor.items():
+        for name, content in packed.preprocessor.items():
             (Path(folder) / name).write_bytes(content)
-        return replace(parcel.task, preprocessor=load_preprocessor(folder))
-
-
-def weight(task: PreparedData) -> int:
-    """The bytes of a task's arrays."""
-    total = 0
-    for part in (task.train, task.valid, task.test):
-        for view in part.views:
-            total += sum(each.nbytes for each in (view.values() if isinstance(view, dict) else [view]))
-        total += part.ids.nbytes + (0 if part.target is None else part.target.nbytes)
-    return total
+        preprocessor = load_preprocessor(folder)
+    splits = packed.splits
+    return PreparedData(
+        splits["train"],
+        splits["valid"],
+        splits["test"],
+        preprocessor,
+        packed.objectives,
+        packed.needs,
+        packed.record,
+    )

@@ -1,4 +1,4 @@
-"""The validation items that people look at: which of them, and their thumbnails or texts."""
+"""The validation items that the report shows: which ones, and their thumbnails or texts."""
 
 from __future__ import annotations
 
@@ -10,43 +10,41 @@ from numpy.typing import NDArray
 from siamkit.data.dataset import Dataset
 from siamkit.data.thumbnails import thumbnails_of
 
-MOST_ITEMS = 2000  # that are shown
+MAX_SHOWN_ITEMS = 2000
 
 
 def shown_rows(count: int) -> NDArray[np.int64]:
-    """Which of so many items are shown: all, or as many as can be, drawn evenly; always the same."""
-    if count <= MOST_ITEMS:
+    """Return which of so many items are shown: all, or a random sample that is always the same."""
+    if count <= MAX_SHOWN_ITEMS:
         return np.arange(count)
-    return np.sort(np.random.default_rng(count).choice(count, MOST_ITEMS, replace=False))
+    return np.sort(np.random.default_rng(count).choice(count, MAX_SHOWN_ITEMS, replace=False))
 
 
-def items_table(valid: Dataset) -> dict[str, Any]:
-    """The validation items: id and target of each, and of those shown a thumbnail or text of each view.
+def items_table(valid: Dataset) -> dict[str, list[Any]]:
+    """Return the columns of `items.parquet`: id, target and thumbnail or text of each validation item.
 
-    `shown` tells which; of the others the looks are null.
+    `shown` says which items are shown; the thumbnails and texts of the others are null.
     """
     rows = shown_rows(len(valid))
-    shown = np.zeros(len(valid), bool)
-    shown[rows] = True
-    table: dict[str, Any] = {"id": [str(each) for each in valid.ids]}
+    table: dict[str, list[Any]] = {"id": [str(name) for name in valid.ids]}
     if valid.target is not None:
-        table["target"] = [str(each) for each in valid.target]
-    table["shown"] = shown
-    for name, looks in _looks(valid.take(rows)).items():
+        table["target"] = [str(value) for value in valid.target]
+    table["shown"] = np.isin(np.arange(len(valid)), rows).tolist()
+    for name, values in _thumbnail_columns(valid.take(rows)).items():
         column: list[Any] = [None] * len(valid)
-        for row, look in zip(rows, looks, strict=True):
-            column[row] = look
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
         table[name] = column
     return table
 
 
-def _looks(some: Dataset) -> dict[str, list[Any]]:
-    """Columns `image_0`, `text_0`, … of a few items: PNG files, or words."""
-    found: dict[str, list[Any]] = {}
-    for number, view in enumerate(some.views):
-        looks = thumbnails_of(view) or []
-        if looks and looks[0].image is not None:
-            found[f"image_{number}"] = [look.image for look in looks]
-        elif looks:
-            found[f"text_{number}"] = [look.text for look in looks]
-    return found
+def _thumbnail_columns(items: Dataset) -> dict[str, list[Any]]:
+    """Return the columns `image_0`, `text_0`, … of some items: PNG files, or texts."""
+    columns: dict[str, list[Any]] = {}
+    for number, view in enumerate(items.views):
+        thumbnails = thumbnails_of(view) or []
+        if thumbnails and thumbnails[0].image is not None:
+            columns[f"image_{number}"] = [thumbnail.image for thumbnail in thumbnails]
+        elif thumbnails:
+            columns[f"text_{number}"] = [thumbnail.text for thumbnail in thumbnails]
+    return columns

@@ -1,11 +1,10 @@
-"""Trains one configuration with one seed, and judges it. The one module of studies that needs Keras."""
+"""The trainer of studies: builds, trains and evaluates configurations. Needs Keras."""
 
 from __future__ import annotations
 
 import gc
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -14,10 +13,10 @@ from keras import ops
 
 from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import feed
-from siamkit.data.dataset import Dataset
+from siamkit.data.dataset import Dataset, take
 from siamkit.encoders.get import get_encoder
 from siamkit.errors import DataError
-from siamkit.evaluation.measures import QUICK, groups_of
+from siamkit.evaluation.measures import QUICK, Group, groups_of
 from siamkit.losses.get import get_loss
 from siamkit.metrics.base import Metric
 from siamkit.metrics.get import get_metric
@@ -26,183 +25,209 @@ from siamkit.model.siamese import Siamese
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
-from siamkit.runs.configuration import Configuration
+from siamkit.runs.configuration import ComponentConfig, Configuration
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.schema import Fixed
-from siamkit.study.worker.judge import exhibit as exhibit
-from siamkit.study.worker.judge import judge as judge
+from siamkit.study.worker.judge import judge, report_data
+from siamkit.study.worker.messages import ResolvedParams, Row
 from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data
-from siamkit.study.worker.trainer import Keep, Limits, OnEpoch, Start, Trained, TrialFailure
+from siamkit.study.worker.trainer import (
+    Arrays,
+    LimitGuard,
+    Limits,
+    OnCheckpoint,
+    OnEpoch,
+    Scores,
+    Start,
+    Trained,
+    TrialFailure,
+)
 
-SAMPLE = 512  # pairs that the typical distance is measured on
+SAMPLE_PAIRS = 512  # for the typical distance
 
 
-def train(
-    configuration: Configuration,
-    task: PreparedData,
-    fixed: Fixed,
-    seed: int,
-    limits: Limits,
-    on_epoch: OnEpoch,
-    keep: Keep | None = None,
-    start: Start | None = None,
-    data_seed: int | None = None,
-) -> Trained:
-    """Trains a configuration for the study's epochs and judges it on the validation part.
+class KerasTrainer:
+    """Trains and evaluates with Keras; its methods are described in `siamkit.study.worker.trainer.Trainer`.
 
     Args:
-        configuration: what was drawn.
-        task: the data.
-        fixed: what is the same in all trials.
-        seed: of initial weights, batches and dropout.
-        limits: looked at after each batch.
-        on_epoch: gets the figures of each epoch.
-        keep: gets the model after each epoch.
-        start: goes on from there; what follows is as if it had never stopped.
-        data_seed: of what is worse about the training data, if the study varies them; `seed` unless given.
-
-    Raises:
-        TrialFailure: the loss or an embedding is no number, or a limit was passed.
-        Pruned: from `on_epoch`.
+        data: the data of the study.
+        fixed: the settings that are the same in all trials.
     """
-    keras.utils.clear_session()
-    gc.collect()
-    release_memory()
-    keras.utils.set_random_seed(seed)
-    if start is not None:
-        model, literal = load_model(start.model), start.literal
-        supervision = _supervision(configuration, task)
-    else:
-        keras.config.set_dtype_policy(fixed.precision)
-        try:
-            model, literal = _build(configuration, task)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        supervision = _supervision(configuration, task)
-    batches = feed(
-        training_data(task, configuration, seed if data_seed is None else data_seed),
-        supervision,
-        batch_size=configuration["batch_size"],
-        seed=seed,
-        items_per_class=fixed.items_per_class,
-        drop_last=getattr(model.loss, "batch_coupled", False),
-    )
-    watch = _Watch(task, limits, on_epoch, keep, literal, seed)
-    done = start.epoch if start is not None else 0
-    if done < fixed.epochs:
+
+    def __init__(self, data: PreparedData, fixed: Fixed) -> None:
+        self._data, self._fixed = data, fixed
+
+    def check_feeds(self, losses: Sequence[LossSpec], batch_sizes: Sequence[int]) -> None:
+        splits = {"": self._data.train, **scarcest_data(self._data)}
+        for loss in losses:
+            self._check_wrapping(loss)
+            supervision = supervision_for(self._data.train.supervision, loss)
+            assert supervision is not None  # the study file was checked against the data
+            for size in batch_sizes:
+                for prefix, dataset in splits.items():
+                    try:
+                        batches = feed(
+                            dataset,
+                            supervision,
+                            batch_size=size,
+                            seed=0,
+                            items_per_class=self._fixed.items_per_class,
+                        )
+                        batches[0]
+                    except DataError as error:
+                        raise DataError(f"{prefix}{error}") from error
+
+    def _check_wrapping(self, spec: LossSpec) -> None:
+        """Create a loss that wraps others, with its defaults: only the loss knows what it can wrap."""
+
+        def identifier(spec: LossSpec) -> dict[str, Any]:
+            keys = [key for key, param in spec.params.items() if isinstance(param, Component)]
+            wrapped = zip(keys, spec.wrapped, strict=False)
+            return {spec.name: {key: identifier(inner) for key, inner in wrapped}}
+
+        if spec.wrapped:
+            get_loss(identifier(spec), **self._needs(spec.needs))
+
+    def train(
+        self,
+        configuration: Configuration,
+        *,
+        seed: int,
+        data_seed: int,
+        limits: Limits,
+        on_epoch: OnEpoch,
+        on_checkpoint: OnCheckpoint | None = None,
+        start: Start | None = None,
+    ) -> Trained:
+        data, fixed = self._data, self._fixed
+        keras.utils.clear_session()
+        gc.collect()
+        release_memory()
+        keras.utils.set_random_seed(seed)
+        if start is not None:
+            model, resolved_params, done = load_model(start.model), start.resolved_params, start.epoch
+        else:
+            keras.config.set_dtype_policy(fixed.precision)
+            try:
+                (model, resolved_params), done = self._build(configuration), 0
+            finally:
+                keras.config.set_dtype_policy("float32")
+        batches = feed(
+            training_data(data, configuration, data_seed),
+            self._supervision(configuration["loss"]),
+            batch_size=configuration["batch_size"],
+            seed=seed,
+            items_per_class=fixed.items_per_class,
+            drop_last=getattr(model.loss, "batch_coupled", False),
+        )
+        groups = QUICK | groups_of(data.objectives)
+        if done == fixed.epochs:  # nothing is left to train
+            return Trained(model, judge(model, data.valid, groups), resolved_params)
+        callback = TrialCallback(
+            data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed
+        )
         batches.epoch = done
         model.fit(
-            batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[watch]
+            batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[callback]
         )
-        measures, embeddings, queries = watch.judged
-    else:
-        measures, embeddings, queries = judge(model, task.valid, QUICK | groups_of(task.objectives))
-    return Trained(model, measures, watch.history, literal, queries, embeddings)
+        return Trained(model, callback.scores, resolved_params)
 
+    def evaluate(
+        self,
+        model: Any,
+        split: Literal["valid", "test"],
+        groups: Iterable[Group],
+        threshold: float | None = None,
+    ) -> Scores:
+        return judge(model, getattr(self._data, split), groups, threshold)
 
-def try_feeds(task: PreparedData, losses: Sequence[LossSpec], batch_sizes: list[int], fixed: Fixed) -> None:
-    """Tries all feeds that a study may need, before the first trial.
+    def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
+        return report_data(model, self._data, valid, test)
 
-    Raises:
-        DataError: the training part cannot feed one of them.
-        ComponentError: a loss cannot go around another.
-    """
-    parts = {"": task.train, **scarcest_data(task)}
-    for loss in losses:
-        _try_loss(loss, task)
-        supervision = supervision_for(task.train.supervision, loss)
+    # ------------------------------------------------------------- building
+
+    def _build(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
+        """Return the compiled model, and the parameters as the API takes them."""
+        data = self._data
+        encoder = get_encoder(
+            _identifier(configuration["encoder"]),
+            input_shape=data.preprocessor.input_shape,
+            embedding_dim=configuration["embedding_dim"],
+            normalize=configuration["normalize"],
+            **self._component_needs("encoder", configuration),
+        )
+        metric = get_metric(
+            _identifier(configuration["metric"]), **self._component_needs("metric", configuration)
+        )
+        typical = typical_distance(encoder, metric, data.train)
+        loss_config = configuration["loss"]
+        loss_params = resolve_units(loss_config["params"], metric, typical)
+        loss = get_loss(
+            _identifier({"name": loss_config["name"], "params": loss_params}),
+            **self._component_needs("loss", configuration),
+        )
+        model = Siamese(encoder, metric, preprocessor=data.preprocessor)
+        optimizer = keras.optimizers.get(configuration["optimizer"])
+        optimizer.learning_rate = configuration["learning_rate"]
+        model.compile(optimizer, loss)
+        return model, {"loss": loss_params, "typical_distance": typical}
+
+    def _component_needs(
+        self, kind: Literal["encoder", "metric", "loss"], configuration: Configuration
+    ) -> dict[str, Any]:
+        return self._needs(resolve_spec(kind, _identifier(configuration[kind])).needs)
+
+    def _needs(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: self._data.needs[name] for name in names if name in self._data.needs}
+
+    def _supervision(self, loss: ComponentConfig) -> Supervision:
+        """Return what a loss learns from."""
+        spec = resolve_spec("loss", _identifier(loss))
+        supervision = supervision_for(self._data.train.supervision, spec)
         assert supervision is not None  # the study file was checked against the data
-        for size in batch_sizes:
-            for where, part in parts.items():
-                try:
-                    feed(part, supervision, batch_size=size, seed=0, items_per_class=fixed.items_per_class)[0]
-                except DataError as error:
-                    raise DataError(f"{where}{error}") from error
+        return supervision
 
 
-def _try_loss(spec: LossSpec, task: PreparedData) -> None:
-    """Makes a loss around others at its defaults: only the loss itself knows what it can go around."""
-
-    def given(spec: LossSpec) -> dict[str, Any]:
-        inside = [key for key, param in spec.params.items() if isinstance(param, Component)]
-        return {spec.name: {key: given(each) for key, each in zip(inside, spec.wrapped, strict=False)}}
-
-    if spec.wrapped:
-        get_loss(given(spec), **{need: task.needs[need] for need in spec.needs if need in task.needs})
-
-
-def _build(configuration: Configuration, task: PreparedData) -> tuple[Siamese, dict[str, Any]]:
-    """The compiled model, and the parameters as the API takes them."""
-
-    def own(kind: Literal["encoder", "metric", "loss"]) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        part = configuration[kind]
-        wanted = resolve_spec(kind, {part["name"]: _named(part["params"])}).needs
-        return part["name"], part["params"], {need: task.needs[need] for need in wanted if need in task.needs}
-
-    name, params, needs = own("encoder")
-    encoder = get_encoder(
-        {name: _named(params)},
-        input_shape=task.preprocessor.input_shape,
-        embedding_dim=configuration["embedding_dim"],
-        normalize=configuration["normalize"],
-        **needs,
-    )
-    name, params, needs = own("metric")
-    metric = get_metric({name: _named(params)}, **needs)
-    typical = typical_distance(encoder, metric, task.train)
-    name, params, needs = own("loss")
-    literal = resolve_units(params, metric, typical)
-    loss = get_loss({name: _named(literal)}, **needs)
-    model = Siamese(encoder, metric, preprocessor=task.preprocessor)
-    optimizer = keras.optimizers.get(configuration["optimizer"])
-    optimizer.learning_rate = configuration["learning_rate"]
-    model.compile(optimizer, loss)
-    return model, {"loss": literal, "typical_distance": typical}
-
-
-def _supervision(configuration: Configuration, task: PreparedData) -> Supervision:
-    """What the loss of a configuration learns from."""
-    loss = configuration["loss"]
-    found = supervision_for(
-        task.train.supervision, resolve_spec("loss", {loss["name"]: _named(loss["params"])})
-    )
-    assert found is not None  # the study file was checked against the data
-    return found
-
-
-def _named(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as the API takes them: a component inside one is `{name: parameters}`."""
-    return {
-        key: {value["name"]: _named(value["params"])}
-        if isinstance(value, dict) and "name" in value
-        else value
-        for key, value in params.items()
+def _identifier(component: ComponentConfig) -> dict[str, Any]:
+    """Return a component as the API takes it: `{name: parameters}`, and so the components inside it."""
+    params = {
+        key: _identifier(value) if _is_component(value) else value
+        for key, value in component["params"].items()
     }
+    return {component["name"]: params}
+
+
+def _is_component(value: object) -> bool:
+    return isinstance(value, dict) and "name" in value
 
 
 def typical_distance(encoder: keras.Model, metric: Metric, data: Dataset) -> float:
-    """The median distance of pairs of training items under the untrained encoder: the unit of margins."""
+    """Return the median distance of pairs of items under the untrained encoder: the unit of margins."""
     rng = np.random.default_rng(0)
-    view = data.views[0]
-    count = len(data)
-    size = min(SAMPLE, count)
-    first = rng.permutation(count)[:size]
-    embeddings = []
-    for rows in (first, np.roll(first, 1)):
-        items = {key: leaf[rows] for key, leaf in view.items()} if isinstance(view, dict) else view[rows]
-        embeddings.append(encoder.predict(items, batch_size=size, verbose=0))
+    size = min(SAMPLE_PAIRS, len(data))
+    first = rng.permutation(len(data))[:size]
+    embeddings = [
+        encoder.predict(take(data.views[0], rows), batch_size=size, verbose=0)
+        for rows in (first, np.roll(first, 1))
+    ]
     distances = ops.convert_to_numpy(metric.as_distance(metric(*embeddings)))
     typical = float(np.median(distances))
     return typical if math.isfinite(typical) and typical > 0 else 1.0
 
 
-def resolve_units(params: dict[str, Any], metric: Metric, typical: float) -> dict[str, Any]:
-    """Parameters drawn in typical distances, in the metric's own units."""
+def resolve_units(params: Mapping[str, Any], metric: Metric, typical: float) -> dict[str, Any]:
+    """Return parameters in the metric's own units; those in units of the typical distance are converted.
 
-    def one(value: Any) -> Any:
+    Args:
+        params: parameters of a loss.
+        metric: the metric of the model.
+        typical: the typical distance under it.
+    """
+
+    def resolved(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        if "name" in value:
+        if _is_component(value):
             return {"name": value["name"], "params": resolve_units(value["params"], metric, typical)}
         ((unit, amount),) = value.items()
         if unit == "typical_value" and metric.orientation == "similarity":
@@ -210,53 +235,76 @@ def resolve_units(params: dict[str, Any], metric: Metric, typical: float) -> dic
             return high - amount * typical
         return amount * typical
 
-    return {key: one(value) for key, value in params.items()}
+    return {key: resolved(value) for key, value in params.items()}
 
 
-class _Watch(keras.callbacks.Callback):
-    """Judges each epoch, keeps the limits, and stops what is no number."""
+# ------------------------------------------------------------------ during training
+
+
+class TrialCallback(keras.callbacks.Callback):
+    """Evaluates each epoch, reports it, and checks the limits.
+
+    Args:
+        valid: the validation split.
+        groups: of measures.
+        guard: checks the limits.
+        on_epoch, on_checkpoint: as in `Trainer.train`.
+        resolved_params: for `on_checkpoint`.
+        seed: of the training.
+
+    Attributes:
+        scores: of the last epoch.
+    """
+
+    scores: Scores
 
     def __init__(
         self,
-        task: PreparedData,
-        limits: Limits,
+        valid: Dataset,
+        groups: frozenset[Group],
+        guard: LimitGuard,
         on_epoch: OnEpoch,
-        keep: Keep | None,
-        literal: dict[str, Any],
+        on_checkpoint: OnCheckpoint | None,
+        resolved_params: ResolvedParams,
         seed: int,
     ) -> None:
         super().__init__()
-        self._task, self._limits, self._report = task, limits, on_epoch
-        self._keep, self._literal, self._seed = keep, literal, seed
-        self.history: list[dict[str, float]] = []
+        self._valid, self._groups, self._guard = valid, groups, guard
+        self._on_epoch, self._on_checkpoint = on_epoch, on_checkpoint
+        self._resolved_params, self._seed = resolved_params, seed
+        self._ms_per_item: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        # Model files hold no state of chance, so what an epoch drops follows from its number, as its batches
-        # do. PyTorch's own layers draw from its global generator, all others from states in the model.
+        # Model files do not store the state of random generators, so the dropout of an epoch follows from its
+        # number, as its batches do. PyTorch's own layers use its global generator, all others states in the
+        # model.
         keras.utils.set_random_seed(derive_seed(self._seed, "chance", epoch))
-        states = [each for each in self.model.variables if each.name == "seed_generator_state"]
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for number, state in enumerate(states):
             state.assign([derive_seed(self._seed, "chance", epoch, number) >> 1, 0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._limits.check()
+        self._guard.check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
-            raise TrialFailure(f"the loss of epoch {epoch + 1} is {loss}")
-        # What an item takes does not change as weights do: it is measured once.
-        groups = QUICK | groups_of(self._task.objectives) - ({"speed"} if self.history else set())
-        self.judged = judge(self.model, self._task.valid, groups)
-        measures = self.judged[0]
-        if self.history and "ms_per_item" in self.history[0]:
-            measures["ms_per_item"] = self.history[0]["ms_per_item"]
-        row = {"epoch": epoch + 1, "loss": loss, **{name: float(value) for name, value in measures.items()}}
-        self.history.append(row)
+            raise TrialFailure("nan", f"the loss of epoch {epoch + 1} is {loss}")
+        measures = self._evaluate()
+        row: Row = {"epoch": epoch + 1, "loss": loss}
+        row |= {name: float(value) for name, value in measures.items()}
         threshold = measures.get("threshold", math.nan)
         self.model.threshold = threshold if math.isfinite(threshold) else None
-        if self._keep is not None:
-            self._keep(self.model, epoch + 1, row, self._literal)
-        told = time.monotonic()
-        self._report(epoch + 1, row)
-        self._limits.start += time.monotonic() - told  # waiting for the storage is not the trial's time
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(self.model, epoch + 1, row, self._resolved_params)
+        with self._guard.paused():  # waiting for the storage is not the trial's time
+            self._on_epoch(epoch + 1, row)
+
+    def _evaluate(self) -> dict[str, float]:
+        """Evaluate the model; the time of an item is measured once, since it does not change with weights."""
+        known = {} if self._ms_per_item is None else {"ms_per_item": self._ms_per_item}
+        self.scores = judge(self.model, self._valid, self._groups - ({"speed"} if known else set()))
+        measures = self.scores.measures
+        measures |= known
+        self._ms_per_item = measures.get("ms_per_item")
+        return measures

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import optuna
 import pytest
-from ray_cluster import STAND_IN, StandIn
+from ray_cluster import TRAINER, StandIn
 from tiny_study import HEAD, Run, changing
 
 from siamkit.errors import StudyError
 from siamkit.io.paths import as_path, is_local
 from siamkit.study.results.results import Results
-
-sys.path.insert(0, str(STAND_IN))
-import formula
 
 STUDY = f"""\
 {HEAD}seeds: 2
@@ -35,7 +31,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     folder = tmp_path / "stand-in"
     folder.mkdir()
     monkeypatch.setenv("SIAMKIT_STAND_IN", str(folder))
-    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", formula)
+    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", TRAINER)
     return StandIn(folder)
 
 
@@ -121,7 +117,7 @@ def test_results_and_report_by_the_command_line(
 
 
 def test_a_file_in_the_run_folder_wants_a_folder(run: Run) -> None:
-    with pytest.raises(StudyError, match=r"the storage 'sqlite' is a file of the run folder, but 'memory://"):
+    with pytest.raises(StudyError, match=r"the storage 'sqlite' is a file in the run folder, but 'memory://"):
         run(("storage: postgresql://somewhere/studies", "storage: sqlite"))
 
 
@@ -142,7 +138,7 @@ def test_what_is_no_file_system_is_a_sentence(run: Run) -> None:
 def test_what_was_frozen_is_found_behind_a_url(run: Run) -> None:
     folder = run().folder
     assert json.loads((folder / "study.json").read_text())["name"] == "tiny"
-    with pytest.raises(StudyError, match=r"'memory://runs/tiny' was begun with another study\.seed"):
+    with pytest.raises(StudyError, match=r"'memory://runs/tiny' was started with another study\.seed"):
         run(("seed: 3", "seed: 4"))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from ray_cluster import STAND_IN, Nodes, StandIn, actors, meanwhile
+from ray_cluster import STAND_IN, TRAINER, Nodes, StandIn, actors, meanwhile
 from tiny_study import HEAD, Run, changing, write_items
 
 from siamkit.errors import StudyError
@@ -59,6 +59,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     folder.mkdir()
     monkeypatch.setenv("SIAMKIT_STAND_IN", str(folder))
     monkeypatch.syspath_prepend(str(STAND_IN))  # where engine local's workers look
+    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", TRAINER)
     return StandIn(folder)
 
 
@@ -107,9 +108,6 @@ def test_the_same_trials_on_ray_on_local_and_inline(
 
     on_local = run(("engine: ray", "engine: local\nartifacts: runs/local"))
     assert numbers(on_local) == numbers(on_ray)
-    import formula
-
-    monkeypatch.setitem(sys.modules, "siamkit.study.worker.train", formula)
     inline = run(("engine: local", "engine: inline"), ("runs/local", "runs/inline"))
     assert numbers(inline) == numbers(on_ray)
     assert inline.measures == on_local.measures == on_ray.measures
@@ -192,9 +190,9 @@ def test_a_run_folder_that_a_node_does_not_see_is_refused(
     nodes: Nodes, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "siamkit.study.engines.ray_engine.Signs.of", lambda self, job: "/elsewhere/runs/.sign"
+        "siamkit.study.engines.ray_engine.FolderMarker.path", lambda self: "/elsewhere/runs/.sign"
     )
-    with pytest.raises(StudyError, match=r"it does not see the run folder '/elsewhere/runs'; let artifacts"):
+    with pytest.raises(StudyError, match=r"it does not see the run folder '/elsewhere/runs'; set artifacts"):
         run()
 
 
@@ -213,7 +211,7 @@ def test_without_the_package_it_is_a_sentence(
         monkeypatch.delitem(sys.modules, f"siamkit.study.engines.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     sentence = refused(run, tmp_path)
-    assert sentence == "the engine ray wants the package ray; pip install 'siamkit[ray]'"
+    assert sentence == "the engine ray needs the package ray; pip install 'siamkit[ray]'"
 
 
 def test_a_cluster_that_does_not_answer_is_a_sentence(
@@ -313,7 +311,7 @@ def test_limits(nodes: Nodes, run: Run, stand_in: StandIn, order: str, limit: st
 def test_a_stopped_worker_is_given_up_for_another(
     nodes: Nodes, run: Run, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siamkit.study.engines.ray_engine.SILENT", 2.5)
+    monkeypatch.setattr("siamkit.study.engines.ray_engine.SUSPENDED_SECONDS", 2.5)
     stand_in.order(wait=2)
 
     def stop() -> None:
@@ -324,7 +322,7 @@ def test_a_stopped_worker_is_given_up_for_another(
         results = run(("trials: 4", "trials: 1"), ("engine: ray", "engine: ray\nlease: 1s"))
     assert [(each.outcome, each.attempt) for each in results.trials] == [("complete", 2)]
     [died] = [each for each in events(results) if each["event"] == "trial died"]
-    assert died["cause"] == "its process was stopped for more than 1 s"
+    assert died["cause"] == "its process was suspended for more than 1 s"
 
 
 def test_ctrl_c_leaves_no_actor_and_the_study_goes_on(nodes: Nodes, run: Run, stand_in: StandIn) -> None:
@@ -356,7 +354,7 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
 
     from siamkit.data import Dataset, fit_preprocessor
     from siamkit.study.worker.prepared_data import PreparedData, _prepared
-    from siamkit.study.worker.shared_arrays import pack, share, unpack, weight
+    from siamkit.study.worker.shared_arrays import pack, unpack, write_data
 
     texts = np.array([f"the {word} number {n}" for n in range(40) for word in ("odd", "even")], dtype=object)
     raw = Dataset((texts,), np.tile(["a", "b"], 40), "labels", "text")
@@ -365,13 +363,13 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
     task = PreparedData(
         session, session, session, tokenizer, {"map_at_r": "maximize"}, dict(tokenizer.facts), {}
     )
-    share(task, tmp_path / "task")
+    write_data(task, tmp_path / "task")
 
     parcel = pack(tmp_path / "task")
-    assert weight(parcel.task) >= 3 * session.views[0].nbytes
+    assert parcel.nbytes >= 3 * session.views[0].nbytes
     beside: list[pickle.PickleBuffer] = []
     stream = pickle.dumps(parcel, protocol=5, buffer_callback=beside.append)
-    assert sum(each.raw().nbytes for each in beside) == weight(parcel.task)
+    assert sum(each.raw().nbytes for each in beside) == parcel.nbytes
     # What is in the stream does not grow with the items; the tokenizer is most of it.
     assert len(stream) < 4000 + sum(len(each) for each in parcel.preprocessor.values())
     there = unpack(pickle.loads(stream, buffers=[bytes(each.raw()) for each in beside]))
@@ -385,52 +383,53 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
     from types import SimpleNamespace
 
     from siamkit.study.engines import _ray_worker as ray_worker
-    from siamkit.study.worker.messages import Ended, Epoch, Job
+    from siamkit.study.worker.messages import Cause, Ended, Epoch, FeedsJob, Job
 
     heard: list[Any] = []
 
     def do(job: Job, tell: Any) -> Ended:
-        heard.extend([job.seeds, tell(Epoch(0, 1, {})), tell(Epoch(0, 2, {}))])
+        heard.extend([job, tell(Epoch(0, 1, {})), tell(Epoch(0, 2, {}))])
         return Ended("complete")
 
-    for name, stub in {"unlike": None, "unlike_plugins": None, "unpack": None}.items():
+    for name, stub in {"version_mismatch": None, "plugin_mismatch": None, "unpack": None}.items():
         monkeypatch.setattr(ray_worker, name, lambda *_, stub=stub: stub)
-    monkeypatch.setattr(ray_worker, "make_runner", lambda *_: SimpleNamespace(do=do))
+    monkeypatch.setattr(ray_worker, "make_runner", lambda *_: SimpleNamespace(run=do))
     one = ray_worker.Actor(None, None)  # type: ignore[arg-type]
 
     def said(heard: int, many: int = 1) -> list[str]:
         end = time.monotonic() + 5
-        while len(news := one.listen(heard, 0.1).said) < many and time.monotonic() < end:
+        while len(news := one.listen(heard, 0.1).messages) < many and time.monotonic() < end:
             pass
         return [type(each).__name__ for each in news]
 
     assert said(0) == ["Ready"]
-    errand = ray_worker.JobRequest(Job("feeds", seeds=(5,)), "")
-    one.tell(1, errand)
-    one.tell(1, errand)
+    job, enough = FeedsJob((), (5,)), Cause("worse", "enough")
+    errand = ray_worker.JobRequest(job, None)
+    one.receive(1, errand)
+    one.receive(1, errand)
     assert said(0, 2) == ["Ready", "Epoch"]  # the first answer may have got lost
     assert said(1) == ["Epoch"]
-    one.tell(2, None)
-    one.tell(2, None)
+    one.receive(2, None)
+    one.receive(2, None)
     assert said(2) == ["Epoch"]
     assert said(1) == ["Epoch"]  # a late caller takes nothing from the others
-    one.tell(3, "enough")
+    one.receive(3, enough)
     assert said(3) == ["Ended"]
-    assert heard == [(5,), None, "enough"]
+    assert heard == [job, None, enough]
 
 
 def test_how_many_workers_there_is_room_for() -> None:
-    from siamkit.study.engines._ray_cluster import _on
+    from siamkit.study.engines._ray_cluster import _room_on
 
     node = {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
-    assert _on(node, 1, 0, None) == 8
-    assert _on(node, 3, 0, None) == 2
-    assert _on(node, 1, 1, None) == 2
-    assert _on(node, 1, 0.3, None) == 6
-    assert _on(node, 1, 0.6, None) == 2  # a fraction is one of one accelerator
-    assert _on(node, 1, 2, None) == 1
-    assert _on(node, 1, 0, 5e9) == 3
-    assert _on({"CPU": 8.0}, 1, 0.5, None) == 0
+    assert _room_on(node, 1, 0, None) == 8
+    assert _room_on(node, 3, 0, None) == 2
+    assert _room_on(node, 1, 1, None) == 2
+    assert _room_on(node, 1, 0.3, None) == 6
+    assert _room_on(node, 1, 0.6, None) == 2  # a fraction is one of one accelerator
+    assert _room_on(node, 1, 2, None) == 1
+    assert _room_on(node, 1, 0, 5e9) == 3
+    assert _room_on({"CPU": 8.0}, 1, 0.5, None) == 0
 
 
 # ---------------------------------------------------------------- with a process of its own
@@ -439,13 +438,13 @@ def test_how_many_workers_there_is_room_for() -> None:
 SCRIPT = """\
 import json, os, sys
 import psutil, ray
-from siamkit.study.engines import ray_cluster as cluster
+from siamkit.study.engines import _ray_cluster as cluster
 assert cluster.connect(1000)
 nodes = [node["NodeManagerAddress"] for node in ray.nodes()]
 ours = psutil.Process().children(recursive=True)
 heard = sorted({each.laddr.ip for process in ours for each in process.net_connections("tcp")
                 if each.status == psutil.CONN_LISTEN})
-cluster.leave()
+cluster.disconnect()
 gone, left = psutil.wait_procs(ours, timeout=20)
 print(json.dumps([nodes, heard, len(left)]))
 """
@@ -476,6 +475,8 @@ def test_training_itself_on_a_cluster(nodes: Nodes, tmp_path: Path, monkeypatch:
     import keras
 
     monkeypatch.delenv("SIAMKIT_STAND_IN", raising=False)
+    trainer = "siamkit.study.worker.train:KerasTrainer"
+    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", trainer)
     write_items(tmp_path / "items.npz")
     (tmp_path / "study.yaml").write_text(STUDY.replace("trials: 4", "trials: 2"))
     on_ray = tune(tmp_path / "study.yaml", progress="none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -14,11 +15,11 @@ from training_stand_in import Killed, Training, run, training  # noqa: F401  # f
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study import api
-from siamkit.study.execution.preflight import _Trial
+from siamkit.study.execution import run as run_module
+from siamkit.study.execution.preflight import FeedsCheck
 from siamkit.study.results.results import Results
-from siamkit.study.storage.trial_queue import ATTEMPTS, TrialQueue
-from siamkit.study.worker.messages import Job
+from siamkit.study.storage.trial_queue import MAX_RETRIES, TrialQueue
+from siamkit.study.worker.messages import Cause, CauseKind, Died
 
 Run = Callable[..., Results]
 
@@ -73,17 +74,11 @@ def test_a_finalist_killed_while_it_is_scored_is_not_trained_again(
     run: Run,
     training: Training,
 ) -> None:
-    judge = training.judge
-
-    def dying(*arguments: Any) -> Any:
-        judge(*arguments)
-        if len(training.scored) == 1:
+    def dies(count: int) -> None:
+        if count == 1:
             raise Killed
-        return judge(*arguments)
 
-    import sys
-
-    sys.modules["siamkit.study.worker.train"].judge = dying  # type: ignore[attr-defined]
+    training.scoring = dies
     with pytest.raises(Killed):
         run(("confirm: null", "confirm: {top: 1, seeds: 1}"))
     results = run()
@@ -111,28 +106,25 @@ def test_an_attempt_that_begins_while_another_process_tidies_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from siamkit.study.execution import cleanup as module
-
     begun: list[Path] = []
-    tidy = api.tidy
+    clean_up = run_module.clean_up
 
-    def meanwhile(search: Any, finished: bool) -> None:
-        look = TrialQueue.look
+    def meanwhile(folder: RunFolder, queue: TrialQueue, is_finished: bool) -> None:
+        refresh = TrialQueue.refresh
 
         def looking(self: TrialQueue) -> None:
-            look(self)
+            refresh(self)
             if not begun:
                 number = storage(tmp_path).ask().number
-                begun.append(search.folder.attempt(number, "abcd") / "resume.json")
+                begun.append(folder.attempt(number, "abcd") / "resume.json")
                 begun[0].parent.mkdir(parents=True)
                 begun[0].write_text("{}")
 
         with monkeypatch.context() as patch:
-            patch.setattr(TrialQueue, "look", looking)
-            tidy(search, finished)
+            patch.setattr(TrialQueue, "refresh", looking)
+            clean_up(folder, queue, is_finished)
 
-    assert module.tidy is tidy
-    monkeypatch.setattr(api, "tidy", meanwhile)
+    monkeypatch.setattr(run_module, "clean_up", meanwhile)
     run()
     assert begun[0].is_file()
 
@@ -143,7 +135,9 @@ def test_a_disk_that_is_full_for_the_log_ends_nothing(run: Run, training: Traini
     assert len(run().trials) == 4
 
 
-@pytest.mark.parametrize("what", ["siamkit.study.api.write_report", "siamkit.study.execution.session.share"])
+@pytest.mark.parametrize(
+    "what", ["siamkit.study.execution.run.write_report", "siamkit.study.execution.session.write_data"]
+)
 def test_a_full_disk_is_a_sentence_wherever_it_is_met(
     run: Run,
     training: Training,
@@ -161,12 +155,19 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(
 
 
 def test_the_worker_that_tries_the_data_may_be_killed_but_not_crash() -> None:
-    trial = _Trial(Job("feeds"))
-    for _ in range(ATTEMPTS):
-        trial.given = True
-        trial.died("its process ended by SIGKILL", False)
-        assert not trial.given
-    with pytest.raises(StudyError, match=r"the worker that tried the data died: .*SIGKILL"):
-        trial.died("its process ended by SIGKILL", False)
+    values, loss = SimpleNamespace(options=(8,)), SimpleNamespace(alternatives={})
+    space: Any = SimpleNamespace(factors={"batch_size": values}, loss=loss)
+    study: Any = SimpleNamespace(space=space)
+
+    def death(signal: str, kind: CauseKind) -> Died:
+        return Died(Cause(kind, f"its process ended by {signal}"))
+
+    check = FeedsCheck(study)
+    for _ in range(MAX_RETRIES):
+        assert check.next_job() is check
+        assert check.next_job() is None
+        check.on_event(death("SIGKILL", "killed"))
+    with pytest.raises(StudyError, match=r"the worker that checks the data died: .*SIGKILL"):
+        check.on_event(death("SIGKILL", "killed"))
     with pytest.raises(StudyError, match="SIGSEGV"):
-        _Trial(Job("feeds")).died("its process ended by SIGSEGV", True)
+        FeedsCheck(study).on_event(death("SIGSEGV", "crashed"))

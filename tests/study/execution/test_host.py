@@ -14,12 +14,12 @@ import pytest
 
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.study.engines import local
-from siamkit.study.engines.local import accelerators, how_many_workers
+from siamkit.study.engines.local import accelerators, max_workers
 from siamkit.study.execution import session
-from siamkit.study.execution.session import scratch
-from siamkit.study.storage.owner import machine, process
+from siamkit.study.execution.session import process_scratch
+from siamkit.study.storage.owner import machine_name, process_name
 from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.shared_arrays import share, shared
+from siamkit.study.worker.shared_arrays import map_data, write_data
 
 
 def test_scratch_folders_of_the_dead_are_removed_and_no_others(
@@ -28,18 +28,18 @@ def test_scratch_folders_of_the_dead_are_removed_and_no_others(
     monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        alive = f"siamkit.{machine()}-{process(child.pid)}"
-        dead = f"siamkit.{machine()}-{child.pid}-12345"  # an earlier process of that number
-        others = ["siamkit.elsewhere-1-1", f"siamkit-{machine()}-1-1", "something"]
+        alive = f"siamkit.{machine_name()}-{process_name(child.pid)}"
+        dead = f"siamkit.{machine_name()}-{child.pid}-12345"  # an earlier process of that number
+        others = ["siamkit.elsewhere-1-1", f"siamkit-{machine_name()}-1-1", "something"]
         for name in (alive, dead, *others):
             (tmp_path / name / "inside").mkdir(parents=True)
-        mine = scratch()
+        mine = process_scratch()
         assert sorted(each.name for each in tmp_path.iterdir()) == sorted([alive, mine.name, *others])
-        assert scratch() == mine
+        assert process_scratch() == mine
         assert mine.stat().st_mode & 0o777 == 0o700
     finally:
         child.communicate(b"\n")
-    scratch()
+    process_scratch()
     assert not (tmp_path / alive).exists()
 
 
@@ -96,10 +96,10 @@ def test_how_many_workers_a_machine_has_room_for(
     memory: float | None,
     workers: int,
 ) -> None:
-    monkeypatch.setattr(local, "cores", lambda: cores)
+    monkeypatch.setattr(local, "core_count", lambda: cores)
     monkeypatch.setattr(local, "accelerators", lambda: devices)
     monkeypatch.setattr(local.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
-    assert how_many_workers(cpus, gpus, memory) == workers
+    assert max_workers(cpus, gpus, memory) == workers
 
 
 def same(one: Any, other: Any) -> None:
@@ -133,8 +133,8 @@ def test_workers_see_the_supervisors_data(tmp_path: Path, kind: str) -> None:
     task = PreparedData(
         data, data.take(np.arange(6)), data, prepare, {"map_at_r": "maximize"}, needs, {"a": [1]}
     )
-    share(task, tmp_path / "task")
-    found = shared(tmp_path / "task")
+    write_data(task, tmp_path / "task")
+    found = map_data(tmp_path / "task")
     assert (found.objectives, found.needs, found.record) == (task.objectives, task.needs, task.record)
     for part in ("train", "valid", "test"):
         mine, theirs = getattr(task, part), getattr(found, part)

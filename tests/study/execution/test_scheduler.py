@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,10 @@ from training_stand_in import STUDY, Killed, Training, die_at, run, training  # 
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.execution.scheduler import Search
+from siamkit.study.execution.scheduler import Scheduler, WorkClock
+from siamkit.study.execution.trial import ActiveTrials
 from siamkit.study.results.results import Results
+from siamkit.study.worker.messages import Cause
 from siamkit.study.worker.trainer import TrialFailure
 
 
@@ -131,7 +132,7 @@ def test_another_study_in_the_same_folder_is_refused_in_one_sentence(
     with pytest.raises(StudyError) as caught:
         run((old, new))
     assert re.fullmatch(
-        r"the study in '.*' was begun with another (\S+) .*; put that back, or give the study another "
+        r"the study in '.*' was started with another (\S+) .*; restore that, or give the study another "
         "artifacts folder",
         str(caught.value),
     )
@@ -143,7 +144,7 @@ def test_another_study_in_the_same_folder_is_refused_in_one_sentence(
 def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> None:
     run()
     np.savez(tmp_path / "items.npz", x=np.ones((48, 5), "float32"), y=np.repeat(np.arange(4), 12))
-    with pytest.raises(StudyError, match=r"begun with other data than are there now; put that back"):
+    with pytest.raises(StudyError, match=r"started with other data than these; restore that"):
         run()
 
 
@@ -159,7 +160,7 @@ def test_other_versions_and_another_backend_are_refused(
         session, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
     )
     with pytest.raises(
-        StudyError, match=r"begun with the backend '(\w+)', not 'abacus'; --backend \1 goes on"
+        StudyError, match=r"started with the backend '(\w+)', not 'abacus'; to continue it, use --backend \1"
     ):
         run()
 
@@ -169,7 +170,9 @@ def test_a_lost_or_damaged_storage_is_a_sentence(run: Callable[..., Results]) ->
     database = folder / "study.db"
     kept = database.read_bytes()
     database.unlink()
-    with pytest.raises(StudyError, match=r"has lost its 'study\.db'; put that back"):
+    with pytest.raises(
+        StudyError, match=r"the file 'study\.db' is missing from the run folder '.*'; restore it"
+    ):
         run()
     assert not database.exists()
     database.write_bytes(b"SQLite format 3\0 and then nothing")
@@ -202,7 +205,7 @@ def test_failures_count_and_keep_their_cause_and_are_never_the_best(
 ) -> None:
     def before(dim: int, count: int) -> None:
         if count == 2:
-            raise TrialFailure("the loss of epoch 1 is nan")
+            raise TrialFailure("nan", "the loss of epoch 1 is nan")
         if count == 3:
             raise RuntimeError("first line\nsecond line")
 
@@ -440,7 +443,7 @@ def test_later_seeds_of_what_is_far_behind_are_dropped(
     assert len(training.dims) == 3 + 3  # one seed of each other
     for each in outcomes.values():
         assert each.outcome == "pruned"
-        assert each.cause.startswith("hopeless: 0.69")
+        assert each.cause.startswith("stopped for futility: 0.69")
     assert len(run().trials) == 4
 
 
@@ -494,8 +497,6 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_retries(
 def test_a_trial_that_somebody_else_has_ended_is_let_go(
     run: Callable[..., Results], training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.execution.scheduler import Search
-
     def during(dim: int, epoch: int) -> None:
         if len(training.dims) == 2 and epoch == 2:
             # As another supervisor does that takes this one for dead, and dies before it queues it again.
@@ -503,13 +504,13 @@ def test_a_trial_that_somebody_else_has_ended_is_let_go(
                 database.execute("UPDATE trials SET state = 'FAIL' WHERE number = 1")
 
     began = time.monotonic()
-    tick = Search.tick
+    tick = Scheduler.tick
 
-    def guarded(self: Search) -> None:
+    def guarded(self: Scheduler) -> None:
         assert time.monotonic() - began < 60, "it waits for what it lost"
         tick(self)
 
-    monkeypatch.setattr(Search, "tick", guarded)
+    monkeypatch.setattr(Scheduler, "tick", guarded)
     training.during = during
     results = run(("trials: 4", "trials: 4"), ("confirm: null", "confirm: null\nlease: 1s"))
     assert len(results.trials) == 4
@@ -520,16 +521,16 @@ def test_a_trial_that_somebody_else_has_ended_is_let_go(
 def test_death_between_result_and_storage_loses_nothing(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.execution.trial import TrialWork
+    from siamkit.study.execution.trial import TrialHandle
 
-    write = TrialWork._write
+    write = TrialHandle._write
 
-    def dying(self: TrialWork, *args: Any) -> None:
+    def dying(self: TrialHandle, *args: Any) -> None:
         write(self, *args)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrialWork, "_write", dying)
+        patch.setattr(TrialHandle, "_write", dying)
         with pytest.raises(Killed):
             run()
     results = run()
@@ -547,7 +548,7 @@ def test_death_before_the_result_is_there_trains_no_epoch_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(trial, "write_json", dying)
+        patch.setattr(trial, "write_record", dying)
         with pytest.raises(Killed):
             run()
     results = run()
@@ -592,14 +593,14 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(
 def test_a_second_ctrl_c_stops_at_once(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study import api
+    from siamkit.study.execution import run as run_module
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     training.before = lambda dim, count: interrupt() if count == 2 else None
     with monkeypatch.context() as patch:
-        patch.setattr(api, "write_report", interrupt)
+        patch.setattr(run_module, "write_report", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert len(run().trials) == 4
@@ -611,7 +612,7 @@ def test_a_second_ctrl_c_stops_at_once(
 def test_the_time_budget_ends_the_search(
     run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Search, "worked", lambda self: 0.3 * len(training.dims))
+    monkeypatch.setattr(WorkClock, "seconds", lambda self: 0.3 * len(training.dims))
     results = run(("trials: 4", "trials: 50, time: 0.5s"))
     assert len(results.trials) == 2
 
@@ -677,13 +678,9 @@ def test_a_finalist_that_fails_is_no_winner(run: Callable[..., Results], trainin
 
 
 def test_a_test_figure_that_is_no_number_ends_nothing(
-    run: Callable[..., Results], training: Training, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Results], training: Training
 ) -> None:
-    monkeypatch.setattr(
-        sys.modules["siamkit.study.worker.train"],
-        "judge",
-        lambda *_: ({"map_at_r": math.nan, "eer": 0.5}, None, {}),
-    )
+    training.test_measures["map_at_r"] = math.nan
     results = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
     assert math.isnan(results.measures["test"]["map_at_r"])
     assert results.measures["valid"]["map_at_r"] == pytest.approx(max(training.dims[:4]) / 100)
@@ -748,8 +745,8 @@ def test_all_this_ran_without_keras(run: Callable[..., Results], training: Train
 
 
 def test_when_trials_only_die_the_study_stops_with_a_sentence() -> None:
-    search: Any = SimpleNamespace(deaths=0)
+    active, cause = ActiveTrials(), Cause("killed", "its process ended by SIGKILL")
     for _ in range(19):
-        Search.note_death(search, "its process ended by SIGKILL")
-    with pytest.raises(StudyError, match=r"^20 trials in a row died, none ended; the last: its"):
-        Search.note_death(search, "its process ended by SIGKILL")
+        active.record_crash(cause)
+    with pytest.raises(StudyError, match=r"^20 consecutive trials crashed \(last: its process ended by SIG"):
+        active.record_crash(cause)

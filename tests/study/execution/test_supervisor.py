@@ -17,9 +17,23 @@ from crowds import Crowd, environment, write_study
 
 from siamkit.errors import StudyError
 from siamkit.study.execution import supervisor as module
-from siamkit.study.execution.signals import StoppedAtOnce, first_is_heard_later, none_is_dropped
-from siamkit.study.execution.supervisor import GROWTH, Limits, Supervisor
-from siamkit.study.worker.messages import Ended, Epoch, Job, Ready, Resumed
+from siamkit.study.execution.signals import Interrupts, StoppedAtOnce, none_is_dropped
+from siamkit.study.execution.supervisor import MAX_GROWTH, Supervisor
+from siamkit.study.worker.messages import (
+    Cause,
+    Died,
+    Ended,
+    Epoch,
+    FeedsJob,
+    Finished,
+    Job,
+    JobEvent,
+    Lost,
+    Ready,
+    Resumed,
+    Started,
+)
+from siamkit.study.worker.trainer import Limits
 
 
 class Clock:
@@ -32,43 +46,44 @@ class Clock:
         return self.now
 
 
+def ended_by(how: str, kind: Any = "killed") -> Cause:
+    return Cause(kind, f"its process ended {how}")
+
+
 class Worker:
-    """Says what its part says for each round, and lives until told otherwise."""
+    """Sends the messages of its part for each round, and lives until a test sets its `end`."""
 
     def __init__(self, number: int, parts: list[list[Any]]) -> None:
         self.number, self.parts = number, parts
-        self.answers: list[str | None] = []
+        self.answers: list[Cause | None] = []
         self.jobs: list[Job] = []
-        self.how: str | None = None
-        self.by_itself = self.asleep = self.killed = False
+        self.end: Cause | None = None
+        self.asleep = self.killed = False
         self.bytes = 0.0
         self.last: list[Any] = []
 
-    def give(self, job: Job, tell: Any) -> None:
+    def assign(self, job: Job, send: Any) -> None:
         self.jobs.append(job)
 
-    def answer(self, verdict: str | None) -> None:
-        self.answers.append(verdict)
+    def answer(self, cause: Cause | None) -> None:
+        self.answers.append(cause)
 
-    def hear(self) -> list[Any]:
-        if self.how is not None:
-            said, self.last = self.last, []
-            return said
+    def poll(self) -> list[Any]:
+        if self.end is not None:
+            messages, self.last = self.last, []
+            return messages
         return self.parts.pop(0) if self.parts else []
 
-    def death(self) -> str | None:
-        return self.how
+    def death(self) -> Cause | None:
+        return self.end
 
-    def crashed(self) -> bool:
-        return self.by_itself
-
-    def stopped(self) -> bool:
+    def is_suspended(self) -> bool:
         return self.asleep
 
     def memory(self) -> float:
         return self.bytes
 
-    def trace(self) -> str:
+    def error_output(self) -> str:
         return "first line\nlast line"
 
     def kill(self) -> None:
@@ -99,58 +114,62 @@ class Engine:
         self.closed = True
 
 
-class Work:
-    """Notes what it hears."""
+class Handle:
+    """Notes its events."""
+
+    attempt = None
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.job = Job("trial", "place")
-        self.lost = False
-        self.heard: list[Any] = []
-        self.verdict: str | None = None
+        self.job = FeedsJob((), ())
+        self.is_lost = False
+        self.events: list[Any] = []
 
-    def started(self) -> None:
-        self.heard.append("started")
-
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        self.heard.append(("resumed", len(history)))
-
-    def epoch(self, repeat: int, number: int, row: dict[str, float]) -> str | None:
-        self.heard.append(("epoch", number))
-        return self.verdict
-
-    def ended(self, ended: Ended, seconds: float) -> None:
-        self.heard.append((ended.outcome, ended.cause))
-        self.source.left -= 1
-
-    def gone(self) -> None:
-        self.heard.append("gone")
-        self.source.left -= 1
-
-    def died(self, cause: str, crashed: bool) -> None:
-        self.heard.append(("died", cause, crashed))
-        self.source.left -= 1
+    def on_event(self, event: JobEvent) -> Cause | None:
+        match event:
+            case Started():
+                self.events.append("started")
+            case Resumed(history):
+                self.events.append(("resumed", len(history)))
+            case Epoch(_, number, _):
+                self.events.append(("epoch", number))
+            case Finished(ended, _):
+                self.events.append((ended.outcome, ended.cause.text if ended.cause else ""))
+                self.source.left -= 1
+            case Lost():
+                self.events.append("lost")
+                self.source.left -= 1
+            case Died(cause):
+                self.events.append(("died", cause.text, cause.kind))
+                self.source.left -= 1
+        return None
 
 
 class Source:
-    """So many pieces of work."""
+    """So many jobs."""
 
     def __init__(self, many: int) -> None:
         self.left = many
-        self.works = [Work(self) for _ in range(many)]
-        self.todo = list(self.works)
+        self.handles = [Handle(self) for _ in range(many)]
+        self.todo = list(self.handles)
 
     def tick(self) -> None:
         pass
 
-    def next(self) -> Work | None:
+    def next_job(self) -> Handle | None:
         return self.todo.pop(0) if self.todo else None
 
-    def room(self) -> int:
+    def max_workers(self) -> int:
         return self.left
 
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         return self.left == 0
+
+
+def supervised(
+    engine: Engine, limits: Limits | None = None, max_suspended: float = 60.0, interrupts: Any = None
+) -> Supervisor:
+    return Supervisor(engine, limits or Limits(), max_suspended, interrupts or Interrupts(True))
 
 
 READY, DONE = Ready(1), Ended("complete")
@@ -170,22 +189,22 @@ def test_workers_get_work_once_they_are_ready_and_epochs_are_answered(clock: Clo
         Worker(1, [[], [READY], *[[DONE]] * 3]),
     ]
     engine, source = Engine(2, workers, clock), Source(3)
-    Supervisor(engine, Limits()).run(source)
+    supervised(engine).run(source)
     assert engine.started == [0, 1]
     assert sum(len(worker.jobs) for worker in workers) == 3
-    assert [work.heard[-1] for work in source.works] == [("complete", "")] * 3
+    assert [work.events[-1] for work in source.handles] == [("complete", "")] * 3
     assert workers[0].answers == [None]
-    assert ["started", ("resumed", 2), ("epoch", 3), ("complete", "")] in [w.heard for w in source.works]
+    assert ["started", ("resumed", 2), ("epoch", 3), ("complete", "")] in [w.events for w in source.handles]
 
 
 def test_no_more_workers_than_there_is_work_for(clock: Clock) -> None:
     engine = Engine(4, [Worker(0, [[READY], [DONE]])], clock)
-    Supervisor(engine, Limits()).run(Source(1))
+    supervised(engine).run(Source(1))
     assert engine.started == [0]
 
 
-@pytest.mark.parametrize("crashed", [True, False])
-def test_a_dead_worker_is_replaced_in_its_place_and_its_work_told(clock: Clock, crashed: bool) -> None:
+@pytest.mark.parametrize("kind", ["crashed", "killed"])
+def test_a_dead_worker_is_replaced_in_its_place_and_its_work_told(clock: Clock, kind: str) -> None:
     workers = [
         Worker(0, [[READY]]),
         Worker(1, [[READY], [], [], [], [DONE]]),
@@ -195,13 +214,13 @@ def test_a_dead_worker_is_replaced_in_its_place_and_its_work_told(clock: Clock, 
 
     def dies(number: int) -> None:
         if number == 1:
-            workers[0].how, workers[0].by_itself = "by SIGSEGV", crashed
+            workers[0].end = ended_by("by SIGSEGV", kind)
 
     engine.each_round = dies
-    Supervisor(engine, Limits()).run(source)
+    supervised(engine).run(source)
     assert engine.started == [0, 1, 0]
-    assert source.works[0].heard == ["started", ("died", "its process ended by SIGSEGV", crashed)]
-    assert [work.heard[-1] for work in source.works[1:]] == [("complete", "")] * 2
+    assert source.handles[0].events == ["started", ("died", "its process ended by SIGSEGV", kind)]
+    assert [work.events[-1] for work in source.handles[1:]] == [("complete", "")] * 2
     assert workers[0].killed
 
 
@@ -210,19 +229,22 @@ def test_the_last_words_of_a_dead_worker_are_heard(clock: Clock) -> None:
     engine, source = Engine(1, [worker], clock), Source(1)
 
     def dies(number: int) -> None:
-        worker.how, worker.last = "by SIGKILL", [DONE]
+        worker.end, worker.last = ended_by("by SIGKILL"), [DONE]
 
     engine.each_round = dies
-    Supervisor(engine, Limits()).run(source)
-    assert source.works[0].heard == ["started", ("complete", "")]
+    supervised(engine).run(source)
+    assert source.handles[0].events == ["started", ("complete", "")]
 
 
 def test_when_no_worker_comes_to_life_it_is_a_sentence(clock: Clock) -> None:
     workers = [Worker(number, [[]]) for number in range(3)]
     engine = Engine(1, workers, clock)
-    engine.each_round = lambda number: setattr(workers[number - 1], "how", "with exit code 1")
-    with pytest.raises(StudyError, match=r"no worker comes to life: its process ended .* 1: last line"):
-        Supervisor(engine, Limits()).run(Source(1))
+    end = ended_by("with exit code 1", "crashed")
+    engine.each_round = lambda number: setattr(workers[number - 1], "end", end)
+    with pytest.raises(
+        StudyError, match=r"cannot start a worker: 3 processes .* exit code 1\); last stderr line: last"
+    ):
+        supervised(engine).run(Source(1))
 
 
 def test_work_that_somebody_else_took_over_is_let_go(clock: Clock) -> None:
@@ -233,22 +255,22 @@ def test_work_that_somebody_else_took_over_is_let_go(clock: Clock) -> None:
 
         def lose(number: int, dead: bool = dead, worker: Worker = worker, source: Source = source) -> None:
             if number == 2:
-                source.works[0].lost = True
-                worker.how = "by SIGKILL" if dead else None
+                source.handles[0].is_lost = True
+                worker.end = ended_by("by SIGKILL") if dead else None
 
         engine.each_round = lose
-        Supervisor(engine, Limits()).run(source)
-        assert source.works[0].heard == ["started", "gone"]
+        supervised(engine).run(source)
+        assert source.handles[0].events == ["started", "lost"]
 
 
 def test_a_trial_over_its_time_is_ended_and_fails(clock: Clock) -> None:
     workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
     engine, source = Engine(1, workers, clock), Source(2)
-    Supervisor(engine, Limits(seconds=5)).run(source)
-    assert source.works[0].heard[-1] == ("failed", "took longer than the trial_time of 5 s")
+    supervised(engine, Limits(seconds=5)).run(source)
+    assert source.handles[0].events[-1] == ("failed", "took longer than the trial_time of 5 s")
     assert workers[0].killed
     assert clock.now - 100 >= 7  # the worker itself is given a moment to say so
-    assert source.works[1].heard[-1] == ("complete", "")
+    assert source.handles[1].events[-1] == ("complete", "")
 
 
 def test_the_silence_of_the_storage_is_not_a_trials_time(clock: Clock) -> None:
@@ -259,21 +281,24 @@ def test_the_silence_of_the_storage_is_not_a_trials_time(clock: Clock) -> None:
         clock.now += 60 if number == 4 else 0
 
     engine.each_round = stall
-    Supervisor(engine, Limits(seconds=5)).run(source)
-    assert source.works[0].heard[-1] == ("complete", "")
+    supervised(engine, Limits(seconds=5)).run(source)
+    assert source.handles[0].events[-1] == ("complete", "")
 
 
 def test_a_trial_over_its_memory_is_ended_and_fails(clock: Clock) -> None:
     workers = [Worker(0, [[READY]]), Worker(1, [[READY], [DONE]])]
     workers[0].bytes = 3e9
     source = Source(2)
-    Supervisor(Engine(1, workers, clock), Limits(memory=2e9)).run(source)
-    assert source.works[0].heard[-1] == ("failed", "took more memory than the trial_memory of 2 GB")
-    assert source.works[1].heard[-1] == ("complete", "")
+    supervised(Engine(1, workers, clock), Limits(memory=2e9)).run(source)
+    assert source.handles[0].events[-1] == ("failed", "took more memory than the trial_memory of 2 GB")
+    assert source.handles[1].events[-1] == ("complete", "")
 
 
 def test_a_stopped_worker_is_left_alone_for_the_lease_and_then_replaced(clock: Clock) -> None:
-    for rounds, heard in ((8, ("complete", "")), (80, ("died", "its process was stopped for more", False))):
+    for rounds, heard in (
+        (8, ("complete", "")),
+        (80, ("died", "its process was suspended for more", "stopped")),
+    ):
         worker = Worker(0, [[READY], *[[]] * 300])
         engine, source = Engine(1, [worker, Worker(1, [[READY], [DONE]])], clock), Source(1)
 
@@ -283,22 +308,22 @@ def test_a_stopped_worker_is_left_alone_for_the_lease_and_then_replaced(clock: C
                 worker.parts[0] = [DONE]
 
         engine.each_round = stop
-        Supervisor(engine, Limits(stopped=5.0)).run(source)
-        found = source.works[0].heard[-1]
+        supervised(engine, max_suspended=5.0).run(source)
+        found = source.handles[0].events[-1]
         assert (found[0], found[1][: len(heard[1])], *found[2:]) == heard
 
 
 def test_a_worker_that_has_grown_too_much_is_replaced_between_trials(clock: Clock) -> None:
     first = Ended("complete", memory=1_000)
     workers = [
-        Worker(0, [[READY], [first], [Ended("complete", memory=int(1_001 + GROWTH))]]),
+        Worker(0, [[READY], [first], [Ended("complete", memory=int(1_001 + MAX_GROWTH))]]),
         Worker(1, [[READY], [DONE]]),
     ]
     engine, source = Engine(1, workers, clock), Source(3)
-    Supervisor(engine, Limits()).run(source)
+    supervised(engine).run(source)
     assert engine.started == [0, 0]
     assert workers[0].killed
-    assert [work.heard for work in source.works] == [["started", ("complete", "")]] * 3
+    assert [work.events for work in source.handles] == [["started", ("complete", "")]] * 3
 
 
 @pytest.fixture
@@ -310,8 +335,8 @@ def ctrl_c() -> Iterator[Any]:
 
 def test_the_first_ctrl_c_is_heard_between_two_looks_the_second_at_once(clock: Clock, ctrl_c: Any) -> None:
     engine, source = Engine(1, [Worker(0, [[READY]])], clock), Source(1)
-    with first_is_heard_later() as heard:
-        pool = Supervisor(engine, Limits(), heard)
+    with Interrupts(True) as interrupts:
+        pool = supervised(engine, interrupts=interrupts)
         after: list[int] = []
 
         def press(number: int) -> None:
@@ -332,9 +357,9 @@ def test_the_first_ctrl_c_is_heard_between_two_looks_the_second_at_once(clock: C
 def test_somebody_elses_way_of_hearing_ctrl_c_is_left_alone(ctrl_c: Any) -> None:
     presses: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: presses.append(number))
-    with first_is_heard_later() as heard:
+    with Interrupts(True) as interrupts:
         ctrl_c()
-        assert not heard()
+        assert not interrupts.requested
     assert presses == [signal.SIGINT]
 
 
@@ -378,10 +403,12 @@ def test_a_first_ctrl_c_lets_the_report_be_finished(tmp_path: Path) -> None:
     code = f"""
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from siamkit.study import api
-write = api.write_report
-api.write_report = lambda folder: (signal.raise_signal(signal.SIGINT), write(folder))
-results = api.tune({str(study)!r}, progress="none")
+from siamkit.study import tune
+from siamkit.study.execution import run, session
+session.TRAINER = "stand_in_trainers:Timed"
+write = run.write_report
+run.write_report = lambda folder: (signal.raise_signal(signal.SIGINT), write(folder))
+results = tune({str(study)!r}, progress="none")
 assert results.report_path.is_file() and not results.interrupted
 """
     ran = subprocess.run(

@@ -114,6 +114,6 @@ def test_a_missing_package_is_a_sentence(path: Path, monkeypatch: pytest.MonkeyP
 def test_a_study_that_was_never_begun_is_a_sentence(tmp_path: Path) -> None:
     pytest.importorskip("optuna_dashboard")
     (tmp_path / "study.yaml").write_text(STUDY)
-    with pytest.raises(StudyError, match="there is no study 'tiny' in"):
+    with pytest.raises(StudyError, match="the study 'tiny' has not started in"):
         make_dashboard(find_study(tmp_path / "study.yaml"), 0)
     assert [each.name for each in tmp_path.iterdir()] == ["study.yaml"]

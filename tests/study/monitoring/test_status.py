@@ -32,13 +32,12 @@ from siamkit.study.monitoring.locate import find_study
 from siamkit.study.monitoring.progress import spell
 from siamkit.study.monitoring.status import StatusReader, read_status
 from siamkit.study.monitoring.status_table import status_table
-from siamkit.study.storage.leases import new_owner
-from siamkit.study.storage.owner import machine
-from siamkit.study.storage.snapshot import freeze
+from siamkit.study.storage.owner import Owner, machine_name
+from siamkit.study.storage.snapshot import store_snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
 
-GONE = f"tune:{machine()}:999999999-1:ab"  # no such process
+GONE = f"tune:{machine_name()}:999999999-1:ab"  # no such process
 ELSEWHERE = "worker:other-host-0a1b2c3d-4026531836:77-1:cd"
 
 
@@ -132,9 +131,9 @@ def test_every_kind_of_end_is_counted_as_the_budget_counts_it(made: Made) -> Non
 
 def test_without_its_study_json_the_storage_is_asked(made: Made) -> None:
     (made.folder / "study.json").unlink()
-    with pytest.raises(StudyError, match="there is no study 'tiny'"):  # it is just being made
+    with pytest.raises(StudyError, match="the study 'tiny' has not started"):  # it is just being made
         read_status(made.path)
-    freeze(made.storage, {**FROZEN, "objectives": {"eer": "minimize"}}, made.folder, "")
+    store_snapshot(made.storage, {**FROZEN, "objectives": {"eer": "minimize"}}, made.folder, "")
     assert read_status(made.path).objectives == {"eer": "minimize"}
 
 
@@ -159,7 +158,7 @@ def test_a_trial_that_was_killed_while_it_was_drawn_has_no_configuration(made: M
 
 
 def test_a_process_of_this_machine_runs_while_it_is_there(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     trial = made.run(owner, beat=3)
     trial.report(0.25, 1)
     trial.report(0.5, 2)
@@ -217,7 +216,7 @@ def test_one_look_waits_for_a_sign_where_only_others_may_be_at_work(
 
 
 def test_tune_between_trials_is_known_by_its_log(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     made.log("started", owner=owner, counted=0, target=8)
     made.log("started", owner=GONE, counted=0, target=8)
     status = read_status(made.path)
@@ -229,7 +228,7 @@ def test_tune_between_trials_is_known_by_its_log(made: Made) -> None:
 
 
 def test_done_is_what_tune_said_or_what_is_all_there(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     made.log("started", owner=owner, counted=0, target=8)
     made.add(TrialState.COMPLETE, 0.5)
     made.log("stopped", owner=owner, finished=True, cause="the time of 2 s is spent")
@@ -250,7 +249,7 @@ def test_done_is_what_tune_said_or_what_is_all_there(made: Made) -> None:
 
 
 def test_finalists_under_way_are_told(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     made.add(TrialState.COMPLETE, 0.5)
     made.log("started", owner=owner, counted=0, target=1)
     made.log("final started", owner=owner, trial=0, key="key1", repeat=0)
@@ -262,7 +261,7 @@ def test_finalists_under_way_are_told(made: Made) -> None:
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_there(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     watch = StatusReader(find_study(made.path))
     line = json.dumps({"time": time.time(), "event": "started", "owner": owner, "counted": 0, "target": 5})
     for part in ("no line\n" + line[:30], line[30:] + "\n"):
@@ -276,7 +275,7 @@ def test_a_line_that_is_being_written_is_read_when_it_is_there(made: Made) -> No
 
 
 def test_the_end_is_told_at_the_pace_of_this_run(made: Made) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     for value in (0.1, 0.2, 0.3, 0.4):
         made.add(TrialState.COMPLETE, value)
     with (made.folder / "log.jsonl").open("w") as file:
@@ -316,7 +315,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 def test_names_do_not_break_the_table_or_speak_markup(made: Made) -> None:
     made.add(TrialState.COMPLETE, 0.5)
     made.add(TrialState.FAIL, outcome="failed", cause="[bold]no[/bold] [/] " + "so long " * 30)
-    trial = made.run(new_owner("tune"), 1)
+    trial = made.run(str(Owner.new("tune")), 1)
     trial.set_user_attr(
         "configuration",
         {**configuration(4), "loss": {"name": "siamkit/" + "[red]very_long_" * 12, "params": {}}},
@@ -348,7 +347,7 @@ def broken_in_the_middle(database: Path) -> None:
 def test_looking_changes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> None:
     made = Made(tmp_path, STUDY.replace("journal", "sqlite"))
     made.add(TrialState.COMPLETE, 0.5)
-    made.run(new_owner("tune"), 1)
+    made.run(str(Owner.new("tune")), 1)
     before = snapshot(tmp_path)
     writer = sqlite3.connect(made.folder / "study.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")  # somebody is about to write
@@ -370,13 +369,15 @@ def test_a_study_that_was_never_begun_is_a_sentence_and_stays_so(tmp_path: Path)
     path = tmp_path / "study.yaml"
     for storage, file in (("journal", "study.journal"), ("sqlite", "study.db")):
         path.write_text(STUDY.replace("storage: journal", f"storage: {storage}"))
-        with pytest.raises(StudyError, match=rf"^there is no study 'tiny' in '.*{file}' yet; run it with"):
+        with pytest.raises(
+            StudyError, match=rf"^the study 'tiny' has not started in '.*{file}' yet; run it with"
+        ):
             read_status(path)
         assert [each.name for each in tmp_path.iterdir()] == ["study.yaml"]
     folder = tmp_path / "runs" / "tiny"
     folder.mkdir(parents=True)
     (folder / "study.db").touch()  # made, but nothing is in it yet
-    with pytest.raises(StudyError, match="there is no study 'tiny'"):
+    with pytest.raises(StudyError, match="the study 'tiny' has not started"):
         read_status(path)
     assert (folder / "study.db").read_bytes() == b""
     (folder / "study.db").write_bytes(b"SQLite format 3\0 and then nothing")
@@ -428,14 +429,14 @@ def test_before_the_study_ran_the_command_exits_with_2(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     result = invoke("status", str(tmp_path / "study.yaml"))
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: there is no study 'tiny' in")
+    assert result.stderr.startswith("Error: the study 'tiny' has not started in")
     assert result.stderr.count("\n") == 1
 
 
 def test_watching_ends_when_the_study_is_done_or_the_user_has_seen_enough(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = new_owner("tune")
+    owner = str(Owner.new("tune"))
     made.log("started", owner=owner, counted=0, target=8)
     then: list[Callable[[], None]] = [
         lambda: made.add(TrialState.COMPLETE, 0.5),

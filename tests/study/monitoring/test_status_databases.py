@@ -15,7 +15,7 @@ from status_study import FROZEN, STUDY, configuration
 from siamkit.errors import StudyError
 from siamkit.study.config.storage_url import with_driver
 from siamkit.study.monitoring.status import read_status
-from siamkit.study.storage.leases import new_owner
+from siamkit.study.storage.owner import Owner
 
 pytestmark = pytest.mark.waits
 
@@ -42,18 +42,18 @@ def test_looking_into_a_database_makes_nothing_there(server: PostgreSQL | MariaD
     url, path = server.create("looked_at"), tmp_path / "study.yaml"
     path.write_text(STUDY.replace("storage: journal", f'storage: "{url}"'))
     for _ in range(2):  # before its tables, and before the study
-        with pytest.raises(StudyError, match="there is no study 'tiny' in") as caught:
+        with pytest.raises(StudyError, match="the study 'tiny' has not started in") as caught:
             read_status(path)
         assert PASSWORD not in str(caught.value)
         assert tables(url) == []
     storage = optuna.storages.RDBStorage(with_driver(url))
-    with pytest.raises(StudyError, match="there is no study 'tiny' in"):
+    with pytest.raises(StudyError, match="the study 'tiny' has not started in"):
         read_status(path)
     study = optuna.create_study(storage=storage, study_name="tiny", direction="maximize")
     study.set_user_attr("frozen", FROZEN)
     assert not (tmp_path / "runs").exists()
     trial = study.ask()
-    trial.set_user_attr("lease", {"owner": new_owner("tune"), "beat": 1})
+    trial.set_user_attr("lease", {"owner": str(Owner.new("tune")), "beat": 1})
     trial.set_user_attr("configuration", configuration(8))
     trial.report(0.5, 2)
     status = read_status(path)

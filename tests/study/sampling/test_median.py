@@ -12,13 +12,14 @@ from optuna.trial import TrialState
 
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.sampling.pruners import MedianPruner
-from siamkit.study.storage.open import close_storage, open_storage
+from siamkit.study.storage.open import open_storage
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
 def test_it_answers_as_optunas_does(direction: str, where: str, tmp_path: Path) -> None:
-    study = open_storage("s", RunFolder(tmp_path), where, [direction], {"layout": 1})  # type: ignore[list-item]
+    storage = open_storage("s", RunFolder(tmp_path), where, [direction], {"layout": 1})  # type: ignore[list-item]
+    study = storage.optuna_study
     ours, optunas = (
         kind(n_startup_trials=3, n_warmup_steps=2) for kind in (MedianPruner, OptunasMedianPruner)
     )
@@ -35,20 +36,22 @@ def test_it_answers_as_optunas_does(direction: str, where: str, tmp_path: Path) 
         study.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state=state)
     assert True in answers
     assert False in answers
-    close_storage(study)
+    storage.close()
 
 
 def test_it_serves_a_study_that_was_not_begun_by_it(tmp_path: Path) -> None:
-    study = open_storage("s", RunFolder(tmp_path), "sqlite", ["maximize"], {"layout": 1})
+    storage = open_storage("s", RunFolder(tmp_path), "sqlite", ["maximize"], {"layout": 1})
+    study = storage.optuna_study
     for value in (0.1, 0.2, 0.3):
         trial = study.ask()
         trial.report(value, 1)
         study.tell(trial, value)
-    close_storage(study)
-    study = open_storage("s", RunFolder(tmp_path), "sqlite", None, {"layout": 1})
+    storage.close()
+    storage = open_storage("s", RunFolder(tmp_path), "sqlite", None, {"layout": 1})
+    study = storage.optuna_study
     study.pruner = MedianPruner(n_startup_trials=3, n_warmup_steps=0)
     for value, pruned in ((0.15, True), (0.25, False)):
         trial: optuna.Trial = study.ask()
         trial.report(value, 1)
         assert trial.should_prune() == pruned
-    close_storage(study)
+    storage.close()

@@ -12,9 +12,9 @@ from servers import PASSWORD, MariaDB, missing
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.storage.open import close_storage, open_storage
+from siamkit.study.storage.open import open_storage
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.storage.snapshot import freeze, read_snapshot
+from siamkit.study.storage.snapshot import ATTRIBUTE, read_snapshot, store_snapshot
 
 pytestmark = pytest.mark.waits
 
@@ -39,23 +39,23 @@ def test_two_supervisors_meet_the_budget_exactly(server: MariaDB, tmp_path: Path
     assert PASSWORD not in crowd.log.read_text()
 
 
-def test_what_is_longer_than_a_text_of_mysql_is_kept_in_parts(server: MariaDB, tmp_path: Path) -> None:
+def test_a_snapshot_longer_than_a_text_of_mysql_is_stored_in_parts(server: MariaDB, tmp_path: Path) -> None:
     url = server.create("long")
     people = [f"person {number * 7919 % 1_000_003} ÄÖ" for number in range(20_000)]
-    frozen = {"layout": 1, "data": {"split": {"values": {"train": people}}}}
-    study = open_storage("long", RunFolder(tmp_path), url, ["maximize"], frozen)
-    assert read_snapshot(study) == frozen
-    assert study.user_attrs["frozen"]["parts"] > 1
-    close_storage(open_storage("long", RunFolder(tmp_path), url, None, frozen))
-    frozen["data"]["split"]["values"]["train"] = people[1:]  # type: ignore[index]
-    with pytest.raises(StudyError, match=r"begun with another data\.split\.values\.train"):
-        freeze(study, frozen, tmp_path, "")
-    close_storage(study)
+    snapshot = {"layout": 1, "data": {"split": {"values": {"train": people}}}}
+    study = open_storage("long", RunFolder(tmp_path), url, ["maximize"], snapshot)
+    assert read_snapshot(study.optuna_study) == snapshot
+    assert study.optuna_study.user_attrs[ATTRIBUTE]["parts"] > 1
+    open_storage("long", RunFolder(tmp_path), url, None, snapshot).close()
+    snapshot["data"]["split"]["values"]["train"] = people[1:]  # type: ignore[index]
+    with pytest.raises(StudyError, match=r"started with another data\.split\.values\.train"):
+        store_snapshot(study.optuna_study, snapshot, tmp_path, "")
+    study.close()
 
 
-def test_what_the_database_refuses_is_not_waited_for(server: MariaDB, tmp_path: Path) -> None:
+def test_a_call_that_the_database_refuses_is_not_repeated(server: MariaDB, tmp_path: Path) -> None:
     study = open_storage("long", RunFolder(tmp_path), server.create("refused"), ["maximize"], {"layout": 1})
-    trial: optuna.Trial = study.ask()
+    trial: optuna.Trial = study.optuna_study.ask()
     with pytest.raises(StudyError, match=r"^the storage refuses: .*[Tt]oo long"):
         with_retries(trial.set_user_attr, "cause", "x" * 100_000)
-    close_storage(study)
+    study.close()

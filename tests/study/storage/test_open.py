@@ -29,7 +29,7 @@ from siamkit.study.config.storage_url import is_database, redacted, url_problem,
 from siamkit.study.results.results import Results
 from siamkit.study.storage import _optuna_rdb
 from siamkit.study.storage import retry as patience
-from siamkit.study.storage.open import close_storage, network_of, open_storage, write_attrs
+from siamkit.study.storage.open import StudyStorage, network_file_system, open_storage
 from siamkit.study.storage.retry import with_retries
 
 Run = Callable[..., Results]
@@ -71,10 +71,8 @@ def test_on_a_network_file_system_it_is_a_journal_and_the_user_is_told_why(
     assert not (folder / "study.db").exists()
     tune(tmp_path / "study.yaml", progress="plain")
     told = " ".join(capsys.readouterr().out.split())
-    assert (
-        "the run folder is on a network file system (nfs4), where SQLite's locks are not to be relied" in told
-    )
-    assert "the study is kept in a journal instead, study.journal" in told
+    assert "the run folder is on a network file system (nfs4), where SQLite's locks are not reliable" in told
+    assert "the study is stored in a journal instead, study.journal" in told
 
 
 def test_a_database_that_was_moved_to_a_network_file_system_is_warned_of(
@@ -88,7 +86,7 @@ def test_a_database_that_was_moved_to_a_network_file_system_is_warned_of(
     tune(tmp_path / "study.yaml", progress="plain")
     told = " ".join(capsys.readouterr().out.split())
     assert "study.db is on a network file system (cifs)" in told
-    assert "let one machine alone write to it" in told
+    assert "let only one machine write to it" in told
 
 
 @pytest.mark.parametrize(
@@ -109,28 +107,28 @@ def test_the_file_system_that_counts_is_the_nearest(
     table: list[tuple[str, str]], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts(monkeypatch, *table)
-    assert network_of(Path("/data/runs/fashion")) == kind
+    assert network_file_system(Path("/data/runs/fashion")) == kind
 
 
 def test_a_share_of_windows_tells_itself_by_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     share = SimpleNamespace(mountpoint="/", fstype="NTFS", opts="rw,remote")
     monkeypatch.setattr(psutil, "disk_partitions", lambda all: [share])
-    assert network_of(Path("/data")) == "remote NTFS"
+    assert network_file_system(Path("/data")) == "remote NTFS"
 
 
 def test_this_very_machine_can_be_asked(tmp_path: Path) -> None:
-    assert isinstance(network_of(tmp_path), str)
+    assert isinstance(network_file_system(tmp_path), str)
 
 
 def test_files_are_no_storage_for_a_run_folder_behind_a_url(run: Run) -> None:
-    with pytest.raises(StudyError, match=r"'sqlite' is a file of the run folder, but 'memory:.*' is no"):
+    with pytest.raises(StudyError, match=r"'sqlite' is a file in the run folder, but 'memory:.*' is not"):
         run(("confirm: null", "confirm: null\nartifacts: memory://runs"))
 
 
 # ---------------------------------------------------------------- locks
 
 
-def opened(folder: Path, where: str = "sqlite") -> optuna.Study:
+def opened(folder: Path, where: str = "sqlite") -> StudyStorage:
     return open_storage("crowd", RunFolder(folder), where, ["maximize"], FROZEN)
 
 
@@ -138,7 +136,8 @@ def opened(folder: Path, where: str = "sqlite") -> optuna.Study:
 def test_of_two_who_take_a_queued_trial_one_gets_it(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = opened(tmp_path, where), opened(tmp_path, where)
+    storages = [opened(tmp_path, where), opened(tmp_path, where)]
+    one, two = (storage.optuna_study for storage in storages)
     one.enqueue_trial({"x": 1})
     found: list[int | None] = []
     other = threading.Thread(target=lambda: found.append(two._pop_waiting_trial_id()))
@@ -157,29 +156,31 @@ def test_of_two_who_take_a_queued_trial_one_gets_it(
         other.start()
     other.join()
     assert sorted(found, key=str) == [one.trials[0]._trial_id, None]
-    for study in (one, two):
-        close_storage(study)
+    for storage in storages:
+        storage.close()
 
 
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
 def test_a_trial_ends_once_and_nothing_is_written_to_it_after(where: str, tmp_path: Path) -> None:
-    one, two = opened(tmp_path, where), opened(tmp_path, where)
+    storages = [opened(tmp_path, where), opened(tmp_path, where)]
+    one, two = (storage.optuna_study for storage in storages)
     trial = one.ask()
-    write_attrs(one, trial._trial_id, {"configuration": {"a": 1}, "key": "k"})
+    storages[0].write_trial(trial.number, {"configuration": {"a": 1}, "key": "k"})
     assert two.get_trials(deepcopy=False)[0].user_attrs == {"configuration": {"a": 1}, "key": "k"}
     two.tell(trial.number, 0.5)
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
-        write_attrs(one, trial._trial_id, {"outcome": "failed"})
+        storages[0].write_trial(trial.number, {"outcome": "failed"})
     with pytest.raises((optuna.exceptions.UpdateFinishedTrialError, ValueError)):
         one.tell(trial.number, state=TrialState.FAIL)
     (kept,) = two.get_trials(deepcopy=False)
     assert (kept.state, kept.values, "outcome" in kept.user_attrs) == (TrialState.COMPLETE, [0.5], False)
-    for study in (one, two):
-        close_storage(study)
+    for storage in storages:
+        storage.close()
 
 
 def test_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
-    study = opened(tmp_path)
+    storage = opened(tmp_path)
+    study = storage.optuna_study
 
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_float("a", 0, 1)
@@ -206,7 +207,7 @@ def test_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
         found = [trial.number for trial in study.get_trials(states=some)]
         assert found == [trial.number for trial in others.get_trials(states=some)], some
     plain.engine.dispose()
-    close_storage(study)
+    storage.close()
 
 
 # ---------------------------------------------------------------- databases
@@ -341,7 +342,7 @@ def test_a_run_folder_goes_on_in_the_storage_it_was_begun_with(
         storage, "open_database", lambda where: _optuna_rdb.open_sqlite(str(tmp_path / "there.db"))
     )
     run()
-    with pytest.raises(StudyError, match=r"holds a study that the storage 'mysql://h/d' does not know"):
+    with pytest.raises(StudyError, match=r"is not in the storage 'mysql://h/d'"):
         run(("confirm: null", "confirm: null\nartifacts: runs/tiny\nstorage: mysql://h/d"))
 
 
@@ -372,7 +373,7 @@ def test_a_storage_that_is_away_is_waited_for_and_the_user_hears_it_once(
     told: list[str] = []
     away = wrapped(OperationalError("SELECT", {}, Exception("the server is gone")))
     call = failing(away, OSError(errno.ESTALE, "stale handle"), ConnectionResetError("reset"), away)
-    assert with_retries(call, tell=told.append) == "answered"
+    assert with_retries(call, notify=told.append) == "answered"
     assert len(told) == 1
     assert "the server is gone" in told[0]
 
@@ -380,7 +381,10 @@ def test_a_storage_that_is_away_is_waited_for_and_the_user_hears_it_once(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (wrapped(DataError("INSERT", {}, Exception("Data too long"))), "the storage refuses: .*too long"),
+        (
+            wrapped(DataError("INSERT", {}, Exception("Data too long"))),
+            "the storage refuses .*too long",
+        ),
         (wrapped(OperationalError("x", {}, Exception("disk is full"))), "the storage cannot be written"),
         (OSError(errno.ENOSPC, "No space left on device"), "the storage cannot be written"),
     ],

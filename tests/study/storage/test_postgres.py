@@ -40,7 +40,7 @@ def test_eight_workers_meet_the_budget_exactly(
     url = server.create("crowd")
     study = write_study(tmp_path, url, trials=BUDGET)
     # A hand that comes first is told that there is no study yet, also where only its name is there.
-    early = r"there is no study 'crowd' in the storage 'postgresql://siamkit:\*\*\*@.*' yet; run siamkit tune"
+    early = r"the study 'crowd' has not started in the storage 'postgresql://siamkit:\*\*\*@.*' yet; run"
     for _ in range(2):
         with pytest.raises(StudyError, match=early):
             join(study, progress="none")
@@ -98,7 +98,7 @@ def test_eight_workers_meet_the_budget_exactly(
 
 
 def differs(place: str) -> str:
-    return rf"was begun with another {place}.*; all who take part in a study must agree"
+    return rf"was started with another {place}.*; all who take part in a study must agree"
 
 
 def changed(study: Path, old: str, new: str) -> Path:

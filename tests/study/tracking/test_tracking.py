@@ -15,16 +15,24 @@ from training_stand_in import Training, die_at, run, training  # noqa: F401
 
 from siamkit.errors import StudyFileError
 from siamkit.study.results.results import Results
-from siamkit.study.tracking import base, resolve
-from siamkit.study.tracking.base import Attempt, TrackerThread
-from siamkit.study.tracking.tensorboard import EventFile, checksum
+from siamkit.study.tracking import base
+from siamkit.study.tracking.base import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochEnded,
+    TrackerEvent,
+    TrackerThread,
+)
+from siamkit.study.tracking.tensorboard import EventFile, _checksum
+from siamkit.study.tracking.trackers import resolved_uri
+from siamkit.study.worker.messages import Attempt
 
 ON = ("confirm: null", "confirm: null\nlog: {tensorboard: true}")
 
 
 def attempt(trial: int = 3, repeat: int | None = None) -> Attempt:
-    label = f"trial {trial}" if repeat is None else f"final {trial}/{repeat}"
-    return Attempt(label, trial, repeat, "0a1b2c3d", 1, {"loss": "triplet", "embedding_dim": 8})
+    configuration: Any = {"loss": {"name": "siamkit/triplet", "params": {}}, "embedding_dim": 8}
+    return Attempt(trial, repeat, "0a1b2c3d", 1, configuration)
 
 
 # ---------------------------------------------------------------- event files, read by their definition
@@ -64,8 +72,8 @@ def events(folder: Path) -> list[dict[int, Any]]:
     data, found = file.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
-        assert data[8:12] == checksum(data[:8])
-        assert data[12 + length : 16 + length] == checksum(data[12 : 12 + length])
+        assert data[8:12] == _checksum(data[:8])
+        assert data[12 + length : 16 + length] == _checksum(data[12 : 12 + length])
         found.append(dict(fields(data[12 : 12 + length])))
         data = data[16 + length :]
     return found
@@ -84,12 +92,12 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_the_checksum_is_that_of_the_standard() -> None:
     crc = 0xE3069283  # CRC-32C of these digits, RFC 3720
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    assert checksum(b"123456789") == struct.pack("<I", masked)
+    assert _checksum(b"123456789") == struct.pack("<I", masked)
 
 
 def test_hyperparameters_are_as_tensorboard_defines_them(tmp_path: Path) -> None:
     file = EventFile(tmp_path, "token")
-    file.hyperparameters({"loss": "triplet", "swap": True, "dim": 300}, ["final/eer"], True)
+    file.write_hyperparameters({"loss": "triplet", "swap": True, "dim": 300}, ["final/eer"], True)
     file.close()
     version, *parts = events(tmp_path)
     assert version[3] == b"brain.Event:2"
@@ -169,14 +177,10 @@ class BrokenTracker:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def started(self, attempt: Attempt) -> None:
-        self.heard.append("started")
-
-    def epoch(self, attempt: Attempt, repeat: int, row: dict[str, Any]) -> None:
-        raise OSError(28, "No space left on device")
-
-    def ended(self, *facts: Any) -> None:
-        self.heard.append("ended")
+    def on_event(self, event: TrackerEvent) -> None:
+        if isinstance(event, EpochEnded):
+            raise OSError(28, "No space left on device")
+        self.heard.append(type(event).__name__)
 
     def close(self) -> None:
         self.heard.append("closed")
@@ -186,13 +190,15 @@ def test_one_that_fails_is_told_of_once_and_hears_no_more() -> None:
     told: list[str] = []
     broken = BrokenTracker()
     aside = TrackerThread("log.mlflow", lambda: broken, told.append)
-    for event, facts in (("started", ()), ("epoch", (0, {})), ("epoch", (0, {})), ("ended", ("complete",))):
-        aside.send(event, attempt(), *facts)
+    epoch = EpochEnded(attempt(), 0, {})
+    for event in (AttemptStarted(attempt()), epoch, epoch, AttemptEnded(attempt(), "complete", "", {})):
+        aside.on_event(event)
     aside.close()
     assert told == [
-        "log.mlflow is switched off, the study continues: OSError: [Errno 28] No space left on device"
+        "log.mlflow: tracking is switched off; the study continues (OSError: [Errno 28] No space left on "
+        "device)"
     ]
-    assert broken.heard == ["started"]
+    assert broken.heard == ["AttemptStarted"]
 
 
 def test_one_that_cannot_be_made_is_told_of_too() -> None:
@@ -203,27 +209,27 @@ def test_one_that_cannot_be_made_is_told_of_too() -> None:
 
     aside = TrackerThread("log.mlflow", make, told.append)
     aside.close()
-    assert [each.endswith(": ConnectionError: nobody listens") for each in told] == [True]
+    assert [each.endswith("(ConnectionError: nobody listens)") for each in told] == [True]
 
 
 def test_one_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "CLOSING_SECONDS", 0.2)
-    monkeypatch.setattr(base, "MAX_WAITING_EVENTS", 5)
+    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(base, "MAX_QUEUED_EVENTS", 5)
     told: list[str] = []
     hanging, release = BrokenTracker(), threading.Event()
-    hanging.started = lambda attempt: bool(release.wait(30))  # type: ignore[assignment,method-assign,return-value]
+    hanging.on_event = lambda event: bool(release.wait(30))  # type: ignore[assignment,method-assign,return-value]
     aside = TrackerThread("log.mlflow", lambda: hanging, told.append)
     start = time.monotonic()
     for _ in range(20):
-        aside.send("started", attempt())
-    assert [each.endswith(": it is 5 events behind") for each in told] == [True]
+        aside.on_event(AttemptStarted(attempt()))
+    assert [each.endswith("(it is 5 events behind)") for each in told] == [True]
     aside.close()
     slow = TrackerThread("log.mlflow", lambda: hanging, told.append)
-    slow.send("started", attempt())
+    slow.on_event(AttemptStarted(attempt()))
     slow.close()
     assert time.monotonic() - start < 5
     assert len(told) == 2
-    assert told[1].endswith(": it did not catch up within 0.2 s")
+    assert told[1].endswith("(it did not finish within 0.2 s)")
     release.set()
 
 
@@ -290,7 +296,7 @@ def test_tensorboard_wants_a_folder_of_this_machine(
     ],
 )
 def test_relative_paths_of_a_tracking_uri_are_relative_to_the_file(uri: str, becomes: str) -> None:
-    assert resolve(uri, Path("/beside")) == becomes
+    assert resolved_uri(uri, Path("/beside")) == becomes
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
@@ -303,13 +309,17 @@ def test_mlflow_has_a_run_for_the_study_and_below_it_one_for_each_attempt(tmp_pa
     uri, kept = f"sqlite:///{tmp_path}/ml.db", []
     tags = {"siamkit.study": "tiny", "siamkit.version.keras": "3"}
     for first in (True, False):  # the second goes on with the study
-        parent = StudyRun("tiny", tags, lambda: kept[0] if kept else None, kept.append, ends=not first)
+        parent = StudyRun(
+            "tiny", tags, lambda: kept[0] if kept else None, kept.append, ends_with_process=not first
+        )
         logger = MLflow(uri, parent)
         trial = attempt(3 if first else 4)
-        logger.started(trial)
+        logger.on_event(AttemptStarted(trial))
         for repeat, epoch in ((0, 1), (0, 2), (1, 1)):
-            logger.epoch(trial, repeat, {"repeat": repeat, "epoch": epoch, "eer": epoch / 4, "x": None})
-        logger.ended(trial, "complete" if first else "failed", "" if first else "nan", {"eer": 0.1})
+            row: Any = {"repeat": repeat, "epoch": epoch, "eer": epoch / 4, "x": None}
+            logger.on_event(EpochEnded(trial, repeat, row))
+        outcome, cause = ("complete", "") if first else ("failed", "nan")
+        logger.on_event(AttemptEnded(trial, outcome, cause, {"eer": 0.1}))
         logger.close()
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tiny")

@@ -87,10 +87,10 @@ def test_null_alone_makes_nothing_scarce(make: Make) -> None:
 def test_two_items_of_two_classes_feed_every_kind_of_loss(make: Make, loss: str) -> None:
     from siamkit.registry.registry import components
     from siamkit.study.config.schema import Fixed
-    from siamkit.study.worker.train import try_feeds
+    from siamkit.study.worker.train import KerasTrainer
 
     task = make("items_per_class: 2, num_classes: 2, label_noise: [0, 0.5, 1]", loss)
-    try_feeds(task, [components().find("loss", loss).spec], [16, 64], Fixed())
+    KerasTrainer(task, Fixed()).check_feeds([components().find("loss", loss).spec], [16, 64])
 
 
 @pytest.mark.keras
@@ -137,8 +137,8 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
         training, "judge", lambda model, part, *a: (judged.append(part), judge(model, part))[1]
     )
     before = {part: getattr(task, part).fingerprint() for part in ("train", "valid", "test")}
-    trained = training.train(
-        configuration, task, Fixed(epochs=2), 5, training.Limits(), lambda number, row: None
+    trained = training.KerasTrainer(task, Fixed(epochs=2)).train(
+        configuration, seed=5, data_seed=5, limits=training.Limits(), on_epoch=lambda number, row: None
     )
     (part,) = fed
     assert part.fingerprint() == training_data(task, configuration, 5).fingerprint()
@@ -146,7 +146,7 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     assert len(part.classes) == 3
     assert [each is task.valid for each in judged] == [True, True]
     assert {name: getattr(task, name).fingerprint() for name in before} == before
-    assert len(trained.embeddings) == 30
+    assert len(trained.scores.embeddings) == 30
     # The state of the loss has a proxy for each class of the whole training part.
     assert task.needs["num_classes"] == 5
     assert 5 in [weight.shape[0] for weight in trained.model.loss.state.weights]

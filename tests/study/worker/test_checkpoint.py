@@ -12,7 +12,9 @@ from upath import UPath
 
 from siamkit.io.files import is_disk_full, local_file, write_atomic, write_json
 from siamkit.study.worker import checkpoint
-from siamkit.study.worker.checkpoint import FINAL, STATE, Progress, sweep, take_over
+from siamkit.study.worker.checkpoint import Checkpoint, remove_checkpoint
+
+FINAL, STATE = "checkpoint.keras", "resume.json"
 
 
 class Model:
@@ -31,13 +33,15 @@ def names(place: Any) -> list[str]:
     return sorted(each.name for each in place.iterdir()) if place.exists() else []
 
 
-def progress(place: Path, epochs: int, last: bool = False) -> Progress:
-    state = Progress(place)
+def progress(place: Path, epochs: int, last: bool = False) -> Checkpoint:
+    state = Checkpoint(place)
     for epoch in range(1, epochs + 1):
-        state.epoch = epoch
-        state.history.append({"repeat": 0, "epoch": epoch})
-        state.save(Model(f"after {epoch}"), last=last and epoch == epochs)
+        save(state, epoch, is_last=last and epoch == epochs)
     return state
+
+
+def save(checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None) -> None:
+    checkpoint.save(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, is_last)
 
 
 def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
@@ -50,28 +54,28 @@ def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
 def test_a_later_attempt_goes_on_from_the_last_epoch(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2)
     (tmp_path / "a" / "queries.parquet").write_text("found")
-    taken = take_over(tmp_path / "b", tmp_path / "a")
-    assert {**vars(taken), "place": None} == {**vars(state), "place": None}
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    assert taken.state == state.state
     assert names(tmp_path / "b") == ["queries.parquet", "resume-0-2.keras", STATE]
     # And the one after it from there.
-    assert take_over(tmp_path / "c", tmp_path / "b").epoch == 2
+    assert Checkpoint.resume(tmp_path / "c", tmp_path / "b").state.epoch == 2
 
 
 def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
-    state = Progress(tmp_path / "a")
-    state.epoch, state.measures = 1, [{"eer": np.nan}]
-    state.history.append({"repeat": 0, "epoch": 1, "map_at_r": np.nan})
-    state.save(Model("after 1"), last=False)
-    taken = take_over(tmp_path / "b", tmp_path / "a")
-    assert np.isnan(taken.history[0]["map_at_r"])
-    assert np.isnan(taken.measures[0]["eer"])
+    state = Checkpoint(tmp_path / "a")
+    state.state.measures = [{"eer": np.nan}]
+    state.save(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, is_last=False)
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    assert np.isnan(taken.state.history[0]["map_at_r"])
+    assert np.isnan(taken.state.measures[0]["eer"])
 
 
 def test_the_first_repeats_model_stays_and_the_next_repeat_starts_afresh(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2, last=True)
     state.next_repeat({"map_at_r": 0.5})
-    taken = take_over(tmp_path / "b", tmp_path / "a")
-    assert (taken.repeat, taken.epoch, taken.model, taken.measures) == (1, 0, None, [{"map_at_r": 0.5}])
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    state = taken.state
+    assert (state.repeat, state.epoch, state.model, state.measures) == (1, 0, None, [{"map_at_r": 0.5}])
     assert (tmp_path / "b" / FINAL).read_text() == "after 2"
 
 
@@ -97,21 +101,19 @@ def test_a_kill_while_an_epoch_is_kept_costs_that_epoch_at_most(
         Path(one).rename(other)
 
     monkeypatch.setattr("siamkit.io.files.os.replace", replace)
-    state.epoch = 2
-    state.history.append({"repeat": 0, "epoch": 2})
     with suppress(Killed):  # after the last step it dies of nothing
-        state.save(Dying("after 2"), last=False)
+        save(state, 2, model=Dying("after 2"))
     monkeypatch.undo()
-    taken = take_over(tmp_path / "b", tmp_path / "a")
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a").state
     assert taken.epoch == len(taken.history) == (2 if at == 3 else 1)
     assert (tmp_path / "b" / str(taken.model)).read_text() == f"after {taken.epoch}"
 
 
 def test_without_a_state_training_starts_afresh(tmp_path: Path) -> None:
-    assert take_over(tmp_path / "b", None).history == []
+    assert Checkpoint.resume(tmp_path / "b", None).state.history == []
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "resume-0-1.keras").write_text("no state names it")
-    assert take_over(tmp_path / "b", tmp_path / "a").epoch == 0
+    assert Checkpoint.resume(tmp_path / "b", tmp_path / "a").state.epoch == 0
 
 
 def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
@@ -123,13 +125,11 @@ def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
     def meanwhile(source: Path, target: Path) -> None:
         if not moved:
             moved.append(True)
-            old.epoch = 2
-            old.history.append({"repeat": 0, "epoch": 2})
-            old.save(Model("after 2"), last=False)
+            save(old, 2)
         copy(source, target)
 
     monkeypatch.setattr(checkpoint, "copy_file", meanwhile)
-    taken = take_over(tmp_path / "b", tmp_path / "a")
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a").state
     assert (taken.epoch, taken.model) == (2, "resume-0-2.keras")
     assert names(tmp_path / "b") == ["resume-0-2.keras", STATE]
 
@@ -139,10 +139,12 @@ def test_one_whose_model_is_gone_is_not_gone_on_from(tmp_path: Path) -> None:
     state.next_repeat({"map_at_r": 0.5})
     (tmp_path / "a" / "queries.parquet").write_text("found")
     (tmp_path / "a" / FINAL).unlink()
-    taken = take_over(tmp_path / "b", tmp_path / "a")
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a").state
     assert (taken.repeat, taken.epoch, taken.history, taken.measures) == (0, 0, [], [])
     assert names(tmp_path / "b") == []
-    assert take_over(tmp_path / "a", tmp_path / "a").history == []  # a finalist goes on where it is
+    assert (
+        Checkpoint.resume(tmp_path / "a", tmp_path / "a").state.history == []
+    )  # a finalist goes on where it is
 
 
 def test_sweeping_leaves_what_was_found(tmp_path: Path) -> None:
@@ -150,21 +152,20 @@ def test_sweeping_leaves_what_was_found(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     for name in (".0a1b2c3d.keras", ".ffffffff.parquet", ".mine", ".lock"):
         (tmp_path / name).write_text("x")
-    sweep(tmp_path)
+    remove_checkpoint(tmp_path)
     assert names(tmp_path) == [".lock", ".mine", FINAL, "queries.parquet", "result.json"]
 
 
 def test_behind_a_url_too(tmp_path: Path) -> None:
     place = UPath("memory://checkpoints")
-    state = Progress(place / "a")
-    state.epoch, state.history = 1, [{"repeat": 0, "epoch": 1}]
-    state.save(Model("after 1"), last=False)
-    taken = take_over(place / "b", place / "a")
+    state = Checkpoint(place / "a")
+    save(state, 1)
+    taken = Checkpoint.resume(place / "b", place / "a").state
     assert taken.epoch == 1
     with local_file(place / "b" / str(taken.model)) as file:
         assert file.read_text() == "after 1"
     assert not file.exists()
-    sweep(place / "b")
+    remove_checkpoint(place / "b")
     assert names(place / "b") == []
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.study.worker.futility import hopeless
+from siamkit.study.worker.futility import futility
 
 RNG = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ def scores(classes: int, each: int, behind: float, shared: float = 0.1) -> tuple
 
 
 def dropped(tries: int, *args: float, **options: float) -> float:
-    return sum(hopeless(*scores(*args, **options)) is not None for _ in range(tries)) / tries  # type: ignore[arg-type]
+    return sum(futility(*scores(*args, **options)) is not None for _ in range(tries)) / tries  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("classes", [5, 10, 50])
@@ -48,28 +48,28 @@ def test_the_bound_by_hand() -> None:
     # Six classes of one query, differences 1, 1, 1, 1, 1, 7: mean 2, sums -1 five times and 5,
     # √(6/5 x 30) / 6 = 1. The t of 5 degrees of freedom as rare as 3 normal errors is 5.5.
     mine = -np.array([1.0, 1, 1, 1, 1, 7])
-    assert hopeless(mine, np.zeros(6), np.arange(6)) is None
-    told = hopeless(mine - 4, np.zeros(6), np.arange(6))
+    assert futility(mine, np.zeros(6), np.arange(6)) is None
+    told = futility(mine - 4, np.zeros(6), np.arange(6))
     assert (
-        told
-        == "hopeless: 6 behind the best on the same 6 queries after the first seed, where 5.5 could be chance"
+        told == "stopped for futility: 6 below the best trial on the same 6 queries after the first seed; "
+        "up to 5.5 could be chance"
     )
 
 
 def test_what_seeds_do_by_themselves_is_no_reason() -> None:
     mine, best, groups = scores(50, 20, 0.3)
-    assert hopeless(mine, best, groups) is not None
-    assert hopeless(mine, best, groups, seeds=0.05) is not None
-    assert hopeless(mine, best, groups, seeds=0.1) is None  # 3 x √2 x 0.1 is 0.42
+    assert futility(mine, best, groups) is not None
+    assert futility(mine, best, groups, seed_std=0.05) is not None
+    assert futility(mine, best, groups, seed_std=0.1) is None  # 3 x √2 x 0.1 is 0.42
 
 
 def test_queries_without_a_score_and_few_classes_tell_nothing() -> None:
     mine, best, groups = scores(10, 20, 0.5)
     mine[::3] = math.nan
-    assert hopeless(mine, best, groups) is not None
-    assert hopeless(np.full(200, math.nan), best, groups) is None
-    assert hopeless(mine, best, groups % 4) is None
-    assert hopeless([], [], []) is None
+    assert futility(mine, best, groups) is not None
+    assert futility(np.full(200, math.nan), best, groups) is None
+    assert futility(mine, best, groups % 4) is None
+    assert futility([], [], []) is None
     names = np.array([f"class {each}" for each in groups])
-    assert hopeless(mine, best, names) == hopeless(mine, best, groups)
-    assert hopeless(best, best, groups) is None
+    assert futility(mine, best, names) == futility(mine, best, groups)
+    assert futility(best, best, groups) is None

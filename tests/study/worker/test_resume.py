@@ -11,12 +11,13 @@ import pytest
 
 from siamkit.runs.configuration import Configuration
 from siamkit.study.config.load import load_study
-from siamkit.study.worker.checkpoint import FINAL, STATE
-from siamkit.study.worker.messages import Ended, Epoch, Job, Resumed, Said
+from siamkit.study.worker.messages import Cause, Ended, Epoch, Message, Resumed, TrialJob
 from siamkit.study.worker.prepared_data import prepare_data
 from siamkit.study.worker.runner import JobRunner
 
 pytestmark = pytest.mark.keras
+
+FINAL, STATE = "checkpoint.keras", "resume.json"
 
 STUDY = """\
 version: 1
@@ -35,6 +36,8 @@ class Killed(BaseException):
 
 
 def bench(folder: Path, metric: str, loss: str) -> tuple[JobRunner, Configuration]:
+    from siamkit.study.worker.train import KerasTrainer
+
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 24)
     items = rng.normal(size=(96, 5)).astype("float32") + labels[:, None]
@@ -42,19 +45,23 @@ def bench(folder: Path, metric: str, loss: str) -> tuple[JobRunner, Configuratio
     path = folder / "study.yaml"
     path.write_text(STUDY.replace("METRIC", metric).replace("LOSS", loss))
     study = load_study(path)
-    return JobRunner(study.config, prepare_data(study)[0]), study.space.sample(optuna.create_study().ask())
+    data = prepare_data(study)[0]
+    runner = JobRunner(study.config, data, KerasTrainer(data, study.config.fixed))
+    return runner, study.space.sample(optuna.create_study().ask())
 
 
-def do(bench: JobRunner, job: Job, die_after: tuple[int, int] | None = None) -> tuple[Ended, list[Said]]:
-    said: list[Said] = []
+def do(
+    runner: JobRunner, job: TrialJob, die_after: tuple[int, int] | None = None
+) -> tuple[Ended, list[Message]]:
+    said: list[Message] = []
 
-    def tell(each: Said) -> str | None:
+    def send(each: Message) -> Cause | None:
         said.append(Resumed(list(each.history)) if isinstance(each, Resumed) else each)
         if isinstance(each, Epoch) and (each.repeat, each.number) == die_after:
             raise Killed
         return None
 
-    return bench.do(job, tell), said
+    return runner.run(job, send), said
 
 
 def weights(place: Path) -> list[np.ndarray]:
@@ -86,13 +93,13 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
 ) -> None:
     work, configuration = bench(tmp_path, metric, loss)
     seeds = (5, 6) if die_after[0] else (5,)
-    whole, said = do(work, Job("trial", str(tmp_path / "whole"), configuration, seeds, seeds))
+    whole, said = do(work, TrialJob(str(tmp_path / "whole"), configuration, seeds, seeds))
     rows = [{"repeat": each.repeat, **each.row} for each in said if isinstance(each, Epoch)]
     with pytest.raises(Killed):
-        do(work, Job("trial", str(tmp_path / "first"), configuration, seeds, seeds), die_after)
+        do(work, TrialJob(str(tmp_path / "first"), configuration, seeds, seeds), die_after)
     assert (tmp_path / "first" / STATE).is_file()
 
-    job = Job("trial", str(tmp_path / "second"), configuration, seeds, seeds, resume=str(tmp_path / "first"))
+    job = TrialJob(str(tmp_path / "second"), configuration, seeds, seeds, resume=str(tmp_path / "first"))
     ended, said = do(work, job)
     before, later = said[0], [each for each in said if isinstance(each, Epoch)]
     done = die_after[0] * 3 + die_after[1]
@@ -106,7 +113,7 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
         assert row == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
     assert whole.outcome == ended.outcome == "complete"
     assert ended.values == pytest.approx(whole.values, rel=1e-5)
-    assert ended.literal == whole.literal
+    assert ended.resolved_params == whole.resolved_params
     for one, other in zip(weights(tmp_path / "whole"), weights(tmp_path / "second"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     for each in ("whole", "second"):
@@ -122,9 +129,9 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
 def test_a_checkpoint_that_was_cut_off_is_not_gone_on_from(tmp_path: Path) -> None:
     work, configuration = bench(tmp_path, "cosine", "proxy_anchor")
     with pytest.raises(Killed):
-        do(work, Job("trial", str(tmp_path / "first"), configuration, (5,), (5,)), (0, 1))
+        do(work, TrialJob(str(tmp_path / "first"), configuration, (5,), (5,)), (0, 1))
     (tmp_path / "first" / ".0a1b2c3d.keras").write_bytes(b"half a model")
-    job = Job("trial", str(tmp_path / "second"), configuration, (5,), (5,), resume=str(tmp_path / "first"))
+    job = TrialJob(str(tmp_path / "second"), configuration, (5,), (5,), resume=str(tmp_path / "first"))
     ended, said = do(work, job)
     assert ended.outcome == "complete", ended.cause
     assert [each.number for each in said if isinstance(each, Epoch)] == [2, 3]

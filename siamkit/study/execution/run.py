@@ -1,0 +1,293 @@
+"""One process's run of a study: the search, the confirmation of the finalists, and the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from siamkit.errors import SiamkitError
+from siamkit.io.files import write_json, write_table
+from siamkit.io.paths import is_local
+from siamkit.report import write_report
+from siamkit.runs.outcome import StudyOutcome, read_outcome
+from siamkit.runs.run_folder import AttemptFolder, RunFolder
+from siamkit.study.config.storage_url import is_database
+from siamkit.study.execution.confirmation import Confirmation, publish_best
+from siamkit.study.execution.scheduler import Scheduler, WorkClock
+from siamkit.study.execution.session import StudySession
+from siamkit.study.execution.signals import StoppedAtOnce
+from siamkit.study.execution.supervisor import JobSource
+from siamkit.study.execution.trial import remove_attempt
+from siamkit.study.sampling.plan import is_fully_planned, planned_trials, warm_start
+from siamkit.study.sampling.pruners import make_pruner
+from siamkit.study.sampling.samplers import RepeatCounter, StudySampler
+from siamkit.study.storage.coordinator_lock import CoordinatorLock
+from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
+from siamkit.study.storage.open import open_storage
+from siamkit.study.storage.retry import StorageUnavailable, with_retries
+from siamkit.study.storage.trial_log import StoredTrial
+from siamkit.study.storage.trial_queue import TrialQueue
+from siamkit.study.tracking.trackers import Trackers, open_trackers
+from siamkit.study.worker.checkpoint import remove_checkpoint, remove_temporary_files
+from siamkit.study.worker.shown_items import items_table
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended.
+
+    Args:
+        is_finished: whether all work was done; False if the user stopped it.
+        early_end: why the search ended before its budget was spent, if it did.
+        outcome: who won, once `tune` has ended and a trial is complete.
+    """
+
+    is_finished: bool
+    early_end: str = ""
+    outcome: StudyOutcome | None = None
+
+
+class StudyRun:
+    """A process's run of a study; `open_run` opens it.
+
+    Args:
+        session: of this process.
+        queue: the trials of the study.
+        repeats: counts samples that existed; the study's sampler reads it.
+        lock: held by the one `tune`, where the run folder has no lock.
+    """
+
+    def __init__(
+        self, session: StudySession, queue: TrialQueue, repeats: RepeatCounter, lock: CoordinatorLock | None
+    ) -> None:
+        self._session, self._queue, self._repeats, self._lock = session, queue, repeats, lock
+        self._clock = WorkClock(queue.storage.optuna_study, session.is_tune)
+
+    def tune(self) -> RunEnd:
+        """Run the study to its report; after Ctrl-C, report what there is.
+
+        Raises:
+            StudyError: another `tune` runs the study.
+        """
+        with self._locked():
+            return self._logged(self._tune)
+
+    def help(self) -> RunEnd:
+        """Take part in the search of a study that another process runs."""
+        return self._logged(self._help)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self._lock.acquire() if self._lock is not None else nullcontext()
+
+    def _logged(self, run: Callable[[], RunEnd]) -> RunEnd:
+        """Log that this process stops, and why: by the log, others know which processes still run."""
+        folder = self._session.folder
+        try:
+            end = run()
+        except BaseException as error:
+            cause = f"{type(error).__name__}: {error}"[:500]
+            folder.log("stopped", finished=False, cause=cause)
+            raise
+        folder.log("stopped", finished=end.is_finished, cause=end.early_end)
+        return end
+
+    # ------------------------------------------------------------- phases
+
+    def _tune(self) -> RunEnd:
+        session, folder = self._session, self._session.folder
+        write_json(folder.snapshot_file, session.snapshot)
+        write_table(folder.items, items_table(session.valid_items))
+        with session.interrupts:
+            with session.progress, self._trackers() as trackers:
+                end = self._search(trackers)
+                is_finished = end.is_finished and self._confirm(trackers)
+            session.supervisor.close()
+            # After the display has ended. This is short: a first Ctrl-C lets it finish.
+            clean_up(folder, self._queue, is_finished)
+            is_any_complete = any(trial.complete for trial in folder.trials())
+            outcome = read_outcome(folder.path) if is_any_complete else None
+            if outcome is not None:
+                publish_best(folder, outcome.model)
+            write_report(folder.path)
+        return RunEnd(is_finished, end.early_end, outcome)
+
+    def _help(self) -> RunEnd:
+        session = self._session
+        with session.interrupts, session.progress, self._trackers() as trackers:
+            return self._search(trackers)
+
+    def _trackers(self) -> AbstractContextManager[Trackers]:
+        session = self._session
+        return open_trackers(
+            session.study,
+            session.folder,
+            session.versions,
+            self._queue.storage,
+            is_tune=session.is_tune,
+            notify=session.progress.note,
+        )
+
+    def _search(self, trackers: Trackers) -> RunEnd:
+        """Take part in the search until it is over."""
+        session, queue = self._session, self._queue
+        heartbeat = HeartbeatThread(self._renew, queue.lease_seconds / RENEWALS)
+        is_planned = is_fully_planned(session.study.config)
+        planned = sum(1 for _ in planned_trials(session.study)) if is_planned else math.inf
+        scheduler = Scheduler(session, queue, self._clock, self._repeats, heartbeat, planned)
+        target = scheduler.target
+        queue.refresh()
+        session.folder.log("started", counted=len(queue.trials.counted), target=int(target))
+        queue.expire()
+        queue.refresh()
+        queue.requeue()
+        if session.is_tune:
+            self._enqueue_plan(target)
+        counted, objective = len(queue.trials.counted), session.data.objective.name
+        session.progress.begin("trials", counted, int(target), objective)
+        with heartbeat:
+            is_finished = self._work(scheduler, trackers, scheduler.release)
+        self._clock.store()
+        early_end = scheduler.early_end() if is_finished else None
+        if early_end is not None:
+            session.progress.note(early_end)
+        return RunEnd(is_finished, early_end or "")
+
+    def _renew(self) -> None:
+        self._queue.renew()
+        if self._lock is not None:
+            self._lock.renew()
+        self._clock.store()
+
+    def _enqueue_plan(self, target: float) -> None:
+        """Queue what is tried first, and add the trials of an earlier study; once, however often it runs."""
+        session, queue = self._session, self._queue
+        note, optuna_study = session.progress.note, queue.storage.optuna_study
+        earlier = warm_start(session.study, session.snapshot)
+        if earlier.known and not with_retries(lambda: optuna_study.user_attrs).get("warm"):
+            for trial in earlier.known:
+                with_retries(optuna_study.add_trial, trial)
+            with_retries(optuna_study.set_user_attr, "warm", len(earlier.known))
+            note(f"known from an earlier study: {len(earlier.known)} complete trials")
+        if earlier.left_out:
+            note(f"{earlier.left_out} trials of the earlier study are outside this search space")
+        plan = [*earlier.retried, *planned_trials(session.study)]
+        queue.enqueue(((trial.params, trial.configuration) for trial in plan), target)
+
+    def _confirm(self, trackers: Trackers) -> bool:
+        """Train the finalists again; return whether all repeats are done."""
+        interval = self._queue.lease_seconds / RENEWALS
+        with HeartbeatThread(self._lock.renew, interval) if self._lock is not None else nullcontext():
+            return self._work(Confirmation(self._session, self._queue.trials), trackers)
+
+    def _work(
+        self, source: JobSource, trackers: Trackers, release: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Have the workers run all jobs of a source; return False if the user stopped.
+
+        Args:
+            source: of jobs.
+            trackers: get their events.
+            release: gives back the jobs that are not done.
+        """
+        session = self._session
+        try:
+            session.supervisor.run(source, [trackers])
+        except StoppedAtOnce:
+            session.supervisor.close()
+            raise
+        except KeyboardInterrupt:
+            session.progress.note("stopping; the same command resumes the study")
+            session.supervisor.close()
+            release()
+            return False
+        except StorageUnavailable:
+            raise  # nothing can be given back now; the next `tune` finds it
+        except SiamkitError:
+            session.supervisor.close()
+            release()
+            raise
+        return True
+
+
+@contextmanager
+def open_run(session: StudySession) -> Iterator[StudyRun]:
+    """Open the study in its storage, and close that at the end.
+
+    `tune` creates a study that does not exist yet.
+
+    Raises:
+        StudyError: the study cannot be opened, does not exist, or was started differently.
+    """
+    study, config = session.study, session.study.config
+    repeats = RepeatCounter()
+    storage = open_storage(
+        config.name,
+        session.folder,
+        config.storage,
+        list(session.data.objectives.values()) if session.is_tune else None,
+        session.snapshot,
+        sampler=StudySampler(study, repeats),
+        pruner=make_pruner(study, len(session.data.objectives)),
+        notify=session.progress.note,
+    )
+    try:
+        # The lock of the run folder is the study's only if the storage is in that folder, too.
+        is_locked = session.is_tune and is_local(session.folder.path) and not is_database(config.storage)
+        queue = TrialQueue(
+            storage,
+            session.data.objective,
+            session.folder,
+            session.owner,
+            config.lease,
+            is_only_tune=is_locked,
+            notify=session.progress.note,
+        )
+        needs_lock = session.is_tune and not is_locked
+        lock = CoordinatorLock(storage.optuna_study, session.owner, config.lease) if needs_lock else None
+        yield StudyRun(session, queue, repeats, lock)
+    finally:
+        storage.close()
+
+
+# ------------------------------------------------------------------ cleanup
+
+
+def clean_up(folder: RunFolder, queue: TrialQueue, is_finished: bool) -> None:
+    """Keep of each ended trial only the attempt that the storage knows, with its results.
+
+    An attempt that was taken over may have written a result before it noticed; it must not be read.
+
+    Args:
+        folder: the run folder.
+        queue: of the study.
+        is_finished: whether the whole study is done; if not, repeats of finalists can be continued.
+    """
+    # List the folders before the trials, so that a trial that starts in between keeps its folder.
+    attempts = [*folder.path.glob("trials/*/*")]
+    queue.refresh()
+    frozen = with_retries(queue.storage.optuna_study.get_trials, deepcopy=False)
+    trials = {trial.number: StoredTrial(trial) for trial in frozen}
+    unfinished = {number for number, trial in trials.items() if not trial.state.is_finished()}
+    resumed_from = {trials[number].resume for number in unfinished}
+    for attempt in attempts:
+        number = int(attempt.parent.name) if attempt.parent.name.isdecimal() else -1
+        if number in unfinished or folder.inside(attempt) in resumed_from:
+            continue
+        trial = trials.get(number)
+        if trial is not None and trial.counts and trial.token == attempt.name:
+            remove_checkpoint(attempt)
+        else:
+            remove_attempt(attempt)
+    for repeat in [*folder.path.glob("confirm/*/*")]:
+        if AttemptFolder(repeat).result.is_file():
+            remove_checkpoint(repeat)
+        elif is_finished:  # of a configuration that is no longer a finalist
+            remove_attempt(repeat)
+        else:
+            remove_temporary_files(repeat)
+    for parent in [*folder.path.glob("trials/*")]:
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+    remove_temporary_files(folder.path)
