@@ -14,7 +14,7 @@ from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.distances import oriented, resolve_metric
 from siamkit.evaluation.pairs import is_binary
-from siamkit.stats.pair_bootstrap import RESAMPLES, compare_pairs, interval_of_pairs
+from siamkit.stats.pair_bootstrap import RESAMPLES as PAIR_RESAMPLES, compare_pairs, interval_of_pairs
 from siamkit.stats.pair_measures import pair_scores
 from siamkit.stats.results import Difference, Interval
 
@@ -66,7 +66,7 @@ class ByPair:
         recurs = len(self.distinct) < items.size
         self.over = ("items" if recurs else "pairs") if over == "auto" else over
         self._options: dict[str, Any] = {
-            "resamples": resamples or RESAMPLES,
+            "resamples": resamples or PAIR_RESAMPLES,
             "level": level,
             "seed": seed,
             "items": (items[:, 0], items[:, 1]),

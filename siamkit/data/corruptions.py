@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from siamkit.data.dataset import Array
 from siamkit.data.preprocessing.scaling import with_channel
 from siamkit.errors import DataError
 from siamkit.registry.parameters import Choice
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Rng = np.random.Generator
 
 _CHUNK_VALUES = 1 << 22  # values that are corrupted at a time

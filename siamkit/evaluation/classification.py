@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from siamkit.evaluation._scan import DistanceChunk
 from siamkit.evaluation.distances import CHUNK, Metric, paired_distances
-from siamkit.evaluation.geometry import unit
+from siamkit.evaluation.distances import unit
 
 VOTERS = 5
 """How many of the nearest items vote for a class."""

@@ -134,3 +134,10 @@ def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.flo
     # A new array in both cases, without negative zeros: their bits would rank before zero.
     distances: NDArray[np.float32] = oriented(values, metric) + np.float32(0)
     return distances
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return vectors `(n, dim)` scaled to length 1; a zero vector stays zero."""
+    wide = vectors.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)

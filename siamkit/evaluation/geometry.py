@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
+from siamkit.evaluation.distances import unit
 from siamkit.evaluation._scan import DistanceChunk
 
 SAMPLE = 10_000
@@ -126,13 +127,6 @@ class Occurrences:
     def measures(self) -> dict[str, float]:
         """Return `hubness`, the skewness of the counts (Radovanović, Nanopoulos and Ivanović 2010)."""
         return {"hubness": _skewness(self._counts)}
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return vectors `(n, dim)` scaled to length 1; a zero vector stays zero."""
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)
 
 
 def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from siamkit.errors import DataError, nearest
 from siamkit.evaluation.distances import Metric, resolve_metric
-from siamkit.evaluation.geometry import unit
+from siamkit.evaluation.distances import unit
 
 
 class Euclidean:

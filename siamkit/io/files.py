@@ -119,7 +119,7 @@ def read_table(path: Path) -> pa.Table:
     """
     try:
         with path.open("rb") as file:
-            # On Arrow's own threads the last reference to the Python file may go while Python exits: an abort.
+            # A thread of Arrow could drop the last reference to this file while Python exits, which aborts.
             return pq.read_table(file, use_threads=False)
     except pa.ArrowException as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None

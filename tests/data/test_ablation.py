@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from siamkit.data import Dataset, corruptions, fit_preprocessor
+from siamkit.data import Dataset, fit_preprocessor
 from siamkit.data import ablation as module
 from siamkit.data.ablation import ablate, factor_misfit
 from siamkit.data.corruptions import CORRUPTIONS, ChannelStats, corrupt
@@ -36,7 +36,7 @@ def wrong_in(dataset, original):
 TEN = labelled(np.repeat(np.arange(10), 30))
 
 
-@pytest.mark.parametrize("checked", [module, corruptions], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("checked", [module], ids=lambda each: each.__name__)
 def test_the_examples_of_the_docstrings_are_true(checked):
     ran = doctest.testmod(checked)
     assert (ran.failed, ran.attempted > 0) == (0, True)
@@ -347,7 +347,7 @@ def test_bytes_are_rounded_to_the_nearest():
 
 def test_many_images_are_worked_on_in_parts(monkeypatch):
     whole = ablate(images(), corruption="noise_2", seed=0).views[0]
-    monkeypatch.setattr(corruptions, "_CHUNK_VALUES", 500)
+    monkeypatch.setattr(module, "_CHUNK_VALUES", 500)
     np.testing.assert_array_equal(ablate(images(), corruption="noise_2", seed=0).views[0], whole)
 
 
