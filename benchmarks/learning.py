@@ -142,7 +142,7 @@ def run(name: str, theirs: bool, seed: int, folder: str) -> tuple[str, bool, int
     import torch
 
     import siamkit
-    from siamkit.data.preprocessing.kinds import fit_preprocessor
+    from siamkit.data.preprocessing.columns import fit_preprocessor
 
     torch.set_num_threads(1)
     start = time.perf_counter()

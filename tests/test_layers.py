@@ -119,7 +119,6 @@ def test_light_modules_together_import_no_backend():
     assert heavy_after(lines) == []
 
 
-@pytest.mark.skipif(importlib.util.find_spec("siamkit.cli") is None, reason="siamkit.cli is not written yet")
 @pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "--json"]], ids=" ".join)
 def test_the_command_line_lists_and_explains_without_a_backend(arguments):
     script = f"""

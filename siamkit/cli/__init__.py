@@ -15,14 +15,14 @@ from siamkit.study.execution.signals import none_is_dropped
 __all__ = ["main"]
 
 _COMMANDS = {
-    "tune": "_run_study",
-    "reality-check": "_run_study",
-    "worker": "_run_study",
-    "status": "_read_study",
-    "dashboard": "_read_study",
-    "best": "_read_study",
-    "report": "_read_study",
-    "retrain": "_run_study",
+    "tune": "_studies",
+    "reality-check": "_studies",
+    "worker": "_studies",
+    "status": "_studies",
+    "dashboard": "_studies",
+    "best": "_studies",
+    "report": "_studies",
+    "retrain": "_studies",
     "embed": "_embeddings",
     "compare": "_embeddings",
     "evaluate": "_embeddings",

@@ -187,7 +187,7 @@ def compare(
     from siamkit.comparison.embedding_set import read_labels
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
-    from siamkit.report.render.console import render_console
+    from siamkit.report.render.text import render_console
 
     if page is not None:
         check_writable(Path(page))
@@ -271,10 +271,10 @@ def evaluate(
     from siamkit.comparison.inputs import labeled, read_embeddings
     from siamkit.comparison.single import curve_document, curve_of, measures_document
     from siamkit.evaluation import GROUPS, examine
-    from siamkit.evaluation.plain_metrics import lightest_metric
+    from siamkit.evaluation.distances import lightest_metric
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
-    from siamkit.report.render.console import render_console
+    from siamkit.report.render.text import render_console
 
     if page is not None and not sizes:
         raise click.UsageError("--html needs --sizes")

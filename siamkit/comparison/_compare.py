@@ -11,20 +11,16 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from siamkit.comparison._thumbnails import thumbnails_in_data, thumbnails_of_items
-from siamkit.comparison.alignment import aligned, true_labels
-from siamkit.comparison.by_pair import ByPair
-from siamkit.comparison.by_query import ByQuery
-from siamkit.comparison.embedding_set import EmbeddingSet, from_array
-from siamkit.comparison.inputs import default_names, read_embeddings
+from siamkit.comparison.by_unit import ByPair, ByQuery
+from siamkit.comparison.embedding_set import EmbeddingSet, from_array, thumbnails_in_data, thumbnails_of_items
+from siamkit.comparison.inputs import aligned, default_names, read_embeddings, true_labels
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import Metric
-from siamkit.evaluation.plain_metrics import lightest_metric
-from siamkit.stats.multiple_testing import adjusted
+from siamkit.evaluation.distances import Metric, lightest_metric
+from siamkit.stats.results import adjusted
 
 Over = Literal["queries", "classes", "items", "pairs", "auto"]
 

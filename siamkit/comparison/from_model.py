@@ -1,25 +1,34 @@
-"""Embed items or pairs with a model, and hold the embeddings in memory."""
+"""Embedding sets from a model with data, and from a trial of a study, which has both."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from siamkit.backend import select
-from siamkit.comparison._thumbnails import thumbnails_in_data
-from siamkit.comparison.embedding_set import EmbeddingSet
+from siamkit.backend.precision import float32_required
+from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnails_in_data
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, StreamRequest
+from siamkit.data.thumbnails import Thumbnail
+from siamkit.errors import ModelError, StudyError
+from siamkit.evaluation.distances import PLAIN, Metric
 from siamkit.inference.embed import OnRows, embed_stream
+from siamkit.io.files import read_table
+from siamkit.io.paths import BROKEN_ARRAYS, as_path, display_path, unreadable_as_error
+from siamkit.registry.catalog import CORE
+from siamkit.runs.results import Snapshot, TrialResult
+from siamkit.runs.run_folder import RunFolder
 
 
 def from_model(
@@ -45,7 +54,7 @@ def from_model(
         label: the column or array of labels.
     """
     select.prepare()
-    from siamkit.model.load import load_model
+    from siamkit.model.factory import load_model
 
     loaded = load_model(model, compile=False)
     towers = len(loaded.encoders)
@@ -111,3 +120,180 @@ def _item_numbers(keys: Sequence[Sequence[str]], two_towers: bool) -> NDArray[np
     """Return the items of both sides `(n, 2)` as 0, 1, …; with two towers no item is on both sides."""
     names = [f"{side if two_towers else 0} {key}" for side, of_side in enumerate(keys) for key in of_side]
     return np.unique(names, return_inverse=True)[1].reshape(len(keys), -1).T.astype(np.int64)
+
+
+BEST = "best"
+
+_STUDY_FILES = (".yaml", ".yml")
+
+
+def trial_in(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Return the study and the trial of `study.yaml#14` or `runs/x#best`; None for any other path.
+
+    Example:
+        >>> trial_in("study.yaml#14"), trial_in("vectors.npy")
+        (('study.yaml', '14'), None)
+    """
+    study, mark, trial = str(path).rpartition("#")
+    if not mark or as_path(str(path)).exists():
+        return None
+    return (study, trial) if trial == BEST or trial.isdecimal() or is_study(study) else None
+
+
+def is_study(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a study file or a run folder."""
+    return str(path).endswith(_STUDY_FILES) or RunFolder(as_path(path)).exists()
+
+
+def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
+    """Return a trial's embeddings of the validation items.
+
+    The embeddings of the best trials are stored. For any other trial the model embeds the items again, which
+    requires the study file and its data.
+
+    Args:
+        study: a study file, or a run folder.
+        trial: its number, or `best` for the best trial, as trained in the search.
+        name: for display; by default those of study and trial.
+
+    Raises:
+        StudyError: the study or the trial does not exist, or has neither embeddings nor a model.
+    """
+    folder = RunFolder(run_folder_of(study))
+    snapshot = folder.snapshot()
+    result = _result_of(folder, trial)
+    name = name or f"{Path(study).stem}#{trial}"
+    file = folder.files(result).embeddings
+    if file.is_file():
+        with unreadable_as_error(file, "embeddings", *BROKEN_ARRAYS), file.open("rb") as stream:
+            embeddings = np.load(stream, allow_pickle=False)
+        ids, labels = _stored_items(folder, len(embeddings))
+    else:
+        embeddings, ids, labels = _embed_again(study, folder, snapshot, result)
+    notes = []
+    if len(ids) < len(embeddings):
+        notes.append(f"{name}: only the first {len(ids):,} of {len(embeddings):,} items have stored ids.")
+    parameters = result.value("parameters")
+    return EmbeddingSet(
+        name,
+        embeddings[: len(ids)],
+        labels,
+        ids,
+        _metric_of(folder, result),
+        parameters=None if parameters is None else int(parameters),
+        trial=TrialOrigin(str(folder.path), result.trial, result.factors),
+        thumbnails=partial(_stored_thumbnails, folder),
+        notes=tuple(notes),
+    )
+
+
+def run_folder_of(study: str) -> Path:
+    """Return the run folder of a study, given its file or that folder itself."""
+    if not study.endswith(_STUDY_FILES):
+        return as_path(study)
+    from siamkit.study.monitoring.locate import find_study  # late: it imports the storage
+
+    return find_study(study).folder.path
+
+
+def _result_of(folder: RunFolder, trial: str) -> TrialResult:
+    from siamkit.runs.outcome import read_outcome
+
+    if trial != BEST and not trial.isdecimal():
+        raise StudyError(f"a trial is named by its number or {BEST}, got {trial!r}")
+    return folder.trial(read_outcome(folder.path).trial if trial == BEST else int(trial))
+
+
+def _stored_items(folder: RunFolder, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Return the stored ids and targets of the validation items, at most `count` of them."""
+    table = _items_table(folder).slice(0, count)
+    return tuple(table.column("id").to_pylist()), np.array(table.column("target").to_pylist())
+
+
+def _items_table(folder: RunFolder) -> pa.Table:
+    """Read the table of validation items.
+
+    Raises:
+        StudyError: it is missing, or lacks a column.
+    """
+    file = folder.items
+    if not file.is_file():
+        raise StudyError(f"{display_path(file)!r} is missing, so the embedded items are unknown")
+    table = read_table(file)
+    missing = [name for name in ("id", "target") if name not in table.column_names]
+    if missing:
+        raise StudyError(f"{display_path(file)!r} is damaged: it lacks the column {missing[0]!r}")
+    return table
+
+
+def _stored_thumbnails(folder: RunFolder, ids: Collection[str]) -> dict[str, tuple[Thumbnail, ...]]:
+    """Return the thumbnails in `items.parquet` of the items with these ids."""
+    table = _items_table(folder)
+    rows = {id: row for row, id in enumerate(table.column("id").to_pylist())}
+    names = [f"{kind}_{side}" for side in "01" for kind in ("image", "text")]
+    columns = {name: table.column(name) for name in names if name in table.column_names}
+
+    def of_row(row: int) -> tuple[Thumbnail, ...]:
+        values = {name: column[row].as_py() for name, column in columns.items()}
+        return tuple(
+            Thumbnail(image=value) if name.startswith("image") else Thumbnail(text=value)
+            for name, value in values.items()
+            if value is not None
+        )
+
+    thumbnails = {id: of_row(rows[id]) for id in ids if id in rows}
+    return {id: sides for id, sides in thumbnails.items() if sides}
+
+
+def _embed_again(
+    study: str, folder: RunFolder, snapshot: Snapshot, result: TrialResult
+) -> tuple[NDArray[np.float32], tuple[str, ...], NDArray[Any]]:
+    """Embed the validation items with the trial's model; return embeddings, ids and targets."""
+    trial = f"trial {result.trial} of the study in {display_path(folder.path)!r}"
+    file = folder.files(result).model
+    if not file.is_file():
+        raise StudyError(f"{trial} has neither embeddings nor a model; train it again with siamkit retrain")
+    if not study.endswith(_STUDY_FILES):
+        raise StudyError(
+            f"{trial} has no stored embeddings; name the study file instead of the run folder, so that the "
+            "model can embed the validation items"
+        )
+    from siamkit.backend import select
+    from siamkit.study.config.load import load_study
+    from siamkit.study.worker.prepared_data import prepare_data
+
+    prepared, raw = prepare_data(load_study(study))
+    if prepared.record["fingerprint"] != snapshot.data.fingerprint:
+        raise StudyError(
+            f"{trial} has no stored embeddings, and the data of the study have changed, so the model cannot "
+            "embed the same items"
+        )
+    select.prepare()
+    from siamkit.model.factory import load_model
+
+    model = load_model(file, compile=False)
+    with float32_required():
+        embeddings = model.embed_views(prepared.valid.views, preprocessed=True)
+    assert raw.target is not None  # the study evaluated its trials with it
+    return embeddings, tuple(map(str, raw.ids)), np.array([str(target) for target in raw.target])
+
+
+def _metric_of(folder: RunFolder, result: TrialResult) -> Metric:
+    """Return a plain metric if the trial used one, else the metric of its model."""
+    metric: Any = result.configuration["metric"]
+    name = metric["name"].removeprefix(f"{CORE}/")
+    if name in PLAIN and not metric["params"]:
+        return PLAIN[name]()
+    file = folder.files(result).model
+    if not file.is_file():
+        raise ModelError(
+            f"trial {result.trial} of the study in {display_path(folder.path)!r} uses the metric "
+            f"{metric['name']} of its model, which is missing; train it again with siamkit retrain"
+        )
+    from siamkit.backend import select
+
+    select.prepare()
+    from siamkit.model.factory import load_model
+
+    loaded: Metric = load_model(file, compile=False).metric
+    return loaded

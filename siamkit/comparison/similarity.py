@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.errors import DataError
 from siamkit.evaluation.checks import as_array, as_vectors, positive_int
-from siamkit.evaluation.distances import Metric, paired_distances
-from siamkit.evaluation.neighbors import nearest_neighbors
-from siamkit.evaluation.plain_metrics import plain_metric
+from siamkit.evaluation.distances import Metric, paired_distances, plain_metric
+from siamkit.evaluation.scan import nearest_neighbors
 
 CHUNK = 2**22
 """How many numbers are converted to float64 at a time."""

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.comparison.by_pair import BINARY_MEASURES, GRADED_MEASURES
-from siamkit.comparison.by_query import MEASURES as QUERY_MEASURES
+from siamkit.comparison.by_unit import BINARY_MEASURES, GRADED_MEASURES
+from siamkit.comparison.by_unit import MEASURES as QUERY_MEASURES
 from siamkit.comparison.embedding_set import EmbeddingSet
-from siamkit.comparison.from_trial import run_folder_of
+from siamkit.comparison.from_model import run_folder_of
 from siamkit.errors import DataError, StudyError
 from siamkit.evaluation.distances import Metric
 from siamkit.evaluation.measures import GROUPS, MEASURES
 from siamkit.io.paths import display_path
 from siamkit.report.model import Chart, Document, Listing, Section, Table
-from siamkit.runs.objectives import Objective
-from siamkit.runs.results import TrialResult
+from siamkit.runs.results import Objective, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.compression import Size, SizeCurve, size_curve
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.data.ablation import ablate
+    from siamkit.data.ablation import ChannelStats, ablate, corrupt
     from siamkit.data.batches import feed
-    from siamkit.data.corruptions import ChannelStats, corrupt
     from siamkit.data.dataset import Dataset, Leaf, length, take
     from siamkit.data.leakage import find_overlap
     from siamkit.data.preprocessing.base import Preprocessor
-    from siamkit.data.preprocessing.kinds import fit_preprocessor, load_preprocessor
+    from siamkit.data.preprocessing.columns import fit_preprocessor, load_preprocessor
     from siamkit.data.splits import Split, split
     from siamkit.data.thumbnails import Thumbnail, thumbnail_of
 
@@ -47,14 +46,14 @@ __getattr__, __dir__ = lazy_exports(
         "Preprocessor": "preprocessing.base",
         "Split": "splits",
         "Thumbnail": "thumbnails",
-        "ChannelStats": "corruptions",
-        "corrupt": "corruptions",
+        "ChannelStats": "ablation",
+        "corrupt": "ablation",
         "ablate": "ablation",
         "feed": "batches",
         "find_overlap": "leakage",
-        "fit_preprocessor": "preprocessing.kinds",
+        "fit_preprocessor": "preprocessing.columns",
         "length": "dataset",
-        "load_preprocessor": "preprocessing.kinds",
+        "load_preprocessor": "preprocessing.columns",
         "split": "splits",
         "take": "dataset",
         "thumbnail_of": "thumbnails",

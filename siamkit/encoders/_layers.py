@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import Tensor, unit
 
 
 @keras.saving.register_keras_serializable("siamkit")

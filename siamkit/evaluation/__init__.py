@@ -13,8 +13,8 @@ from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJ
 if TYPE_CHECKING:
     from siamkit.evaluation._evaluate import evaluate, evaluate_labels, examine
     from siamkit.evaluation.geometry import effective_rank, spread
-    from siamkit.evaluation.neighbors import nearest_neighbors
     from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
+    from siamkit.evaluation.scan import nearest_neighbors
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "evaluate_pairs": "pairs",
         "evaluate_scores": "pairs",
         "examine": "_evaluate",
-        "nearest_neighbors": "neighbors",
+        "nearest_neighbors": "scan",
         "spread": "geometry",
     },
 )

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation._scan import Accumulator, scan_distances
 from siamkit.evaluation.checks import as_array, as_column, as_vectors, class_ids, distinct_ks
 from siamkit.evaluation.classification import KnnVotes, clustering_measures, few_shot_measures
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
@@ -17,6 +16,7 @@ from siamkit.evaluation.geometry import Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Evaluation, Group, Measures, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores, is_binary
 from siamkit.evaluation.retrieval import Rankings, class_means
+from siamkit.evaluation.scan import Accumulator, scan_distances
 from siamkit.evaluation.verification import PairCounts, verification_measures
 
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation._scan import DistanceChunk
-from siamkit.evaluation.distances import CHUNK, Metric, paired_distances
-from siamkit.evaluation.distances import unit
+from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, unit
+from siamkit.evaluation.scan import DistanceChunk
 
 VOTERS = 5
 """How many of the nearest items vote for a class."""

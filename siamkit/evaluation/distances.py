@@ -1,4 +1,4 @@
-"""Distances under any metric as NumPy arrays, block by block.
+"""Distances under any metric as NumPy arrays, block by block; cosine and Euclidean also without a backend.
 
 This is the only place where evaluation meets a backend. Everything else compares *distances*, low for
 similar items: a similarity is negated here, which loses no bit, so ranking, the ROC curve and the threshold
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.backend.precision import float32_required
-from siamkit.errors import DataError
+from siamkit.errors import DataError, nearest
 
 BLOCK = 2**24
 """The most numbers a metric may compute at once: rows by columns by dim, as Manhattan forms them all."""
@@ -37,7 +37,7 @@ class Metric(Protocol):
 def resolve_metric(metric: str | Metric) -> Metric:
     """Return the metric with this name, or the object itself."""
     if isinstance(metric, str):
-        from siamkit.metrics.get import get_metric  # late: it imports the backend
+        from siamkit.metrics.base import get_metric  # late: it imports the backend
 
         named: Metric = get_metric(metric)
         return named
@@ -141,3 +141,54 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = vectors.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)
+
+
+class Euclidean:
+    """√Σ (a - b)², in float64."""
+
+    orientation: Literal["distance"] = "distance"
+
+    def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1), np.float64)
+
+    def matrix(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
+        return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float64)
+
+
+class Cosine:
+    """a · b / (|a| |b|), in float64; 0 with a zero vector."""
+
+    orientation: Literal["similarity"] = "similarity"
+
+    def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
+        return np.asarray((unit(a) * unit(b)).sum(axis=1), np.float64)
+
+    def matrix(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
+        return np.asarray(unit(a) @ unit(b).T, np.float64)
+
+
+PLAIN: dict[str, type[Euclidean] | type[Cosine]] = {"cosine": Cosine, "euclidean": Euclidean}
+"""The metrics that need no backend."""
+
+
+def plain_metric(metric: str | Metric) -> Metric:
+    """Return the plain metric with this name, or the object itself.
+
+    Raises:
+        DataError: no plain metric has this name.
+    """
+    if not isinstance(metric, str):
+        return resolve_metric(metric)
+    if metric not in PLAIN:
+        raise DataError(
+            f"metric {metric!r} needs a backend; {nearest(metric, PLAIN)} Pass any other metric as an "
+            "object, from siamkit.get_metric"
+        )
+    return PLAIN[metric]()
+
+
+def lightest_metric(metric: str | Metric) -> Metric:
+    """Return the metric with this name, a plain one if there is one, or the object itself."""
+    return plain_metric(metric) if isinstance(metric, str) and metric in PLAIN else resolve_metric(metric)

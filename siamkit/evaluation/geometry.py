@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import unit
-from siamkit.evaluation._scan import DistanceChunk
+from siamkit.evaluation.scan import DistanceChunk
 
 SAMPLE = 10_000
 """The most items used for uniformity and intrinsic dimension."""

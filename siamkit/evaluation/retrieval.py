@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation._scan import DistanceChunk
+from siamkit.evaluation.scan import DistanceChunk
 
 
 def query_scores(

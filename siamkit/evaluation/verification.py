@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation._scan import DistanceChunk
+from siamkit.evaluation.scan import DistanceChunk
 
 BINS = 2**20
 """The number of bins."""

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.export.description import describe_model, write_model
-    from siamkit.export.formats import ExportedEncoder, check_writable, export_encoder
+    from siamkit.export.formats import (
+        ExportedEncoder,
+        check_writable,
+        describe_model,
+        export_encoder,
+        write_model,
+    )
 
 __all__ = ["ExportedEncoder", "check_writable", "describe_model", "export_encoder", "write_model"]
 
@@ -17,8 +22,8 @@ __getattr__, __dir__ = lazy_exports(
     {
         "ExportedEncoder": "formats",
         "check_writable": "formats",
-        "describe_model": "description",
+        "describe_model": "formats",
         "export_encoder": "formats",
-        "write_model": "description",
+        "write_model": "formats",
     },
 )

@@ -20,7 +20,7 @@ from siamkit.backend.beyond_keras import run_saved_model, write_torch_onnx
 from siamkit.data.dataset import Array, Leaf, take
 from siamkit.errors import SiamkitError
 from siamkit.export.formats import TOLERANCE, ExportAnswer, ExportRequest, in_float32
-from siamkit.model.load import load_model
+from siamkit.model.factory import load_model
 from siamkit.registry.registry import components
 
 Write = Callable[[keras.Model, Path, Leaf], None]

@@ -83,7 +83,7 @@ def embed_file(
     check_writable(path)
     if batch_size < 1:
         raise DataError(f"batch_size should be at least 1, got {batch_size}")
-    from siamkit.model.load import load_model
+    from siamkit.model.factory import load_model
 
     loaded = load_model(model, compile=False)
     if side not in (0, 1):
@@ -134,7 +134,7 @@ def embed_stream(
 
 def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
     """Return what users of the embeddings need to know: the model, its metric and threshold; JSON data."""
-    from siamkit.export.description import describe_model
+    from siamkit.export.formats import describe_model
 
     description = describe_model(model)
     keys = ("siamkit", "embedding_dim", "metric", "threshold", "same", "components")

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from siamkit.losses._batch import BatchLoss, Pairs, active_mean, log_sum_exp
     from siamkit.losses._mining import MINING, PairLoss
     from siamkit.losses._proxies import ClassSoftmax, ProxyLoss
-    from siamkit.losses.base import Loss, masked_mean
-    from siamkit.losses.get import get_loss
+    from siamkit.losses.base import Loss, get_loss, masked_mean
     from siamkit.losses.wrappers import WrapperLoss
 
 __all__ = [
@@ -42,7 +41,7 @@ __getattr__, __dir__ = lazy_exports(
         "ProxyLoss": "_proxies",
         "WrapperLoss": "wrappers",
         "active_mean": "_batch",
-        "get_loss": "get",
+        "get_loss": "base",
         "log_sum_exp": "_batch",
         "masked_mean": "base",
     },

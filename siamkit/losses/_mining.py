@@ -8,8 +8,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, count_up
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import safe_sqrt, squared_distances, unit
+from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
 
 MINING = ("all", "hard", "semihard", "easy_positive", "distance_weighted", "multi_similarity")
 """The values of the parameter `mining`.

@@ -10,11 +10,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.losses._batch import labels_and_items
-from siamkit.losses._checks import check_count, check_not_negative
+from siamkit.losses._batch import check_count, check_not_negative, labels_and_items
 from siamkit.losses.base import Loss
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import Tensor, unit
 
 _SCALED = keras.initializers.VarianceScaling
 

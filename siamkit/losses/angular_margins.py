@@ -9,10 +9,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._checks import check_count, check_positive
+from siamkit.losses._batch import check_count, check_positive
 from siamkit.losses._proxies import ClassSoftmax
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import safe_sqrt
+from siamkit.metrics.base import Tensor, safe_sqrt
 
 
 @keras.saving.register_keras_serializable("siamkit")

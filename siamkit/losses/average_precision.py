@@ -9,11 +9,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs
-from siamkit.losses._checks import check_positive
+from siamkit.losses._batch import BatchLoss, Pairs, check_positive
 from siamkit.losses.base import masked_mean
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import absolute
+from siamkit.metrics.base import Tensor, absolute
 
 VARIANTS = ("O", "Ds", "Dq", "Iu", "Ib")
 

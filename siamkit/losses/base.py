@@ -1,4 +1,4 @@
-"""The base of all losses: it casts the inputs, compares through the bound metric, and reduces to a scalar."""
+"""The base of all losses, which casts, compares through the bound metric and reduces; and losses by name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from keras import ops
 
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
-from siamkit.metrics.base import Metric, Tensor
+from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.registry.compatibility import check_metric
-from siamkit.registry.provenance import family
+from siamkit.registry.lookup import get_component
+from siamkit.registry.registry import family
 
 
 class Loss(keras.losses.Loss):
@@ -271,3 +272,31 @@ def _beyond_int32(labels: np.ndarray) -> bool:
 def _renumbered(labels: np.ndarray) -> np.ndarray:
     """Return 0, 1, … for the distinct labels in order: only their equality matters."""
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
+def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
+    """Return a loss by name, or the loss itself.
+
+    Args:
+        loss: a name, a mapping `{name: parameters}`, or a `keras.losses.Loss` (returned unchanged).
+        metric: the metric to compare through, a name or an object; leave it out for `Siamese.compile`,
+            which binds the loss to the model's metric.
+        **params: its parameters, and what it needs to know of the data (`num_classes`, for example).
+
+    Raises:
+        ComponentError: no such loss or parameter, a value that is not valid, or a metric that does not fit.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> loss = siamkit.get_loss("multi_similarity", metric="cosine", alpha=2.0)
+        >>> tuple(loss(np.array([0, 0, 1]), np.eye(3)).shape)
+        ()
+    """
+    component: Loss = get_component("loss", loss, params, keras.losses.Loss)
+    if metric is not None:
+        if not isinstance(component, Loss):
+            raise ComponentError(
+                f"the loss {component!r:.80} is not a siamkit.Loss and compares by itself; leave out metric="
+            )
+        component.bind(get_metric(metric))
+    return component

@@ -8,12 +8,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean, count_up, labels_and_items, log_sum_exp
-from siamkit.losses._checks import check_positive
+from siamkit.losses._batch import (
+    BatchLoss,
+    Pairs,
+    active_mean,
+    check_positive,
+    count_up,
+    labels_and_items,
+    log_sum_exp,
+)
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import Loss, masked_mean
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import safe_sqrt
+from siamkit.metrics.base import Tensor, safe_sqrt
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.losses._checks import check_count, check_positive
+from siamkit.losses._batch import check_count, check_positive
 from siamkit.losses._proxies import ClassSoftmax
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import Tensor, unit
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import Pairs, active_mean
-from siamkit.losses._checks import check_positive, checked_target, split_views
+from siamkit.losses._batch import Pairs, active_mean, check_positive, checked_target, split_views
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor

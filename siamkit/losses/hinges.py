@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs
-from siamkit.losses._checks import check_not_negative
+from siamkit.losses._batch import BatchLoss, Pairs, check_not_negative
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor

@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean, log_sum_exp
-from siamkit.losses._checks import check_positive
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, check_positive, log_sum_exp
 from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor

@@ -8,12 +8,18 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, count_up, log_sum_exp
-from siamkit.losses._checks import check_count, check_not_negative, check_positive
+from siamkit.losses._batch import (
+    BatchLoss,
+    Pairs,
+    check_count,
+    check_not_negative,
+    check_positive,
+    count_up,
+    log_sum_exp,
+)
 from siamkit.losses._proxies import Proxies, ProxyLoss
 from siamkit.losses.base import masked_mean
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import Tensor, unit
 
 AFFINITY_TEMPERATURE = 0.5  # of the manifold loss, as in the reference
 

@@ -8,11 +8,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.losses._batch import log_sum_exp
-from siamkit.losses._checks import check_positive, checked_target, split_views
+from siamkit.losses._batch import check_positive, checked_target, log_sum_exp, split_views
 from siamkit.losses.base import Loss
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import absolute, unit
+from siamkit.metrics.base import Tensor, absolute, unit
 
 
 @keras.saving.register_keras_serializable("siamkit")

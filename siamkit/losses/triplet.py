@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean
-from siamkit.losses._checks import split_views
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, split_views
 from siamkit.losses._mining import (
     checked_mining,
     mined_pairs,

@@ -9,11 +9,9 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.losses._batch import count_up, log_sum_exp
-from siamkit.losses._checks import check_not_negative, check_positive, split_views
+from siamkit.losses._batch import check_not_negative, check_positive, count_up, log_sum_exp, split_views
 from siamkit.losses.base import Loss, masked_mean
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import centred
+from siamkit.metrics.base import Tensor, centred
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -10,12 +10,17 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
-from siamkit.losses._batch import BatchLoss, Pairs, count_up, labels_and_items
-from siamkit.losses._checks import check_count, check_not_negative
+from siamkit.losses._batch import (
+    BatchLoss,
+    Pairs,
+    check_count,
+    check_not_negative,
+    count_up,
+    labels_and_items,
+)
 from siamkit.losses.base import Loss
-from siamkit.metrics.base import Tensor
-from siamkit.metrics.functions import safe_sqrt, unit
-from siamkit.registry.provenance import family
+from siamkit.metrics.base import Tensor, safe_sqrt, unit
+from siamkit.registry.registry import family
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -8,9 +8,8 @@ from siamkit._lazy import lazy_exports
 from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
-    from siamkit.metrics.base import Metric
-    from siamkit.metrics.get import get_metric
+    from siamkit.metrics.base import Metric, get_metric
 
 __all__ = ["Metric", "get_metric"]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"Metric": "base", "get_metric": "get"}, before=prepare)
+__getattr__, __dir__ = lazy_exports(__name__, {"Metric": "base", "get_metric": "base"}, before=prepare)

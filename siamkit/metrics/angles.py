@@ -7,8 +7,7 @@ import math
 import keras
 from keras import ops
 
-from siamkit.metrics.base import Metric, Tensor
-from siamkit.metrics.functions import centred, is_zero, safe_sqrt, squared_distances, unit
+from siamkit.metrics.base import Metric, Tensor, centred, is_zero, safe_sqrt, squared_distances, unit
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -1,4 +1,4 @@
-"""What all metrics share: one entry that builds and casts, and computes in full float32."""
+"""The base of all metrics, which builds and casts and computes in full float32; and metrics by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from siamkit.backend.precision import float32_scope
+from siamkit.registry.lookup import get_component
 
 Tensor = Any  # a tensor of the backend that runs
 
@@ -65,3 +66,94 @@ class Metric(keras.layers.Layer):
             return values
         high = self.range[1]
         return high - values if math.isfinite(high) else -values
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """Return sqrt(x) with gradient 0, not infinite, where x is 0."""
+    zero = x <= 0  # not `x > 0`: NaN should stay NaN
+    return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, x)))
+
+
+def absolute(x: Tensor) -> Tensor:
+    """Return |x| with gradient 0 at 0 (JAX's own gives 1 there)."""
+    return ops.relu(x) + ops.relu(-x)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return vectors of length 1 along the last axis; a zero vector stays zero, with gradient 0."""
+    # Divided by the largest coordinate before squaring: tiny and huge squares leave float32's range.
+    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+    x = x / ops.where(largest > 0, largest, 1.0)
+    squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    zero = squares <= 0  # NaN is not
+    return ops.where(zero, 0.0, x * ops.rsqrt(ops.where(zero, 1.0, squares)))
+
+
+def is_zero(x: Tensor) -> Tensor:
+    """Return which vectors are zero in every coordinate, `(..., dim)` -> `(...)` bool; NaN is not."""
+    return ops.sum(ops.abs(x), axis=-1) <= 0
+
+
+def centred(x: Tensor) -> Tensor:
+    """Return each vector minus the mean of its coordinates; exactly zero where all are equal."""
+    # Minus the first coordinate before the mean: the rounded mean of equal numbers may differ from them.
+    x = x - ops.stop_gradient(x[..., :1])
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+def quotient(x: Tensor, y: Tensor) -> Tensor:
+    """Return x / y for y ≥ 0, and 0 with gradient 0 where y is 0 (or too small for a reciprocal)."""
+    zero = y < 1.2e-38  # float32's smallest normal number; NaN is not below it
+    y = ops.where(zero, 1.0, y)
+    reciprocal = ops.stop_gradient(1.0 / y)
+    # A Newton step: the value is x / y, the gradient by y is -x / y², and no y² leaves float32's range.
+    return ops.where(zero, 0.0, x * reciprocal * (2.0 - y * reciprocal))
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return squared Euclidean distances, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products.
+
+    |a|² + |b|² - 2ab loses close points far from the origin to cancellation. So the coordinates are
+    centred and split, x = h + l, h on a grid so coarse that sums of products of h are exact in float32
+    (the splitting of Ozaki et al. 2012); cancellation then affects only the small rest. The gradient
+    flows through l and through the cross terms of the exact sum: it is 2(a - b).
+    """
+    centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
+    a, b = a - centre, b - centre
+    largest = ops.maximum(ops.max(ops.abs(a)), ops.max(ops.abs(b)))
+    # |h_a|² + |h_b|² - 2 h_a h_b is exact while dim * (2 * 2^bits)² stays below 2^24.
+    bits = max(1, int((24 - 2 - math.log2(max(1, a.shape[-1]))) // 2))
+    exponent = ops.ceil(ops.log2(ops.where(largest > 0, largest, 1.0)))
+    grid = ops.stop_gradient(ops.exp2(exponent - bits))
+    high_a = ops.stop_gradient(ops.round(a / grid) * grid)
+    high_b = ops.stop_gradient(ops.round(b / grid) * grid)
+    low_a, low_b = a - high_a, b - high_b
+
+    def dot(x: Tensor, y: Tensor) -> Tensor:
+        return ops.sum(x * y, axis=-1)
+
+    exact = (
+        dot(high_a, high_a)[:, None] + dot(high_b, high_b)[None, :] - 2.0 * (high_a @ ops.transpose(high_b))
+    )
+    rest = dot(low_a, high_a + a)[:, None] + dot(low_b, high_b + b)[None, :]
+    # h_a l_b + l_a b in one product of twice the length.
+    cross = ops.concatenate([high_a, low_a], axis=-1) @ ops.transpose(ops.concatenate([low_b, b], axis=-1))
+    return ops.relu(exact + (rest - 2.0 * cross))
+
+
+def get_metric(metric: Any, /, **params: Any) -> Metric:
+    """Return a metric by name, or the metric itself.
+
+    Args:
+        metric: a name, a mapping `{name: parameters}`, or a `siamkit.Metric` (returned as it is).
+        **params: its parameters.
+
+    Raises:
+        ComponentError: no such metric or parameter, or a value that is not valid.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_metric("cosine").orientation
+        'similarity'
+    """
+    return get_component("metric", metric, params, Metric)

@@ -7,8 +7,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.metrics.base import Metric, Tensor
-from siamkit.metrics.functions import absolute, centred, quotient, safe_sqrt, squared_distances, unit
+from siamkit.metrics.base import (
+    Metric,
+    Tensor,
+    absolute,
+    centred,
+    quotient,
+    safe_sqrt,
+    squared_distances,
+    unit,
+)
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -13,8 +13,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.metrics.base import Metric, Tensor
-from siamkit.metrics.functions import absolute, safe_sqrt, squared_distances
+from siamkit.metrics.base import Metric, Tensor, absolute, safe_sqrt, squared_distances
 
 Shape = tuple[int, ...]
 

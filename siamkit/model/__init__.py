@@ -8,12 +8,11 @@ from siamkit._lazy import lazy_exports
 from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
-    from siamkit.model._build import build
-    from siamkit.model.load import load_model
+    from siamkit.model.factory import build, load_model
     from siamkit.model.siamese import Siamese
 
 __all__ = ["Siamese", "build", "load_model"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"Siamese": "siamese", "build": "_build", "load_model": "load"}, before=prepare
+    __name__, {"Siamese": "siamese", "build": "factory", "load_model": "factory"}, before=prepare
 )

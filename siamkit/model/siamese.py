@@ -12,14 +12,12 @@ from keras import ops, tree
 
 from siamkit._version import __version__
 from siamkit.data.preprocessing.base import Preprocessor
-from siamkit.data.preprocessing.kinds import load_preprocessor
+from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.errors import ModelError
-from siamkit.losses.base import Loss
-from siamkit.losses.get import get_loss
-from siamkit.metrics.base import Metric, Tensor
-from siamkit.metrics.get import get_metric
+from siamkit.losses.base import Loss, get_loss
+from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
-from siamkit.registry.provenance import family, record_of, set_record
+from siamkit.registry.registry import family, record_of, set_record
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from siamkit.registry.catalog import CORE, Catalog, Origin, Problem, Registered
     from siamkit.registry.hookspecs import hookimpl
     from siamkit.registry.lookup import create
-    from siamkit.registry.provenance import record_of
-    from siamkit.registry.registry import Registry, components, register
+    from siamkit.registry.registry import Registry, components, record_of, register
     from siamkit.registry.specs import DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Param, Spec
 
 __all__ = [
@@ -54,7 +53,7 @@ __getattr__, __dir__ = lazy_exports(
         "components": "registry",
         "create": "lookup",
         "hookimpl": "hookspecs",
-        "record_of": "provenance",
+        "record_of": "registry",
         "register": "registry",
     },
 )

@@ -1,8 +1,9 @@
-"""Catalogs: the components of one kind by name, each with its origin."""
+"""Catalogs: the components of one kind by name, each with its origin; imports from a study's folder."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,30 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from siamkit.errors import PluginError, UnknownComponentError, nearest
-from siamkit.registry.importing import importable_from
 from siamkit.registry.specs import Kind, Spec
+
+
+@contextmanager
+def importable_from(folder: Path | None) -> Iterator[None]:
+    """Make the modules in a folder importable inside a `with` block.
+
+    The folder comes last on `sys.path`, so it never hides an installed module. Modules that the block imports
+    stay imported after it.
+
+    Args:
+        folder: the folder; None for no folder.
+    """
+    entry = None if folder is None else str(folder.resolve())
+    if entry is None or entry in sys.path:
+        yield
+        return
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
 
 CORE = "siamkit"
 SESSION = "session"  # the origin of specs given to `siamkit.register`

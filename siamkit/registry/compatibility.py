@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from siamkit.errors import ComponentError, listed
-from siamkit.registry.provenance import spec_of
-from siamkit.registry.registry import components
+from siamkit.registry.registry import components, spec_of
 from siamkit.registry.specs import EncoderSpec, LossSpec, MetricSpec, Supervision
 
 FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {

@@ -11,8 +11,7 @@ from typing import Any, TypeVar, cast
 from siamkit.errors import ComponentError, nearest
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import wrapping
-from siamkit.registry.provenance import recorded, spec_of
-from siamkit.registry.registry import components
+from siamkit.registry.registry import components, recorded, spec_of
 from siamkit.registry.specs import Bool, Component, Int, Kind, Param, Spec
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Plugins and their specs: discovery, names, and the problems found.
+"""Plugins and their specs: discovery, names, problems, and which component made an object.
 
 Every plugin, siamkit's own components included, is a module behind an entry point of the group `siamkit`, and
 returns its specs from pluggy hooks. Nothing here imports a backend.
@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from siamkit.errors import ComponentError, PluginError, nearest
 from siamkit.registry import hookspecs
-from siamkit.registry.catalog import CORE, SESSION, Catalog, Origin, Problem, Registered
-from siamkit.registry.importing import importable_from
+from siamkit.registry.catalog import CORE, SESSION, Catalog, Origin, Problem, Registered, importable_from
 from siamkit.registry.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
 
 BACKENDS = ("keras", "tensorflow", "torch", "jax")
@@ -283,3 +282,45 @@ def register(spec: Spec) -> None:
         'session/my_metric'
     """
     components().register(spec)
+
+
+T = TypeVar("T")
+
+_ATTRIBUTE = "_siamkit_record"
+
+
+def set_record(component: object, record: dict[str, str] | None) -> None:
+    """Record on an object which component made it; None records nothing."""
+    if record is not None and component is not None:
+        # Past Keras's own __setattr__, which would track the dict as state of the layer.
+        object.__setattr__(component, _ATTRIBUTE, record)
+
+
+def record_of(component: object) -> dict[str, str] | None:
+    """Return qualified name and version of the component that made an object; None for one made by hand."""
+    record: dict[str, str] | None = getattr(component, _ATTRIBUTE, None)
+    return record
+
+
+def recorded(component: T, entry: Registered[Any]) -> T:
+    """Return the object with the component that made it recorded on it."""
+    set_record(component, entry.record())
+    return component
+
+
+def spec_of(kind: Kind, component: object) -> Any:
+    """Return the spec of the component that made an object.
+
+    Returns:
+        The spec; None for an object made by hand, or by a component that is not installed here.
+    """
+    record, catalog = record_of(component), components().catalog(kind)
+    return catalog[record["name"]].spec if record is not None and record["name"] in catalog else None
+
+
+def family(component: Any) -> list[Any]:
+    """Return an object and, depth first, the objects that it wraps: a loss around losses, for example."""
+    return [
+        component,
+        *(member for wrapped in getattr(component, "wrapped", ()) for member in family(wrapped)),
+    ]

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
         Source,
         Table,
     )
-    from siamkit.report.render.console import render_console
     from siamkit.report.render.html import render_html
-    from siamkit.report.render.markdown import render_markdown
+    from siamkit.report.render.text import render_console, render_markdown
 
 __all__ = [
     "Chart",
@@ -64,9 +63,9 @@ __getattr__, __dir__ = lazy_exports(
         "Table": "model",
         "check_reliability": "checks",
         "load_study_results": "load",
-        "render_console": "render.console",
+        "render_console": "render.text",
         "render_html": "render.html",
-        "render_markdown": "render.markdown",
+        "render_markdown": "render.text",
         "study_document": "build",
         "verdict": "checks",
         "write_report": "build",

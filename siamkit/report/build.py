@@ -11,15 +11,14 @@ from siamkit.io.files import write_text
 from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Document
 from siamkit.report.render.html import render_html
-from siamkit.report.render.markdown import render_markdown
+from siamkit.report.render.text import render_markdown
 from siamkit.report.sections.effects import effects
 from siamkit.report.sections.embedding import embedding
 from siamkit.report.sections.ranking import finalists, leaderboard, sizes, trade_off
 from siamkit.report.sections.summary import about, lead, reliability, reproduction
 from siamkit.report.sections.training import failures, training_curves
 from siamkit.report.sections.verification import verification
-from siamkit.stats.anova import variance_shares
-from siamkit.stats.importance import METHODS, importances
+from siamkit.stats.importance import METHODS, importances, variance_shares
 
 Format = Literal["html", "markdown", "json"]
 

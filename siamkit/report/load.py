@@ -17,9 +17,8 @@ from siamkit.errors import StudyError, listed
 from siamkit.io.files import read_arrays, read_table
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
-from siamkit.runs.objectives import Objective
 from siamkit.runs.outcome import Finalist, finalists, leaderboard
-from siamkit.runs.results import RepeatResult, Snapshot, TrialResult
+from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials
 from siamkit.stats.results import Difference, Interval

@@ -11,8 +11,7 @@ from statistics import fmean
 from pydantic import JsonValue
 
 from siamkit.errors import StudyError
-from siamkit.runs.objectives import Objective
-from siamkit.runs.results import RepeatResult, Snapshot, TrialResult, mean_measures
+from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult, mean_measures
 from siamkit.runs.run_folder import RunFolder
 
 

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from siamkit.stats.anova import variance_shares
     from siamkit.stats.bootstrap import compare_queries, interval_of
     from siamkit.stats.compression import Size, SizeCurve, size_curve
     from siamkit.stats.effects import Trials
-    from siamkit.stats.importance import importances
-    from siamkit.stats.multiple_testing import adjusted, holm
+    from siamkit.stats.importance import importances, variance_shares
     from siamkit.stats.pair_bootstrap import compare_pairs, interval_of_pairs
-    from siamkit.stats.pareto import front
-    from siamkit.stats.results import Difference, Interval
+    from siamkit.stats.results import Difference, Interval, adjusted, front, holm
     from siamkit.stats.seeds import Repeats
 
 __all__ = [
@@ -46,15 +43,15 @@ __getattr__, __dir__ = lazy_exports(
         "Size": "compression",
         "SizeCurve": "compression",
         "Trials": "effects",
-        "adjusted": "multiple_testing",
+        "adjusted": "results",
         "compare_pairs": "pair_bootstrap",
         "compare_queries": "bootstrap",
-        "front": "pareto",
-        "holm": "multiple_testing",
+        "front": "results",
+        "holm": "results",
         "importances": "importance",
         "interval_of": "bootstrap",
         "interval_of_pairs": "pair_bootstrap",
         "size_curve": "compression",
-        "variance_shares": "anova",
+        "variance_shares": "importance",
     },
 )

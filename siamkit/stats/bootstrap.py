@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation.checks import as_column, class_ids
-from siamkit.stats.permutation import permutation_p
 from siamkit.stats.resampling import (
     bootstrap_weights,
     check_level,
     check_units,
     percentile_interval,
+    permutation_p,
     resampling_rng,
     unseen_share,
 )
@@ -48,7 +48,7 @@ def compare_queries(
 
     The interval is `siamkit.stats.resampling.percentile_interval`; if all units are equal, its width comes
     from `siamkit.stats.resampling.unseen_share`. The p-value is that of
-    `siamkit.stats.permutation.permutation_p`. The two procedures differ, so where p is near 1 - level one
+    `siamkit.stats.resampling.permutation_p`. The two procedures differ, so where p is near 1 - level one
     may find a difference and the other not; a verdict uses the interval.
 
     Args:

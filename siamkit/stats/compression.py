@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.errors import DataError
 from siamkit.evaluation import examine
 from siamkit.evaluation.checks import as_array, as_vectors, positive_int
-from siamkit.evaluation.distances import Metric, resolve_metric
+from siamkit.evaluation.distances import Cosine, Metric, resolve_metric
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
 from siamkit.evaluation.pairs import is_binary
-from siamkit.evaluation.plain_metrics import Cosine
 from siamkit.plotting.figures import SizePoint, size_plot
-from siamkit.stats.pareto import front
+from siamkit.stats.results import front
 
 if TYPE_CHECKING:
     import pandas as pd

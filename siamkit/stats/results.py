@@ -1,10 +1,15 @@
-"""Measured results: a measure with its interval, and a difference with its verdict."""
+"""Measured results: a measure with its interval, differences with their verdicts, the Pareto front."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamkit.errors import DataError
 from siamkit.evaluation.measures import MEASURES
 
 
@@ -46,7 +51,7 @@ class Difference:
         low, high: the ends of its interval.
         level: the share of such intervals that hold the true difference.
         p: the probability of a difference at least this large if there is none.
-        p_adjusted: p corrected for multiple comparisons (see `siamkit.stats.multiple_testing`), or None.
+        p_adjusted: p corrected for multiple comparisons (see `siamkit.stats.results`), or None.
         over: what a repetition would replace: `queries`, `items`, `pairs` or `classes`.
         units: the number of these.
         resamples: the number of resamples.
@@ -117,3 +122,82 @@ class Difference:
             f"{winner} is better in {self.measure} by {abs(self.difference):.4f} "
             f"[{nearer:.4f}, {farther:.4f}]."
         )
+
+
+def holm(ps: ArrayLike) -> NDArray[np.float64]:
+    """Return p-values adjusted by Holm.
+
+    If all hypotheses with an adjusted p below 5 % are rejected, any false rejection has a probability below
+    5 %.
+
+    The i-th smallest of m becomes max over j ≤ i of min(1, (m - j + 1) · p_j). This holds for any dependence
+    between the comparisons, and is never weaker than Bonferroni's m · p. Holm, "A simple sequentially
+    rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+
+    Args:
+        ps: `(m,)`.
+
+    Returns:
+        `(m,)`, in the same order.
+
+    Raises:
+        DataError: a p-value is not in [0, 1].
+
+    Example:
+        >>> from siamkit.stats import holm
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(ps, np.float64).reshape(-1)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise DataError(f"p-values should be in [0, 1], got {values.tolist()}")
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return corrected
+
+
+def adjusted(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences with `p_adjusted` set for all of them together, by Holm.
+
+    Args:
+        differences: all that were computed for one question, including those that are not significant.
+
+    Example:
+        >>> from siamkit.stats import Difference, adjusted
+        >>> gain = Difference("map_at_r", 0.5, 0.6, 0.1, 0.05, 0.15, 0.95, 0.01, None, "queries", 500, 2000)
+        >>> [difference.p_adjusted for difference in adjusted([gain, gain])]
+        [0.02, 0.02]
+    """
+    ps = holm([difference.p for difference in differences])
+    return [replace(difference, p_adjusted=float(p)) for difference, p in zip(differences, ps, strict=True)]
+
+
+def front(values: Any, directions: Sequence[str]) -> list[int]:
+    """Return the indices of the Pareto-optimal rows, ascending.
+
+    A row dominates another if it is as good in every objective and better in one. So equal rows are on the
+    front together, or not at all. A row with NaN or infinity is never on it.
+
+    Args:
+        values: `(rows, objectives)`.
+        directions: `maximize` or `minimize`, for each objective.
+
+    Example:
+        >>> from siamkit.stats import front
+        >>> front([[0.9, 100], [0.8, 10], [0.7, 20]], ["maximize", "minimize"])
+        [0, 1]
+    """
+    rows = np.asarray(values, dtype=float).reshape(-1, len(directions))
+    costs = rows * np.where([direction == "maximize" for direction in directions], -1.0, 1.0)
+    left = np.flatnonzero(np.isfinite(costs).all(axis=1))
+    # In lexicographic order no row is dominated by a later one; sums would suffer from rounding.
+    left = left[np.lexsort(costs[left].T[::-1])]
+    optimal: list[int] = []
+    while len(left):
+        first, left = left[0], left[1:]
+        optimal.append(int(first))
+        dominated = (costs[left] >= costs[first]).all(axis=1) & (costs[left] > costs[first]).any(axis=1)
+        left = left[~dominated]
+    return sorted(optimal)

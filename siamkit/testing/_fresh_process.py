@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from siamkit.model.load import load_model
+from siamkit.model.factory import load_model
 from siamkit.model.siamese import Siamese
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components

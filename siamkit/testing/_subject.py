@@ -14,8 +14,7 @@ import numpy as np
 
 from siamkit.errors import ComponentError
 from siamkit.losses.base import Loss
-from siamkit.metrics.base import Metric
-from siamkit.metrics.get import get_metric
+from siamkit.metrics.base import Metric, get_metric
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import metric_misfit
 from siamkit.registry.lookup import create, resolve_spec

@@ -124,7 +124,7 @@ def test_of_what_it_has_no_looks_it_shows_ids_and_of_pairs_both_sides():
 
 
 def test_sizes_are_drawn_with_their_front():
-    curve = size_curve(GOOD, LABELS, siamkit.evaluation.plain_metrics.Euclidean(), dims=[2, 4])
+    curve = size_curve(GOOD, LABELS, siamkit.evaluation.distances.Euclidean(), dims=[2, 4])
     again = curve.with_sizes([Size("retrained", 4, 16, {"map_at_r": 0.999})])
     assert [each.how for each in again if each.pareto_optimal][-1:] != ["pca"]
     # By hand: on the front is what nothing at most as large beats or equals.

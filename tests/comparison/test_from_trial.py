@@ -19,7 +19,7 @@ from siamkit.cli import main
 from siamkit.comparison.inputs import read_embeddings
 from siamkit.comparison.single import retrained_sizes
 from siamkit.errors import DataError, ModelError, StudyError
-from siamkit.evaluation.plain_metrics import Euclidean
+from siamkit.evaluation.distances import Euclidean
 
 DRAW = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(24), 5)

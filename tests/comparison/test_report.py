@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import siamkit
 from siamkit.cli import main
 from siamkit.comparison.single import curve_document
-from siamkit.evaluation.plain_metrics import Euclidean
+from siamkit.evaluation.distances import Euclidean
 from siamkit.report.model import Gallery
 from siamkit.report.render.html import render_html
 from siamkit.stats.compression import size_curve

@@ -21,7 +21,7 @@ from siamkit.comparison.similarity import (
     shared_neighbors,
 )
 from siamkit.errors import DataError
-from siamkit.evaluation.plain_metrics import plain_metric
+from siamkit.evaluation.distances import plain_metric
 
 
 def cloud(n=60, dim=8, seed=0):

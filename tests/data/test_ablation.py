@@ -13,8 +13,7 @@ from scipy import ndimage, stats
 
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.data import ablation as module
-from siamkit.data.ablation import ablate, factor_misfit
-from siamkit.data.corruptions import CORRUPTIONS, ChannelStats, corrupt
+from siamkit.data.ablation import CORRUPTIONS, ChannelStats, ablate, corrupt, factor_misfit
 from siamkit.errors import DataError
 
 

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.distances import paired_distances
-from siamkit.evaluation.neighbors import nearest_first, nearest_neighbors
+from siamkit.evaluation.scan import nearest_first, nearest_neighbors
 
 
 class Dot:

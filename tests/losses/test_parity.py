@@ -20,7 +20,7 @@ from parity import EAGER, assert_parity, few, ours, ours_at_once, reference
 from pytorch_metric_learning import distances, losses, miners
 
 import siamkit
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import unit
 
 pytestmark = [
     pytest.mark.keras,

@@ -24,7 +24,7 @@ from scipy.special import log_softmax
 
 import siamkit
 from siamkit.errors import ComponentError, ModelError
-from siamkit.metrics.functions import unit
+from siamkit.metrics.base import unit
 
 pytestmark = pytest.mark.keras
 

@@ -13,7 +13,7 @@ from metric_references import CASES
 
 import siamkit
 from siamkit.backend.beyond_keras import compiled
-from siamkit.metrics.functions import absolute, centred, quotient, safe_sqrt, unit
+from siamkit.metrics.base import absolute, centred, quotient, safe_sqrt, unit
 
 pytestmark = pytest.mark.keras
 

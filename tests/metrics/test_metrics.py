@@ -12,8 +12,7 @@ from scipy.spatial.distance import cdist
 
 import siamkit
 from siamkit.errors import ComponentError
-from siamkit.metrics.base import Metric
-from siamkit.metrics.functions import quotient, squared_distances, unit
+from siamkit.metrics.base import Metric, quotient, squared_distances, unit
 
 pytestmark = pytest.mark.keras
 

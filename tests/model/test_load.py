@@ -16,10 +16,10 @@ from keras import ops
 
 import siamkit
 from siamkit.data.dataset import Dataset
-from siamkit.data.preprocessing.kinds import fit_preprocessor
+from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.errors import ModelError
 from siamkit.metrics.base import Metric
-from siamkit.registry.provenance import record_of
+from siamkit.registry.registry import record_of
 
 pytestmark = pytest.mark.keras
 

@@ -12,12 +12,12 @@ import pytest
 from scipy import stats
 
 from siamkit.cli import main
-from siamkit.data.preprocessing import kinds
+from siamkit.data.preprocessing import columns
 from siamkit.errors import StudyError
 from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.results import export
-from siamkit.study.results.model_card import model_card
+from siamkit.study.results.export import model_card
 from siamkit.study.results.results import Results
 
 CONFIGURATION = {
@@ -209,6 +209,6 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 @pytest.mark.keras
 @pytest.mark.one_backend
 def test_every_preprocessor_is_explained() -> None:
-    from siamkit.export.description import PREPARATION
+    from siamkit.export.formats import PREPARATION
 
     assert set(PREPARATION) == set(kinds._KINDS)

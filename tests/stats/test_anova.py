@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamkit.stats.anova import variance_shares
 from siamkit.stats.effects import Trials
+from siamkit.stats.importance import variance_shares
 
 
 def crossed(repeats: int = 1) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from siamkit.errors import DataError
 from siamkit.stats.bootstrap import Sample, compare_queries, interval_of
-from siamkit.stats.permutation import permutation_p
+from siamkit.stats.resampling import permutation_p
 from siamkit.stats.results import Difference
 
 CLASSES = np.random.default_rng(5).permutation(np.repeat(np.arange(25), np.resize([1, 3, 8], 25)))

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
-from siamkit.evaluation.plain_metrics import Cosine, Euclidean
+from siamkit.evaluation.distances import Cosine, Euclidean
 from siamkit.stats.compression import size_curve
 
 DRAW = np.random.default_rng(0)

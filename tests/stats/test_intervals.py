@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from siamkit.errors import DataError
-from siamkit.stats.multiple_testing import adjusted, holm
 from siamkit.stats.resampling import percentile_interval, percentile_p, unseen_share
-from siamkit.stats.results import Difference, Interval
+from siamkit.stats.results import Difference, Interval, adjusted, holm
 
 NORMAL = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)  # resamples without chance
 

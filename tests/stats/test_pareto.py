@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from siamkit.stats.pareto import front
+from siamkit.stats.results import front
 
 RNG = np.random.default_rng(0)
 

@@ -10,12 +10,13 @@ import pytest
 
 from siamkit.errors import DataError
 from siamkit.stats import resampling
-from siamkit.stats.permutation import all_flips, random_flips
 from siamkit.stats.resampling import (
+    all_flips,
     bootstrap_weights,
     check_classes,
     exponential_weights,
     pair_weights,
+    random_flips,
 )
 
 

@@ -10,9 +10,8 @@ import optuna
 
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import parse_space
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.config.yaml import Document
+from siamkit.study.config.yaml import Document, Problems
 from siamkit.study.sampling.samplers import make_sampler
 
 NUMBERS = {

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import siamkit
-from siamkit.metrics.functions import safe_sqrt
+from siamkit.metrics.base import safe_sqrt
 from siamkit.testing import cases
 
 pytestmark = [pytest.mark.keras, pytest.mark.one_backend]

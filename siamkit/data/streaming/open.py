@@ -18,8 +18,7 @@ import numpy as np
 from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources.images import MODES, images_in, read_image, without_hidden
-from siamkit.data.streaming._tables import SUFFIXES, table_stream
-from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
+from siamkit.data.streaming.stream import SUFFIXES, Chunk, Stream, StreamRequest, table_stream
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 from siamkit.registry.registry import components

@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLORS
+from siamkit.plotting.figures import COLORS
 from siamkit.report.load import Row
 from siamkit.report.model import shorten
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLORS, color, dressed, logarithmic, symbol
+from siamkit.plotting.figures import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Check, Section, Table
 from siamkit.report.sections._marks import bars, label, numbered
 from siamkit.runs.results import TrialResult
-from siamkit.stats.anova import Share
 from siamkit.stats.effects import Level, is_number
-from siamkit.stats.importance import METHODS, Importances, Method
+from siamkit.stats.importance import METHODS, Importances, Method, Share
 
 MAX_LEVELS = 12
 """Factors with more levels get no means."""

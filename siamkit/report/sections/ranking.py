@@ -7,13 +7,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import COLORS, color, dressed, logarithmic
+from siamkit.plotting.figures import COLORS, color, dressed, logarithmic
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._marks import bars, label, numbered
 from siamkit.runs.results import TrialResult
 from siamkit.stats.compression import Size, SizeCurve
-from siamkit.stats.pareto import front
+from siamkit.stats.results import front
 
 MAX_BARS = 30
 MORE_MEASURES = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "parameters")

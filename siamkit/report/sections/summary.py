@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section, Source
-from siamkit.stats.anova import Share
 from siamkit.stats.effects import MIN_TRIALS
-from siamkit.stats.importance import Importances
+from siamkit.stats.importance import Importances, Share
 
 
 def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) -> list[str]:

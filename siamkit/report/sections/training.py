@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.palette import color, dressed
+from siamkit.plotting.figures import color, dressed
 from siamkit.report.load import Curve, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._marks import bars, label, numbered

@@ -24,9 +24,8 @@ from siamkit.registry.specs import (
     LossSpec,
     Param,
 )
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import FACTORS, Alternative, ComponentSpace, SearchSpace, Values
-from siamkit.study.config.yaml import KeyPath, YamlValue
+from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 
 UNKNOWN = Values((None,))
 """Stands for values that are wrong; a problem was added for them."""

@@ -17,10 +17,9 @@ from siamkit.io.paths import as_path, unreachable_reason
 from siamkit.registry.compatibility import data_misfit, input_misfit
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import DataSource, parse_source, parse_space
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import Direction, StudyConfig
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.config.yaml import Document, YamlValue, read_document
+from siamkit.study.config.yaml import Document, Problems, YamlValue, read_document
 
 Check = Callable[[StudyConfig, SearchSpace, Problems], None]
 """Adds the problems of a study that was parsed without any."""

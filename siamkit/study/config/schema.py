@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 
-from siamkit.data.corruptions import CORRUPTIONS
+from siamkit.data.ablation import CORRUPTIONS
 from siamkit.study.config.storage_url import url_problem
 
 Direction = Literal["maximize", "minimize"]

@@ -12,7 +12,7 @@ from siamkit.study.config.schema import StudyConfig
 from siamkit.study.worker.messages import Cause, Job, Message, Send, Setup
 
 ENGINES = {
-    "inline": "siamkit.study.engines.inline:InlineEngine",
+    "inline": "siamkit.study.engines.local:InlineEngine",
     "local": "siamkit.study.engines.local:LocalEngine",
     "ray": "siamkit.study.engines.ray_engine:RayEngine",
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from siamkit.data.thumbnails import items_table
 from siamkit.errors import SiamkitError
 from siamkit.io.files import write_json, write_table
 from siamkit.io.paths import is_local
@@ -23,15 +24,13 @@ from siamkit.study.execution.trial import remove_attempt
 from siamkit.study.sampling.plan import is_fully_planned, planned_trials, warm_start
 from siamkit.study.sampling.pruners import make_pruner
 from siamkit.study.sampling.samplers import RepeatCounter, StudySampler
-from siamkit.study.storage.coordinator_lock import CoordinatorLock
-from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
+from siamkit.study.storage.leases import RENEWALS, CoordinatorLock, HeartbeatThread
 from siamkit.study.storage.open import open_storage
 from siamkit.study.storage.retry import StorageUnavailable, with_retries
 from siamkit.study.storage.trial_log import StoredTrial
 from siamkit.study.storage.trial_queue import TrialQueue
 from siamkit.study.tracking.trackers import Trackers, open_trackers
 from siamkit.study.worker.checkpoint import remove_checkpoint, remove_temporary_files
-from siamkit.study.worker.shown_items import items_table
 
 
 @dataclass(frozen=True)

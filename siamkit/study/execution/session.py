@@ -1,4 +1,4 @@
-"""The session of one process in a study: its data, its workers, the run folder, and what must not change."""
+"""The session of one process in a study: its data, workers and run folder, and the check before it starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pydantic import JsonValue
 
 from siamkit.backend import select
 from siamkit.data.dataset import Dataset
+from siamkit.errors import DataError, StudyError
 from siamkit.io.files import disk_full_as_error, to_jsonable
-from siamkit.registry.catalog import SESSION
-from siamkit.registry.importing import importable_from
+from siamkit.registry.catalog import SESSION, importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
 from siamkit.runs.results import Snapshot, as_record
@@ -33,10 +33,11 @@ from siamkit.study.execution.supervisor import Supervisor
 from siamkit.study.monitoring.progress import NullProgress, make_progress
 from siamkit.study.sampling.plan import check_plan
 from siamkit.study.sampling.samplers import check_sampler
-from siamkit.study.storage.owner import Owner, is_running, machine_name, process_name
-from siamkit.study.storage.snapshot import SnapshotData
+from siamkit.study.storage.leases import Owner, is_running, machine_name, process_name
+from siamkit.study.storage.open import SnapshotData
+from siamkit.study.storage.trial_queue import MAX_RETRIES
 from siamkit.study.tracking.trackers import check_trackers
-from siamkit.study.worker.messages import Setup
+from siamkit.study.worker.messages import Cause, Died, Ended, FeedsJob, Finished, JobEvent, Lost, Setup
 from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import write_data
 from siamkit.study.worker.trainer import Limits
@@ -240,3 +241,64 @@ def process_scratch() -> Path:
     folder = root / f"{prefix}{process_name()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def check_feeds(session: StudySession) -> None:
+    """Have a worker check all feeds that a study can need; the supervisor itself imports no backend.
+
+    Raises:
+        DataError: the training data cannot feed a loss, or a loss cannot wrap another.
+    """
+    check = FeedsCheck(session.study)
+    session.supervisor.run(check)
+    assert check.ended is not None
+    cause = check.ended.cause
+    if cause is None:
+        return
+    if cause.traceback:
+        raise StudyError(f"the data could not be checked: {cause.text}\n{cause.traceback}")
+    raise DataError(cause.text)
+
+
+class FeedsCheck:
+    """The check: a source of one job, and its handle."""
+
+    attempt = None
+    is_lost = False
+
+    def __init__(self, study: ResolvedStudy) -> None:
+        sizes = study.space.factors["batch_size"]
+        batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
+        losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
+        self.job = FeedsJob(tuple(losses), tuple(sorted(batch_sizes)))
+        self.ended: Ended | None = None
+        self._is_assigned = False
+        self._deaths = 0
+
+    def max_workers(self) -> int:
+        return 1
+
+    def tick(self) -> None:
+        pass
+
+    def next_job(self) -> FeedsCheck | None:
+        if self._is_assigned:
+            return None
+        self._is_assigned = True
+        return self
+
+    def is_done(self) -> bool:
+        return self.ended is not None
+
+    def on_event(self, event: JobEvent) -> Cause | None:
+        match event:
+            case Finished(ended, _):
+                self.ended = ended
+            case Died(cause):
+                self._deaths += 1
+                self._is_assigned = False
+                if cause.kind == "crashed" or self._deaths > MAX_RETRIES:
+                    raise StudyError(f"the worker that checks the data died: {cause.text}")
+            case Lost():
+                raise AssertionError("no other process has the job")
+        return None

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from siamkit.io.paths import is_local
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.storage import owner as owners
+from siamkit.study.storage import leases as owners
 
 
 @dataclass(frozen=True)

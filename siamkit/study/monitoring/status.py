@@ -21,7 +21,7 @@ from siamkit.study.monitoring.event_log import Event, EventLog, Owner, Owners, i
 from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_read, reading
 from siamkit.study.monitoring.progress import describe
 from siamkit.study.storage.leases import RENEWALS
-from siamkit.study.storage.snapshot import read_snapshot
+from siamkit.study.storage.open import read_snapshot
 from siamkit.study.storage.trial_log import StoredTrial
 
 OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}

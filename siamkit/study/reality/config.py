@@ -17,7 +17,6 @@ from siamkit.errors import StudyError
 from siamkit.evaluation.measures import OBJECTIVES
 from siamkit.io.files import write_text
 from siamkit.study.config.load import ResolvedStudy, resolve_study
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import (
     RESUMABLE,
     Backend,
@@ -34,7 +33,7 @@ from siamkit.study.config.schema import (
     Version,
     Workers,
 )
-from siamkit.study.config.yaml import Document, KeyPath, YamlValue, read_document
+from siamkit.study.config.yaml import Document, KeyPath, Problems, YamlValue, read_document
 from siamkit.study.sampling.plan import check_plan
 from siamkit.study.sampling.samplers import check_sampler
 

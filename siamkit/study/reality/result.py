@@ -12,8 +12,7 @@ from siamkit.report.checks import check_splits
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Document, Listing, Section, Table
 from siamkit.runs.configuration import Factor
-from siamkit.stats.multiple_testing import adjusted
-from siamkit.stats.results import Difference, Interval
+from siamkit.stats.results import Difference, Interval, adjusted
 from siamkit.stats.seeds import Repeats
 
 COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds")

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 from siamkit.io.files import disk_full_as_error, write_json, write_text
 from siamkit.io.paths import check_writable
-from siamkit.registry.importing import importable_from
+from siamkit.registry.catalog import importable_from
 from siamkit.report.load import load_study_results
-from siamkit.report.render.markdown import render_markdown
+from siamkit.report.render.text import render_markdown
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.api import tune
-from siamkit.study.execution.preflight import check_feeds
-from siamkit.study.execution.session import open_session
+from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality.config import ResolvedReality, load_reality
 from siamkit.study.reality.result import RealityCheck, summarize

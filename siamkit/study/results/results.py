@@ -1,7 +1,8 @@
-"""The results of a study, read from its run folder."""
+"""The results of a study, read from its run folder, and their summary for the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,16 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from siamkit.report.checks import check_reliability
+from siamkit.report.checks import check_reliability, failed_checks
 from siamkit.report.load import StoredStudy, load_study_results
-from siamkit.report.model import Check
+from siamkit.report.model import Block, Check, Document, Listing, Section, Source, Table
 from siamkit.runs.configuration import Factor, factors_of
-from siamkit.runs.objectives import Direction, Objective
 from siamkit.runs.outcome import StudyOutcome
-from siamkit.runs.results import TrialResult
+from siamkit.runs.results import Direction, Objective, TrialResult
 from siamkit.runs.run_folder import RunFolder
-from siamkit.stats.pareto import front
-from siamkit.stats.results import Difference, Interval
+from siamkit.stats.results import Difference, Interval, front
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +130,86 @@ class Results:
 
     def load_model(self) -> Siamese:
         """The winner's model."""
-        from siamkit.model.load import load_model
+        from siamkit.model.factory import load_model
 
         return load_model(self.model_path)
+
+
+MAX_CAUSES = 5
+MAX_FRONT = 20
+MORE_MEASURES = ("recall_at_1", "roc_auc", "eer")
+"""Measures shown in addition to the objectives."""
+
+
+def summary(results: Results, files: Mapping[str, str], *, configuration: bool = False) -> Document:
+    """Return the answer in one sentence, the table, the checks that failed, and where the files are.
+
+    Args:
+        results: of the study.
+        files: the path of each file to name, by what it is.
+        configuration: whether to list the winning configuration by factor, too.
+    """
+    if results.winner is None:
+        causes = sorted({trial.cause for trial in results.trials if trial.cause})
+        return Document("", ["No trial completed."], [Section("causes", "Causes", causes[:MAX_CAUSES])])
+    blocks: list[Block] = [_measures(results)]
+    if len(results.objectives) > 1:
+        blocks.append(_front(results))
+    if configuration:
+        rows = Table.of(("factor", "value"), [(name, str(value)) for name, value in results.factors.items()])
+        blocks.append(Listing("configuration", "", rows))
+    sections = [Section(block.name, "", blocks=[block]) for block in blocks]
+    if failed := failed_checks(results.checks):
+        sections.append(Section("checks", "Checks that failed", checks=failed))
+    width = max(map(len, files), default=0)
+    lines = [f"{name:<{width}}  {path}" for name, path in files.items()]
+    if lines:
+        sections.append(Section("files", "", blocks=[Source("files", "", "\n".join(lines))]))
+    return Document("", [answer(results)], sections)
+
+
+def answer(results: Results) -> str:
+    """Return the winner and its score, in one sentence."""
+    name, split = next(iter(results.objectives)), list(results.measures)[-1]
+    value = f"{name} {results.measures[split][name]:.4f}"
+    factors = results.factors
+    names = " · ".join(str(factors[kind]) for kind in ("encoder", "metric", "loss"))
+    description = f"{names} · {factors['embedding_dim']}-d"
+    if split == "test":
+        return f"The best configuration is {description}: {value} on the test split."
+    complete = sum(trial.complete for trial in results.trials)
+    trials = f"{complete} trial{'s' * (complete != 1)}"
+    return f"The best of {trials} is {description}: {value} on the validation split, not confirmed."
+
+
+def _measures(results: Results) -> Listing:
+    splits, interval, lead = list(results.measures), results.test_interval, results.lead
+    names = [*results.objectives, *(name for name in MORE_MEASURES if name not in results.objectives)]
+    columns = ["measure", *splits, *([f"95% over {interval.over}"] if interval is not None else [])]
+    rows: list[list[object]] = []
+    for name in names:
+        if name not in results.measures["valid"]:
+            continue
+        row: list[object] = [name, *(results.measures[split].get(name) for split in splits)]
+        if interval is not None:
+            is_measure = name == interval.measure
+            row.append(f"[{interval.low:.4f}, {interval.high:.4f}]" if is_measure else "")
+        rows.append(row)
+    caption = ""
+    if lead is not None:
+        caption = (
+            f"Compared with the second finalist, on the test split: {lead.measure} {lead.difference:+.4f} "
+            f"[{lead.low:+.4f}, {lead.high:+.4f}], {'' if lead.significant else 'not '}significant."
+        )
+    return Listing("measures", "", Table.of(columns, rows), caption)
+
+
+def _front(results: Results) -> Listing:
+    trials = results.front
+    rows = [
+        (trial.trial, trial.description, *(trial.measures[name] for name in results.objectives))
+        for trial in trials[:MAX_FRONT]
+    ]
+    more = len(trials) - MAX_FRONT
+    table = Table.of(("trial", "configuration", *results.objectives), rows)
+    return Listing("front", "Pareto front", table, f"and {more} more" if more > 0 else "")

@@ -8,8 +8,7 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.study.sampling._enqueue import PlannedTrial
-    from siamkit.study.sampling._warm_start import WarmStart
-    from siamkit.study.sampling.plan import planned_trials, warm_start
+    from siamkit.study.sampling.plan import WarmStart, planned_trials, warm_start
     from siamkit.study.sampling.pruners import collapsed, make_pruner
     from siamkit.study.sampling.samplers import make_sampler
 
@@ -28,7 +27,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "PlannedTrial": "_enqueue",
-        "WarmStart": "_warm_start",
+        "WarmStart": "plan",
         "collapsed": "pruners",
         "make_pruner": "pruners",
         "make_sampler": "samplers",

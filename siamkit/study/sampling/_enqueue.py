@@ -9,9 +9,8 @@ from typing import Any
 from siamkit.errors import nearest
 from siamkit.runs.configuration import Configuration, Factor
 from siamkit.study.config.fingerprint import key_of
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
-from siamkit.study.config.yaml import KeyPath, YamlValue
+from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 from siamkit.study.sampling._enumerate import ScriptedTrial
 
 

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.runs.configuration import Factor
-from siamkit.stats.pareto import front
+from siamkit.stats.results import front
 
 BEST, LATEST = 100, 400
 """The number of finished trials that TPE reads: the best ones and the latest ones."""

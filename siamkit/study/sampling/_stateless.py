@@ -24,7 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.runs.configuration import Factor
-from siamkit.stats.pareto import front
+from siamkit.stats.results import front
 from siamkit.study.config.search_space import Values
 
 MAX_TRIALS = 2000  # it learns from the latest ones: about 200 generations, in a tenth of a second

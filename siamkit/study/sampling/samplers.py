@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import SearchSpace
+from siamkit.study.config.yaml import Problems
 from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling._optuna_tpe import WindowedTPESampler
 from siamkit.study.sampling._stateless import CmaSampler, GeneticSampler, SobolSampler, distribution

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.runs.configuration import Configuration, Factor
-from siamkit.runs.objectives import Objective
+from siamkit.runs.results import Objective
 from siamkit.study.storage.leases import Lease, StoredLease
 
 OUTCOMES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}

@@ -20,14 +20,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from siamkit.runs.configuration import Configuration, Factor, factors_of
-from siamkit.runs.objectives import Objective
-from siamkit.runs.results import TrialResult, read_record
+from siamkit.runs.results import Objective, TrialResult, read_record
 from siamkit.runs.run_folder import AttemptFolder, RunFolder, new_token
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.storage.leases import Lease, LeaseMonitor, StoredLease
+from siamkit.study.storage.leases import Lease, LeaseMonitor, Owner, StoredLease
 from siamkit.study.storage.open import StudyStorage
-from siamkit.study.storage.owner import Owner
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_log import OUTCOMES, StoredTrial, TrialAttributes, TrialLog
 

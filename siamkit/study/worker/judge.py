@@ -7,19 +7,19 @@ from collections.abc import Iterable
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
+from siamkit.data.thumbnails import shown_rows
 from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
 from siamkit.evaluation.measures import MEASURES, QUICK, Evaluation, Group
-from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
+from siamkit.evaluation.scan import nearest_neighbors
 from siamkit.metrics.base import Metric
 from siamkit.model.siamese import Siamese
 from siamkit.registry.specs import Supervision
 from siamkit.stats.compression import size_curve
 from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.shown_items import shown_rows
 from siamkit.study.worker.trainer import Arrays, Scores, TrialFailure
 
 MAX_NEIGHBORS = 10  # of each item shown

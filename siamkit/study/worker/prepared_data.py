@@ -13,11 +13,11 @@ from siamkit.data.ablation import ablate
 from siamkit.data.dataset import Dataset
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing.base import Preprocessor, Shape
-from siamkit.data.preprocessing.kinds import fit_preprocessor
+from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.splits import Split, split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.runs.configuration import Configuration
-from siamkit.runs.objectives import Direction, Objective
+from siamkit.runs.results import Direction, Objective
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.search_space import Values

@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import JsonValue
 
 from siamkit.data.dataset import Array, Dataset, Leaf
-from siamkit.data.preprocessing.kinds import load_preprocessor
-from siamkit.runs.objectives import Direction
+from siamkit.data.preprocessing.columns import load_preprocessor
+from siamkit.runs.results import Direction
 from siamkit.study.worker.prepared_data import PreparedData
 
 SplitName = Literal["train", "valid", "test"]

@@ -17,10 +17,9 @@ from siamkit.data.dataset import Dataset, take
 from siamkit.encoders.get import get_encoder
 from siamkit.errors import DataError
 from siamkit.evaluation.measures import QUICK, Group, groups_of
-from siamkit.losses.get import get_loss
-from siamkit.metrics.base import Metric
-from siamkit.metrics.get import get_metric
-from siamkit.model.load import load_model
+from siamkit.losses.base import get_loss
+from siamkit.metrics.base import Metric, get_metric
+from siamkit.model.factory import load_model
 from siamkit.model.siamese import Siamese
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec

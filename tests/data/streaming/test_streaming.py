@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from siamkit.data.preprocessing.kinds import fit_preprocessor
+from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.sources import image_folder, npz, table
 from siamkit.data.streaming.open import open_file
 from siamkit.data.streaming.stream import StreamRequest

@@ -13,9 +13,8 @@ from siamkit.registry.specs import Component
 from siamkit.runs.configuration import factors_of
 from siamkit.study.config._parse import parse_space
 from siamkit.study.config.fingerprint import canonical, derive_seed, key_of
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.config.yaml import Document
+from siamkit.study.config.yaml import Document, Problems
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402

@@ -175,7 +175,7 @@ def test_nodes_that_differ_are_refused(
     there = fingerprint.versions("jax", {})["packages"]["keras"]
     assert sentence == (
         f"the node {socket.gethostname()!r} of the Ray cluster cannot take part: keras 2.0 here, {there} "
-        "there; install the same on all nodes"
+        "there; install the same versions on all nodes"
     )
     # A module that only this process has.
     monkeypatch.setitem(sys.modules, "only_here", ModuleType("only_here"))

@@ -16,7 +16,7 @@ from training_stand_in import Killed, Training, run, training  # noqa: F401  # f
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.execution import run as run_module
-from siamkit.study.execution.preflight import FeedsCheck
+from siamkit.study.execution.session import FeedsCheck
 from siamkit.study.results.results import Results
 from siamkit.study.storage.trial_queue import MAX_RETRIES, TrialQueue
 from siamkit.study.worker.messages import Cause, CauseKind, Died

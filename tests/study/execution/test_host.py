@@ -17,7 +17,7 @@ from siamkit.study.engines import local
 from siamkit.study.engines.local import accelerators, max_workers
 from siamkit.study.execution import session
 from siamkit.study.execution.session import process_scratch
-from siamkit.study.storage.owner import machine_name, process_name
+from siamkit.study.storage.leases import machine_name, process_name
 from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.shared_arrays import map_data, write_data
 

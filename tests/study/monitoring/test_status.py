@@ -32,8 +32,8 @@ from siamkit.study.monitoring.locate import find_study
 from siamkit.study.monitoring.progress import spell
 from siamkit.study.monitoring.status import StatusReader, read_status
 from siamkit.study.monitoring.status_table import status_table
-from siamkit.study.storage.owner import Owner, machine_name
-from siamkit.study.storage.snapshot import store_snapshot
+from siamkit.study.storage.leases import Owner, machine_name
+from siamkit.study.storage.open import store_snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore:JournalStorage is experimental", "ignore:.*is experimental")
 
@@ -442,7 +442,7 @@ def test_watching_ends_when_the_study_is_done_or_the_user_has_seen_enough(
         lambda: made.add(TrialState.COMPLETE, 0.5),
         lambda: made.log("stopped", owner=owner, finished=True),
     ]
-    monkeypatch.setattr("siamkit.cli._read_study.time.sleep", lambda seconds: then.pop(0)())
+    monkeypatch.setattr("siamkit.cli._studies.time.sleep", lambda seconds: then.pop(0)())
     result = invoke("status", str(made.path), "--watch", "--json")
     assert result.exit_code == 0
     looks = [json.loads(line) for line in result.output.splitlines()]
@@ -456,7 +456,7 @@ def test_watching_ends_when_the_study_is_done_or_the_user_has_seen_enough(
         raise KeyboardInterrupt
 
     made.log("started", owner=owner, counted=1, target=8)
-    monkeypatch.setattr("siamkit.cli._read_study.time.sleep", interrupt)
+    monkeypatch.setattr("siamkit.cli._studies.time.sleep", interrupt)
     result = invoke("status", str(made.path), "--watch")
     assert (result.exit_code, result.stderr) == (0, "")
 

@@ -15,7 +15,7 @@ from status_study import FROZEN, STUDY, configuration
 from siamkit.errors import StudyError
 from siamkit.study.config.storage_url import with_driver
 from siamkit.study.monitoring.status import read_status
-from siamkit.study.storage.owner import Owner
+from siamkit.study.storage.leases import Owner
 
 pytestmark = pytest.mark.waits
 

@@ -12,10 +12,9 @@ from rich.console import Console
 from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.report.model import Table
-from siamkit.report.render.console import FittedTable, render_console
+from siamkit.report.render.text import FittedTable, render_console
 from siamkit.runs.outcome import read_outcome
-from siamkit.study.results.results import Results
-from siamkit.study.results.summary import summary
+from siamkit.study.results.results import Results, summary
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from siamkit.data.sources import digits
 from siamkit.errors import ModelError, StudyError
 from siamkit.export import _child, formats
 from siamkit.export.formats import in_float32
+from siamkit.study.api import retrain_trial
 from siamkit.study.config.load import load_study
 from siamkit.study.results.export import export_best
 from siamkit.study.results.results import Results
-from siamkit.study.results.retrain import retrain_trial
 
 pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 

@@ -19,8 +19,7 @@ from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.search_space import Values
 from siamkit.study.sampling._enumerate import enumerate_space
-from siamkit.study.sampling._warm_start import retrace
-from siamkit.study.sampling.plan import check_plan, is_fully_planned, planned_trials, warm_start
+from siamkit.study.sampling.plan import check_plan, is_fully_planned, planned_trials, retrace, warm_start
 from siamkit.study.sampling.samplers import check_sampler, make_sampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

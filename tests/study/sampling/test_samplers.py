@@ -15,9 +15,8 @@ import optuna
 import pytest
 from sampling_study import CONDITIONAL, NUMBERS, make, search
 
-from siamkit.study.config.problems import Problems
 from siamkit.study.config.search_space import SearchSpace
-from siamkit.study.config.yaml import Document
+from siamkit.study.config.yaml import Document, Problems
 from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling._stateless import SobolSampler, distribution, from_unit, inherit, to_unit
 from siamkit.study.sampling.samplers import check_sampler

@@ -11,8 +11,15 @@ from types import SimpleNamespace
 import pytest
 
 from siamkit.study.storage import leases
-from siamkit.study.storage.leases import HeartbeatThread, Lease, LeaseMonitor
-from siamkit.study.storage.owner import Owner, is_running, machine_name, process_name
+from siamkit.study.storage.leases import (
+    HeartbeatThread,
+    Lease,
+    LeaseMonitor,
+    Owner,
+    is_running,
+    machine_name,
+    process_name,
+)
 
 
 class Clock:

@@ -12,9 +12,8 @@ from servers import PASSWORD, MariaDB, missing
 
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.storage.open import open_storage
+from siamkit.study.storage.open import ATTRIBUTE, open_storage, read_snapshot, store_snapshot
 from siamkit.study.storage.retry import with_retries
-from siamkit.study.storage.snapshot import ATTRIBUTE, read_snapshot, store_snapshot
 
 pytestmark = pytest.mark.waits
 
@@ -56,6 +55,6 @@ def test_a_snapshot_longer_than_a_text_of_mysql_is_stored_in_parts(server: Maria
 def test_a_call_that_the_database_refuses_is_not_repeated(server: MariaDB, tmp_path: Path) -> None:
     study = open_storage("long", RunFolder(tmp_path), server.create("refused"), ["maximize"], {"layout": 1})
     trial: optuna.Trial = study.optuna_study.ask()
-    with pytest.raises(StudyError, match=r"^the storage refuses: .*[Tt]oo long"):
+    with pytest.raises(StudyError, match=r"^the storage refuses the data: .*[Tt]oo long"):
         with_retries(trial.set_user_attr, "cause", "x" * 100_000)
     study.close()

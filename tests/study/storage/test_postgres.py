@@ -98,7 +98,7 @@ def test_eight_workers_meet_the_budget_exactly(
 
 
 def differs(place: str) -> str:
-    return rf"was started with another {place}.*; all who take part in a study must agree"
+    return rf"was started with another {place}.*; all processes that run a study must agree"
 
 
 def changed(study: Path, old: str, new: str) -> Path:

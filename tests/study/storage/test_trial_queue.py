@@ -14,13 +14,12 @@ from optuna.trial import TrialState
 
 from siamkit.errors import StudyError
 from siamkit.io.files import write_json
-from siamkit.runs.objectives import Objective
+from siamkit.runs.results import Objective
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.fingerprint import key_of
 from siamkit.study.storage import leases
-from siamkit.study.storage.coordinator_lock import CoordinatorLock
+from siamkit.study.storage.leases import CoordinatorLock, Owner, machine_name
 from siamkit.study.storage.open import open_storage
-from siamkit.study.storage.owner import Owner, machine_name
 from siamkit.study.storage.trial_log import StoredTrial
 from siamkit.study.storage.trial_queue import MAX_RETRIES, Claim, TrialQueue
 
@@ -306,7 +305,7 @@ def test_answers_that_get_lost_do_not_count_twice(make: Make, monkeypatch: pytes
 
 
 def test_one_conductor_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamkit.study.storage.coordinator_lock.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("siamkit.study.storage.leases.POLL_SECONDS", 0.01)
     first, second = make("tune"), make("tune")
 
     def seat(ledger: TrialQueue, lease: float = 0.1) -> Any:
@@ -321,9 +320,7 @@ def test_one_conductor_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) ->
     with seat(second):  # silent for as long as its lease
         pass
     elsewhere.renew()
-    monkeypatch.setattr(
-        "siamkit.study.storage.coordinator_lock.time.sleep", lambda seconds: elsewhere.renew()
-    )
+    monkeypatch.setattr("siamkit.study.storage.leases.time.sleep", lambda seconds: elsewhere.renew())
     with pytest.raises(StudyError, match="is running this study"), seat(second, lease=60):
         pass
 

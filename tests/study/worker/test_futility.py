@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from siamkit.study.worker.futility import futility
+from siamkit.study.worker.runner import futility
 
 RNG = np.random.default_rng(0)
 
