@@ -10,19 +10,23 @@ from pathlib import Path
 import click
 
 from siamkit.cli._options import backend_option, force_option, json_option, plugin_option
+from siamkit.evaluation.measures import GROUPS
 
 _labels_option = click.option(
     "--labels",
     type=click.Path(),
     metavar="FILE",
-    help="Labels for embeddings without any: a .npy file with one label per item, in the same order.",
+    help="Labels for files of embeddings that contain none: a .npy file with one label per row, in the "
+    "same order.",
 )
 _source_option = click.option(
     "--source",
     metavar="NAME",
-    help="Registered dataset that reads DATA, all of it into memory [default: read DATA by its file type].",
+    help="Registered dataset to read DATA with; it loads all of DATA into memory [default: by file type].",
 )
-_BACKEND_DEFAULT = "KERAS_BACKEND, or an installed one"
+_BACKEND_DEFAULT = (
+    "the environment variable KERAS_BACKEND, else Keras's configuration, else the first installed"
+)
 
 
 @click.command(short_help="Embed a file or folder of items with a trained model.")
@@ -41,7 +45,7 @@ _BACKEND_DEFAULT = "KERAS_BACKEND, or an installed one"
     type=click.IntRange(0, 1),
     default=0,
     show_default=True,
-    help="Side of the pairs to embed: 0 left, 1 right; of a model with two encoders also which encoder.",
+    help="Side of the pairs to embed: 0 left, 1 right. In a model with two encoders, also the encoder.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Batch size.")
 @_source_option
@@ -49,7 +53,7 @@ _BACKEND_DEFAULT = "KERAS_BACKEND, or an installed one"
     "--columns",
     metavar="NAMES",
     help="Table columns with the items, separated by commas, or array of an .npz file "
-    "[default: by name, as in training].",
+    "[default: those with the names that the model was trained on].",
 )
 @click.option(
     "--label",
@@ -79,7 +83,7 @@ def embed(
     backend: str | None,
     plugins: tuple[str, ...],
 ) -> None:
-    """Embed the items of DATA with MODEL, and write them to a Parquet file.
+    """Embed the items of DATA with MODEL, and write embeddings, ids and labels to a Parquet file.
 
     MODEL is a .keras file. DATA is a table (.csv, .tsv, .parquet, .jsonl), a .npy or .npz file, a folder of
     images, or the name of a registered dataset. Only a few batches are in memory at a time.
@@ -139,7 +143,8 @@ def embed(
     "--data",
     type=click.Path(),
     metavar="DATA",
-    help="Labelled items or pairs: models embed them, and the web page shows them.",
+    help="Labelled items or pairs for models to embed; needed if an INPUT is a .keras file. --html "
+    "shows them.",
 )
 @_labels_option
 @click.option(
@@ -152,16 +157,20 @@ def embed(
     "measures",
     multiple=True,
     metavar="NAME",
-    help="Measure to compare; repeatable [default: map_at_r, recall_at_1; for pairs: roc_auc, eer].",
+    help="Measure to compare; repeatable [default: map_at_r and recall_at_1; for pairs roc_auc and "
+    "eer, for pairs "
+    "with scores spearman and pearson]. The documentation of siamkit.compare lists all.",
 )
 @click.option(
     "--over",
     type=click.Choice(["auto", "queries", "classes", "items", "pairs"]),
     default="auto",
     show_default=True,
-    help="What to resample for the intervals; auto: classes if there are 20, else queries; items of pairs.",
+    help="What to resample for the confidence intervals. auto: classes if there are at least 20, else "
+    "queries; for "
+    "pairs, items if one is in several pairs, else pairs.",
 )
-@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write a web page, too.")
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Also write a web page.")
 @json_option
 @backend_option(_BACKEND_DEFAULT)
 def compare(
@@ -178,7 +187,8 @@ def compare(
     """Compare two or more INPUTs on the same items or pairs.
 
     An INPUT is a model (.keras, with --data), a file of embeddings (.npy, .npz, .parquet), or a trial of a
-    study (study.yaml#14, study.yaml#best). Every difference is reported with its interval and significance.
+    study (study.yaml#14, study.yaml#best). Every difference is reported with its confidence interval
+    and p-value.
     """
     from rich.console import Console
 
@@ -230,7 +240,7 @@ def compare(
     "groups",
     multiple=True,
     metavar="NAME",
-    help="Group of measures to compute, such as retrieval; repeatable [default: all groups].",
+    help=f"Group of measures to compute: {', '.join(GROUPS)}; repeatable [default: all].",
 )
 @_source_option
 @click.option(
@@ -239,10 +249,10 @@ def compare(
 @click.option(
     "--sizes",
     is_flag=True,
-    help="Report quality against embedding size (truncation, PCA, float16, int8, binary) instead.",
+    help="Instead, report how quality changes as embeddings shrink: truncation, PCA, float16, int8, binary.",
 )
 @click.option(
-    "--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: write a web page, too."
+    "--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: also write a web page."
 )
 @json_option
 @backend_option(_BACKEND_DEFAULT)
@@ -262,15 +272,16 @@ def evaluate(
     """Evaluate MODEL on the labelled items or pairs of DATA.
 
     MODEL is a .keras file, a file of embeddings (.npy, .npz, .parquet) or a trial of a study (study.yaml#14,
-    study.yaml#best); only a .keras file needs DATA. The measures are of retrieval, verification at the
-    model's own threshold, clustering, few-shot classification and geometry.
+    study.yaml#best); only a .keras file needs DATA. The measures cover retrieval, verification, clustering,
+    few-shot classification and the geometry of the embeddings. Error rates are at the threshold stored in
+    the model, if there is one.
     """
     from rich.console import Console
 
     from siamkit.backend import select
     from siamkit.comparison.inputs import labeled, read_embeddings
     from siamkit.comparison.single import curve_document, curve_of, measures_document
-    from siamkit.evaluation import GROUPS, examine
+    from siamkit.evaluation import examine
     from siamkit.evaluation.distances import lightest_metric
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable

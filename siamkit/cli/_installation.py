@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(short_help="List all encoders, metrics, losses and datasets.")
 @json_option
 def plugins(as_json: bool) -> None:
-    """List all encoders, metrics, losses and datasets with origin and summary; and problems of plugins."""
+    """List all encoders, metrics, losses and datasets with their origin, and the problems of plugins."""
     from siamkit.registry.registry import components
 
     registry = components()

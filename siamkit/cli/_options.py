@@ -16,7 +16,7 @@ study_argument = click.argument("study", type=click.Path())
 artifacts_option = click.option(
     "--artifacts",
     metavar="FOLDER",
-    help="Run folder, a path or a URL [default: the run folder that STUDY names].",
+    help="Run folder: a path or a URL [default: the run folder that STUDY names].",
 )
 plugin_option = click.option(
     "--plugin",
@@ -43,7 +43,10 @@ def backend_option(default: str) -> Callable[[Command], Command]:
 
 def run_options(command: Command) -> Command:
     """Add STUDY, --backend, --plugin, --artifacts and --progress."""
-    backend = backend_option("KERAS_BACKEND, or the one that STUDY names, or an installed one")
+    backend = backend_option(
+        "the environment variable KERAS_BACKEND, else the backend in STUDY, else Keras's configuration, "
+        "else the first installed"
+    )
     for option in (progress_option, artifacts_option, plugin_option, backend, study_argument):
         command = option(command)
     return command

@@ -53,8 +53,9 @@ def tune(ctx: click.Context, /, **options: Any) -> None:
 def reality_check(ctx: click.Context, /, **options: Any) -> None:
     """Compare the losses in the reality-check file STUDY, or continue where the comparison stopped.
 
-    Each loss gets the same number of trials. Its best configuration is then trained with several new seeds
-    and evaluated once on the test data. Every difference is reported with its interval and significance.
+    Each loss gets the same number of trials. Its best configuration is then trained again, by default
+    with 5 new seeds, and each of these models is evaluated once on the test data. Every difference is
+    reported with its confidence interval and p-value.
     """
     from rich.console import Console
 
@@ -93,7 +94,9 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
 @click.command(short_help="Train one trial of a study again and save its model.")
 @study_argument
 @click.option("--trial", type=click.IntRange(min=0), required=True, metavar="N", help="Number of the trial.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs [default: that of the study].")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Number of epochs [default: the number in the study]."
+)
 @click.option(
     "--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed [default: that of the trial]."
 )
@@ -102,10 +105,11 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
     "--output",
     type=click.Path(),
     metavar="FILE",
-    help="Model file to write, ending in .keras [default: the study's name, -N and .keras].",
+    help="Model file to write, ending in .keras [default: NAME-N.keras in this folder, with the "
+    "study's name].",
 )
 @force_option
-@backend_option("KERAS_BACKEND, or the one that the study ran on")
+@backend_option("the environment variable KERAS_BACKEND, else the backend that the study ran on")
 @artifacts_option
 @progress_option
 def retrain(
@@ -121,7 +125,7 @@ def retrain(
 ) -> None:
     """Train trial N of the study in the file STUDY again, and save its model.
 
-    The study itself does not change. The same epochs and seed give the same model.
+    The study itself does not change. With the same number of epochs and the same seed, the model is the same.
     """
     from siamkit.errors import StudyError
     from siamkit.io.paths import display_path
@@ -155,7 +159,8 @@ WATCH_SECONDS = 2.0
 @click.option(
     "--watch",
     is_flag=True,
-    help=f"Refresh every {WATCH_SECONDS:g} seconds until the study is done; with --json, a line each time.",
+    help=f"Refresh every {WATCH_SECONDS:g} seconds until the study is done; with --json, print one line "
+    "each time.",
 )
 def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> None:
     """Show the progress of the study in the file STUDY, also while it runs. The study does not change."""
@@ -238,7 +243,8 @@ def dashboard(study: str, artifacts: str | None, port: int, no_browser: bool) ->
     "formats",
     type=click.Choice(["onnx", "saved_model"]),
     multiple=True,
-    help="With --export: write the encoder in this format, too, and compare its output; repeatable.",
+    help="With --export: also write the encoder in this format, and check that its output is that of "
+    "the model; repeatable.",
 )
 @json_option
 def best(
@@ -287,7 +293,7 @@ def best(
     help="Format of the report: a web page, a text with tables, or data.",
 )
 def report(study: str, artifacts: str | None, form: str) -> None:
-    """Write the report of the study in the file STUDY again, from its stored results; print its path."""
+    """Write the report of the study in the file STUDY again from its results, and print the report's path."""
     from siamkit.io.paths import display_path
     from siamkit.report import write_report
     from siamkit.study.monitoring.locate import find_study

@@ -34,14 +34,15 @@ class ByQuery:
         sets: the embedding sets, of the same items.
         labels: `(n,)`, their classes.
         measures: of queries; those of `MEASURES` if empty.
-        over: `queries`, `classes` or `auto`.
-        resamples: how many for each interval; None for the default.
-        level: of the intervals.
-        seed: of the resamples.
+        over: the units to resample: `queries`, `classes`, or `auto`, which is classes if there are 20 or
+            more.
+        resamples: number of resamples for each interval; None for the default.
+        level: confidence level of the intervals, such as 0.95.
+        seed: seed of the resamples.
 
     Attributes:
         measures: those compared.
-        over: what the intervals are over.
+        over: the units that are resampled.
         notes: warnings to print with the result.
         distinct: the rows of all embeddings that hold each item once.
 
@@ -146,17 +147,17 @@ class ByPair:
     Args:
         sets: the embedding sets, of the same pairs.
         targets: `(n,)`, 1 for a matching pair and 0 for another, or a score.
-        measures: of pairs; those of `BINARY_MEASURES` or `GRADED_MEASURES` if empty.
-        over: `pairs`, `items` or `auto`: items if any is in several pairs.
-        resamples: how many for each interval; None for the default.
-        level: of the intervals.
-        seed: of the resamples.
+        measures: their names; if empty, `BINARY_MEASURES` for targets 0 and 1, else `GRADED_MEASURES`.
+        over: the units to resample: `pairs`, `items`, or `auto`, which is items if one is in several pairs.
+        resamples: number of resamples for each interval; None for the default.
+        level: confidence level of the intervals, such as 0.95.
+        seed: seed of the resamples.
 
     Attributes:
         measures: those compared.
-        over: what the intervals are over.
+        over: the units that are resampled.
         notes: warnings to print with the result.
-        distinct: the rows that hold each item once, in the embeddings of all sides one after the other.
+        distinct: `(k,)`, one row for each distinct item, in the left and right embeddings concatenated.
     """
 
     def __init__(

@@ -24,10 +24,10 @@ from siamkit.stats.compression import Size, SizeCurve, size_curve
 
 
 def curve_of(embedding_set: EmbeddingSet, labels: NDArray[Any], metric: str | Metric) -> SizeCurve:
-    """Return the quality of an embedding set at several sizes.
+    """Return the quality of an embedding set against embedding size: truncated, rotated (PCA), quantized.
 
-    For a trial, the curve includes the best trial of its study at each size with the same encoder, metric and
-    loss.
+    If the embeddings come from a trial, the curve also holds, for each size, the best trial of the study with
+    the same encoder, metric and loss as that trial.
 
     Args:
         embedding_set: the embeddings.

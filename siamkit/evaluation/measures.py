@@ -30,12 +30,12 @@ QUICK: frozenset[Group] = frozenset({"retrieval", "verification"})
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure.
+    """A measure of the quality of embeddings, such as recall_at_1.
 
     Args:
         direction: which way is better; None if neither is.
-        supervisions: the kinds of evaluation data it exists for.
-        group: what it is computed with.
+        supervisions: the kinds of supervision (labels, pairs, …) that it can be computed with.
+        group: the measures that it is computed together with.
         summary: its meaning in one line.
     """
 

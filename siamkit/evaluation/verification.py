@@ -19,15 +19,15 @@ _FINEST = -149  # as a power of two: the smallest positive float32
 class Histogram:
     """Counts of any number of distances in 2**20 bins, whose width adapts to their range.
 
-    Bin k holds the distances in ((k - 1)·w, k·w], where w is a power of two. When the range exceeds the bins,
-    w doubles and every two bins are merged: counts stay exact and depend on the distances only, not on their
-    order or on how they were chunked. Bins are closed above, so that a threshold at the edge of a bin accepts
-    exactly the bins below it.
+    Bin k holds the distances in ((k - 1)·w, k·w], where w is a power of two. When a distance is outside
+    all bins, w doubles and neighboring bins are merged in pairs. The counts stay exact; they do not depend on
+    the order of the distances or on the size of the chunks. Bins are closed above, so that a threshold at the
+    edge of a bin accepts exactly the bins below it.
 
-    In the end w is less than 2**-18 of the range of the distances, or one step of float32 at the largest of
-    them. Distances in one bin count as equal, which changes the AUC by at most half the share of
-    (matching, non-matching) couples that meet in one bin. A few distances thousands of times larger than all
-    others reduce the resolution of the others.
+    After the last distance, w is less than 2**-18 of their range, or one unit in the last place of float32 at
+    the largest distance if that is more. Distances in one bin count as equal, which changes the AUC by at
+    most half the fraction of all (matching pair, non-matching pair) combinations that fall into one bin. A
+    few distances thousands of times larger than all others reduce the resolution of the others.
     """
 
     def __init__(self) -> None:
@@ -136,9 +136,9 @@ class Curve:
         return _between(self.distances[1:], int(np.argmin(errors)))
 
     def tar_at_far(self, most: float) -> float:
-        """Return the largest share of matching pairs accepted where FAR is at most `most`.
+        """Return the largest fraction of matching pairs that is accepted while FAR is at most `most`.
 
-        NaN if there are so few non-matching pairs that one of them is more than that.
+        NaN if there are fewer than 1 / `most` non-matching pairs: a single false accept would exceed it.
         """
         if self.unlike * most < 1:
             return math.nan

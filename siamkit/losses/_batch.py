@@ -63,13 +63,13 @@ LOG_0 = -3e38  # stands for log 0, since -∞ would make NaN of a difference
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of n queries with m references: the batch itself, or a memory of earlier batches.
+    """All pairs of n queries and m references, which are the batch itself or a memory of earlier batches.
 
     Args:
         queries: `(n, dim)`.
         references: `(m, dim)`.
-        positive: `(n, m)` bool, the pairs of one class; never an item with itself.
-        negative: `(n, m)` bool, the pairs of different classes.
+        positive: `(n, m)` bool, True where both have the same class, but False for an item with itself.
+        negative: `(n, m)` bool, True where the classes differ.
         labels: `(n,)` int32, the class ids of the queries.
         training: whether a loss may update its state.
     """

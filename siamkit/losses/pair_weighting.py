@@ -71,11 +71,12 @@ class Circle(PairLoss):
     L = mean over anchors of  log(1 + Σₚ e^{-γ αₚ (s(a,p) - (1 - m))} · Σₙ e^{γ αₙ (s(a,n) - m)})
 
     with αₚ = [1 + m - s(a,p)]₊ and αₙ = [s(a,n) + m]₊, both without gradient; s is the metric, a
-    similarity in [-1, 1]. The mean is over the anchors with both kinds of pairs whose loss is above 0.
+    similarity in [-1, 1]. The mean is over those anchors that have a positive
+    pair, a negative pair and a loss above 0.
 
     Args:
         m: the margin.
-        gamma: γ, above 0.
+        gamma: the scale γ, above 0.
         mining: which pairs, see `siamkit.losses.MINING`.
 
     Reference: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization"; PML

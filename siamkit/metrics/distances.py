@@ -122,8 +122,9 @@ class Chebyshev(Metric):
 class SNR(Metric):
     """Signal-to-noise distance, d(a, b) = var(a - b) / var(a), over the coordinates; in [0, ∞).
 
-    The noise in b over the signal in a: not symmetric, a is the anchor. An anchor whose variance is at
-    most 1e-12, which is rounding, has no signal to compare with; then d is var(a - b) itself.
+    The noise in b divided by the signal in a, so d is not symmetric: a is the anchor. If var(a) is at most
+        1e-12,
+    a rounding error, then d(a, b) = var(a - b).
 
     Reference:
         Yuan et al., "Signal-to-noise ratio: a robust distance metric for deep metric learning", CVPR 2019.

@@ -341,7 +341,7 @@ def _search(stored: StoredStudy) -> Iterator[Check]:
             yield _budget(factor, levels)
             yield from _not_judged(factor, levels)
     yield from _failures(stored)
-    slow = sum("took longer than the trial_time" in trial.cause for trial in stored.trials)
+    slow = sum(trial.cause_kind == "timeout" for trial in stored.trials)
     if slow:
         yield Check(
             "warning",

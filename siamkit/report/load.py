@@ -30,11 +30,11 @@ MAX_SEARCHED = 200
 
 @dataclass(frozen=True)
 class FinalistSummary:
-    """A finalist as a report shows it.
+    """A finalist, a top configuration trained again with several seeds, as the report shows it.
 
     Args:
         finalist: the configuration and its repeats.
-        on_test: the repeats on the test split; None where one lacks the objective.
+        on_test: the repeats on the test split; None if a repeat has no value of the objective.
     """
 
     finalist: Finalist

@@ -37,7 +37,7 @@ class Objective:
 
     Example:
         >>> from siamkit.runs import Objective
-        >>> Objective("eer", "minimize").better(0.1, 0.2)
+        >>> Objective("eer", "minimize").better(0.1, 0.2)  # is 0.1 better than 0.2?
         True
     """
 

@@ -243,7 +243,7 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
     said = refusal(
         "path: lonely.npz, split: {by: class, train: [0, 1, 2], valid: [3], test: [4, 5]}", here=here
     )
-    assert "the valid part holds one class only ('3')" in said
+    assert "the valid split has one class only ('3')" in said
     # By item, a small part may hold one item of each class: nothing to be found.
     np.savez(
         here / "thin.npz", x=np.random.default_rng(0).normal(size=(60, 4)), y=np.repeat(np.arange(6), 10)

@@ -281,7 +281,7 @@ def test_a_loss_of_which_no_trial_completed_was_not_judged(folder: Folder) -> No
 
 
 def test_trials_that_were_ended_by_their_limit_are_told(folder: Folder) -> None:
-    folder.trial(0, 0.5).trial(1, None, cause="took longer than the trial_time of 60 s")
+    folder.trial(0, 0.5).trial(1, None, cause="took longer than the trial_time of 60 s", cause_kind="timeout")
     assert "1 of 2 trials were stopped by trial_time" in folder.found()["trial_time"].sentence
 
 

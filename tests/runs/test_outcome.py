@@ -211,4 +211,4 @@ def test_the_card_without_a_threshold_has_no_same(folder: Path) -> None:
 def test_every_preprocessor_is_explained() -> None:
     from siamkit.export.formats import PREPARATION
 
-    assert set(PREPARATION) == set(kinds._KINDS)
+    assert set(PREPARATION) == set(columns._KINDS)

@@ -52,7 +52,8 @@ def open_file(path: Path, request: StreamRequest) -> Iterator[Stream]:
     """Open the items of a file or folder; the file is closed at the end of the `with` block.
 
     Raises:
-        DataError: the path does not exist or does not suit the request; also later, while it is read.
+        DataError: the path does not exist or does not fit the request; it may also be raised inside the
+            `with` block, while the items are read.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist")

@@ -83,7 +83,7 @@ _BLOCK_BYTES = 1 << 20  # of text that are read at a time
 
 
 def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:
-    """Return the rows of a table as items: the columns that the model takes, or the requested ones.
+    """Return a stream of the rows of a table, each an item with the requested columns, else the model's.
 
     Raises:
         DataError: a column does not exist, or does not hold what the model takes.

@@ -192,7 +192,7 @@ def read_status(
     Args:
         path: the study file.
         artifacts: the run folder, in place of the file's own.
-        wait: whether to wait for a sign of life where only other machines may work on it.
+        wait: whether to wait for a heartbeat if no worker runs on this machine but others may run elsewhere.
 
     Raises:
         StudyError: the file has problems, or the study was never started or cannot be read.

@@ -146,8 +146,8 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
 
     Args:
         results: of the study.
-        files: the path of each file to name, by what it is.
-        configuration: whether to list the winning configuration by factor, too.
+        files: the path of each file to list, by its description, such as `report`.
+        configuration: whether to also list the best configuration, factor by factor.
     """
     if results.winner is None:
         causes = sorted({trial.cause for trial in results.trials if trial.cause})

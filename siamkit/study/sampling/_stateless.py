@@ -36,7 +36,7 @@ CROSSOVER_PROBABILITY = 0.9  # as in Deb et al. 2002, and in Optuna
 def distribution(values: Values) -> BaseDistribution:
     """Return the distribution that Optuna stores for these values.
 
-    It equals Optuna's own, so that Optuna takes both for one parameter.
+    It compares equal to the distribution that Optuna itself makes, so Optuna treats both as one parameter.
     """
     if values.options:
         return CategoricalDistribution(values.options)

@@ -37,7 +37,7 @@ class State:
 
 
 class Checkpoint:
-    """The checkpoint of an attempt in its folder, kept after each epoch.
+    """The checkpoint of an attempt (one try at a trial), in its folder, replaced after each epoch.
 
     Args:
         folder: the folder of the attempt.

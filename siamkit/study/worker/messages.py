@@ -127,11 +127,11 @@ class RepeatJob:
 
 @dataclass(frozen=True)
 class FeedsJob:
-    """Check that the training data can feed all losses.
+    """A job: check that batches for each loss can be formed from the training data.
 
     Args:
         losses: all losses of the study.
-        batch_sizes: the batch sizes to check each of them with.
+        batch_sizes: the batch sizes to check with.
     """
 
     losses: tuple[LossSpec, ...]

@@ -56,13 +56,14 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
 
     Args:
         study: the study.
-        overlap: whether to search for what splits have in common; with many items this takes some seconds.
+        overlap: whether to search for items that are in more than one split; with many items this takes
+            seconds.
 
     Returns:
-        The prepared data, and the validation items as read.
+        The prepared data, and the validation items before preprocessing.
 
     Raises:
-        StudyFileError, DataError: the data cannot be read, or do not suit the study.
+        StudyFileError, DataError: the data cannot be read, or do not fit the study.
     """
     dataset = study.load_data()
     limits = study.config.data.limit.model_dump(exclude_none=True)
