@@ -249,7 +249,7 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
         here / "thin.npz", x=np.random.default_rng(0).normal(size=(60, 4)), y=np.repeat(np.arange(6), 10)
     )
     said = refusal("path: thin.npz, split: {train: 0.8, valid: 0.1, test: 0.1}", here=here)
-    assert "no class of the valid part has two items, so none has another one to find" in said
+    assert "no class of the valid split has two items, so no item has another one to find" in said
 
 
 def test_what_a_terminal_cannot_write_ends_nothing(here: Path) -> None:

@@ -1,0 +1,35 @@
+"""Files of a run folder are read and written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from siamkit.errors import StudyError
+from siamkit.io import files
+
+
+def test_a_table_is_read_without_threads_of_arrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thread that outlives the read holds the Python file; if Python exits meanwhile, the process aborts.
+    read, threads = pq.read_table, []
+
+    def recorded(source: Any, **options: Any) -> Any:
+        threads.append(options.get("use_threads", True))
+        return read(source, **options)
+
+    monkeypatch.setattr(pq, "read_table", recorded)
+    path = tmp_path / "table.parquet"
+    files.write_table(path, {"a": np.arange(3), "b": ["x", "y", "z"]})
+    assert files.read_table(path).to_pydict() == {"a": [0, 1, 2], "b": ["x", "y", "z"]}
+    assert threads == [False]
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"PAR1 torn")
+    with pytest.raises(StudyError, match="table.parquet' is damaged"):
+        files.read_table(path)
