@@ -31,5 +31,5 @@ def test_a_table_is_read_without_threads_of_arrow(tmp_path: Path, monkeypatch: p
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(b"PAR1 torn")
-    with pytest.raises(StudyError, match="table.parquet' is damaged"):
+    with pytest.raises(StudyError, match=r"table\.parquet' is damaged"):
         files.read_table(path)
