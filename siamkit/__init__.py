@@ -1,4 +1,4 @@
-"""siamkit: which encoder, metric, loss and how many dimensions suit your data, found by experiment.
+"""siamkit: which encoder, metric, loss and how many dimensions fit your data, found by experiment.
 
 The public names are loaded when they are first used; importing siamkit imports no backend.
 """

@@ -17,8 +17,8 @@ def lazy_exports(
 
     Args:
         package: the package's `__name__`.
-        homes: for each public name the submodule that defines it, relative to the package.
-        before: called before a submodule is imported, to choose a backend for example.
+        homes: the submodule that defines each public name, relative to the package.
+        before: function called before a submodule is imported, for example to choose a backend.
 
     Example:
         >>> __getattr__, __dir__ = lazy_exports("siamkit.study", {"tune": "api"})

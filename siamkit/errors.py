@@ -41,14 +41,14 @@ class BackendError(SiamkitError):
 
 
 class StudyError(SiamkitError):
-    """A study that cannot continue: another search space, other data or versions, or it already runs."""
+    """A study that cannot continue: its search space, data or versions differ, or it is already running."""
 
 
 class StudyFileError(StudyError):
-    """All problems of a study file at once, one a line.
+    """All problems of a study file at once, one per line.
 
     Args:
-        problems: sentences with file and line, what is wrong, and what would be right.
+        problems: one sentence for each problem: file and line, what is wrong, and what would be right.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:

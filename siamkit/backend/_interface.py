@@ -10,11 +10,11 @@ Function = Callable[..., Any]
 
 
 class Backend(Protocol):
-    """A backend's module: it is imported only where that backend runs, so it imports it at its top."""
+    """A module for one backend: imported only if that backend runs, so it imports the backend at its top."""
 
     @property
     def EAGER_COMPILES(self) -> bool:
-        """Whether eager calls compile each operation again for each shape."""
+        """Whether the backend compiles each operation again for each shape, even in eager calls."""
 
     @property
     def FULL_FLOAT32(self) -> Any:
@@ -27,23 +27,23 @@ class Backend(Protocol):
         """Return a function that gives a scalar function's value and its gradient by each argument."""
 
     def compiled(self, function: Function) -> Function:
-        """Return the function compiled, where Keras compiles too."""
+        """Return the function compiled, if Keras also compiles on this backend."""
 
     def release_memory(self) -> None:
-        """Return an accelerator's cached memory to other processes, where the backend can."""
+        """Return an accelerator's cached memory to other processes, if the backend can."""
 
     def precision(self) -> Any:
         """Return the process-wide setting of float32 products and convolutions."""
 
     def set_precision(self, precision: Any) -> None:
-        """Set it to what `precision()` returned, or to `FULL_FLOAT32`."""
+        """Set that precision to a value that `precision()` returned, or to `FULL_FLOAT32`."""
 
     def float32_scope(self) -> AbstractContextManager[Any]:
         """Return a context in which products are in full float32, if the backend has one."""
 
 
 def backend_module(name: str | None = None) -> Backend:
-    """Return the module of a backend, by default of the one that Keras runs on."""
+    """Return the module of a backend, by default of the backend that Keras runs on."""
     if name is None:
         import keras
 

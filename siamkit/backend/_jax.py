@@ -39,5 +39,5 @@ def set_precision(precision: Any) -> None:
 
 
 def float32_scope() -> AbstractContextManager[Any]:
-    # Read when an operation is traced, and kept by its gradient, which may be traced after the scope.
+    # Read when an operation is traced, and also used by its gradient, which may be traced after the scope.
     return jax.default_matmul_precision("highest")  # type: ignore[no-any-return]

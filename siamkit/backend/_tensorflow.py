@@ -49,7 +49,7 @@ def float32_scope() -> AbstractContextManager[Any]:
 
 
 def run_saved_model(path: str, items: Any) -> Any:
-    """Return what the endpoint `serve` of a SavedModel gives; see `beyond_keras.run_saved_model`."""
+    """Return the embeddings from the endpoint `serve` of a SavedModel; see `beyond_keras.run_saved_model`."""
     fields = {name: tf.constant(leaf) for name, leaf in items.items()} if isinstance(items, dict) else items
-    loaded = tf.saved_model.load(path)  # kept: its variables are deleted with it
+    loaded = tf.saved_model.load(path)  # must stay referenced: its variables are deleted with it
     return loaded.serve(fields).numpy()

@@ -20,8 +20,8 @@ def value_and_gradient(
     The variables keep their values, whatever the function assigns to them.
 
     Args:
-        function: of as many tensors as there are inputs.
-        *inputs: arrays or tensors of floating point, whose dtypes are kept.
+        function: scalar function that takes one tensor for each input.
+        *inputs: arrays or tensors of floating point, whose dtypes are preserved.
         variables: Keras variables that the function reads.
 
     Returns:
@@ -44,10 +44,10 @@ def gradient_function(
     """Return `value_and_gradient` as a function of the inputs and the variables' values.
 
     Args:
-        function: scalar, of the inputs.
-        inputs: how many.
-        variables: Keras variables that it reads.
-        compile: `compiled` or `compiled_if_eager_compiles`, to run it so.
+        function: scalar function of the inputs.
+        inputs: number of inputs.
+        variables: Keras variables that the function reads.
+        compile: the function that compiles it, `compiled` or `compiled_if_eager_compiles`.
     """
     run = backend_module().gradient(stateless(function, inputs, variables))
     if compile is not None:
@@ -61,7 +61,7 @@ def gradient_function(
 
 
 def stateless(function: Function, inputs: int, variables: Sequence[Any]) -> Function:
-    """Return the function as one of its inputs and then of the variables' values."""
+    """Return the function with the variables' values as further arguments after its inputs."""
 
     def call(*values: Any) -> Any:
         state = list(zip(variables, values[inputs:], strict=True))
@@ -72,17 +72,17 @@ def stateless(function: Function, inputs: int, variables: Sequence[Any]) -> Func
 
 
 def compiled(function: Function) -> Function:
-    """Return a function of tensors compiled by XLA on JAX and TensorFlow, and as it is on torch."""
+    """Return a function of tensors, compiled by XLA on JAX and TensorFlow, unchanged on torch."""
     return backend_module().compiled(function)
 
 
 def compiled_if_eager_compiles(function: Function) -> Function:
-    """Return a function of tensors compiled on JAX only, whose eager calls compile each operation."""
+    """Return a function of tensors, compiled on JAX only: JAX compiles each operation in eager calls."""
     return compiled(function) if backend_module().EAGER_COMPILES else function
 
 
 def release_memory() -> None:
-    """Return an accelerator's cached memory to other processes, where the backend can."""
+    """Return an accelerator's cached memory to other processes, if the backend can."""
     backend_module().release_memory()
 
 
@@ -92,7 +92,8 @@ def release_memory() -> None:
 def write_torch_onnx(encoder: keras.Model, path: str, items: Any) -> None:
     """Write an encoder on torch as ONNX for any number of items, traced by torch.export.
 
-    Keras traces such exports by the older TorchScript, which then cannot express a layer normalisation.
+    For any number of items, Keras itself traces by the older TorchScript, which then cannot express a layer
+    normalisation.
 
     Args:
         encoder: a Keras model.

@@ -1,6 +1,6 @@
 """What is installed and which devices it sees, for `siamkit doctor`.
 
-Each backend is asked in a process of its own: `python -m siamkit.backend.diagnosis NAME`.
+Each backend is imported in its own process: `python -m siamkit.backend.diagnosis NAME`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Diagnosis:
     """What `siamkit doctor` shows.
 
     Args:
-        siamkit: its version.
-        keras: its version.
+        siamkit: the version of siamkit.
+        keras: the version of Keras.
         chosen: the backend that would run; None if none can.
         why: the reason for that choice.
-        backends: all that siamkit knows.
+        backends: all backends that siamkit supports.
         plugins: the installed plugins.
-        problems: sentences.
+        problems: one sentence for each problem.
     """
 
     siamkit: str

@@ -1,7 +1,7 @@
 """Full float32 instead of TF32, which backends use by default on recent GPUs.
 
 TF32 rounds the factors of products (JAX, TensorFlow) and convolutions (all three) to 10 bits of mantissa; see
-`docs/decisions/0008-full-float32.md` for what siamkit promises where.
+`docs/decisions/0008-full-float32.md` for the guarantees of siamkit on each backend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from siamkit.backend._interface import backend_module
 def float32_scope() -> AbstractContextManager[Any]:
     """Return a context in which products are computed in full float32, gradients included.
 
-    On JAX only: torch computes products so anyway, and TensorFlow has no switch for less than the process.
+    It has an effect on JAX only: torch computes products in full float32 anyway, and TensorFlow can set the
+    precision for the whole process only.
     """
     return backend_module().float32_scope()
 
@@ -30,9 +31,9 @@ def require_float32() -> None:
 
 @contextmanager
 def float32_required() -> Iterator[None]:
-    """Compute products and convolutions of this process in full float32 for a while.
+    """Compute products and convolutions of this process in full float32 inside a `with` block.
 
-    Does nothing where Keras is not imported: then no backend is running.
+    Does nothing if Keras is not imported, because then no backend is running.
     """
     if "keras" not in sys.modules:
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from siamkit.errors import BackendError, nearest
 
 BACKENDS = ("jax", "torch", "tensorflow")
-"""In the order in which an installed one is chosen by default."""
+"""The backends; by default the first installed one is chosen."""
 
 
 def installed() -> list[str]:
@@ -24,16 +24,16 @@ def choose_backend(
 ) -> tuple[str, str]:
     """Choose the backend to run.
 
-    The first of these that names one decides: the option, KERAS_BACKEND, the study file, the run folder,
-    Keras's own configuration if that backend is installed; else the first installed one.
+    The first of these that names a backend decides: the option, KERAS_BACKEND, the study file, the run
+    folder, Keras's own configuration if that backend is installed; else the first installed one.
 
     Args:
-        option: `--backend`, or the argument of `tune`.
+        option: the backend that the user named by `--backend` or as the argument of `tune`.
         study: the backend in the study file.
         started_with: the backend that the study was started with.
 
     Returns:
-        Its name, and where it was named.
+        The backend's name, and the source that named it.
 
     Raises:
         BackendError: it is unknown or not installed, none is installed, or Keras already runs on another.
@@ -82,7 +82,7 @@ def _check(name: str, source: str, available: list[str]) -> None:
 def _or_running(name: str, source: str, strict: bool = False) -> tuple[str, str]:
     """Return the backend and its source, or those of the one that Keras already runs on.
 
-    Keras reads its backend once, when it is imported; `strict` refuses another.
+    Keras reads its backend once, when it is imported; with `strict`, any other backend is an error.
     """
     keras = sys.modules.get("keras")
     running = keras.backend.backend() if keras is not None else name

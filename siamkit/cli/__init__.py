@@ -34,7 +34,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Turns a user's mistake into one message and exit code 2; a bug keeps its traceback.
+    """The command group: a user's mistake becomes one message and exit code 2; a bug keeps its traceback.
 
     A command's module is imported only when the command runs: the program starts sooner, and Ctrl-C is
     handled by then.
@@ -69,7 +69,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="siamkit")
 def main() -> None:
-    """Find out by experiment which encoder, metric, loss and embedding size suit your data.
+    """Find out by experiment which encoder, metric, loss and embedding size fit your data.
 
     A study file (.yaml) describes the data and the choices; 'siamkit tune STUDY' runs it and writes a report.
     """

@@ -201,7 +201,7 @@ def compare(
 
     if page is not None:
         check_writable(Path(page))
-    if backend is not None:  # else chosen when something needs one
+    if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
     comparison = run(
         *contenders,
@@ -291,7 +291,7 @@ def evaluate(
         raise click.UsageError("--html needs --sizes")
     if page is not None:
         check_writable(Path(page))
-    if backend is not None:  # else chosen when something needs one
+    if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
     embedded, truth = labeled(read_embeddings(model, data, source=source, label=label), labels)
     compared_by = lightest_metric(metric or embedded.metric)

@@ -52,23 +52,25 @@ def compare(
             `(n, dim)`, of pairs `(n, 2, dim)`, or a `siamkit.comparison.EmbeddingSet`. If all have ids, items
             are matched by them; otherwise all must hold the same items in the same order.
         data: labeled items, or pairs, for models to embed.
-        labels: `(n,)`, if no embedding has them: classes; of pairs 1 (alike), 0 (not alike) or scores.
-        metric: for embeddings without their own metric; by default cosine.
-        measures: for queries `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`,
-            `mrr`, `map`, by default `map_at_r` and `recall_at_1`; for pairs `roc_auc`, `eer` and
-            `tar_at_far_<rate>`, by default the first two; for graded pairs `spearman` and `pearson`.
-        over: what a repetition would replace: `queries` of the same classes, or `classes`, which is right for
-            an embedding that will meet new ones. `auto` means classes if there are 20 or more. For pairs:
-            `items`, or, if each item is in one pair only, `pairs`.
-        names: of the embeddings, for display.
-        resamples: how many for each interval; by default 10,000 for queries, 2,000 for pairs.
-        level: of the intervals.
-        seed: of everything drawn.
-        most: the number of disagreements to keep for each two embeddings.
+        labels: `(n,)`, needed if no embedding has labels: classes; for pairs 1 (alike), 0 (not alike) or
+            scores.
+        metric: the metric for embeddings without their own metric; by default cosine.
+        measures: names of measures: for queries `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`,
+            `r_precision`, `map_at_r`, `mrr`, `map`, by default `map_at_r` and `recall_at_1`; for pairs
+            `roc_auc`, `eer` and `tar_at_far_<rate>`, by default the first two; for graded pairs `spearman`
+            and `pearson`.
+        over: the units to resample: `queries` (a repetition would use other queries of the same classes),
+            `classes` (right for an embedding that will be used on new classes), or `auto`, which is classes
+            if there are 20 or more. For pairs: `items`, or, if each item is in one pair only, `pairs`.
+        names: names of the embeddings, for display.
+        resamples: number of resamples for each interval; by default 10,000 for queries, 2,000 for pairs.
+        level: confidence level of the intervals, such as 0.95.
+        seed: seed of all random draws.
+        most: the maximum number of disagreements to return for each two embeddings.
         items: the embedded items, to show them where two embeddings disagree, in the order of the first
             embedding: images `(height, width)` or `(height, width, channels)`, texts, or `pathlib.Path`s of
-            images; for pairs tuples of two. Models and trials know theirs; for others they are read from
-            `data`.
+            images; for pairs tuples of two. Models and trials have their own items; for other embeddings
+            items are read from `data`.
 
     Raises:
         DataError: there are fewer than two embeddings, they are of different items, labels are missing, the

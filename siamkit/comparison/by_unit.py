@@ -33,7 +33,7 @@ class ByQuery:
     Args:
         sets: the embedding sets, of the same items.
         labels: `(n,)`, their classes.
-        measures: of queries; those of `MEASURES` if empty.
+        measures: names of measures of queries; `MEASURES` if empty.
         over: the units to resample: `queries`, `classes`, or `auto`, which is classes if there are 20 or
             more.
         resamples: number of resamples for each interval; None for the default.
@@ -41,7 +41,7 @@ class ByQuery:
         seed: seed of the resamples.
 
     Attributes:
-        measures: those compared.
+        measures: names of the compared measures.
         over: the units that are resampled.
         notes: warnings to print with the result.
         distinct: the rows of all embeddings that hold each item once.
@@ -135,10 +135,10 @@ def _as_python(value: Any) -> Any:
 
 
 BINARY_MEASURES = ("roc_auc", "eer")
-"""The measures compared by default of pairs that match or not."""
+"""The measures compared by default for pairs that match or not."""
 
 GRADED_MEASURES = ("spearman", "pearson")
-"""The measures compared by default of pairs with scores."""
+"""The measures compared by default for pairs with scores."""
 
 
 class ByPair:
@@ -148,13 +148,14 @@ class ByPair:
         sets: the embedding sets, of the same pairs.
         targets: `(n,)`, 1 for a matching pair and 0 for another, or a score.
         measures: their names; if empty, `BINARY_MEASURES` for targets 0 and 1, else `GRADED_MEASURES`.
-        over: the units to resample: `pairs`, `items`, or `auto`, which is items if one is in several pairs.
+        over: the units to resample: `pairs`, `items`, or `auto`, which is items if an item is in several
+            pairs.
         resamples: number of resamples for each interval; None for the default.
         level: confidence level of the intervals, such as 0.95.
         seed: seed of the resamples.
 
     Attributes:
-        measures: those compared.
+        measures: names of the compared measures.
         over: the units that are resampled.
         notes: warnings to print with the result.
         distinct: `(k,)`, one row for each distinct item, in the left and right embeddings concatenated.
@@ -233,7 +234,8 @@ class ByPair:
 def items_of(sets: Sequence[EmbeddingSet]) -> NDArray[np.int64]:
     """Return which item each side of each pair is, `(n, 2)` as 0, 1, …
 
-    Taken from a set that knows it; otherwise two sides are one item if every set embeds them equally.
+    Taken from an embedding set that has this information; otherwise two sides are the same item if their
+    embeddings are equal in every set.
     """
     items = next((embedding_set.items for embedding_set in sets if embedding_set.items is not None), None)
     if items is None:

@@ -33,8 +33,8 @@ class TrialOrigin:
 
     Args:
         study: the run folder.
-        number: of the trial.
-        factors: its factors, such as `encoder`, `metric` and `loss`.
+        number: the trial's number.
+        factors: the trial's factors, such as `encoder`, `metric` and `loss`.
     """
 
     study: str
@@ -47,16 +47,16 @@ class EmbeddingSet:
     """Embeddings of items or of pairs, and the information needed to evaluate them.
 
     Args:
-        name: for display.
+        name: the name for display.
         embeddings: `(n, dim)` float32, or of pairs `(n, 2, dim)`.
         labels: `(n,)` classes, or of pairs 1 (alike), 0 (not alike) or scores; None if unknown.
         ids: `(n,)` ids of the items or pairs; None if unknown.
         metric: a name, or the metric of a model.
-        threshold: of the model, in the metric's orientation; None if unknown.
+        threshold: the model's threshold, in the metric's orientation; None if unknown.
         parameters: the number of weights of the model; None if unknown.
-        trial: the trial they come from, or None.
-        items: `(n, 2)`, for pairs which item each side is, as 0, 1, …; None if unknown.
-        thumbnails: returns thumbnails for ids; None if items cannot be shown.
+        trial: the trial that the embeddings come from, or None.
+        items: `(n, 2)`, for pairs the number of the item on each side, from 0; None if unknown.
+        thumbnails: function that returns thumbnails for ids; None if items cannot be shown.
         notes: warnings to print with any result.
     """
 
@@ -79,7 +79,7 @@ class EmbeddingSet:
 
 
 def from_array(name: str, values: ArrayLike) -> EmbeddingSet:
-    """Return an embedding set of an array.
+    """Return an embedding set from an array.
 
     Raises:
         DataError: it is not an array of embeddings.
@@ -101,7 +101,7 @@ def from_file(path: str | os.PathLike[str], name: str | None = None) -> Embeddin
             or `a` and `b` `(n, dim)`, the two sides of pairs, and optionally `y` or `labels`, and `ids`;
             `.parquet` with a list column `embedding` and optionally `label` and `id`, as `siamkit embed`
             writes.
-        name: for display; by default that of the file.
+        name: the name for display; by default the file's name.
 
     Raises:
         DataError: the file does not exist, or does not contain embeddings.
@@ -237,7 +237,7 @@ def _parquet_columns(file: Path) -> tuple[dict[str, Any], float | None]:
 
 
 def thumbnails_of_items(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:
-    """Return the thumbnails of items passed in the order of the ids; of pairs each item is a tuple of two.
+    """Return the thumbnails of items, passed in the order of the ids; for pairs each item is a tuple of two.
 
     Raises:
         DataError: there is not one item for each id.
@@ -262,10 +262,10 @@ def thumbnails_in_data(
     """Return the thumbnails of the items with these ids in a file or folder; none if they cannot be shown.
 
     Args:
-        data: as `siamkit.inference.embed_file` takes it; in a folder of images ids are paths.
-        options: how it is read.
-        source: the registered dataset that reads it.
-        ids: of the items.
+        data: the data, as `siamkit.inference.embed_file` takes them; in a folder of images ids are paths.
+        options: options for reading the data.
+        source: the registered dataset that reads the data.
+        ids: ids of the items.
     """
     folder = Path(data)
     if folder.is_dir() and source is None:

@@ -45,11 +45,12 @@ def from_model(
 
     Args:
         model: a `.keras` file of siamkit.
-        data: what to embed, as `siamkit embed` takes it. Of pairs, in columns `left` and `right` or arrays
-            `a` and `b`, both sides are embedded; `target` or `y` has their labels.
-        name: for display; by default that of the file.
-        on_rows: called with the number of items done, and of all items if known.
-        batch_size: items at a time.
+        data: the items to embed, as `siamkit embed` takes them. For pairs, in columns `left` and `right` or
+            arrays `a` and `b`, both sides are embedded; `target` or `y` has their labels.
+        name: the name for display; by default the file's name.
+        on_rows: function called with the number of embedded items, and the total number or None if it is
+            unknown.
+        batch_size: number of items in a batch.
         source: the registered dataset that reads `data`.
         label: the column or array of labels.
     """
@@ -117,7 +118,7 @@ def _content_keys(items: Leaf) -> Iterator[str]:
 
 
 def _item_numbers(keys: Sequence[Sequence[str]], two_towers: bool) -> NDArray[np.int64]:
-    """Return the items of both sides `(n, 2)` as 0, 1, …; with two towers no item is on both sides."""
+    """Return each side's item numbers, `(n, 2)` from 0; with two towers no item is on both sides."""
     names = [f"{side if two_towers else 0} {key}" for side, of_side in enumerate(keys) for key in of_side]
     return np.unique(names, return_inverse=True)[1].reshape(len(keys), -1).T.astype(np.int64)
 
@@ -153,8 +154,8 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
 
     Args:
         study: a study file, or a run folder.
-        trial: its number, or `best` for the best trial, as trained in the search.
-        name: for display; by default those of study and trial.
+        trial: the trial's number, or `best` for the best trial, as trained in the search.
+        name: the name for display; by default the names of study and trial.
 
     Raises:
         StudyError: the study or the trial does not exist, or has neither embeddings nor a model.

@@ -32,8 +32,8 @@ def read_embeddings(
 
     Args:
         path: a model (`.keras`), a file of embeddings, or a trial of a study (`study.yaml#14`, `#best`).
-        data: what a model embeds.
-        name: for display; by default that of the file.
+        data: the items for a model to embed.
+        name: the name for display; by default the file's name.
         source: the registered dataset that reads `data`.
         label: the column or array of labels in `data`.
 
@@ -60,7 +60,7 @@ def labeled(
     """Return the embedding set with labels, and the labels: its own, or those of a `.npy` file.
 
     Raises:
-        DataError: labels are missing, or are not one for each embedding.
+        DataError: labels are missing, or there is not one label for each embedding.
     """
     name, count = embedding_set.name, len(embedding_set.embeddings)
     labels = embedding_set.labels if path is None else read_labels(path)
@@ -132,7 +132,7 @@ def true_labels(sets: Sequence[EmbeddingSet], labels: ArrayLike | None) -> NDArr
 
     Args:
         sets: aligned embedding sets.
-        labels: of the caller, or None.
+        labels: labels that the caller gave, or None.
 
     Raises:
         DataError: labels are missing, or they disagree.
@@ -193,7 +193,7 @@ def _taken(embedding_set: EmbeddingSet, rows: NDArray[np.int64]) -> EmbeddingSet
 
 
 def _differ(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where classes differ; 1 equals 1.0, as many tables have it, and "1"."""
+    """Return where classes differ; 1 equals 1.0 (as many tables store it) and "1"."""
     if not {a.dtype.kind, b.dtype.kind} <= set("biuf"):
         a, b = a.astype(str), b.astype(str)
     return np.asarray(a != b)

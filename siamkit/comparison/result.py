@@ -25,13 +25,14 @@ class Disagreement:
     """A query, or a pair, on which one embedding is better than the other.
 
     Args:
-        query: its row.
-        id, label: its id, and its class or the target of the pair.
-        scores: under both embeddings: of a query in the first measure, of a pair as in `pair_scores`.
+        query: row of the query or pair.
+        id, label: id of the query or pair, and the class of the query or the target of the pair.
+        scores: scores under the two embeddings: of a query in the first measure, of a pair as in
+            `pair_scores`.
         correct: whether the nearest item of each embedding has the class of the query, or each embedding
             classifies the pair correctly at its threshold; None for graded pairs.
         nearest: the row of the nearest item under each embedding; None for pairs.
-        nearest_ids, nearest_labels: ids and classes of these.
+        nearest_ids, nearest_labels: ids and classes of the nearest items.
     """
 
     query: int
@@ -50,7 +51,7 @@ class Disagreement:
 
 
 def largest_differences(a: NDArray[np.float64], b: NDArray[np.float64], most: int) -> list[int]:
-    """Return the rows where two scores differ most, the largest first; if possible half in favor of each.
+    """Return the rows where two scores differ most, largest first; if possible half of them favor each side.
 
     Example:
         >>> import numpy as np
@@ -71,15 +72,17 @@ class Comparison:
     """The result of comparing embeddings.
 
     Args:
-        names: of the embeddings.
-        values: for each embedding its measures, with intervals.
-        differences: for each two embeddings and each measure, corrected for all of them together.
+        names: names of the embeddings.
+        values: measures of each embedding, with intervals.
+        differences: differences of each two embeddings in each measure, with p-values corrected for all of
+            them together.
         pairs: the two embeddings of each difference.
-        similarities: of each two embeddings.
-        disagreements: by two names, the queries on which they differ most, the largest difference first.
-        over: what is resampled for the intervals.
+        similarities: similarity of each two embeddings.
+        disagreements: for each two names, the queries on which these embeddings differ most, the largest
+            difference first.
+        over: the units resampled for the intervals.
         notes: warnings to read before using the result.
-        thumbnails: by row, those of the items in disagreements, both sides of pairs, where known.
+        thumbnails: thumbnails by row of the items in disagreements (for pairs, of both sides), if known.
     """
 
     names: tuple[str, ...]
@@ -225,7 +228,7 @@ class Comparison:
                     (self._text(disagreement), disagreement.label, *disagreement.scores)
                     for disagreement in disagreements
                 ]
-                caption = "1 - |rank of the similarity - rank of the score|, as a share of all ranks."
+                caption = "1 - |rank of the similarity - rank of the score|, as a fraction of all ranks."
                 blocks.append(Listing(name, title, Table.of(("pair", "score", a, b), rows), caption))
                 continue
             queries = [

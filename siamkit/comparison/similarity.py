@@ -19,16 +19,16 @@ from siamkit.evaluation.distances import Metric, paired_distances, plain_metric
 from siamkit.evaluation.scan import nearest_neighbors
 
 CHUNK = 2**22
-"""How many numbers are converted to float64 at a time."""
+"""The number of values converted to float64 at a time."""
 
 MAX_ITEMS = 5_000
-"""The most items to compare two embeddings on; of more, this many are drawn."""
+"""The maximum number of items to compare two embeddings on; of more, this many are drawn."""
 
 MAX_PAIRS = 1_000_000
-"""The most pairs whose distances are ranked; of more, this many are drawn."""
+"""The maximum number of pairs whose distances are ranked; of more, this many are drawn."""
 
 NEIGHBORS = 10
-"""How many nearest neighbors are compared."""
+"""The number of nearest neighbors that are compared."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class RepresentationSimilarity:
     Args:
         a, b: names of the embedding sets.
         cka: linear centered kernel alignment, debiased; 1 for equal embeddings up to rotation and scale.
-        procrustes: the distance that remains after rotating one onto the other, in [0, √2].
-        neighbor_overlap: the share of its 10 nearest neighbors that an item has in both.
-        rank_correlation: Spearman's, of the distances of pairs.
-        items: how many were compared.
+        procrustes: Procrustes distance: what remains after rotating one embedding onto the other, in [0, √2].
+        neighbor_overlap: the fraction of an item's 10 nearest neighbors that both embeddings have in common.
+        rank_correlation: Spearman's rank correlation of the distances of pairs.
+        items: number of compared items.
     """
 
     a: str
@@ -59,9 +59,9 @@ def representation_similarity(
     """Return the similarity of two embedding sets.
 
     Args:
-        a, b: of the same items or pairs in the same order.
-        rows: the rows to compare, in the embeddings of all sides one after the other.
-        seed: of the rows drawn, if there are more than `MAX_ITEMS`.
+        a, b: embedding sets of the same items or pairs in the same order.
+        rows: the rows to compare, in the left and right embeddings concatenated.
+        seed: seed of the random rows, if there are more than `MAX_ITEMS`.
     """
     if len(rows) > MAX_ITEMS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ITEMS, replace=False))
@@ -104,11 +104,11 @@ def linear_cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = True) -> float:
     Args:
         x: `(n, dim)`.
         y: `(n, other dim)`, of the same items in the same order.
-        debiased: whether to use the unbiased HSIC; `False` gives the value that most papers report.
+        debiased: whether to use the unbiased HSIC; `False` gives the biased value, which most papers report.
 
     Returns:
-        NaN if all items of one embedding are a single point, or if the unbiased HSIC of one with itself is
-        not positive.
+        NaN if all items of one embedding are a single point, or if the unbiased HSIC of an embedding with
+        itself is not positive.
 
     Raises:
         DataError: the arrays are unsuitable, or have fewer than 4 items.
@@ -134,7 +134,7 @@ def linear_cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = True) -> float:
 
 
 def procrustes_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """Return the distance of two embeddings after rotating one onto the other, in [0, √2].
+    """Return the Procrustes distance of two embeddings, after rotating one onto the other, in [0, √2].
 
     With X and Y centered and scaled to norm 1 (the smaller dim is padded with zeros), the smallest
     |X - Y Q|_F over all rotations and reflections Q, which is √(2 - 2 |XᵀY|_*), where |·|_* is the sum of
@@ -224,18 +224,19 @@ def neighbor_overlap(
     k: int = NEIGHBORS,
     metric: str | Metric | tuple[str | Metric, str | Metric] = "cosine",
 ) -> float:
-    """Return the share of its k nearest neighbors that an item has in both embeddings, averaged over items.
+    """Return the mean fraction of an item's k nearest neighbors that both embeddings have in common.
 
     1/n · Σ |N_x(i) ∩ N_y(i)| / k, where N(i) are the k nearest other items (ties by index). 1 if all agree;
-    about k / (n - 1) by chance. This is the share, as in Huh, Cheung, Wang and Isola, "The Platonic
+    about k / (n - 1) by chance. This is the fraction, as in Huh, Cheung, Wang and Isola, "The Platonic
     Representation Hypothesis", ICML 2024, not Jaccard's index: if each embedding finds half of the other's k,
     the overlap is 1/2 (Jaccard's index 1/3).
 
     Args:
         x: `(n, dim)`.
         y: `(n, other dim)`, of the same items in the same order.
-        k: how many neighbors, at most n - 1.
-        metric: `cosine` or `euclidean`, which need no backend, or any metric; a tuple of two for x and y.
+        k: number of neighbors, at most n - 1.
+        metric: `cosine` or `euclidean`, which need no backend, or any other metric; a tuple of two metrics if
+            x and y have different ones.
 
     Raises:
         DataError: the arrays are unsuitable, or k is too large.
@@ -263,7 +264,7 @@ def shared_neighbors(a: ArrayLike, b: ArrayLike) -> float:
             returns them.
 
     Raises:
-        DataError: the shapes differ, or an item is twice in a row.
+        DataError: the shapes differ, or a row contains an item twice.
 
     Example:
         >>> shared_neighbors([[1, 2], [0, 2]], [[2, 1], [2, 3]])
@@ -288,17 +289,18 @@ def distance_rank_correlation(
 ) -> float:
     """Return Spearman's rank correlation of the distances of all pairs of items, in [-1, 1].
 
-    Representational similarity analysis compares these (Kriegeskorte, Mur and Bandettini, 2008): 1 if both
-    embeddings rank all pairs equally, whatever the scale of their distances. It is over all pairs up to
-    `pairs` of them (1,414 items for a million); otherwise over that many random ones, drawn with replacement,
-    with an error of about 1 / √pairs.
+    Representational similarity analysis compares these distances (Kriegeskorte, Mur and Bandettini, 2008): 1
+    if both embeddings rank all pairs equally, whatever the scale of their distances. All pairs are used if
+    there are at most `pairs` of them (1,414 items for a million); otherwise `pairs` random pairs are drawn
+    with replacement, with an error of about 1 / √pairs.
 
     Args:
         x: `(n, dim)`.
         y: `(n, other dim)`, of the same items in the same order.
-        metric: `cosine` or `euclidean`, which need no backend, or any metric; a tuple of two for x and y.
-        pairs: the most pairs.
-        seed: of the random pairs.
+        metric: `cosine` or `euclidean`, which need no backend, or any other metric; a tuple of two metrics if
+            x and y have different ones.
+        pairs: the maximum number of pairs.
+        seed: seed of the random pairs.
 
     Returns:
         NaN if all distances of one embedding are equal.
@@ -345,7 +347,7 @@ def _distances_of_pairs(
 
 
 def _repeats(rows: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Return how many entries of each row `(n, m)` are repeated, if none occurs three times."""
+    """Return the number of repeated entries in each row `(n, m)`, if none occurs three times."""
     ordered = np.sort(rows, axis=1)
     return np.asarray((ordered[:, 1:] == ordered[:, :-1]).sum(axis=1), np.int64)
 

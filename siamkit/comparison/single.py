@@ -31,7 +31,7 @@ def curve_of(embedding_set: EmbeddingSet, labels: NDArray[Any], metric: str | Me
 
     Args:
         embedding_set: the embeddings.
-        labels: `(n,)`, of its items or pairs.
+        labels: `(n,)`, labels of the items or pairs.
         metric: the metric.
     """
     if embedding_set.of_pairs:
@@ -58,9 +58,9 @@ def retrained_sizes(
 
     Args:
         study: the study file, or the run folder.
-        measures: their names; the first decides which trial is the best. By default the study's first
-            objective.
-        encoder, metric, loss: only trials with these components.
+        measures: names of the measures; the first decides which trial is the best. By default the study's
+            first objective.
+        encoder, metric, loss: components that a trial must have to be included.
 
     Returns:
         One size for each dimension, to add with `siamkit.stats.SizeCurve.with_sizes`.
@@ -104,7 +104,7 @@ def curve_document(name: str, curve: SizeCurve) -> Document:
     """Return a curve as a document.
 
     Args:
-        name: of the embedding.
+        name: the name of the embedding.
         curve: the curve.
     """
     columns = ("method", "dimensions", "bytes per vector", *curve[0].measures, "Pareto-optimal")
@@ -143,8 +143,8 @@ def measures_document(name: str, measures: Mapping[str, float]) -> Document:
     """Return measures as a document: one table for each group, with intervals or means over classes.
 
     Args:
-        name: of the embedding.
-        measures: as `siamkit.evaluate` returns them.
+        name: the name of the embedding.
+        measures: the measures, as `siamkit.evaluate` returns them.
     """
     sections = []
     for group in GROUPS:

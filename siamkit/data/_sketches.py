@@ -44,12 +44,12 @@ class Images:
     compression, brightness and contrast. Two images are nearly identical if their correlation, with one of
     them moved by up to 2 of 32 pixels, is 0.99.
 
-    Recall on Fashion-MNIST, with a thousand changed training images among 20,000: 100 % when moved by 1 or
-    2 pixels, brightened, or with noise of deviation 2 (of 255); 94 % with noise 8; 96 % after JPEG of
-    quality 75; 98 % after gamma 0.8; a third after JPEG of quality 30 or noise 16. Flipped, rotated or
-    cropped images are not found. Precision: 30 of its 10,000 test images match one of those 20,000; about 15
-    are the same garment, the others only share its outline, so about 1 in 700 images matches by chance. At
-    a correlation of 0.995 none would, but recall with noise 8 would be 77 %.
+    Recall on Fashion-MNIST, with a thousand changed training images among 20,000: 100 % when moved by 1 or 2
+    pixels, brightened, or with noise of deviation 2 (of 255); 94 % with noise 8; 96 % after JPEG of quality
+    75; 98 % after gamma 0.8; a third after JPEG of quality 30 or noise 16. Flipped, rotated or cropped images
+    are not found. Precision: 30 of its 10,000 test images match one of those 20,000; about 15 show the same
+    garment, the others only have the same outline, so about 1 in 700 images matches by chance. With a limit
+    of 0.995 none would match by chance, but recall with noise 8 would be 77 %.
     """
 
     def rows(self, leaf: Leaf) -> Array:
@@ -70,9 +70,9 @@ class Numbers:
     """Vectors, series, records and tables: standardized by the training part, compared by Euclidean distance.
 
     Two items are nearly identical if their distance is below 1 % of the median distance of two items, and
-    below 2 % of the median distance to the tenth nearest item: where items are dense, in few dimensions,
-    unrelated items would meet the first condition. (The tenth, because in data enlarged by altered copies
-    the nearest item is such a copy.) Texts in a table must be equal.
+    below 2 % of the median distance to the tenth nearest item: if items are dense, as in few dimensions,
+    unrelated items would meet the first condition. (The tenth is used because in augmented data the nearest
+    item is an altered copy of the same item.) Texts in a table must be equal.
 
     Args:
         leaf: items of the training part.
@@ -118,8 +118,9 @@ class Numbers:
 class Texts:
     """Texts: compared by their sequences of four letters.
 
-    Two texts are nearly identical if the counts of their four-letter sequences have a cosine of 0.9: two of
-    100 letters may differ. Texts of fewer than 20 letters never are: one letter makes another word.
+    Two texts are nearly identical if the counts of their four-letter sequences have a cosine of at least 0.9:
+    two of 100 letters may differ. Texts of fewer than 20 letters are never nearly identical, because one
+    letter can change the word.
     """
 
     def rows(self, leaf: Leaf) -> Array:

@@ -29,11 +29,11 @@ _CHUNK_VALUES = 1 << 22  # values that are corrupted at a time
 class ChannelStats:
     """The lowest, highest and mean value of each channel of a dataset's images.
 
-    They stand for black, white and grey: prepared images have lost their own range. So scaling before
-    corrupting gives the same images as scaling afterwards.
+    Corruptions use them as black, white and grey, because prepared images no longer have their original
+    range. So scaling before corrupting gives the same images as scaling afterwards.
 
     Args:
-        low, high, mean: `(channels,)`.
+        low, high, mean: `(channels,)`, the lowest, highest and mean value of each channel.
     """
 
     low: Array
@@ -106,7 +106,7 @@ CORRUPTIONS = ("none", *(f"{kind}_{severity}" for kind in _KINDS for severity in
 
 @dataclass(frozen=True)
 class Corruption(Choice):
-    """The parameter that names a corruption; there are too many to list them all in an error."""
+    """The parameter that names a corruption; its error lists only some of the many corruptions."""
 
     def validate(self, value: object) -> Any:
         if value in self.options:
@@ -124,7 +124,7 @@ def corrupt(images: Array, corruption: str, stats: ChannelStats, rng: Rng) -> Ar
     Args:
         images: `(n, height, width, channels)` or `(n, height, width)` numbers, raw or prepared; not changed.
         corruption: one of `CORRUPTIONS` except `none`.
-        stats: of the dataset that the images belong to.
+        stats: channel statistics of the dataset that the images belong to.
         rng: random generator.
 
     Returns:
@@ -187,11 +187,11 @@ def ablate(
     2 of its items.
 
     Args:
-        dataset: the items, raw or prepared; not changed, and only the items kept are copied.
-        label_noise: the fraction of items, from 0 to 1, whose label is wrong: the nearest whole number of
+        dataset: the items, raw or prepared; not changed, and only the selected items are copied.
+        label_noise: the fraction of items, from 0 to 1, whose label is wrong, rounded to a whole number of
             items, stratified by class. A wrong label is one of the other classes, with equal probability
-            (symmetric noise: Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017);
-            a wrong pair has the opposite target. If a class would be left with fewer than 2 items, other
+            (symmetric noise: Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017); a
+            wrong pair has the opposite target. If a class would be left with fewer than 2 items, other
             mislabelled items are assigned to it; if there are none, its last item is left out.
         items_per_class: the maximum number of items per class, from 2; None for all.
         num_classes: the maximum number of classes, from 2; None for all.
@@ -283,7 +283,7 @@ def _rng(seed: int, step: str) -> np.random.Generator:
 def _kept_rows(
     codes: Array, items_per_class: int | None, num_classes: int | None, imbalance: float, seed: int
 ) -> Array:
-    """Return the items that are kept, `(m,)`, sorted."""
+    """Return the rows of the selected items, `(m,)`, sorted."""
     sizes = np.bincount(codes)
     chosen = _rng(seed, "classes").permutation(len(sizes))[:num_classes]
     quota = np.zeros_like(sizes)

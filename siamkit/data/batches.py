@@ -26,7 +26,7 @@ class EpochPlan:
     Args:
         rows: `(batches, batch, views)` indices of items.
         target: `(batches, batch)`, the `y` of each batch.
-        weight: `(batches, batch)` 0 where a row only fills up its batch; None if no batch is filled up.
+        weight: `(batches, batch)`, 0 where a row only fills up its batch; None if no batch is filled up.
     """
 
     rows: Array
@@ -35,20 +35,20 @@ class EpochPlan:
 
 
 Planner = Callable[[Rng], EpochPlan]
-"""Makes the plan of an epoch from the epoch's random generator."""
+"""A function that makes the plan of an epoch from the epoch's random generator."""
 
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, reshuffled in each epoch.
 
-    Batch i of epoch e depends on the seed, e and i alone. Keras itself advances `epoch`, also once before
-    the first epoch of a `fit`; so before a fit that continues at `initial_epoch=k`, set `epoch` to k, and
-    training continues as if it had never stopped. Fit with `shuffle=False`: otherwise Keras shuffles the
-    order of the batches, too, with Python's global random generator.
+    Batch i of epoch e depends on the seed, e and i alone. Keras itself advances `epoch`, also once before the
+    first epoch of a `fit`; so before a fit that continues at `initial_epoch=k`, set `epoch` to k, and
+    training continues as if it had never stopped. Fit with `shuffle=False`: otherwise Keras also shuffles the
+    order of the batches, with Python's global random generator.
 
     Args:
         leaves: the prepared views; one of them may serve several views of a batch.
-        planner: makes the plan of an epoch.
+        planner: function that makes the plan of an epoch.
         seed: random seed.
 
     Attributes:
@@ -101,21 +101,23 @@ def feed(
 
     `y` is int32 class codes (labels), int32 1 and 0 (pairs), float32 scores, or int32 zeros (triplets,
     views). Labelled data are sampled: balanced batches of P classes with K items each, pairs half of which
-    are alike, triplets, or two views of one class, of different classes where there are enough. Pairs,
-    scores and triplets are used as they are, each once per epoch, and the last batch is filled up with rows
-    of `sample_weight` 0; views that do not fill a batch are left out. A dataset smaller than one batch
-    makes smaller batches.
+    are alike, triplets, or two views of one class (the rows of a batch have different classes if there are
+    enough). Pairs, scores and triplets are used as they are, each once per epoch, and the last batch is
+    filled up with rows of `sample_weight` 0; views that do not fill a batch are left out. A dataset smaller
+    than one batch makes smaller batches.
 
     Args:
         dataset: the training items.
-        supervision: what the loss learns from.
-        batch_size: the maximum number of rows in a batch; P x K, and pairs (an even number), may be a few
-            fewer.
+        supervision: the supervision that the loss learns from.
+        batch_size: the maximum number of rows in a batch; P x K, or the number of pairs (which is even), may
+            be slightly smaller.
         seed: random seed.
-        preprocessor: prepares the views, once; None if they suit the encoder already.
-        items_per_class: K; larger where there are too few classes to fill a batch.
-        drop_last: leave out the pairs, scores or triplets that do not fill a batch instead of filling it
-            up; for a loss that compares the rows of a batch with one another (`Loss.batch_coupled`).
+        preprocessor: preprocessor of the views, applied once; None if the views already fit the encoder.
+        items_per_class: K, the number of items per class; larger if there are too few classes to fill a
+            batch.
+        drop_last: whether to leave out the pairs, scores or triplets that do not fill a batch instead of
+            filling it up; for a loss that compares the rows of a batch with one another
+            (`Loss.batch_coupled`).
 
     Raises:
         DataError: if the data cannot feed this supervision.
@@ -252,13 +254,14 @@ def balanced(classes: ClassIndex, batches: int, p: int, k: int, rng: Rng, minimu
     """Return batches of k items from each of p classes, as items `(batches, p, k)`.
 
     Classes come in shuffled rounds, p different ones per batch; the items of a class come in a shuffled
-    circle, so that the k items are different wherever the class has k.
+    circle, so that the k items are different if the class has k.
 
     Args:
         classes: the items.
-        batches, p, k: the sizes; p at most the number of classes drawn from.
+        batches, p, k: number of batches, of classes per batch and of items per class; p is at most the number
+            of classes to draw from.
         rng: random generator.
-        minimum_size: only classes with at least this number of items are drawn.
+        minimum_size: minimum number of items of the classes to draw from.
     """
     slots = _rounds(np.flatnonzero(classes.sizes >= minimum_size), batches, p, rng)
     shuffled = np.lexsort((rng.random(len(classes.codes)), classes.codes))

@@ -1,4 +1,4 @@
-"""Datasets: items in memory, as read, with what is known about them."""
+"""Datasets: items in memory, as read, with their targets, ids and further columns."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class Dataset:
     """Items in memory, not preprocessed; the constructor checks them.
 
     Args:
-        views: the views, each of n items: 1 for labels, 2 for pairs and scores, 3 for triplets.
-        target: `(n,)` class ids or names (labels), 1 alike and 0 not (pairs), graded similarity
+        views: the views, each of n items: 1 view for labels, 2 for pairs and scores, 3 for triplets.
+        target: `(n,)`, class ids or names (labels), 1 if alike and 0 if not (pairs), or graded similarity
             (scores); None for triplets and views.
-        supervision: what the target says about the items.
+        supervision: the kind of the target: labels, pairs, scores, triplets or views.
         input: the kind of input that a view holds, one of `siamkit.registry.specs.INPUTS`.
         columns: further columns `(n,)`, to split by.
         ids: `(n,)` names of the items; "0", "1", … by default.
 
     Raises:
-        DataError: if these do not fit together.
+        DataError: the arguments do not fit together.
     """
 
     views: tuple[Leaf, ...]
@@ -127,7 +127,7 @@ class Dataset:
         return classes, codes.astype(np.int32)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over kind, views and target; it does not depend on the machine or file format."""
+        """Return a SHA-256 of kind, views and target; it does not depend on the machine or file format."""
         digest = hashlib.sha256(f"{self.supervision} {self.input}".encode())
         for view in self.views:
             digest.update(b"view")
@@ -141,7 +141,7 @@ class Dataset:
 
 
 def check_leaf(name: str, leaf: Leaf, kind: str) -> None:
-    """Raise DataError unless the leaf can be one view of this kind of input; `""` allows every kind."""
+    """Raise DataError unless the leaf can be a view of this kind of input; `""` allows every kind."""
     if kind == "tabular" and not isinstance(leaf, dict):
         raise DataError(f"{name} should be a dict of columns, each (n,), got {type(leaf).__name__}")
     if isinstance(leaf, dict):
@@ -172,7 +172,7 @@ def is_numeric_column(name: str, values: Array) -> bool:
     """Return whether a table's column holds numbers (NaN where missing) or texts ("" or None where missing).
 
     Raises:
-        DataError: if it holds neither, or infinite numbers.
+        DataError: the column holds neither, or infinite numbers.
     """
     words = "numbers or texts (n,)"
     if not isinstance(values, np.ndarray) or values.ndim != 1:
@@ -200,7 +200,7 @@ def check_target(target: Array | None, supervision: str) -> Array | None:
     """Return the target `(n,)` as a dataset stores it.
 
     Raises:
-        DataError: if it does not suit the supervision.
+        DataError: the target does not fit the supervision.
     """
     if supervision in ("triplets", "views"):
         if target is not None:

@@ -1,8 +1,9 @@
 """Overlap between the parts of a split: identical items, nearly identical items, and classes.
 
-The score on test items that were seen in training is partly memory. Identical items are searched among all;
-nearly identical ones among at most 20,000 items of the training part and 5,000 of each other part, drawn at
-random: this takes a few seconds at any size. Nothing is removed. No Keras here.
+If test items were seen in training, their score measures memorization in part. Identical items are searched
+among all items; nearly identical items among at most 20,000 items of the training part and 5,000 of each
+other part, drawn at random, so that the search takes a few seconds at any size. Nothing is removed. No Keras
+here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_FIT_VALUES = 2**24  # numbers of the training items that the sketch is fitte
 def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MAX_ITEMS) -> dict[str, Any]:
     """Return what the parts of a split have in common.
 
-    Of pairs, both sides are searched: a pair overlaps if one of its two items is in any pair of the other
+    For pairs, both sides are searched: a pair overlaps if one of its two items is in any pair of the other
     part.
 
     Args:
@@ -35,11 +36,11 @@ def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MA
         max_items: the maximum number of items of each part among which nearly identical ones are searched.
 
     Returns:
-        JSON data: `looked_at`, how many items of each part were searched; and `between`, for each two
-        parts how many items of the second are `exact` in the first, or else `near` an item there, how many
-        pairs are there as a `whole`, and `examples`, a list of `[id in the first, id in the second, exact
-        or near]`. For labels also `classes`, their number in each part, and `seen`, how many of them are in
-        the training part.
+        JSON data: `looked_at`, the number of items of each part that were searched; and `between`, which has
+        for each two parts the number of items of the second part that are `exact` copies of an item in the
+        first, or else `near` one, the number of pairs that are in the first part as a `whole`, and
+        `examples`, a list of `[id in the first, id in the second, exact or near]`. For labels also `classes`,
+        the number of classes in each part, and `seen`, the number of these that are in the training part.
 
     Example:
         >>> import numpy as np
@@ -75,13 +76,13 @@ def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MA
 
 @dataclass(frozen=True)
 class _DescribedPart:
-    """A part with digests of all its items and sketches of some.
+    """A part of the split, with digests of all its items and sketches of a sample.
 
     Args:
-        part: the items.
-        digests: of each view, one per item.
+        part: the items of this part.
+        digests: for each view, one digest per item.
         rows: the items that have sketches.
-        sketches: of each view `(rows, d)`.
+        sketches: for each view, `(rows, d)`.
     """
 
     part: Dataset

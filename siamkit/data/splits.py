@@ -14,19 +14,19 @@ from siamkit.errors import DataError, nearest
 PARTS = ("train", "valid", "test")
 
 Share = float | Sequence[Any]
-"""The share of a part: a fraction, or a list of classes or of a column's values."""
+"""The size of a part: a fraction, or a list of classes or of a column's values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The items of each part.
+    """The items of each part of a split.
 
     Args:
         train: `(n_train,)` indices of the items to train on, sorted.
         valid: `(n_valid,)` indices of the items to select by.
         test: `(n_test,)` indices of the items to report on.
-        record: how the split was made, as JSON data: `by`, `seed`, `shares`, `limit`, `counts`, and by
-            class or column the `values` of each part.
+        record: the split's arguments and result, as JSON data: `by`, `seed`, `shares`, `limit`, `counts`,
+            and, if it is by class or column, the `values` of each part.
     """
 
     train: Array
@@ -49,17 +49,17 @@ def split(
 
     Args:
         dataset: the items.
-        by: `item`: at random, stratified by class (or by the target of pairs). `class`: each class in one
-            part only, so that valid and test hold classes never seen in training. Otherwise a column:
-            each of its values in one part only; a column that holds only "train", "valid" and "test"
-            names the parts itself.
-        train, valid, test: fractions of the items, classes or values; by class or column also lists of
-            classes or values, compared as texts.
+        by: the rule of the split. `item`: at random, stratified by class (or by the target of pairs).
+            `class`: each class in one part only, so that valid and test hold classes never seen in training.
+            Otherwise the name of a column: each of its values in one part only; a column that holds only
+            "train", "valid" and "test" names the parts itself.
+        train, valid, test: fractions of the items, classes or values; for a split by class or column also
+            lists of classes or values, compared as texts.
         seed: random seed.
-        limit: the maximum number of items of a part; the items kept are stratified, too.
+        limit: the maximum number of items of a part; the selected items are also stratified.
 
     Raises:
-        DataError: if a part would be empty, or an argument names something that does not exist.
+        DataError: a part would be empty, or an argument names something that does not exist.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise DataError(f"seed should be a whole number from 0, got {seed!r}")
@@ -85,7 +85,7 @@ def split(
 
 
 def rank_in_group(codes: Array) -> Array:
-    """Return how many earlier items share each item's group, `(n,)`: `[5, 7, 5, 5]` gives `[0, 0, 1, 2]`."""
+    """Count the earlier items in each item's group, `(n,)`: `[5, 7, 5, 5]` gives `[0, 0, 1, 2]`."""
     order = np.argsort(codes, kind="stable")
     ordered = codes[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -95,7 +95,7 @@ def rank_in_group(codes: Array) -> Array:
 
 
 def stratified_order(codes: Array, rng: np.random.Generator) -> Array:
-    """Return a random order `(n,)`, every prefix of which holds each group's fair share, within one item.
+    """Return a random order `(n,)`, every prefix of which holds each group in proportion, within one item.
 
     Args:
         codes: `(n,)` the group of each item, whole numbers from 0.
@@ -170,7 +170,7 @@ def _fractions(shares: Mapping[str, Share], by: str) -> list[float]:
 
 
 def _counts(n: int, fractions: Sequence[float], what: str) -> Array:
-    """Return how many of n each part gets: as close to its fraction as possible, and at least one."""
+    """Return the number of items of n for each part: as close to its fraction as possible, and at least 1."""
     if n < len(PARTS):
         raise DataError(f"train, valid and test need at least {len(PARTS)} {what}, got {n}")
     exact = n * np.array(fractions)
@@ -178,7 +178,7 @@ def _counts(n: int, fractions: Sequence[float], what: str) -> Array:
     counts: Array = np.maximum(1, np.floor(exact)).astype(int)
     while counts.sum() != total:
         step = int(np.sign(total - counts.sum()))
-        # Change the part that is furthest from its exact share; none falls below one.
+        # Change the part that is furthest from its exact fraction; no part falls below 1.
         gap = np.where(counts + step > 0, step * (exact - counts), -np.inf)
         counts[np.argmax(gap)] += step
     return counts

@@ -1,4 +1,4 @@
-"""Thumbnails: small images or texts that show which item an embedding belongs to, and which items to show."""
+"""Thumbnails: small images or texts that show an embedding's item, and the choice of items to show."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Thumbnail:
     """A small image of an item, or its text.
 
     Args:
-        image: a small PNG file, or None.
-        text: shown in place of an image.
+        image: the contents of a small PNG file, or None.
+        text: the text to show instead of an image.
     """
 
     image: bytes | None = None
@@ -38,7 +38,7 @@ class Thumbnail:
 
 
 ThumbnailLookup = Callable[[Collection[str]], Mapping[str, tuple[Thumbnail, ...]]]
-"""Returns the thumbnails of the items with these ids, of pairs both sides; unknown ids are left out."""
+"""A function from ids to thumbnails, for pairs those of both sides; unknown ids are left out."""
 
 
 def thumbnail_png(image: np.ndarray) -> bytes:
@@ -110,7 +110,7 @@ MAX_SHOWN_ITEMS = 2000
 
 
 def shown_rows(count: int) -> NDArray[np.int64]:
-    """Return which of so many items are shown: all, or a random sample that is always the same."""
+    """Return the rows of the items to show: all, or a random sample that is always the same."""
     if count <= MAX_SHOWN_ITEMS:
         return np.arange(count)
     return np.sort(np.random.default_rng(count).choice(count, MAX_SHOWN_ITEMS, replace=False))

@@ -13,7 +13,7 @@ from siamkit.metrics.base import Tensor, unit
 
 @keras.saving.register_keras_serializable("siamkit")
 class RealTokens(keras.layers.Layer):
-    """Token ids `(batch, length)` -> `(batch, length, 1)`: 1 for a token, 0 for padding."""
+    """A mask of token ids, `(batch, length)` -> `(batch, length, 1)`: 1 for a token, 0 for padding."""
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.cast(ops.expand_dims(ops.not_equal(inputs, 0), -1), self.compute_dtype)
@@ -63,7 +63,7 @@ class LayerScale(keras.layers.Layer):
     """Multiplies each channel by a learned factor that starts small (Touvron et al. 2021).
 
     Args:
-        start: the factors before training.
+        start: the initial value of the factors.
     """
 
     def __init__(self, start: float = 0.1, **kwargs: Any) -> None:
@@ -96,8 +96,8 @@ def attend(x: Tensor, heads: int, dropout: float, mask: Tensor | None = None) ->
 
     Args:
         x: `(batch, positions, width)`.
-        heads: of the attention, `width // heads` numbers each.
-        dropout: share of the residuals dropped in training.
+        heads: number of attention heads, each of `width // heads` dimensions.
+        dropout: fraction of the residuals dropped in training.
         mask: `(batch, 1, positions)`, 0 at positions to ignore; None ignores none.
 
     Returns:

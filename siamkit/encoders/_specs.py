@@ -5,11 +5,11 @@ from dataclasses import replace
 from siamkit.registry.specs import Bool, Choice, EncoderSpec, Float, Int
 
 _dropout = Float(
-    0.0, low=0.0, high=0.4, minimum=0.0, maximum=0.9, help="share of features dropped in training"
+    0.0, low=0.0, high=0.4, minimum=0.0, maximum=0.9, help="fraction of features dropped in training"
 )
-_unit_dropout = replace(_dropout, help="share of units dropped in training")
-_token_dim = Int(64, low=32, high=256, log=True, minimum=1, help="numbers a token is embedded in")
-_units = Int(64, low=32, high=256, log=True, minimum=1, help="units, one direction")
+_unit_dropout = replace(_dropout, help="fraction of units dropped in training")
+_token_dim = Int(64, low=32, high=256, log=True, minimum=1, help="dimensions of a token's embedding")
+_units = Int(64, low=32, high=256, log=True, minimum=1, help="units in each direction")
 _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention")
 
 _VECTORS = [
@@ -21,7 +21,7 @@ _VECTORS = [
         formula="xᵢ₊₁ = relu(Wᵢ xᵢ + bᵢ)",
         params={
             "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
-            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units a layer"),
+            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units per layer"),
             "dropout": _dropout,
         },
     ),
@@ -49,7 +49,7 @@ _IMAGES = [
         formula="xᵢ₊₁ = xᵢ + conv(relu(norm(conv(relu(norm(xᵢ)))))); mean over places",
         params={
             "depth": Int(3, low=2, high=4, minimum=1, help="stages; each halves the image"),
-            "blocks": Int(1, low=1, high=3, minimum=1, help="residual blocks a stage"),
+            "blocks": Int(1, low=1, high=3, minimum=1, help="residual blocks per stage"),
             "filters": Int(16, low=8, high=64, log=True, minimum=2, help="filters of the first stage"),
             "dropout": _dropout,
         },
@@ -63,7 +63,7 @@ _IMAGES = [
         formula="xᵢ₊₁ = xᵢ + γ·(W₂ gelu(W₁ norm(depthwise(xᵢ)))); mean over places",
         params={
             "depth": Int(2, low=1, high=3, minimum=1, help="stages; each halves the image"),
-            "blocks": Int(2, low=1, high=3, minimum=1, help="blocks a stage"),
+            "blocks": Int(2, low=1, high=3, minimum=1, help="blocks per stage"),
             "filters": Int(32, low=16, high=64, log=True, minimum=2, help="filters of the first stage"),
             "kernel": Int(5, low=3, high=7, minimum=1, help="side of the depthwise convolutions"),
             "dropout": _dropout,
@@ -79,7 +79,7 @@ _IMAGES = [
         params={
             "patch": Int(4, low=2, high=8, log=True, minimum=1, help="side of a patch, in pixels"),
             "depth": Int(3, low=1, high=6, minimum=1, help="transformer blocks"),
-            "width": Int(64, low=32, high=192, log=True, minimum=2, help="numbers a patch is embedded in"),
+            "width": Int(64, low=32, high=192, log=True, minimum=2, help="dimensions of a patch's embedding"),
             "heads": _heads,
             "dropout": _dropout,
         },
@@ -124,7 +124,7 @@ _TOKENS = [
         params={
             "units": _units,
             "token_dim": _token_dim,
-            "bidirectional": Bool(False, help="read backwards too"),
+            "bidirectional": Bool(False, help="also read the sequence backwards"),
             "dropout": _dropout,
         },
     ),
@@ -139,7 +139,7 @@ _TOKENS = [
         params={
             "units": _units,
             "token_dim": _token_dim,
-            "bidirectional": Bool(False, help="read backwards too"),
+            "bidirectional": Bool(False, help="also read the sequence backwards"),
             "dropout": _dropout,
         },
     ),
@@ -153,7 +153,7 @@ _TOKENS = [
         needs=("vocabulary_size",),
         params={
             "depth": Int(2, low=1, high=6, minimum=1, help="transformer blocks"),
-            "width": Int(64, low=32, high=256, log=True, minimum=2, help="numbers a token is embedded in"),
+            "width": Int(64, low=32, high=256, log=True, minimum=2, help="dimensions of a token's embedding"),
             "heads": _heads,
             "dropout": _dropout,
         },
@@ -199,7 +199,7 @@ _SERIES = [
         params={
             "cell": Choice("gru", options=("gru", "lstm"), help="the recurrent cell"),
             "units": _units,
-            "bidirectional": Bool(True, help="read backwards too"),
+            "bidirectional": Bool(True, help="also read the sequence backwards"),
             "dropout": _dropout,
         },
     ),
@@ -216,10 +216,10 @@ _TABULAR = [
         needs=("columns",),
         params={
             "category_dim": Int(
-                8, low=4, high=32, log=True, minimum=1, help="numbers a category is embedded in"
+                8, low=4, high=32, log=True, minimum=1, help="dimensions of a category's embedding"
             ),
             "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
-            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units a layer"),
+            "width": Int(128, low=32, high=512, log=True, minimum=1, help="units per layer"),
             "dropout": _unit_dropout,
         },
     ),
@@ -233,7 +233,7 @@ _TABULAR = [
         needs=("columns",),
         params={
             "depth": Int(3, low=1, high=4, minimum=1, help="blocks of attention and hidden layer"),
-            "token_dim": Int(64, low=32, high=192, log=True, minimum=1, help="numbers a token has"),
+            "token_dim": Int(64, low=32, high=192, log=True, minimum=1, help="dimensions of a token"),
             "heads": Int(8, minimum=1, help="heads of attention"),
             "dropout": _unit_dropout,
         },

@@ -10,12 +10,12 @@ from siamkit.registry.lookup import get_component
 
 
 def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
-    """Return an encoder by name, or the encoder itself.
+    """Return an encoder by name, or the given encoder itself.
 
     Args:
         encoder: a name, a mapping `{name: parameters}`, or a `keras.Model` (returned as it is).
         **params: `input_shape` and `embedding_dim`, `normalize` (True by default), the encoder's own
-            parameters, and what it needs of the data (`vocabulary_size`, for example).
+            parameters, and the facts about the data that it needs (`vocabulary_size`, for example).
 
     Raises:
         ComponentError: no such encoder or parameter, or a value that is not valid.

@@ -27,11 +27,11 @@ def cnn(
 
     Args:
         input_shape: `(height, width, channels)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: blocks.
-        filters: of the first block.
-        dropout: share of features dropped in training, before the projection.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of blocks.
+        filters: number of filters of the first block.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
@@ -85,12 +85,12 @@ def resnet(
 
     Args:
         input_shape: `(height, width, channels)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: stages.
-        blocks: residual blocks a stage.
-        filters: of the first stage.
-        dropout: share of features dropped in training, before the projection.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of stages.
+        blocks: number of residual blocks per stage.
+        filters: number of filters of the first stage.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
@@ -159,13 +159,13 @@ def convnext(
 
     Args:
         input_shape: `(height, width, channels)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: stages.
-        blocks: blocks a stage.
-        filters: of the first stage.
-        kernel: side of the depthwise convolutions.
-        dropout: share of features dropped in training, before the projection.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of stages.
+        blocks: number of blocks per stage.
+        filters: number of filters of the first stage.
+        kernel: side of the depthwise convolutions, in pixels.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
@@ -224,13 +224,13 @@ def vit(
 
     Args:
         input_shape: `(height, width, channels)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
         patch: side of a patch, in pixels.
-        depth: transformer blocks.
-        width: numbers a patch is embedded in.
-        heads: of the attention.
-        dropout: share of the residuals dropped in training.
+        depth: number of transformer blocks.
+        width: number of dimensions of a patch's embedding.
+        heads: number of attention heads.
+        dropout: fraction of the residuals dropped in training.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.

@@ -1,4 +1,4 @@
-"""What an encoder costs: its parameters, the arithmetic of one item, and the time of one item."""
+"""The cost of an encoder: its parameters, the arithmetic of one item, and the time of one item."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cost(encoder: keras.Model) -> Cost:
     convolutional and recurrent layers and of attention are counted, over the layers of a functional or
     sequential model and of the models nested in it. As in PyTorch's own counter, small terms are left out:
     biases, activations, normalisation, pooling, softmax, embedding look-ups, and operations outside layers.
-    Padding counts like any token. An open size (None) counts as 1.
+    Padding counts like any token. A variable size (None) counts as 1.
 
     A custom layer may have a method `flops(input_shape) -> int`, with the shape as `build` gets it (a list of
     shapes if it takes several tensors). Other layers of an unknown kind, and encoders that are not functional
@@ -49,7 +49,7 @@ def cost(encoder: keras.Model) -> Cost:
         encoder: a built Keras model.
 
     Raises:
-        ComponentError: not a Keras model, or not built.
+        ComponentError: the encoder is not a Keras model, or is not built.
 
     Example:
         >>> import siamkit
@@ -80,8 +80,8 @@ def _flops(layer: Any, inputs: Sequence[Sizes], output: Sizes) -> int:
 
 
 def _calls(graph: Any) -> Iterator[tuple[Any, list[Sizes], Sizes]]:
-    """Yield each call of a layer in a functional model, with its shapes; a shared layer once a call."""
-    # From the model's nodes: a layer's own list of calls has those in other models too.
+    """Yield each call of a layer in a functional model, with its shapes; a shared layer once per call."""
+    # From the model's nodes: a layer's own list also has its calls in other models.
     for nodes in graph._nodes_by_depth.values():
         for node in nodes:
             if node.input_tensors:
@@ -195,7 +195,7 @@ BATCH, TIMED = 256, 7
 def ms_per_item(encoder: keras.Model, items: Any) -> float:
     """Return milliseconds for an item: the median over a few full batches, after one to warm up.
 
-    It is the time on this machine, with its other load.
+    The time depends on the machine and on its other load.
 
     Args:
         encoder: a built Keras model.

@@ -24,18 +24,18 @@ def tcn(
 ) -> keras.Model:
     """Return a temporal convolutional network: residual blocks of two dilated causal convolutions.
 
-    The dilation doubles with each block, so a step sees the `1 + 2 (kernel - 1) (2^depth - 1)` up to it.
-    The features are averaged over the steps: the last step alone, as in the paper, would not see the
-    start of a longer series.
+    The dilation doubles with each block, so the output at a step depends on the last
+    `1 + 2 (kernel - 1) (2^depth - 1)` steps. The features are averaged over the steps: the last step alone,
+    as in the paper, would not depend on the start of a longer series.
 
     Args:
         input_shape: `(steps, features)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: residual blocks.
-        filters: of each convolution.
-        kernel: steps a convolution looks at.
-        dropout: share of filters dropped in training, after each convolution.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of residual blocks.
+        filters: number of filters of each convolution.
+        kernel: length of a convolution, in steps.
+        dropout: fraction of filters dropped in training, after each convolution.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -69,19 +69,20 @@ def inception_time(
     kernel: int = 40,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Return an InceptionTime network: modules of convolutions of three lengths and a maximum, side by side.
+    """Return an InceptionTime network: modules of parallel convolutions of three lengths and a max pooling.
 
-    A shortcut bridges every three modules, or the remaining ones. This is one network with half the depth and
-    filters of the paper, which averages five; no convolution is longer than the series.
+    A shortcut connection skips every three modules, or the remaining ones. This is a single network with half
+    the depth and filters of the paper, which averages five networks; no convolution is longer than the
+    series.
 
     Args:
         input_shape: `(steps, features)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: modules.
-        filters: of each branch; a module has four.
-        kernel: steps that the longest convolution looks at; the others a half and a quarter of them.
-        dropout: share of features dropped in training, before the projection.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of modules.
+        filters: number of filters of each of a module's four branches.
+        kernel: length of the longest convolution, in steps; the others have a half and a quarter of it.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -120,12 +121,12 @@ def rnn(
 
     Args:
         input_shape: `(steps, features)`.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        cell: `"gru"` or `"lstm"`.
-        units: of the cell, one direction.
-        bidirectional: read backwards too.
-        dropout: share of the cell's inputs dropped in training.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        cell: the recurrent cell, `"gru"` or `"lstm"`.
+        units: number of units of the cell, in each direction.
+        bidirectional: whether to also read the sequence backwards.
+        dropout: fraction of the cell's inputs dropped in training.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.

@@ -26,12 +26,12 @@ def mlp(
     """Return a multilayer perceptron: `depth` ReLU layers of `width` units, then the projection.
 
     Args:
-        input_shape: of one item; anything but a vector is flattened.
-        embedding_dim: numbers in an embedding.
-        normalize: end in unit length.
-        depth: hidden layers.
-        width: units a layer.
-        dropout: share of units dropped in training.
+        input_shape: shape of one item; anything but a vector is flattened.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of hidden layers.
+        width: units per layer.
+        dropout: fraction of units dropped in training.
 
     Returns:
         A `keras.Model`, `(batch, *input_shape)` -> `(batch, embedding_dim)`.
@@ -73,16 +73,16 @@ def tabular(
     then `depth` ReLU layers and the projection.
 
     Args:
-        input_shape: of one row, `{"numeric": (k,), "missing": (k,), "categorical": (c,)}` without the
-            keys that no column is for; or `(k,)`, numbers only, none missing.
-        embedding_dim: numbers in an embedding.
-        columns: from a table's preprocessor, `{"numeric": names, "categorical": {name: codes}}`; may be None
-            without categorical columns.
-        normalize: end in unit length.
-        category_dim: numbers a category is embedded in.
-        depth: hidden layers.
-        width: units a layer.
-        dropout: share of units dropped in training.
+        input_shape: shape of one row, `{"numeric": (k,), "missing": (k,), "categorical": (c,)}` without the
+            keys that have no columns; or `(k,)`, for numbers only, none of them missing.
+        embedding_dim: number of dimensions of an embedding.
+        columns: the columns according to a table's preprocessor,
+            `{"numeric": names, "categorical": {name: codes}}`; may be None without categorical columns.
+        normalize: whether to scale embeddings to unit length.
+        category_dim: number of dimensions of a category's embedding.
+        depth: number of hidden layers.
+        width: units per layer.
+        dropout: fraction of units dropped in training.
 
     Returns:
         A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
@@ -122,23 +122,23 @@ def ft_transformer(
     heads: int = 8,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A transformer over columns, each of them a token; the embedding is read from a token of its own.
+    """Return a transformer over columns, each of them a token; the embedding comes from a further token.
 
-    A number x becomes x w_j + b_j, and where it is missing an embedding m_j; a category c becomes E_j[c].
-    A learned token [CLS] goes first. Each block is x + attention(norm(x)), then x + W₂(W₁ᵃ norm(x) · relu(
-    W₁ᵇ norm(x))) with 4/3 token_dim hidden units; the first attention has no norm before it, as in the paper.
-    The embedding is projected from relu(norm([CLS])). A category's bias, which its embedding could
-    take up, is left out, and dropout is the same in attention and in hidden units.
+    A number x becomes x w_j + b_j, or an embedding m_j if it is missing; a category c becomes E_j[c]. A
+    learned token [CLS] comes first. Each block is x + attention(norm(x)), then x + W₂(W₁ᵃ norm(x) · relu(W₁ᵇ
+    norm(x))) with 4/3 token_dim hidden units; the first attention has no norm before it, as in the paper. The
+    embedding is projected from relu(norm([CLS])). A category has no bias, because its embedding could absorb
+    it, and dropout is the same in attention and in hidden units.
 
     Args:
-        input_shape: as for `tabular`.
-        embedding_dim: numbers in an embedding.
-        columns: as for `tabular`.
-        normalize: end in unit length.
-        depth: blocks.
-        token_dim: numbers a token has.
-        heads: of attention, each of token_dim / heads numbers, rounded up.
-        dropout: share of attention weights and of hidden units dropped in training.
+        input_shape: shape of one row, as for `tabular`.
+        embedding_dim: number of dimensions of an embedding.
+        columns: the columns, as for `tabular`.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of blocks.
+        token_dim: number of dimensions of a token.
+        heads: number of attention heads, each of token_dim / heads dimensions, rounded up.
+        dropout: fraction of attention weights and of hidden units dropped in training.
 
     Returns:
         A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.

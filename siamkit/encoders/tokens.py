@@ -18,15 +18,15 @@ def bag(
     token_dim: int = 64,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Return a bag of tokens: the mean of their embeddings, whatever their order, projected.
+    """Return a bag of tokens: the mean of their embeddings, regardless of their order, projected.
 
     Args:
         input_shape: `(length,)`.
-        embedding_dim: numbers in an embedding.
+        embedding_dim: number of dimensions of an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
-        normalize: end in unit length.
-        token_dim: numbers a token is embedded in.
-        dropout: share of features dropped in training, before the projection.
+        normalize: whether to scale embeddings to unit length.
+        token_dim: number of dimensions of a token's embedding.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
@@ -61,18 +61,18 @@ def text_cnn(
     """Return parallel convolutions of several widths over the tokens, each filter's maximum over time.
 
     The paper's widths 3, 4 and 5 are `narrowest=3, widths=3`. A window is centred on each token, with
-    zeros beyond the text's ends, so that a text shorter than a window has an embedding too.
+    zeros beyond the text's ends, so that a text shorter than a window also has an embedding.
 
     Args:
         input_shape: `(length,)`.
-        embedding_dim: numbers in an embedding.
+        embedding_dim: number of dimensions of an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
-        normalize: end in unit length.
-        token_dim: numbers a token is embedded in.
-        filters: of each width.
-        narrowest: tokens in the narrowest window.
-        widths: number of widths, each a token wider than the one before.
-        dropout: share of features dropped in training, before the projection.
+        normalize: whether to scale embeddings to unit length.
+        token_dim: number of dimensions of a token's embedding.
+        filters: number of filters of each width.
+        narrowest: width of the narrowest window, in tokens.
+        widths: number of widths, each one token wider than the previous one.
+        dropout: fraction of features dropped in training, before the projection.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
@@ -112,13 +112,13 @@ def transformer(
 
     Args:
         input_shape: `(length,)`.
-        embedding_dim: numbers in an embedding.
+        embedding_dim: number of dimensions of an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
-        normalize: end in unit length.
-        depth: transformer blocks.
-        width: numbers a token is embedded in.
-        heads: of the attention.
-        dropout: share of the residuals dropped in training.
+        normalize: whether to scale embeddings to unit length.
+        depth: number of transformer blocks.
+        width: number of dimensions of a token's embedding.
+        heads: number of attention heads.
+        dropout: fraction of the residuals dropped in training.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
@@ -156,13 +156,13 @@ def lstm(
 
     Args:
         input_shape: `(length,)`.
-        embedding_dim: numbers in an embedding.
+        embedding_dim: number of dimensions of an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
-        normalize: end in unit length.
-        units: of the LSTM, one direction.
-        token_dim: numbers a token is embedded in.
-        bidirectional: read backwards too.
-        dropout: share of the LSTM's inputs dropped in training.
+        normalize: whether to scale embeddings to unit length.
+        units: number of units of the LSTM, in each direction.
+        token_dim: number of dimensions of a token's embedding.
+        bidirectional: whether to also read the sequence backwards.
+        dropout: fraction of the LSTM's inputs dropped in training.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
@@ -194,13 +194,13 @@ def gru(
 
     Args:
         input_shape: `(length,)`.
-        embedding_dim: numbers in an embedding.
+        embedding_dim: number of dimensions of an embedding.
         vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
-        normalize: end in unit length.
-        units: of the GRU, one direction.
-        token_dim: numbers a token is embedded in.
-        bidirectional: read backwards too.
-        dropout: share of the GRU's inputs dropped in training.
+        normalize: whether to scale embeddings to unit length.
+        units: number of units of the GRU, in each direction.
+        token_dim: number of dimensions of a token's embedding.
+        bidirectional: whether to also read the sequence backwards.
+        dropout: fraction of the GRU's inputs dropped in training.
 
     Returns:
         A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.

@@ -37,15 +37,16 @@ def evaluate(
             all targets are 0 or 1, pairs match or not; otherwise they are graded (call `evaluate_scores` for
             grades that are only 0 and 1).
         labels: `(n,)`.
-        metric: a name, or a metric.
-        ks: the k of recall@k, for labeled items.
+        metric: a metric, or its name.
+        ks: the values of k of recall@k, for labeled items.
         gallery: embeddings and labels of other items to search, for labeled items.
-        groups: what to compute; by default everything that the data allow. `("retrieval", "verification")`
-            take a third of the time.
-        threshold: where false accepts and rejects are counted; by default the best one for these data.
+        groups: groups of measures to compute; by default all that the data allow.
+            `("retrieval", "verification")` take a third of the time.
+        threshold: the threshold at which false accepts and false rejects are counted; by default the best
+            threshold for these data.
 
     Returns:
-        Those of `evaluate_labels`, `evaluate_pairs` or `evaluate_scores`.
+        The measures of `evaluate_labels`, `evaluate_pairs` or `evaluate_scores`.
 
     Example:
         >>> import siamkit
@@ -104,11 +105,12 @@ def evaluate_labels(
 
     Args:
         embeddings: `(n, dim)`.
-        labels: `(n,)`, of any type that sorts.
-        metric: a name, or a metric.
-        ks: the k of recall@k, precision@k and nDCG@k; a k beyond the number of items covers all of them.
+        labels: `(n,)`, of any sortable type.
+        metric: a metric, or its name.
+        ks: the values of k of recall@k, precision@k and nDCG@k; a k beyond the number of items covers all of
+            them.
         gallery: embeddings and labels of other items to search, from which nothing is excluded.
-        groups: what to compute:
+        groups: groups of measures to compute:
 
             - `retrieval`: `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`
               (`siamkit.evaluation.retrieval.query_scores`), means over queries, and with `_macro` means over
@@ -125,8 +127,9 @@ def evaluate_labels(
             In any case `queries` scored, `queries_excluded`, and `bytes_per_vector` in float32. The last
             three groups describe the embeddings alone, whatever the gallery (except `hubness` and
             `knn_accuracy`, which search it).
-        threshold: where `far` to `balanced_accuracy` are counted, in the metric's own orientation, such as
-            one calibrated on other classes; by default the best one for these items.
+        threshold: the threshold at which `far` to `balanced_accuracy` are computed, in the metric's own
+            orientation, such as a threshold calibrated on other classes; by default the best threshold for
+            these items.
 
     Example:
         >>> from siamkit.evaluation import evaluate_labels

@@ -46,7 +46,7 @@ def as_vectors(
 
 
 def as_column(values: ArrayLike, length: int, *, name: str = "labels") -> NDArray[Any]:
-    """Return one label for each item, as an array `(length,)`; `(length, 1)` is accepted too."""
+    """Return one label for each item, as an array `(length,)`; `(length, 1)` is also accepted."""
     array = as_array(values, name=name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

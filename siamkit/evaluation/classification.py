@@ -1,4 +1,4 @@
-"""Whether embeddings show the classes without training: k-NN votes, few-shot episodes, clusters."""
+"""How well embeddings separate the classes without training: k-NN votes, few-shot episodes, clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, unit
 from siamkit.evaluation.scan import DistanceChunk
 
 VOTERS = 5
-"""How many of the nearest items vote for a class."""
+"""The number of nearest items that vote for a class."""
 
 # Few-shot episodes: classes, examples of each, how many episodes, and at most how many queries of each class.
 WAYS = 5
@@ -68,13 +68,13 @@ def few_shot_measures(
     covers other draws from these classes, not other classes.
 
     Args:
-        metric: compares items with prototypes.
+        metric: the metric that compares items with prototypes.
         embeddings: `(n, dim)`.
-        ids: `(n,)`, classes.
-        ways: classes in each episode.
-        shots: examples of each class; each of these numbers has a measure of its own.
-        episodes: how many.
-        seed: of the draws.
+        ids: `(n,)`, class ids.
+        ways: number of classes in each episode.
+        shots: numbers of examples of each class; each number gives its own measure.
+        episodes: number of episodes.
+        seed: seed of the draws.
 
     Returns:
         `accuracy_<ways>_way_<shots>_shot`, and the same with `_low` and `_high`; nothing if fewer than `ways`
@@ -111,7 +111,7 @@ def few_shot_measures(
 def _accuracies(
     metric: Metric, embeddings: NDArray[np.float32], drawn: NDArray[np.int64], shot: int
 ) -> NDArray[np.float64]:
-    """Return the share of right answers of each episode."""
+    """Return the fraction of right answers in each episode."""
     episodes, ways, items = drawn.shape
     queries = ways * (items - shot)
     most = max(1, CHUNK // (queries * ways * embeddings.shape[1]))
@@ -140,14 +140,15 @@ def clustering_measures(
     - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
     - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
 
-    k-means uses the Euclidean distance only. Under a metric of angles unit vectors are clustered, whose
-    Euclidean distance depends on angles only; under any other metric the vectors themselves.
+    k-means uses the Euclidean distance only. If the metric compares angles, the vectors are scaled to unit
+    length first, so that their Euclidean distance depends on angles only; under any other metric they are
+    clustered unchanged.
 
     Args:
         embeddings: `(n, dim)`.
-        ids: `(n,)`, classes.
+        ids: `(n,)`, class ids.
         angular: whether the metric ignores the length of a vector.
-        seed: of the initial centers.
+        seed: seed of the initial centers.
 
     Returns:
         `nmi`, `ami`, `ari`, as scikit-learn computes them.

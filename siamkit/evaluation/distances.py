@@ -1,7 +1,7 @@
 """Distances under any metric as NumPy arrays, block by block; cosine and Euclidean also without a backend.
 
-This is the only place where evaluation meets a backend. Everything else compares *distances*, low for
-similar items: a similarity is negated here, which loses no bit, so ranking, the ROC curve and the threshold
+This is the only module of evaluation that uses a backend. Everything else compares *distances*, low for
+similar items: a similarity is negated here, which is exact, so ranking, the ROC curve and the threshold
 are implemented once.
 """
 
@@ -18,14 +18,14 @@ from siamkit.backend.precision import float32_required
 from siamkit.errors import DataError, nearest
 
 BLOCK = 2**24
-"""The most numbers a metric may compute at once: rows by columns by dim, as Manhattan forms them all."""
+"""The most numbers that a metric may hold at once: rows by columns by dim, which Manhattan needs."""
 
 CHUNK = 2**22
 """The most distances in memory at once: rows by gallery."""
 
 
 class Metric(Protocol):
-    """How two embeddings are compared; see `siamkit.metrics`."""
+    """A metric, which compares two embeddings; see `siamkit.metrics`."""
 
     orientation: Any
 

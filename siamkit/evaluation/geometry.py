@@ -12,13 +12,13 @@ from siamkit.evaluation.distances import unit
 from siamkit.evaluation.scan import DistanceChunk
 
 SAMPLE = 10_000
-"""The most items used for uniformity and intrinsic dimension."""
+"""The maximum number of items used for uniformity and intrinsic dimension."""
 
 HUB_DEPTH = 10
-"""Within how many of the nearest items an item is counted for hubness."""
+"""The number of nearest items within which an item is counted for hubness."""
 
 CHUNK = 1 << 22
-"""How many numbers are converted to float64 at a time."""
+"""The number of values converted to float64 at a time."""
 
 ROUNDING = 1e-6  # a smaller spread is rounding of float32
 
@@ -89,8 +89,8 @@ def geometry_measures(
 
     Args:
         embeddings: `(n, dim)`.
-        ids: `(n,)`, classes; without them alignment and class ratio are omitted.
-        seed: of the random items.
+        ids: `(n,)`, class ids; without them alignment and class ratio are omitted.
+        seed: seed of the random items.
     """
     measures = shape_measures(embeddings)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)

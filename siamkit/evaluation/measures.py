@@ -33,7 +33,7 @@ class Measure:
     """A measure of the quality of embeddings, such as recall_at_1.
 
     Args:
-        direction: which way is better; None if neither is.
+        direction: the better direction, `maximize` or `minimize`; None if neither is better.
         supervisions: the kinds of supervision (labels, pairs, …) that it can be computed with.
         group: the measures that it is computed together with.
         summary: its meaning in one line.
@@ -53,13 +53,13 @@ _SCORES = ("scores",)
 
 _TABLE: dict[Group, tuple[tuple[str, Direction | None, tuple[str, ...], str], ...]] = {
     "retrieval": (
-        ("recall_at_1", _UP, _LABELS, "share of queries whose first item is relevant"),
-        ("recall_at_5", _UP, _LABELS, "share of queries with a relevant item among the first 5"),
-        ("recall_at_10", _UP, _LABELS, "share of queries with a relevant item among the first 10"),
-        ("precision_at_1", _UP, _LABELS, "share of first items that are relevant"),
-        ("precision_at_5", _UP, _LABELS, "share of the first 5 items that are relevant"),
-        ("precision_at_10", _UP, _LABELS, "share of the first 10 items that are relevant"),
-        ("r_precision", _UP, _LABELS, "share of relevant items among the first R, where R is their number"),
+        ("recall_at_1", _UP, _LABELS, "fraction of queries whose first item is relevant"),
+        ("recall_at_5", _UP, _LABELS, "fraction of queries with a relevant item among the first 5"),
+        ("recall_at_10", _UP, _LABELS, "fraction of queries with a relevant item among the first 10"),
+        ("precision_at_1", _UP, _LABELS, "fraction of first items that are relevant"),
+        ("precision_at_5", _UP, _LABELS, "fraction of the first 5 items that are relevant"),
+        ("precision_at_10", _UP, _LABELS, "fraction of the first 10 items that are relevant"),
+        ("r_precision", _UP, _LABELS, "fraction of relevant items among the first R, R being their number"),
         ("map_at_r", _UP, _LABELS, "mean average precision over the first R items"),
         ("ndcg_at_10", _UP, _LABELS, "normalized discounted cumulative gain of the first 10"),
     ),
@@ -69,10 +69,10 @@ _TABLE: dict[Group, tuple[tuple[str, Direction | None, tuple[str, ...], str], ..
     ),
     "verification": (
         ("roc_auc", _UP, _VERIFIED, "probability that a matching pair is nearer than another pair"),
-        ("eer", _DOWN, _VERIFIED, "error rate where false accepts and false rejects are equal"),
-        ("tar_at_far_1e-1", _UP, _VERIFIED, "matching pairs accepted at 10% false accepts"),
-        ("tar_at_far_1e-2", _UP, _VERIFIED, "matching pairs accepted at 1% false accepts"),
-        ("tar_at_far_1e-3", _UP, _VERIFIED, "matching pairs accepted at 0.1% false accepts"),
+        ("eer", _DOWN, _VERIFIED, "error rate at which false accepts and false rejects are equal"),
+        ("tar_at_far_1e-1", _UP, _VERIFIED, "fraction of matching pairs accepted at 10% false accepts"),
+        ("tar_at_far_1e-2", _UP, _VERIFIED, "fraction of matching pairs accepted at 1% false accepts"),
+        ("tar_at_far_1e-3", _UP, _VERIFIED, "fraction of matching pairs accepted at 0.1% false accepts"),
     ),
     "graded": (
         ("spearman", _UP, _SCORES, "rank correlation of similarity and score"),
@@ -84,7 +84,7 @@ _TABLE: dict[Group, tuple[tuple[str, Direction | None, tuple[str, ...], str], ..
         ("ari", _UP, _LABELS, "pairs on which clusters and classes agree, corrected for chance"),
     ),
     "neighbors": (
-        ("knn_accuracy", _UP, _LABELS, "share of items whose 5 nearest vote for their class"),
+        ("knn_accuracy", _UP, _LABELS, "fraction of items whose 5 nearest vote for their class"),
         ("accuracy_5_way_1_shot", _UP, _LABELS, "choice among 5 classes, from 1 example of each"),
         ("accuracy_5_way_5_shot", _UP, _LABELS, "choice among 5 classes, from 5 examples of each"),
     ),
@@ -124,7 +124,7 @@ OBJECTIVES: Mapping[str, Measure] = MappingProxyType(
 DEFAULT_OBJECTIVE: Mapping[str, str] = MappingProxyType(
     {"labels": "map_at_r", "pairs": "roc_auc", "scores": "spearman"}
 )
-"""The default objective of a study, by supervision of the data."""
+"""The default objective of a study for each supervision."""
 
 Measures = dict[str, float | int]
 """Values of measures, by name."""
@@ -135,10 +135,10 @@ class Evaluation:
     """The result of an evaluation.
 
     Args:
-        measures: by name.
-        queries: arrays `(n,)` by name: the scores of each query, NaN where it has nothing to find, and
+        measures: values of measures, by name.
+        queries: arrays `(n,)` by name: the scores of each query, NaN if it has no relevant item, and
             `nearest`, the index of its nearest item; for pairs `distance`.
-        curve: of verification; None if all pairs are of one kind, or it was not requested.
+        curve: the ROC curve of verification; None if all pairs are of one kind, or it was not requested.
     """
 
     measures: Measures

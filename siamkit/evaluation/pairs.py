@@ -28,10 +28,11 @@ def evaluate_pairs(
 
     Args:
         embeddings: `(n, 2, dim)`.
-        labels: `(n,)`, 1 for a matching pair, 0 for another.
-        metric: a name, or a metric.
-        groups: what to compute: `verification`, as in `evaluate_labels`, and `geometry`, of all items.
-        threshold: as in `evaluate_labels`.
+        labels: `(n,)`, 1 for a matching pair, 0 for a non-matching pair.
+        metric: a metric, or its name.
+        groups: groups of measures to compute: `verification`, as in `evaluate_labels`, and `geometry`, of all
+            items.
+        threshold: the threshold at which errors are counted, as in `evaluate_labels`.
 
     Returns:
         The requested measures; `pairs_alike`, `pairs_unlike`, and `bytes_per_vector` in float32. The score of
@@ -76,7 +77,7 @@ def evaluate_scores(
     *,
     groups: Iterable[Group] = ("graded",),
 ) -> Evaluation:
-    """Return how well similarity follows graded scores.
+    """Return how well the similarity of graded pairs agrees with their scores.
 
     Pearson's r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²) between the metric's values x (a distance
     is negated) and the scores y; Spearman's is the same for their ranks, where equal values share the mean
@@ -85,8 +86,8 @@ def evaluate_scores(
     Args:
         embeddings: `(n, 2, dim)`.
         scores: `(n,)`, high for similar pairs.
-        metric: a name, or a metric.
-        groups: what to compute in addition: `geometry`, of all items.
+        metric: a metric, or its name.
+        groups: further groups of measures to compute: `geometry`, of all items.
 
     Returns:
         `spearman` and `pearson`, NaN if all distances or all scores are equal; `pairs`, and

@@ -16,7 +16,7 @@ def query_scores(
     r"""Return scores of each query from the top of its ranking, NaN for a query without a relevant item.
 
     Let R be the number of relevant items in the gallery, rel(i) whether the i-th ranked item is relevant, and
-    P(i) the share of relevant items among the first i:
+    P(i) the fraction of relevant items among the first i:
 
     - recall@k: 1 if any of the first k is relevant, else 0;
     - precision@k: P(k);
@@ -31,8 +31,8 @@ def query_scores(
     Args:
         relevant: `(n, depth)`, whether each item of the ranking is relevant, nearest first; deep enough
             for the largest R.
-        total: `(n,)`, R.
-        ks: each k; one larger than the depth covers the whole ranking.
+        total: `(n,)`, R, the number of relevant items in the gallery.
+        ks: the values of k; a k larger than the depth covers the whole ranking.
 
     Returns:
         Arrays `(n,)` named `recall_at_k`, `precision_at_k`, `ndcg_at_k`, `r_precision` and `map_at_r`.
@@ -59,7 +59,7 @@ def whole_scores(relevant: NDArray[np.bool_], total: NDArray[np.int64]) -> dict[
 
     Args:
         relevant: `(n, gallery)`, whether each item of the ranking is relevant, nearest first.
-        total: `(n,)`, R.
+        total: `(n,)`, R, the number of relevant items in the gallery.
 
     Returns:
         Arrays `(n,)` named `mrr` and `map`.
@@ -74,11 +74,11 @@ def whole_scores(relevant: NDArray[np.bool_], total: NDArray[np.int64]) -> dict[
 
 
 class Rankings:
-    """Collects the scores of each query.
+    """An accumulator of the scores of each query.
 
     Args:
-        ks: the k of recall@k, precision@k and nDCG@k.
-        whole: whether the whole ranking is scored, too.
+        ks: the values of k of recall@k, precision@k and nDCG@k.
+        whole: whether to also score the whole ranking.
     """
 
     def __init__(self, ks: tuple[int, ...], whole: bool) -> None:

@@ -23,7 +23,7 @@ def nearest_neighbors(
     k: int,
     exclude: ArrayLike | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the k nearest items of the gallery, nearest first; equally near items in order of index.
+    """Return the k nearest items of the gallery, nearest first; ties in order of index.
 
     Two items are equally near if the metric returns equal values; matrix products may round the values of
     identical items differently in the last bit. The search is exact. Memory grows with the gallery times a
@@ -32,9 +32,9 @@ def nearest_neighbors(
     Args:
         queries: `(n, dim)`.
         gallery: `(m, dim)`.
-        metric: a name, or a metric.
-        k: how many, at most m (m - 1 if anything is excluded).
-        exclude: `(n,)`, for each query the index in the gallery to exclude, -1 for none; `np.arange(n)`
+        metric: a metric, or its name.
+        k: number of nearest items, at most m (m - 1 if anything is excluded).
+        exclude: `(n,)`, the gallery index to exclude for each query, -1 for none; `np.arange(n)`
             searches a set within itself.
 
     Returns:
@@ -110,8 +110,8 @@ class DistanceChunk:
         distances: `(q, gallery)`.
         alike: `(q, gallery)`, whether query and item have the same class.
         order: `(q, depth)`, indices of the nearest items, nearest first, without the query itself.
-        hits: `(q, depth)`, whether these have the class of the query.
-        relevant: `(q,)`, how many items of the gallery have the class of the query.
+        hits: `(q, depth)`, whether these nearest items have the class of the query.
+        relevant: `(q,)`, number of items of the gallery with the class of the query.
         ids: `(gallery,)`, the classes of the gallery.
         within: whether the queries are the gallery.
     """
@@ -138,14 +138,14 @@ class DistanceChunk:
 
 
 class Accumulator(Protocol):
-    """What collects results during the pass."""
+    """An object that collects results during the pass."""
 
     def depth(self, relevant: int, findable: int) -> int:
-        """Return how many of the nearest items it needs.
+        """Return the number of nearest items that the accumulator needs.
 
         Args:
-            relevant: the most items that a query of the chunk has to find.
-            findable: how many items can be found.
+            relevant: the maximum number of relevant items of a query in the chunk.
+            findable: number of items that can be found.
         """
 
     def add(self, chunk: DistanceChunk) -> None:
@@ -164,10 +164,10 @@ def scan_distances(
 
     Args:
         metric: the metric.
-        queries, ids: `(n, dim)` and their classes `(n,)`.
+        queries, ids: the queries `(n, dim)`, and their class ids `(n,)`.
         gallery: items and their classes; None for the queries themselves, each excluded by its index.
-        relevant: `(n,)`, how many items each query has to find.
-        accumulators: what collects results.
+        relevant: `(n,)`, number of relevant items of each query.
+        accumulators: objects that collect results.
     """
     pool, pool_ids = (queries, ids) if gallery is None else gallery
     findable = len(pool) - (gallery is None)

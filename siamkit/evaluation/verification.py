@@ -87,8 +87,8 @@ class Curve:
 
     Args:
         distances: `(n,)`, ascending; -inf first.
-        far: `(n,)`, false accept rate: the share of non-matching pairs accepted.
-        frr: `(n,)`, false reject rate: the share of matching pairs rejected.
+        far: `(n,)`, false accept rate: the fraction of non-matching pairs accepted.
+        frr: `(n,)`, false reject rate: the fraction of matching pairs rejected.
         alike, unlike: the number of matching and of non-matching pairs.
     """
 
@@ -102,24 +102,24 @@ class Curve:
     def of(
         cls, distances: NDArray[np.floating], alike: NDArray[np.int64], unlike: NDArray[np.int64]
     ) -> Curve | None:
-        """Return the curve of pair counts at distinct ascending distances `(n,)`; None without both kinds."""
+        """Return the curve of pair counts at distinct ascending distances; None if a kind has no pairs."""
         positives, negatives = int(alike.sum()), int(unlike.sum())
         if not positives or not negatives:
             return None
-        # Counts are summed, not shares, so each rate is exactly the quotient of two integers.
+        # Counts are summed, not fractions, so each rate is exactly the quotient of two integers.
         far = np.append(0, np.cumsum(unlike)) / negatives
         frr = (positives - np.append(0, np.cumsum(alike))) / positives
         return cls(np.append(-np.inf, distances.astype(np.float64)), far, frr, positives, negatives)
 
     @property
     def auc(self) -> float:
-        """P(d⁺ < d⁻) + P(d⁺ = d⁻) / 2, for distances of matching and non-matching pairs."""
+        """The ROC-AUC: P(d⁺ < d⁻) + P(d⁺ = d⁻) / 2, for distances of matching and non-matching pairs."""
         hits, false = -np.diff(self.frr), np.diff(self.far)
         return min(max(float(np.sum(hits * (1 - self.far[1:] + false / 2))), 0.0), 1.0)
 
     @property
     def eer(self) -> float:
-        """Where FAR = FRR, on straight lines between the points of the curve."""
+        """The error rate at which FAR = FRR, interpolated linearly between the points of the curve."""
         gap = self.far - self.frr  # from -1 up to 1
         after = int(np.argmax(gap >= 0))
         step = -gap[after - 1] / (gap[after] - gap[after - 1])
@@ -127,7 +127,7 @@ class Curve:
 
     @property
     def threshold(self) -> float:
-        """Where 1 - (FAR + FRR) / 2, the balanced accuracy, is highest.
+        """The threshold at which 1 - (FAR + FRR) / 2, the balanced accuracy, is highest.
 
         It is midway between two neighboring distances (the lowest such position), or the largest distance if
         accepting all pairs is best.
@@ -161,7 +161,7 @@ class Curve:
         }
 
     def thinned(self, most: int = 500) -> Curve:
-        """Return the curve with at most `most` points, dense where it bends."""
+        """Return the curve with at most `most` points, denser where it bends."""
         if len(self.far) <= most:
             return self
         # Even steps along FAR, along FRR, and along the logarithm of FAR, as in a DET curve.
@@ -185,9 +185,10 @@ def verification_measures(
     """Return `roc_auc`, `eer`, `tar_at_far_…`, `threshold`, and the errors at the threshold.
 
     Args:
-        curve: of distances; all measures are NaN without one.
-        sign: 1 for a distance, -1 for a similarity: thresholds are in the metric's own orientation.
-        threshold: where errors are counted; by default the best one for these pairs.
+        curve: the ROC curve; if None, all measures are NaN.
+        sign: 1 if the metric is a distance, -1 if it is a similarity: thresholds are in the metric's own
+            orientation.
+        threshold: the threshold at which errors are counted; by default the best threshold for these pairs.
     """
     names = ("roc_auc", "eer", *(f"tar_at_far_{name}" for name in RATES), "threshold")
     if curve is None:
@@ -200,7 +201,7 @@ def verification_measures(
 
 
 class PairCounts:
-    """Counts the distances of matching and of non-matching pairs."""
+    """An accumulator that counts the distances of matching and of non-matching pairs."""
 
     def __init__(self) -> None:
         self._histogram = Histogram()
@@ -218,7 +219,7 @@ class PairCounts:
 
 
 def _between(distances: NDArray[np.floating], last: int) -> float:
-    """Return a threshold that accepts the distances up to index `last` and no others, in float32 too."""
+    """Return a threshold that accepts exactly the distances up to index `last`, even in float32."""
     if last + 1 == len(distances):
         return float(distances[last])
     low, high = float(distances[last]), float(distances[last + 1])

@@ -1,4 +1,4 @@
-"""The process that `siamkit.export.formats` starts: writes an encoder, runs the export, and compares.
+"""The process that `siamkit.export.formats` starts: it writes an encoder, runs the export, and compares.
 
 Embeddings are compared with those of the model on the backend that it was trained on.
 """

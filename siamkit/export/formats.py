@@ -49,14 +49,14 @@ _WRITERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class ExportedEncoder:
-    """An exported encoder, and how far its embeddings are from the model's.
+    """An exported encoder, and the difference of its embeddings from the model's.
 
     Args:
-        file: its name in the folder.
-        through: the backend that wrote it.
-        items: how many items were compared.
-        max_difference: the largest difference.
-        relative_difference: the same, relative to the largest number in an embedding.
+        file: name of the file or folder of the export.
+        through: the backend that wrote the export.
+        items: number of compared items.
+        max_difference: the largest absolute difference of a number.
+        relative_difference: the largest difference divided by the largest absolute number in an embedding.
     """
 
     file: str
@@ -68,7 +68,7 @@ class ExportedEncoder:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What the process of `siamkit.export._child` is asked to do; plain data for a JSON file."""
+    """A request to the process of `siamkit.export._child`; plain data for a JSON file."""
 
     model: str
     format: str
@@ -82,7 +82,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class ExportAnswer:
-    """Its answer: the differences, or why no writer succeeded."""
+    """The answer of that process: the differences, or why no writer succeeded."""
 
     error: str = ""
     max_difference: float = 0.0
@@ -93,7 +93,7 @@ def check_writable(formats: Sequence[str]) -> None:
     """Check that the installed packages can write the formats.
 
     Raises:
-        ModelError: they cannot; the message says what to install.
+        ModelError: a format cannot be written; the message says what to install.
     """
     for name in formats:
         if not _writers(name, None):
@@ -116,15 +116,15 @@ def export_encoder(
         model: the model, loaded from `source`.
         source: a `.keras` file.
         folder: an existing folder for the exports.
-        formats: `onnx`, `saved_model`.
-        items: prepared items to compare on, of which the first 64 are used; random ones unless given.
+        formats: the formats to write, of `onnx` and `saved_model`.
+        items: prepared items to compare on, of which the first 64 are used; by default random items.
         plugins: modules that register components of the model.
 
     Returns:
         The exports by format.
 
     Raises:
-        ModelError: a format cannot be written here, or the exported encoder gives other embeddings.
+        ModelError: a format cannot be written here, or the exported encoder gives different embeddings.
     """
     if not formats:
         return {}
@@ -151,7 +151,7 @@ def export_encoder(
 
 
 def input_of(items: Leaf) -> list[dict[str, Any]]:
-    """Return name, shape and dtype of each field of an encoder's input, or of `items` for a single array."""
+    """Return name, shape and dtype of each field of an encoder's input; a single array is named `items`."""
     leaves = items.items() if isinstance(items, dict) else [("items", items)]
     return [
         {"name": name, "shape": [None, *leaf.shape[1:]], "dtype": str(leaf.dtype)} for name, leaf in leaves
@@ -228,7 +228,7 @@ def _writers(format: str, preferred: str | None) -> list[str]:
 def _ask(
     backend: str, model: Path, format: str, out: Path, items: Leaf, expected: Array, plugins: Sequence[str]
 ) -> ExportAnswer:
-    """Run `siamkit.export._child` on a backend; in a process of its own, since Keras runs on one in each."""
+    """Run `siamkit.export._child` on a backend, in a new process: Keras runs on one backend per process."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
@@ -283,11 +283,11 @@ PREPARATION: Mapping[str, str] = {
     "`config.categorical` 0 for a missing text, 1 for an unknown one, else its index in the list plus 2, "
     "as int32. A field without columns is left out.",
 }
-"""What each kind of preprocessor does, for people who do it without siamkit."""
+"""The steps of each kind of preprocessor, for users who run the encoder without siamkit."""
 
 
 def write_model(model: Siamese, source: Path, folder: Path) -> dict[str, Any]:
-    """Write `model.keras`, `preprocessing/`, and `metric.npz` where the metric has weights.
+    """Write `model.keras`, `preprocessing/`, and `metric.npz` if the metric has weights.
 
     Args:
         model: the model.

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from siamkit.model.siamese import Siamese
 
 OnRows = Callable[[int, int | None], None]
-"""Called with the number of items done, and the total number or None if it is unknown."""
+"""A function called with the number of embedded items, and the total number or None if it is unknown."""
 
 ROW_GROUP_BYTES = 8 << 20  # of embeddings
 
 
 class Sink(Protocol):
-    """Receives items and their embeddings: the ids and labels come first, their embeddings later."""
+    """A receiver of items and their embeddings: the ids and labels come first, their embeddings later."""
 
     def items(self, chunk: Chunk, /) -> None:
         """Receive the next ids and labels."""
@@ -59,20 +59,22 @@ def embed_file(
         model: a `.keras` file of siamkit.
         data: a `.npy`, `.npz`, `.csv`, `.tsv`, `.parquet` or `.jsonl` file, a folder of images, or the name
             of a registered dataset that needs no path.
-        output: the `.parquet` file to write; written completely or not at all.
-        side: which side of pairs; for a model with two encoders also which encoder.
+        output: the `.parquet` file to write, completely or not at all.
+        side: the side of pairs to embed, 0 or 1; for a model with two encoders also the number of the
+            encoder.
         batch_size: the number of items in a batch; all batches have one shape.
-        source: the registered dataset that reads `data`, all of it into memory.
-        columns: the columns of a table, or the array of an `.npz` file; by default found by name.
-        label, id: the columns or arrays of labels and of the items' ids.
-        replace: whether to replace an existing output.
-        on_rows: called after each batch.
+        source: the registered dataset that reads all of `data` into memory.
+        columns: names of the columns of a table, or of the array of an `.npz` file; by default the usual
+            names.
+        label, id: names of the columns or arrays of labels and of ids.
+        replace: whether to replace an existing output file.
+        on_rows: function called after each batch, see `OnRows`.
 
     Returns:
         The number of items.
 
     Raises:
-        DataError: the data do not exist or do not suit the model, or the output exists.
+        DataError: the data do not exist or do not fit the model, or the output already exists.
         ModelError: the model cannot be loaded, or has no such side.
     """
     path = Path(output)
@@ -106,17 +108,17 @@ def embed_stream(
 
     Args:
         stream: the items of the requested side.
-        model: its encoder of that side embeds them.
-        sink: receives the items and their embeddings.
+        model: the model whose encoder of that side embeds the items.
+        sink: the receiver of the items and their embeddings.
         request: the request that the stream was opened with.
         data: the source of the items, for messages.
-        on_rows: called after each batch.
+        on_rows: function called after each batch, see `OnRows`.
 
     Returns:
         The number of items.
 
     Raises:
-        DataError: the stream is empty, or its items do not suit the model.
+        DataError: the stream is empty, or its items do not fit the model.
     """
     encoder = model.encoders[min(request.side, request.towers - 1)]
     done = 0
@@ -133,7 +135,7 @@ def embed_stream(
 
 
 def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
-    """Return what users of the embeddings need to know: the model, its metric and threshold; JSON data."""
+    """Return the facts that a user of the embeddings needs, as JSON data: model, metric and threshold."""
     from siamkit.export.formats import describe_model
 
     description = describe_model(model)
@@ -188,7 +190,7 @@ def _concatenated(a: Leaf, b: Leaf) -> Leaf:
 
 
 class ParquetSink:
-    """Writes ids, labels if there are any, and embeddings to a Parquet file, one row group at a time.
+    """A sink that writes ids, labels (if any) and embeddings to a Parquet file, one row group at a time.
 
     Args:
         path: the file to write.

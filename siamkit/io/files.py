@@ -34,7 +34,7 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 
     Args:
         path: the file, local or behind a URL.
-        write: writes the content to the path that it is called with.
+        write: function that writes the content to the path that it is called with.
     """
     if not is_local(path):
         with tempfile.TemporaryDirectory(prefix="siamkit-") as folder:

@@ -1,4 +1,4 @@
-"""Paths: local or behind a URL, shown to users, and checked where users gave them."""
+"""Paths: local or behind a URL, shown to users, and checked if users gave them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
     """Return the path of an existing file.
 
     Args:
-        path: as the user gave it; `~` is expanded.
+        path: the path that the user gave; `~` is expanded.
         what: the kind of file for the error, as in "an .npz file".
 
     Raises:

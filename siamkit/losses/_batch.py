@@ -1,4 +1,4 @@
-"""What losses share: checks of their arguments, and masks and reductions over a batch."""
+"""Tools of all losses: checks of their arguments, and masks and reductions over a batch."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def split_views(embeddings: Tensor, count: int, loss: str) -> list[Tensor]:
 
 
 def checked_target(y_true: Tensor | None, loss: str, meaning: str) -> Tensor:
-    """Return the target `(batch,)`; raise ModelError where there is none.
+    """Return the target `(batch,)`; raise ModelError if there is none.
 
     Args:
         y_true: the target.
         loss: the name of the loss.
-        meaning: of a target's values, for the message.
+        meaning: the meaning of a target's values, for the message.
     """
     if y_true is None or len(y_true.shape) != 1:
         got = "none" if y_true is None else f"shape {tuple(y_true.shape)}"
@@ -86,7 +86,7 @@ class BatchLoss(Loss):
     """A loss over all pairs of a labeled batch; a subclass implements `compare`."""
 
     takes_references: bool = True
-    """Whether the references may differ from the queries: a cross-batch memory needs that."""
+    """Whether the references may differ from the queries, as a cross-batch memory requires."""
 
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
@@ -121,13 +121,13 @@ def labels_and_items(labels: Tensor | None, embeddings: Tensor, loss: str) -> tu
 
 
 def count_up(items: Tensor) -> Tensor:
-    """Return 1, 2, … along the first axis, int32; also where TensorFlow does not know its length yet."""
+    """Return 1, 2, … along the first axis, int32; also if TensorFlow does not know its length yet."""
     first = items[(slice(None),) + (0,) * (len(items.shape) - 1)]
     return ops.cumsum(ops.cast(ops.ones_like(first), "int32"))
 
 
 def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which pairs are positive (never an item with itself) and which negative, each `(n, n)` bool."""
+    """Return masks of the positive pairs (never an item with itself) and the negative ones, `(n, n)` bool."""
     same = labels[:, None] == labels[None, :]
     rows = count_up(labels)
     itself = rows[:, None] == rows[None, :]
@@ -140,11 +140,11 @@ def log_sum_exp(
     """Return log Σ exp(values) over the masked entries along an axis.
 
     Args:
-        values: any shape.
-        mask: bool, the same shape.
+        values: numbers of any shape.
+        mask: bool, of the same shape.
         axis: the axis to sum over.
-        plus_one: add exp(0), which gives 0 where the mask is empty.
-        empty: the result where the mask is empty, without `plus_one`.
+        plus_one: whether to add exp(0) to the sum, so that an empty mask gives 0.
+        empty: the result if the mask is empty, without `plus_one`.
     """
     top = ops.max(ops.where(mask, values, LOG_0), axis=axis, keepdims=True)
     if plus_one:
@@ -164,9 +164,9 @@ def active_mean(values: Tensor, weight: Tensor, threshold: float = 0.0) -> Tenso
     """Return the mean over the entries of weight above 0 whose value is above a threshold; 0 without any.
 
     Args:
-        values: any shape.
-        weight: bool, or numbers of at least 0 to weight the entries by; the same shape.
-        threshold: up to here an entry is inactive.
+        values: numbers of any shape.
+        weight: weights of the entries, of the same shape: bool, or numbers of at least 0.
+        threshold: an entry is active if its value is above this number.
     """
     active = ops.logical_not(values <= threshold)  # true for NaN, which should reach the loss
     active = ops.cast(active, "float32") * ops.cast(weight, "float32")

@@ -1,4 +1,4 @@
-"""Mining: which pairs and triplets of a batch a loss compares, as dense weights of fixed shape."""
+"""Mining: selects the pairs and triplets of a batch that a loss compares, as dense weights of fixed shape."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MINING = ("all", "hard", "semihard", "easy_positive", "distance_weighted", "mult
 - `easy_positive`: for each anchor its nearest positive and the nearest negative beyond it (Xuan et al. 2020).
 - `distance_weighted`: every positive, with negatives weighted by 1 / q(d), q being the density of the
   distances of points spread evenly over the unit sphere (Wu et al. 2017). The paper draws one negative by
-  these weights; here all negatives count by their weights, which is the mean over such draws.
+  these weights; here all negatives count by their weights, which gives the mean over such draws.
 - `multi_similarity`: positives farther than the nearest negative and negatives nearer than the farthest
-  positive, both by a tolerance of 0.1 (Wang et al. 2019).
+  positive, with a tolerance of 0.1 in either case (Wang et al. 2019).
 """
 
 TOLERANCE = 0.1  # of multi_similarity
@@ -55,7 +55,7 @@ class PairLoss(BatchLoss):
 
 
 def checked_mining(mining: str) -> str:
-    """Return the kind of mining; raise ComponentError if it does not exist."""
+    """Return the name of the mining rule; raise ComponentError if it does not exist."""
     if mining not in MINING:
         raise ComponentError(f"mining should be one of {', '.join(MINING)}, got {mining!r}")
     return mining
@@ -67,10 +67,10 @@ def mines_one_triplet(mining: str) -> bool:
 
 
 def mined_pairs(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Return weights `(n, m)` of the positive and of the negative pairs; all 0 where nothing is mined.
+    """Return weights `(n, m)` of the positive and of the negative pairs; all 0 if nothing is mined.
 
     Args:
-        mining: one of `MINING`.
+        mining: the mining rule, one of `MINING`.
         distances: `(n, m)`.
         pairs: the pairs to choose from.
     """
@@ -108,13 +108,13 @@ def mined_triplets(mining: str, distances: Tensor, pairs: Pairs) -> Tensor:
 
 
 def triplet_weights(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Return in how many mined triplets each positive and each negative pair is; each `(n, m)`."""
+    """Return the number of mined triplets with each positive and with each negative pair; each `(n, m)`."""
     weights = mined_pairs(mining, distances, pairs)
     return weights if mining in ("semihard", "distance_weighted") else _counts_in_triplets(*weights)
 
 
 def distance_weights(pairs: Pairs) -> Tensor:
-    """Return the share of each negative among an anchor's, `(n, m)`; rows sum to 1, or 0 if all are too far.
+    """Return the weight of each negative of an anchor, `(n, m)`; rows sum to 1, or 0 if all are too far.
 
     log q(d) = (dim - 2) log d + (dim - 3)/2 log(1 - d²/4), d between unit vectors.
     """

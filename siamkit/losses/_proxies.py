@@ -35,14 +35,15 @@ def _on_sphere(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
 class Proxies(keras.layers.Layer):
     """Learned embeddings of each class; called with embeddings, it returns `(num_classes · per_class, dim)`.
 
-    The proxies of a class are consecutive rows. For embeddings that are cut short, the proxies are cut too.
+    The proxies of a class are consecutive rows. If embeddings are truncated (Matryoshka), the proxies are
+    truncated in the same way.
 
     Args:
-        num_classes: how many classes.
-        learning_rate_multiplier: how many times longer a step of the proxies is than one of the model. Each
-            proxy has a gradient in few batches, so that about 100 is usual.
-        per_class: how many proxies for each class.
-        initializer: a name in `INITIALIZERS`.
+        num_classes: number of classes.
+        learning_rate_multiplier: factor on the learning rate of the proxies. Each proxy has a gradient in few
+            batches, so about 100 is usual.
+        per_class: number of proxies per class.
+        initializer: initializer of the proxies, a name in `INITIALIZERS`.
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class Proxies(keras.layers.Layer):
 class ProxyLoss(Loss):
     """A loss of items against the proxies of classes; a subclass implements `compare_with_proxies`.
 
-    An item whose class id has no proxy makes the loss NaN where the id cannot be refused, inside a
-    compiled step; the item itself has no gradient.
+    Inside a compiled step a class id without a proxy cannot raise an error: it makes the loss NaN, and its
+    item has no gradient.
 
     Args:
-        num_classes: how many classes; class ids run from 0 to num_classes - 1.
-        learning_rate_multiplier: of the proxies, at least 0.
-        per_class: how many proxies a class has.
-        initializer: of the proxies, see `Proxies`.
+        num_classes: number of classes; class ids run from 0 to num_classes - 1.
+        learning_rate_multiplier: factor on the learning rate of the proxies, at least 0.
+        per_class: number of proxies per class.
+        initializer: initializer of the proxies, a name in `INITIALIZERS`.
     """
 
     state: Proxies

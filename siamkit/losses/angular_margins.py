@@ -1,4 +1,4 @@
-"""Softmax losses over class proxies in which an item's own class must win by an angular margin."""
+"""Softmax losses over class proxies with an angular margin for the item's own class."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class CosFace(ClassSoftmax):
     paper. The initial proxies are standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         margin: m, on the metric's own axis.
         scale: σ, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition"; PML
     CosFaceLoss.
@@ -72,10 +72,10 @@ class ArcFace(ClassSoftmax):
     normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         margin: m, in degrees, from 0 to below 180.
         scale: σ, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; PML
     ArcFaceLoss.
@@ -126,15 +126,15 @@ class SubCenterArcFace(ArcFace):
 
     L = -log( e^{σ ψ(θ_y)} / (e^{σ ψ(θ_y)} + Σ_{j≠y} e^{σ cos θⱼ}) ),  cos θⱼ = maxₖ cos(x, pⱼₖ)
 
-    ψ and the rest are as for ArcFace; noisy items gather around a sub-center of their own. The initial
+    ψ and the rest are as for ArcFace; noisy items gather around a separate sub-center. The initial
     proxies are standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         margin: m, in degrees, from 0 to below 180.
         scale: σ, above 0.
-        sub_centers: proxies per class.
-        learning_rate_multiplier: of the proxies.
+        sub_centers: number of proxies per class.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
     Faces"; PML SubCenterArcFaceLoss.
@@ -178,15 +178,15 @@ class SphereFace(ClassSoftmax):
     L = -log( e^{σ|x| ψ(θ_y)} / (e^{σ|x| ψ(θ_y)} + Σ_{j≠y} e^{σ|x| cos θⱼ}) )
     ψ(θ) = (-1)ᵏ cos(m θ) - 2k  for θ in [kπ/m, (k + 1)π/m]
 
-    cos θⱼ is the metric, a similarity in [-1, 1]; |x| is the embedding's length. With unit embeddings a
-    scale of 1 leaves the softmax soft: raise it. As in the reference without the paper's annealing of
-    the margin. The initial proxies are standard normal.
+    cos θⱼ is the metric, a similarity in [-1, 1]; |x| is the embedding's length. With unit embeddings a scale
+    of 1 keeps the softmax almost uniform: use a larger scale. As in the reference, the margin is not
+    annealed, unlike in the paper. The initial proxies are standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face Recognition"; PML
     SphereFaceLoss.
@@ -216,7 +216,7 @@ class SphereFace(ClassSoftmax):
         self.scale = scale
 
     def lengths(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        """Return the factor of the cosines besides the scale; it broadcasts to `(batch, num_classes)`."""
+        """Return the factor of the cosines other than the scale; it broadcasts to `(batch, num_classes)`."""
         return length(embeddings)[:, None]
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
@@ -227,19 +227,19 @@ class SphereFace(ClassSoftmax):
 
 @keras.saving.register_keras_serializable("siamkit")
 class LargeMarginSoftmax(SphereFace):
-    """Large-margin softmax (L-Softmax): SphereFace with logits multiplied by the proxies' lengths too.
+    """Large-margin softmax (L-Softmax): SphereFace with logits also multiplied by the proxies' lengths.
 
     L = -log( e^{σ|x||p_y| ψ(θ_y)} / (e^{σ|x||p_y| ψ(θ_y)} + Σ_{j≠y} e^{σ|x||pⱼ| cos θⱼ}) )
     ψ(θ) = (-1)ᵏ cos(m θ) - 2k  for θ in [kπ/m, (k + 1)π/m]
 
-    cos θⱼ is the metric, a similarity in [-1, 1]; |x| and |pⱼ| are the lengths of embedding and proxy. As
-    in the reference without the paper's annealing of the margin. The initial proxies are standard normal.
+    cos θⱼ is the metric, a similarity in [-1, 1]; |x| and |pⱼ| are the lengths of embedding and proxy. As in
+    the reference, the margin is not annealed, unlike in the paper. The initial proxies are standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks"; PML
     LargeMarginSoftmaxLoss.

@@ -23,7 +23,7 @@ def soft_histogram(values: Tensor, weight: Tensor, centers: Tensor, width: float
         values: `(n, m)`.
         weight: `(n, m)`.
         centers: `(bins,)` the middles of the bins, `width` apart.
-        width: from one bin to the next.
+        width: distance between the centers of neighboring bins.
 
     Returns:
         `(n, bins)`, summed over each row.
@@ -38,12 +38,13 @@ class FastAP(BatchLoss):
 
     L = mean over anchors with positives of  1 - 1/|P| Σⱼ h⁺ⱼ H⁺ⱼ / Hⱼ
 
-    h⁺ is the soft histogram of the distances to positives, H⁺ and H the cumulative ones of positives and of
-    all. The distance is the metric's; the paper's is squared Euclidean between unit vectors, from 0 to 4.
+    h⁺ is the soft histogram of the distances to positives, H⁺ and H are the cumulative histograms of the
+    positives and of all items. The distance is the metric's; the paper's is squared Euclidean between unit
+    vectors, from 0 to 4.
 
     Args:
-        num_bins: the bins of the histogram, at least 1.
-        max_distance: where the last bin is; by default the bound of the metric's range, or 4 where it has
+        num_bins: number of bins of the histogram, at least 1.
+        max_distance: the distance at the last bin; by default the bound of the metric's range, or 4 if it has
             none. Farther pairs count as not retrieved.
 
     Reference: Cakir et al. 2019, "Deep Metric Learning to Rank"; PML FastAPLoss.
@@ -88,16 +89,16 @@ class FastAP(BatchLoss):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Histogram(BatchLoss):
-    """Histogram loss: the chance that a random negative pair is more similar than a random positive one.
+    """Histogram loss: the probability that a random negative pair is more similar than a random positive one.
 
     L = Σⱼ h⁻ⱼ Σ_{i ≤ j} h⁺ᵢ
 
     h⁺ and h⁻ are the soft histograms over [-1, 1] of the similarity of the positive and of the negative
     pairs, each summing to 1. The metric is a similarity in [-1, 1]. Negative pairs of two items without any
-    positive are left out, as in PML. 0 where a batch has no triplets.
+    positive are left out, as in PML. The loss is 0 if a batch has no triplets.
 
     Args:
-        n_bins: the bins of the histograms; 100 unless `delta` is given.
+        n_bins: number of bins of the histograms; 100 unless `delta` is given.
         delta: the width of a bin, 2 / n_bins.
 
     Reference: Ustinova, Lempitsky 2016, "Learning Deep Embeddings with Histogram Loss"; PML HistogramLoss.
@@ -149,13 +150,13 @@ class PNP(BatchLoss):
 
     with f by variant: O: R; Ds: log(1 + R); Dq: 1 - (1 + R)^-α; Iu: (1 + R) log(1 + R);
     Ib: (b R - log(1 + b R)) / b². σ is the sigmoid, s the metric read as a similarity. As in PML, the anchor
-    is among its own positives. Memory for `batch³` numbers.
+        is among its own positives. Needs memory for `batch³` numbers.
 
     Args:
-        b: of variant Ib, above 0.
+        b: b of variant Ib, above 0.
         alpha: α of variant Dq.
         anneal: τ, above 0.
-        variant: O, Ds, Dq, Iu or Ib.
+        variant: the penalty f: O, Ds, Dq, Iu or Ib.
 
     Reference: Li et al. 2022, "Rethinking the Optimization of Average Precision: Only Penalizing Negative
     Instances before Positive Ones is Enough"; PML PNPLoss.

@@ -23,8 +23,8 @@ from siamkit.registry.registry import family
 class Loss(keras.losses.Loss):
     """A loss on `(y_true, embeddings)` that compares embeddings through a metric.
 
-    The embeddings are `(batch, dim)` under labels and `(batch, views, dim)` otherwise; `y_true` is
-    class ids, 1/0, graded similarities, or nothing at all (see the table of shapes in the docs).
+    The embeddings are `(batch, dim)` if the supervision is labels and `(batch, views, dim)` otherwise;
+    `y_true` is class ids, 1/0, graded similarities, or None (see the table of shapes in the docs).
     Everything is computed in full float32.
 
     A subclass implements `call` and lists its parameters in `params`. A scalar is the loss itself: such a
@@ -36,30 +36,30 @@ class Loss(keras.losses.Loss):
     into the model, so that it is trained and saved. A plain Keras model does not train it.
 
     Args:
-        name: as in `keras.losses.Loss`.
+        name: the loss's name, as in `keras.losses.Loss`.
         reduction, dtype: accepted because Keras passes them; only their defaults are valid.
     """
 
     params: ClassVar[tuple[str, ...]] = ()
-    """The names of the constructor's arguments, which are attributes too: `get_config` returns them."""
+    """The names of the constructor's arguments, which are also attributes: `get_config` returns them."""
 
     uses_metric: bool = True
-    """Whether it compares through the metric at all."""
+    """Whether the loss compares through the metric."""
 
     batch_coupled: bool = False
-    """Whether it compares the pairs, scores or triplets of a batch with one another."""
+    """Whether the loss compares the pairs, scores or triplets of a batch with one another."""
 
     stateful: bool = False
-    """Whether it keeps the embeddings and labels of earlier batches."""
+    """Whether the loss stores the embeddings and labels of earlier batches."""
 
     num_classes: int | None = None
-    """Class ids are below this number, and each class has weights in `state`."""
+    """The number of classes: ids are below it, and each class has weights in `state`."""
 
     state: keras.layers.Layer | None = None
     """The layer with the loss's weights."""
 
     wrapped: tuple[Loss, ...] = ()
-    """The losses that it is made of."""
+    """The losses that this loss wraps."""
 
     _metric: Metric | None = None
     _model: weakref.ref[Any] | None = None
@@ -100,10 +100,10 @@ class Loss(keras.losses.Loss):
 
         Args:
             metric: the metric to compare through.
-            model: the model that owns the metric, and from now on the loss's state.
+            model: the model that owns the metric, and from now on also the loss's state.
 
         Raises:
-            ModelError: the loss is compiled into another model, or is bound to a metric of its own.
+            ModelError: the loss is compiled into another model, or is bound to another metric.
             ComponentError: the loss cannot compare through the metric.
         """
         losses = family(self)
@@ -148,10 +148,11 @@ class Loss(keras.losses.Loss):
         """Return the loss, a scalar.
 
         Args:
-            y_true: the target of the supervision, `(batch,)` or `(batch, 1)`; None where there is none.
+            y_true: the target of the supervision, `(batch,)` or `(batch, 1)`; None if there is none.
             y_pred: the embeddings.
-            sample_weight: `(batch,)`, for losses that do not compare the items of a batch with one another.
-            training: whether state that follows the batches (a memory, a histogram) is updated.
+            sample_weight: weights `(batch,)`, only for losses that do not compare the items of a batch with
+                one another.
+            training: whether to update state that depends on past batches (a memory, a histogram).
         """
         with keras.name_scope(self.name), float32_scope():
             embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
@@ -172,7 +173,7 @@ class Loss(keras.losses.Loss):
         """Return a scalar, or values `(batch,)`; a loss that updates its state also takes `training=True`.
 
         Args:
-            y_true: `(batch,)`, int32 class ids or a float32 target; None where there is none.
+            y_true: the target `(batch,)`, int32 class ids or float32 numbers; None if there is none.
             y_pred: the embeddings, float32.
         """
         raise NotImplementedError
@@ -189,15 +190,15 @@ class Loss(keras.losses.Loss):
     # --------------------------------------------------------------- the target
 
     def prepare_target(self, y_true: np.ndarray) -> np.ndarray:
-        """Return a whole target in a form that every backend holds: labels beyond int32 are renumbered.
+        """Return a whole target in a form that every backend can store: labels beyond int32 are renumbered.
 
         Raises:
-            ModelError: class ids for which the loss has no proxies.
+            ModelError: the loss has no proxies for some class ids.
         """
         return _renumbered(y_true) if _beyond_int32(self._checked(y_true)) else y_true
 
     def _target(self, y_true: Any) -> Tensor | None:
-        """Return `y_true` of a batch as a tensor `(batch,)`, class ids as int32: floats would merge them."""
+        """Return `y_true` as a tensor `(batch,)`, class ids as int32: floats would round large ids."""
         if y_true is None:
             return None
         if isinstance(y_true, (list, tuple, np.ndarray)):
@@ -216,7 +217,7 @@ class Loss(keras.losses.Loss):
         return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
 
     def _checked(self, labels: np.ndarray) -> np.ndarray:
-        """Return class ids, once it is sure that each has a proxy; on a device it is too late to raise."""
+        """Return class ids after checking that each has a proxy; code on a device cannot raise this error."""
         count = next((loss.num_classes for loss in family(self) if loss.num_classes), None)
         numeric = labels.dtype.kind in "iufb" and labels.size > 0
         if count is not None and not (numeric and labels.min() >= 0 and labels.max() < count):
@@ -231,11 +232,11 @@ class Loss(keras.losses.Loss):
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Return Σ weight · values / Σ weight, and 0 with zero gradient where all weights are 0.
+    """Return Σ weight · values / Σ weight, and 0 with zero gradient if all weights are 0.
 
     Args:
-        values: any shape.
-        weight: the same shape; a mask, or numbers of at least 0.
+        values: numbers of any shape.
+        weight: weights of the same shape: a mask, or numbers of at least 0.
     """
     weight = ops.cast(weight, "float32")
     total = ops.sum(weight)
@@ -245,7 +246,7 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _interchangeable(own: Metric | None, metric: Metric) -> bool:
-    """Return whether a loss with a metric of its own computes the same through another."""
+    """Return whether a loss bound to one metric computes the same values through another."""
     if own is None or own is metric:
         return True
     same = type(own) is type(metric) and not metric.weights
@@ -258,12 +259,12 @@ def _takes_training(cls: Any) -> bool:
 
 
 def _snake_case(name: str) -> str:
-    """Return MultiSimilarity as multi_similarity; Keras would append a number that counts instances."""
+    """Return MultiSimilarity as multi_similarity; Keras would append the instance's number."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _beyond_int32(labels: np.ndarray) -> bool:
-    """Return whether labels are names, or ids that 32 bits would merge."""
+    """Return whether labels are names, or ids that are not distinct in 32 bits."""
     if labels.size == 0 or labels.dtype.kind in "fb":
         return False
     return labels.dtype.kind not in "iu" or bool(labels.max() >= 2**31 or labels.min() < -(2**31))
@@ -275,13 +276,14 @@ def _renumbered(labels: np.ndarray) -> np.ndarray:
 
 
 def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:
-    """Return a loss by name, or the loss itself.
+    """Return a loss by name, or the given loss itself.
 
     Args:
         loss: a name, a mapping `{name: parameters}`, or a `keras.losses.Loss` (returned unchanged).
         metric: the metric to compare through, a name or an object; leave it out for `Siamese.compile`,
             which binds the loss to the model's metric.
-        **params: its parameters, and what it needs to know of the data (`num_classes`, for example).
+        **params: the loss's parameters, and the facts about the data that it needs (`num_classes`, for
+            example).
 
     Raises:
         ComponentError: no such loss or parameter, a value that is not valid, or a metric that does not fit.

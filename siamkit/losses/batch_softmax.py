@@ -29,12 +29,12 @@ class NTXent(PairLoss):
     L = mean over positive pairs (a, p) of  -log( e^{s(a,p)/t} / (e^{s(a,p)/t} + Σₙ e^{s(a,n)/t}) )
 
     s is the metric read as a similarity; n runs over the anchor's negatives. Over views `(batch, v, dim)` the
-    views of a row are each other's positives (SimCLR); over labels the items of a class are. 0 for a batch
-    without a positive pair.
+    views of a row are each other's positives (SimCLR); over labels, the items of a class are each other's
+    positives. The loss is 0 for a batch without a positive pair.
 
     Args:
         temperature: t, above 0.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Sohn 2016; Chen et al. 2020, "SimCLR"; PML NTXentLoss.
 
@@ -66,12 +66,12 @@ class SupCon(PairLoss):
 
     L = mean over anchors of  -1/|P(a)| Σₚ log( e^{s(a,p)/t} / Σ_{i ≠ a} e^{s(a,i)/t} )
 
-    s is the metric read as a similarity. The mean is over the anchors whose loss is above 0; 0 where a batch
-    has no positive or no negative pair.
+    s is the metric read as a similarity. The mean is over the anchors whose loss is above 0. The loss is 0 if
+    a batch has no positive or no negative pair.
 
     Args:
         temperature: t, above 0.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Khosla et al. 2020, "Supervised Contrastive Learning" (L_out, without the factor t of the
     authors' code); PML SupConLoss.
@@ -109,11 +109,11 @@ class NPairs(BatchLoss):
     L = mean over pairs i of  log Σⱼ e^{s(aᵢ, pⱼ)} - s(aᵢ, pᵢ)
 
     s is the metric read as a similarity. The anchor of a class is its first item in the batch, the positive
-    its second; classes with one item have no pair. 0 for a batch without a pair. Without the paper's
-    penalty on the lengths of the embeddings.
+    its second; classes with one item have no pair. The loss is 0 for a batch without a pair. The paper's
+    penalty on the lengths of the embeddings is left out.
 
     Args:
-        name: as in `keras.losses.Loss`.
+        name: the loss's name, as in `keras.losses.Loss`.
 
     Reference: Sohn 2016, "Improved Deep Metric Learning with Multi-class N-pair Loss Objective"; PML
     NPairsLoss.
@@ -153,7 +153,7 @@ class TupletMargin(PairLoss):
     Args:
         margin: β, in degrees.
         scale: σ, above 0.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Yu, Tao 2019, "Deep Metric Learning with Tuplet Margin Loss" (without its intra-pair variance
     term, which is the loss `intra_pair_variance`); PML TupletMarginLoss.
@@ -190,12 +190,12 @@ class Instance(Loss):
 
     L = mean over items of  log Σⱼ e^{γ s(i,j)} - γ s(i, t(i))
 
-    s is the metric read as a similarity; j runs over the whole batch, with the item itself. Over views
+    s is the metric read as a similarity; j runs over the whole batch, including the item itself. Over views
     `(batch, v, dim)` the target is the item's own row: e^{γ s} is summed over its views. Over labels t(i) is
     as in the reference: an item of the c-th class, in ascending order of the ids in the batch, has the
-    batch's c-th item as its target. That is the item itself where every item is its own class in ascending
-    order, as in the paper's batches; with classes of several items it is an arbitrary one: use `nt_xent` or
-    `sup_con` there.
+    batch's c-th item as its target. That is the item itself if every item is its own class in ascending
+    order, as in the paper's batches; with classes of several items it is an arbitrary item: use `nt_xent` or
+    `sup_con` in that case.
 
     Args:
         gamma: γ, above 0.
@@ -225,7 +225,7 @@ class Instance(Loss):
         return ops.mean(ops.logsumexp(logits, axis=1) - log_sum_exp(logits, target, axis=1))
 
     def _ranked(self, labels: Tensor, same: Tensor) -> Tensor:
-        """Return `(n, n)` bool: whether the rank of the row's class is the number of the column."""
+        """Return `(n, n)` bool: whether the rank of the row's class equals the column's index."""
         rows = count_up(labels)
         repeated = ops.any(ops.logical_and(same, rows[None, :] < rows[:, None]), axis=1)
         lower = ops.logical_and(labels[None, :] < labels[:, None], ops.logical_not(repeated)[None, :])
@@ -233,7 +233,7 @@ class Instance(Loss):
 
 
 def neighbor_entropy(logits: Tensor, pairs: Pairs) -> Tensor:
-    """Return the mean over items with positives of -log(P / (P + N)), P and N summing e^logit over both."""
+    """Return the mean over items with positives of -log(P / (P + N)), sums of e^logit over either kind."""
     positive = log_sum_exp(logits, pairs.positive, axis=1)
     negative = log_sum_exp(logits, pairs.negative, axis=1)
     # softplus(log N - log P): exactly 0 without negatives
@@ -242,12 +242,12 @@ def neighbor_entropy(logits: Tensor, pairs: Pairs) -> Tensor:
 
 @keras.saving.register_keras_serializable("siamkit")
 class NCA(BatchLoss):
-    """Neighborhood components analysis: the chance that an item picks a neighbor of its own class.
+    """Neighborhood components analysis: the probability that an item picks a neighbor of its own class.
 
     L = mean over items of  -log( Σₚ e^{σ s(a,p)} / Σ_{i ≠ a} e^{σ s(a,i)} )
 
     s is the metric read as a similarity; minus the squared Euclidean distance in the paper. Items without a
-    positive are left out; 0 where all are.
+    positive are left out; the loss is 0 if all items are.
 
     Args:
         softmax_scale: σ, above 0.
@@ -280,12 +280,12 @@ class SoftNearestNeighbor(BatchLoss):
     L = mean over items i with positives of  -log( Σₚ e^{-d(i,p)/T} / Σⱼ≠ᵢ e^{-d(i,j)/T} )
 
     d is the metric read as a distance (`squared_euclidean` in the paper), p runs over the other items of the
-    class of i, j over all other items. Over views those of a row are a class. 0 for a batch without
-    positives. The paper divides by the size of the batch; here an item that is alone in its class does not
-    count.
+    class of i, j over all other items. Over views, the views of a row are one class. The loss is 0 for a
+    batch without positives. The paper divides by the size of the batch; here an item that is alone in its
+    class does not count.
 
     Args:
-        temperature: T, above 0, in the metric's own units. The paper learns it; here it is fixed.
+        temperature: T, above 0, in the metric's own units. It is learned in the paper and fixed here.
 
     Reference: Frosst, Papernot, Hinton 2019, "Analyzing and Improving Representations with the Soft Nearest
     Neighbor Loss".

@@ -19,13 +19,13 @@ class NormalizedSoftmax(ClassSoftmax):
     L = -log( e^{s(x, p_y)/t} / Σⱼ e^{s(x, pⱼ)/t} )
 
     s is the metric read as a similarity (the similarity itself, or minus the distance), and pⱼ has unit
-    length; embeddings are compared as they are. The paper also normalizes them by layers without a learned
-    scale: here that is part of the encoder. The initial proxies are standard normal.
+    length; embeddings are compared as they are. The paper also normalizes the embeddings by layers without a
+    learned scale; here that is a task of the encoder. The initial proxies are standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         temperature: t, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Zhai, Wu 2019, "Classification is a Strong Baseline for Deep Metric Learning"; PML
     NormalizedSoftmaxLoss.
@@ -68,9 +68,9 @@ class ProxyNCA(ClassSoftmax):
     standard normal.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
         softmax_scale: σ, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Movshovitz-Attias et al. 2017, "No Fuss Distance Metric Learning using Proxies"; PML
     ProxyNCALoss.
@@ -107,17 +107,17 @@ class SoftTriple(ClassSoftmax):
     L = -log( e^{λ (S_y - δ)} / (e^{λ (S_y - δ)} + Σ_{j≠y} e^{λ Sⱼ}) ),
     Sⱼ = Σₖ qⱼₖ s(x, cⱼₖ),  qⱼ = softmax over k of s(x, cⱼₖ) / γ
 
-    s is the metric read as a similarity; cosine in the paper. As in PML without the paper's penalty on
-    distances between the centers of a class. The initial centers are uniform within
+    s is the metric read as a similarity; cosine in the paper. As in PML, the paper's penalty on distances
+    between the centers of a class is left out. The initial centers are uniform within
     ±1 / √(num_classes · centers_per_class).
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
-        centers_per_class: centers of a class.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
+        centers_per_class: number of centers per class.
         la: λ, above 0.
         gamma: γ, above 0.
-        margin: δ.
-        learning_rate_multiplier: of the centers.
+        margin: δ, subtracted from the similarity with the own class.
+        learning_rate_multiplier: factor on the learning rate of the centers.
 
     Reference: Qian et al. 2019, "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling"; PML
     SoftTripleLoss.

@@ -25,15 +25,15 @@ class Contrastive(PairLoss):
 
     L = y · [d - pos_margin]₊ᵖ + (1 - y) · [neg_margin - d]₊ᵖ
 
-    d is the metric read as a distance (1 - s for cosine), p is `power`. Without the factor ½ of the
-    paper. Over pairs `(batch, 2, dim)` with 1/0 it is the mean over the batch; over labels the mean over
-    the active positive pairs plus the mean over the active negative pairs, as in PML's ContrastiveLoss.
+    d is the metric read as a distance (1 - s for cosine), p is `power`. The paper's factor ½ is left out.
+    Over pairs `(batch, 2, dim)` with 1/0 it is the mean over the batch; over labels the mean over the active
+    positive pairs plus the mean over the active negative pairs, as in PML's ContrastiveLoss.
 
     Args:
         neg_margin: the distance beyond which a negative pair costs nothing.
         pos_margin: the distance within which a positive pair costs nothing.
-        power: 2 as in the paper, 1 for the linear form (PML's).
-        mining: which pairs of a labels_and_items batch, see `siamkit.losses.MINING`.
+        power: the exponent: 2 as in the paper, 1 for the linear form (PML's).
+        mining: the rule that selects pairs of a labels_and_items batch, one of `siamkit.losses.MINING`.
 
     Reference: Hadsell, Chopra, LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping";
     PML ContrastiveLoss with power 1.
@@ -90,10 +90,10 @@ def snr_contrastive(neg_margin: float = 1.0, pos_margin: float = 0.0, mining: st
 
     L = y · [d - pos_margin]₊ + (1 - y) · [neg_margin - d]₊,  d(a, b) = var(a - b) / var(a)
 
-    Without the paper's regularizer, which keeps the mean of each embedding near 0.
+    The paper's regularizer, which keeps the mean of each embedding near 0, is left out.
 
     Args:
-        neg_margin, pos_margin, mining: as for `contrastive`.
+        neg_margin, pos_margin, mining: parameters as for `contrastive`.
 
     Returns:
         A `Contrastive` loss.
@@ -125,7 +125,8 @@ class OnlineContrastive(Loss):
 
     d is the metric read as a distance (1 - s for cosine). As in the reference it is a sum, not a mean; with
     fewer than 2 negative pairs the nearest one is replaced by the mean distance of the positive pairs, and
-    the other way round; pairs with a target other than 1 and 0 do not count. 0 where no pair is hard.
+    the other way round; pairs with a target other than 1 and 0 do not count. The loss is 0 if no pair is
+    hard.
 
     Args:
         margin: the distance beyond which a negative pair costs nothing.
@@ -164,7 +165,7 @@ class OnlineContrastive(Loss):
 
 
 def _bound(extreme: Tensor, pairs: Tensor, distances: Tensor, others: Tensor) -> Tensor:
-    """Return the extreme distance of some pairs, or of fewer than 2 pairs the mean of the others."""
+    """Return the extreme distance of these pairs, or the mean of the others if there are fewer than 2."""
     too_few = ops.sum(ops.cast(pairs, "float32")) <= 1
     return ops.where(too_few, masked_mean(distances, others), extreme)
 
@@ -176,7 +177,7 @@ class Logistic(keras.layers.Layer):
     Args:
         scale: the initial scale.
         bias: the initial bias.
-        learning_rate_multiplier: how many times longer a step of the two is than one of the model.
+        learning_rate_multiplier: factor on the learning rate of scale and bias.
     """
 
     def __init__(
@@ -218,12 +219,13 @@ class BinaryCrossEntropy(Loss):
 
     d is the metric read as a distance. Scale and bias are learned together with the encoder, in the
     loss's state. With the metric `weighted_manhattan` it is the network of Koch et al., except that the
-    weights are kept positive. Targets may be between 0 and 1.
+    weights are constrained to be positive. Targets may be between 0 and 1.
 
     Args:
         scale: the initial scale, above 0.
         bias: the initial bias; at the distance bias / scale the odds are even.
-        learning_rate_multiplier: of scale and bias, which change more than the encoder's weights.
+        learning_rate_multiplier: factor on the learning rate of scale and bias, which change more than the
+            encoder's weights.
 
     Reference: Koch, Zemel, Salakhutdinov 2015, "Siamese Neural Networks for One-shot Image Recognition".
 

@@ -16,7 +16,7 @@ from siamkit.metrics.base import Tensor
 
 @keras.saving.register_keras_serializable("siamkit")
 class IntraPairVariance(PairLoss):
-    """Intra-pair variance loss: similarities of positives vary little, and those of negatives too.
+    """Intra-pair variance loss: similarities vary little among positives, and little among negatives.
 
     L = meanₚ [(1 - ε₊) μ₊ - s]₊² + meanₙ [s - (1 + ε₋) μ₋]₊²
 
@@ -24,9 +24,9 @@ class IntraPairVariance(PairLoss):
     [d - (1 + ε₊) μ₊]₊² and [(1 - ε₋) μ₋ - d]₊². Add it to another loss (`weighted_sum`).
 
     Args:
-        pos_eps: ε₊.
-        neg_eps: ε₋.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        pos_eps: ε₊, the tolerance of positives.
+        neg_eps: ε₋, the tolerance of negatives.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Yu, Tao 2019, "Deep Metric Learning with Tuplet Margin Loss"; PML IntraPairVarianceLoss.
 
@@ -66,11 +66,11 @@ class ThresholdConsistentMargin(PairLoss):
     loss (`weighted_sum`).
 
     Args:
-        lambda_plus: λ₊.
-        lambda_minus: λ₋.
+        lambda_plus: λ₊, the weight of positives.
+        lambda_minus: λ₋, the weight of negatives.
         margin_plus: m₊, on the metric's own axis.
         margin_minus: m₋, on the metric's own axis.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Zhang et al. 2024, "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning";
     PML ThresholdConsistentMarginLoss.
@@ -119,9 +119,9 @@ class RankedList(BatchLoss):
     the batch is added to the denominators.
 
     Args:
-        margin: m.
+        margin: m, the gap between the two bounds.
         Tn: Tₙ, at least 0.
-        imbalance: λ, from 0 to 1.
+        imbalance: λ, the weight of the negatives' term, from 0 to 1.
         alpha: α; by default 1 + m/2.
         Tp: Tₚ, at least 0.
 
@@ -175,13 +175,13 @@ class RankedList(BatchLoss):
 
 @keras.saving.register_keras_serializable("siamkit")
 class RunningHistogram(keras.layers.Layer):
-    """A running histogram of numbers, not trained.
+    """A running histogram of numbers, an exponential moving average over batches; not trained.
 
     Args:
         low: the middle of the first bin.
-        width: of a bin.
-        bins: how many.
-        momentum: the share of the new values.
+        width: width of a bin.
+        bins: number of bins.
+        momentum: the weight of the new values in the average, from 0 to 1.
     """
 
     def __init__(self, low: float, width: float, bins: int, momentum: float, **kwargs: Any) -> None:
@@ -230,19 +230,19 @@ class RunningHistogram(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class DynamicSoftMargin(BatchLoss):
-    """Dynamic soft margin loss: triplets weighted by the share of all triplets that are easier.
+    """Dynamic soft margin loss: triplets weighted by the fraction of all triplets that are easier.
 
     L = mean over triplets of  CDF(x) · x,  x = d(a, p) - d(a, n)
 
-    d is the metric read as a distance; CDF is the cumulative running histogram of x, kept in the state and
-    used without gradient, as in the paper (in PML a gradient runs through the histogram's update, so that a
+    d is the metric read as a distance; CDF is the cumulative running histogram of x, stored in the state and
+    used without gradient, as in the paper (in PML a gradient flows through the histogram's update, so that a
     second step fails). Values beyond the histogram count in its outermost bins. All triplets of the batch
-    count, in memory for `batch³` numbers; the paper uses the hardest negative of each pair only.
+    count, which needs memory for `batch³` numbers; the paper uses only the hardest negative of each pair.
 
     Args:
         min_val: the low end of the histogram, below 0; the high end is -min_val.
-        num_bins: the bins of the histogram.
-        momentum: the weight of the current batch in it.
+        num_bins: number of bins of the histogram.
+        momentum: the weight of the current batch in the histogram.
 
     Reference: Zhang, Rusinkiewicz 2019, "Learning Local Descriptors with a CDF-Based Dynamic Soft Margin";
     PML DynamicSoftMarginLoss.

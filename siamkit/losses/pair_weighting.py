@@ -22,14 +22,14 @@ class MultiSimilarity(PairLoss):
     L = mean over anchors of  1/α log(1 + Σₚ e^{-α(s(a,p) - λ)}) + 1/β log(1 + Σₙ e^{β(s(a,n) - λ)})
 
     λ is `base`, a value on the metric's own axis; for a distance d the signs are reversed (s = -d). Anchors
-    without any pair count as 0. The paper mines its pairs, `mining="multi_similarity"`; as in PML that is
+    without any pair count as 0. The paper mines its pairs (`mining="multi_similarity"`); as in PML, mining is
     not the default.
 
     Args:
         alpha: sharpness for positives, above 0.
         beta: sharpness for negatives, above 0.
-        base: λ.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        base: λ, the similarity between positives and negatives.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Wang et al. 2019, "Multi-Similarity Loss with General Pair Weighting"; PML
     MultiSimilarityLoss.
@@ -77,7 +77,7 @@ class Circle(PairLoss):
     Args:
         m: the margin.
         gamma: the scale γ, above 0.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization"; PML
     CircleLoss.
@@ -118,8 +118,8 @@ class Angular(BatchLoss):
 
     L = mean over positive pairs (a, p) of  log(1 + Σₙ e^{4 tan²α (s(a,n) + s(p,n)) - 2 (1 + tan²α) s(a,p)})
 
-    s is the metric, a similarity; the paper's is the inner product of unit vectors, which is cosine. Memory
-    for `batch³` numbers.
+    s is the metric, a similarity; the paper's is the inner product of unit vectors, which is cosine. Needs
+    memory for `batch³` numbers.
 
     Args:
         alpha: α, in degrees.
@@ -160,13 +160,13 @@ class GeneralizedLiftedStructure(PairLoss):
 
     L = mean over anchors of  [ log Σₚ e^{d(a,p) - m₊} + log Σₙ e^{m₋ - d(a,n)} ]₊
 
-    d is the metric read as a distance (1 - s for cosine). As in PML, the log of an empty sum is 0, so that
-    an anchor with one kind of pairs has a loss too.
+    d is the metric read as a distance (1 - s for cosine). As in PML, the log of an empty sum is 0, so that an
+    anchor with only one kind of pairs also has a loss.
 
     Args:
-        neg_margin: m₋.
-        pos_margin: m₊.
-        mining: which pairs, see `siamkit.losses.MINING`.
+        neg_margin: m₋, the margin of negatives.
+        pos_margin: m₊, the margin of positives.
+        mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
 
     Reference: Hermans et al. 2017, "In Defense of the Triplet Loss for Person Re-Identification"; PML
     GeneralizedLiftedStructureLoss.
@@ -203,8 +203,8 @@ class LiftedStructure(BatchLoss):
     d is the metric read as a distance (1 - s for cosine). Both orders of a pair count, so the factor is ½.
 
     Args:
-        neg_margin: m₋.
-        pos_margin: m₊.
+        neg_margin: m₋, the margin of negatives.
+        pos_margin: m₊, the margin of positives.
 
     Reference: Oh Song et al. 2016, "Deep Metric Learning via Lifted Structured Feature Embedding"; PML
     LiftedStructureLoss.

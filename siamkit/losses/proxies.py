@@ -35,10 +35,10 @@ class ProxyAnchor(ProxyLoss):
     proxies are normal with standard deviation √(2 / num_classes).
 
     Args:
-        num_classes: how many proxies; labels run from 0 to num_classes - 1.
+        num_classes: number of classes, each with one proxy; labels run from 0 to num_classes - 1.
         margin: δ.
         alpha: α, above 0.
-        learning_rate_multiplier: of the proxies.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Kim et al. 2020, "Proxy Anchor Loss for Deep Metric Learning"; PML ProxyAnchorLoss.
 
@@ -77,7 +77,7 @@ class ProxyAnchor(ProxyLoss):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Manifold(BatchLoss):
-    """Manifold loss: embeddings near the proxy of their meta-class, along the manifold of the batch.
+    """Manifold loss: pulls embeddings to the proxy of their meta-class, along the manifold of the batch.
 
     With affinities S = e^{[s]₊ / 0.5} (0 on the diagonal) between embeddings and K proxies, and the random
     walk F = (1 - α)(I - α D^-½ S D^-½)⁻¹:
@@ -90,9 +90,9 @@ class Manifold(BatchLoss):
     they are given. s is the metric, a similarity.
 
     Args:
-        K: how many proxies.
+        K: number of proxies.
         lambdaC: λ, at least 0; infinite for the context term only.
-        alpha: α, between 0 and 1: the share that the walk passes on to neighbors.
+        alpha: α, the weight of neighbors in the random walk, between 0 and 1.
         margin: m.
 
     Reference: Aziere, Todorovic 2019, "Ensemble Deep Manifold Similarity Learning Using Hard Proxies"; PML
@@ -148,7 +148,7 @@ class Manifold(BatchLoss):
         return self._penalty(of_items[:, -self.K :], own) + self.lambdaC * context
 
     def _penalty(self, values: Tensor, own: Tensor) -> Tensor:
-        """Return the soft count of proxies that are as near as an item's own, up to the margin."""
+        """Return the soft count of proxies that are as near as the item's own proxy, up to the margin."""
         excess = values - ops.sum(ops.where(own, values, 0.0), axis=1, keepdims=True) + self.margin
         out = ops.logical_or(own, excess < 0)
         return ops.mean(ops.log1p(ops.sum(ops.where(out, 0.0, ops.exp(excess)), axis=1)))
@@ -162,14 +162,14 @@ class Center(ProxyLoss):
 
     d is the metric read as a distance (1 - s for cosine); with `squared_euclidean` it is the paper's loss,
     but with the mean over the batch in place of the sum (as in the authors' code). The centers are weights
-    moved by the optimizer; the paper moves each of them a share α of the way to the mean of its items in
+    moved by the optimizer; the paper moves each center by a fraction α of the way to the mean of its items in
     the batch, (c + Σ x) / (1 + n), without the optimizer. The initial centers are uniform within ±√(3 / dim),
-    of length about 1, as in the authors' code. The loss is 0 when all items are on one point: add it to a
+    of length about 1, as in the authors' code. The loss is 0 if all items are at one point: add it to a
     loss that spreads the classes, `{"weighted_sum": {"first": "normalized_softmax", "second": "center"}}`.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
-        learning_rate_multiplier: of the centers.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
+        learning_rate_multiplier: factor on the learning rate of the centers.
 
     Reference: Wen et al. 2016, "A Discriminative Feature Learning Approach for Deep Face Recognition".
 
@@ -197,15 +197,15 @@ class P2SGrad(ProxyLoss):
 
     L = mean over j of (cos θⱼ - [j = y])²
 
-    cos θⱼ is the metric, a similarity in [-1, 1]; there is nothing to tune. The paper gives gradients
-    only, and these are equal to them up to a factor. The reference scales its proxies to unit length before
-    each step and computes their gradient as if they were not scaled; here, as in the paper, the gradient is
-    at right angles to the proxy, and its length is left alone. The initial proxies have coordinates uniform
-    in [-1, 1], scaled to unit length.
+    cos θⱼ is the metric, a similarity in [-1, 1]; there is nothing to tune. The paper gives gradients only;
+    the gradients of this loss equal them up to a factor. The reference scales its proxies to unit length
+    before each step and computes their gradient as if they were not scaled; here, as in the paper, the
+    gradient is at right angles to the proxy, and the proxy's length is not normalized. The initial proxies
+    have coordinates uniform in [-1, 1], scaled to unit length.
 
     Args:
-        num_classes: how many classes; labels run from 0 to num_classes - 1.
-        learning_rate_multiplier: of the proxies.
+        num_classes: number of classes; labels run from 0 to num_classes - 1.
+        learning_rate_multiplier: factor on the learning rate of the proxies.
 
     Reference: Zhang et al. 2019, "P2SGrad: Refined Gradients for Optimizing Deep Face Models"; PML
     P2SGradLoss.

@@ -1,4 +1,4 @@
-"""Losses over pairs with a graded similarity: on its value, or on the order of the pairs by it."""
+"""Losses over pairs with a graded similarity: on its values, or on the order of the pairs by similarity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CosineMSE(Loss):
     L = (s(a, b) - y)²
 
     Args:
-        name: as in `keras.losses.Loss`.
+        name: the loss's name, as in `keras.losses.Loss`.
 
     Reference: Reimers, Gurevych 2019, "Sentence-BERT" (the regression objective; sentence-transformers'
     CosineSimilarityLoss).
@@ -42,7 +42,7 @@ class OrderLoss(Loss):
     """A loss on the order of pairs by their similarity; a subclass implements `similarity`.
 
     Args:
-        scale: the inverse temperature, above 0; 20 suits cosine.
+        scale: the inverse temperature, above 0; 20 is usual for cosine.
     """
 
     params = ("scale",)
@@ -64,7 +64,7 @@ class OrderLoss(Loss):
         # Entry (i, j): by how much row j is more similar than row i, which should be below 0 where yᵢ > yⱼ.
         excess = values[None, :] - values[:, None]
         wrong = target[:, None] > target[None, :]
-        # log(1 + e^x) of x = log Σ; exactly 0 where all targets are equal
+        # log(1 + e^x) of x = log Σ; exactly 0 if all targets are equal
         return ops.softplus(log_sum_exp(ops.reshape(excess, (-1,)), ops.reshape(wrong, (-1,)), axis=0))
 
 
@@ -74,11 +74,11 @@ class CoSENT(OrderLoss):
 
     L = log(1 + Σ e^{scale · (sⱼ - sᵢ)}),  over rows i, j of the batch with yᵢ > yⱼ
 
-    s is the metric read as a similarity. Only the order of the targets matters. 0 where all targets are
-    equal.
+    s is the metric read as a similarity. Only the order of the targets matters. The loss is 0 if all targets
+    are equal.
 
     Args:
-        scale: the inverse temperature, above 0; 20 suits cosine.
+        scale: the inverse temperature, above 0; 20 is usual for cosine.
 
     Reference: Su 2022, "CoSENT" (kexue.fm/archives/8847); sentence-transformers' CoSENTLoss.
 

@@ -26,16 +26,16 @@ class Triplet(BatchLoss):
     L = [d(a, p) - d(a, n) + margin]₊
 
     d is the metric read as a distance. Over triplets `(batch, 3, dim)` it is the mean over the batch. Over
-    labels it is the mean over the *active* mined triplets (loss above 0), as in PML, and 0 where there are
-    none. Mining compares all triplets of the batch in memory for `batch³` numbers; `hard` and
+    labels it is the mean over the *active* mined triplets (loss above 0), as in PML, and 0 if there are none.
+    Mining compares all triplets of the batch, which needs memory for `batch³` numbers; `hard` and
     `easy_positive` need `batch²`.
 
     Args:
-        margin: in the metric's own units.
-        swap: compare with d(p, n) where that is smaller than d(a, n) (Balntas et al. 2016).
-        smooth_loss: log(1 + e^x) in place of the hinge [x]₊.
-        mining: which triplets of a labels_and_items batch, see `siamkit.losses.MINING`. With `semihard` the
-            hinge leaves the triplets within the margin.
+        margin: the margin, in the metric's own units.
+        swap: whether to use d(p, n) if it is smaller than d(a, n) (Balntas et al. 2016).
+        smooth_loss: whether to use log(1 + e^x) in place of the hinge [x]₊.
+        mining: the rule that selects triplets of a labels_and_items batch, one of `siamkit.losses.MINING`.
+            With `semihard`, only the triplets within the margin have a loss above 0.
 
     Reference: Schroff, Kalenichenko, Philbin 2015, "FaceNet"; PML TripletMarginLoss, with TripletMarginMiner
     or BatchHardMiner.
@@ -103,9 +103,9 @@ class Boundary(keras.layers.Layer):
     """The learned boundary β of a margin loss: one for all classes, or one for each class.
 
     Args:
-        count: how many; with more than one, a class id is its index.
+        count: number of boundaries; if there are several, the class id is the index.
         initial: the initial boundary.
-        learning_rate_multiplier: how many times longer a step of it is than one of the model.
+        learning_rate_multiplier: factor on the learning rate of the boundary.
     """
 
     def __init__(
@@ -134,20 +134,22 @@ class Boundary(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Margin(BatchLoss):
-    """Margin loss: positives are within a boundary β and negatives beyond it, both by a margin α.
+    """Margin loss: positives are within a boundary β by a margin α, negatives beyond it by α.
 
     L = Σ over triplets ([α + d(a, p) - β]₊ + [α + β - d(a, n)]₊) / number of active terms, + ν β
 
-    d is the metric read as a distance. A positive counts once for each negative that it is mined with, and
-    the other way round, as in PML. β is fixed, or learned: one for all classes, or one for each class.
+    d is the metric read as a distance. A positive counts once for each negative that it is mined with, and a
+    negative once for each positive, as in PML. β is fixed, or learned: one for all classes, or one for each
+    class.
 
     Args:
         margin: α.
-        nu: ν, the price of a large learned β.
+        nu: ν, the weight of the penalty on a large learned β.
         beta: β, or its initial value.
-        learn_beta: learn β together with the encoder, in the loss's state.
-        num_classes: with `learn_beta`, learn a β for each class; the anchor's class id chooses it.
-        mining: which triplets of a batch, see `siamkit.losses.MINING`; the paper's is
+        learn_beta: whether to learn β together with the encoder, in the loss's state.
+        num_classes: number of classes, if `learn_beta` is to learn a β for each class; the anchor's class id
+            selects it.
+        mining: the rule that selects triplets of a batch, one of `siamkit.losses.MINING`; the paper's is
             `distance_weighted`.
 
     Reference: Wu et al. 2017, "Sampling Matters in Deep Embedding Learning"; PML MarginLoss.
@@ -200,7 +202,7 @@ class Margin(BatchLoss):
         return (total + self.nu * ops.sum(positive * beta) * ops.cast(any_active, "float32")) / divisor
 
     def _boundary(self, pairs: Pairs) -> Tensor:
-        """Return β: one value, or `(n, 1)` where each class has its own."""
+        """Return β: one value, or `(n, 1)` if each class has its own."""
         if self.state is None:
             return self.beta
         beta = self.state(pairs.queries)
@@ -208,7 +210,7 @@ class Margin(BatchLoss):
 
 
 def _active(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the weight of all entries above 0, without gradient."""
+    """Return the sum of the weights of all entries above 0, without gradient."""
     return ops.sum(ops.stop_gradient(ops.where(values > 0, weight, 0.0)))
 
 

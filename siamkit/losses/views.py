@@ -21,13 +21,14 @@ class MultipleNegativesRanking(Loss):
     L = mean over anchors i of  -log( e^{scale · s(aᵢ, pᵢ)} / Σ꜀ e^{scale · s(aᵢ, c)} )
 
     s is the metric read as a similarity. The candidates c are the positives of all rows and, over triplets,
-    the negatives of all rows too. Over pairs with 1/0 a row of 0 has no term; its second item is a negative
-    of the others. A target of zeros only, which is that of views, has no meaning: then every row is a
-    positive pair. Items that occur twice in a batch count as each other's negatives.
+    also the negatives of all rows. Over pairs with 1/0 a row of 0 has no term; its second item is a negative
+    of the others. If all targets are 0, as for views, they have no meaning: then every row is a positive
+    pair. Items that occur twice in a batch count as each other's negatives.
 
     Args:
-        scale: the inverse temperature, above 0; 20 suits cosine.
-        symmetric: also let each positive find its anchor among all anchors; the loss is the mean of both.
+        scale: the inverse temperature, above 0; 20 is usual for cosine.
+        symmetric: whether each positive must also find its anchor among all anchors; the loss is then the
+            mean of both directions.
 
     Reference: Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply";
     sentence-transformers' MultipleNegativesRankingLoss and MultipleNegativesSymmetricRankingLoss.
@@ -70,8 +71,8 @@ class InfoNCE(Loss):
     L = mean over ordered pairs of views k ≠ l and items i of
         -log( e^{s(xᵢᵏ, xᵢˡ)/t} / Σⱼ e^{s(xᵢᵏ, xⱼˡ)/t} )
 
-    s is the metric read as a similarity. Any number of views from 2; with 2 it is the mean of both
-    directions (as in CLIP). Unlike in `nt_xent`, other items of the same view are not negatives.
+    s is the metric read as a similarity. Any number of views from 2; with 2 views the loss is the mean of
+    both directions (as in CLIP). Unlike in `nt_xent`, other items of the same view are not negatives.
 
     Args:
         temperature: t, above 0.
@@ -121,13 +122,14 @@ class BarlowTwins(Loss):
 
     L = Σᵢ (1 - cᵢᵢ)² + λ Σᵢ≠ⱼ cᵢⱼ²
 
-    c is the correlation over the batch of dimension i in the first view with dimension j in the second; that
-    of a dimension that is constant over the batch is 0. It does not compare through the metric, and is meant
-    for embeddings that are not normalized (the paper's come out of a projector). 0 for a batch of 1.
+    c is the correlation over the batch of dimension i in the first view with dimension j in the second; it is
+    0 if a dimension is constant over the batch. It does not compare through the metric, and is meant for
+    embeddings that are not normalized (in the paper they come from a projector). The loss is 0 for a batch of
+    1.
 
     Args:
-        off_diagonal: λ, at least 0.
-        eps: added to the variances, above 0.
+        off_diagonal: λ, the weight of the off-diagonal term, at least 0.
+        eps: constant added to the variances, above 0.
 
     Reference: Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction".
 
@@ -174,10 +176,10 @@ class VICReg(Loss):
     standard deviation of 1. A batch of 1 has only the first term.
 
     Args:
-        invariance_lambda: λ, at least 0.
-        variance_mu: μ, at least 0.
-        covariance_v: ν, at least 0.
-        eps: ε, above 0.
+        invariance_lambda: λ, the weight of the invariance term, at least 0.
+        variance_mu: μ, the weight of the variance term, at least 0.
+        covariance_v: ν, the weight of the covariance term, at least 0.
+        eps: ε, added to the variances, above 0.
 
     Reference: Bardes, Ponce, LeCun 2022, "VICReg"; PML VICRegLoss (the halved variance term is from there
     and from the authors' code).
@@ -228,7 +230,7 @@ class VICReg(Loss):
 
 
 def count(items: Tensor) -> Tensor:
-    """Return how many items there are, float32; also where TensorFlow does not know it yet."""
+    """Return the number of items, float32; also if TensorFlow does not know it yet."""
     return ops.sum(ops.ones_like(items[(slice(None),) + (0,) * (len(items.shape) - 1)]))
 
 

@@ -28,7 +28,7 @@ class LossStates(keras.layers.Layer):
     """The states of several losses as one layer, each with its own `learning_rate_multiplier`.
 
     Args:
-        states: the layers.
+        states: the layers with the states.
     """
 
     def __init__(self, states: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
@@ -45,13 +45,13 @@ class LossStates(keras.layers.Layer):
 
 
 class WrapperLoss(BatchLoss):
-    """A loss made of other losses: it has their states, and takes references if all of them do.
+    """A base for losses made of other losses: it has their states, and takes references if all of them do.
 
-    A subclass keeps the losses as attributes under their names in `params`.
+    A subclass stores the losses as attributes under their names in `params`.
 
     Args:
         wrapped: the losses.
-        state: a layer with weights of its own.
+        state: a layer with the wrapper's own weights.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def takes_references(loss: Loss) -> bool:
 
 
 def is_stateful(loss: Loss) -> bool:
-    """Return whether a loss, or one that it wraps, keeps embeddings of earlier batches."""
+    """Return whether a loss, or a loss that it wraps, stores embeddings of earlier batches."""
     return any(member.stateful for member in family(loss))
 
 
@@ -118,7 +118,7 @@ class Memory(keras.layers.Layer):
     """A ring buffer of the last embeddings.
 
     Args:
-        size: how many.
+        size: number of embeddings.
     """
 
     def __init__(self, size: int, **kwargs: Any) -> None:
@@ -165,15 +165,15 @@ class Memory(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("siamkit")
 class CrossBatchMemory(WrapperLoss):
-    """Cross-batch memory: compares each batch with the embeddings of the last batches and its own.
+    """Cross-batch memory: compares each batch with itself and with the embeddings of the last batches.
 
     The batch replaces the oldest embeddings of the memory and is then compared with all embeddings in it,
-    except each item with itself. The memory has no gradient, as in the reference. It is saved with the
-    model. It changes in training only.
+    except each item with itself. The memory has no gradient, as in the reference. It is saved with the model,
+    and changes in training only.
 
     Args:
-        loss: any loss over all pairs of a batch; its mining uses the memory too.
-        memory_size: embeddings kept, at least a batch.
+        loss: any loss over all pairs of a batch; its mining also uses the memory.
+        memory_size: number of embeddings in the memory, at least one batch.
 
     Reference: Wang et al. 2020, "Cross-Batch Memory for Embedding Learning"; PML CrossBatchMemory.
 
@@ -228,19 +228,19 @@ class CrossBatchMemory(WrapperLoss):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Matryoshka(WrapperLoss):
-    """Matryoshka loss: one loss over the first d numbers of each embedding, for several d at once.
+    """Matryoshka loss: one loss over the first d dimensions of each embedding, for several d at once.
 
     L = Σ over d of  loss(e[:d])
 
-    so that embeddings can be cut short later. Each cut embedding is scaled to the length of the whole one:
-    unit vectors stay unit vectors. Class proxies and learned metrics are cut in the same way (MRL-E in the
-    paper).
+    so that embeddings can be truncated later. Each truncated embedding is scaled to the length of the whole
+    embedding: unit vectors stay unit vectors. Class proxies and learned metrics are truncated in the same way
+    (MRL-E in the paper).
 
     Args:
         loss: any loss without a memory.
-        dims: the sizes d; those above the embedding's own are left out. By default the whole size and its
-            halves down to `smallest`.
-        smallest: the smallest of the halves.
+        dims: the sizes d; sizes above the embedding's are left out. By default the whole size, divided by 2
+            repeatedly down to `smallest`.
+        smallest: the smallest default size.
 
     Reference: Kusupati et al. 2022, "Matryoshka Representation Learning"; sentence-transformers'
     MatryoshkaLoss.
@@ -301,7 +301,7 @@ class Matryoshka(WrapperLoss):
         return sizes
 
     def _cut(self, embeddings: Tensor, dim: int) -> Tensor:
-        """Return the first numbers of each embedding, scaled to its length."""
+        """Return the first dimensions of each embedding, scaled to the embedding's length."""
         if dim == embeddings.shape[-1]:
             return embeddings
         length = safe_sqrt(ops.sum(ops.square(embeddings), axis=-1, keepdims=True))
@@ -313,13 +313,13 @@ class Matryoshka(WrapperLoss):
 
 @keras.saving.register_keras_serializable("siamkit")
 class WeightedSum(WrapperLoss):
-    """The sum of two losses; nest it for more.
+    """The weighted sum of two losses; nest it for more.
 
     L = first + weight · second
 
     Args:
         first, second: any losses that learn from the same supervision.
-        weight: of the second, at least 0.
+        weight: weight of the second loss, at least 0.
 
     Reference: PML MultipleLosses, for two.
 

@@ -32,9 +32,9 @@ class Dot(Metric):
 
 @keras.saving.register_keras_serializable("siamkit")
 class Cosine(Metric):
-    """Cosine similarity, s(a, b) = a·b / (|a| |b|); in [-1, 1], and 0 where a vector is zero.
+    """Cosine similarity, s(a, b) = a·b / (|a| |b|); in [-1, 1], and 0 if a vector is zero.
 
-    Read as a distance (margins of contrastive, say) it is 1 - s.
+    Read as a distance (for the margins of `contrastive`, for example) it is 1 - s.
 
     Example:
         >>> import numpy as np, siamkit
@@ -56,13 +56,13 @@ class Cosine(Metric):
 class AngularDistance(Metric):
     """Angular distance, d(a, b) = arccos(cos(a, b)) / π; in [0, 1].
 
-    It is the angle as a share of the half circle: 0 for one direction, ½ for right angles, 1 for opposite
-    directions; ½ where a vector is zero, as its cosine is 0. Its gradient is 0 where the angle is 0 or π.
+    It is the angle as a fraction of the half circle: 0 for equal directions, ½ for right angles, 1 for
+    opposite directions; ½ if a vector is zero, as its cosine is 0. Its gradient is 0 if the angle is 0 or π.
 
     Reference:
         Cer et al., "Universal Sentence Encoder", 2018, https://arxiv.org/abs/1803.11175. The angle is
-        computed as 2 atan2(|u - v|, |u + v|) of unit vectors, which keeps small angles (Kahan, "How Futile
-        are Mindless Assessments of Roundoff in Floating-Point Computation?", 2006).
+        computed as 2 atan2(|u - v|, |u + v|) of unit vectors, which is accurate for small angles (Kahan, "How
+        Futile are Mindless Assessments of Roundoff in Floating-Point Computation?", 2006).
 
     Example:
         >>> import numpy as np, siamkit
@@ -89,7 +89,7 @@ ROUNDING = 1e-13
 
 
 def _half_circle(apart: Tensor, together: Tensor, neither: Tensor) -> Tensor:
-    """Return the angle of unit vectors over π from |u - v|² and |u + v|²; ½ where both are zero."""
+    """Return the angle of unit vectors divided by π, given |u - v|² and |u + v|²; ½ if both are zero."""
     apart, together = ops.where(neither, 1.0, apart), ops.where(neither, 1.0, together)
     # A compiler may round equal points differently: a difference of that size has no direction.
     apart, together = (ops.where(square < ROUNDING, 0.0, square) for square in (apart, together))
@@ -100,8 +100,9 @@ def _half_circle(apart: Tensor, together: Tensor, neither: Tensor) -> Tensor:
 class Correlation(Metric):
     """Correlation distance, d(a, b) = 1 - r, r Pearson's correlation of the coordinates; in [0, 2].
 
-    r = (a - ā)·(b - b̄) / (|a - ā| |b - b̄|) with ā the mean of a's coordinates; 0 where all coordinates of
-    a vector are equal. Computed as ½ |u - v|² of the centred unit vectors, which keeps small distances.
+    r = (a - ā)·(b - b̄) / (|a - ā| |b - b̄|) with ā the mean of a's coordinates; r is 0 if all coordinates of
+    a vector are equal. Computed as ½ |u - v|² of the centred unit vectors, which is accurate for small
+    distances.
 
     Example:
         >>> import numpy as np, siamkit

@@ -1,4 +1,4 @@
-"""The base of all metrics, which builds and casts and computes in full float32; and metrics by name."""
+"""The base of all metrics, which builds them, casts inputs and computes in full float32; metrics by name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Tensor = Any  # a tensor of the backend that runs
 
 
 class Metric(keras.layers.Layer):
-    """How two embeddings are compared.
+    """A metric, which compares two embeddings; the base of all metrics.
 
-    A metric computes in full float32 whatever the dtype policy. It never normalises its inputs behind the
-    caller's back. A subclass states its `orientation` and `range` and implements `paired`; where a matrix
-    product computes all pairs it implements `pairwise` too.
+    A metric computes in full float32 whatever the dtype policy. It never normalises its inputs unless its
+    formula says so. A subclass states its `orientation` and `range` and implements `paired`; if a matrix
+    product can compute all pairs, it also implements `pairwise`.
 
     Args:
-        **kwargs: those of a `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Example:
         >>> import numpy as np, siamkit
@@ -43,7 +43,7 @@ class Metric(keras.layers.Layer):
         raise NotImplementedError
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        """Compare all with all, `(n, dim)`, `(m, dim)` -> `(n, m)`; by default through `(n, m, dim)`."""
+        """Compare all with all, `(n, dim)`, `(m, dim)` -> `(n, m)`; by default by broadcasting `paired`."""
         return self.paired(ops.expand_dims(a, 1), ops.expand_dims(b, 0))
 
     def call(self, a: Tensor, b: Tensor, pairwise: bool = False) -> Tensor:
@@ -90,12 +90,12 @@ def unit(x: Tensor) -> Tensor:
 
 
 def is_zero(x: Tensor) -> Tensor:
-    """Return which vectors are zero in every coordinate, `(..., dim)` -> `(...)` bool; NaN is not."""
+    """Return whether each vector is zero in every coordinate, `(..., dim)` -> `(...)` bool; False for NaN."""
     return ops.sum(ops.abs(x), axis=-1) <= 0
 
 
 def centred(x: Tensor) -> Tensor:
-    """Return each vector minus the mean of its coordinates; exactly zero where all are equal."""
+    """Return each vector minus the mean of its coordinates; exactly zero if all are equal."""
     # Minus the first coordinate before the mean: the rounded mean of equal numbers may differ from them.
     x = x - ops.stop_gradient(x[..., :1])
     return x - ops.mean(x, axis=-1, keepdims=True)
@@ -142,11 +142,11 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def get_metric(metric: Any, /, **params: Any) -> Metric:
-    """Return a metric by name, or the metric itself.
+    """Return a metric by name, or the given metric itself.
 
     Args:
         metric: a name, a mapping `{name: parameters}`, or a `siamkit.Metric` (returned as it is).
-        **params: its parameters.
+        **params: the metric's parameters.
 
     Raises:
         ComponentError: no such metric or parameter, or a value that is not valid.

@@ -72,8 +72,8 @@ class Minkowski(Metric):
     """Minkowski distance, d(a, b) = (Σ |a - b|ᵖ)^(1/p); in [0, ∞). Its gradient at a = b is 0.
 
     Args:
-        p: at least 1; 1 is Manhattan, 2 Euclidean, ∞ would be Chebyshev.
-        **kwargs: those of a `keras.layers.Layer`.
+        p: the exponent, at least 1; 1 is Manhattan, 2 Euclidean, ∞ would be Chebyshev.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Example:
         >>> import numpy as np, siamkit
@@ -103,7 +103,7 @@ class Minkowski(Metric):
 class Chebyshev(Metric):
     """Chebyshev distance, d(a, b) = max |a - b|; in [0, ∞).
 
-    The gradient goes to the largest coordinate alone, among equal ones to the first.
+    The gradient is nonzero for the largest coordinate only; among equal coordinates, for the first.
 
     Example:
         >>> import numpy as np, siamkit
@@ -123,8 +123,7 @@ class SNR(Metric):
     """Signal-to-noise distance, d(a, b) = var(a - b) / var(a), over the coordinates; in [0, ∞).
 
     The noise in b divided by the signal in a, so d is not symmetric: a is the anchor. If var(a) is at most
-        1e-12,
-    a rounding error, then d(a, b) = var(a - b).
+    1e-12, a rounding error, then d(a, b) = var(a - b).
 
     Reference:
         Yuan et al., "Signal-to-noise ratio: a robust distance metric for deep metric learning", CVPR 2019.
@@ -174,8 +173,8 @@ class Canberra(Metric):
 class BrayCurtis(Metric):
     """Bray-Curtis distance, d(a, b) = Σ |a - b| / Σ |a + b|; in [0, 1e6].
 
-    Where no coordinate is negative it is in [0, 1]. It is 0 for two zero vectors, and capped at 1e6
-    with gradient 0 (near a = -b, where the formula gives ∞).
+    If no coordinate is negative, it is in [0, 1]. It is 0 for two zero vectors, and capped at 1e6 with
+    gradient 0 (near a = -b, where the formula gives ∞).
 
     Reference:
         Bray and Curtis, "An ordination of the upland forest communities of southern Wisconsin", 1957.
@@ -200,18 +199,18 @@ class BrayCurtis(Metric):
 class Poincare(Metric):
     """Distance in the Poincaré ball, d(a, b) = arcosh(1 + 2 |a - b|² / ((1 - |a|²)(1 - |b|²))); in [0, ∞).
 
-    Points of length above 1 - eps are first brought to that length. So under an encoder that normalises
-    all embeddings lie on that sphere, and d only bends their Euclidean distance; build the encoder with
+    Points of length above 1 - eps are first brought to that length. If the encoder normalises, all embeddings
+    lie on that sphere, and d is a monotonic function of their Euclidean distance; build the encoder with
     `normalize=False` to use the whole ball. Its gradient at a = b is 0.
 
     Args:
         eps: the margin between the points and the ball's surface, where distances become infinite.
-        **kwargs: those of a `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Reference:
         Nickel and Kiela, "Poincaré embeddings for learning hierarchical representations", NeurIPS 2017,
-        https://arxiv.org/abs/1705.08039. Computed as 2 arsinh(|a - b| / √((1 - |a|²)(1 - |b|²))), the same
-        by arcosh(1 + 2z²) = 2 arsinh z, which keeps small distances.
+        https://arxiv.org/abs/1705.08039. Computed as 2 arsinh(|a - b| / √((1 - |a|²)(1 - |b|²))), which is
+        equal because arcosh(1 + 2z²) = 2 arsinh z, and accurate for small distances.
 
     Example:
         >>> import numpy as np, siamkit

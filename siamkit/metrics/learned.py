@@ -22,15 +22,15 @@ Shape = tuple[int, ...]
 class Mahalanobis(Metric):
     """Mahalanobis distance with a learned matrix, d(a, b) = √((a - b)ᵀ L Lᵀ (a - b)); in [0, ∞).
 
-    L Lᵀ is positive semi-definite whatever the weights. L starts as the identity, so training starts from
-    the Euclidean distance; a low-rank L as √(dim / rank) times a random orthonormal projection, which
-    keeps squared distances on average. Embeddings of fewer dimensions use L's leading rows.
+    L Lᵀ is positive semi-definite for any weights. L starts as the identity, so training starts from the
+    Euclidean distance; a low-rank L starts as √(dim / rank) times a random orthonormal projection, which
+    preserves squared distances on average. Embeddings of fewer dimensions use L's leading rows.
 
     Args:
-        form: `full`, L is `(dim, dim)`; `diagonal`, a weight for each dimension; `low_rank`, L is
+        form: the shape of L: `full`, `(dim, dim)`; `diagonal`, one weight per dimension; `low_rank`,
             `(dim, rank)`.
-        rank: of the form `low_rank`, at most dim (where it is larger, dim is used).
-        **kwargs: those of a `keras.layers.Layer`.
+        rank: rank of L in the form `low_rank`; dim is used if it is larger than dim.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Reference:
         Xing et al., "Distance metric learning with application to clustering with side-information",
@@ -114,7 +114,7 @@ class Bilinear(Metric):
 class WeightedManhattan(Metric):
     """Manhattan distance with learned weights, d(a, b) = Σ w |a - b|; in [0, ∞).
 
-    w = softplus(v) is positive whatever the weights v, `(dim,)`, and starts at 1, so training starts from
+    w = softplus(v) is positive for any weights v, `(dim,)`, and starts at 1, so training starts from
     the Manhattan distance. Embeddings of fewer dimensions use the leading weights.
 
     Reference:

@@ -13,7 +13,7 @@ from siamkit.losses.wrappers import LossStates
 
 @keras.saving.register_keras_serializable("siamkit")
 class LossStateHolder(keras.layers.Layer):
-    """Holds the state of the compiled loss: Keras accepts no new layer in a model that is built."""
+    """A layer that holds the state of the compiled loss: a built Keras model accepts no new layer."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -32,15 +32,15 @@ class LossStateHolder(keras.layers.Layer):
 
 
 def multiply_steps(optimizer: Any, state: Callable[[], keras.layers.Layer | None]) -> None:
-    """Make each step of the weights of a loss's state `learning_rate_multiplier` times as long.
+    """Multiply each optimizer step of the weights in a loss's state by its `learning_rate_multiplier`.
 
-    A Keras optimizer has no groups, and scaling gradients does not change the steps of Adam. So the
+    A Keras optimizer has no parameter groups, and scaling gradients does not change the steps of Adam. So the
     optimizer steps as usual, and the step is then lengthened: w ← w_old + m (w_new - w_old). A learning rate
     m times as high would do the same under SGD, momentum and Adam.
 
     Args:
-        optimizer: a compiled model's; changed in place, without its config.
-        state: returns the state at the time of a step.
+        optimizer: the optimizer of a compiled model; it is changed in place, its config is not.
+        state: function that returns the loss's state at the time of a step.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # a LossScaleOptimizer steps through it
     step = type(optimizer).apply
@@ -56,7 +56,7 @@ def multiply_steps(optimizer: Any, state: Callable[[], keras.layers.Layer | None
 
 
 def multiplied(state: keras.layers.Layer | None) -> list[tuple[Any, float]]:
-    """Return the trained weights of a state with their multipliers, where these are not 1."""
+    """Return the trained weights of a state with their multipliers, except multipliers of 1."""
     by_id: dict[int, tuple[Any, float]] = {}  # a loss that is wrapped twice has its state there twice
     for layer in _leaves(state):
         factor = float(getattr(layer, "learning_rate_multiplier", 1.0))
@@ -73,7 +73,7 @@ def _leaves(state: keras.layers.Layer | None) -> list[keras.layers.Layer]:
 
 
 def portable(config: Any) -> Any:
-    """Return an optimizer's config as every backend reads it: on torch, Keras names torch's own classes."""
+    """Return an optimizer's config for any backend: on torch, Keras names torch's own classes in it."""
     if not isinstance(config, dict):
         return config
     config = {key: portable(value) for key, value in config.items()}

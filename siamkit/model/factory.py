@@ -1,6 +1,6 @@
 """Build a model from names, or load one from a file.
 
-Only installed components are imported, never a module that a file names.
+Only installed components are imported, never a module named in a file.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def build(
 
     Args:
         encoder, metric, loss: names, mappings `{name: parameters}`, or objects.
-        embedding_dim: numbers in an embedding.
-        input_shape: of one item, without the batch; needed unless the encoder is an object.
-        optimizer: as in `keras.Model.compile`.
-        normalize: whether the encoder ends in unit length.
+        embedding_dim: number of dimensions of an embedding.
+        input_shape: shape of one item, without the batch axis; required unless the encoder is an object.
+        optimizer: the optimizer, as in `keras.Model.compile`.
+        normalize: whether the encoder scales embeddings to unit length.
         **needs: the facts about the data that the components need: `num_classes`, `vocabulary_size`, …
 
     Raises:
@@ -101,10 +101,11 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
 
     Args:
         path: a `.keras` file, or the URL of one.
-        compile: restore optimizer, loss and the loss's state too.
+        compile: whether to also restore optimizer, loss and the loss's state.
 
     Raises:
-        ModelError: no such file, not a siamkit model, corrupt, or a component is not installed.
+        ModelError: the file does not exist, is corrupt or is not a siamkit model, or a component is not
+            installed.
 
     Example:
         >>> import siamkit, tempfile, os

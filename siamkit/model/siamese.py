@@ -22,19 +22,19 @@ from siamkit.registry.registry import family, record_of, set_record
 
 @keras.saving.register_keras_serializable("siamkit")
 class Siamese(keras.Model):
-    """An encoder shared by all views (or one for each of two sides), and a metric to compare by.
+    """A Siamese model: an encoder shared by all views (or one for each of two sides), and a metric.
 
     Called with one view it gives embeddings `(batch, dim)`; called with a tuple or list of v views,
     `(batch, v, dim)`. A view is a tensor or a dict of tensors. A shared encoder gets all views as one
     batch. The model owns the metric's weights, the loss's state, the preprocessor and the threshold.
 
     Args:
-        encoder: any Keras model from one input to `(batch, dim)`; a pair of them for two towers.
+        encoder: any Keras model from one input to `(batch, dim)`; a pair of models for two towers.
         metric: a `siamkit.Metric`, or its name.
-        preprocessor: turns raw items into what the encoder takes; used by `embed`, `compare`, `same`
-            and saved inside the `.keras` file. `fit` and the model itself take prepared arrays.
-        threshold: in the metric's orientation; pairs at least as near as it are the same.
-        name: as in `keras.Model`.
+        preprocessor: preprocessor that turns raw items into the encoder's input; used by `embed`, `compare`
+            and `same`, and saved in the `.keras` file. `fit` and the model itself take prepared arrays.
+        threshold: decision threshold, in the metric's orientation; pairs at least as near count as the same.
+        name: the model's name, as in `keras.Model`.
 
     Raises:
         ModelError: encoders whose embeddings differ in size, or an object that is not a Keras model.
@@ -78,7 +78,7 @@ class Siamese(keras.Model):
 
     @property
     def encoder(self) -> keras.Model:
-        """The shared encoder; of two towers the first."""
+        """The shared encoder, or the first of two towers."""
         return self.encoders[0]
 
     # --------------------------------------------------------------- building
@@ -141,9 +141,9 @@ class Siamese(keras.Model):
         Args:
             x: one view of n raw items, an array or a dict of arrays. Images of different sizes may be a list
                 of arrays.
-            side: which of two towers.
-            batch_size: items at a time; always full batches, so that nothing recompiles.
-            preprocessed: whether the items are as `fit` takes them, so that the preprocessor is left out.
+            side: the tower to use, 0 or 1, if there are two.
+            batch_size: number of items in a batch; all batches are full, so that nothing recompiles.
+            preprocessed: whether the items are already preprocessed, as for `fit`.
 
         Returns:
             `(n, dim)` float32.
@@ -172,8 +172,8 @@ class Siamese(keras.Model):
         """Embed the views of n items.
 
         Args:
-            views: one view, or several; of two towers, the second embeds all but the first.
-            batch_size, preprocessed: as for `embed`.
+            views: one view, or several; the second of two towers embeds all views except the first.
+            batch_size, preprocessed: parameters as for `embed`.
 
         Returns:
             `(n, dim)` float32 for one view, `(n, views, dim)` for several.
@@ -190,7 +190,7 @@ class Siamese(keras.Model):
 
         Args:
             a, b: n items each.
-            batch_size: items at a time.
+            batch_size: number of items in a batch.
 
         Returns:
             `(n,)` float32 in the metric's own orientation.
@@ -236,7 +236,7 @@ class Siamese(keras.Model):
         """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits.
 
         Raises:
-            ModelError: class ids that a loss with class proxies has no proxies for.
+            ModelError: a loss with class proxies has no proxies for some class ids.
         """
         if kwargs.get("validation_data") is not None and isinstance(kwargs["validation_data"], (tuple, list)):
             views, target, *weight = kwargs["validation_data"]
@@ -248,7 +248,7 @@ class Siamese(keras.Model):
         return super().evaluate(x, self._on_host(y), *args, **kwargs)
 
     def _on_host(self, y: Any) -> Any:
-        """A target given as an array, as the loss can use it: a batch on a device is too late to ask."""
+        """Return a target as an array that the loss can use: it cannot be checked later, on a device."""
         given = isinstance(y, (list, tuple, np.ndarray))
         return self._loss.prepare_target(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
 
@@ -330,7 +330,7 @@ class Siamese(keras.Model):
 
 
 def _is_views(shape: Any) -> bool:
-    """Return whether a shape is that of several views: a sequence of shapes, not of sizes."""
+    """Return whether a shape describes several views: a sequence of shapes, not of sizes."""
     return isinstance(shape, (tuple, list)) and bool(shape) and isinstance(shape[0], (tuple, list, dict))
 
 

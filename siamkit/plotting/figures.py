@@ -1,4 +1,4 @@
-"""Plotly figures of plain data and their palette, shared by notebooks and reports; Plotly comes late."""
+"""Plotly figures of plain data, for notebooks and reports; Plotly is imported at first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F
 """Okabe and Ito's colors, distinct for the color-blind, without the yellow, which is invisible on white."""
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
-"""Markers, which go with the colors: no information is in the color alone."""
+"""Markers, combined with the colors so that no information is in the color alone."""
 
 
 def color(number: int) -> str:
@@ -34,10 +34,10 @@ def dressed(
     """Return the figure with the common layout.
 
     Args:
-        figure: changed in place, and returned.
-        x, y: titles of the axes; any text, it is escaped.
-        height: in pixels.
-        tickformat: of the numbers along x.
+        figure: the figure, which is changed in place and returned.
+        x, y: titles of the axes; any text, which is escaped.
+        height: height in pixels.
+        tickformat: format of the numbers on the x axis.
     """
     figure.update_layout(
         template="none",
@@ -65,10 +65,10 @@ class DifferenceRow:
     """One row of a forest plot.
 
     Args:
-        name: on the axis.
+        name: the label on the axis.
         difference, low, high: a difference and the ends of its interval.
-        significant: whether its marker is filled.
-        text: shown when the pointer is over it.
+        significant: whether the difference is significant, shown by a filled marker.
+        text: the text shown when the pointer is over the marker.
     """
 
     name: str
@@ -120,11 +120,11 @@ class SizePoint:
     """One point of a plot of quality against size.
 
     Args:
-        series: the points with one marker and color.
+        series: the name of the series that the point belongs to, which has one marker and color.
         size: bytes per vector.
-        value: of the measure.
-        optimal: whether it is on the Pareto front.
-        text: shown when the pointer is over it.
+        value: the value of the measure.
+        optimal: whether the point is on the Pareto front.
+        text: the text shown when the pointer is over the marker.
     """
 
     series: str

@@ -1,4 +1,4 @@
-"""Components by name: their specs, the plugins that provide them, and which go together. No Keras here."""
+"""Components by name: their specs, the plugins that provide them, and which are compatible. No Keras here."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Registered(Generic[S]):
         return f"{self.origin.distribution}/{self.spec.name}"
 
     def record(self) -> dict[str, str]:
-        """Return qualified name and version, as model files store them."""
+        """Return qualified name and version in the form that model files store."""
         return {"name": self.qualified, "version": self.origin.version}
 
     def factory(self) -> Callable[..., Any]:
@@ -107,7 +107,7 @@ class Registered(Generic[S]):
 
 
 class Catalog(Mapping[str, Registered[S]]):
-    """All components of one kind, by qualified name, and by bare name where that is unambiguous."""
+    """All components of one kind, by qualified name, and by bare name if that is unambiguous."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
@@ -118,7 +118,7 @@ class Catalog(Mapping[str, Registered[S]]):
 
     @contextmanager
     def holding(self, entry: Registered[S]) -> Iterator[None]:
-        """Hold a component for the duration of the context, registered or not."""
+        """Include a component inside a `with` block, whether or not it is registered."""
         before = dict(self._by_qualified)
         self.add(entry)
         try:
@@ -135,11 +135,11 @@ class Catalog(Mapping[str, Registered[S]]):
         return [entry for entry in self._by_qualified.values() if entry.spec.name == name]
 
     def name_of(self, entry: Registered[S]) -> str:
-        """Return the shortest name that finds this component."""
+        """Return the shortest name that identifies this component."""
         return entry.spec.name if self._bare(entry.spec.name) is entry else entry.qualified
 
     def _bare(self, name: str) -> Registered[S] | None:
-        """Return the component that a bare name means: siamkit's own, or else the only one."""
+        """Return the component with a bare name: siamkit's own, or else the only one with that name."""
         entries = self.namesakes(name)
         core = [entry for entry in entries if entry.origin.distribution == CORE]
         if core:

@@ -1,7 +1,7 @@
-"""Which components go together, known from their specs before anything is built.
+"""Which components are compatible, according to their specs, before anything is built.
 
 The functions named `…_misfit` return the end of a sentence that begins with the component ("the loss
-'triplet' …"), or None where the two go together.
+'triplet' …"), or None if the two are compatible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
 }
 """The supervisions that each kind of data can feed.
 
-Labels can be sampled into the others, except scores: labels say nothing about graded similarity.
+Labelled data can be sampled as any other supervision except scores: labels say nothing about graded
+similarity.
 """
 
 
@@ -88,10 +89,10 @@ def fitting_metrics(loss: LossSpec, metrics: Mapping[str, MetricSpec]) -> list[s
 def check_metric(loss: object, metric: object) -> None:
     """Check that a loss can compare through a metric; both are objects, not specs.
 
-    Objects made by hand have no spec and pass.
+    Objects made without the registry have no spec and pass.
 
     Raises:
-        ComponentError: it cannot; the message names metrics that would fit.
+        ComponentError: the loss cannot compare through the metric; the message names metrics that fit.
     """
     for wrapped in getattr(loss, "wrapped", ()):
         check_metric(wrapped, metric)
@@ -111,10 +112,10 @@ def check_metric(loss: object, metric: object) -> None:
 def wrapping(loss: LossSpec, wrapped: Sequence[LossSpec]) -> LossSpec:
     """Return the spec of a loss around other losses.
 
-    It learns from what all of them learn from, and needs what any of them needs.
+    Its supervisions are those that all of the losses have in common, and its needs are all of their needs.
 
     Raises:
-        ComponentError: they have no supervision in common.
+        ComponentError: the losses have no supervision in common.
     """
     common = tuple(
         supervision

@@ -5,7 +5,7 @@ A plugin is a module named by an entry point of the group `siamkit`:
     [project.entry-points.siamkit]
     acme = "acme_siamkit"
 
-It must not import a backend (nor keras): specs name their factories as text.
+It must not import a backend or Keras: specs name their factories as text.
 """
 
 from __future__ import annotations

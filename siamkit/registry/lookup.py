@@ -1,4 +1,4 @@
-"""Components by name: what a user wrote is parsed, its parameters are checked, and the component is made.
+"""Components by name: the user's text is parsed, the parameters are checked, and the component is made.
 
 No Keras here: `siamkit.get_encoder`, `get_metric` and `get_loss` say which type is right.
 """
@@ -17,13 +17,13 @@ from siamkit.registry.specs import Bool, Component, Int, Kind, Param, Spec
 T = TypeVar("T")
 
 ENCODER_ARGUMENTS = ("input_shape", "embedding_dim", "normalize")
-"""What every encoder's factory gets, besides its parameters and needs."""
+"""The arguments of every encoder's factory in addition to its parameters and needs."""
 
 _ENCODER_PARAMS: Mapping[str, Param] = {"embedding_dim": Int(None, minimum=1), "normalize": Bool(True)}
 
 
 def split_name(kind: Kind, component: Any) -> tuple[str | None, Mapping[str, Any]]:
-    """Return name and parameters of "name" or {"name": {…}}; (None, {}) for a finished object.
+    """Return name and parameters, given "name" or {"name": {…}}; (None, {}) for a finished object.
 
     Raises:
         ComponentError: a mapping of another form.
@@ -42,17 +42,17 @@ def split_name(kind: Kind, component: Any) -> tuple[str | None, Mapping[str, Any
 
 
 def resolve_spec(kind: Kind, component: Any) -> Any:
-    """Return the spec of a component, with those of the components inside it folded in.
+    """Return the spec of a component, combined with the specs of the components inside it.
 
     Args:
-        kind: its kind.
+        kind: the component's kind.
         component: a name, a mapping `{name: parameters}`, or an object.
 
     Returns:
-        The spec; None for an object made by hand.
+        The spec; None for an object made without the registry.
 
     Raises:
-        ComponentError: no such component, or those inside it do not go together.
+        ComponentError: no such component, or the components inside it are not compatible.
     """
     name, params = split_name(kind, component)
     if name is None:
@@ -70,13 +70,13 @@ def create(kind: Kind, name: str, params: Mapping[str, Any], accepted: type[T]) 
     """Make a component by name.
 
     Args:
-        kind: its kind.
-        name: bare or qualified.
-        params: its parameters, and the values of its needs.
-        accepted: the type that its factory, and those of components of this kind inside it, should return.
+        kind: the component's kind.
+        name: the bare or qualified name.
+        params: the component's parameters, and the values of its needs.
+        accepted: the type that the factory, and those of components of this kind inside it, should return.
 
     Returns:
-        What its factory returns, with the component recorded on it.
+        The object that the factory returns, with the component recorded on it.
 
     Raises:
         ComponentError: no such component or parameter, a value that is not valid, or another type.
@@ -98,7 +98,7 @@ def get_component(kind: Kind, component: Any, params: Mapping[str, Any], accepte
     """Return a component made by name, or the finished object itself.
 
     Args:
-        kind: its kind.
+        kind: the component's kind.
         component: a name, a mapping `{name: parameters}`, or an object.
         params: more parameters, and the values of its needs.
         accepted: the type that the object should have.

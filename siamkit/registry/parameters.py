@@ -1,4 +1,4 @@
-"""Parameters of components: default, valid values, the range worth searching, and meaning."""
+"""Parameters of components: default, valid values, the range that a study searches, and meaning."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Float(_Number):
     """A real parameter.
 
     Args:
-        default: the value unless given; `None` where the factory decides.
-        low, high: the range worth searching, in `unit`s.
+        default: the default value; `None` if the factory decides.
+        low, high: the range that a study searches by default, in `unit`s.
         log: whether to search it on a logarithmic scale.
         minimum, maximum: the bounds of valid values.
-        unit: `""`; `"typical_distance"` if a searched value u means a difference of u typical
-            distances of the metric (a margin); `"typical_value"` if it means the point u typical
-            distances away from identity on the metric's own axis (a threshold).
+        unit: unit of `low` and `high`: `""` for none; `"typical_distance"` if a searched value u means a
+            difference of u typical distances of the metric (a margin); `"typical_value"` if it means the
+            point u typical distances away from identity on the metric's own axis (a threshold).
         help: the meaning, in a few words.
     """
 
@@ -98,9 +98,9 @@ class Choice:
     """One of a few strings, numbers or None.
 
     Args:
-        default: the value unless given.
+        default: the default value.
         options: the valid values.
-        search: those worth searching; all unless given.
+        search: the values that a study searches by default; all if not given.
         help: the meaning, in a few words.
     """
 
@@ -141,7 +141,7 @@ class Bool:
 
 @dataclass(frozen=True)
 class Text:
-    """A string, or None where that is the default: a column's name, for example. Never searched."""
+    """A string, or None if that is the default; for example a column's name. Never searched."""
 
     default: str | None = None
     help: str = field(default="", kw_only=True)
@@ -157,7 +157,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Ints:
-    """Several whole numbers, or None where the factory decides. Never searched."""
+    """Several whole numbers, or None if the factory decides. Never searched."""
 
     default: Sequence[int] | None = None
     minimum: int = field(default=1, kw_only=True)

@@ -41,7 +41,7 @@ class Registry:
     """The components known to this process.
 
     Args:
-        entry_points: of plugins, to be loaded.
+        entry_points: the entry points of plugins to load.
         allowed: the third-party distributions to load; `None` for all. siamkit itself is always loaded.
     """
 
@@ -88,7 +88,8 @@ class Registry:
         """Add a spec from a user's own code.
 
         Raises:
-            ComponentError: it is not a spec, needs another api, or takes a name of siamkit's own.
+            ComponentError: the object is not a spec, needs another api, or has the name of a component of
+                siamkit.
         """
         if not isinstance(spec, tuple(HOOKS.values())):
             raise ComponentError(f"register takes a spec such as siamkit.LossSpec(...), got {spec!r}")
@@ -104,7 +105,8 @@ class Registry:
 
         Args:
             name: the module.
-            folder: where to look for it and for the factories of its components, after installed modules.
+            folder: the folder to search for the module and its components' factories, after installed
+                modules.
 
         Raises:
             PluginError: the module cannot be imported, or one of its specs cannot be used.
@@ -128,7 +130,7 @@ class Registry:
     # ------------------------------------------------------------ discovery
 
     def _discover(self, origin: Origin, point: metadata.EntryPoint) -> None:
-        """Load one entry point on its own: its problems are reported under its name."""
+        """Load one entry point; its problems are reported under its name."""
         before = set(sys.modules)
         start = time.perf_counter()
         try:
@@ -269,10 +271,11 @@ def register(spec: Spec) -> None:
     """Register a component of your own in this process.
 
     Args:
-        spec: its description; the factory may be a callable.
+        spec: the component's spec; its factory may be a callable.
 
     Raises:
-        ComponentError: it is not a spec, needs another api, or takes a name of siamkit's own.
+        ComponentError: the object is not a spec, needs another api, or has the name of a component of
+            siamkit.
 
     Example:
         >>> import siamkit
@@ -297,7 +300,7 @@ def set_record(component: object, record: dict[str, str] | None) -> None:
 
 
 def record_of(component: object) -> dict[str, str] | None:
-    """Return qualified name and version of the component that made an object; None for one made by hand."""
+    """Return qualified name and version of the component that made an object; None if it is not recorded."""
     record: dict[str, str] | None = getattr(component, _ATTRIBUTE, None)
     return record
 
@@ -312,7 +315,7 @@ def spec_of(kind: Kind, component: object) -> Any:
     """Return the spec of the component that made an object.
 
     Returns:
-        The spec; None for an object made by hand, or by a component that is not installed here.
+        The spec; None for an object made without the registry, or by a component that is not installed here.
     """
     record, catalog = record_of(component), components().catalog(kind)
     return catalog[record["name"]].spec if record is not None and record["name"] in catalog else None

@@ -1,4 +1,4 @@
-"""Specs: light descriptions of components.
+"""Specs: descriptions of components that are cheap to import.
 
 A spec imports no backend: it names its factory as `"module:attribute"`, which is imported only when the
 component is made.
@@ -52,19 +52,19 @@ _FACTORY = re.compile(r"[\w.]+:[\w.]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The fields that all components have.
+    """The fields that the specs of all kinds of components have.
 
     Args:
-        name: lower case, digits and underscores.
-        factory: `"module:attribute"`, or a callable in code of your own; called with the parameters
-            and the values of `needs`, all by keyword.
+        name: the component's name: lower-case letters, digits and underscores.
+        factory: function that makes the component: `"module:attribute"`, or a callable in your own code;
+            called with the parameters and the values of `needs`, all by keyword.
         api: the version of the plugin contract that it was written for; this siamkit has 1.
-        summary: one line.
+        summary: description in one line.
         reference: the paper or implementation that it follows.
-        formula: one line, where there is a formula.
-        params: its parameters, each with default, range worth searching and meaning.
-        needs: the facts about the training data that it needs: `num_classes`, `vocabulary_size`, `columns`,
-            `max_length`.
+        formula: formula in one line; empty if there is none.
+        params: the component's parameters, each with default, search range and meaning.
+        needs: the facts about the training data that the component needs: `num_classes`, `vocabulary_size`,
+            `columns`, `max_length`.
     """
 
     kind: ClassVar[Kind]
@@ -100,7 +100,7 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec(Spec):
-    """An encoder; `inputs` are the kinds of input that it takes, `pretrained` whether it comes trained.
+    """An encoder's spec: `inputs` are the kinds of input, `pretrained` whether it is pretrained.
 
     Its factory also gets `input_shape`, `embedding_dim` and `normalize`.
     """
@@ -116,7 +116,7 @@ class EncoderSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """A metric; `range` is its (lowest, highest) value, `trainable` whether it has weights."""
+    """A metric's spec: `range` is its (lowest, highest) value, `trainable` whether it has weights."""
 
     kind: ClassVar[Kind] = "metric"
     orientation: Orientation
@@ -132,7 +132,7 @@ class MetricSpec(Spec):
 
     @property
     def orientations(self) -> tuple[str, ...]:
-        """The orientations it can be read in: a similarity s bounded by `high` is the distance high - s."""
+        """The orientations to read the metric in: a bounded similarity s is also the distance high - s."""
         if self.orientation == "similarity" and math.isfinite(self.range[1]):
             return ("similarity", "distance")
         return (self.orientation,)
@@ -140,17 +140,19 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpec(Spec):
-    """A loss.
+    """A loss's spec: the supervision that it learns from, and the metrics that it can compare through.
 
     Args:
-        supervision: one or several; the first that the data can feed is used.
-        orientation: `"any"` metric, one that can be read as a `"distance"`, or a `"similarity"`.
-        range: the range that the metric's values must be in, (-1, 1) for a loss of angles, for example.
+        supervision: one supervision or several; the first one that the data can feed is used.
+        orientation: the required orientation of the metric: `"any"`, readable as a `"distance"`, or a
+            `"similarity"`.
+        range: the range that the metric's values must be in, for example (-1, 1) for a loss of angles.
         metrics: the names of the only metrics that it can compare through; any, if empty.
-        uses_metric: whether it compares through the metric at all; one that does not cannot train a
-            metric's weights.
-        normalized: whether it needs unit vectors.
-        wrapped: of a loss around others, the specs of these; set by `compatibility.wrapping` only.
+        uses_metric: whether the loss compares through the metric; otherwise it cannot train a metric's
+            weights.
+        normalized: whether the loss needs unit vectors.
+        wrapped: the specs of the wrapped losses, if the loss wraps others; set by `compatibility.wrapping`
+            only.
     """
 
     kind: ClassVar[Kind] = "loss"
@@ -174,7 +176,7 @@ class LossSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A source of data; `suffixes` are the endings of files that it reads (`"/"` for a folder)."""
+    """A data source's spec: `suffixes` are the endings of files that it reads (`"/"` for a folder)."""
 
     kind: ClassVar[Kind] = "dataset"
     supervision: tuple[Supervision, ...] = ("labels",)

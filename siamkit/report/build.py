@@ -50,7 +50,7 @@ def write_report(folder: Path, form: Format = "html") -> Path:
 
     Args:
         folder: the run folder of a study.
-        form: `html`, a page that needs no other file; `markdown`; or `json`.
+        form: the format: `html`, a page that needs no other file; `markdown`; or `json`.
 
     Returns:
         The path of the report.

@@ -13,30 +13,30 @@ from siamkit.stats.resampling import MIN_CLASSES
 from siamkit.stats.results import Difference, Interval
 
 MIN_REPEATS = 3
-"""With fewer repeats their spread is not known."""
+"""The minimum number of repeats to estimate their spread."""
 
 MIN_TEST_ITEMS = 200
-"""With 100 of 200 items right, a 95 % interval is 7 points wide to each side."""
+"""The minimum number of test items: with 100 of 200 items right, a 95 % interval is ±7 points."""
 
 MAX_SHARED = 0.01
-"""The share of test items in the training split from which test scores are not reliable."""
+"""The fraction of test items in the training split at which test scores become unreliable."""
 
 COMPARED_FACTORS = ("loss", "metric", "encoder")
 
 MAX_BUDGET_RATIO = 1.5
-"""Levels with more than this times as many trials as another do not have equal budgets."""
+"""The largest ratio between the numbers of trials of two levels at which their budgets count as equal."""
 
 MIN_FAILURES = 3
-"""With fewer failures no level is named as their reason."""
+"""The minimum number of failures to name a level as their reason."""
 
 LEVEL_SHARE = 0.8
-"""The share of all failures from which they are attributed to one level."""
+"""The smallest fraction of all failures at which they are attributed to one level."""
 
 ORDER = ("error", "warning", "ok")
 
 
 def check_reliability(stored: StoredStudy) -> list[Check]:
-    """Return how far the results of a study can be trusted: errors first, then warnings.
+    """Return checks of how far the results of a study can be trusted: errors first, then warnings.
 
     Args:
         stored: the results; the study may still be running.

@@ -123,9 +123,9 @@ class StoredStudy:
         folder: the run folder.
         snapshot: the study as it was started.
         trials: the results of all trials, the best first, those without a value last.
-        finalists: the best first.
-        curves: of each trial with a history.
-        repeats: the results of all repeats of finalists, also of failed ones.
+        finalists: the finalists, the best first.
+        curves: the curve of each trial with a history.
+        repeats: the results of all repeats of finalists, including failed ones.
     """
 
     folder: RunFolder
@@ -147,7 +147,7 @@ class StoredStudy:
 
     @cached_property
     def lead(self) -> Difference | None:
-        """How much higher the winner is on the test split than the second finalist, with its interval.
+        """The lead of the winner over the second finalist on the test split, with its interval.
 
         None with fewer than two finalists, or if one lacks the objective.
         """
@@ -295,9 +295,9 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
 
 
 def _on_test(folder: RunFolder, results: Sequence[RepeatResult], measure: str) -> Repeats | None:
-    """Return the repeats of one configuration on the test split; None where one lacks the measure.
+    """Return the repeats of one configuration on the test split; None if one lacks the measure.
 
-    Scores by query are read where the measure is a mean of them.
+    Scores by query are read if the measure is a mean of them.
     """
     values = [value for result in results if (value := result.value(measure, "test")) is not None]
     if not values or len(values) < len(results):
@@ -358,7 +358,7 @@ def _all_below(indices: np.ndarray, count: int | None) -> bool:
 
 
 def _log_lines(file: Path) -> Iterator[dict[str, JsonValue] | None]:
-    """Yield the lines of a log; None for a damaged one, as a process that was killed may leave it."""
+    """Yield the lines of a log; None for a damaged line, which a process that was killed may leave."""
     for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)

@@ -29,7 +29,7 @@ class Check:
 
     Args:
         status: `ok`; `warning`, the results say less than they seem to; `error`, do not rely on them.
-        name: of the check: `split`, `confirmed`, `seeds`, ….
+        name: the name of the check: `split`, `confirmed`, `seeds`, ….
         sentence: the result, with its numbers.
     """
 
@@ -43,8 +43,8 @@ class Table:
     """Rows under named columns.
 
     Args:
-        columns: their names.
-        rows: a cell for each column; None where a value is missing.
+        columns: the names of the columns.
+        rows: the rows, each with a cell for each column; None for a missing value.
     """
 
     columns: tuple[str, ...]
@@ -72,12 +72,12 @@ class Chart:
     """A chart with its data.
 
     Args:
-        name: unique in the report.
-        title: above it.
+        name: the chart's name, unique in the report.
+        title: the title above the chart.
         figure: the Plotly figure. The `customdata` of a point is its index in `Items`.
         table: the data of the chart.
-        caption: what it shows, and how to read it.
-        small: whether two fit next to each other.
+        caption: text that says what the chart shows and how to read it.
+        small: whether the chart is so small that two fit next to each other.
     """
 
     name: str
@@ -91,13 +91,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Listing:
-    """A table to sort and to search.
+    """A table that the reader can sort and search.
 
     Args:
-        name: unique in the report.
-        title: above it.
-        table: its rows, in their first order.
-        caption: how to read it.
+        name: the table's name, unique in the report.
+        title: the title above the table.
+        table: the table, its rows in their first order.
+        caption: text that says how to read the table.
     """
 
     name: str
@@ -112,10 +112,11 @@ class Gallery:
     """Queries with their nearest items.
 
     Args:
-        name: unique in the report.
-        title: above it.
-        queries: each with the reason why it is shown, its index in `Items`, and those of its neighbors.
-        caption: how to read it.
+        name: the gallery's name, unique in the report.
+        title: the title above the gallery.
+        queries: the queries, each with the reason why it is shown, its index in `Items`, and those of its
+            neighbors.
+        caption: text that says how to read the gallery.
     """
 
     name: str
@@ -130,10 +131,10 @@ class Explorer:
     """Any item with its neighbors; the reader chooses.
 
     Args:
-        name: unique in the report.
-        title: above it.
-        neighbors: `(m, k)` indices in `Items`.
-        caption: how to use it.
+        name: the explorer's name, unique in the report.
+        title: the title above the explorer.
+        neighbors: `(m, k)` the indices in `Items` of each item's neighbors.
+        caption: text that says how to use the explorer.
     """
 
     name: str
@@ -162,11 +163,11 @@ class Section:
     """A section of a report.
 
     Args:
-        name: unique in the report.
+        name: the section's name, unique in the report.
         title: its heading.
-        paragraphs: of text.
-        blocks: what follows the text.
-        checks: listed with their marks.
+        paragraphs: the paragraphs of text.
+        blocks: the charts, tables and other blocks after the text.
+        checks: the checks, listed with their marks.
     """
 
     name: str
@@ -181,9 +182,9 @@ class Items:
     """The items that charts and galleries show.
 
     Args:
-        ids, labels: of each item.
-        images: PNG files, or None.
-        texts: or None.
+        ids, labels: the id and the label of each item.
+        images: the PNG file of each item; None if the items have no images.
+        texts: the text of each item; None if the items have no texts.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -198,13 +199,13 @@ class Items:
 
 @dataclass(frozen=True)
 class Document:
-    """A report.
+    """A report as a document, for any renderer.
 
     Args:
-        title: of the report.
+        title: the title of the report.
         lead: the most important sentences.
-        sections: in order; empty ones are left out.
-        items: that charts and galleries show.
+        sections: the sections in order; empty ones are left out.
+        items: the items that charts and galleries show.
     """
 
     title: str
@@ -219,7 +220,7 @@ class Document:
         ]
 
     def tables(self) -> dict[str, Table]:
-        """Return every table by the name of its block, also those of charts."""
+        """Return every table by the name of its block, including those of charts."""
         return {
             block.name: block.table
             for section in self.sections
@@ -237,7 +238,7 @@ class Document:
         }
 
     def to_json(self) -> JsonValue:
-        """Return all text and all tables as plain data; items without their pictures."""
+        """Return all text and all tables as plain data, and the items without their images."""
         return {
             "title": self.title,
             "lead": list(self.lead),

@@ -23,7 +23,7 @@ class ComponentConfig(TypedDict):
 class Configuration(TypedDict):
     """One point of the search space, as plain data.
 
-    `data` exists only where the study varies its training data, as `{"label_noise": 0.2, …}`.
+    `data` exists only if the study varies its training data, as `{"label_noise": 0.2, …}`.
     """
 
     encoder: ComponentConfig

@@ -1,4 +1,4 @@
-"""Who won: the one answer that the report, the published model and the terminal share."""
+"""The winner of a study, determined once for the report, the published model and the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from siamkit.runs.run_folder import RunFolder
 
 
 def leaderboard(results: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
-    """Return the completed trials that have a value, the best first; the earlier first of equal ones."""
+    """Return the completed trials that have a value, the best first; of equal trials, the earlier first."""
     ranked = [result for result in results if result.complete and result.value(objective.name) is not None]
     return sorted(ranked, key=lambda result: (-objective.worth(result.value(objective.name)), result.trial))
 
@@ -26,9 +26,9 @@ class Finalist:
     """A configuration trained again over several seeds.
 
     Args:
-        key: of the configuration.
+        key: the key of the configuration.
         repeats: its completed repeats, by number.
-        objective: by which finalists are ranked.
+        objective: the objective by which finalists are ranked.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Finalist:
         return max(self.repeats, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
 
     def mean(self, split: str, measure: str | None = None) -> float:
-        """Return the mean of a measure (the objective) over the repeats; NaN where one lacks it."""
+        """Return the mean of a measure, by default the objective, over the repeats; NaN if one lacks it."""
         values = [repeat.value(measure or self.objective.name, split) for repeat in self.repeats]
         return math.nan if None in values else fmean(value for value in values if value is not None)
 
@@ -63,14 +63,14 @@ def finalists(results: Iterable[RepeatResult], objective: Objective) -> list[Fin
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """Who won a study.
+    """The outcome of a study: its winner, with the results that decided.
 
     Args:
         folder: the run folder.
         snapshot: the study as it was started.
         trials: the results of all trials.
-        repeats: the results of the winner: its repeats where it was confirmed, else its trial alone.
-        chosen: the one of them whose model is published.
+        repeats: the results of the winner: its repeats if it was confirmed, else its trial alone.
+        chosen: the repeat or trial whose model is published.
         confirmed: whether the winner was trained again and scored on the test split.
     """
 
@@ -109,7 +109,7 @@ class StudyOutcome:
 
 
 def measures_by_split(result: RepeatResult | TrialResult) -> dict[str, dict[str, float]]:
-    """Return measures by split: `valid`, and of repeats of finalists `test`."""
+    """Return measures by split: `valid`, and for repeats of finalists also `test`."""
     if isinstance(result, TrialResult):
         return {"valid": result.measures}
     return {split: result.measures_on(split) for split in ("valid", "test")}

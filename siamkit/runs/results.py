@@ -32,7 +32,7 @@ class Objective:
     """A measure to optimize.
 
     Args:
-        name: of the measure.
+        name: the measure's name.
         direction: `maximize` or `minimize`.
 
     Example:
@@ -56,7 +56,7 @@ class Objective:
         return self.direction == "maximize"
 
     def worth(self, value: float | None) -> float:
-        """Return a value such that higher is better; -inf where it is missing or NaN."""
+        """Return a value such that higher is better; -inf if it is missing or NaN."""
         if value is None or math.isnan(value):
             return -math.inf
         return value if self.maximize else -value
@@ -76,7 +76,7 @@ def _number(value: object) -> float:
 
 
 Measures = dict[str, Annotated[float, PlainValidator(_number)]]
-"""Values by the name of their measure; NaN where a measure is not defined."""
+"""Values by the name of their measure; NaN if a measure is not defined."""
 
 Outcome = Literal["complete", "pruned", "failed"]
 
@@ -85,7 +85,7 @@ NAMING_FACTORS = ("encoder", "metric", "loss", "embedding_dim")
 
 
 class Record(BaseModel):
-    """Something stored as JSON: what this version of siamkit does not know is kept as it is."""
+    """A record stored as JSON; fields that this version of siamkit does not know are preserved."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, protected_namespaces=())
 
@@ -106,7 +106,7 @@ class Versions(Record):
 
 
 class SplitRecord(Record):
-    """How the data were split: by what, and how many items each split has."""
+    """The split of the data: by item, class or column, and the number of items in each split."""
 
     by: str = "item"
     counts: dict[str, int] = {}
@@ -134,7 +134,7 @@ class SharedItems(Record):
 
 
 class Overlap(Record):
-    """What the splits have in common: items, and for each split the classes that training has too."""
+    """The overlap of the splits: shared items, and for each split its classes and those also in training."""
 
     looked_at: dict[str, int] = {}
     between: list[SharedItems] = []
@@ -163,14 +163,14 @@ class Snapshot(Record):
 
 
 class Result(Record):
-    """What trials and repeats of finalists have in common."""
+    """The fields that the results of trials and of repeats of finalists have in common."""
 
     trial: int
     key: str = ""
     outcome: Outcome
     cause: str = ""
     cause_kind: str = ""
-    """What kind of cause, for programs: `siamkit.study.worker.messages.CauseKind`."""
+    """The kind of cause, for programs: `siamkit.study.worker.messages.CauseKind`."""
     traceback: str = ""
     configuration: dict[str, JsonValue] = {}
     factors: dict[str, Factor] = {}
@@ -178,7 +178,7 @@ class Result(Record):
     seconds: float | None = None
     versions: Versions | None = None
     folder: str = Field(default="", exclude=True)
-    """Where it is in the run folder."""
+    """The result's folder, relative to the run folder."""
 
     @property
     def complete(self) -> bool:
@@ -221,7 +221,7 @@ class TrialResult(Result):
     attempt: int = 1
 
     def value(self, measure: str) -> float | None:
-        """Return a measure; None where it is missing or NaN."""
+        """Return a measure; None if it is missing or NaN."""
         return _known(self.measures, measure)
 
 
@@ -241,11 +241,11 @@ class RepeatResult(Result):
         return self
 
     def measures_on(self, split: str) -> dict[str, float]:
-        """Return the measures on `valid` or `test`; none where the repeat did not complete."""
+        """Return the measures on `valid` or `test`; empty if the repeat did not complete."""
         return (self.valid if split == "valid" else self.test) or {}
 
     def value(self, measure: str, split: str = "valid") -> float | None:
-        """Return a measure on a split; None where it is missing or NaN."""
+        """Return a measure on a split; None if it is missing or NaN."""
         return _known(self.measures_on(split), measure)
 
 
@@ -255,7 +255,7 @@ def _known(measures: dict[str, float], name: str) -> float | None:
 
 
 def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Return measures with NaN where JSON holds null."""
+    """Return measures with NaN in place of JSON's null."""
     return {name: math.nan if value is None else value for name, value in values.items()}
 
 
@@ -310,7 +310,7 @@ def as_record(value: dict[str, JsonValue], kind: type[R], name: str, **more: obj
     """Return a JSON mapping as its type.
 
     Raises:
-        StudyError: it lacks something, or holds something else.
+        StudyError: a field is missing, or holds something else.
     """
     try:
         return kind.model_validate({**value, **more})

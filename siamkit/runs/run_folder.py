@@ -47,7 +47,7 @@ class AttemptFolder:
 
     @property
     def test_queries(self) -> Path:
-        """Scores by query on the test split; of repeats of finalists only."""
+        """Scores by query on the test split; only repeats of finalists have them."""
         return self.path / "test_queries.parquet"
 
     @property
@@ -57,17 +57,17 @@ class AttemptFolder:
 
     @property
     def checkpoint_state(self) -> Path:
-        """Where training can be continued from; removed once the attempt has ended."""
+        """The state from which training can continue; removed once the attempt has ended."""
         return self.path / "resume.json"
 
     @property
     def embeddings(self) -> Path:
-        """Embeddings of the validation items; of the best trials only."""
+        """Embeddings of the validation items; only the best trials have them."""
         return self.path / "embeddings.npy"
 
     @property
     def report_data(self) -> Path:
-        """What the report shows of the model: a sample of embeddings, neighbors, curves."""
+        """The data that the report shows of the model: a sample of embeddings, neighbors, curves."""
         return self.path / "exhibit.npz"
 
 
@@ -75,7 +75,7 @@ class RunFolder:
     """A study's folder: the one place that knows the names of its files.
 
     Args:
-        path: created when first written; a local folder, or one behind a URL (`siamkit.io.paths.as_path`).
+        path: the folder, created when first written: local, or behind a URL (`siamkit.io.paths.as_path`).
         owner: the name of the process that writes here; part of each line of the log.
     """
 
@@ -109,7 +109,7 @@ class RunFolder:
 
     @property
     def log_file(self) -> Path:
-        """Events, a line each; behind a URL each process has a file of its own."""
+        """The log of events, a line each; behind a URL each process has a file of its own."""
         return self.path / "log.jsonl"
 
     def log_files(self) -> list[Path]:
@@ -227,8 +227,8 @@ class RunFolder:
     def log(self, event: str, **details: object) -> None:
         """Append a line to the log.
 
-        One write at the end of the file, so that lines of several processes never mix. A log that cannot be
-        written stops no study: the storage and the results hold all that counts.
+        Each line is one write at the end of the file, so that lines of several processes never mix. A log
+        that cannot be written stops no study: the storage and the results hold all that counts.
         """
         line = {"time": round(time.time(), 3), "event": event}
         line |= {"owner": self.owner} if self.owner else {}

@@ -42,24 +42,25 @@ def compare_queries(
     """Return the difference B - A in a mean of per-query scores, paired by query, with interval and p-value.
 
     The mean is that of all queries, 1/n · Σ d_q, or that of the class means, 1/C · Σ_c d̄_c, in which a small
-    class counts as much as a large one. `over` is what a repetition would replace: queries of the same
+    class counts as much as a large one. `over` names the units that are resampled: queries of the same
     classes, or classes (a cluster bootstrap that draws whole classes). Classes are right if the embedding
     will be used on other classes than those evaluated; their interval is wider.
 
-    The interval is `siamkit.stats.resampling.percentile_interval`; if all units are equal, its width comes
-    from `siamkit.stats.resampling.unseen_share`. The p-value is that of
-    `siamkit.stats.resampling.permutation_p`. The two procedures differ, so where p is near 1 - level one
-    may find a difference and the other not; a verdict uses the interval.
+    The interval is `siamkit.stats.resampling.percentile_interval`; if all units have equal differences, its
+    width comes from `siamkit.stats.resampling.unseen_share`. The p-value is that of
+    `siamkit.stats.resampling.permutation_p`. The two procedures differ, so if p is near 1 - level one of them
+    may find a difference and the other may not; a verdict uses the interval.
 
     Args:
-        measure: its name, for the result.
-        a, b: `(n,)`, the score of each query in [0, 1], NaN if excluded. A query counts if both scored it.
+        measure: the measure's name, for the result.
+        a, b: `(n,)`, the score of each query in [0, 1], NaN if excluded. A query counts if it has a score
+            under both embeddings.
         classes: `(n,)`, the class of each query; required if `mean` or `over` is `classes`.
-        mean: over `queries`, or over `classes` (the mean of the class means).
-        over: `queries` or `classes`.
-        resamples: how many for the interval, and at most how many for the p-value.
-        level: of the interval.
-        seed: of the resamples.
+        mean: the kind of mean, over `queries` or over `classes` (the mean of the class means).
+        over: the units to resample, `queries` or `classes`.
+        resamples: number of resamples for the interval, and maximum number for the p-value.
+        level: confidence level of the interval, such as 0.95.
+        seed: seed of the resamples.
 
     Raises:
         DataError: scores are not numbers in [0, 1], fewer than 10 queries have both scores, or there are
@@ -129,9 +130,9 @@ class Sample:
     of resampled units: queries or classes, and either mean, differ in `top` and `bottom` only.
 
     Args:
-        scores: `(queries,)` for each embedding, of the queries that all of them scored.
+        scores: `(queries,)` for each embedding, of the queries with a score under all of them.
         ids: `(queries,)`, the class of each query, or 0.
-        mean: over `queries`, or over `classes`.
+        mean: the kind of mean, over `queries` or over `classes`.
         over: the units, `queries` or `classes`.
     """
 
@@ -142,12 +143,12 @@ class Sample:
 
     @classmethod
     def of(cls, scores: Mapping[str, ArrayLike], classes: ArrayLike | None, mean: Unit, over: Unit) -> Sample:
-        """Return the sample of the queries that all embeddings scored.
+        """Return the sample of the queries that have a score under all embeddings.
 
         Args:
-            scores: by name, `(queries,)` for each embedding, NaN if excluded.
-            classes: `(queries,)`, or None.
-            mean: over `queries`, or over `classes`.
+            scores: scores `(queries,)` of each embedding, by name, NaN if excluded.
+            classes: `(queries,)`, the class of each query, or None.
+            mean: the kind of mean, over `queries` or over `classes`.
             over: the units, `queries` or `classes`.
 
         Raises:
@@ -190,7 +191,7 @@ class Sample:
         return float(values.mean() if self.mean == "queries" else self._class_means(values).mean())
 
     def shares(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how much each unit adds to the mean, `(units,)`."""
+        """Return the contribution of each unit to the mean, `(units,)`."""
         sizes = self.sizes
         divisor = len(values) if self.mean == "queries" else len(sizes) * sizes[self.ids]
         by_query = values / divisor
@@ -219,7 +220,7 @@ class Sample:
         return max(limits[0], low), min(limits[1], high)
 
     def totals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return what each unit adds to the numerator and to the denominator of the mean, `(units,)` each."""
+        """Return the contributions of each unit to numerator and denominator of the mean, `(units,)` each."""
         if self.over == "classes":
             if self.mean == "classes":
                 return self._class_means(values), np.ones(self.units)
@@ -240,7 +241,7 @@ class Sample:
         Resampled queries can leave a small class empty. So each query gets the value
         m + n / (C · n_c) · (d - d̄_c), where m is the mean of the class means. The mean of these is m, and
         their spread is that of the class means within their classes, corrected by √(n_c / (n_c - 1)) for
-        small classes. A class of one query has no spread within: the distance of its query from m is used
+        small classes. A class of one query has no spread within it: the distance of its query from m is used
         instead, which overstates the spread rather than understating it.
         """
         sizes, means = self.sizes, self._class_means(values)

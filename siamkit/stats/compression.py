@@ -30,11 +30,11 @@ class Size:
     """An embedding at one size, and its quality.
 
     Args:
-        how: `whole`, `truncated`, `pca`, `float16`, `int8`, `binary`, or `retrained`.
-        dim: the number of dimensions left.
-        bytes_per_vector: to store one vector.
-        measures: by name.
-        pareto_optimal: whether no embedding that is at most as large is better in the first measure.
+        how: the method: `whole`, `truncated`, `pca`, `float16`, `int8`, `binary`, or `retrained`.
+        dim: the number of remaining dimensions.
+        bytes_per_vector: number of bytes to store one vector.
+        measures: values of measures, by name.
+        pareto_optimal: whether no embedding of at most this size is better in the first measure.
     """
 
     how: str
@@ -49,7 +49,7 @@ class SizeCurve(Sequence[Size]):
     """Several sizes of an embedding, the largest first, with those on the Pareto front marked.
 
     Args:
-        sizes: in any order.
+        sizes: the sizes, in any order.
 
     Example:
         >>> from siamkit.stats import Size, SizeCurve
@@ -83,11 +83,11 @@ class SizeCurve(Sequence[Size]):
 
     @property
     def measure(self) -> str:
-        """The first measure, which decides about the Pareto front."""
+        """The name of the first measure, which decides about the Pareto front."""
         return next(iter(self.sizes[0].measures))
 
     def with_sizes(self, others: Iterable[Size]) -> SizeCurve:
-        """Return a curve of these and other sizes, such as `siamkit.comparison.retrained_sizes`."""
+        """Return a curve with further sizes added, such as those of `siamkit.comparison.retrained_sizes`."""
         return SizeCurve((*self.sizes, *others))
 
     def to_frame(self) -> pd.DataFrame:
@@ -130,7 +130,8 @@ def size_curve(
     """Return the quality of embeddings at several sizes, all derived from the given embedding.
 
     - truncated: the first numbers of each vector, which Matryoshka losses train for (Kusupati et al. 2022,
-      https://arxiv.org/abs/2205.13147); for other embeddings it shows how little the first numbers hold;
+      https://arxiv.org/abs/2205.13147); for other embeddings it shows how little information the first
+      dimensions contain;
     - pca: rotated so that the directions of most variance come first, then truncated;
     - float16: rounded to half precision;
     - int8: each number rounded to one of 255 steps between the extremes of its dimension in `fit`;
@@ -143,12 +144,12 @@ def size_curve(
     Args:
         embeddings: `(n, dim)`, or for pairs `(n, 2, dim)`.
         labels: `(n,)`, classes; for pairs 1 (alike) or 0 (not alike), or scores.
-        metric: a name, or a metric that takes vectors of any length.
+        metric: a metric that takes vectors of any length, or its name.
         dims: the sizes to cut to; by default the powers of two below `dim`.
-        measures: their names; the first decides about the Pareto front. By default the usual objective of a
-            study: `map_at_r`, `roc_auc` or `spearman`.
+        measures: names of the measures; the first decides about the Pareto front. By default the default
+            objective of a study: `map_at_r`, `roc_auc` or `spearman`.
         fit: `(m, dim)` embeddings to fit directions, steps and means to. Use training items, or the measures
-            are optimistic. By default the embeddings themselves.
+            are too optimistic. By default the embeddings themselves.
 
     Returns:
         One size for each method and dimension, the largest first.

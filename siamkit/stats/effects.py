@@ -1,4 +1,4 @@
-"""Effects in a study: the levels of a factor, interactions of two factors, and what limits such claims."""
+"""Effects in a study: the levels of a factor, interactions of two factors, and limits of such claims."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from siamkit.errors import DataError
 
 MIN_TRIALS = 20
-"""With fewer trials the order of levels is mostly chance."""
+"""The minimum number of trials: with fewer, the order of levels is mostly chance."""
 
 MIN_TRIALS_PER_LEVEL = 3
-"""With fewer trials nothing can be said about a level."""
+"""The minimum number of trials of a level: with fewer, nothing can be said about it."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Level:
     """The trials of one level of a factor.
 
     Args:
-        level: its value.
-        trials: how many completed.
-        mean: of the objective.
+        level: the level's value.
+        trials: number of completed trials.
+        mean: mean of the objective.
         low, high: the interval of the mean; None if trials were chosen by earlier results.
-        best: of all trials.
-        expected_best: the expected best of `budget` of its trials, so that all levels have the same budget.
-        budget: the number of trials of the level with the fewest.
+        best: best objective of all trials of the level.
+        expected_best: the expected best of `budget` random trials of the level, so that all levels have the
+            same budget.
+        budget: the number of trials of that level of the factor that has the fewest.
     """
 
     level: Any
@@ -48,12 +49,12 @@ class Interaction:
     """The interaction of two factors.
 
     Args:
-        first, second: their names.
-        rows, columns: their levels.
-        means: `(rows, columns)` of the objective, NaN where no trial completed.
-        counts: `(rows, columns)` trials.
-        residuals: `(rows, columns)`, how far a cell is above the additive model of both factors, fitted with
-            the counts as weights.
+        first, second: names of the factors.
+        rows, columns: levels of the first and of the second factor.
+        means: `(rows, columns)`, means of the objective, NaN where no trial completed.
+        counts: `(rows, columns)`, numbers of trials.
+        residuals: `(rows, columns)`, the difference of each cell's mean from the additive model of both
+            factors, fitted with the counts as weights.
     """
 
     first: str
@@ -72,9 +73,9 @@ class Trials:
     Args:
         factors: one mapping for each trial; a factor that a trial does not have is absent.
         values: `(trials,)`, the objective.
-        maximize: whether higher is better.
-        balanced: whether trials were laid out or drawn without regard to results, and none was stopped early
-            because of them; only then do means of levels have intervals.
+        maximize: whether a higher objective is better.
+        balanced: whether trials were planned or drawn regardless of results, and none was stopped early
+            because of its results; only then do means of levels have intervals.
     """
 
     factors: Sequence[Mapping[str, Any]]
@@ -135,11 +136,11 @@ class Trials:
         )
 
     def warnings(self, factors: Sequence[str], seeds: int) -> list[str]:
-        """Return sentences about what limits conclusions from these trials.
+        """Return sentences about limits of conclusions from these trials.
 
         Args:
             factors: the factors to check.
-            seeds: how many seeds each configuration was trained with.
+            seeds: number of seeds that each configuration was trained with.
         """
         sentences = []
         if len(self.values) < MIN_TRIALS:

@@ -22,8 +22,9 @@ class Share:
     """The share of the outcome's variance that one term accounts for.
 
     Args:
-        factors: one factor; two for their interaction; none for the rest: higher interactions and chance.
-        share: of the variance.
+        factors: the term's factors: one factor, two for their interaction, or none for the rest (higher
+            interactions and chance).
+        share: the share of the variance.
     """
 
     factors: tuple[str, ...]
@@ -41,7 +42,7 @@ def variance_shares(trials: Trials) -> list[Share]:
     `siamkit.stats.importance`, which estimates by a forest.
 
     Args:
-        trials: laid out without regard to results.
+        trials: trials of a crossed design, planned regardless of results.
 
     Returns:
         The shares, and the rest at the end; empty if the trials are not balanced.
@@ -94,13 +95,13 @@ Importances = dict[str, float]
 """The share of each factor, by name."""
 
 MIN_TRIALS = 8
-"""With fewer completed trials importances say nothing."""
+"""The minimum number of completed trials: with fewer, importances mean nothing."""
 
 MAX_TRIALS = 300
-"""The most trials to fit a forest to; of more, this many are drawn."""
+"""The maximum number of trials to fit a forest to; of more, this many are drawn."""
 
 LEVELS = 8
-"""How many levels a numeric factor is binned into for a forest, whose time grows with them."""
+"""The number of bins of a numeric factor for a forest, whose fitting time grows with it."""
 
 FOREST = {"n_trees": 32, "max_depth": 12, "seed": 0}
 
@@ -110,8 +111,9 @@ def importances(trials: Trials, method: Method = "PED-ANOVA") -> Importances:
 
     Args:
         trials: the completed trials, the best first, with the factors that vary.
-        method: `fANOVA` (Hutter, Hoos and Leyton-Brown 2014), the share of the variance; `PED-ANOVA`
-            (Watanabe, Bansal and Hutter 2023), the share of what separates the better trials from the rest.
+        method: `fANOVA` (Hutter, Hoos and Leyton-Brown 2014), the share of the variance; or `PED-ANOVA`
+            (Watanabe, Bansal and Hutter 2023), the share of the difference between the better trials and the
+            rest.
     """
     factors, values = trials.factors, trials.values
     if len(values) < MIN_TRIALS:

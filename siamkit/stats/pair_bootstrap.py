@@ -46,26 +46,28 @@ def compare_pairs(
 ) -> Difference:
     """Return the difference B - A in a measure of pairs, on the same pairs, with interval and p-value.
 
-    Pairs that share an item are dependent, and there are many more pairs than items: an interval that
-    treats pairs as independent is far too narrow. So items, or whole classes, are resampled; a pair has the
-    weight of `siamkit.stats.resampling.pair_weights`, and `narrowed` removes the excess spread. Pairs
-    themselves are resampled only if their items are unknown. Interval and p-value are
+    Pairs that share an item are dependent, and there are many more pairs than items: an interval that treats
+    pairs as independent is far too narrow. So items, or whole classes, are resampled; a pair has the weight
+    of `siamkit.stats.resampling.pair_weights`, and `narrowed` removes the excess spread. Pairs themselves are
+    resampled only if their items are unknown. Interval and p-value are
     `siamkit.stats.resampling.percentile_interval` and `percentile_p`, which always agree. If all resamples
-    are equal (both embeddings are perfect, say), `unseen_share` gives the width, from the number of
-    independent combinations of a matching and another pair.
+    are equal (for example, because both embeddings are perfect), `unseen_share` gives the width, from the
+    number of independent combinations of a matching and a non-matching pair.
 
-    Time and memory: about `2 * resamples * pairs` numbers, a million or so at a time.
+    Time grows with about `2 * resamples * pairs` numbers; about a million of them are in memory at a time.
 
     Args:
-        measure: `roc_auc`, `eer`, `tar_at_far_1e-3` and the like, `spearman`, `pearson`.
+        measure: the measure's name: `roc_auc`, `eer`, `tar_at_far_<rate>` (such as `tar_at_far_1e-3`),
+            `spearman` or `pearson`.
         a, b: `(n,)`, distances of the pairs, low for matching pairs (a similarity is negated).
         targets: `(n,)`, 1 for a matching pair and 0 for another; or a score, for the last two measures.
         items: the indices `(n,)` of the first and of the second item of each pair.
         classes: `(items,)`, the class of each item that the indices refer to.
-        over: `pairs`, `items` or `classes`; by default items if they are given, else pairs.
-        resamples: how many.
-        level: of the interval.
-        seed: of the resamples.
+        over: the units to resample: `pairs`, `items` or `classes`; by default items if they are given, else
+            pairs.
+        resamples: number of resamples.
+        level: confidence level of the interval, such as 0.95.
+        seed: seed of the resamples.
 
     Raises:
         DataError: arrays do not fit, all pairs are of one kind, there are fewer than 20 classes (10 items,
@@ -136,11 +138,11 @@ class PairSample:
     """Pairs under one or two embeddings, and the units that they consist of.
 
     Args:
-        measure: its name.
-        distances: `(pairs,)` for each embedding.
-        targets: `(pairs,)`.
+        measure: the measure's name.
+        distances: `(pairs,)` for each embedding, low for matching pairs.
+        targets: `(pairs,)`, 1 for a matching pair and 0 for another, or a score.
         first, second: `(pairs,)`, the unit of each side as 0, 1, …
-        over: what the units are.
+        over: the kind of the units, `pairs`, `items` or `classes`.
     """
 
     measure: str
@@ -204,7 +206,7 @@ class PairSample:
 
     @property
     def graded(self) -> bool:
-        """Whether the measure is one of graded pairs."""
+        """Whether the measure is for graded pairs."""
         return graded_measure(self.measure)
 
     def values(self) -> list[float]:
@@ -244,7 +246,7 @@ class PairSample:
         return max(lowest, low), min(highest, high)
 
     def _independent_couples(self) -> int:
-        """Return how many combinations of a matching and another pair can share no unit."""
+        """Return the largest number of disjoint combinations of a matching and a non-matching pair."""
         if self.over == "pairs":
             alike = int(self.targets.sum())
             return min(alike, len(self.targets) - alike)
@@ -272,8 +274,8 @@ def narrowed(
 ) -> NDArray[np.float64]:
     """Return resamples of units without their excess spread.
 
-    For weights w of variance 1, w_i · w_j and w_i · w_k have covariance 1, because the pairs (i, j) and
-    (i, k) depend on each other through i only. But w_i · w_j itself has variance 3, where a couple should
+    For weights w of variance 1, w_i · w_j and w_i · w_k have covariance 1, because the pairs (i, j) and (i,
+    k) depend on each other through i only. But w_i · w_j itself has variance 3, although a couple should
     count once. Let v be the variance of a measure over resampled units, and u its variance if each couple of
     units has a weight of its own. The correct variance is v - 2·u (at least u), and the spread about `value`
     is scaled to it. This is the inclusion and exclusion of Cameron, Gelbach and Miller, "Robust Inference
@@ -282,8 +284,8 @@ def narrowed(
 
     Args:
         value: the measured value.
-        replicates: `(resamples,)`, over units.
-        alone: its values if each couple has a weight of its own.
+        replicates: `(resamples,)`, the measure over resampled units.
+        alone: `(resamples,)`, the replicates if each couple of units has a weight of its own.
 
     Example:
         >>> import numpy as np

@@ -21,13 +21,13 @@ def weighted_measure(
 ) -> WeightedMeasure:
     """Return a measure of pairs as a function of the weights of the pairs.
 
-    Whole weights give the same value as the pairs repeated that many times. Distances are sorted once for
-    all weightings. Measures as in `siamkit.evaluation`: `roc_auc`, `eer`, `spearman`, `pearson`, and
-    `tar_at_far_<f>`, the largest share of matching pairs accepted while the share of other pairs accepted is
-    at most f.
+    Whole weights give the same value as the pairs repeated that many times. Distances are sorted once for all
+    weightings. Measures as in `siamkit.evaluation`: `roc_auc`, `eer`, `spearman`, `pearson`, and
+    `tar_at_far_<f>`, the largest fraction of matching pairs accepted while the fraction of other pairs
+    accepted is at most f.
 
     Args:
-        measure: its name.
+        measure: the measure's name.
         distances: `(n,)`, low for matching pairs.
         targets: `(n,)`, 1 for a matching pair and 0 for another, with some of both; or a score, high for
             similar pairs.
@@ -58,17 +58,18 @@ def weighted_measure(
 
 
 def graded_measure(measure: str) -> bool:
-    """Return whether a measure is one of graded pairs rather than of matching and other pairs."""
+    """Return whether a measure is for graded pairs rather than for matching and non-matching pairs."""
     return measure in ("pearson", "spearman")
 
 
 def pair_scores(distances: NDArray[np.floating], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a score in [0, 1] for each pair, 1 if the embedding treats it as well as possible.
 
-    For a matching pair: the share of other pairs that are farther; for another pair: the share of matching
-    pairs that are nearer; equal distances count half. The mean over either kind is the ROC-AUC. These are the
-    placements of DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or More Correlated ROC
-    Curves", Biometrics 1988. For graded pairs: 1 - |rank of similarity - rank of score| / (n - 1).
+    For a matching pair: the fraction of non-matching pairs that are farther; for a non-matching pair: the
+    fraction of matching pairs that are nearer; equal distances count half. The mean over either kind is the
+    ROC-AUC. These are the placements of DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or
+    More Correlated ROC Curves", Biometrics 1988. For graded pairs: 1 - |rank of similarity - rank of score| /
+    (n - 1).
 
     Args:
         distances: `(n,)`, low for matching pairs.
@@ -95,7 +96,7 @@ def pair_scores(distances: NDArray[np.floating], targets: NDArray[np.float64]) -
 
 
 def _nearer(others: NDArray[np.floating], than: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return for each distance the share of others below it, equal ones counting half."""
+    """Return for each distance the fraction of others below it; equal distances count half."""
     ordered = np.sort(others)
     below, up_to = (np.searchsorted(ordered, than, side) for side in ("left", "right"))
     return np.asarray((below + up_to) / (2 * len(ordered)), np.float64)
@@ -114,7 +115,7 @@ def _far(measure: str) -> float:
 
 
 class _WeightedCurve:
-    """The ROC curve of each weighting, at the distances of matching pairs: between them only FAR grows."""
+    """The ROC curve of each weighting, at the distances of matching pairs; between these only FAR grows."""
 
     def __init__(self, distances: NDArray[np.floating], alike: NDArray[np.bool_]) -> None:
         self._alike, self._others = np.flatnonzero(alike), np.flatnonzero(~alike)
@@ -149,7 +150,7 @@ class _WeightedCurve:
         return np.where(np.isnan(hits[:, 0] + up_to[:, 0]), np.nan, np.minimum(1, accepted))
 
     def _points(self, weights: Weights) -> tuple[NDArray[np.float64], ...]:
-        """Return the share of matching pairs at each of their distances, and of others below and up to it."""
+        """Return at each matching distance the fraction of those pairs, of others below and up to it."""
         hits = self._groups.sums(np.take(weights, self._alike, axis=1)[:, self._groups.order])
         others = np.zeros((len(weights), len(self._others) + 1))
         np.cumsum(np.take(weights, self._others, axis=1), axis=1, out=others[:, 1:])
@@ -180,7 +181,7 @@ class _EqualValues:
         return np.add.reduceat(ordered, self._starts, axis=1)
 
     def ranks(self, weights: Weights) -> NDArray[np.float64]:
-        """Return the mean rank of each value among all weighted ones, `(rows, n)`, less one half."""
+        """Return the mean rank of each value among all weighted values, `(rows, n)`, minus one half."""
         totals = self.sums(weights[:, self.order])
         return np.asarray((np.cumsum(totals, axis=1) - totals / 2)[:, self._group], np.float64)
 

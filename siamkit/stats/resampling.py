@@ -1,8 +1,9 @@
 """Resample units, and turn resamples into an interval and a p-value.
 
-A unit is what a repetition of the experiment would replace: a query, an item, or a whole class (a cluster)
-with everything that belongs to it. Resamples are yielded a few rows at a time, so memory is bounded; all
-rows come from one stream of the generator, so results depend on the seed and not on the chunk size.
+A unit is the part of the data that a repetition of the experiment would replace: a query, an item, or a whole
+class (a cluster) with everything that belongs to it. Resamples are yielded a few rows at a time, so memory is
+bounded; all rows come from one stream of the generator, so results depend on the seed and not on the chunk
+size.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from siamkit.errors import DataError
 from siamkit.evaluation.checks import positive_int
 
 MIN_CLASSES = 20
-"""The fewest classes to resample: the spread of fewer is not known well enough for an interval."""
+"""The minimum number of classes to resample: the spread of fewer is too uncertain for an interval."""
 
 MIN_UNITS = 10
-"""The fewest units of any other kind to resample: the quantiles of fewer lie outside all resamples."""
+"""The minimum number of other units to resample: the quantiles of fewer are outside all resamples."""
 
 CHUNK = 2**20
-"""The most numbers in memory at once: resamples by units, or resamples by pairs."""
+"""The maximum number of values in memory at once: resamples by units, or resamples by pairs."""
 
-_MIN_DEFINED = 0.95  # the least share of resamples in which a measure must be defined
+_MIN_DEFINED = 0.95  # the least fraction of resamples in which a measure must be defined
 
 
 # ------------------------------------------------------------------ weights
@@ -40,9 +41,9 @@ def bootstrap_weights(
 
     Args:
         units: the number of units.
-        resamples: the number of rows in all.
+        resamples: the total number of rows.
         rng: the random generator.
-        width: how many numbers the caller computes from one row, if more than `units`.
+        width: number of values that the caller computes from one row, if more than `units`.
 
     Yields:
         Counts `(rows, units)`, whole numbers in float64, for a few resamples at a time.
@@ -120,16 +121,16 @@ def percentile_interval(replicates: NDArray[np.float64], units: int, level: floa
 
     It was chosen on simulated paired comparisons with known differences (a thousand of each in
     `benchmarks/results/coverage.md`): of 95 % intervals with 20 classes, plain percentile and BCa intervals
-    hold the truth in 88 to 92 % (BCa is the worst: it estimates its acceleration from the same few units),
-    this one in 92 to 94 %. The studentized bootstrap is not better there, and fails where few queries differ,
-    because many resamples then have no spread to divide by. Student's t falls to 90 % where class sizes
+    contain the true value in 88 to 92 % (BCa is the worst: it estimates its acceleration from the same few
+    units), this one in 92 to 94 %. The studentized bootstrap is not better there, and fails if few queries
+    differ, because many resamples then have no spread to divide by. Student's t falls to 90 % if class sizes
     differ. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015,
     proposes this interval and explains all four.
 
     Args:
-        replicates: `(resamples,)`, the value in each resample, NaN where it is undefined.
+        replicates: `(resamples,)`, the value in each resample, NaN if undefined.
         units: the number of units resampled.
-        level: the share of intervals that hold the truth.
+        level: confidence level: the fraction of such intervals that contain the true value.
 
     Returns:
         The lower and the upper end.
@@ -153,8 +154,8 @@ def percentile_interval(replicates: NDArray[np.float64], units: int, level: floa
 def percentile_p(replicates: NDArray[np.float64], units: int) -> float:
     """Return the p-value that matches `percentile_interval`: below 1 - level if the interval excludes 0.
 
-    With s the smaller share of resamples on one side of 0, p = 2 · T(√((n - 1) / n) · Φ⁻¹(s); n - 1), where T
-    is Student's distribution. One is added to both counts in s, so p is never 0.
+    With s the smaller fraction of resamples on one side of 0, p = 2 · T(√((n - 1) / n) · Φ⁻¹(s); n - 1),
+    where T is Student's distribution. One is added to both counts in s, so p is never 0.
 
     Args:
         replicates: `(resamples,)`, the difference in each resample.
@@ -169,12 +170,12 @@ def percentile_p(replicates: NDArray[np.float64], units: int) -> float:
 
 
 def unseen_share(trials: int, level: float) -> float:
-    """Return how far a mean may be off after n independent trials with equal results: 1 - (α / 2)^(1/n).
+    """Return the largest plausible error of a mean after n independent equal results, 1 - (α / 2)^(1/n).
 
-    Where all units agree, resamples agree too, and their interval has no width. But n trials miss a share p
-    of the population that differs with probability (1 - p)^n. This is the p where that probability is α/2; a
-    share p of values in [0, 1] moves a mean by at most p. (Clopper and Pearson, Biometrika 1934, at the
-    boundary; "the rule of three".)
+    If all units are equal, all resamples are also equal, and their interval has no width. But if a fraction p
+    of the population differs, n trials all miss it with probability (1 - p)^n. The result is the p for which
+    that probability is α/2; a fraction p of values in [0, 1] moves a mean by at most p. (Clopper and Pearson,
+    Biometrika 1934, at the boundary; "the rule of three".)
 
     Example:
         >>> round(unseen_share(100, 0.95), 3)
@@ -221,7 +222,7 @@ def check_level(level: float) -> None:
 
 
 def resampling_rng(seed: int, resamples: int) -> np.random.Generator:
-    """Return the generator of a seed.
+    """Return the random generator with this seed.
 
     Raises:
         DataError: there are fewer than 100 resamples, too few for an interval.
@@ -237,16 +238,16 @@ _BITS = 64
 def permutation_p(shares: NDArray[np.float64], resamples: int, seed: int) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
-    If two embeddings were equally good, the two scores of each unit could just as well be swapped. p is the
-    share of swaps in which |difference| is at least the observed one. All swaps are counted if there are at
-    most twice `resamples` of them (14 units that differ, with 10,000 resamples). Otherwise swaps are drawn,
-    and p = (1 + as large) / (1 + drawn), which is never 0 (Phipson and Smyth, "Permutation P-values Should
-    Never Be Zero", 2010). The test works with any number of units, though p cannot be small with few.
+    If two embeddings are equally good, the two scores of each unit are exchangeable. p is the fraction of
+    swaps in which |difference| is at least the observed value. All swaps are counted if there are at most
+    twice `resamples` of them (14 units that differ, with 10,000 resamples). Otherwise swaps are drawn, and p
+    = (1 + as large) / (1 + drawn), which is never 0 (Phipson and Smyth, "Permutation P-values Should Never Be
+    Zero", 2010). The test works with any number of units, though p cannot be small with few.
 
     Args:
-        shares: `(units,)`, how much each unit adds to the difference.
-        resamples: the most swaps to draw.
-        seed: of the swaps drawn.
+        shares: `(units,)`, the contribution of each unit to the difference.
+        resamples: the maximum number of swaps to draw.
+        seed: seed of the random swaps.
 
     Example:
         >>> import numpy as np
@@ -271,7 +272,7 @@ def random_flips(units: int, resamples: int, rng: np.random.Generator) -> Iterat
 
     Args:
         units: the number of units.
-        resamples: the number of rows in all.
+        resamples: the total number of rows.
         rng: the random generator.
 
     Yields:

@@ -18,12 +18,12 @@ class Interval:
     """A measure of one embedding, with its interval.
 
     Args:
-        measure: its name.
+        measure: the measure's name.
         value: the measured value.
         low, high: the ends of the interval.
-        level: the share of such intervals that hold the true value.
-        over: what a repetition would replace: `queries`, `items`, `pairs` or `classes`.
-        units: the number of these.
+        level: confidence level: the fraction of such intervals that contain the true value.
+        over: the units that a repetition would replace: `queries`, `items`, `pairs` or `classes`.
+        units: the number of these units.
         resamples: the number of resamples.
     """
 
@@ -45,15 +45,15 @@ class Difference:
     """The difference B - A of two embeddings in a measure, with its interval.
 
     Args:
-        measure: its name.
-        a, b: the measured values.
+        measure: the measure's name.
+        a, b: the measured values of the two embeddings.
         difference: b - a.
         low, high: the ends of its interval.
-        level: the share of such intervals that hold the true difference.
+        level: confidence level: the fraction of such intervals that contain the true difference.
         p: the probability of a difference at least this large if there is none.
         p_adjusted: p corrected for multiple comparisons (see `siamkit.stats.results`), or None.
-        over: what a repetition would replace: `queries`, `items`, `pairs` or `classes`.
-        units: the number of these.
+        over: the units that a repetition would replace: `queries`, `items`, `pairs` or `classes`.
+        units: the number of these units.
         resamples: the number of resamples.
     """
 
@@ -92,7 +92,8 @@ class Difference:
 
         Args:
             a, b: the names of the embeddings.
-            direction: which way is better; by default that of the measure, `maximize` for an unknown one.
+            direction: `maximize` or `minimize`; by default the measure's direction, `maximize` for an unknown
+                measure.
 
         Example:
             >>> from siamkit.stats import Difference
@@ -135,10 +136,10 @@ def holm(ps: ArrayLike) -> NDArray[np.float64]:
     rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
 
     Args:
-        ps: `(m,)`.
+        ps: `(m,)`, the p-values.
 
     Returns:
-        `(m,)`, in the same order.
+        The adjusted p-values `(m,)`, in the same order.
 
     Raises:
         DataError: a p-value is not in [0, 1].
@@ -162,7 +163,7 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
     """Return the differences with `p_adjusted` set for all of them together, by Holm.
 
     Args:
-        differences: all that were computed for one question, including those that are not significant.
+        differences: all differences computed for one question, including those that are not significant.
 
     Example:
         >>> from siamkit.stats import Difference, adjusted
@@ -177,12 +178,12 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
 def front(values: Any, directions: Sequence[str]) -> list[int]:
     """Return the indices of the Pareto-optimal rows, ascending.
 
-    A row dominates another if it is as good in every objective and better in one. So equal rows are on the
-    front together, or not at all. A row with NaN or infinity is never on it.
+    A row dominates another if it is at least as good in every objective and better in one. So equal rows are
+    on the front together, or not at all. A row with NaN or infinity is never on it.
 
     Args:
         values: `(rows, objectives)`.
-        directions: `maximize` or `minimize`, for each objective.
+        directions: the direction of each objective, `maximize` or `minimize`.
 
     Example:
         >>> from siamkit.stats import front

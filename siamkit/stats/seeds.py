@@ -25,7 +25,7 @@ SHARES = frozenset(
 
 @dataclass(frozen=True)
 class _Source:
-    """One source of chance: the variance it adds to a mean, and how many units of it there are."""
+    """One source of chance: the variance that it adds to a mean, and the number of its units."""
 
     variance: float
     units: int
@@ -40,14 +40,14 @@ class Repeats:
     that of the mean over queries (or classes), its degrees of freedom are V² / Σ (Vᵢ² / (nᵢ - 1))
     (Satterthwaite, Biometrics Bulletin 1946). The interaction of seed and query is counted in both, so the
     interval is slightly too wide. In 400 simulations of each of 60 cases (2 to 10 seeds, 100 to 1,000
-    queries, 4 to 50 classes, the seed's effect from nothing to much larger than that of queries), intervals
-    of 95 % held the truth in 92 to 98 %; with 2 seeds that matter a lot, in 87 to 92 %.
+    queries, 4 to 50 classes, the seed's effect from 0 to much larger than the queries' effect), intervals
+    of 95 % contained the true value in 92 to 98 %; with 2 seeds and a large seed effect, in 87 to 92 %.
 
     Args:
-        measure: its name.
-        values: `(seeds,)` the value of each repeat.
-        scores: `(seeds, queries)` in [0, 1], of which the values are means, NaN where a query was excluded;
-            None for a measure that is not a mean over queries: its interval is over seeds only.
+        measure: the measure's name.
+        values: `(seeds,)`, the value of each repeat.
+        scores: `(seeds, queries)` in [0, 1], whose means are the values, NaN where a query was excluded; None
+            for a measure that is not a mean over queries: its interval is over seeds only.
         classes: `(queries,)` the class of each query, or None.
 
     Raises:
@@ -89,7 +89,7 @@ class Repeats:
 
     @cached_property
     def unit(self) -> str | None:
-        """What a repetition would replace besides seeds: `classes`, `queries`, or None if that is unknown."""
+        """The units to resample in addition to seeds: `classes`, `queries`, or None if unknown."""
         if self.scores is None:
             return None
         counted = ~np.isnan(self._query_means)
@@ -112,15 +112,16 @@ class Repeats:
         return Interval(self.measure, self.mean, low, high, level, over, sources[-1].units, 0)
 
     def difference(self, other: Repeats, level: float = 0.95) -> Difference | None:
-        """Return how much higher another configuration's mean is; None if nothing varies.
+        """Return another configuration's mean minus this one, with its interval; None if nothing varies.
 
         Each configuration has its own seeds. Queries (or classes) are the same for both and resampled
-        together, so queries that are hard for both do not widen the interval. The p-value is of the same
+        together, so queries that are hard for both do not widen the interval. The p-value is from the same
         Student's distribution.
 
         Args:
-            other: with the same queries in the same order, if there are scores.
-            level: of the interval.
+            other: the other configuration's repeats, with the same queries in the same order if there are
+                scores.
+            level: confidence level of the interval, such as 0.95.
         """
         sources = [_seed_source(self), _seed_source(other)]
         unit = self.unit if self.unit == other.unit else None
@@ -163,7 +164,7 @@ def _unit_source(query_means: NDArray[np.float64], classes: NDArray[np.generic] 
 
 
 def _over(unit: str | None, seeds: bool) -> str:
-    """Return in words what an interval is over."""
+    """Return in words the units that an interval is over."""
     if unit is None:
         return "seeds"
     return f"{unit} and seeds" if seeds else unit

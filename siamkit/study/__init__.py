@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Results", "join", "read_status", "reality_check", "tune"]
 
-# Lazy: workers import modules of this package, too, and need neither Optuna nor the report.
+# Lazy: workers also import modules of this package, and need neither Optuna nor the report.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {

@@ -36,17 +36,19 @@ def tune(
 
     Args:
         study: the study file.
-        backend: jax, torch or tensorflow; by default KERAS_BACKEND, the file's, or an installed one.
+        backend: Keras backend (jax, torch, tensorflow); by default KERAS_BACKEND, else the study file's, else
+            an installed one.
         plugins: modules of your own that register components, in addition to those that the file names.
         artifacts: the run folder, instead of the file's own.
-        progress: `live`, `plain`, `none`, or `auto`: live in a terminal, plain elsewhere.
+        progress: kind of progress display: `live`, `plain`, `none`, or `auto` (live in a terminal, else
+            plain).
 
     Returns:
         The results, which are also in the run folder.
 
     Raises:
         StudyFileError: the file has errors; the message lists all of them.
-        StudyError: the study was started differently, is running, or cannot be written.
+        StudyError: the study was started differently, is already running, or cannot be written.
         BackendError: the backend is not installed.
 
     Example:
@@ -78,10 +80,10 @@ def join(
 
     Args:
         study: the same study file, with a storage and `artifacts` that this machine can reach.
-        backend, plugins, artifacts, progress: as for `tune`.
+        backend, plugins, artifacts, progress: the same as for `tune`.
 
     Returns:
-        Whether the budget is spent; False if the user stopped before.
+        True if the budget is spent; False if the user stopped this process before that.
 
     Raises:
         StudyError: the study was not started yet, or this machine differs from the one where it was started.
@@ -95,14 +97,14 @@ def join(
 
 @dataclass(frozen=True)
 class Retrained:
-    """A trial that was trained again.
+    """The result of training a trial again: the saved model and its measures.
 
     Args:
         path: the model's file.
         trial: the trial's number.
-        epochs, seed: what it was trained with.
-        measures: on the validation split.
-        before: those of the trial itself; empty if it did not complete.
+        epochs, seed: the number of epochs and the seed of the new training.
+        measures: the new model's measures on the validation split, by name.
+        before: the same measures of the trial itself; empty if it did not complete.
     """
 
     path: Path
@@ -125,17 +127,20 @@ def retrain_trial(
 ) -> Retrained:
     """Train the configuration of a trial again on the study's data, evaluate it and save the model.
 
+    The study's limits of time and memory do not apply.
+
     Args:
-        study: the study; its run folder has the trial.
+        study: the study whose run folder has the trial.
         trial: the number of the trial.
-        path: of the `.keras` file to write; its limits of time and memory are not the study's.
-        epochs: by default those of the study.
-        seed: by default that of the trial; the same epochs and seed give the same model.
-        backend: by default KERAS_BACKEND, or that of the study.
-        progress: reports the progress.
+        path: path of the `.keras` file to write.
+        epochs: number of epochs; by default that of the study.
+        seed: seed of the training; by default that of the trial. The same epochs and seed give the same
+            model.
+        backend: Keras backend; by default KERAS_BACKEND, else that of the study.
+        progress: reporter of the progress; by default nothing is reported.
 
     Raises:
-        StudyError: no such trial, other data than the study's, or the loss became NaN.
+        StudyError: the trial does not exist, the data are not the study's, or the loss became NaN.
     """
     place = Path(path)
     if place.suffix != ".keras":

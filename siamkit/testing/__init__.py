@@ -1,7 +1,7 @@
-"""The conformance kit: pytest checks of any component, built in or not, that say in a sentence what is wrong.
+"""The conformance kit: pytest checks of any component, built in or not, with messages in plain words.
 
-Two ways in, the same checks: `conformance` in a test file, and `pytest --siamkit NAME` without one.
-Importing this package imports no backend.
+There are two ways to run the same checks: `conformance` in a test file, and `pytest --siamkit NAME` without
+one. Importing this package imports no backend.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every kind of component is checked for: its spec, its config, determinism, and a training step."""
+"""Checks of every kind of component: its spec, its config, determinism, and a training step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Outputs = Callable[[Any], np.ndarray]  # what a made component gives for fixed i
 
 
 def spec_matches_factory(subject: Subject) -> None:
-    """The factory takes what the spec says, with the same defaults, over the whole range."""
+    """Check that the factory takes what the spec says, with the same defaults, over the whole range."""
     spec = subject.entry.spec
     require(spec.summary.strip(), f"{subject} should have a summary, a line on what it is, got ''")
     factory = subject.entry.factory()
@@ -60,7 +60,7 @@ def spec_matches_factory(subject: Subject) -> None:
 
 
 def _corners(subject: Subject) -> list[dict[str, Any]]:
-    """What is made to try the ranges: one parameter at a time, but of an encoder all high ends at once."""
+    """Return parameters to try the ranges: one at a time, but all high ends at once for an encoder."""
     if subject.kind != "encoder":
         return subject.variants()
     ranged = subject.smallest
@@ -70,7 +70,7 @@ def _corners(subject: Subject) -> list[dict[str, Any]]:
 
 
 def require_whole_config(subject: Subject) -> None:
-    """The config is plain JSON, has every parameter, and makes an equal component."""
+    """Check that the config is plain JSON, has every parameter, and makes an equal component."""
     made = subject.make()
     _again(subject, made)
     default = _parameters(subject, made)
@@ -94,7 +94,7 @@ def _again(subject: Subject, made: Any) -> Any:
 
 
 def _parameters(subject: Subject, made: Any) -> dict[str, Any]:
-    """The config but for the name, which Keras numbers."""
+    """Return the config without the name, in which Keras puts a number."""
     config: dict[str, Any] = json.loads(_plain(subject, made))
     config.pop("name", None)
     return config
@@ -111,7 +111,7 @@ def _plain(subject: Subject, made: Any) -> str:
 
 
 def require_repeatable(subject: Subject, outputs: Outputs, **more: Any) -> None:
-    """Two made from one seed give the same; and so does one, asked twice."""
+    """Check that two components with the same seed give the same result, and so does one called twice."""
     first, second = subject.ready(7, **more), subject.ready(7, **more)
     with told(f"calling {subject}"):
         a, b, again = outputs(first), outputs(second), outputs(first)
@@ -123,14 +123,14 @@ def require_repeatable(subject: Subject, outputs: Outputs, **more: Any) -> None:
 
 
 def small_encoder(unit: bool) -> keras.Model:
-    """An encoder of one layer, for metrics and losses to be trained with."""
+    """Return an encoder of one layer, to train metrics and losses with."""
     inputs = keras.Input((5,))
     x = keras.layers.Dense(DIM)(inputs)
     return keras.Model(inputs, keras.layers.UnitNormalization()(x) if unit else x)
 
 
 def data(subject: Subject, n: int = 2 * BATCH) -> tuple[Any, np.ndarray]:
-    """`x` and `y` as a feed gives them to `fit`, for a model with this component."""
+    """Return `x` and `y` as a feed gives them to `fit`, for a model with this component."""
     count = VIEWS[subject.supervision]
     if subject.kind == "encoder":
         views = tuple(subject.sample(subject.inputs[0], seed, n) for seed in range(count))
@@ -142,7 +142,7 @@ def data(subject: Subject, n: int = 2 * BATCH) -> tuple[Any, np.ndarray]:
 
 
 def model_with(subject: Subject) -> Siamese:
-    """A small compiled model with this component in its place."""
+    """Return a small compiled model with this component in its place."""
     keras.utils.set_random_seed(5)
     if subject.kind == "encoder":
         encoder, metric, loss = subject.make(**subject.smallest), "cosine", "contrastive"
@@ -157,7 +157,7 @@ def model_with(subject: Subject) -> Siamese:
 
 
 def training(subject: Subject) -> None:
-    """Two steps of training give a finite loss and move the encoder's weights."""
+    """Check that two steps of training give a finite loss and change the encoder's weights."""
     x, y = data(subject)
     with told(f"training with {subject}"):
         model = model_with(subject)

@@ -1,4 +1,4 @@
-"""What an encoder is checked for, at the low ends of its ranges: the quickest to run."""
+"""Checks of an encoder, at the low ends of its parameters' ranges, which run fastest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _small(subject: Subject) -> keras.Model:
 
 @lru_cache(maxsize=1)
 def _probe(subject: Subject) -> Probe:
-    """A scalar of the embeddings of float items, and its gradient."""
+    """Return a probe: a scalar of the embeddings of float items, and its gradient."""
     encoder = _small(subject)
     x = subject.sample(subject.inputs[0])
     names = _names(x)
@@ -57,14 +57,14 @@ def _probe(subject: Subject) -> Probe:
 
 
 def _names(x: Any) -> list[str]:
-    """Numbers are differentiated by; ids, and the columns of a dict, are data."""
+    """Return input names, with `_` for those not to differentiate by: ids, and the columns of a dict."""
     if isinstance(x, np.ndarray):
         return ["the input" if x.dtype.kind == "f" else "_input"]
     return [f"_{i}" for i in range(len(tree.flatten(x)))]
 
 
 def _as(leaf: Any, like: np.ndarray) -> Any:
-    """A probe's inputs are all float; ids become ids again."""
+    """Return a probe's inputs, which are all float, as items: ids become integers again."""
     return ops.cast(ops.stop_gradient(leaf), str(like.dtype)) if like.dtype.kind != "f" else leaf
 
 
@@ -77,7 +77,7 @@ def _embed(encoder: keras.Model, x: Any) -> np.ndarray:
 
 
 def _embed_quickly(encoder: keras.Model, x: Any) -> np.ndarray:
-    """As `_embed`, for shapes and dtypes that are met once."""
+    """Embed as `_embed` does, for shapes and dtypes that occur once."""
     variables = encoder.variables
     tensors = [ops.convert_to_tensor(leaf) for leaf in tree.flatten(x)]
 
@@ -89,7 +89,7 @@ def _embed_quickly(encoder: keras.Model, x: Any) -> np.ndarray:
 
 
 def shapes(subject: Subject) -> None:
-    """`(batch, embedding_dim)` for each kind of input; unit length if, and only if, it is asked for."""
+    """Check that embeddings are `(batch, embedding_dim)`, and unit vectors exactly if `normalize` is set."""
     for kind in subject.inputs:
         what = f"{subject} over {kind}" if kind else str(subject)
         x = subject.sample(kind)
@@ -112,17 +112,17 @@ def shapes(subject: Subject) -> None:
 
 
 def gradients(subject: Subject) -> None:
-    """The gradient is finite."""
+    """Check that the gradient is finite."""
     _probe(subject).require_finite("", *_leaves(subject.sample(subject.inputs[0])))
 
 
 def finite_differences(subject: Subject) -> None:
-    """The gradient is that of finite differences, by the weights, and by the input where that is float."""
+    """Check the gradient against finite differences, by the weights, and by the input if it is float."""
     _probe(subject).require_differences_agree(lambda k: _leaves(subject.sample(subject.inputs[0], k)))
 
 
 def edge_cases(subject: Subject) -> None:
-    """All zeros (for tokens: nothing but padding), constant and equal items: finite, with gradient."""
+    """Check that zero (tokens: padding), constant and equal items give finite values and gradients."""
     x = subject.sample(subject.inputs[0])
     cases = {"equal items": tree.map_structure(lambda leaf: np.repeat(leaf[:1], len(leaf), axis=0), x)}
     if isinstance(x, np.ndarray):
@@ -133,7 +133,7 @@ def edge_cases(subject: Subject) -> None:
 
 
 def independence(subject: Subject) -> None:
-    """An embedding does not depend on what else is in the batch, nor on its being alone."""
+    """Check that an embedding does not depend on the other items of the batch, nor on being alone in it."""
     encoder, kind = _small(subject), subject.inputs[0]
     x, others = subject.sample(kind, 0), subject.sample(kind, 1)
     mixed = tree.map_structure(lambda a, b: np.concatenate([a[:1], b[1:]]), x, others)
@@ -150,7 +150,7 @@ def independence(subject: Subject) -> None:
 
 
 def dtypes(subject: Subject) -> None:
-    """Under mixed_bfloat16 and mixed_float16 embeddings are finite, and near those in float32."""
+    """Check that embeddings under mixed_bfloat16 and mixed_float16 are finite and near those in float32."""
     x = subject.sample(subject.inputs[0])
     full = _small(subject)
     expected = _embed_quickly(full, x)
@@ -171,7 +171,7 @@ def dtypes(subject: Subject) -> None:
 
 
 def jit(subject: Subject) -> None:
-    """Compiled it gives what it gives eagerly."""
+    """Check that compiled and eager results agree."""
     encoder = _small(subject)
     x = tree.map_structure(ops.convert_to_tensor, subject.sample(subject.inputs[0]))
     variables = encoder.variables
@@ -191,7 +191,7 @@ def determinism(subject: Subject) -> None:
 
 
 def config(subject: Subject) -> None:
-    """The config is plain JSON, and makes an encoder of the same embeddings."""
+    """Check that the config is plain JSON, and makes an encoder with the same embeddings."""
     encoder = _small(subject)
     x = subject.sample(subject.inputs[0])
     with told(f"writing the config of {subject} as JSON"):

@@ -1,7 +1,7 @@
-"""Save and load in a process that knows of a component only what is installed.
+"""Save and load in a process that has only the installed modules of a component.
 
-Starting Python with a backend takes seconds, so one process serves all components of a session. Before
-each it forgets what the last one's modules were and what they registered with Keras.
+Starting Python with a backend takes seconds, so one process serves all components of a session. Before each
+component it forgets the modules of the previous one and what they registered with Keras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANSWER = "siamkit answers: "  # other lines on the way are whatever backends pri
 
 
 def fresh_process(subject: Subject) -> None:
-    """A saved model is loaded where only siamkit was imported, and gives the same."""
+    """Check that a process that imported only siamkit loads a saved model, and gives the same outputs."""
     installed = subject.entry.origin.distribution != SESSION
     if not installed and not subject.plugins:
         raise CannotCheck(
@@ -57,7 +57,7 @@ def fresh_process(subject: Subject) -> None:
 
 
 def outputs(model: Siamese, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
-    """What a model gives: its embeddings, some compared, and its loss."""
+    """Return a model's outputs: its embeddings, comparisons of some, and its loss."""
     x = tree.map_structure(ops.convert_to_tensor, x)
     embeddings = model(x, training=False)
     rows = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
@@ -70,7 +70,7 @@ def outputs(model: Siamese, x: Any, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def packed(x: Any) -> dict[str, Any]:
-    """Views, each an array or a dict of them, as one dict of arrays."""
+    """Return views, each an array or a dict of arrays, as one dict of arrays."""
     views = x if isinstance(x, tuple) else (x,)
     leaves_by_name: dict[str, Any] = {}
     for i, view in enumerate(views):
@@ -92,7 +92,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> Any:
 
 
 class Server:
-    """The other process, started at the first question."""
+    """The other process, started at the first request."""
 
     def __init__(self) -> None:
         self.errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -112,7 +112,7 @@ class Server:
         atexit.register(self.close)
 
     def ask(self, question: dict[str, Any]) -> str | None:
-        """What went wrong there, if anything."""
+        """Return the error in the other process, if any."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -129,7 +129,7 @@ class Server:
         return f"a process that ended: {''.join(last)}"
 
     def close(self) -> None:
-        """Ends the process by closing its input."""
+        """End the process by closing its input."""
         global _server
         _server = None
         atexit.unregister(self.close)
@@ -164,7 +164,7 @@ def answer(question: dict[str, Any]) -> None:
 
 
 class Memory:
-    """What modules and what classes of Keras's registry a process holds, to go back to."""
+    """The modules and the classes in Keras's registry that a process holds, to be restored later."""
 
     def __init__(self) -> None:
         self.modules = set(sys.modules)
@@ -180,7 +180,7 @@ class Memory:
 
 
 def main() -> None:
-    """Answer questions, a line of JSON each, until the input ends."""
+    """Answer requests, one line of JSON each, until the input ends."""
     memory = Memory()
     factories = [e.spec.factory for catalog in components().catalogs() for e in catalog.all()]
     packages = {str(factory).partition(".")[0].partition(":")[0] for factory in factories}

@@ -1,4 +1,4 @@
-"""What a loss is checked for, under one supervision."""
+"""Checks of a loss under one supervision."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from siamkit.testing._subject import BATCH, CLASSES, DIM, Subject
 
 
 def _value(loss: Any, y: Any, embeddings: Any, weight: Any = None) -> float:
-    """The loss, its state left alone."""
+    """Return the loss without changing its state."""
     return number(frozen(loss, y, embeddings, weight))
 
 
 def shapes(subject: Subject) -> None:
-    """`call` gives a scalar or `(batch,)`, the loss itself a float32 scalar; `y` may be a column."""
+    """Check that `call` gives a scalar or `(batch,)`, the loss a float32 scalar; `y` may be a column."""
     loss, (y, embeddings) = subject.ready(), subject.batch()
     with told(f"calling {subject}"):
         inner = _shape_of_call(loss, y, embeddings)
@@ -51,7 +51,7 @@ def shapes(subject: Subject) -> None:
 
 
 def _shape_of_call(loss: Any, y: Any, embeddings: Any) -> tuple[int, ...]:
-    """What `call` gives, overheard: the loss prepares what it hands to it."""
+    """Return the shape that `call` returns when the loss is computed, which prepares its arguments."""
     plain, heard = loss.call, []
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +68,7 @@ def _shape_of_call(loss: Any, y: Any, embeddings: Any) -> tuple[int, ...]:
 
 
 def sample_weight(subject: Subject) -> None:
-    """A sample weight is honoured, or refused in a sentence."""
+    """Check that a sample weight is applied, or refused with a message."""
     loss, (y, embeddings) = subject.ready(), subject.batch()
     ones, halves = np.ones(BATCH, dtype="float32"), np.zeros(BATCH, dtype="float32")
     halves[:2] = 0.5
@@ -92,7 +92,7 @@ def sample_weight(subject: Subject) -> None:
 
 @lru_cache(maxsize=1)
 def _probe(subject: Subject) -> Probe:
-    """The loss as a function of embeddings and target, and its gradient."""
+    """Return a probe: the loss as a function of embeddings and target, and its gradient."""
     loss, (y, _) = subject.ready(), subject.batch()
     integral = y.dtype.kind == "i"
 
@@ -107,19 +107,19 @@ def _probe(subject: Subject) -> Probe:
 
 
 def gradients(subject: Subject) -> None:
-    """Value and gradient are finite, by the embeddings and by the state's weights."""
+    """Check that value and gradient are finite, by the embeddings and by the state's weights."""
     y, embeddings = subject.batch()
     _probe(subject).require_finite("", embeddings, y.astype("float32"))
 
 
 def finite_differences(subject: Subject) -> None:
-    """The gradient is that of finite differences, by the embeddings and by the state's weights."""
+    """Check the gradient against finite differences, by the embeddings and by the state's weights."""
     y = subject.batch()[0].astype("float32")
     _probe(subject).require_differences_agree(lambda k: [subject.batch(40 + k)[1], y])
 
 
 def edge_cases(subject: Subject) -> None:
-    """Batches that training meets one day: finite, with gradient; 0 where nothing can be compared."""
+    """Check that unusual batches give finite values and gradients, and 0 if nothing can be compared."""
     y, embeddings = subject.batch()
     probe, labelled = _probe(subject), subject.supervision == "labels"
     for name, target, x in (
@@ -163,7 +163,7 @@ def _given(supervision: str, y: np.ndarray, x: np.ndarray) -> Iterator[tuple[str
 
 
 def class_ids(subject: Subject) -> None:
-    """Only whether ids are equal matters, unless the loss has a proxy for each."""
+    """Check that only the equality of class ids matters, unless the loss has a proxy for each."""
     if subject.supervision != "labels" or "num_classes" in subject.spec.needs:
         raise CannotCheck(f"{subject} takes no class ids, or takes them as the numbers of its proxies")
     loss, (y, embeddings) = subject.ready(), subject.batch()
@@ -182,7 +182,7 @@ def class_ids(subject: Subject) -> None:
 
 
 def dtypes(subject: Subject) -> None:
-    """bfloat16 and float16 embeddings are computed on in float32."""
+    """Check that the loss of bfloat16 and float16 embeddings is computed in float32."""
     loss, (y, embeddings) = subject.ready(), subject.batch()
     for name in ("bfloat16", "float16"):
         rounded = ops.cast(embeddings, name)
@@ -198,13 +198,13 @@ def dtypes(subject: Subject) -> None:
 
 
 def jit(subject: Subject) -> None:
-    """Compiled it gives what it gives eagerly, value and gradient; the target is a tensor then."""
+    """Check that compiled and eager values and gradients agree; compiled, the target is a tensor."""
     y, embeddings = subject.batch()
     _probe(subject).require_same_compiled(embeddings, y.astype("float32"))
 
 
 def nan(subject: Subject) -> None:
-    """NaN reaches the loss and is noticed: all embeddings, or those of one item."""
+    """Check that the loss is NaN if all embeddings, or those of one item, are NaN."""
     loss, (y, embeddings) = subject.ready(), subject.batch()
     one = embeddings.copy()
     one[0] = np.nan
@@ -214,13 +214,13 @@ def nan(subject: Subject) -> None:
 
 
 def determinism(subject: Subject) -> None:
-    """The same seed and inputs give the same."""
+    """Check that the same seed and inputs give the same result."""
     y, embeddings = subject.batch()
     common.require_repeatable(subject, lambda loss: np.array(_value(loss, y, embeddings)))
 
 
 def config(subject: Subject) -> None:
-    """The config is plain JSON, has every parameter, and makes an equal component."""
+    """Check that the config is plain JSON, has every parameter, and makes an equal component."""
     common.require_whole_config(subject)
     loss, (y, embeddings) = subject.ready(), subject.batch()
     again = type(loss).from_config(loss.get_config())

@@ -1,4 +1,4 @@
-"""What a metric is checked for."""
+"""Checks of a metric."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _matrix(metric: Any, a: Any, b: Any) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _probe(subject: Subject) -> Probe:
-    """A scalar of both forms, and its gradient."""
+    """Return a probe: a scalar of the row-by-row and the matrix form, and its gradient."""
     metric = subject.ready()
 
     def total(a: Any, b: Any) -> Any:
@@ -49,7 +49,7 @@ def _probe(subject: Subject) -> Probe:
 
 
 def shapes(subject: Subject) -> None:
-    """Rows give `(n,)`, a matrix `(n, m)`, float32."""
+    """Check that rows give `(n,)`, and the matrix form `(n, m)`, in float32."""
     metric = subject.ready()
     for what, asked, shape in (
         ("rows", lambda: metric(A, B), (BATCH,)),
@@ -64,7 +64,7 @@ def shapes(subject: Subject) -> None:
 
 
 def orientation(subject: Subject) -> None:
-    """Values are within the range, and a point is most similar to itself."""
+    """Check that values are within the range, and that a point is most similar to itself."""
     metric, spec = subject.ready(), subject.spec
     # Of one length, so that products too are largest between a point and itself.
     x = points((BATCH, DIM), 2, unit=True) * np.float32(0.7)
@@ -90,7 +90,7 @@ def orientation(subject: Subject) -> None:
 
 
 def forms_agree(subject: Subject) -> None:
-    """Rows and matrix agree: before the metric is built, once it is, and under mixed precision."""
+    """Check that rows and matrix agree: before and after the metric is built, and under mixed precision."""
     first = subject.ready()
     expected = _matrix(first, A, B[:OTHER])
     for name in ("float32", "mixed_bfloat16", "mixed_float16"):
@@ -119,19 +119,19 @@ def _matrix_of(metric: Any) -> np.ndarray:
 
 
 def gradients(subject: Subject) -> None:
-    """The gradient is finite."""
+    """Check that the gradient is finite."""
     _probe(subject).require_finite("", A, B)
 
 
 def finite_differences(subject: Subject) -> None:
-    """The gradient is that of finite differences, by both sides and by the weights."""
+    """Check the gradient against finite differences, by both sides and by the weights."""
     _probe(subject).require_differences_agree(
         lambda k: [points((BATCH, DIM), 20 + k), points((BATCH, DIM), 30 + k)]
     )
 
 
 def edge_cases(subject: Subject) -> None:
-    """Points that are equal, zero, constant, or close but far from the origin: finite, with gradient."""
+    """Check that equal, zero, constant, and close but far-off points give finite values and gradients."""
     constant = np.repeat(A[:, :1], DIM, axis=1)
     far = np.float32(1000.0)
     for name, a, b in (
@@ -146,7 +146,7 @@ def edge_cases(subject: Subject) -> None:
 
 
 def dtypes(subject: Subject) -> None:
-    """bfloat16 and float16 embeddings are compared in float32."""
+    """Check that bfloat16 and float16 embeddings are compared in float32."""
     metric = subject.ready()
     for name in ("bfloat16", "float16"):
         a, b = ops.cast(A, name), ops.cast(B, name)
@@ -161,12 +161,12 @@ def dtypes(subject: Subject) -> None:
 
 
 def jit(subject: Subject) -> None:
-    """Compiled it gives what it gives eagerly, value and gradient."""
+    """Check that compiled and eager values and gradients agree."""
     _probe(subject).require_same_compiled(A, B)
 
 
 def nan(subject: Subject) -> None:
-    """NaN reaches the values and is noticed."""
+    """Check that NaN in an embedding gives NaN values."""
     metric = subject.ready()
     spoilt = A.copy()
     spoilt[0] = np.nan

@@ -1,4 +1,4 @@
-"""Numbers as the checks ask for them: sentences for what fails, and gradients against differences."""
+"""Tools for numerical checks: messages for failures, and gradients compared with finite differences."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ POINTS, DIRECTIONS = 3, 2
 
 
 class CannotCheck(Exception):
-    """A check that says nothing here; its message is why."""
+    """A check that cannot be done here; its message gives the reason."""
 
 
 def require(condition: object, sentence: str) -> None:
-    """Fails with a sentence; not an `assert`, which `python -O` would drop."""
+    """Fail with a message; not an `assert`, which `python -O` would drop."""
     if not condition:
         raise AssertionError(sentence)
 
 
 @contextmanager
 def told(doing: str) -> Iterator[None]:
-    """Turn an error of the component into a sentence that names the action."""
+    """Turn an error of the component into a message that names the action."""
     try:
         yield
     except AssertionError:
@@ -42,7 +42,7 @@ def told(doing: str) -> Iterator[None]:
 
 @contextmanager
 def policy(name: str) -> Iterator[None]:
-    """A dtype policy for a while."""
+    """Set a dtype policy inside a `with` block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -52,12 +52,12 @@ def policy(name: str) -> Iterator[None]:
 
 
 def numpy(tensor: Any) -> np.ndarray:
-    """A tensor of any dtype as float64."""
+    """Return a tensor of any dtype as a float64 array."""
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), dtype="float64")
 
 
 def number(tensor: Any) -> float:
-    """A scalar tensor's value; torch minds `float` of one with a gradient."""
+    """Return a scalar tensor's value; torch warns about `float` of a tensor with a gradient."""
     return float(numpy(tensor))
 
 
@@ -70,7 +70,7 @@ def close(a: Any, b: Any, relative: float = 1e-5, absolute: float = 1e-5) -> boo
 
 
 def worst(a: Any, b: Any) -> str:
-    """Where two arrays differ most, for a sentence."""
+    """Return in words where two arrays differ most."""
     a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
     if a.shape != b.shape:
         return f"shape {a.shape} and {b.shape}"
@@ -79,7 +79,7 @@ def worst(a: Any, b: Any) -> str:
 
 
 def frozen(function: Callable[..., Any], *inputs: Any) -> Any:
-    """A function's result, with whatever it would do to Keras variables forgotten."""
+    """Return a function's result without changing any Keras variable."""
     with keras.StatelessScope():
         return function(*inputs)
 
@@ -88,10 +88,10 @@ class Probe:
     """A scalar function of some inputs and Keras variables, and its gradient.
 
     Args:
-        what: the subject of sentences about it.
-        function: of the inputs in their order; it leaves the variables alone.
-        inputs: their names. Those that start with `_` are data, and not differentiated by.
-        variables: Keras variables that it reads.
+        what: the subject of messages about the function.
+        function: function of the inputs, in their order; it does not change the variables.
+        inputs: names of the inputs. Those that start with `_` are data, which are not differentiated by.
+        variables: Keras variables that the function reads.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Probe:
         return [variable.value for variable in self.variables]
 
     def require_finite(self, where: str, *inputs: Any) -> float:
-        """Fails unless value and gradients are finite; gives the value."""
+        """Fail unless value and gradients are finite; return the value."""
         what = f"{self.what}{where}"
         with told(what):
             value, gradients = self.gradient_at(*inputs, *self.state())
@@ -129,7 +129,7 @@ class Probe:
         return value
 
     def require_same_compiled(self, *inputs: Any) -> None:
-        """Compiled, the value is what it is eagerly, and the gradient too."""
+        """Check that compiled and eager values and gradients agree."""
         with told(f"compiling {self.what}"):
             run = self.gradient_at
             if self.eager:
@@ -148,16 +148,16 @@ class Probe:
             )
 
     def require_differences_agree(self, inputs_at: Callable[[int], Sequence[np.ndarray]]) -> None:
-        """Compares the gradient with central differences along random directions.
+        """Compare the gradient with central differences along random directions.
 
-        Losses have kinks, and means over active terms jump where a term goes out. So the derivative is
-        compared at several points, along several directions and with several steps; a step counts if
-        its rounding is small compared with the derivative, one agreement is enough, and most directions must
+        Losses have kinks, and means over active terms jump where a term becomes inactive. So the derivative
+        is compared at several points, along several directions and with several steps; a step counts if its
+        rounding is small compared with the derivative, one agreement is enough, and most directions must
         agree. All variables are moved together.
 
         Args:
-            inputs_at: gives the inputs of the k-th point; the variables are moved a little from each
-                to the next.
+            inputs_at: function that returns the inputs of the k-th point; the variables change slightly
+                between points.
         """
         answers: dict[str, list[bool]] = {}
         wrong: dict[str, str] = {}
@@ -184,7 +184,7 @@ class Probe:
 
 
 def _direction(gradients: list[np.ndarray], chosen: list[bool], rng: np.random.Generator) -> list[np.ndarray]:
-    """Of unit length, half along the gradient (whose signal is strong there), half at random."""
+    """Return a unit vector, half along the gradient (whose signal is strong there), half random."""
     parts = []
     for gradient, wanted in zip(gradients, chosen, strict=True):
         random = np.asarray(rng.normal(size=gradient.shape))
@@ -199,7 +199,7 @@ def _direction(gradients: list[np.ndarray], chosen: list[bool], rng: np.random.G
 def _agrees(
     value_at: Callable[..., Any], leaves: list[np.ndarray], direction: list[np.ndarray], claimed: float
 ) -> tuple[bool, float]:
-    """Whether some step's difference is the derivative claimed; and the difference of the first step."""
+    """Return whether a step's difference equals the derivative, and the difference of the first step."""
     first: float | None = None
     for step in STEPS:
         ahead, behind = (number(value_at(*_moved(leaves, direction, sign * step))) for sign in (1.0, -1.0))

@@ -1,4 +1,4 @@
-"""The component under test: how it is made, and what it is fed."""
+"""The component under test: how it is made, and its input data."""
 
 from __future__ import annotations
 
@@ -57,16 +57,17 @@ VIEWS = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3, "views": 2}
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A component as the kit sees it.
+    """A component under test, with the options of the test.
 
     Args:
-        entry: its spec and origin.
+        entry: the component's spec and origin.
         params: fixed parameters.
-        needs: what it needs of the data, beyond what the kit makes up; `input_shape` of an encoder too.
-        metric: what a loss compares by; the kit picks one that fits unless given.
+        needs: values of the component's needs that the kit cannot generate; for an encoder also
+            `input_shape`.
+        metric: metric that a loss compares through; by default the kit selects one that fits.
         items: for an encoder, a function `(n, rng)` that makes n items.
-        plugins: modules that a fresh process must load to know the component.
-        supervision: for a loss, what it learns from.
+        plugins: modules that a fresh process must load to register the component.
+        supervision: for a loss, the supervision that it learns from.
     """
 
     entry: Registered[Any]
@@ -108,14 +109,14 @@ class Subject:
 
     @contextmanager
     def known(self) -> Iterator[None]:
-        """For a while the registry holds the component: a spec may come from nowhere else."""
+        """Include the component in the registry inside a `with` block: it may not be registered."""
         with components().catalog(self.kind).holding(self.entry):
             yield
 
     # ------------------------------------------------------------------ making
 
     def make(self, kind_of_input: str | None = None, **more: Any) -> Any:
-        """A new one, with what it needs; `more` are parameters on top of the fixed ones."""
+        """Return a new component with its needs; `more` are parameters in addition to the fixed ones."""
         facts = {need: {**KNOWN, **self.needs}[need] for need in self.spec.needs}
         if self.kind == "encoder":
             shape: Any = self.needs.get("input_shape") or SHAPES.get(kind_of_input or self.inputs[0])
@@ -126,7 +127,7 @@ class Subject:
         return create(self.kind, self.entry.qualified, {**facts, **self.params, **more}, accepted)
 
     def ready(self, seed: int = 0, **more: Any) -> Any:
-        """A new one, seeded, with its weights built and, for a loss, bound to a metric."""
+        """Return a new component, seeded, with its weights built and, for a loss, bound to a metric."""
         keras.utils.set_random_seed(seed)
         made = self.make(**more)
         with told(f"building {self}"):
@@ -144,7 +145,7 @@ class Subject:
                 made.state(keras.KerasTensor((1, DIM)))
 
     def bound_metric(self) -> Metric:
-        """The metric that a loss compares by: the one given, or an everyday one that fits."""
+        """Return the metric that a loss compares through: the given metric, or a common one that fits."""
         if self.metric is not None:
             return get_metric(self.metric)
         catalog = components().metrics
@@ -157,7 +158,7 @@ class Subject:
         raise ComponentError(f"{self} fits no metric that is installed; give metric=")
 
     def variants(self) -> list[dict[str, Any]]:
-        """Its parameters, one at a time, at each end of their range and at each option."""
+        """Return its parameters, one at a time, at each end of their range and at each option."""
         ends: list[dict[str, Any]] = []
         for name, param in self.spec.params.items():
             if name not in self.params:
@@ -166,7 +167,7 @@ class Subject:
 
     @cached_property
     def smallest(self) -> dict[str, Any]:
-        """Its whole-number and real parameters at the low end of their range: the quickest to run."""
+        """Return its numeric parameters at the low end of their range, which run fastest."""
         return {
             name: param.low
             for name, param in self.spec.params.items()
@@ -177,13 +178,13 @@ class Subject:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The kinds of input that the kit can make for an encoder."""
+        """Return the kinds of input that the kit can make for an encoder."""
         if self.items is not None:
             return ("",)
         return tuple(each for each in self.spec.inputs if each in SHAPES)
 
     def sample(self, kind: str, seed: int = 0, n: int = BATCH) -> Any:
-        """`n` items of one kind of input."""
+        """Return `n` items of one kind of input."""
         rng = np.random.default_rng(seed)
         if self.items is not None:
             return self.items(n, rng)
@@ -197,13 +198,13 @@ class Subject:
         return tokens.astype("int32")
 
     def batch(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """A target and embeddings for a loss."""
+        """Return a target and embeddings for a loss."""
         shape = (BATCH, DIM) if self.supervision == "labels" else (BATCH, VIEWS[self.supervision], DIM)
         return target(self.supervision, seed), points(shape, seed, unit=self.spec.normalized)
 
 
 def target(supervision: str, seed: int = 0) -> np.ndarray:
-    """What a feed gives as `y`."""
+    """Return a target as a feed gives it as `y`."""
     if supervision == "labels":
         return LABELS
     if supervision == "pairs":
@@ -214,7 +215,7 @@ def target(supervision: str, seed: int = 0) -> np.ndarray:
 
 
 def points(shape: tuple[int, ...], seed: int = 0, unit: bool = False) -> np.ndarray:
-    """Random vectors of length 1, or of lengths from 0.4 to 0.9: inside every metric's domain."""
+    """Return random vectors of length 1, or of lengths from 0.4 to 0.9: inside every metric's domain."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=shape)
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
@@ -222,7 +223,7 @@ def points(shape: tuple[int, ...], seed: int = 0, unit: bool = False) -> np.ndar
 
 
 def _rows_of_a_table(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Columns as a table's preprocessor hands them over."""
+    """Return columns in the form that a table's preprocessor returns."""
     missing = rng.random(size=(n, len(COLUMNS["numeric"]))) < 0.2
     codes = [rng.integers(0, count, size=n) for count in COLUMNS["categorical"].values()]
     return {

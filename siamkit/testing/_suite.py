@@ -32,7 +32,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], None], ...]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One check of one component."""
+    """One check of one component, as a test case."""
 
     subject: Subject
     check: Callable[[Subject], None]
@@ -45,7 +45,7 @@ class Case:
         return "-".join((subject.kind, subject.spec.name, *learnt_from, self.check.__name__))
 
     def run(self) -> None:
-        """Passes, fails with a sentence, or skips with a reason."""
+        """Run the check: it passes, fails with a message, or skips with a reason."""
         __tracebackhide__ = True
         if self.excuse is not None:
             pytest.skip(self.excuse)
@@ -58,12 +58,12 @@ class Case:
 
 
 def conformance(*names: str | Spec, kind: Kind | None = None, **options: Any) -> Callable[[Case], None]:
-    """A pytest test of components: assign it to a name that starts with `test`.
+    """Return a pytest test of components: assign it to a name that starts with `test`.
 
     Args:
         *names: components by name or qualified name, or specs.
-        kind: `"encoder"`, `"metric"` or `"loss"`, where a name is that of several.
-        **options: see `cases`.
+        kind: `"encoder"`, `"metric"` or `"loss"`; needed if several kinds have the same name.
+        **options: further arguments of `cases`.
 
     Returns:
         A parametrised test function, a case for each component and check.
@@ -76,7 +76,7 @@ def conformance(*names: str | Spec, kind: Kind | None = None, **options: Any) ->
 
     @pytest.mark.parametrize("case", [pytest.param(each, id=each.id) for each in made])
     def test_conformance(case: Case) -> None:
-        """The component is what its spec says."""
+        """Check that the component conforms to its spec."""
         __tracebackhide__ = True
         case.run()
 
@@ -93,21 +93,21 @@ def cases(
     plugins: Sequence[str] = (),
     excuse: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """The cases of some components.
+    """Return the test cases of components.
 
     Args:
         *names: components by name or qualified name, or specs.
-        kind: where a name is that of several kinds.
+        kind: the kind of the components; needed if several kinds have the same name.
         params: fixed parameters; the others are tried over their ranges.
-        needs: what the components need of the data and the kit cannot make up, by name; for an encoder
-            also the `input_shape`.
-        metric: what a loss compares by, by name; one that fits unless given.
+        needs: values of the components' needs that the kit cannot generate, by name; for an encoder also the
+            `input_shape`.
+        metric: name of the metric that a loss compares through; by default one that fits.
         items: for an encoder, a function `(n, rng)` that makes n items.
         plugins: modules that register the components, loaded here and in a fresh process.
         excuse: checks to skip, by name, each with its reason.
 
     Raises:
-        ComponentError: an unknown component or check, or a need that the kit cannot make up.
+        ComponentError: an unknown component or check, or a need that the kit cannot generate.
     """
     for module in plugins:
         components().load_module(module)
@@ -131,7 +131,7 @@ def cases(
 
 
 def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
-    """A component by name, whatever its kind, or a spec as it is."""
+    """Return a component by name, of any kind, or a spec unchanged."""
     if isinstance(name, Spec):
         if name.kind not in KINDS:
             raise ComponentError(
@@ -146,7 +146,7 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
     if not having:
         asked = KINDS if kind is None else (kind,)
         known = [each for k in asked for each in components().catalog(k)]
-        # A name that two plugins claim is unknown too; the catalog says so.
+        # A name that two plugins claim is also unknown; the catalog says so.
         for each in asked:
             if components().catalog(each).namesakes(name):
                 components().find(each, name)
@@ -155,7 +155,7 @@ def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
 
 
 def of_distribution(distribution: str) -> list[Registered[Any]]:
-    """All components of an installed distribution that the kit can check."""
+    """Return all components of an installed distribution that the kit can check."""
     catalogs = [components().catalog(kind) for kind in KINDS]
     found = [e for c in catalogs for e in c.all() if e.origin.distribution == distribution]
     if not found:

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(
 
 
 class Components(pytest.Collector):
-    """The components asked for on the command line."""
+    """The components requested on the command line."""
 
     def collect(self) -> Iterator[Check]:
         from siamkit.errors import SiamkitError
@@ -63,7 +63,7 @@ class Components(pytest.Collector):
 
 
 class Check(pytest.Item):
-    """One check of one component."""
+    """One check of one component, as a pytest item."""
 
     def __init__(self, case: Case, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -21,15 +21,15 @@ Shape = tuple[int, ...] | dict[str, tuple[int, ...]]
 
 
 class Preprocessor(ABC):
-    """Turns raw items into the input of the encoder.
+    """A function fitted on training items that turns raw items into the input of the encoder.
 
-    The constructor of a kind takes its `config()`, `arrays()` and `texts()` by keyword and nothing else, so
-    these are all that is stored.
+    A subclass's constructor takes exactly its `config()`, `arrays()` and `texts()`, by keyword, so only these
+    are stored.
     """
 
     kind: ClassVar[str]
     documents: ClassVar[tuple[str, ...]] = ()
-    """The keys of its `texts()`."""
+    """The keys of `texts()`."""
 
     @property
     @abstractmethod
@@ -38,7 +38,7 @@ class Preprocessor(ABC):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what an encoder may need to know: `vocabulary_size`, `max_length`, `columns`."""
+        """Return the facts that an encoder may need: `vocabulary_size`, `max_length`, `columns`."""
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The preprocessor of tables, numbers standardized and texts as codes; the preprocessor for any dataset."""
+"""The preprocessor of tables (standardized numbers, texts as codes), and the one that fits any dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MISSING, UNKNOWN = 0, 1
 
 @dataclass(frozen=True, eq=False)
 class ColumnEncoder(Preprocessor):
-    """Standardizes columns of numbers by mean and deviation in training, and encodes columns of texts.
+    """A preprocessor of tables: standardizes numbers by mean and deviation in training, and encodes texts.
 
     Takes a dict of columns `{name: (n,)}` and returns
     `{"numeric": (n, k) float32, "missing": (n, k) float32, "categorical": (n, c) int32}`, without the
@@ -33,8 +33,8 @@ class ColumnEncoder(Preprocessor):
 
     Args:
         numeric: the names of the numeric columns.
-        categorical: the known texts of each categorical column, the most frequent in training first.
-        mean, std: `(k,)`, of the numeric columns.
+        categorical: the known texts of each categorical column, those most frequent in training first.
+        mean, std: `(k,)`, mean and standard deviation of the numeric columns.
     """
 
     kind: ClassVar[str] = "column_encoder"
@@ -201,7 +201,7 @@ def load_preprocessor(folder: str | Path) -> Preprocessor:
     """Return the preprocessor stored in a folder.
 
     Raises:
-        DataError: the folder does not hold one, or its kind is unknown, or its files are damaged.
+        DataError: the folder does not hold a preprocessor, its kind is unknown, or its files are damaged.
     """
     root = existing_folder(folder, "a folder with a stored preprocessor")
     path = existing_file(root / "preprocessor.json", "a stored preprocessor")

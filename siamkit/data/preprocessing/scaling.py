@@ -17,15 +17,15 @@ _CHUNK_VALUES = 1 << 22  # that are processed at a time
 
 @dataclass(frozen=True, eq=False)
 class ImageScaler(Preprocessor):
-    """Resizes images to one size and standardizes each channel by mean and deviation in training.
+    """A preprocessor of images: resizes them to one size and standardizes each channel as in training.
 
     Takes `(n, height, width, channels)` or `(n, height, width)`, bytes or floats with the value range they
-    had in training; also an object array of images of different sizes. Images of another size than the
-    training images are resized bilinearly.
+    had in training; also an object array of images of different sizes. Images whose size differs from the
+    training images' are resized bilinearly.
 
     Args:
-        size: (height, width).
-        mean, std: `(channels,)`, in the units of the raw images.
+        size: (height, width) of prepared images, in pixels.
+        mean, std: `(channels,)`, mean and standard deviation, in the units of the raw images.
     """
 
     kind: ClassVar[str] = "image_scaler"
@@ -85,13 +85,13 @@ class ImageScaler(Preprocessor):
 
 @dataclass(frozen=True, eq=False)
 class Standardizer(Preprocessor):
-    """Standardizes each feature of vectors or series by its mean and deviation in training.
+    """A preprocessor of vectors and series: standardizes each feature by its mean and deviation in training.
 
     A feature that is constant in training is only centered.
 
     Args:
-        shape: of an item, `(features,)` or `(steps, features)`.
-        mean, std: `(features,)`.
+        shape: shape of an item, `(features,)` or `(steps, features)`.
+        mean, std: `(features,)`, mean and standard deviation.
     """
 
     kind: ClassVar[str] = "standardizer"

@@ -20,13 +20,13 @@ _BATCH_TEXTS = 10_000  # texts that are tokenized at a time
 
 @dataclass(frozen=True)
 class TokenPadder(Preprocessor):
-    """Cuts token ids, or pads them with 0, to one length.
+    """A preprocessor of token ids: cuts them, or pads them with 0, to one length.
 
     Ids above the highest id of the training items become one id, the last of the vocabulary; so the
     vocabulary has `highest + 2` ids with 0.
 
     Args:
-        max_length: the length of every prepared item: that of the longest training item.
+        max_length: the length of every prepared item, which is the length of the longest training item.
         highest: the highest id of the training items.
     """
 
@@ -67,7 +67,7 @@ class TokenPadder(Preprocessor):
 
 @dataclass(frozen=True)
 class TextTokenizer(Preprocessor):
-    """Turns texts into ids of byte-level BPE tokens learned from the training texts.
+    """A preprocessor of texts: turns them into ids of byte-level BPE tokens learned from the training texts.
 
     Every text has tokens, because each byte is one; an empty text becomes the single id 1.
 
@@ -94,7 +94,8 @@ class TextTokenizer(Preprocessor):
         Args:
             views: the texts, each view `(n,)`.
             vocabulary_size: the maximum number of tokens, including the 256 bytes.
-            max_length: the maximum number of ids of a text; fewer if 99 of 100 training texts need fewer.
+            max_length: the maximum number of ids of a text; fewer if fewer are enough for 99 % of the
+                training texts.
         """
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 

@@ -110,7 +110,7 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None, part: str = "train
     Args:
         path: the folder of `train-images-idx3-ubyte.gz` and the other files; None for the folder of the
             Debian package dataset-fashion-mnist.
-        part: `train` (60000 items), `test` (10000) or `all`; a column `part` says which part an item is of.
+        part: `train` (60000 items), `test` (10000) or `all`; a column `part` names each item's part.
 
     Returns:
         Images `(28, 28, 1)` uint8 with labels 0 to 9.

@@ -18,7 +18,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory.
+    """A table in memory, with its columns as NumPy arrays.
 
     Args:
         path: the file that it was read from.
@@ -201,7 +201,7 @@ def _texts(column: Any) -> Array:
 
 
 def _example(column: Any) -> object:
-    """Return a value that is not a number, if there is one: it makes the column a column of texts."""
+    """Return a value that is not a number, if there is any: it makes the column a column of texts."""
     import contextlib
 
     values = column.slice(0, 10_000).to_pylist()

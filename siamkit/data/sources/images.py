@@ -25,7 +25,8 @@ def image_folder(
 
     Args:
         path: the folder.
-        image_size: the side, or (height, width), to resize to; not needed if all images have one size.
+        image_size: the side, or (height, width), in pixels, to resize to; not needed if all images have one
+            size.
         channels: `rgb` or `grey`.
 
     Returns:

@@ -29,22 +29,23 @@ def table(
     input: str = "auto",
     categorical: str | None = None,
 ) -> Dataset:
-    """Return pairs or labelled rows of a table; the columns not used become columns to split by.
+    """Return pairs or labelled rows of a table; all other columns become columns to split by.
 
-    One column of texts gives text, one column of lists of whole numbers tokens. One column of numbers or of
-    lists of numbers, or several columns of numbers (`"x1, x2"`), give vectors. Several columns with texts
-    or missing values (an empty cell, NaN) among them give tabular input. In tabular pairs the columns of
-    both sides have the names of the left ones, in the order given.
+    One column of texts gives text input, one column of lists of whole numbers gives tokens. One column of
+    numbers or of lists of numbers, or several columns of numbers (`"x1, x2"`), give vectors. Several columns
+    give tabular input if any of them has texts or missing values (an empty cell, NaN). In tabular pairs the
+    columns of both sides have the names of the left ones, in the order given.
 
     Args:
         path: a `.csv`, `.tsv`, `.parquet` or `.jsonl` file; texts are UTF-8.
         left: the column or columns of the first item of a pair; by default `left` or `a`.
-        right: those of the second item; by default `right` or `b`.
+        right: the column or columns of the second item; by default `right` or `b`.
         target: the column of 1 and 0, or of graded similarity; by default `target` or `y`.
         supervision: `pairs`, `scores`, or `auto`: pairs if all targets are 1 or 0.
         label: the column of classes, for labelled rows instead of pairs.
-        features: the column or columns of a labelled row's item; by default the only other column.
-        input: `tabular` for columns that would otherwise be a vector or text.
+        features: the column or columns of a labelled row's item; by default the only column other than
+            `label`.
+        input: the kind of input; `tabular` for columns that would otherwise be a vector or text.
         categorical: the numeric columns that hold names (codes, ids) rather than quantities.
 
     Raises:
@@ -69,7 +70,7 @@ def table(
 
 
 class _Reading(NamedTuple):
-    """How to read the items: as tabular input, and which numeric columns are categorical."""
+    """Options for reading the items: whether as tabular input, and which numeric columns are categorical."""
 
     tabular: bool
     categorical: Sequence[str]

@@ -31,10 +31,11 @@ def open_items(data: str | os.PathLike[str], source: str | None, request: Stream
     Args:
         data: a path, or the name of a registered dataset that needs no path.
         source: the registered dataset that reads `data`, or None to choose by the file's suffix.
-        request: which items to read.
+        request: the items to read, and how.
 
     Raises:
-        DataError: the data do not exist or do not suit the request; also later, while they are read.
+        DataError: the data do not exist or do not fit the request; it may also be raised inside the `with`
+            block, while the items are read.
     """
     path = Path(data)
     named = {name for name, entry in components().datasets.items() if "path" not in entry.spec.params}
@@ -122,7 +123,7 @@ def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stre
 
 
 class _StoredArray:
-    """An array in NumPy's format, read row by row; not memory-mapped, because read pages stay in memory."""
+    """An array in NumPy's format, read row by row; a memory map would keep the pages it read in memory."""
 
     def __init__(self, path: Path, name: str, file: IO[bytes]) -> None:
         self.path, self._file = path, file

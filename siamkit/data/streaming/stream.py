@@ -23,7 +23,7 @@ from siamkit.io.paths import unreadable_as_error
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some items as read: their ids, their labels or None, and the items."""
+    """A chunk of items as read: their ids, their labels or None, and the items."""
 
     ids: Sequence[str]
     labels: Any
@@ -32,12 +32,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Stream:
-    """Chunks of items.
+    """The items of a file, folder or dataset, read in chunks.
 
     Args:
         total: the number of items, or None if it is unknown.
-        chunks: the items; they are read while this is iterated.
-        pairs: whether the data are pairs, of which the stream has one side.
+        chunks: iterator over the chunks of items, which are read during the iteration.
+        pairs: whether the data are pairs; the stream has only one of their sides.
     """
 
     total: int | None
@@ -47,15 +47,17 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """Which items of the data to read, and how.
+    """A request for items: which of the data to read, and how.
 
     Args:
-        preprocessor: that of the model; its kind says which input the model takes.
+        preprocessor: the model's preprocessor; its kind says which input the model takes.
         size: the number of items in a chunk.
-        side: which side of pairs; for items of one side, which of two encoders embeds them.
+        side: the side of pairs to read, 0 or 1; for data of one side, the number of the encoder that embeds
+            them.
         towers: the number of encoders of the model.
-        columns: the columns of a table, or the array of an `.npz` file; by default found by name.
-        label, id: the columns or arrays of labels and of the items' ids.
+        columns: names of the columns of a table, or of the array of an `.npz` file; by default the usual
+            names.
+        label, id: names of the columns or arrays of labels and of ids.
         with_targets: whether to return the targets of pairs if `label` is None.
     """
 
@@ -86,7 +88,7 @@ def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream
     """Return a stream of the rows of a table, each an item with the requested columns, else the model's.
 
     Raises:
-        DataError: a column does not exist, or does not hold what the model takes.
+        DataError: a column does not exist, or its values do not fit the model.
     """
     import pyarrow
 
@@ -122,7 +124,7 @@ def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of the items, of their labels and of their ids; and whether the rows are pairs."""
+    """The names of the columns of items, labels and ids; and whether the rows are pairs."""
 
     features: list[str]
     label: str | None
@@ -221,7 +223,7 @@ def _rewritten(text: str, kind: type[int] | type[float]) -> str:
 
 
 def _labels(column: Any, suffix: str) -> Any:
-    """Return labels unchanged; of formats without types as texts, because guessed types may differ."""
+    """Return labels unchanged, or as texts for formats without types, because guessed types may differ."""
     if suffix == ".parquet":
         return column.combine_chunks()
     return [None if value is None else str(value) for value in column.to_pylist()]

@@ -1,4 +1,4 @@
-"""Parameters that the specs of several families share."""
+"""Parameters used in the specs of several families of losses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MINING = Choice(
     "all",
     options=("all", "hard", "semihard", "easy_positive", "distance_weighted", "multi_similarity"),
     search=("all", "multi_similarity"),
-    help="which pairs of a batch",
+    help="rule that selects pairs of a batch",
 )
 
 SCALE = Float(20.0, low=5.0, high=50.0, log=True, minimum=1e-6, help="inverse softmax temperature")
@@ -21,7 +21,7 @@ ANGLES: Mapping[str, Any] = {"orientation": "similarity", "range": (-1.0, 1.0)}
 
 
 def sharpness(default: float, low: float, high: float, help: str) -> Float:
-    """Return a positive factor in an exponent."""
+    """Return the parameter for a positive factor in an exponent."""
     return Float(default, low=low, high=high, log=True, minimum=1e-6, help=help)
 
 
@@ -41,7 +41,9 @@ def margins(pos: float = 0.0, neg: float = 1.0) -> dict[str, Param]:
 
 def proxy_loss(name: str, factory: str, params: Mapping[str, Param], **fields: Any) -> LossSpec:
     """Return the spec of a loss with class proxies."""
-    steps = Float(100.0, low=10.0, high=300.0, log=True, minimum=0.0, help="of the proxies")
+    steps = Float(
+        100.0, low=10.0, high=300.0, log=True, minimum=0.0, help="factor on the proxies' learning rate"
+    )
     return LossSpec(
         name=name,
         factory=factory,

@@ -48,10 +48,10 @@ SPECS = [
         formula="f(R), R = Σₙ sigmoid((s(a,n) - s(a,p))/τ), f(R) = R for variant O",
         reference="Li et al. 2022",
         params={
-            "b": Float(2.0, minimum=1e-6, help="of variant Ib"),
-            "alpha": Float(1.0, minimum=1e-6, help="of variant Dq"),
+            "b": Float(2.0, minimum=1e-6, help="b of variant Ib"),
+            "alpha": Float(1.0, minimum=1e-6, help="α of variant Dq"),
             "anneal": sharpness(0.01, 0.005, 0.1, "τ, width of the step"),
-            "variant": Choice("O", options=("O", "Ds", "Dq", "Iu", "Ib"), help="of the penalty f"),
+            "variant": Choice("O", options=("O", "Ds", "Dq", "Iu", "Ib"), help="variant of the penalty f"),
         },
     ),
 ]

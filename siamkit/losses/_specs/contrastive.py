@@ -64,7 +64,12 @@ SPECS = [
                 help="initial bias; the odds are even at bias / scale",
             ),
             "learning_rate_multiplier": Float(
-                10.0, low=1.0, high=100.0, log=True, minimum=0.0, help="of scale and bias"
+                10.0,
+                low=1.0,
+                high=100.0,
+                log=True,
+                minimum=0.0,
+                help="factor on the learning rate of scale and bias",
             ),
         },
     ),

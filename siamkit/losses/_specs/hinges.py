@@ -30,8 +30,12 @@ SPECS = [
         params={
             "lambda_plus": Float(1.0, minimum=0.0, help="weight of positives"),
             "lambda_minus": Float(1.0, minimum=0.0, help="weight of negatives"),
-            "margin_plus": Float(0.9, low=0.0, high=0.5, unit="typical_value", help="m₊, of positives"),
-            "margin_minus": Float(0.5, low=0.25, high=1.0, unit="typical_value", help="m₋, of negatives"),
+            "margin_plus": Float(
+                0.9, low=0.0, high=0.5, unit="typical_value", help="m₊, threshold of positives"
+            ),
+            "margin_minus": Float(
+                0.5, low=0.25, high=1.0, unit="typical_value", help="m₋, threshold of negatives"
+            ),
             "mining": MINING,
         },
     ),
@@ -48,7 +52,7 @@ SPECS = [
         params={
             "margin": Float(0.4, low=0.1, high=0.6, unit="typical_distance", help="m, between the bounds"),
             "Tn": Float(10.0, low=1.0, high=20.0, log=True, minimum=0.0, help="weighting of negatives"),
-            "imbalance": Float(0.5, minimum=0.0, maximum=1.0, help="λ, the share of negatives"),
+            "imbalance": Float(0.5, minimum=0.0, maximum=1.0, help="λ, weight of the negatives' term"),
             "alpha": Float(None, low=0.6, high=1.4, unit="typical_distance", help="α, negatives' bound"),
             "Tp": Float(0.0, minimum=0.0, help="weighting of positives"),
         },

@@ -27,9 +27,16 @@ SPECS = [
         formula="mean log(1 + Σ_q e^(F(e,q) - F(e,p) + m)) + λ · context",
         reference="Aziere and Todorovic 2019",
         params={
-            "K": Int(50, low=10, high=100, log=True, minimum=1, help="proxies"),
+            "K": Int(50, low=10, high=100, log=True, minimum=1, help="number of proxies"),
             "lambdaC": Float(1.0, minimum=0.0, help="weight of the context term"),
-            "alpha": Float(0.8, low=0.5, high=0.95, minimum=1e-3, maximum=0.999, help="of the walk"),
+            "alpha": Float(
+                0.8,
+                low=0.5,
+                high=0.95,
+                minimum=1e-3,
+                maximum=0.999,
+                help="α, the weight of neighbors in the random walk",
+            ),
             "margin": Float(5e-4, low=1e-4, high=1e-2, log=True, help="by how much nearer"),
         },
     ),

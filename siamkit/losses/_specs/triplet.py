@@ -7,7 +7,7 @@ _MINING = Choice(
     "all",
     options=MINING.options,
     search=("all", "hard", "semihard"),
-    help="which triplets of a batch",
+    help="rule that selects triplets of a batch",
 )
 
 SPECS = [
@@ -20,7 +20,7 @@ SPECS = [
         reference="Schroff, Kalenichenko and Philbin 2015",
         params={
             "margin": Float(0.05, low=0.05, high=1.0, unit="typical_distance", help="by how much nearer"),
-            "swap": Bool(False, search=False, help="compare with d(p, n) where that is smaller"),
+            "swap": Bool(False, search=False, help="use d(p, n) if it is smaller than d(a, n)"),
             "smooth_loss": Bool(False, search=False, help="log(1 + e^x) in place of the hinge"),
             "mining": _MINING,
         },
@@ -43,7 +43,7 @@ SPECS = [
                 "all",
                 options=MINING.options,
                 search=("all", "distance_weighted"),
-                help="which triplets of a batch",
+                help="rule that selects triplets of a batch",
             ),
         },
     ),

@@ -14,7 +14,7 @@ SPECS = [
         formula="mean over i of -log(e^(scale s(aᵢ, pᵢ)) / Σ꜀ e^(scale s(aᵢ, c)))",
         params={
             "scale": SCALE,
-            "symmetric": Bool(False, help="positives find their anchors too"),
+            "symmetric": Bool(False, help="also let positives find their anchors"),
         },
     ),
     LossSpec(

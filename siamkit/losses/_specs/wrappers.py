@@ -12,7 +12,9 @@ SPECS = [
         reference="Wang et al. 2020",
         params={
             "loss": Component("contrastive", help="any loss over all pairs of a batch"),
-            "memory_size": Int(1024, low=256, high=8192, log=True, minimum=1, help="embeddings kept"),
+            "memory_size": Int(
+                1024, low=256, high=8192, log=True, minimum=1, help="number of embeddings in the memory"
+            ),
         },
     ),
     LossSpec(
@@ -38,7 +40,9 @@ SPECS = [
         params={
             "first": Component("multi_similarity", help="the first loss"),
             "second": Component("intra_pair_variance", help="the second loss"),
-            "weight": Float(1.0, low=0.01, high=10.0, log=True, minimum=0.0, help="of the second"),
+            "weight": Float(
+                1.0, low=0.01, high=10.0, log=True, minimum=0.0, help="weight of the second loss"
+            ),
         },
     ),
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 LARGE_BYTES = 900
-"""Larger pictures are compressed further."""
+"""The size in bytes above which a picture is compressed further."""
 
 NOTEBOOK_ROWS = 10
 NOTEBOOK_TABLES = ("finalists", "trials")

@@ -25,7 +25,7 @@ from siamkit.report.model import (
 )
 
 MAX_ROWS = 30
-"""The most rows of a table; the page and the JSON have all."""
+"""The maximum number of rows of a table; the page and the JSON have all rows."""
 
 
 def render_markdown(document: Document) -> str:
@@ -78,10 +78,10 @@ def escape(text: str) -> str:
 
 
 GAP = 2
-"""Spaces between columns."""
+"""The number of spaces between columns."""
 
 MIN_TEXT_WIDTH = 8
-"""Text columns are shortened to this width before columns are left out."""
+"""The width in characters to which text columns are shortened before columns are left out."""
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
@@ -143,8 +143,8 @@ class FittedTable:
     columns are left out.
 
     Args:
-        table: its rows.
-        title: above it.
+        table: the table to show.
+        title: the title above the table.
         head: whether to show the names of the columns.
     """
 
@@ -180,8 +180,8 @@ def fitted_widths(natural: Sequence[int], numeric: Sequence[bool], width: int) -
 
     Args:
         natural: the width of each column's longest cell.
-        numeric: whether it must not be cut.
-        width: of the terminal.
+        numeric: whether each column holds numbers, which must not be cut.
+        width: the width of the terminal, in characters.
     """
     widths = list(natural)
     while widths:

@@ -12,7 +12,7 @@ from siamkit.report.load import Row
 from siamkit.report.model import shorten
 
 MAX_LABEL = 90
-"""The most characters of a name in a chart."""
+"""The maximum number of characters of a name in a chart."""
 
 
 def label(value: object) -> str:
@@ -26,7 +26,7 @@ def numbered(row: Row) -> str:
 
 
 def bars(names: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> go.Figure:
-    """Return horizontal bars, the first on top, each with a text inside: outside it fits no phone."""
+    """Return horizontal bars, the first on top, with texts inside: texts outside do not fit a phone."""
     figure = go.Figure(
         go.Bar(
             x=values[::-1],

@@ -16,7 +16,7 @@ from siamkit.stats.effects import Level, is_number
 from siamkit.stats.importance import METHODS, Importances, Method, Share
 
 MAX_LEVELS = 12
-"""Factors with more levels get no means."""
+"""The maximum number of levels of a factor for which means are shown."""
 
 
 def effects(stored: StoredStudy, shares: dict[Method, Importances], variance: Sequence[Share]) -> Section:
@@ -25,7 +25,7 @@ def effects(stored: StoredStudy, shares: dict[Method, Importances], variance: Se
     Args:
         stored: the results.
         shares: the importance of each factor, by method.
-        variance: the analysis of variance of a crossed design; empty for others.
+        variance: the analysis of variance of a crossed design; empty for other designs.
     """
     title = "Effect of each factor"
     if not stored.completed:
@@ -124,7 +124,7 @@ def _level(stored: StoredStudy, name: str) -> Chart:
         )
     )
     distinct = len({str(level) for level, _, _ in points})
-    # With fewer trials the mean of a number is of one trial.
+    # With fewer trials, the mean at a number would be the value of a single trial.
     few = distinct <= MAX_LEVELS and (not numeric or len(points) >= 2 * distinct)
     levels = stored.table.levels(name) if few else []
     if levels:
@@ -175,7 +175,7 @@ def _expected_best(level: Level) -> str:
 
 
 def _interactions(stored: StoredStudy) -> list[Chart]:
-    """Return metric and encoder against loss: the mean of each cell, and its residual."""
+    """Return charts of metric and encoder against loss: the mean of each cell, and its residual."""
     measure, charts = stored.objective.name, []
     for first in ("metric", "encoder"):
         if first not in stored.varied or "loss" not in stored.varied:

@@ -55,14 +55,14 @@ def embedding(stored: StoredStudy) -> tuple[Section, Items]:
 
 
 def _maps(embeddings: np.ndarray, items: Items) -> list[Chart]:
-    """Return a map by each projection; none of embeddings without two dimensions."""
+    """Return a map for each projection; none if the embeddings have fewer than two dimensions."""
     if len(embeddings) < 3 or embeddings.shape[1] < 2:
         return []
     return [_map(name, points, items, caption) for name, points, caption in _projections(embeddings)]
 
 
 def _projections(embeddings: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Yield the name, `(n, 2)` points and a caption: of PCA, t-SNE, and UMAP if it is installed."""
+    """Yield name, `(n, 2)` points and caption of each projection: PCA, t-SNE, and UMAP if it is installed."""
     centered = (embeddings - embeddings.mean(axis=0)).astype(np.float64)
     _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
     share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-30))
@@ -134,7 +134,7 @@ def _map(name: str, points: np.ndarray, items: Items, caption: str) -> Chart:
 
 
 def _gallery(neighbors: list[list[int]], items: Items) -> Gallery:
-    """Return some of the worst queries, and some at random."""
+    """Return the `QUERIES` worst queries, and as many at random."""
     labels = items.labels
     correct = [sum(labels[row] == labels[query] for row in rows) for query, rows in enumerate(neighbors)]
     order = sorted(range(len(neighbors)), key=lambda query: (correct[query], query))

@@ -18,7 +18,7 @@ def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) ->
     Args:
         stored: the results.
         shares: the importance of each factor, by fANOVA.
-        variance: the analysis of variance of a crossed design; empty for others.
+        variance: the analysis of variance of a crossed design; empty for other designs.
     """
     sentences = answer(stored)
     if not stored.completed and not stored.finalists:

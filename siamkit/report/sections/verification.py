@@ -16,7 +16,7 @@ from siamkit.report.sections._marks import numbered
 MAX_CONFIGURATIONS = 5
 DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 MIN_DET_RATE = 5e-4
-"""The axes of a DET curve are infinite; lower rates are drawn here."""
+"""The lowest error rate that a DET curve shows, as its axes are infinite; lower rates are drawn here."""
 
 SPLITS = {"valid": "validation", "test": "test"}
 

@@ -28,7 +28,7 @@ from siamkit.study.config.search_space import FACTORS, Alternative, ComponentSpa
 from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 
 UNKNOWN = Values((None,))
-"""Stands for values that are wrong; a problem was added for them."""
+"""Placeholder for wrong values, for which a problem was added."""
 
 
 # ------------------------------------------------------------------ the search space
@@ -194,7 +194,7 @@ def _parse_range(param: Param, value: Mapping[str, YamlValue], path: KeyPath, pr
     bounds: list[float] = []
     for key in ("low", "high"):
         try:
-            if value[key] is None:  # not a bound, even where null is a value
+            if value[key] is None:  # not a bound, even if null is a value
                 raise ValueError("should be a number, got None")
             number = bound.validate(value[key])
             assert number is not None
@@ -254,9 +254,9 @@ def parse_source(
     """Return the dataset that `data` of a study file names, by its source or by the suffix of its path.
 
     Args:
-        data: the section of the file.
+        data: the section `data` of the file.
         registry: the registered datasets.
-        problems: collects the problems; None is returned if the dataset is unknown.
+        problems: the file's problems, to which new ones are added; an unknown dataset gives None.
         data_required: whether a missing path is a problem.
     """
     source, path = data.get("source"), data.get("path")
@@ -307,7 +307,7 @@ def _dataset_by_suffix(
         problems.add(("data",), "should name a source (a dataset) or a path (a file or folder)")
         return None
     file = problems.document.folder / path
-    # Without its data, a path that has no suffix can only be that of a folder.
+    # If the data need not exist, a path without a suffix can only be that of a folder.
     is_folder = file.is_dir() or not (data_required or file.suffix)
     suffix = "/" if is_folder else file.suffix.lower()
     for name, entry in registry.datasets.items():

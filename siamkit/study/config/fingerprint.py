@@ -14,7 +14,7 @@ BACKEND_PACKAGES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "torch": ("t
 
 
 class Versions(TypedDict):
-    """The versions of all that takes part in a study, as `study.json` stores them."""
+    """The versions of Python, the backend, packages and plugins of a study, as `study.json` stores them."""
 
     python: str
     backend: str

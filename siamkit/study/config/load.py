@@ -22,12 +22,12 @@ from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document, Problems, YamlValue, read_document
 
 Check = Callable[[StudyConfig, SearchSpace, Problems], None]
-"""Adds the problems of a study that was parsed without any."""
+"""A further check of a study file: it adds the problems that it finds in the parsed study."""
 
 
 @dataclass(frozen=True)
 class ResolvedStudy:
-    """A study file with everything that it names. It has no problems that show without its data.
+    """A study file with everything that it names, checked as far as possible without its data.
 
     Args:
         config: the parsed file.
@@ -88,11 +88,11 @@ def load_study(
         path: the file.
         plugins: modules to import, in addition to those that the file names.
         artifacts: the run folder, in place of the file's; relative to the working directory.
-        data_required: whether it is a problem that the data do not exist.
+        data_required: whether missing data are a problem.
         checks: further checks; they run if the file could be parsed.
 
     Raises:
-        StudyFileError: all problems of the file.
+        StudyFileError: the file has problems; the message lists all of them.
     """
     document = read_document(Path(path))
     return resolve_study(document, plugins, artifacts, data_required=data_required, checks=checks)
@@ -111,11 +111,11 @@ def resolve_study(
 
     Args:
         document: the file.
-        plugins, artifacts, data_required, checks: as for `load_study`.
+        plugins, artifacts, data_required, checks: the same as for `load_study`.
         earlier: problems of the file that are already known.
 
     Raises:
-        StudyFileError: all problems of the file.
+        StudyFileError: the file has problems; the message lists all of them.
     """
     data = document.data
     problems = Problems(document, earlier)

@@ -36,7 +36,7 @@ def _size(value: object) -> object:
 
 
 def _storage(value: str) -> str:
-    """Check a storage; messages repeat nothing of a URL but its scheme, because it may hold a password."""
+    """Check a storage; error messages show only the scheme of a URL, because it may hold a password."""
     scheme, _, rest = value.partition("://")
     if value in ("sqlite", "journal"):
         return value
@@ -173,7 +173,7 @@ class Limit(Strict):
 
 
 class Data(Strict):
-    """Where the data come from, and how they are split."""
+    """The data source, and how the items are split."""
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
     path: str | None = Field(None, description="relative to this file; its suffix selects the source")

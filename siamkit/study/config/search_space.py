@@ -15,7 +15,7 @@ from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Par
 from siamkit.runs.configuration import ComponentConfig, Configuration
 from siamkit.study.config.schema import Fixed, Optimizer
 
-LEVELS = 3  # that a range is reduced to in a factorial design
+LEVELS = 3  # number of values that a range is reduced to in a factorial design
 
 
 class Trial(Protocol):
@@ -41,7 +41,7 @@ class Values:
     """The values that one parameter can have: options (a single one is fixed), or a range.
 
     Args:
-        options: the values to choose from; none for a range.
+        options: the values to choose from; empty for a range.
         low, high: the ends of a range, both included.
         log: whether the range is sampled on a logarithmic scale.
         integer: whether the range has whole numbers only.
@@ -117,7 +117,7 @@ class Values:
     def _at(self, fraction: float) -> float:
         """Return the value at a fraction of the range, from 0 (low) to 1 (high)."""
         if fraction in (0, 1):
-            value = self.high if fraction else self.low  # exactly; exp(log(x)) would round
+            value = self.high if fraction else self.low  # the exact bound; exp(log(x)) would round
         elif self.log:
             value = math.exp(math.log(self.low) + fraction * math.log(self.high / self.low))
         else:
@@ -139,7 +139,7 @@ class Alternative:
 
     Args:
         entry: the registered component.
-        params: for each parameter its values, or the components that it can be.
+        params: the values or components that each parameter can have.
     """
 
     entry: Registered[Any]
@@ -232,9 +232,9 @@ class SearchSpace:
     """All configurations that a study can try.
 
     Args:
-        encoder, metric, loss: the components.
+        encoder, metric, loss: the components of each kind to choose from.
         factors: the values of the factors in `FACTORS`.
-        data: the values of the factors of the training data; empty where the study does not vary them.
+        data: the values of the factors of the training data; empty if the study does not vary them.
     """
 
     encoder: ComponentSpace

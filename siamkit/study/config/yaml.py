@@ -31,7 +31,7 @@ from ruamel.yaml.tokens import (
 from siamkit.errors import StudyFileError, nearest
 
 MAX_BYTES = 1_000_000  # a study file has a few hundred
-MAX_DEPTH = 100  # of nested mappings and lists; a study file has six levels
+MAX_DEPTH = 100  # levels of nested mappings and lists; a study file has six
 
 _OPENING = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
 _CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
@@ -50,7 +50,8 @@ class Document:
         name: the path of the file.
         data: the content of the file.
         lines: the line of each key and list item, by its path.
-        written_at: maps a path in `data` to the path in the file, where `data` was rearranged.
+        written_at: function from a path in `data` to its path in the file; they differ if `data` was
+            rearranged.
     """
 
     name: str
@@ -197,7 +198,7 @@ class Problems:
 
         Args:
             path: the key that has the problem.
-            message: what is wrong, and what would be right.
+            message: text that says what is wrong and what would be right, without the key.
         """
         self._by_line.append((self.document.line(path), f"{self.document.at(path)}: {message}"))
 

@@ -25,7 +25,7 @@ def connect(data_bytes: int) -> bool:
         data_bytes: the size of the data that a new cluster must hold.
 
     Returns:
-        Whether this call connected it; then `disconnect` disconnects it, and ends a new cluster.
+        Whether this call connected the process. If so, `disconnect` disconnects it, and ends a new cluster.
 
     Raises:
         StudyError: no cluster answers at RAY_ADDRESS, or Ray does not start.
@@ -55,7 +55,7 @@ def _new_cluster_options(data_bytes: int) -> dict[str, bool | int]:
 
 
 def disconnect() -> None:
-    """Disconnect from the cluster; one that `connect` started ends."""
+    """Disconnect from the cluster, and end it if `connect` started it."""
     ray.shutdown()
 
 
@@ -74,7 +74,7 @@ def _listens_on_loopback_only(address: str) -> bool:
     """Return whether a cluster listens on 127.0.0.1 only; Ray resolves that to the machine's address.
 
     Raises:
-        OSError, ValueError: it does not answer, or the address is not valid.
+        OSError, ValueError: the cluster does not answer, or the address is not valid.
     """
     host, port = _split(address)
     _open_connection(host, port)
@@ -99,7 +99,7 @@ def _open_connection(host: str, port: int) -> None:
 
 @contextmanager
 def _loopback_only() -> Iterator[None]:
-    """Make Ray listen on 127.0.0.1: on Linux it would accept code to run from the whole network."""
+    """Make Ray listen on 127.0.0.1 only; by default, on Linux, it accepts code from the whole network."""
     constants = ray._private.ray_constants
     enabled, switch = constants.ENABLE_RAY_CLUSTER, os.environ.get(CLUSTER_SWITCH)
     constants.ENABLE_RAY_CLUSTER = False  # Ray read the switch when it was imported
@@ -127,7 +127,7 @@ def room(cpus: int, gpus: float, memory: float | None) -> int:
 
 
 def largest_node() -> str:
-    """Return what the largest node has, as the end of a sentence."""
+    """Return the resources of the largest node, as the end of a sentence."""
     nodes = sorted(_nodes(), key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
     if not nodes:
         return "it has no nodes"
@@ -146,7 +146,7 @@ def _room_on(node: dict[str, float], cpus: int, gpus: float, memory: float | Non
     limits = [math.inf, node.get("CPU", 0) // cpus]
     if gpus:
         available, rounding = node.get("GPU", 0), 1e-9
-        # A worker's fraction is of one accelerator.
+        # A fraction is of a single accelerator: 0.4 fits twice on each.
         limits.append(available * int(1 / gpus + rounding) if gpus < 1 else available // gpus)
     if memory:
         limits.append(node.get("memory", 0) // memory)

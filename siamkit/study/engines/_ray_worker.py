@@ -1,4 +1,4 @@
-"""A worker on a Ray cluster, as it is on its node. It does not import Ray; Ray calls it.
+"""The node's side of a worker on a Ray cluster. It does not import Ray; Ray calls it.
 
 A thread runs the jobs, so that the process can receive and send messages meanwhile. Messages in both
 directions are numbered, because a call whose answer was lost may have arrived all the same.
@@ -28,7 +28,7 @@ from siamkit.study.worker.shared_arrays import PackedData, unpack
 
 @dataclass(frozen=True)
 class NodeRejected:
-    """Why a node cannot take part in the study, and its name."""
+    """A rejected node: why it cannot take part in the study, and its host name."""
 
     reason: str
     node: str = field(default_factory=socket.gethostname)
@@ -36,7 +36,7 @@ class NodeRejected:
 
 @dataclass(frozen=True)
 class WorkerCrashed:
-    """The worker ended by an error: its name and its traceback."""
+    """An error that ended the worker: its name and its traceback."""
 
     error: str
     traceback: str
@@ -44,7 +44,7 @@ class WorkerCrashed:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A job, and a file that the node sees if it sees the run folder; None for jobs that write no files."""
+    """A job, with a marker file that the node sees if it sees the run folder; None for jobs without files."""
 
     job: Job
     marker: str | None
@@ -52,7 +52,7 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class WorkerUpdate:
-    """The messages of a worker since the last update, and the bytes that its process holds."""
+    """The messages of a worker since the last update, and the memory of its process in bytes."""
 
     messages: tuple[Message | NodeRejected | WorkerCrashed, ...]
     memory: int
@@ -62,13 +62,13 @@ class Actor:
     """A process on a node, started by Ray.
 
     Args:
-        setup: what it needs to know.
+        setup: the settings of the worker, such as the backend and the study.
         packed: the prepared data.
     """
 
     def __init__(self, setup: Setup, packed: PackedData) -> None:
         self._outbox: list[Message | NodeRejected | WorkerCrashed] = []
-        self._first = 0  # the number of the first of these
+        self._first = 0  # number of the first message in the outbox
         self._changed = threading.Condition()
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._next = 0
@@ -78,7 +78,7 @@ class Actor:
     # ------------------------------------------------------------- called by Ray, in threads of its own
 
     def listen(self, received: int, seconds: float) -> WorkerUpdate:
-        """Return the messages after the first `received` ones; wait at most so many seconds for one."""
+        """Return the messages after the first `received` ones; wait at most `seconds` for one."""
         with self._changed:
             del self._outbox[: max(0, received - self._first)]
             self._first = max(received, self._first)

@@ -22,16 +22,16 @@ class Worker(Protocol):
     """A training process, as its supervisor sees it."""
 
     def assign(self, job: Job, send: Send) -> None:
-        """Give it a job. A worker in this process runs it now and calls `send`; others send messages."""
+        """Give the worker a job. A worker in this process runs it now and calls `send`; others send later."""
 
     def answer(self, cause: Cause | None) -> None:
-        """Answer an epoch: None to continue, or why to stop."""
+        """Answer the message of an epoch: None to continue training, or the cause to stop it."""
 
     def poll(self) -> list[Message]:
         """Return the messages since the last call."""
 
     def death(self) -> Cause | None:
-        """Return how its process ended, `crashed` or `killed`; None while it runs."""
+        """Return the cause if its process has ended, `crashed` or `killed`; None while it runs."""
 
     def is_suspended(self) -> bool:
         """Return whether its process exists but does not run (SIGSTOP)."""
@@ -50,7 +50,7 @@ class Engine(Protocol):
     """A place where workers run.
 
     Attributes:
-        size: how many workers there should be.
+        size: the number of workers that should run.
     """
 
     size: int
@@ -59,7 +59,7 @@ class Engine(Protocol):
         """Start a worker; the number, below `size`, decides which device and cores it gets."""
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
-        """Wait until one of the workers has a message, at most so many seconds."""
+        """Wait until one of the workers has a message, at most `seconds`."""
 
     def close(self) -> None:
         """End all workers, and remove what they shared."""
@@ -70,11 +70,11 @@ def make_engine(config: StudyConfig, setup: Setup, scratch: Path) -> Engine:
 
     Args:
         config: the parsed study file.
-        setup: what each worker needs to know.
+        setup: the settings of each worker, such as the backend and the study.
         scratch: a folder for temporary files.
 
     Raises:
-        StudyError: the engine's package is not installed, or it has no room for a single worker.
+        StudyError: the engine's package is not installed, or the engine has no room for a single worker.
     """
     module_name, _, class_name = ENGINES[config.engine].partition(":")
     try:

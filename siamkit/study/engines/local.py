@@ -1,6 +1,6 @@
 """Engines of this machine: workers in processes of their own (`local`), or one in this process (`inline`).
 
-An inline worker is for debuggers and notebooks: if it crashes, everything does.
+An inline worker is for debuggers and notebooks: if it crashes, the whole process crashes.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setu
 from siamkit.study.worker.process import runner_for
 from siamkit.study.worker.runner import JobRunner
 
-DEFAULT_TRIAL_MEMORY = 2e9  # bytes, where the study sets no limit
+DEFAULT_TRIAL_MEMORY = 2e9  # bytes, if the study sets no limit
 ERROR_OUTPUT_BYTES = 4000
 
-# The signals by which a process ends by its own fault.
+# The signals that end a process because of an error of its own.
 FAULTS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
 
 T = TypeVar("T")
 
 
 class LocalWorker:
-    """A process, a socket to it, and the file that it writes its errors to.
+    """A worker in a process of this machine, with a socket to it and a file for its error output.
 
     Args:
-        setup: what it needs to know.
+        setup: the settings of the worker, such as the backend and the study.
         environment: its environment variables.
         cores: the processor cores that it may use.
         errors: the file for its standard output and error.
@@ -50,7 +50,7 @@ class LocalWorker:
         self._errors = errors
         with theirs, errors.open("ab") as sink:
             self._process = subprocess.Popen(
-                # -P: modules in the current folder are found only if the supervisor finds them, too.
+                # -P: modules in the current folder are found only if the supervisor also finds them.
                 [sys.executable, "-P", "-m", "siamkit.study.worker.process", str(theirs.fileno())],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
@@ -116,7 +116,7 @@ class LocalWorker:
 
 
 class LocalEngine:
-    """Processes of this machine: one for each accelerator, else as many as its cores and memory allow."""
+    """The engine `local`: one process for each accelerator, else as many as cores and memory allow."""
 
     def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
         self._setup, self._scratch, self._cpus = setup, scratch, config.resources.cpus
@@ -150,7 +150,7 @@ class LocalEngine:
         return {**os.environ, **variables}
 
     def _cores(self, number: int) -> set[int]:
-        """Return cores of its own, or those of another worker if there are more workers than cores."""
+        """Return the cores of a worker: its own, or shared ones if there are more workers than cores."""
         try:
             available = sorted(os.sched_getaffinity(0))
         except AttributeError:
@@ -197,8 +197,8 @@ def max_workers(cpus: int, gpus: float, memory: float | None) -> int:
     """Return how many workers this machine has room for: by its accelerators, else by cores and free memory.
 
     Args:
-        cpus, gpus: of each worker.
-        memory: bytes of each worker, if limited.
+        cpus, gpus: the cores and accelerators of each worker.
+        memory: the bytes of each worker; by default 2 GB.
     """
     devices = accelerators() if gpus else []
     if devices:
@@ -208,7 +208,7 @@ def max_workers(cpus: int, gpus: float, memory: float | None) -> int:
 
 
 class InlineWorker:
-    """A worker that runs its jobs when it gets them."""
+    """A worker in the supervisor's own process: it runs a job as soon as it gets it."""
 
     def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
@@ -241,7 +241,7 @@ class InlineWorker:
 
 
 class InlineEngine:
-    """One worker, in this process."""
+    """The engine `inline`: one worker, in this process."""
 
     size = 1
 

@@ -24,9 +24,9 @@ from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import Cause, CauseKind, FeedsJob, Job, Message, Send, Setup
 from siamkit.study.worker.shared_arrays import pack
 
-LISTEN_SECONDS = 1.0  # after which a worker without messages answers
-SUSPENDED_SECONDS = 10.0  # after which a worker that does not answer counts as suspended
-SIZE_SECONDS = 5.0  # between two counts of what the cluster has room for
+LISTEN_SECONDS = 1.0  # seconds after which a worker without messages answers
+SUSPENDED_SECONDS = 10.0  # seconds without an answer after which a worker counts as suspended
+SIZE_SECONDS = 5.0  # seconds between two counts of the workers that the cluster has room for
 
 # The supervisor's environment variables on which results can depend, without folders of its machine.
 PASSED_ON = ("SIAMKIT_", "KERAS_", "XLA_", "JAX_", "TF_", "PYTORCH_")
@@ -34,11 +34,11 @@ FOLDERS = ("_HOME", "_DIR", "_PATH")
 
 
 class RayWorker:
-    """An actor, as its supervisor sees it.
+    """The supervisor's side of an actor on a Ray cluster.
 
     Args:
         actor: Ray's handle of an `Actor`.
-        marker: shows workers that they see the run folder.
+        marker: the file that shows workers that they see the run folder.
     """
 
     def __init__(self, actor: Any, marker: FolderMarker) -> None:
@@ -101,7 +101,7 @@ class RayWorker:
         return messages
 
     def _confirm(self) -> None:
-        """Send the last message again if it may not have arrived; the worker ignores a number that it had."""
+        """Send the last message again if it may not have arrived; the worker ignores a repeated number."""
         if self._unconfirmed is None or not _is_done(self._unconfirmed[0]):
             return
         reference, number, message = self._unconfirmed
@@ -113,7 +113,7 @@ class RayWorker:
             raise
 
     def _set_death(self, error: RayError) -> None:
-        """Record what Ray knows of a death; it does not know the number of a signal, and has only texts."""
+        """Record the cause of a death from the text of Ray's error, which does not name a signal."""
         text = str(error)
         kind: CauseKind = "killed"
         if isinstance(error, OutOfMemoryError):
@@ -151,7 +151,7 @@ def _is_done(reference: Any) -> bool:
 
 
 class FolderMarker:
-    """A file in the run folder, which shows other machines that they see this folder, not one of its name.
+    """A file that shows another machine that it sees this run folder, not another one of the same name.
 
     Args:
         folder: the path or URL of the run folder.
@@ -177,7 +177,7 @@ class FolderMarker:
 
 
 class RayEngine:
-    """Actors of a cluster, each with the CPUs and accelerators that the study gives one trial."""
+    """The engine `ray`: actors of a cluster, each with the CPUs and accelerators of one trial."""
 
     def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
         gpus = config.resources.gpus

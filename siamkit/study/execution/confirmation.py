@@ -1,4 +1,4 @@
-"""Confirmation: train the finalists again with more seeds, and score them on the test split, only here."""
+"""Confirmation: the finalists are trained again with more seeds; only here is the test split scored."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from siamkit.study.worker.messages import (
 
 
 class Confirmation:
-    """The repeats of the finalists: a source of jobs. Repeats that are stored are not run again.
+    """A source of jobs: the repeats of the finalists. Stored repeats are not run again.
 
     Args:
-        session: of this process.
-        trials: of the study; the best of them are the finalists.
+        session: the session of this process.
+        trials: the trials of the study; the best of them are the finalists.
     """
 
     def __init__(self, session: StudySession, trials: TrialLog) -> None:
@@ -59,7 +59,7 @@ class Confirmation:
         return self._total - self._done
 
     def tick(self) -> None:
-        """Do nothing: only this process works on them."""
+        """Do nothing: no other process works on the repeats."""
 
     def next_job(self) -> RepeatHandle | None:
         """Return the next repeat to run."""
@@ -70,12 +70,12 @@ class Confirmation:
         return self._done == self._total
 
     def record_end(self) -> int:
-        """Record that a repeat has ended; return how many have."""
+        """Record that a repeat has ended; return the number of ended repeats."""
         self._done += 1
         return self._done
 
     def retry(self, handle: RepeatHandle) -> None:
-        """Run a repeat again whose process died."""
+        """Queue a repeat again after its process died."""
         self._waiting.insert(0, handle)
 
 
@@ -83,13 +83,13 @@ class RepeatHandle:
     """One repeat of a finalist, on the supervisor's side.
 
     Args:
-        confirmation: that it belongs to.
-        session: of this process.
+        confirmation: the confirmation that it belongs to.
+        session: the session of this process.
         trial: the trial that made its configuration a finalist.
         repeat: its number, from 0.
     """
 
-    is_lost = False  # no other process confirms
+    is_lost = False  # no other process runs repeats
 
     def __init__(
         self, confirmation: Confirmation, session: StudySession, trial: StoredTrial, repeat: int
@@ -104,12 +104,12 @@ class RepeatHandle:
 
     @property
     def attempt(self) -> Attempt:
-        """Which training it is."""
+        """The attempt: the training that this repeat is."""
         return Attempt(self._trial, self._repeat, self._key, 1, self._configuration)
 
     @property
     def job(self) -> RepeatJob:
-        """What the worker gets; it continues from the checkpoint of an earlier attempt."""
+        """The job for the worker; it continues from the checkpoint of an earlier attempt, if there is one."""
         folder = str(self._files.path)
         return RepeatJob(
             folder,
@@ -191,14 +191,14 @@ def _seed(session: StudySession, configuration: Configuration, repeat: int) -> i
 
 
 def publish_best(folder: RunFolder, model: Path) -> None:
-    """Copy the model of the winner to its place.
+    """Copy the winner's model to its place in the run folder.
 
     Args:
         folder: the run folder.
         model: the winner's model.
 
     Raises:
-        StudyError: the model is missing, and none was published before.
+        StudyError: the model is missing, and no model was published before.
     """
     if not model.is_file():
         if folder.best_model.is_file():

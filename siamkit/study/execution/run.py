@@ -35,12 +35,12 @@ from siamkit.study.worker.checkpoint import remove_checkpoint, remove_temporary_
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended.
+    """The end of a run: whether all work is done, and the outcome.
 
     Args:
         is_finished: whether all work was done; False if the user stopped it.
-        early_end: why the search ended before its budget was spent, if it did.
-        outcome: who won, once `tune` has ended and a trial is complete.
+        early_end: the reason, as a sentence, if the search ended before its budget was spent; else empty.
+        outcome: the winner and its results, once `tune` has ended and a trial is complete.
     """
 
     is_finished: bool
@@ -52,10 +52,11 @@ class StudyRun:
     """A process's run of a study; `open_run` opens it.
 
     Args:
-        session: of this process.
+        session: the session of this process.
         queue: the trials of the study.
-        repeats: counts samples that existed; the study's sampler reads it.
-        lock: held by the one `tune`, where the run folder has no lock.
+        repeats: counter of samples whose configuration already existed; the study's sampler reads it.
+        lock: the lock in the storage that a running `tune` holds; None for workers, or if the lock of the
+            run folder is enough.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class StudyRun:
         self._clock = WorkClock(queue.storage.optuna_study, session.is_tune)
 
     def tune(self) -> RunEnd:
-        """Run the study to its report; after Ctrl-C, report what there is.
+        """Run the study to its report; after Ctrl-C, report the results so far.
 
         Raises:
             StudyError: another `tune` runs the study.
@@ -81,7 +82,7 @@ class StudyRun:
         return self._lock.acquire() if self._lock is not None else nullcontext()
 
     def _logged(self, run: Callable[[], RunEnd]) -> RunEnd:
-        """Log that this process stops, and why: by the log, others know which processes still run."""
+        """Call `run`, and log that this process stops, and why; other processes read this log."""
         folder = self._session.folder
         try:
             end = run()
@@ -160,7 +161,7 @@ class StudyRun:
         self._clock.store()
 
     def _enqueue_plan(self, target: float) -> None:
-        """Queue what is tried first, and add the trials of an earlier study; once, however often it runs."""
+        """Queue the trials to try first, and add those of an earlier study; repeated runs add none twice."""
         session, queue = self._session, self._queue
         note, optuna_study = session.progress.note, queue.storage.optuna_study
         earlier = warm_start(session.study, session.snapshot)
@@ -186,9 +187,9 @@ class StudyRun:
         """Have the workers run all jobs of a source; return False if the user stopped.
 
         Args:
-            source: of jobs.
-            trackers: get their events.
-            release: gives back the jobs that are not done.
+            source: the source of jobs.
+            trackers: the trackers that get the events of the jobs.
+            release: function that gives back the jobs that are not done.
         """
         session = self._session
         try:
@@ -212,7 +213,7 @@ class StudyRun:
 
 @contextmanager
 def open_run(session: StudySession) -> Iterator[StudyRun]:
-    """Open the study in its storage, and close that at the end.
+    """Open the study in its storage, and close the storage at the end.
 
     `tune` creates a study that does not exist yet.
 
@@ -232,7 +233,7 @@ def open_run(session: StudySession) -> Iterator[StudyRun]:
         notify=session.progress.note,
     )
     try:
-        # The lock of the run folder is the study's only if the storage is in that folder, too.
+        # The lock of the run folder locks the study only if the storage is also in that folder.
         is_locked = session.is_tune and is_local(session.folder.path) and not is_database(config.storage)
         queue = TrialQueue(
             storage,
@@ -254,13 +255,13 @@ def open_run(session: StudySession) -> Iterator[StudyRun]:
 
 
 def clean_up(folder: RunFolder, queue: TrialQueue, is_finished: bool) -> None:
-    """Keep of each ended trial only the attempt that the storage knows, with its results.
+    """Remove the folders of ended trials, except the attempt that the storage knows, with its results.
 
     An attempt that was taken over may have written a result before it noticed; it must not be read.
 
     Args:
         folder: the run folder.
-        queue: of the study.
+        queue: the queue of the study.
         is_finished: whether the whole study is done; if not, repeats of finalists can be continued.
     """
     # List the folders before the trials, so that a trial that starts in between keeps its folder.

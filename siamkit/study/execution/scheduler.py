@@ -19,17 +19,17 @@ from siamkit.study.storage.trial_log import StoredTrial
 from siamkit.study.storage.trial_queue import Claim, TrialQueue
 from siamkit.study.worker.messages import TrialJob
 
-MAX_REPEATS = 200  # samples one after the other that existed; then what is left is not worth the search
-MAX_SAMPLES = 20  # between two readings of the workers' messages
+MAX_REPEATS = 200  # consecutive samples that already existed, after which the search ends
+MAX_SAMPLES = 20  # samples between two readings of the workers' messages
 REFRESH_SECONDS = 1.0
 MAX_WORKERS = 1_000_000
 
 
 class WorkClock:
-    """Counts the seconds that `tune` spends on a study, in this run and those before it.
+    """A clock of the seconds that `tune` spends on a study, in this run and those before it.
 
     Args:
-        optuna_study: where the time is stored.
+        optuna_study: the study whose storage holds the time.
         is_tune: whether this process is `tune`; the time of workers does not count.
     """
 
@@ -41,7 +41,7 @@ class WorkClock:
         self._start = time.monotonic()
 
     def seconds(self) -> float:
-        """Return the seconds so far."""
+        """Return the seconds spent so far."""
         return self._before + time.monotonic() - self._start
 
     def store(self) -> None:
@@ -54,12 +54,12 @@ class Scheduler:
     """The search of a study, as one process takes part in it: a source of jobs.
 
     Args:
-        session: of this process.
-        queue: of the study.
+        session: the session of this process.
+        queue: the queue of the study.
         clock: the time spent on it.
-        repeats: counts samples that existed; the sampler reads it.
-        heartbeat: renews the leases; its error ends the search.
-        planned: how many trials a complete plan has; infinite where a sampler chooses.
+        repeats: counter of samples whose configuration already existed; the sampler reads it.
+        heartbeat: thread that renews the leases; its error ends the search.
+        planned: the number of trials in a complete plan; infinite if a sampler chooses.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Scheduler:
         return int(min(self.target - len(self._queue.trials.counted), MAX_WORKERS))
 
     def tick(self) -> None:
-        """Read what other processes did, often enough to see whether they renew their leases."""
+        """Read the changes by other processes, often enough to see whether they renew their leases."""
         if self._heartbeat.error is not None:
             raise self._heartbeat.error  # without it the trials of this process would be taken for dead
         queue = self._queue
@@ -129,7 +129,7 @@ class Scheduler:
 
     @property
     def target(self) -> float:
-        """How many configurations the study will try."""
+        """The number of configurations that the study will try."""
         return min(self._session.study.config.budget.trials, self._size, self._planned)
 
     def is_time_over(self) -> bool:

@@ -49,19 +49,19 @@ Role = Literal["tune", "worker", "check"]
 
 @dataclass(frozen=True)
 class StudySession:
-    """What one process needs to take part in a study.
+    """Everything that one process needs to take part in a study.
 
     Args:
-        owner: this process in the study.
+        owner: this process, as leases and the log name it.
         study: the study.
         data: its prepared data.
         valid_items: the validation items as read.
-        snapshot: what must not change when the study is resumed.
+        snapshot: the settings and data that must not change when the study is resumed.
         versions: the installed versions.
         folder: the run folder.
-        supervisor: of the workers.
-        interrupts: defers Ctrl-C while it is entered.
-        progress: reports progress to the user.
+        supervisor: the supervisor of this process's workers.
+        interrupts: the handler that defers Ctrl-C while it is entered.
+        progress: the reporter of progress to the user.
     """
 
     owner: Owner
@@ -93,9 +93,9 @@ def open_session(
     """Open a session, and end its workers at the end.
 
     Args:
-        role: of this process; `check` only checks whether the data can feed the losses.
+        role: the role of this process; `check` only checks whether the data can feed the losses.
         path: the study file, or the study.
-        backend, plugins, artifacts, progress: as for `siamkit.tune`.
+        backend, plugins, artifacts, progress: the same as for `siamkit.tune`.
 
     Raises:
         StudyFileError: the study file has errors.
@@ -193,7 +193,7 @@ def _plugin_versions(study: ResolvedStudy) -> dict[str, str]:
 
 
 def _snapshot(study: ResolvedStudy, data: PreparedData, installed: Versions) -> SnapshotData:
-    """Return what must not change when the study is resumed, as plain data."""
+    """Return the snapshot: what must not change when the study is resumed, as plain data."""
     config = study.config.model_dump(mode="json")
     fixed = {key: value for key, value in config.items() if key not in RESUMABLE}
     fixed["data"] = {**fixed["data"], "path": None, "source": study.source.entry.qualified}
@@ -244,7 +244,7 @@ def process_scratch() -> Path:
 
 
 def check_feeds(session: StudySession) -> None:
-    """Have a worker check all feeds that a study can need; the supervisor itself imports no backend.
+    """Check in a worker that the data can feed every loss; the supervisor itself imports no backend.
 
     Raises:
         DataError: the training data cannot feed a loss, or a loss cannot wrap another.
@@ -261,7 +261,7 @@ def check_feeds(session: StudySession) -> None:
 
 
 class FeedsCheck:
-    """The check: a source of one job, and its handle."""
+    """A source of one job, the check of the data; it is also that job's handle."""
 
     attempt = None
     is_lost = False

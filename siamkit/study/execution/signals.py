@@ -1,4 +1,4 @@
-"""Ctrl-C: the first is handled where nothing is left half done, the second at once, and none is lost."""
+"""Ctrl-C: the first one takes effect when no work is half done, the second at once; none is lost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class StoppedAtOnce(KeyboardInterrupt):
 
 
 class Interrupts:
-    """While it is entered, the first Ctrl-C only sets `requested`; later ones raise `StoppedAtOnce`.
+    """A context in which the first Ctrl-C only sets `requested`, and later ones raise `StoppedAtOnce`.
 
     An exception at any point could leave a trial that is sampled but does not run, or a result that is
     written but not reported. If another handler is set, or in another thread than the main one, nothing
     changes.
 
     Args:
-        is_deferred: whether to defer Ctrl-C at all; not if training runs in this process.
+        is_deferred: whether to defer Ctrl-C; False if training runs in this process.
     """
 
     def __init__(self, is_deferred: bool) -> None:
@@ -54,7 +54,7 @@ class Interrupts:
 
 @contextmanager
 def none_is_dropped() -> Iterator[None]:
-    """Raise a Ctrl-C again, a moment later, that arrives where Python drops every exception.
+    """Raise a Ctrl-C again, a moment later, if it arrives where Python drops every exception.
 
     Such places are finalizers and callbacks of weak references, of which the libraries have many.
     """

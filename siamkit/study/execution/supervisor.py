@@ -28,36 +28,36 @@ from siamkit.study.worker.messages import (
 from siamkit.study.worker.trainer import Limits
 
 TICK_SECONDS = 0.25
-STALL_SECONDS = 1.0  # a longer round means that no message was read meanwhile
-GRACE_SECONDS = 2.0  # in which a worker itself can end a trial that exceeds its limit
+STALL_SECONDS = 1.0  # seconds; in a longer round no messages were read
+GRACE_SECONDS = 2.0  # seconds in which a worker itself can end a trial that exceeds its limit
 MAX_GROWTH = 1.5e9  # bytes that a worker may grow after its first trial before it is replaced
-MAX_START_FAILURES = 3  # one after the other
+MAX_START_FAILURES = 3  # consecutive processes that exit at startup
 
 
 class JobHandle(Protocol):
-    """A job, and what is done at its events."""
+    """The supervisor's side of a job: it handles the job's events."""
 
     @property
     def job(self) -> Job:
-        """What the worker gets."""
+        """The job for the worker."""
 
     @property
     def attempt(self) -> Attempt | None:
-        """Which training it is; None for other jobs."""
+        """The training that the job is; None for other jobs."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether another process took it over; then its worker is ended."""
+        """Whether another process took the job over; then its worker is ended."""
 
     def on_event(self, event: JobEvent) -> Cause | None:
-        """Handle an event; return None to continue, or after an epoch why to stop."""
+        """Handle an event; return None to continue, or after an epoch the cause to stop."""
 
 
 class JobSource(Protocol):
-    """Where jobs come from."""
+    """A source of jobs for workers."""
 
     def tick(self) -> None:
-        """Called a few times a second."""
+        """Do regular work; the supervisor calls this a few times a second."""
 
     def next_job(self) -> JobHandle | None:
         """Return a job for an idle worker, or None if there is none now."""
@@ -70,7 +70,7 @@ class JobSource(Protocol):
 
 
 class Listener(Protocol):
-    """Gets the events of all trainings."""
+    """A receiver of the events of all trainings."""
 
     def on_event(self, attempt: Attempt, event: JobEvent) -> None:
         """Record an event."""
@@ -81,12 +81,12 @@ class WorkerSlot:
     """A worker and its job.
 
     Args:
-        number: decides which device and cores it has.
+        number: the worker's number, which decides its device and cores.
         worker: the worker.
         is_ready: whether it is ready for jobs.
         handle: its job.
-        since: when it got the job.
-        suspended_since: when its process was first seen suspended.
+        since: the time when it got the job, in seconds of the monotonic clock.
+        suspended_since: the time when its process was first seen suspended; None if it runs.
         first_memory: bytes that its process held after its first job.
     """
 
@@ -100,18 +100,18 @@ class WorkerSlot:
 
     @property
     def seconds(self) -> float:
-        """Since it got its job."""
+        """The seconds since it got its job."""
         return time.monotonic() - self.since
 
 
 class Supervisor:
-    """Has workers run jobs.
+    """The supervisor of a machine's workers: it gives them jobs and handles their messages.
 
     Args:
         engine: starts the workers.
-        limits: of each job.
+        limits: the time and memory limits of each job.
         max_suspended: seconds after which a suspended worker is ended.
-        interrupts: says whether the user pressed Ctrl-C.
+        interrupts: the handler that knows whether the user pressed Ctrl-C.
     """
 
     def __init__(self, engine: Engine, limits: Limits, max_suspended: float, interrupts: Interrupts) -> None:
@@ -125,8 +125,8 @@ class Supervisor:
         """Have the workers run all jobs of a source.
 
         Args:
-            source: of jobs.
-            listeners: get the events of all trainings, too.
+            source: the source of jobs.
+            listeners: the receivers of the events of all trainings.
 
         Raises:
             StudyError: no worker can be started.

@@ -1,4 +1,4 @@
-"""A trial that a worker runs: what the storage, the run folder and the user learn of it."""
+"""A trial that a worker runs: its events go to the storage, the run folder and the user."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_CONSECUTIVE_CRASHES = 20
 
 
 class ActiveTrials:
-    """The trials of this process's workers, and what those that have ended say about later ones."""
+    """The running trials of this process's workers, and statistics of those that have ended."""
 
     def __init__(self) -> None:
         self.handles: dict[int, TrialHandle] = {}
@@ -49,7 +49,7 @@ class ActiveTrials:
 
     @property
     def seed_std(self) -> float:
-        """The standard deviation of the objective between seeds, as far as it is known."""
+        """The standard deviation of the objective between seeds, over the ended trials; 0 if unknown."""
         return math.sqrt(sum(self._variances) / len(self._variances)) if self._variances else 0.0
 
     def add(self, handle: TrialHandle) -> None:
@@ -70,7 +70,7 @@ class ActiveTrials:
         """Record a trial whose process died.
 
         Raises:
-            StudyError: so many have died one after the other that the trials are not the cause.
+            StudyError: so many consecutive trials have died that the trials themselves are not the cause.
         """
         self._crashes += 1
         if self._crashes >= MAX_CONSECUTIVE_CRASHES:
@@ -84,11 +84,11 @@ class TrialHandle:
     """One attempt at a trial, on the supervisor's side.
 
     Args:
-        session: of this process.
-        queue: of the study.
+        session: the session of this process.
+        queue: the queue of the study.
         claim: the right to run the trial.
-        job: what the worker gets.
-        active: the trials of this process.
+        job: the job for the worker.
+        active: the running trials of this process.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class TrialHandle:
         if not self._queue.finish(self.claim, ended.outcome, values, text):
             self._on_loss()
             return
-        remove_checkpoint(self._files.path)  # not before: without a result it is all there is
+        remove_checkpoint(self._files.path)  # only now that the result exists
         self._queue.refresh()
         self._log(
             "trial ended",
@@ -221,7 +221,7 @@ class TrialHandle:
         )
 
     def _on_loss(self) -> None:
-        """Leave the trial to another process, and remove its folder unless that continues from it."""
+        """Leave the trial to another process, and remove its folder unless that process continues from it."""
         self._active.remove(self)
         self._queue.forget(self.claim)
         self._log("trial lost")
@@ -232,7 +232,7 @@ class TrialHandle:
         self._end_progress("lost", None, "another process took it over")
 
     def _on_death(self, cause: Cause) -> None:
-        """Queue the trial again; one whose process crashes each time fails, and counts."""
+        """Queue the trial again; if its process crashes at each attempt, it fails and uses up budget."""
         self._log("trial died", cause=cause.text)
         if cause.kind == "crashed" and self.claim.attempt > MAX_RETRIES:
             text = f"{cause.text}, {self.claim.attempt} times"

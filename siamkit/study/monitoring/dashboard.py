@@ -19,7 +19,7 @@ Application = Callable[..., Iterable[bytes]]
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Answer several requests at once; none keeps the program from ending."""
+    """A server that answers several requests at once; none of them keeps the program from ending."""
 
     daemon_threads = True
     # Otherwise, on some systems, two servers could listen on one port.
@@ -27,7 +27,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Log no requests."""
+    """A request handler that logs nothing."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -45,7 +45,7 @@ def make_dashboard(where: StudyLocation, port: int) -> Server:
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise StudyError("the dashboard needs optuna-dashboard; pip install 'siamkit[dashboard]'")
-    open_to_read(where)  # raises where the study cannot be read
+    open_to_read(where)  # raises if the study cannot be read
     import optuna_dashboard
 
     app = optuna_dashboard.wsgi(storage_to_read(where))
@@ -69,8 +69,8 @@ def address(server: Server) -> str:
 def read_only(app: Application, port: int) -> Application:
     """Refuse requests that would change the study, and requests for another host name.
 
-    The dashboard can delete and rename studies and end trials; only `tune` may do that. And a web page could
-    resolve its own name to this machine, to read from it in the user's browser (DNS rebinding).
+    The dashboard can delete and rename studies and end trials; only `tune` may do that. Also, a web page
+    could resolve its own name to this machine, to read from it in the user's browser (DNS rebinding).
     """
     names = {f"{name}:{port}" for name in (HOST, "localhost")}
 

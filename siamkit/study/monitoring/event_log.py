@@ -1,4 +1,4 @@
-"""The event log of a study, read: which processes take part, whether they live, why they stopped."""
+"""The event log of a study, for readers: which processes take part, whether they live, why they stopped."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Owner:
     """One run of `tune` or `worker`.
 
     Args:
-        name: as in the leases.
+        name: the owner's name, as in the leases.
         role: `tune` or `worker`.
-        host: its machine.
-        pid: of its process there.
+        host: the name of its machine.
+        pid: the id of its process there.
         alive: whether its process lives; None while that is unknown.
     """
 
@@ -36,7 +36,7 @@ class Owner:
 
 
 class Owners:
-    """Judge whether owners live: on this machine by their process, elsewhere by whether leases are renewed.
+    """A judge of whether owners live: on this machine by their process, elsewhere by renewed leases.
 
     Args:
         patience: seconds without a sign of life after which an owner elsewhere counts as dead.
@@ -50,7 +50,7 @@ class Owners:
         """Return the owners of leases and of lines of the log.
 
         Args:
-            signs: the name of an owner, and a value that changes while it lives.
+            signs: pairs of an owner's name and a value that changes while the owner lives.
         """
         by_name: dict[str, list[Any]] = {}
         for name, sign in signs:
@@ -75,7 +75,7 @@ class Owners:
 
 
 def role_of(name: str) -> str:
-    """Return the role in the name of an owner; empty if it is not one."""
+    """Return the role in the name of an owner; empty if the name is not an owner's."""
     owner = owners.Owner.parse(name)
     return owner.role if owner is not None else ""
 
@@ -108,10 +108,10 @@ class EventLog:
 
     Args:
         folder: the run folder.
-        started: for each owner, the event of its start.
-        stopped: for each owner, the event of its stop.
-        causes: for each trial, the cause of death of its process.
-        repeats: by trial and repeat, the start of each repeat of a finalist that has not ended.
+        started: the event of each owner's start, by owner.
+        stopped: the event of each owner's stop, by owner.
+        causes: the cause of death of each trial's process, by trial number.
+        repeats: the start of each repeat of a finalist that has not ended, by trial and repeat.
     """
 
     folder: Path

@@ -28,7 +28,7 @@ from siamkit.study.storage.open import storage_file
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 10  # to wait for a file that another process writes to
+BUSY_SECONDS = 10  # seconds to wait for a file that another process writes to
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StudyLocation:
     """The name of a study, its run folder and its storage.
 
     Args:
-        name: of the study.
+        name: the study's name.
         folder: its run folder.
         storage: `sqlite`, `journal`, or the URL of a database.
     """
@@ -65,7 +65,7 @@ def find_study(
     """Locate the study of a file, without loading plugins or data.
 
     Raises:
-        StudyFileError: all problems of the file.
+        StudyFileError: the file has problems; the message lists all of them.
     """
     document = read_document(Path(path))
     try:
@@ -82,7 +82,7 @@ def open_to_read(where: StudyLocation) -> optuna.Study:
     """Open an existing study; creates no file, table or row.
 
     Raises:
-        StudyError: it does not exist yet, or cannot be read.
+        StudyError: the study does not exist yet, or cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return reading(where, lambda: optuna.load_study(study_name=where.name, storage=storage_to_read(where)))
@@ -104,7 +104,7 @@ def reading(where: StudyLocation, read: Callable[[], T]) -> T:
 
 
 def storage_to_read(where: StudyLocation) -> optuna.storages.BaseStorage:
-    """Return the storage of an existing study, read-only where it is a file.
+    """Return the storage of an existing study, read-only if it is a file.
 
     Raises:
         StudyError: the study does not exist yet.

@@ -23,7 +23,7 @@ MARK = "  ← best"
 
 
 class NullProgress:
-    """Report nothing; the base of the other reporters."""
+    """A reporter that reports nothing; the base class of the other reporters."""
 
     def __enter__(self) -> NullProgress:
         return self
@@ -83,7 +83,7 @@ def spell(seconds: float) -> str:
 
 
 class PlainProgress(NullProgress):
-    """Print a line for each run."""
+    """A reporter that prints a line for each run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stdout)
@@ -136,7 +136,7 @@ STATES = ("complete", "pruned", "failed", "died")
 
 @dataclass
 class Run:
-    """A run under way."""
+    """A run under way, as the live display shows it."""
 
     configuration: str
     since: float
@@ -146,11 +146,11 @@ class Run:
 
 
 class LiveProgress(PlainProgress):
-    """Print the lines of `PlainProgress`; below them show a bar, counts, and each run under way.
+    """A reporter with the lines of `PlainProgress`, and below them a bar, counts and the runs under way.
 
     Args:
-        stream: standard output by default.
-        console: a terminal, in place of a stream.
+        stream: output stream; by default standard output.
+        console: `rich` console to use in place of a stream.
     """
 
     def __init__(self, stream: TextIO | None = None, console: Console | None = None) -> None:
@@ -245,7 +245,7 @@ class LiveProgress(PlainProgress):
         return table
 
     def _end(self, now: float) -> str:
-        """Return when the phase will be done, at the pace so far."""
+        """Return the time when the phase will be done, at the pace so far."""
         here = self._done - self._done_before
         if here <= 0 or self._done >= self._total:
             return ""

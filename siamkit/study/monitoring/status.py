@@ -32,12 +32,12 @@ class TrialCounts:
     """The trials of a study, counted as its budget counts them.
 
     Args:
-        outcomes: of each configuration that used up budget: complete, pruned or failed.
+        outcomes: the outcome of each configuration that used up budget, by key: complete, pruned or failed.
         complete: the completed trials, the best in the first objective first.
-        failed: trials that failed by their own fault, and those whose process died.
-        duplicates: configurations that were drawn again.
-        died: attempts whose process died.
-        waiting: queued trials.
+        failed: trials that failed because of their configuration, and those whose process died.
+        duplicates: the number of samples whose configuration already existed.
+        died: the number of attempts whose process died.
+        waiting: the number of queued trials.
         running: trials under way.
     """
 
@@ -106,7 +106,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far; `values` by objective, the first of which decides."""
+    """The best trial so far, with its `values` by objective; the first objective decides."""
 
     trial: int
     configuration: str
@@ -115,7 +115,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that failed by its own fault, or one that `died`."""
+    """A trial that failed because of its configuration, or whose process died."""
 
     trial: int
     kind: Literal["failed", "died"]
@@ -124,32 +124,33 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """The status of a study.
+    """The status of a study: its progress, trials, processes and best trial.
 
     Args:
-        name: of the study.
+        name: the study's name.
         folder: its run folder.
-        state: running; stopped (`tune` continues it); done; or unsure: if it runs, then on other machines,
-            and they have shown no sign of life yet.
-        why: why it stopped or is done, other than by its budget.
+        state: `running`; `stopped`, which `tune` continues; `done`; or `unsure`: it may run on other
+            machines, which have shown no sign of life yet.
+        why: the reason why it stopped or is done, if not its budget; else empty.
         owners: the processes that work on it.
-        objectives: measure to direction.
-        counted: configurations that used up budget.
-        target: the budget in configurations.
-        complete, pruned, failed: of those counted.
-        duplicates: configurations that were drawn again.
-        died: attempts whose process died; they were or will be tried again.
-        waiting: queued trials.
-        epochs: of one training.
+        objectives: the direction of each measure to optimize.
+        counted: the number of configurations that used up budget.
+        target: the budget, as a number of configurations.
+        complete, pruned, failed: the numbers of counted configurations with each outcome.
+        duplicates: the number of samples whose configuration already existed.
+        died: the number of attempts whose process died; they were or will be tried again.
+        waiting: the number of queued trials.
+        epochs: the number of epochs of one training.
         running: trials under way.
-        confirmed, confirming, to_confirm: repeats of finalists that are done, under way, and all of them.
+        confirmed, confirming, to_confirm: the numbers of repeats of finalists that are done, under way, and
+            planned in total.
         best: the best trial so far.
-        seconds_each: seconds for one more configuration, at the pace of this run of `tune`, else of all.
-        end: when the search ends at that pace, if it runs.
-        worked: seconds that `tune` has spent on it.
-        time: seconds it may spend, if limited.
-        failures: the latest first.
-        trust: of a study that is done, how reliable its numbers are, in a line.
+        seconds_each: seconds for one more configuration, at the pace of this run of `tune`, else of all runs.
+        end: the time when the search ends at that pace, if it runs.
+        worked: seconds that `tune` has spent on the study.
+        time: seconds that it may spend, if limited.
+        failures: the failed and died trials, the latest first.
+        trust: one line about how reliable the numbers are, if the study is done.
     """
 
     name: str
@@ -180,7 +181,7 @@ class Status:
     trust: str = ""
 
     def plain(self) -> dict[str, JsonValue]:
-        """Return the same as plain data, for JSON."""
+        """Return the status as plain data, for JSON."""
         return {**asdict(self), "end": self.end.isoformat(timespec="seconds") if self.end else None}
 
 
@@ -207,7 +208,7 @@ def read_status(
 
 
 class StatusReader:
-    """Read the status of one study, any number of times.
+    """A reader of the status of one study, which can read it any number of times.
 
     Raises:
         StudyError: the study was never started, or cannot be read.
@@ -219,7 +220,7 @@ class StatusReader:
         self._log = EventLog(where.folder.path)
         lease: Any = self._snapshot().settings["lease"]
         self._owners = Owners(lease)
-        self.patience = 1.5 * lease / RENEWALS  # seconds within which a living owner shows it
+        self.patience = 1.5 * lease / RENEWALS  # seconds within which a living owner shows a sign of life
 
     def read(self) -> Status:
         """Return the status now."""
@@ -278,7 +279,7 @@ class StatusReader:
         )
 
     def _snapshot(self) -> Snapshot:
-        """Return the study as this run of `tune` has it, or as it was started."""
+        """Return the snapshot in the run folder, or else the one in the storage."""
         if self._where.folder.exists():
             return self._where.folder.snapshot()
         stored = reading(self._where, lambda: read_snapshot(self._study))
@@ -287,7 +288,7 @@ class StatusReader:
         return as_record(stored, Snapshot, self._where.name)
 
     def _trust(self) -> str:
-        """Return how reliable the numbers are; empty where results are damaged."""
+        """Return how reliable the numbers are; empty if results are damaged."""
         try:
             return verdict(check_reliability(load_study_results(self._where.folder.path)))
         except StudyError:
@@ -340,7 +341,7 @@ def _best(trial: FrozenTrial, objectives: Mapping[str, str]) -> Best:
 
 
 def _pace(start: Event | None, counted: int) -> float | None:
-    """Return seconds for each configuration since `tune` last started; None before the first one."""
+    """Return the seconds per configuration since `tune` last started; None before the first configuration."""
     if start is None or start.counted is None:
         return None
     here = counted - start.counted

@@ -131,7 +131,7 @@ class LossStudy:
 
     Args:
         loss: the name of the loss.
-        file: the study file to write.
+        file: the path of the study file to write.
         data: the content of the study file.
     """
 
@@ -173,7 +173,7 @@ class ResolvedReality:
 
     Args:
         config: the parsed file.
-        combined: one study with all losses, by which they are checked; it is never run.
+        combined: one study with all losses, used only to check the file; it is never run.
         studies: one study per loss.
     """
 
@@ -195,10 +195,11 @@ def load_reality(
     """Load the file of a reality check, without its data.
 
     Args:
-        path, plugins, artifacts: as for a study.
+        path: the file of the reality check.
+        plugins, artifacts: the same as for `siamkit.tune`.
 
     Raises:
-        StudyFileError: all problems of the file.
+        StudyFileError: the file has problems; the message lists all of them.
     """
     document = read_document(Path(path))
     problems = Problems(document)
@@ -210,7 +211,7 @@ def load_reality(
         wrong_keys = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
     data = {key: value for key, value in document.data.items() if key not in wrong_keys}
     data |= {key: value for key, value in PLACEHOLDERS.items() if key in wrong_keys}
-    if not {"data", *SEARCH_KEYS} <= {*data}:  # too little is right to derive a study
+    if not {"data", *SEARCH_KEYS} <= {*data}:  # too few keys are right to derive a study
         raise problems.error()
     derived = Document(document.name, _combined_study(data), document.lines, _written_at)
     combined = resolve_study(
@@ -241,7 +242,7 @@ def _combined_study(data: Mapping[str, YamlValue]) -> dict[str, YamlValue]:
 
 
 def _written_at(path: KeyPath) -> KeyPath:
-    """Return where the file of a reality check has a key of the study derived from it."""
+    """Return the path, in the reality check's file, of a key of the study derived from it."""
     if path[:2] in (("search", "encoder"), ("search", "metric")):
         return path[1:]
     if path[:2] == ("search", "loss"):

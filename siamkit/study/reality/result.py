@@ -26,9 +26,10 @@ class LossResult:
     Args:
         loss: the name of the loss.
         folder: the run folder of its study.
-        trials, completed: the configurations that count for its budget, and those that completed.
+        trials, completed: the number of configurations that count for its budget, and of those that
+            completed.
         factors: the factors of its best configuration.
-        search: the objective of that configuration on the validation split, in the search.
+        search: the objective of its best configuration on the validation split, as measured in the search.
         valid, test: the mean objective over the repeats; None without repeats.
         interval: the interval of the test score.
         seeds: the number of repeats.
@@ -58,8 +59,8 @@ class RealityCheck:
         measure: the measure that losses were chosen and compared by.
         maximize: whether higher values of the measure are better.
         losses: the losses, the best on the test split first.
-        pairs: for each difference the two losses, (A, B).
-        differences: B minus A, with p-values corrected for all of them together.
+        pairs: the two losses of each difference, (A, B).
+        differences: the differences B minus A, with p-values corrected for all of them together.
         notes: limitations of the result.
         interrupted: whether the user stopped it before all losses were done.
     """
@@ -188,7 +189,7 @@ def summarize(
     Args:
         name: the name of the reality check.
         folder: the folder of its files.
-        studies: for each loss its stored study; at least one.
+        studies: the stored study of each loss; at least one.
         interrupted: whether the user stopped it.
     """
     first = next(iter(studies.values()))

@@ -35,13 +35,13 @@ def reality_check(
 
     Args:
         path: the file of the reality check.
-        backend, plugins, artifacts, progress: as for `siamkit.tune`.
+        backend, plugins, artifacts, progress: the same as for `siamkit.tune`.
 
     Returns:
         The result; the folder has it too, as `reality-check.json` and `reality-check.md`.
 
     Raises:
-        StudyFileError: all problems of the file.
+        StudyFileError: the file has problems; the message lists all of them.
         StudyError: the file has changed, it is already running, or the folder is not writable.
 
     Example:
@@ -75,7 +75,7 @@ def reality_check(
 
 
 def _backend_of(reality: ResolvedReality) -> str | None:
-    """Return the backend of a study that has started: the others must use it, too."""
+    """Return the backend of a study that has started: the other studies must also use it."""
     for study in reality.studies:
         if study.has_started:
             return RunFolder(study.folder).snapshot().versions.backend

@@ -1,1 +1,1 @@
-"""What a study leaves: results, the best model and its card, training it further."""
+"""The results of a study: measures, the best model, its card and its exports."""

@@ -62,7 +62,8 @@ def export_best(
     Args:
         study: the study; its run folder has the results.
         target: the folder to create, or an empty one.
-        formats: `onnx`, `saved_model`; the output of each is compared with the model.
+        formats: further formats to write, `onnx` or `saved_model`; the output of each is compared with the
+            model's.
 
     Returns:
         The content of `model.json`.
@@ -90,7 +91,7 @@ def export_best(
 
     model = load_model(outcome.model, compile=False)
     items = _items(study, outcome, model.preprocessor) if formats else None
-    # The process that writes other formats imports the study's own modules, too.
+    # The process that writes other formats also imports the study's own modules.
     with importable_from(study.document.folder), atomic_path(place) as folder:
         folder.mkdir()
         about = write_model(model, outcome.model, folder)
@@ -120,7 +121,7 @@ def _precision(snapshot: Snapshot) -> str:
 
 
 def _items(study: ResolvedStudy, outcome: StudyOutcome, preprocessor: Any) -> Leaf | None:
-    """Return some validation items, prepared by the model; None if the data of the study are missing."""
+    """Return up to 64 validation items, prepared by the model; None if the data of the study are missing."""
     try:
         task, raw = prepare_data(study)
     except (SiamkitError, OSError):
@@ -141,8 +142,8 @@ def model_card(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
     """Return the card of the best model as Markdown.
 
     Args:
-        outcome: of the study.
-        model: what `model.json` holds.
+        outcome: the outcome of the study.
+        model: the content of `model.json`.
     """
     name = str(outcome.snapshot.name).replace("_", r"\_")
     parts = [
@@ -259,7 +260,7 @@ def _doubt(outcome: StudyOutcome) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    """Return the mean, and the range of values that differ."""
+    """Return the mean, and the range if the values differ."""
     mean = sum(values) / len(values)
     if len({*values}) == 1 or math.isnan(mean):
         return _short(values[0] if len({*values}) == 1 else mean)

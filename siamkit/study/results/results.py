@@ -33,11 +33,12 @@ class Results:
 
     Args:
         folder: the run folder.
-        objectives: measure to direction.
+        objectives: the direction of each measure to optimize.
         trials: the results of all trials, by number.
-        winner: the configuration that won, in confirmation if there was one, its margins in the metric's
-            own units; None if no trial completed.
-        measures: the winner's, `{"valid": …, "test": …}`, means over its repeats; `test` only if confirmed.
+        winner: the configuration that won, in confirmation if there was one; its margins are in the metric's
+            own units. None if no trial completed.
+        measures: the winner's measures, `{"valid": …, "test": …}`, means over its repeats; `test` only if
+            confirmed.
         interrupted: whether the study was stopped before its budget was spent.
     """
 
@@ -74,18 +75,18 @@ class Results:
 
     @property
     def checks(self) -> list[Check]:
-        """How far the results can be trusted: errors first, then warnings."""
+        """The checks of how far the results can be trusted: errors first, then warnings."""
         return check_reliability(self._stored)
 
     @property
     def test_interval(self) -> Interval | None:
-        """The winner's first objective on the test part, with its interval over seeds and queries."""
+        """The winner's first objective on the test split, with its interval over seeds and queries."""
         finalists = self._stored.finalists
         return finalists[0].interval if finalists else None
 
     @property
     def lead(self) -> Difference | None:
-        """How much higher that is than the second finalist's, with its interval; None if there is none."""
+        """The lead of the winner over the second finalist on the test split; None without a second one."""
         return self._stored.lead
 
     @cached_property
@@ -96,7 +97,7 @@ class Results:
         return study_document(self._stored)
 
     def charts(self) -> dict[str, go.Figure]:
-        """The figures of the report as Plotly objects, by name: `leaderboard`, `front`, `importances`, ….
+        """Return the figures of the report as Plotly objects, by name: `leaderboard`, `importances`, ….
 
         Example:
             >>> results = siamkit.tune("study.yaml")         # doctest: +SKIP
@@ -105,7 +106,7 @@ class Results:
         return self.report.charts()
 
     def to_frame(self) -> pd.DataFrame:
-        """The completed trials as a pandas table, the best first: factors and figures, a row a trial."""
+        """Return the completed trials as a pandas table, a row each, the best first: factors and measures."""
         from siamkit.report.model import Table
 
         return self.report.tables().get("trials", Table((), [])).frame()
@@ -121,7 +122,7 @@ class Results:
 
     @property
     def model_path(self) -> Path:
-        """The winner's model; `siamkit.load_model(results.model_path)`."""
+        """The path of the winner's model; read it with `siamkit.load_model(results.model_path)`."""
         return RunFolder(self.folder).best_model
 
     @property
@@ -129,7 +130,7 @@ class Results:
         return RunFolder(self.folder).report
 
     def load_model(self) -> Siamese:
-        """The winner's model."""
+        """Return the winner's model."""
         from siamkit.model.factory import load_model
 
         return load_model(self.model_path)
@@ -142,10 +143,10 @@ MORE_MEASURES = ("recall_at_1", "roc_auc", "eer")
 
 
 def summary(results: Results, files: Mapping[str, str], *, configuration: bool = False) -> Document:
-    """Return the answer in one sentence, the table, the checks that failed, and where the files are.
+    """Return the answer in one sentence, the table, the checks that failed, and the paths of the files.
 
     Args:
-        results: of the study.
+        results: the results of the study.
         files: the path of each file to list, by its description, such as `report`.
         configuration: whether to also list the best configuration, factor by factor.
     """

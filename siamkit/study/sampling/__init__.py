@@ -22,7 +22,7 @@ __all__ = [
     "warm_start",
 ]
 
-# Lazy: workers import modules of `siamkit.study` too, and need no Optuna.
+# Lazy: workers also import modules of `siamkit.study`, and need no Optuna.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {

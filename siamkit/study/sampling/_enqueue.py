@@ -16,12 +16,12 @@ from siamkit.study.sampling._enumerate import ScriptedTrial
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A configuration to try.
+    """A configuration to try before others are sampled.
 
     Args:
         params: the parameters, for `optuna.Study.enqueue_trial`.
         configuration: the configuration that these parameters give.
-        reason: `defaults`, `enqueue`, `warm_start`, `factorial` or `grid`.
+        reason: the origin of the trial: `defaults`, `enqueue`, `warm_start`, `factorial` or `grid`.
     """
 
     params: dict[str, Factor]
@@ -95,7 +95,7 @@ def parse_entry(
 
 @dataclass
 class _EntryParser:
-    """Turns one entry of `enqueue` into parameters, by their names in Optuna."""
+    """A parser of one entry of `enqueue`: it collects parameters by their names in Optuna."""
 
     space: SearchSpace
     problems: Problems

@@ -24,7 +24,7 @@ Cell: TypeAlias = tuple[dict[str, Factor], Configuration]
 """The parameters of a configuration, and the configuration."""
 
 MAX_REPEATED = 50
-"""Known cells drawn in a row before the remaining cells are listed: few can be left then."""
+"""The number of consecutive known cells after which the remaining cells are listed, as few can be left."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class ScriptedTrial:
     """A trial whose suggestions follow a rule; it records them in order.
 
     Args:
-        suggest: returns the value of a parameter, given its name and the values it can have.
+        suggest: function that returns the value of a parameter, given its name and the values it can have.
 
     Attributes:
         values: the values that each suggested parameter could have.
@@ -62,11 +62,11 @@ def enumerate_space(space: SearchSpace, levels: LevelsOf) -> Iterator[tuple[Scri
     """Yield every configuration of a space lazily; the last parameter varies fastest.
 
     Each configuration is sampled by one trial. The next trial repeats the levels up to the last parameter
-    that has a level left, takes that level, and restarts all later parameters: another loss has others.
+    that has a level left, takes that level, and restarts all later ones: another loss has other parameters.
 
     Args:
         space: the search space.
-        levels: returns the levels of a parameter, at least one, given its name and values.
+        levels: function that returns the levels of a parameter, at least one, given its name and values.
     """
     path: list[int] = []  # for each parameter, the index of its level
     while True:
@@ -92,7 +92,7 @@ def enumerate_space(space: SearchSpace, levels: LevelsOf) -> Iterator[tuple[Scri
 
 @dataclass(frozen=True)
 class SuggestedParameters:
-    """The parameters of a search space.
+    """The parameters that sampling from a search space can suggest.
 
     Args:
         values: the values of each parameter, by its name in Optuna.
@@ -185,13 +185,13 @@ def _balanced(space: SearchSpace, levels_of: LevelsOf, rng: np.random.Generator)
 
 @dataclass
 class _BalancedChoice:
-    """Suggests the rarest level so far; among equals, the one that is rarest together with earlier levels.
+    """A rule that suggests the rarest level so far; among equals, the rarest together with earlier levels.
 
     Args:
-        levels_of: the levels of each parameter.
-        rng: decides between equals.
-        counts: how often each level, as (parameter, index), and each pair of levels was taken.
-        slack: the probability of any level instead; it grows while the balanced cells are all known.
+        levels_of: function that returns the levels of each parameter.
+        rng: random generator that decides between equals.
+        counts: the number of times that each level, as (parameter, index), and each pair of levels was taken.
+        slack: probability of suggesting any level instead; it grows while the balanced cells are all known.
     """
 
     levels_of: LevelsOf

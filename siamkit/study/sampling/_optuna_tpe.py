@@ -42,7 +42,7 @@ class TrialWindow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._optuna_study, name)
 
-    # Optuna's samplers read trials by this method only; Hyperband narrows a study through it, too.
+    # Optuna's samplers read trials by this method only; Hyperband also narrows a study through it.
     def _get_trials(
         self, deepcopy: bool = True, states: Iterable[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:

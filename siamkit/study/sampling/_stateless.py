@@ -27,7 +27,7 @@ from siamkit.runs.configuration import Factor
 from siamkit.stats.results import front
 from siamkit.study.config.search_space import Values
 
-MAX_TRIALS = 2000  # it learns from the latest ones: about 200 generations, in a tenth of a second
+MAX_TRIALS = 2000  # the latest trials that CMA-ES learns from: about 200 generations, in a tenth of a second
 CROSSOVER_PROBABILITY = 0.9  # as in Deb et al. 2002, and in Optuna
 
 # ------------------------------------------------------------------ parameters on the unit interval
@@ -77,7 +77,7 @@ def _bounds(kind: BaseDistribution) -> tuple[float, float]:
 
 
 class CubeSampler(BaseSampler):
-    """Samples all parameters of a trial at once; any other parameter is sampled at random.
+    """Base of samplers of all parameters of a trial at once; any other parameter is sampled at random.
 
     Args:
         distributions: all parameters.
@@ -119,10 +119,11 @@ class CubeSampler(BaseSampler):
 class SobolSampler(CubeSampler):
     """Sampler `qmc`: trial n has the n-th point of a scrambled Sobol sequence.
 
-    Optuna's own keeps a counter in the study, which two processes can read at the same time, and samples at
-    random the parameters that the first trial did not have. Here the trial's number is the counter, and every
-    parameter has its own dimension, whether the trial has it or not: the points of one loss are spread evenly
-    over its parameters, too. Trials that were not sampled (enqueued ones) leave a gap.
+    Optuna's own sampler keeps a counter in the study, which two processes can read at the same time, and
+    samples at random the parameters that the first trial did not have. Here the trial's number is the
+    counter, and every parameter has its own dimension, whether the trial has it or not, so that the points of
+    one loss are also spread evenly over its parameters. Trials that were not sampled (enqueued ones) leave a
+    gap.
 
     Args:
         distributions: all parameters.
@@ -150,12 +151,12 @@ class SobolSampler(CubeSampler):
 
 
 class CmaSampler(CubeSampler):
-    """Samples from the normal distribution that CMA-ES has reached (Hansen 2016, arXiv:1604.00772).
+    """Sampler `cmaes`: the current normal distribution of CMA-ES (Hansen 2016, arXiv:1604.00772).
 
-    Optuna's own keeps the pickled optimizer in the storage, and unpickles it from there: a user who can write
-    to the storage can run code. Here each trial has a new optimizer, which reads the complete trials in the
-    order of their numbers, one generation at a time. Nothing is stored, every process computes the same, and
-    trials that were not sampled (enqueued, from an earlier study) count like any others.
+    Optuna's own sampler keeps the pickled optimizer in the storage, and unpickles it from there: a user who
+    can write to the storage can run code. Here each trial has a new optimizer, which reads the complete
+    trials in the order of their numbers, one generation at a time. Nothing is stored, every process computes
+    the same, and trials that were not sampled (enqueued, from an earlier study) count like any others.
 
     Args:
         distributions: all parameters: numbers, none of them conditional.
@@ -208,11 +209,11 @@ class CmaSampler(CubeSampler):
 
 
 class GeneticSampler(NSGAIISampler):
-    """NSGA-II (Deb et al. 2002) whose children inherit conditional parameters, too.
+    """Sampler `nsgaii`: NSGA-II (Deb et al. 2002) whose children also inherit conditional parameters.
 
-    Optuna's own crosses only the parameters that all trials have, and samples the others at random: a child
-    of two triplet losses would have any margin. Generations and their parents are kept in the storage, where
-    all processes find them.
+    Optuna's own sampler crosses only the parameters that all trials have, and samples the others at random: a
+    child of two triplet losses would have any margin. Generations and their parents are saved in the storage,
+    in which all processes find them.
 
     Args:
         distributions: all parameters.

@@ -24,13 +24,13 @@ from siamkit.study.sampling._enqueue import NotInSpaceError, PlannedTrial, defau
 from siamkit.study.sampling._enumerate import ScriptedTrial, factorial, grid
 from siamkit.study.sampling._stateless import distribution
 
-RETRIED = 5  # configurations to try again where the earlier values are not comparable
+RETRIED = 5  # configurations to try again if the earlier values are not comparable
 LEARNING_SAMPLERS = ("tpe", "gp", "cmaes")
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a study takes from an earlier one.
+    """The trials and configurations that a study takes from an earlier study.
 
     Args:
         known: finished trials to add; their user attribute `outcome` is `earlier`, and they use no budget.
@@ -52,7 +52,7 @@ def run_folder_problem(folder: Path) -> str | None:
 
 
 def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Snapshot) -> WarmStart:
-    """Return what a study takes from an earlier one.
+    """Return what a study takes from an earlier study.
 
     The earlier values count only if they would be the same here: with the same data and split, the same
     `fixed` and objectives, and a sampler that learns. Otherwise the best few configurations are tried again.
@@ -183,7 +183,7 @@ def is_fully_planned(config: StudyConfig) -> bool:
 
 
 def warm_start(study: ResolvedStudy, snapshot: Mapping[str, JsonValue]) -> WarmStart:
-    """Return what a study takes from the one that its `warm_start` names; nothing if it names none.
+    """Return what a study takes from the study that its `warm_start` names; nothing if it names none.
 
     Args:
         study: the study.

@@ -25,7 +25,7 @@ STARTUP_TRIALS = 5  # complete trials before the median pruner stops any
 REDUCTION_FACTOR = 3  # one of three trials continues, in hyperband and successive halving
 
 MIN_SPREAD = 0.01
-MIN_RANK, MIN_DIM_FOR_RANK = 1.1, 4  # of two or three dimensions even a good embedding can use one
+MIN_RANK, MIN_DIM_FOR_RANK = 1.1, 4  # with two or three dimensions, even a good embedding can use only one
 MIN_AUC, MIN_CORRELATION = 0.6, 0.1
 MIN_EPOCHS = 2  # an untrained network can start with embeddings almost at one point
 
@@ -72,8 +72,8 @@ class MedianPruner(BasePruner):
     complete trials, which takes 0.2 ms. A pruner serves one study.
 
     Args:
-        n_startup_trials: complete trials before any trial is stopped.
-        n_warmup_steps: epochs of a trial before it can be stopped.
+        n_startup_trials: number of complete trials before any trial is stopped.
+        n_warmup_steps: number of epochs of a trial before it can be stopped.
     """
 
     def __init__(self, n_startup_trials: int, n_warmup_steps: int) -> None:
@@ -136,7 +136,7 @@ def collapsed(measures: Mapping[str, float], embedding_dim: int, epoch: int) -> 
       counts.
 
     The last condition keeps embeddings of few classes: two classes that are separated perfectly are two tight
-    clusters, which are on a line, too.
+    clusters, which are also on a line.
 
     Args:
         measures: the measures after the epoch.

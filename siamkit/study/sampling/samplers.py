@@ -21,7 +21,7 @@ from siamkit.study.sampling._enumerate import suggested_parameters
 from siamkit.study.sampling._optuna_tpe import WindowedTPESampler
 from siamkit.study.sampling._stateless import CmaSampler, GeneticSampler, SobolSampler, distribution
 
-PACKAGES = {"cmaes": ("cmaes",), "gp": ("torch",)}  # that a sampler needs beyond those of siamkit itself
+PACKAGES = {"cmaes": ("cmaes",), "gp": ("torch",)}  # packages that siamkit itself does not need
 MAX_GP_TRIALS = 500  # a suggestion takes 2 s with 500 trials, and 10 s with 1,000
 MIN_GENERATIONS = 5  # of nsgaii; with fewer it would be a random search
 MIN_POPULATION, MAX_POPULATION = 8, 50
@@ -113,7 +113,7 @@ def _first(names: Iterable[str], count: int = 4) -> str:
 
 
 class RepeatCounter:
-    """Counts samples, one after the other, whose configuration already existed."""
+    """A counter of consecutive samples whose configuration already existed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -135,7 +135,7 @@ class StudySampler(BaseSampler):
 
     Args:
         study: the study.
-        repeats: samples so far that existed.
+        repeats: counter of consecutive samples whose configuration already existed.
     """
 
     def __init__(self, study: ResolvedStudy, repeats: RepeatCounter) -> None:

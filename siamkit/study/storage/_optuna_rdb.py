@@ -132,7 +132,7 @@ class Database(RDBStorage):
         """Write several attributes in one transaction.
 
         Optuna checks whether the trial has ended, and then writes; in between it can end. This method locks
-        the trial first, so every process that reads the end of a trial reads all earlier attributes, too.
+        the trial first, so every process that reads the end of a trial also reads all earlier attributes.
 
         Raises:
             UpdateFinishedTrialError: the trial has ended.
@@ -165,7 +165,7 @@ def open_database(url_text: str) -> DatabaseStorage:
     """Open the storage behind a URL `postgresql://…` or `mysql://…`.
 
     Raises:
-        StudyError: no driver for it is installed.
+        StudyError: no driver for this database is installed.
     """
     url = sqlalchemy.make_url(with_driver(url_text))
     timeouts = _TIMEOUTS.get(url.get_driver_name(), {})
@@ -235,7 +235,7 @@ _USER, _SYSTEM, _STEP = (
 def read_trials(session: Session, study_id: int, ids: set[int], above: int) -> list[FrozenTrial]:
     """Return the trials with these ids, and all trials whose id is above another, sorted by id.
 
-    Of a trial that has ended all is there: its end is written after everything else, and read first.
+    A trial that has ended is complete: its end is written after everything else, and read first.
     """
     names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
     condition = _TRIAL.c.trial_id > above

@@ -31,8 +31,8 @@ class Owner:
 
     Args:
         role: `tune` or `worker`.
-        machine: as `machine_name` returns it.
-        process: as `process_name` returns it.
+        machine: the machine's name, as `machine_name` returns it.
+        process: the process's name, as `process_name` returns it.
         token: a random name, since one process can run several studies.
     """
 
@@ -83,7 +83,7 @@ class Owner:
 
 @cache
 def machine_name() -> str:
-    """Return a name that only processes that see each other's process ids share."""
+    """Return a name of this machine; two processes with one name see each other's process ids."""
     parts = [socket.gethostname().split(".")[0]]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
@@ -122,7 +122,7 @@ def _start(pid: int) -> int:
     return int(fields[19])
 
 
-RENEWALS = 5  # while a lease lasts
+RENEWALS = 5  # number of renewals while a lease lasts
 
 
 class StoredLease(TypedDict):
@@ -134,7 +134,7 @@ class StoredLease(TypedDict):
 
 @dataclass(frozen=True)
 class Lease:
-    """The right of an owner, as the storage has it; each renewal counts one more beat."""
+    """The right of an owner, as the storage has it; each renewal increases `beat` by one."""
 
     owner: Owner
     beat: int
@@ -151,13 +151,13 @@ class Lease:
 
 
 class LeaseMonitor:
-    """Finds leases that have not changed for too long by this process's monotonic clock.
+    """A monitor that finds leases not renewed for too long, by this process's monotonic clock.
 
     Clocks that are set do not matter, and neither does time in which this process could not look itself,
     because the storage did not answer or the process was stopped.
 
     Args:
-        seconds: how long a lease lasts without a renewal.
+        seconds: seconds that a lease lasts without a renewal.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -173,7 +173,7 @@ class LeaseMonitor:
         self._now = now
 
     def is_expired(self, trial: int, lease: Lease | None) -> bool:
-        """Return whether the lease of a trial has been the same for too long; no lease counts as one, too."""
+        """Return whether a trial's lease, or the lack of a lease, has been the same for too long."""
         seen, since = self._unchanged.get(trial, (None, 0.0))
         if trial not in self._unchanged or seen != lease:
             self._unchanged[trial] = lease, self._now
@@ -182,11 +182,11 @@ class LeaseMonitor:
 
 
 class HeartbeatThread:
-    """A thread that renews something at regular intervals, so that the training loop need not.
+    """A thread that renews leases or a lock at regular intervals, so that the training loop need not.
 
     Args:
-        renew: called at each interval; an error is kept in `error` and ends the thread.
-        interval: seconds.
+        renew: function called at each interval; its error is stored in `error` and ends the thread.
+        interval: seconds between two renewals.
     """
 
     def __init__(self, renew: Callable[[], None], interval: float) -> None:
@@ -222,7 +222,7 @@ class CoordinatorLock:
     Args:
         optuna_study: the study in its storage.
         owner: this process.
-        seconds: how long the lock of an owner on another machine lasts without a renewal.
+        seconds: seconds that the lock of an owner on another machine lasts without a renewal.
     """
 
     def __init__(self, optuna_study: optuna.Study, owner: Owner, seconds: float) -> None:
@@ -260,7 +260,7 @@ class CoordinatorLock:
         return Lease.parse(with_retries(lambda: self._optuna_study.user_attrs).get(ATTRIBUTE))
 
     def _holder(self) -> Owner | None:
-        """Return the owner that holds the lock; on another machine, the one that renews it."""
+        """Return the owner that holds the lock; an owner on another machine holds it while it renews it."""
         lease = first = self._read()
         since = time.monotonic()
         while first is not None and not first.owner.has_exited:

@@ -79,7 +79,7 @@ def check_unchanged(stored: SnapshotData, current: SnapshotData, folder: Path, r
         stored: the stored snapshot.
         current: the snapshot as it would be now.
         folder: the run folder, for the message.
-        remedy: what the user can do, for the message.
+        remedy: advice for the user, for the message.
 
     Raises:
         StudyError: the two differ; the message names the first difference.
@@ -108,7 +108,7 @@ def _difference(name: str, old: JsonValue, new: JsonValue) -> tuple[str, JsonVal
     return None if old == new else (name, old, new)
 
 
-RETURN_SECONDS = 60.0  # to wait for the database of a study that exists
+RETURN_SECONDS = 60.0  # seconds to wait for the database of a study that exists
 OTHER_FOLDER = "restore that, or give the study another artifacts folder"
 OTHER_NAME = "restore that, or give the study another name and artifacts folder"
 AGREE = "all processes that run a study must agree"
@@ -126,7 +126,7 @@ class StudyStorage:
     Args:
         optuna_study: Optuna's study.
         storage: the storage that holds it.
-        study_id: its id in there.
+        study_id: the study's id in the storage.
     """
 
     optuna_study: optuna.Study
@@ -134,11 +134,11 @@ class StudyStorage:
     study_id: int
 
     def write_trial(self, number: int, attributes: TrialAttributes) -> None:
-        """Write attributes of a running trial, in one transaction where the storage has transactions.
+        """Write attributes of a running trial, in one transaction if the storage has transactions.
 
         Args:
-            number: of the trial.
-            attributes: written in this order, so the last one shows that all are there.
+            number: the trial's number.
+            attributes: the attributes, written in this order, so that the last one shows that all exist.
 
         Raises:
             UpdateFinishedTrialError: the trial has ended.
@@ -169,13 +169,13 @@ def open_storage(
     """Open a study in its storage, or create it, and compare its stored snapshot.
 
     Args:
-        name: of the study.
-        folder: its run folder.
-        where: `sqlite`, `journal`, or the URL of a database.
-        directions: of the objectives; None to join a study that exists.
-        snapshot: what must not have changed.
-        sampler, pruner: of the study, for this process.
-        notify: gets a sentence for the user if another storage is chosen than the file names.
+        name: the study's name.
+        folder: the study's run folder.
+        where: the storage: `sqlite`, `journal`, or the URL of a database.
+        directions: the directions of the objectives; None to join a study that exists.
+        snapshot: the current snapshot, which must not differ from the stored one.
+        sampler, pruner: the sampler and the pruner of the study in this process.
+        notify: function that gets a sentence for the user if another storage is chosen than the file names.
 
     Raises:
         StudyError: the study cannot be opened, does not exist, or was started with another space, data or
@@ -207,8 +207,8 @@ def open_storage(
             raise missing
         store_snapshot(study, snapshot, folder.path, remedy)
         study_id = with_retries(storage.get_study_id_from_name, name)
-        # Without study.json the results are in another folder; unless `tune` exited before it wrote that
-        # file, but then it has no trials yet.
+        # Without study.json the results are in another folder. The exception: `tune` exited before it wrote
+        # this file; but then the study has no trials yet.
         if is_database(where) and not exists and with_retries(study.get_trials, deepcopy=False):
             raise StudyError(
                 f"the storage {shown!r} has a study {name!r}, but its results are not in "

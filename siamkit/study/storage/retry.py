@@ -46,12 +46,12 @@ def with_retries(
     """Call the storage; while it does not answer, wait and call again.
 
     Args:
-        call: the function; it may be called twice if an answer was lost.
-        *args: its arguments.
-        notify: gets one sentence for the user when the first call fails.
-        max_pause: seconds between two calls, at most.
+        call: function that calls the storage; it may run twice if an answer was lost.
+        *args: the function's arguments.
+        notify: function that gets one sentence for the user when the first call fails.
+        max_pause: longest pause between two calls, in seconds.
         patience: seconds after which to give up.
-        **kwargs: its keyword arguments.
+        **kwargs: the function's keyword arguments.
 
     Raises:
         StorageUnavailable: the storage did not answer in that time, its disk is full, or it refuses the call.

@@ -101,12 +101,12 @@ class StoredTrial:
 
     @property
     def cause(self) -> str:
-        """Why it failed or was pruned."""
+        """The reason why it failed or was pruned."""
         return str(self._attribute("cause", ""))
 
     @property
     def lease(self) -> Lease | None:
-        """Who runs it."""
+        """The lease of the owner that runs it."""
         return Lease.parse(self._attribute("lease"))
 
     @property
@@ -137,8 +137,8 @@ class TrialLog:
         counted: the trials that used up budget, by the key of their configuration.
         open: the trials that wait or run, by number.
         given_up: the keys of configurations whose process died too often.
-        duplicates: how many samples already existed.
-        length: how many trials there are, of any state.
+        duplicates: the number of samples whose configuration already existed.
+        length: the number of trials of any state.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -155,7 +155,7 @@ class TrialLog:
         self._abandoned: dict[int, tuple[StoredTrial, float]] = {}  # not retried yet, and since when
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
-        """Read what changed.
+        """Read the changed trials.
 
         Args:
             trials: all trials of the study, in order.
@@ -228,7 +228,7 @@ class TrialLog:
         return not trial.interrupted
 
     def abandoned(self, seconds: float) -> Iterator[StoredTrial]:
-        """Yield the trials that ended early at least so many seconds ago, and that were not queued again."""
+        """Yield the trials that ended early at least `seconds` ago and were not queued again."""
         for trial, since in list(self._abandoned.values()):
             if time.monotonic() - since >= seconds and trial.key not in self.known_keys():
                 yield trial

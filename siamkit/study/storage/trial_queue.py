@@ -1,7 +1,7 @@
 """The queue of a study: gives each process trials to run, and decides which of them count.
 
 Any number of processes on any number of machines share one storage, which holds the whole state. The budget
-is kept by the order of trial numbers, which the storage assigns one by one: a process that has sampled a
+is enforced by the order of trial numbers, which the storage assigns one by one: a process that has sampled a
 configuration stores it, and then gives way to the trials before it (`_verdict`). A dead attempt cannot
 interfere, because a trial can end only once: the process that ends it first decides, and the other one sees
 that it lost the trial.
@@ -30,7 +30,7 @@ from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_log import OUTCOMES, StoredTrial, TrialAttributes, TrialLog
 
 MAX_CAUSE_LENGTH = 2000  # the result has the whole cause
-MAX_RETRIES = 3  # of a trial whose process died
+MAX_RETRIES = 3  # attempts after the first one of a trial whose process died
 
 Refusal = Literal["repeated", "withdrawn", "lost"]
 """Why a sampled configuration is not run: it existed, the budget is full, or another process ended it."""
@@ -43,9 +43,9 @@ class Claim:
     Args:
         trial: Optuna's trial.
         configuration: the sampled configuration.
-        key: of the configuration.
-        token: of the attempt.
-        attempt: its number, from 1; later ones follow those that died.
+        key: the key of the configuration.
+        token: the random name of the attempt.
+        attempt: the number of the attempt, from 1; later attempts follow those that died.
         resume: the folder of an earlier attempt that left a checkpoint, relative to the run folder.
         lost: whether another process has ended the trial.
     """
@@ -72,9 +72,9 @@ class TrialQueue:
         objective: the first objective of the study.
         folder: the run folder.
         owner: this process.
-        lease_seconds: how long the lease of a trial lasts without a renewal.
-        is_only_tune: whether no other `tune` can run, so that the trials of one are those of a dead one.
-        notify: gets sentences for the user.
+        lease_seconds: seconds that the lease of a trial lasts without a renewal.
+        is_only_tune: whether no other `tune` can run; then the running trials of any other `tune` are dead.
+        notify: function that gets sentences for the user.
 
     Attributes:
         trials: all trials of the study, as this process last read them.
@@ -96,12 +96,12 @@ class TrialQueue:
         self.trials = TrialLog(objective)
         self._notify = notify
         self._claims: dict[int, Claim] = {}
-        self._lock = threading.Lock()  # of the claims, which the heartbeat reads, too
+        self._lock = threading.Lock()  # protects the claims, which the heartbeat thread also reads
         self._beats = 0
         self._monitor = LeaseMonitor(lease_seconds)
 
     def refresh(self) -> None:
-        """Read what changed in the storage."""
+        """Read the changes in the storage."""
         self.trials.update(self._read())
 
     def _read(self) -> Sequence[optuna.trial.FrozenTrial]:
@@ -113,7 +113,7 @@ class TrialQueue:
     # ------------------------------------------------------------- claiming
 
     def enqueue(self, plan: Iterable[tuple[Mapping[str, Factor], Configuration]], target: float) -> None:
-        """Queue configurations to try before others are sampled: new ones, while the budget has room.
+        """Queue new configurations to try before others are sampled, while the budget has room.
 
         Args:
             plan: parameters, as Optuna queues them, with the configurations that the space makes of them.
@@ -174,8 +174,8 @@ class TrialQueue:
     def _verdict(self, number: int, key: str, target: float) -> Refusal | None:
         """Return why a sampled configuration gives way: to an equal one, or to others that fill the budget.
 
-        Both must have a lower trial number. A trial that has not stored its configuration yet is waited for.
-        So of any two equal ones exactly one runs, and no more run than the budget allows.
+        Only trials with lower numbers count. A trial that has not stored its configuration is waited for.
+        So of any two equal configurations exactly one runs, and no more run than the budget allows.
         """
         pause = 0.01
         while True:
@@ -216,11 +216,11 @@ class TrialQueue:
         Args:
             claim: the trial.
             outcome: `complete`, `pruned`, or `failed` if the configuration itself is the cause.
-            values: of the objectives, if complete.
-            cause: of a failure or a stop, as a sentence.
+            values: the values of the objectives, if complete.
+            cause: the cause of a failure or a stop, as a sentence.
 
         Returns:
-            Whether it ended so; False if another process had ended it differently.
+            True if it ended with this outcome; False if another process had ended it differently.
         """
         attributes: TrialAttributes = {"cause": cause[:MAX_CAUSE_LENGTH]} if cause else {}
         if outcome == "failed":
@@ -245,7 +245,7 @@ class TrialQueue:
 
         Args:
             claim: the trial.
-            died: whether it counts as an attempt; not if the user stopped it.
+            died: whether the process died, which counts as an attempt; False if the user stopped it.
         """
         self.forget(claim)
         try:
@@ -259,7 +259,7 @@ class TrialQueue:
             pass  # the process that ended it queues it again
 
     def forget(self, claim: Claim) -> None:
-        """Stop to renew a lease; for trials that another process has ended."""
+        """Stop renewing the lease of a trial that another process has ended."""
         with self._lock:
             self._claims.pop(claim.number, None)
 
@@ -378,10 +378,10 @@ class TrialQueue:
         self._end(number, result.outcome, result.values)
 
     def requeue(self, after: float = 0.0) -> None:
-        """Queue again what ended early and was not queued: the process that should have done it died, too.
+        """Queue again the trials that ended early, if the process that should have queued them has also died.
 
         Args:
-            after: seconds to leave to that process.
+            after: seconds after the end of a trial that are left to that process.
         """
         for trial in self.trials.abandoned(after):
             self._retry(trial, died=not trial.interrupted)

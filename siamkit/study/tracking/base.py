@@ -13,21 +13,21 @@ from typing import Literal, Protocol
 from siamkit.study.worker.messages import Attempt, Row
 
 MAX_QUEUED_EVENTS = 10_000
-CLOSE_SECONDS = 20.0  # to write the events that are queued at the end
+CLOSE_SECONDS = 20.0  # seconds to write the events that are queued at the end
 
 Outcome = Literal["complete", "pruned", "failed", "died", "interrupted"]
 
 
 @dataclass(frozen=True)
 class AttemptStarted:
-    """A worker has the attempt."""
+    """An event: a worker has started the attempt."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch of a repeat has ended; the row has `epoch`, `loss` and measures."""
+    """An event: an epoch of a repeat has ended; the row has `epoch`, `loss` and measures."""
 
     attempt: Attempt
     repeat: int
@@ -36,12 +36,12 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class AttemptEnded:
-    """The attempt has ended.
+    """An event: the attempt has ended.
 
     Args:
         attempt: the attempt.
-        outcome: how it ended.
-        cause: why it is not complete, as a sentence.
+        outcome: the outcome of the attempt.
+        cause: the reason why it is not complete, as a sentence.
         measures: final measures, `seconds` among them; those on the test split begin with `test/`.
     """
 
@@ -55,7 +55,7 @@ TrackerEvent = AttemptStarted | EpochEnded | AttemptEnded
 
 
 class Tracker(Protocol):
-    """Gets the events of all attempts on this machine, one after the other, in a thread of its own."""
+    """A receiver of the events of all attempts on this machine, one after the other, in its own thread."""
 
     def on_event(self, event: TrackerEvent) -> None:
         """Record an event."""
@@ -65,14 +65,14 @@ class Tracker(Protocol):
 
 
 class TrackerThread:
-    """Runs a tracker in its own thread. One that fails is reported once and gets no more events.
+    """A thread that runs a tracker. A tracker that fails is reported once and gets no more events.
 
     A full disk or a server that does not answer must neither delay a trial nor end it.
 
     Args:
-        key: of the study file, for the user.
-        make: creates the tracker, in its thread.
-        notify: gets sentences for the user.
+        key: the tracker's key in the study file, for messages.
+        make: function that creates the tracker, in its thread.
+        notify: function that gets sentences for the user.
     """
 
     def __init__(self, key: str, make: Callable[[], Tracker], notify: Callable[[str], None]) -> None:

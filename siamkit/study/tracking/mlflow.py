@@ -24,13 +24,13 @@ MAX_TEXT_LENGTH = 500  # of a parameter or tag, for every server
 
 @dataclass(frozen=True)
 class StudyRun:
-    """The study's own run.
+    """The MLflow run of the study itself, the parent of the runs of its attempts.
 
     Args:
-        name: of the study, and of the experiment.
-        tags: of all its runs.
-        read: returns the id of the run that the study has already, if any.
-        store: stores the id for processes that resume the study or join it.
+        name: the name of the study, and of the experiment.
+        tags: the tags of all its runs.
+        read: function that returns the id of the run that the study already has, if any.
+        store: function that stores the id for processes that resume the study or join it.
         ends_with_process: whether the run ends with this process.
     """
 
@@ -42,10 +42,10 @@ class StudyRun:
 
 
 class MLflow:
-    """Writes parameters, metrics by epoch, final measures and tags.
+    """A tracker that writes parameters, metrics by epoch, final measures and tags to MLflow.
 
     Args:
-        uri: of the tracking server or database.
+        uri: URI of the tracking server or database.
         study_run: the study's run.
     """
 

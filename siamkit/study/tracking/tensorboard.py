@@ -1,8 +1,8 @@
 """TensorBoard: event files in the run folder, written without TensorBoard.
 
-tensorboardX would write them too, but imports PyTorch where that is installed: seconds and hundreds of
-megabytes in the process that only supervises, and a second framework in it under `engine: inline`. A file is
-a sequence of records with checksums, each a protocol buffer with few fields.
+tensorboardX could also write them, but it imports PyTorch if that is installed: this takes seconds and
+hundreds of megabytes in the process that only supervises, and under `engine: inline` it loads a second
+framework. A file is a sequence of records with checksums, each a protocol buffer with few fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Scalar = str | bool | int | float
 
 
 class TensorBoard:
-    """Writes epochs as scalars, and at the end factors and final measures as hyperparameters.
+    """A tracker that writes epochs as scalars, and at the end factors and final measures as hyperparameters.
 
     Args:
         folder: the folder of all runs. A trial's first seed is the run `<trial>`, its later ones are
@@ -82,8 +82,8 @@ class EventFile:
     """An event file; each event is on the disk when the call returns.
 
     Args:
-        folder: of the run; created if it does not exist.
-        suffix: of the file's name, so that no two processes write one file.
+        folder: the folder of the run; created if it does not exist.
+        suffix: the suffix of the file's name, so that no two processes write one file.
     """
 
     def __init__(self, folder: Path, suffix: str) -> None:

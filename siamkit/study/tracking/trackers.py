@@ -40,7 +40,7 @@ def check_trackers(study: ResolvedStudy) -> None:
     """Check that the trackers that a study names can be used.
 
     Raises:
-        StudyFileError: one cannot.
+        StudyFileError: a tracker cannot be used.
     """
     problems = [f"{study.document.at(('log', key))}: {message}" for key, message in _problems(study)]
     if problems:
@@ -56,7 +56,7 @@ def _problems(study: ResolvedStudy) -> Iterable[tuple[str, str]]:
 
 
 class Trackers:
-    """Passes the events of jobs on to all trackers.
+    """The trackers of a study: all of them get each event of a job.
 
     Args:
         threads: a thread for each tracker.
@@ -67,7 +67,7 @@ class Trackers:
         self._open: dict[str, Attempt] = {}
 
     def on_event(self, attempt: Attempt, event: JobEvent) -> None:
-        """Pass an event of an attempt on."""
+        """Pass an event of an attempt to all trackers."""
         match event:
             case Started():
                 self._open[attempt.label] = attempt
@@ -89,7 +89,7 @@ class Trackers:
                 self._end(attempt, "died", cause.text)
 
     def close(self) -> None:
-        """End the attempts that have not ended as interrupted, and close all trackers."""
+        """Report attempts that have not ended as interrupted, and close all trackers."""
         for attempt in list(self._open.values()):
             self._end(attempt, "interrupted")
         for thread in self._threads:
@@ -133,10 +133,10 @@ def open_trackers(
     Args:
         study: the study.
         folder: its run folder.
-        versions: recorded with each run.
-        storage: where the study's own run is recorded.
+        versions: the installed versions, recorded with each run.
+        storage: the study's storage, which stores the id of the study's own run.
         is_tune: whether this process is the study's `tune`, which ends its run.
-        notify: gets sentences for the user.
+        notify: function that gets sentences for the user.
     """
     log = study.config.log
     makers: dict[str, Callable[[], Tracker]] = {}

@@ -1,4 +1,4 @@
-"""What happens in a worker: training behind one connection to its supervisor. Used by siamkit alone."""
+"""Workers: training behind one connection to the supervisor. Used by siamkit alone."""
 
 from __future__ import annotations
 

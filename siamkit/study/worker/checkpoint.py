@@ -21,11 +21,11 @@ class State:
 
     Args:
         repeat: the current repeat, from 0.
-        epoch: how many epochs of it are done.
-        model: the file of the model after them; None before the first.
+        epoch: the number of epochs of this repeat that are done.
+        model: the file of the model after these epochs; None before the first.
         resolved_params: the parameters as the API takes them.
         history: the rows of all epochs so far.
-        measures: of the repeats that are done.
+        measures: the measures of the repeats that are done.
     """
 
     repeat: int = 0
@@ -53,7 +53,7 @@ class Checkpoint:
         """Return the checkpoint of a new attempt, copied from the earlier one that it continues.
 
         An attempt that was only suspended, and was taken for dead, can continue for a moment: its files
-        change or disappear while they are read. Then they are read again. If that fails, too, training starts
+        change or disappear while they are read. Then they are read again. If that also fails, training starts
         from the beginning.
         """
         for _ in range(MAX_READS):
@@ -109,7 +109,7 @@ class Checkpoint:
 
 
 def _kept_files(files: AttemptFolder) -> list[Path]:
-    """Return the files of an attempt that a later one takes over."""
+    """Return the files of an attempt that a later attempt takes over."""
     return [files.model, files.queries, files.embeddings, files.report_data]
 
 

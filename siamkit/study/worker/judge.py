@@ -34,8 +34,9 @@ def judge(
     Args:
         model: a model with its metric.
         dataset: prepared items with a target.
-        groups: of measures; `speed` takes some more batches.
-        threshold: where false accepts and rejects are counted; by default at the best one of the dataset.
+        groups: the groups of measures; `speed` embeds the first items several more times.
+        threshold: decision threshold at which false accepts and rejects are counted; by default the best one
+            of the dataset.
 
     Raises:
         TrialFailure: an embedding has NaN or infinity.
@@ -82,7 +83,7 @@ def report_data(
         model: the trained model.
         data: the data of the study.
         valid: embeddings of the validation split, `(n, dim)` or for pairs `(n, 2, dim)`.
-        test: those of the test split, where it is scored; then smaller embeddings are evaluated, too.
+        test: embeddings of the test split, if it is scored; then smaller embeddings are also evaluated.
 
     Returns:
         `rows` (m,) of the validation split; their `embeddings`; for labels the `neighbours` (m, k) among the

@@ -38,12 +38,12 @@ CauseKind = Literal[
 
 @dataclass(frozen=True)
 class Cause:
-    """Why an attempt stopped before its end.
+    """The cause of an attempt's early end.
 
     Args:
-        kind: for programs.
-        text: for the user, as a sentence.
-        traceback: of an exception.
+        kind: the kind of cause, for programs.
+        text: the cause as a sentence, for the user.
+        traceback: the traceback of an exception; else empty.
     """
 
     kind: CauseKind
@@ -62,12 +62,14 @@ class Setup:
         backend: the Keras backend.
         config: the parsed study file.
         data_folder: the folder of the prepared data, which workers on this machine map into memory.
-        trainer: what trains and evaluates, as `module:class` (`siamkit.study.worker.trainer.Trainer`).
+        trainer: the class that trains and evaluates, as `module:class`
+            (`siamkit.study.worker.trainer.Trainer`).
         run_folder: the path or URL of the run folder.
         modules: the plugin modules of the study.
         specs: components that were registered in this session.
         path: the supervisor's `sys.path`.
-        versions: as `fingerprint.versions` returns them; other machines must have the same.
+        versions: the installed versions, as `fingerprint.versions` returns them; other machines must have the
+            same.
     """
 
     backend: str
@@ -83,18 +85,19 @@ class Setup:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """Train and evaluate a configuration.
+    """A job: train and evaluate a configuration.
 
     Args:
-        folder: the path or URL that only this job writes to.
+        folder: the path or URL of the folder that only this job writes to.
         configuration: the configuration.
-        seeds: one for each repeat.
-        data_seeds: of the ablation of the training data, one for each repeat: the same for all
-            configurations, which are so compared on the same items and the same wrong labels.
+        seeds: the seed of each repeat.
+        data_seeds: the seed of the ablation of the training data for each repeat. All configurations get the
+            same seeds, so that they are compared on the same items and the same wrong labels.
         resume: the folder of an earlier attempt that left a checkpoint.
-        best_queries: the file with the scores by query of the best trial, to stop futile seeds by.
+        best_queries: the file with the scores by query of the best trial; further seeds that are futile
+            compared with it are not trained.
         seed_std: the standard deviation of the first objective between seeds, as far as it is known.
-        keep_above: embeddings are kept if the first objective, signed such that higher is better, is above.
+        keep_above: embeddings are saved if the first objective is above this value; higher is better in both.
     """
 
     folder: str
@@ -109,12 +112,12 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class RepeatJob:
-    """Train a finalist with one more seed, and score it on the test split, too.
+    """A job: train a finalist with one more seed, and also score it on the test split.
 
     Args:
-        folder: the path or URL that only this job writes to.
+        folder: the path or URL of the folder that only this job writes to.
         configuration: the configuration.
-        seed, data_seed: as one of those of a `TrialJob`.
+        seed, data_seed: the seeds of one repeat, as in `TrialJob`.
         resume: the folder of an earlier attempt that left a checkpoint.
     """
 
@@ -146,26 +149,26 @@ Job = TrialJob | RepeatJob | FeedsJob
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has its backend and its data."""
+    """A message: the worker has its backend and its data."""
 
     pid: int
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A job continues after these epochs of an earlier attempt; each row has its `repeat`."""
+    """A message: the job continues after these epochs of an earlier attempt; each row has its `repeat`."""
 
     history: list[Row]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch has ended; the supervisor answers None to continue, or why to stop.
+    """A message: an epoch has ended. The supervisor answers None to continue, or the cause to stop.
 
     Args:
-        repeat: from 0.
-        number: from 1.
-        row: its measures.
+        repeat: the number of the repeat, from 0.
+        number: the number of the epoch, from 1.
+        row: the measures of the epoch.
     """
 
     repeat: int
@@ -175,14 +178,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job has ended by itself, or by a limit.
+    """A message: the job has ended by itself, or by a limit.
 
     Args:
         outcome: complete, pruned or failed.
-        cause: why it is not complete.
-        values: of the objectives, means over the repeats.
-        measures: on the validation split, one mapping for each repeat.
-        test_measures: on the test split, of repeats of finalists.
+        cause: the reason why it is not complete.
+        values: the values of the objectives, means over the repeats.
+        measures: the measures on the validation split, one mapping for each repeat.
+        test_measures: the measures on the test split, for repeats of finalists only.
         resolved_params: the parameters as the API takes them.
         memory: bytes that the process of the worker holds now.
     """
@@ -199,7 +202,7 @@ class Ended:
 Message = Ready | Resumed | Epoch | Ended
 
 Send = Callable[[Message], Cause | None]
-"""Sends a message to the supervisor; returns its answer to an `Epoch`."""
+"""Function that sends a message to the supervisor, and returns its answer to an `Epoch`."""
 
 
 # ------------------------------------------------------------------ events of a job
@@ -207,13 +210,13 @@ Send = Callable[[Message], Cause | None]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One training, of a trial or of a finalist.
+    """One training, of a trial or of a repeat of a finalist.
 
     Args:
         trial: the number of the trial.
-        repeat: of a finalist; None for a trial.
-        token: of the attempt; of a finalist, the key of its configuration.
-        number: which attempt at its trial it is, from 1.
+        repeat: the number of the finalist's repeat; None for a trial.
+        token: the random name of the attempt; for a finalist, the key of its configuration.
+        number: the number of the attempt at its trial, from 1.
         configuration: the configuration.
     """
 
@@ -225,7 +228,7 @@ class Attempt:
 
     @property
     def label(self) -> str:
-        """What the user reads: `trial 3` or `final 3/0`."""
+        """The name that the user reads: `trial 3` or `final 3/0`."""
         return f"trial {self.trial}" if self.repeat is None else f"final {self.trial}/{self.repeat}"
 
     @property
@@ -236,12 +239,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has the job."""
+    """An event: a worker has the job."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The job ended by itself, or by a limit, after so many seconds."""
+    """An event: the job ended by itself, or by a limit, after `seconds`."""
 
     ended: Ended
     seconds: float
@@ -249,12 +252,12 @@ class Finished:
 
 @dataclass(frozen=True)
 class Lost:
-    """Another process took the job over, and its worker no longer works on it."""
+    """An event: another process took the job over, and its worker no longer works on it."""
 
 
 @dataclass(frozen=True)
 class Died:
-    """The process of its worker ended, or was suspended for too long."""
+    """An event: the process of the job's worker ended, or was suspended for too long."""
 
     cause: Cause
 

@@ -1,4 +1,4 @@
-"""The data that all trials of a study share: split, prepared, ablated where the study says so. No Keras."""
+"""The data that all trials of a study share: split, prepared, ablated if the study says so. No Keras."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class PreparedData:
 
     Args:
         train, valid, test: the splits, prepared for an encoder.
-        preprocessor: prepared them; fitted on the training split.
-        objectives: measure to direction; the first one decides which trial is the best.
-        needs: what components need to know of the training split: `num_classes`, `vocabulary_size`, ….
-        record: describes the data and the split in the snapshot of the study.
-        overlap: what splits have in common, if that was requested; it is not compared on resuming.
+        preprocessor: the preprocessor that prepared them, fitted on the training split.
+        objectives: the direction of each measure to optimize; the first measure decides which trial is the
+            best.
+        needs: the values of the training split that components need: `num_classes`, `vocabulary_size`, ….
+        record: the description of the data and the split in the snapshot of the study.
+        overlap: the items that splits have in common, if that was requested; it is not compared on resuming.
     """
 
     train: Dataset
@@ -159,7 +160,7 @@ def _plain(shape: Shape) -> JsonValue:
 #
 # The validation and test splits stay as they are, and so does everything that is fitted on the whole
 # training split and shared by all trials: the preprocessor, the needs of components, and the metric's
-# typical distance. That one is a unit: measured on two items a class, a margin would differ between trials.
+# typical distance. It is the unit of margins: measured on two items a class, it would differ between trials.
 
 
 def training_data(data: PreparedData, configuration: Configuration, seed: int) -> Dataset:
@@ -167,8 +168,8 @@ def training_data(data: PreparedData, configuration: Configuration, seed: int) -
 
     Args:
         data: the data of all trials.
-        configuration: its `data` says how the split is ablated.
-        seed: another repeat has other items, and other wrong labels.
+        configuration: the configuration; its `data` says how the split is ablated.
+        seed: the seed of the ablation; another repeat has other items, and other wrong labels.
     """
     factors: dict[str, Any] = dict(configuration.get("data", {}))
     return ablate(data.train, **factors, seed=derive_seed(seed, "data")) if factors else data.train
@@ -200,7 +201,7 @@ def scarcest_data(data: PreparedData) -> dict[str, Dataset]:
     """Return the ablated training splits on which feeds are checked before the first trial.
 
     Returns:
-        The datasets by the beginning of a sentence about them; none where the study does not vary the data.
+        The datasets by the beginning of a sentence about them; empty if the study does not vary the data.
     """
     settings: Any = data.record.get("scarcest", [])
     return {

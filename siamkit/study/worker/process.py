@@ -29,7 +29,7 @@ def make_runner(setup: Setup, data: Any = None) -> Any:
     """Prepare this process for the jobs of a study: its plugins, its backend, its data.
 
     Args:
-        setup: what the process needs to know.
+        setup: the settings of the worker, such as the backend and the study.
         data: the prepared data, if they are not in the folder that the setup names.
 
     Returns:
@@ -104,7 +104,7 @@ def main(descriptor: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """On Linux let the kernel end this process, also while it is suspended or deep in a library."""
+    """On Linux, let the kernel end this process with its parent, even if it is suspended or in a library."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

@@ -36,7 +36,7 @@ from siamkit.study.worker.trainer import Limits, Model, Pruned, Start, Trained, 
 
 
 class JobRunner:
-    """Runs jobs, one after the other.
+    """A runner of jobs, one after the other.
 
     Args:
         config: the parsed study file.
@@ -50,7 +50,7 @@ class JobRunner:
     def run(self, job: Job, send: Send) -> Ended:
         """Run a job. Errors are returned, not raised, except those that end the process."""
         try:
-            with float32_required():  # also where a study trains in a user's own process
+            with float32_required():  # also if a study trains in a user's own process
                 ended = self._run(job, send)
         except Pruned as stop:
             ended = Ended("pruned", stop.cause)
@@ -169,7 +169,7 @@ class JobRunner:
     # ------------------------------------------------------------- finalists
 
     def _run_repeat(self, job: RepeatJob, send: Send) -> Ended:
-        """Train, and score the test split, too: here and nowhere else."""
+        """Train a finalist, and also score it on the test split; no other code does this."""
         data, objective = self._data, self._data.objective.name
         checkpoint = _resume(job)
         # The state stays at its last epoch: a job killed from here on is evaluated again, and not trained.
@@ -178,7 +178,7 @@ class JobRunner:
         if not math.isfinite(measures[objective]):
             raise TrialFailure("nan", f"the objective {objective} is {measures[objective]}")
         groups = set(GROUPS) - ({"speed"} - groups_of(data.objectives))
-        # At the threshold that was calibrated on validation: so it is for new items, too.
+        # At the threshold that was calibrated on validation: new items are also judged at it.
         calibrated = measures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None
         test = self._trainer.evaluate(trained.model, "test", groups, threshold)
@@ -216,11 +216,11 @@ def futility(
     standard errors below the best, by a t distribution with G - 1 degrees of freedom: one in 740 of equally
     good configurations.
 
-    Queries do not show how a configuration varies between seeds; where that is known, it is added.
+    Queries do not show how a configuration varies between seeds; if this variation is known, it is added.
 
     Args:
         scores: `(n,)` the scores of its first seed by query, higher is better; NaN where a query has none.
-        best_scores: `(n,)` those of the best configuration, for the same queries in the same order.
+        best_scores: `(n,)` the scores of the best configuration, for the same queries in the same order.
         classes: `(n,)` the class of each query.
         seed_std: the standard deviation of the objective between the seeds of one configuration.
     """
@@ -247,7 +247,7 @@ def futility(
 def _paired(
     scores: ArrayLike, best_scores: ArrayLike, classes: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return how much better the best one is, and the class, for each query that both have a score for."""
+    """Return the lead of the best configuration, and the class, for each query with both scores."""
     differences = np.asarray(best_scores, float) - np.asarray(scores, float)
     finite = np.isfinite(differences)
     _, groups = np.unique(np.asarray(classes)[finite], return_inverse=True)

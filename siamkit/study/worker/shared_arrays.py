@@ -116,8 +116,8 @@ class PackedData:
 
     Args:
         splits: the datasets, by name.
-        objectives, needs, record: as in `PreparedData`.
-        preprocessor: the content of its files, by name.
+        objectives, needs, record: the same as in `PreparedData`.
+        preprocessor: the content of the preprocessor's files, by name.
     """
 
     splits: dict[SplitName, Dataset]

@@ -42,11 +42,11 @@ from siamkit.study.worker.trainer import (
     TrialFailure,
 )
 
-SAMPLE_PAIRS = 512  # for the typical distance
+SAMPLE_PAIRS = 512  # number of pairs for the typical distance
 
 
 class KerasTrainer:
-    """Trains and evaluates with Keras; its methods are described in `siamkit.study.worker.trainer.Trainer`.
+    """A trainer that uses Keras; its methods are described in `siamkit.study.worker.trainer.Trainer`.
 
     Args:
         data: the data of the study.
@@ -220,7 +220,7 @@ def resolve_units(params: Mapping[str, Any], metric: Metric, typical: float) -> 
     Args:
         params: parameters of a loss.
         metric: the metric of the model.
-        typical: the typical distance under it.
+        typical: the typical distance under this metric.
     """
 
     def resolved(value: Any) -> Any:
@@ -241,18 +241,18 @@ def resolve_units(params: Mapping[str, Any], metric: Metric, typical: float) -> 
 
 
 class TrialCallback(keras.callbacks.Callback):
-    """Evaluates each epoch, reports it, and checks the limits.
+    """A Keras callback that evaluates each epoch, reports it, and checks the limits.
 
     Args:
         valid: the validation split.
-        groups: of measures.
-        guard: checks the limits.
-        on_epoch, on_checkpoint: as in `Trainer.train`.
-        resolved_params: for `on_checkpoint`.
-        seed: of the training.
+        groups: the groups of measures to compute.
+        guard: the guard that checks the limits.
+        on_epoch, on_checkpoint: the same as in `Trainer.train`.
+        resolved_params: the parameters to pass to `on_checkpoint`.
+        seed: the seed of the training.
 
     Attributes:
-        scores: of the last epoch.
+        scores: the scores of the last epoch.
     """
 
     scores: Scores

@@ -51,8 +51,8 @@ class Limits:
         """Return which limit is exceeded, or None.
 
         Args:
-            seconds: since the start.
-            memory: returns the bytes that the process holds; called only if there is a limit.
+            seconds: seconds since the start of the trial.
+            memory: function that returns the bytes that the process holds; called only if there is a limit.
         """
         if self.seconds is not None and seconds > self.seconds:
             return Cause("timeout", f"took longer than the trial_time of {self.seconds:g} s")
@@ -62,7 +62,7 @@ class Limits:
 
 
 class LimitGuard:
-    """Checks the limits of a trial from within its process."""
+    """A guard that checks the limits of a trial from within its process."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -72,7 +72,7 @@ class LimitGuard:
         """Check the limits.
 
         Raises:
-            TrialFailure: one is exceeded.
+            TrialFailure: a limit is exceeded.
         """
         cause = self._limits.exceeded(
             time.monotonic() - self._start, lambda: float(psutil.Process().memory_info().rss)
@@ -103,9 +103,9 @@ class Scores:
     """The scores of a model on a split.
 
     Args:
-        measures: by name.
-        queries: scores by query, by measure.
-        embeddings: of the items.
+        measures: the measures by name.
+        queries: the scores by query, for each measure.
+        embeddings: the embeddings of the items, `(n, dim)` or for pairs `(n, 2, dim)`.
     """
 
     measures: dict[str, float]
@@ -124,12 +124,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Start:
-    """Where an earlier attempt stopped.
+    """The point at which an earlier attempt stopped, to continue from.
 
     Args:
         model: the file of its model, optimizer included.
-        epoch: how many epochs it was trained for.
-        resolved_params: as in `Trained`.
+        epoch: the number of epochs that it was trained for.
+        resolved_params: the parameters as the API takes them.
     """
 
     model: Path
@@ -141,11 +141,11 @@ OnEpoch = Callable[[int, Row], None]
 """Called after each epoch with its number from 1 and its measures; may raise `Pruned`."""
 
 OnCheckpoint = Callable[[Model, int, Row, ResolvedParams], None]
-"""Called before that with the model, the number, the measures and the resolved parameters, to store them."""
+"""Called before `OnEpoch` with the model, the epoch, its measures and the resolved parameters."""
 
 
 class Trainer(Protocol):
-    """Trains and evaluates on the data of one study.
+    """A trainer of models on the data of one study.
 
     Its class is called with the data (`PreparedData`) and the fixed settings (`Fixed`).
     """
@@ -173,12 +173,12 @@ class Trainer(Protocol):
 
         Args:
             configuration: the configuration.
-            seed: of initial weights, batches and dropout.
-            data_seed: of the ablation of the training data, if the study varies them.
-            limits: of time and memory, checked after each batch.
-            on_epoch: gets the measures of each epoch.
-            on_checkpoint: gets the model after each epoch.
-            start: where to continue; the result is as if training had never stopped.
+            seed: the seed of initial weights, batches and dropout.
+            data_seed: the seed of the ablation of the training data, if the study varies them.
+            limits: the limits of time and memory, checked after each batch.
+            on_epoch: function that gets the measures of each epoch.
+            on_checkpoint: function that gets the model after each epoch.
+            start: the point to continue from; the result is as if training had never stopped.
 
         Raises:
             TrialFailure: the loss or an embedding is NaN or infinite, or a limit is exceeded.
@@ -196,9 +196,10 @@ class Trainer(Protocol):
 
         Args:
             model: a model that `train` returned.
-            split: its name.
-            groups: of measures to compute.
-            threshold: where false accepts and rejects are counted; by default at the best one of the split.
+            split: the name of the split.
+            groups: the groups of measures to compute.
+            threshold: decision threshold at which false accepts and rejects are counted; by default the best
+                one of the split.
         """
 
     def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
@@ -206,5 +207,5 @@ class Trainer(Protocol):
 
         Args:
             model: a model that `train` returned.
-            valid, test: its embeddings of these splits.
+            valid, test: the model's embeddings of these splits.
         """
