@@ -63,7 +63,7 @@ SPECS = [
         supervision=("labels", "views"),
         orientation="distance",
         normalized=True,
-        summary="triplets weighted by the share of easier ones",
+        summary="triplets weighted by the fraction of easier ones",
         formula="CDF(x)·x, x = d(a,p) - d(a,n)",
         reference="Zhang and Rusinkiewicz 2019",
         params={

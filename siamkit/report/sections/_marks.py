@@ -1,4 +1,4 @@
-"""Names in charts, and bars that have their names inside."""
+"""Names, numbers and durations as a report writes them, and bars that have their names inside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ def numbered(row: Row) -> str:
 
 
 def bars(names: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> go.Figure:
-    """Return horizontal bars, the first on top, with texts inside: texts outside do not fit a phone."""
+    """Return horizontal bars, the first on top, with texts inside, since texts outside do not fit a phone.
+
+    Args:
+        names: the categories of the axis; short, such as a rank.
+        values: the lengths of the bars.
+        texts: the text inside each bar.
+    """
     figure = go.Figure(
         go.Bar(
             x=values[::-1],
@@ -45,3 +51,15 @@ def bars(names: Sequence[str], values: Sequence[float], texts: Sequence[str]) ->
     )
     figure.update_yaxes(type="category")
     return figure
+
+
+def number(value: float | None) -> str:
+    """Return a measure as text; a dash if it is missing."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a convenient unit."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section, Source
+from siamkit.report.sections._marks import duration, number
 from siamkit.stats.effects import MIN_TRIALS
 from siamkit.stats.importance import Importances, Share
 
@@ -103,15 +104,3 @@ def reproduction(stored: StoredStudy) -> Section:
     )
     text = json.dumps(content, indent=1, ensure_ascii=False)
     return Section("reproduce", "How to reproduce it", paragraphs, [Source("study", "The study", text)])
-
-
-def number(value: float | None) -> str:
-    """Return a measure as text; a dash if it is missing."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in a convenient unit."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
