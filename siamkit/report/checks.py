@@ -100,7 +100,7 @@ def _choice(stored: StoredStudy) -> Iterator[Check]:
             "ok",
             "interval",
             f"On the test split {interval.measure} is {_with_interval(interval.value, interval)}, over "
-            f"{interval.units:,} {interval.over}.",
+            f"{interval.scope}.",
         )
     if len(stored.finalists) > 1:
         yield _lead(stored)
@@ -169,8 +169,8 @@ def _test_split(stored: StoredStudy) -> Iterator[Check]:
         yield Check(
             "ok",
             "test_split",
-            f"The test split was scored {_counted(scored, 'time')}, once by each repeat of a finalist, after "
-            "the search; nothing was chosen by it.",
+            "The test split was used only after the search, once for each trained finalist "
+            f"({_counted(scored, 'time')}); nothing was chosen by it.",
         )
     for name, count in stored.damaged_logs.items():
         yield Check(
@@ -205,7 +205,7 @@ def _lead(stored: StoredStudy) -> Check:
         )
     size = (
         f"on the test split {lead.measure} differs by {_with_interval(lead.difference, lead, '+')}, over "
-        f"{lead.units:,} {lead.over}"
+        f"{lead.scope}"
     )
     if not lead.significant:
         return Check("warning", "lead", f"The two best finalists do not differ significantly: {size}.")
@@ -278,7 +278,7 @@ def _classes(snapshot: Snapshot) -> Iterator[Check]:
             "warning",
             "test_classes",
             f"The test split has {classes} class{'es' * (classes > 1)}: too few to "
-            f"generalize to other classes (at least {MIN_CLASSES}).",
+            f"predict the scores on other classes (at least {MIN_CLASSES}).",
         )
     elif classes:
         yield Check("ok", "test_classes", f"The test split has {classes} classes.")
@@ -370,8 +370,8 @@ def _budget(factor: str, levels: Mapping[str, Sequence[TrialResult]]) -> Check:
     return Check(
         "warning",
         f"budget_{factor}",
-        f"The number of trials differs by {factor} ({numbers}): more search alone finds better "
-        f"configurations.{remedy}",
+        f"The number of trials differs by {factor} ({numbers}): an option with more trials has "
+        f"more chances of a high score.{remedy}",
     )
 
 
@@ -397,7 +397,7 @@ def _failures(stored: StoredStudy) -> Iterator[Check]:
         level, trials = max(levels.items(), key=lambda item: len(item[1]), default=("", []))
         varied = len(_by_level(stored.trials, factor)) > 1
         if varied and len(failed) >= MIN_FAILURES and len(trials) >= LEVEL_SHARE * len(failed):
-            where = f", {len(trials)} of them with the {factor} {level}, which so had fewer chances"
+            where = f", {len(trials)} of them with the {factor} {level}: fewer of its trials were judged"
             break
     if where or len(failed) > len(stored.trials) / 4:
         yield Check("warning", "failed", f"{len(failed)} of {len(stored.trials)} trials failed{where}.")
@@ -415,13 +415,15 @@ def _versions(stored: StoredStudy) -> Iterator[Check]:
             f"{len(results) - len(known)} of {len(results)} results do not record their versions.",
         )
     elif any(versions != stored.snapshot.versions for versions in known):
-        yield Check("error", "versions", f"The results are of different versions: {_differing(known)}.")
+        yield Check(
+            "error", "versions", f"The results are of different software versions: {_differing(known)}."
+        )
     else:
         seed = stored.snapshot.study.get("seed")
         yield Check(
             "ok",
             "versions",
-            f"All {len(results)} results are of the same versions, with seeds derived from {seed}.",
+            f"All {len(results)} results are of the same software versions, with seeds derived from {seed}.",
         )
 
 

@@ -75,14 +75,14 @@ class FinalistSummary:
         """The number of parameters of its model."""
         return self.finalist.repeats[0].value("parameters")
 
-    def values(self, split: str) -> list[float]:
-        """Return the objective of each repeat that has it."""
-        name = self.finalist.objective.name
+    def values(self, split: str, name: str | None = None) -> list[float]:
+        """Return a measure of each repeat that has it; by default the objective."""
+        name = name or self.finalist.objective.name
         return [value for repeat in self.finalist.repeats if (value := repeat.value(name, split)) is not None]
 
-    def mean(self, split: str) -> float | None:
+    def mean(self, split: str, name: str | None = None) -> float | None:
         """Return the mean of these values; None if there are none."""
-        values = self.values(split)
+        values = self.values(split, name)
         return fmean(values) if values else None
 
     def deviation(self, split: str) -> float | None:

@@ -36,6 +36,11 @@ class Interval:
     units: int
     resamples: int
 
+    @property
+    def scope(self) -> str:
+        """The number of units: `719 queries`, or `719 queries and over seeds`."""
+        return _scope(self.units, self.over)
+
     def __str__(self) -> str:
         return f"{self.measure} {self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
@@ -71,6 +76,11 @@ class Difference:
     resamples: int
 
     @property
+    def scope(self) -> str:
+        """The number of units, as for `Interval`."""
+        return _scope(self.units, self.over)
+
+    @property
     def excludes_zero(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
@@ -102,13 +112,12 @@ class Difference:
             B is better in eer by 0.0500 [0.0200, 0.0800].
         """
         size = (
-            f"{b} - {a} is {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] "
-            f"over {self.units} {self.over}"
+            f"{b} minus {a} is {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.scope}"
         )
         if not self.excludes_zero:
             return (
                 f"No significant difference in {self.measure}: {size}; "
-                f"the test has about 50 % power for a difference of {self.half_width:.4f}."
+                f"this test has about 50 % power for a difference of {self.half_width:.4f}."
             )
         if not self.significant:
             return (
@@ -123,6 +132,11 @@ class Difference:
             f"{winner} is better in {self.measure} by {abs(self.difference):.4f} "
             f"[{nearer:.4f}, {farther:.4f}]."
         )
+
+
+def _scope(units: int, over: str) -> str:
+    unit, *others = over.split(" and ")
+    return " and over ".join([f"{units:,} {unit}", *others])
 
 
 def holm(ps: ArrayLike) -> NDArray[np.float64]:

@@ -104,7 +104,7 @@ def test_trials_are_compared_with_each_other_and_with_files_without_keras(runs: 
     assert ran.returncode == 0, ran.stderr
     assert "photos#best is better in map_at_r by" in ran.stdout
     assert "Compared on the 100 items that all inputs have, of 120." in ran.stdout
-    assert "No significant difference in map_at_r: theirs - photos#best is +0.0000" in ran.stdout
+    assert "No significant difference in map_at_r: theirs minus photos#best is +0.0000" in ran.stdout
 
 
 def test_disagreements_are_shown_as_the_study_shows_its_items(runs: Path) -> None:

@@ -29,3 +29,10 @@ def test_no_reference_is_told_for_a_component_that_is_not_there(writer):
     known = writer.checked()
     for kind, names in known.items():
         assert set(names) == {e.spec.name for e in writer.built_in(kind)}
+
+
+def test_the_readme_counts_the_components(writer):
+    kinds = {"losses": "loss", "metrics": "metric", "encoders": "encoder"}
+    numbers = ", ".join(f"{len(list(writer.built_in(kind)))} {plural}" for plural, kind in kinds.items())
+    readme = (WRITER.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"**[{numbers}](docs/components.md)**" in readme

@@ -117,8 +117,8 @@ def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> 
     assert {each.status for each in found.values()} == {"ok"}, found
     assert set(found) >= {"split", "test_classes", "duplicates", "confirmed", "luck", "seeds", "test_split"}
     assert "25 classes of the test split are in no other split" in found["split"].sentence
-    assert "scored 6 times, once by each repeat of a finalist" in found["test_split"].sentence
-    assert "All 14 results are of the same versions" in found["versions"].sentence
+    assert "once for each trained finalist (6 times)" in found["test_split"].sentence
+    assert "All 14 results are of the same software versions" in found["versions"].sentence
     assert "derived from 7" in found["versions"].sentence
     assert verdict(list(found.values())) == "All checks passed."
 
@@ -173,7 +173,7 @@ def test_the_lead_over_the_second_is_shown_or_not(folder: Folder, tmp_path: Path
     shown = sound(folder).found()["lead"]
     assert shown.status == "ok"
     assert "The winner is better than the second finalist" in shown.sentence
-    assert "over 25 classes and seeds" in shown.sentence
+    assert "over 25 classes and over seeds" in shown.sentence
     (tmp_path / "other").mkdir()
     hidden = sound(Folder(tmp_path / "other"), second=0.601).found()["lead"]
     assert hidden.status == "warning"
@@ -291,7 +291,7 @@ def test_results_of_other_versions_are_a_fault(folder: Folder) -> None:
     found = folder.found()["versions"]
     assert (found.status, found.sentence) == (
         "error",
-        "The results are of different versions: keras 3.12.0 and 3.15.1.",
+        "The results are of different software versions: keras 3.12.0 and 3.15.1.",
     )
     folder.trial(2, 0.6, versions=None)
     assert "1 of 3 results do not record their versions" in folder.found()["versions"].sentence

@@ -104,7 +104,7 @@ def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None
     beaten, best = trade_off(load_study_results(folder.path)).blocks[0].figure.data  # type: ignore[union-attr]
     assert (list(beaten.x), list(beaten.y)) == ([200.0], [0.4])  # by the second, in both
     assert (list(best.x), list(best.y)) == ([100.0, 300.0, 900.0], [0.5, 0.7, 0.9])
-    assert "Those on the line are Pareto-optimal" in Page(folder.page()).text
+    assert "A trial on the line is Pareto-optimal" in Page(folder.page()).text
 
 
 def test_one_objective_is_shown_against_the_size_of_the_model(folder: Folder) -> None:

@@ -101,8 +101,8 @@ def test_a_verdict_without_a_difference_says_what_could_have_been_seen():
     assert not both.significant
     assert both.half_width == pytest.approx(0.02)
     told = both.verdict()
-    assert told.startswith("No significant difference in map_at_r: B - A is +0.0100 [-0.0100, +0.0300]")
-    assert "300 queries; the test has about 50 % power for a difference of 0.0200." in told
+    assert told.startswith("No significant difference in map_at_r: B minus A is +0.0100 [-0.0100, +0.0300]")
+    assert "300 queries; this test has about 50 % power for a difference of 0.0200." in told
     assert not found(0.0, 0.03).significant  # an end at 0 holds it
 
 

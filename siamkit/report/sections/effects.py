@@ -98,7 +98,8 @@ def _importances(shares: dict[Method, Importances]) -> list[Chart]:
             table,
             "fANOVA: the share of the variance between trials that the factor alone explains, as estimated "
             "by a random forest. PED-ANOVA: how much the factor separates the better trials from the rest, "
-            "relative to the other factors. Neither separates cause from chance.",
+            "relative to the other factors. If the two disagree, or trials are few, rely on neither. Neither "
+            "proves a cause.",
         )
     ]
 
@@ -137,14 +138,16 @@ def _level(stored: StoredStudy, name: str) -> Chart:
     if numbers and min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
         logarithmic(figure, numbers)
     means: list[tuple[Any, ...]] = [
-        (str(level.level), None, f"mean of {level.trials}; {_expected_best(level)}",
+        (_text(level.level), None, f"mean of {level.trials}{_expected_best(level)}",
          level.mean, level.low, level.high)
         for level in levels
     ]  # fmt: skip
     rows: list[tuple[Any, ...]] = [
-        (str(level), trial.trial, trial.description, value, None, None) for level, value, trial in points
+        (_text(level), trial.trial, trial.description, value, None, None) for level, value, trial in points
     ]
-    table = Table.of((name, "trial", "configuration", measure, "low", "high"), means + rows)
+    width = 6 if any(row[4] is not None for row in means) else 4
+    columns = (name, "trial", "configuration", measure, "low", "high")[:width]
+    table = Table.of(columns, [row[:width] for row in means + rows])
     best = ""
     if levels:
         first = levels[0].level
@@ -162,13 +165,20 @@ def _means(levels: Sequence[Level], numeric: bool) -> go.Scatter:
         mode="markers",
         marker={"symbol": "diamond", "size": 13, "color": COLORS[1]},
         error_y={"type": "data", "array": halves, "width": 8, "thickness": 2} if has_intervals else None,
-        text=[f"{level.trials} trials; {_expected_best(level)}" for level in levels],
+        text=[f"{level.trials} trials{_expected_best(level)}" for level in levels],
         hovertemplate="mean of %{x}: %{y:.4f}<br>%{text}<extra></extra>",
     )
 
 
 def _expected_best(level: Level) -> str:
-    return f"expected best of {level.budget}: {level.expected_best:.4f}"
+    """Return the mean of the best of a few trials, which compares levels with different numbers of trials."""
+    if level.budget == 1:  # the mean
+        return ""
+    return f"; best of any {level.budget}, on average: {level.expected_best:.4f}"
+
+
+def _text(level: object) -> str:
+    return f"{level:.4g}" if isinstance(level, float) else str(level)
 
 
 # ------------------------------------------------------------------ pairs of factors
@@ -208,15 +218,15 @@ def _interactions(stored: StoredStudy) -> list[Chart]:
                 str(column),
                 int(interaction.counts[i, j]),
                 interaction.means[i, j],
-                interaction.residuals[i, j],
+                round(float(interaction.residuals[i, j]), 6),
             )
             for i, row in enumerate(interaction.rows)
             for j, column in enumerate(interaction.columns)
         ]
         columns = (first, "loss", "trials", f"mean {measure}", "interaction")
         caption = (
-            f"The mean {measure} of each pair. Point at a cell to see its number of trials, and how far it "
-            "is from the sum of both effects."
+            f"The mean {measure} of each pair. interaction: the distance of "
+            "a cell's mean from the sum of both effects, near 0 if the two factors act independently."
         )
         charts.append(
             Chart(f"interaction-{first}", f"{first} × loss", figure, Table.of(columns, rows), caption)

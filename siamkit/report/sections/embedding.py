@@ -69,7 +69,8 @@ def _projections(embeddings: np.ndarray, seed: int = 0) -> Iterator[tuple[str, n
     yield (
         "PCA",
         centered @ directions[:2].T,
-        f"The first two principal components, {share:.0%} of the variance. Distances are exact within them.",
+        f"The first two principal components, {share:.0%} of the variance. Items that are far apart here are "
+        "far apart in the embedding; items that are near here may not be.",
     )
     if len(embeddings) < 10 or not sizes[1] > 0:
         return
@@ -164,7 +165,7 @@ def _confusions(neighbors: Sequence[Sequence[int]], items: Items) -> list[Block]
     )
     blocks: list[Block] = []
     if wrong:
-        columns = ("class", "confused with", "queries", "share of its queries")
+        columns = ("class", "confused with", "queries", "fraction of its queries")
         table = Table.of(columns, [(a, b, count, share) for share, count, a, b in wrong])
         blocks.append(Listing("confusions", "Worst confusions", table, "By the nearest item."))
     classes = sorted(sizes)
@@ -195,8 +196,10 @@ def _confusion_matrix(classes: Sequence[str], pairs: Counter[tuple[str, str]], s
         for a, line in zip(classes, shares, strict=True)
         for b, share in zip(classes, line, strict=True)
     ]
-    caption = "The share of each class's queries by the class of the nearest item; the diagonal is correct."
-    table = Table.of(("class", "nearest item", "share"), rows)
+    caption = (
+        "Fractions of each class's queries, by the class of their nearest item; the diagonal is correct."
+    )
+    table = Table.of(("class", "class of the nearest item", "fraction"), rows)
     return Chart("confusion", "Confusion matrix", figure, table, caption)
 
 

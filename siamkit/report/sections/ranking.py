@@ -20,7 +20,8 @@ MORE_MEASURES = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "param
 """Measures shown in addition to the objectives."""
 
 SIZE_METHODS = {
-    "retrained": "trained at that size, the best trial of each with the same encoder, metric and loss",
+    "retrained": "trained at that size: the best trial with the same encoder, metric and loss; its other "
+    "settings may differ",
     "whole": "the best finalist, unchanged",
     "truncated": "its first dimensions",
     "pca": "its first principal components",
@@ -61,11 +62,26 @@ def finalists(stored: StoredStudy) -> Section:
     caption = "low and high: the 95% interval over seeds and queries." if has_interval else ""
     paragraph = (
         "The best configurations of the search, trained again with new seeds and ordered by the validation "
-        "split. The test split was scored here and nowhere else. ± is the standard deviation over seeds, "
+        "split. Only these models were scored on the test split. ± is the standard deviation over seeds, "
         "not an interval."
     )
     listing = Listing("finalists", "Trained again", Table.of(columns, rows), caption)
-    return Section("finalists", "Finalists", [paragraph], [listing, _repeats(stored)])
+    return Section("finalists", "Finalists", [paragraph], [listing, _settings(stored), _repeats(stored)])
+
+
+def _settings(stored: StoredStudy) -> Listing:
+    """Return every factor of each finalist."""
+    names = dict.fromkeys(name for finalist in stored.finalists for name in finalist.factors)
+    rows = [(name, *(_plain(finalist.factors.get(name)) for finalist in stored.finalists)) for name in names]
+    columns = ("factor", *(f"#{finalist.trial}" for finalist in stored.finalists))
+    return Listing("settings", "Settings of the finalists", Table.of(columns, rows))
+
+
+def _plain(value: object) -> str:
+    """Return a setting as a text; numbers with four digits."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _repeats(stored: StoredStudy) -> Chart:
@@ -180,8 +196,8 @@ def trade_off(stored: StoredStudy) -> Section:
         f"{names[0]} against {names[1]}",
         figure,
         table,
-        "Every completed trial. Those on the line are Pareto-optimal: no other trial is as good in both "
-        "measures and better in one.",
+        "Every completed trial. A trial on the line is Pareto-optimal: no other trial is at least as good "
+        "in both measures and better in one. Its values can still be low.",
     )
     return Section("trade-off", "Trade-off", [], [chart])
 
@@ -229,7 +245,7 @@ def sizes(stored: StoredStudy) -> Section:
     chart = Chart("sizes", "Size curve", curve.plot(), table, f"{methods[0].upper()}{methods[1:]}.")
     paragraph = (
         f"Compressed: {source}. Components and quantization steps were fitted on training items; the result "
-        "was judged on the validation items shown below."
+        "was measured on the validation items that this report shows."
         if compressed
         else "Only sizes that were trained. Compression (truncation, PCA, float16, int8, binary) is tried "
         "for finalists on labeled items, with a metric that takes vectors of any length."

@@ -75,8 +75,8 @@ def about(stored: StoredStudy) -> Section:
     )
     paragraph_of_trials = (
         f"{outcomes.count('complete')} trials complete, {outcomes.count('pruned')} pruned, "
-        f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. The search trained for "
-        f"{duration(seconds)}. Backend {snapshot.versions.backend}."
+        f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. All trials "
+        f"together trained for {duration(seconds)}. Backend {snapshot.versions.backend}."
     )
     return Section("about", "Data and trials", [paragraph_of_data, paragraph_of_trials])
 

@@ -199,8 +199,9 @@ def _measures(results: Results) -> Listing:
     caption = ""
     if lead is not None:
         caption = (
-            f"Compared with the second finalist, on the test split: {lead.measure} {lead.difference:+.4f} "
-            f"[{lead.low:+.4f}, {lead.high:+.4f}], {'' if lead.significant else 'not '}significant."
+            f"On the test split, the winner's {lead.measure} minus that of the second finalist: "
+            f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}], "
+            f"{'' if lead.significant else 'not '}significant."
         )
     return Listing("measures", "", Table.of(columns, rows), caption)
 
