@@ -152,6 +152,7 @@ def _prepared_chunks(stream: Stream, model: Siamese, encoder: Any, data: str, si
             raise DataError(f"{data} does not fit the model: {error}") from error
         if model.preprocessor is None:
             _check_shape(items, encoder, data)
+        _check_finite(items, chunk.ids)
         sink.items(chunk)
         yield items
 
@@ -166,6 +167,16 @@ def _check_shape(items: Leaf, encoder: Any, data: str) -> None:
         raise DataError(
             f"{data} does not fit the model: items should be numbers of shape {shape[1:]}, got {got}"
         )
+
+
+def _check_finite(items: Leaf, ids: Sequence[str]) -> None:
+    """Raise DataError for items with NaN or infinity, from which some encoders make finite embeddings."""
+    for values in items.values() if isinstance(items, dict) else [items]:
+        if values.dtype.kind == "f":
+            broken = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+            if broken.any():
+                item = ids[int(np.argmax(broken))]
+                raise DataError(f"item {item!r} has NaN or infinity; check that item for missing values")
 
 
 def _embed_batches(chunks: Iterator[Leaf], encoder: Any, size: int) -> Iterator[Array]:

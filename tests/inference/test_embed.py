@@ -201,7 +201,7 @@ def test_the_command_says_how_many_and_where(vectors, tmp_path: Path) -> None:
         ("some.npz", "out.csv", "the output should end in .parquet, got"),
         ("some.npz", "there.parquet", "already exists; choose another file, or replace it (--force)"),
         ("wide.npy", "out.parquet", "does not fit the model: items should be numbers of shape (5,)"),
-        ("nan.npy", "out.parquet", "item '7' has NaN or infinity in its embedding; check that item"),
+        ("nan.npy", "out.parquet", "item '7' has NaN or infinity; check that item for missing values"),
         ("none.npy", "out.parquet", "holds no items"),
     ],
 )

@@ -7,19 +7,12 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, TypedDict
+from typing import Any
+
+from siamkit.runs.results import Versions
 
 PACKAGES = ("siamkit", "keras", "optuna", "numpy")
 BACKEND_PACKAGES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "torch": ("torch",), "jax": ("jax",)}
-
-
-class Versions(TypedDict):
-    """The versions of Python, the backend, packages and plugins of a study, as `study.json` stores them."""
-
-    python: str
-    backend: str
-    packages: dict[str, str]
-    plugins: Mapping[str, str | None]
 
 
 def canonical(value: Any) -> str:
@@ -44,19 +37,16 @@ def versions(backend: str, plugins: Mapping[str, str | None]) -> Versions:
         backend: the Keras backend of the study.
         plugins: the distributions whose components the study uses, with their versions.
     """
-    packages = {name: metadata.version(name) for name in PACKAGES}
+    packages: dict[str, str | None] = {name: metadata.version(name) for name in PACKAGES}
     for name in BACKEND_PACKAGES[backend]:
         try:
             packages[backend] = metadata.version(name)
             break
         except metadata.PackageNotFoundError:
             continue
-    return {
-        "python": platform.python_version(),
-        "backend": backend,
-        "packages": packages,
-        "plugins": plugins,
-    }
+    return Versions(
+        python=platform.python_version(), backend=backend, packages=packages, plugins=dict(plugins)
+    )
 
 
 def differences(here: Versions, there: Versions) -> list[str]:
@@ -70,7 +60,7 @@ def differences(here: Versions, there: Versions) -> list[str]:
 
 
 def _flat(versions: Versions) -> dict[str, str | None]:
-    return {"python": versions["python"], **versions["packages"], **versions["plugins"]}
+    return {"python": versions.python, **versions.packages, **versions.plugins}
 
 
 def _displayed(version: str | None) -> str:

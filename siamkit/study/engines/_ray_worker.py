@@ -20,7 +20,8 @@ from siamkit.errors import SiamkitError
 from siamkit.io.paths import as_path
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
-from siamkit.study.config.fingerprint import Versions, differences, versions
+from siamkit.runs.results import Versions
+from siamkit.study.config.fingerprint import differences, versions
 from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
 from siamkit.study.worker.process import make_runner
 from siamkit.study.worker.shared_arrays import PackedData, unpack
@@ -132,7 +133,7 @@ class Actor:
 
 def version_mismatch(setup: Setup) -> str | None:
     """Return which installed packages differ from the supervisor's, as a sentence, or None."""
-    return _mismatch(setup.versions, versions(setup.backend, setup.versions["plugins"]))
+    return _mismatch(setup.versions, versions(setup.backend, setup.versions.plugins))
 
 
 def plugin_mismatch(setup: Setup) -> str | None:
@@ -143,8 +144,8 @@ def plugin_mismatch(setup: Setup) -> str | None:
         for entry in catalog.all()
     }
     installed.setdefault(SESSION, "")
-    plugins = {name: installed[name] for name in setup.versions["plugins"] if name in installed}
-    return _mismatch(setup.versions, {**setup.versions, "plugins": plugins})
+    plugins = {name: installed[name] for name in setup.versions.plugins if name in installed}
+    return _mismatch(setup.versions, setup.versions.model_copy(update={"plugins": plugins}))
 
 
 def _mismatch(expected: Versions, actual: Versions) -> str | None:

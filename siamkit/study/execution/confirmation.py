@@ -8,7 +8,7 @@ from typing import Any
 from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, to_jsonable, write_atomic
 from siamkit.runs.configuration import Configuration, factors_of
-from siamkit.runs.results import RepeatResult, Versions, write_record
+from siamkit.runs.results import RepeatResult, write_record
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
 from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.execution.session import StudySession
@@ -167,7 +167,7 @@ class RepeatHandle:
             traceback=cause.traceback if cause is not None else "",
             configuration=to_jsonable(self._configuration),
             factors=factors_of(self._configuration),
-            versions=Versions.model_validate(self._session.versions),
+            versions=self._session.versions,
             seconds=round(seconds, 3),
             **scores,
         )

@@ -21,9 +21,9 @@ from siamkit.io.files import disk_full_as_error, to_jsonable
 from siamkit.registry.catalog import SESSION, importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import shared_items
-from siamkit.runs.results import Snapshot, as_record
+from siamkit.runs.results import Snapshot, Versions, as_record
 from siamkit.runs.run_folder import LAYOUT, RunFolder
-from siamkit.study.config.fingerprint import Versions, versions
+from siamkit.study.config.fingerprint import versions
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE
 from siamkit.study.config.storage_url import redacted
@@ -206,7 +206,7 @@ def _snapshot(study: ResolvedStudy, data: PreparedData, installed: Versions) -> 
             "settings": redacted({key: config[key] for key in RESUMABLE}),
             "objectives": data.objectives,
             "data": data.record,
-            "versions": installed,
+            "versions": installed.model_dump(),
         }
     )
     return snapshot

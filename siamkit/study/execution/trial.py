@@ -14,7 +14,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import disk_full_as_error, to_jsonable, write_table
 from siamkit.io.paths import is_local
 from siamkit.runs.configuration import factors_of
-from siamkit.runs.results import TrialResult, Versions, mean_measures, write_record
+from siamkit.runs.results import TrialResult, mean_measures, write_record
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.execution.session import StudySession
 from siamkit.study.sampling.pruners import collapsed, prunes_collapsed
@@ -272,7 +272,7 @@ class TrialHandle:
             measures=to_jsonable(mean_measures(ended.measures)) if is_complete else {},
             repeats=to_jsonable(ended.measures),
             seconds=round(seconds, 3),
-            versions=Versions.model_validate(self._session.versions),
+            versions=self._session.versions,
             attempt=self.claim.attempt,
         )
         write_record(self._files.result, result)

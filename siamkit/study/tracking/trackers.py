@@ -9,9 +9,9 @@ from pathlib import Path
 
 from siamkit.errors import StudyFileError
 from siamkit.io.paths import is_local
-from siamkit.runs.results import mean_measures
+from siamkit.runs.results import Versions, mean_measures
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import Versions, key_of
+from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.storage.open import StudyStorage
 from siamkit.study.storage.retry import with_retries
@@ -168,13 +168,13 @@ def _mlflow(
     from siamkit.study.tracking.mlflow import MLflow, StudyRun
 
     optuna_study, attribute = storage.optuna_study, f"mlflow:{key_of(uri)}"
-    installed = {**versions["packages"], **versions["plugins"], "python": versions["python"]}
+    installed = {**versions.packages, **versions.plugins, "python": versions.python}
     run = StudyRun(
         study.config.name,
         {
             "siamkit.study": study.config.name,
             "siamkit.folder": str(folder.path),
-            "siamkit.backend": versions["backend"],
+            "siamkit.backend": versions.backend,
             **{f"siamkit.version.{name}": str(version) for name, version in installed.items()},
         },
         read=lambda: with_retries(lambda: optuna_study.user_attrs).get(attribute),

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from siamkit.registry.specs import LossSpec, Spec
 from siamkit.runs.configuration import Configuration
-from siamkit.study.config.fingerprint import Versions
+from siamkit.runs.results import Versions
 from siamkit.study.config.schema import StudyConfig
 
 Row = dict[str, float]

@@ -157,7 +157,9 @@ def test_other_versions_and_another_backend_are_refused(
     run()
     real = fingerprint.versions("jax", {})
     monkeypatch.setattr(
-        session, "versions", lambda backend, plugins: {**real, "backend": "abacus", "plugins": plugins}
+        session,
+        "versions",
+        lambda _, plugins: real.model_copy(update={"backend": "abacus", "plugins": plugins}),
     )
     with pytest.raises(
         StudyError, match=r"started with the backend '(\w+)', not 'abacus'; to continue it, use --backend \1"
