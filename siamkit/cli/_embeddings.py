@@ -138,7 +138,7 @@ def embed(
 
 
 @click.command(short_help="Compare models, files of embeddings or trials of studies.")
-@click.argument("contenders", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
 @click.option(
     "--data",
     type=click.Path(),
@@ -174,7 +174,7 @@ def embed(
 @json_option
 @backend_option(_BACKEND_DEFAULT)
 def compare(
-    contenders: tuple[str, ...],
+    inputs: tuple[str, ...],
     data: str | None,
     labels: str | None,
     metric: str | None,
@@ -204,7 +204,7 @@ def compare(
     if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
     comparison = run(
-        *contenders,
+        *inputs,
         data=data,
         labels=None if labels is None else read_labels(labels),
         metric=metric,

@@ -1,4 +1,4 @@
-"""Comparing contenders on pairs: against scikit-learn, SciPy and slow loops."""
+"""Comparing embedding sets on pairs: against scikit-learn, SciPy and slow loops."""
 
 from __future__ import annotations
 
@@ -174,9 +174,9 @@ def test_pairs_are_matched_by_their_ids_and_keep_their_items():
         assert (mine.low, mine.high) == pytest.approx((-theirs.high, -theirs.low))
 
 
-def refused(message, *contenders, **asked):
+def refused(message, *inputs, **asked):
     with pytest.raises(DataError, match=message):
-        siamkit.compare(*contenders, **asked)
+        siamkit.compare(*inputs, **asked)
 
 
 def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):

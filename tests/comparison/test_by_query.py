@@ -1,4 +1,4 @@
-"""Comparing contenders: what is matched, what is said, and what is refused."""
+"""Comparing embedding sets: what is matched, what is said, and what is refused."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ def test_items_are_matched_by_their_ids():
     assert found.notes == ["Compared on the 182 items that all inputs have, of 192."]
 
 
-def refused(message, *contenders, **asked):
+def refused(message, *inputs, **asked):
     with pytest.raises(DataError, match=message):
-        siamkit.compare(*contenders, **asked)
+        siamkit.compare(*inputs, **asked)
 
 
 def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):

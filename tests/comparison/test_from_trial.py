@@ -1,4 +1,4 @@
-"""Trials of studies as contenders, from run folders written by hand and from a study that ran."""
+"""Trials of studies as embedding sets, from run folders written by hand and from a study that ran."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_pictures_come_from_a_folder_by_their_ids_and_from_nowhere_else(tmp_path
         EmbeddingSet(name, rows, LABELS, tuple(ids), "euclidean")
         for name, rows in (("A", WORSE), ("B", ROWS))
     ]
-    looked = siamkit.compare(*contenders, data=folder).thumbnails
+    looked = siamkit.compare(*inputs, data=folder).thumbnails
     assert found.disagreements["A", "B"][0].query not in looked
     assert len(looked) > 5
     for row, (look,) in looked.items():

@@ -102,7 +102,7 @@ def test_a_class_of_one_query_widens_the_interval():
     assert outer.low < outer.value < outer.high
 
 
-def test_an_interval_of_one_contender_is_the_bootstrap_of_scipy():
+def test_an_interval_of_one_embedding_set_is_the_bootstrap_of_scipy():
     a, _ = scored()
     found = interval_of("map_at_r", a)
     low, high = scipy_interval((a,), lambda a, axis: a.mean(axis=axis), len(a))
@@ -133,7 +133,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_portions(monkeypatch):
         assert getattr(again, name) == pytest.approx(getattr(first, name), abs=1e-12)
 
 
-def test_swapping_the_contenders_turns_the_difference_round():
+def test_swapping_the_embedding_sets_turns_the_difference_round():
     a, b = scored()
     one, other = compare_queries("f", a, b), compare_queries("f", b, a)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))

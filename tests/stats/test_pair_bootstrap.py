@@ -199,7 +199,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_portions(monkeypatch):
     assert (again.low, again.high) == pytest.approx((first.low, first.high), abs=1e-12)
 
 
-def test_perfect_contenders_leave_room_for_what_was_not_seen():
+def test_perfect_embedding_sets_leave_room_for_what_was_not_seen():
     distances, alike = np.append(np.zeros(30), np.ones(200)), np.append(np.ones(30), np.zeros(200))
     one = interval_of_pairs("roc_auc", distances, alike, resamples=200)
     limit = stats.binomtest(0, 30).proportion_ci(0.95, method="exact").high  # 30 couples that share nothing
