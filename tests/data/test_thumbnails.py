@@ -78,7 +78,7 @@ def test_items_are_handed_over_as_texts_images_or_paths(tmp_path: Path):
         seen(items=TEXTS[:2])
 
 
-def test_items_stay_with_their_embeddings_when_contenders_are_matched():
+def test_items_stay_with_their_embeddings_when_embedding_sets_are_matched():
     ids = tuple(map(str, range(60)))
     order = DRAW.permutation(60)[:50]
     some = EmbeddingSet("some", WORSE[order], LABELS[order], tuple(ids[row] for row in order), "euclidean")
@@ -143,7 +143,7 @@ def test_pictures_come_from_a_folder_by_their_ids_and_from_nowhere_else(tmp_path
     ids = [f"class {LABELS[row]}/{row}.png" for row in range(60)]
     found = seen()
     ids[found.disagreements["A", "B"][0].query] = "../secret.png"
-    contenders = [
+    inputs = [
         EmbeddingSet(name, rows, LABELS, tuple(ids), "euclidean")
         for name, rows in (("A", WORSE), ("B", ROWS))
     ]
