@@ -61,9 +61,11 @@ nightly: $(VENV)/.test packages  ## all tests on all backends, faults, soak and 
 
 HOUR := CI=1 SIAMKIT_TESTS=all OMP_NUM_THREADS=1 timeout 60m $(BIN)/python
 KIT := tests/testing/test_builtin.py
-# $(call logged,NAME,COMMAND) prints the last line of the log.
-logged = @mkdir -p $(NIGHTLY); echo "== $(1)"; \
-	$(2) > $(NIGHTLY)/$(1).log 2>&1; status=$$?; tail -n 1 $(NIGHTLY)/$(1).log; exit $$status
+# $(call logged,NAME,COMMAND) prints the last line of the log, and adds it to the table of all parts.
+logged = @mkdir -p $(NIGHTLY); echo "== $(1)"; start=$$(date +%s); \
+	$(2) > $(NIGHTLY)/$(1).log 2>&1; status=$$?; last=$$(grep -v '^$$' $(NIGHTLY)/$(1).log | tail -n 1); echo "$$last"; \
+	printf '| %s | %s | %s | %s | %s |\n' "$(1)" "$$(git rev-parse --short HEAD)" $$status \
+		$$(($$(date +%s) - start)) "$$last" >> $(NIGHTLY)/parts.md; exit $$status
 
 nightly-%: $(VENV)/.test
 	$(call logged,$*,KERAS_BACKEND=$* $(HOUR) -m pytest -q -m keras --ignore=$(KIT))

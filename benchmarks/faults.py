@@ -691,6 +691,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of faults.jsonl and faults.md")
     asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
     log, table = asked.output / "faults.jsonl", asked.output / "faults.md"
     # One started in the background ignores Ctrl-C, and its children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
