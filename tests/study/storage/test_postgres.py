@@ -89,7 +89,7 @@ def test_eight_workers_meet_the_budget_exactly(
     data["x"][0, 0] += 1
     np.savez(tmp_path / "items.npz", **data)
     for artifacts in (None, tmp_path / "mine"):
-        with pytest.raises(StudyError, match="with other data than are there now; all who take part"):
+        with pytest.raises(StudyError, match="with other data than these; all processes that run a study"):
             join(study, progress="none", artifacts=artifacts)
     (tmp_path / "items.npz").write_bytes(whole)
     for lend in (join, tune):
