@@ -93,7 +93,7 @@ def test_eight_workers_meet_the_budget_exactly(
             join(study, progress="none", artifacts=artifacts)
     (tmp_path / "items.npz").write_bytes(whole)
     for lend in (join, tune):
-        with pytest.raises(StudyError, match=r"knows a study 'crowd', but its .* are not in '.*mine'"):
+        with pytest.raises(StudyError, match=r"has a study 'crowd', but its .* are not in '.*mine'"):
             lend(study, progress="none", artifacts=tmp_path / "mine")
 
 
