@@ -70,8 +70,13 @@ def finalists(stored: StoredStudy) -> Section:
 
 
 def _settings(stored: StoredStudy) -> Listing:
-    """Return every factor of each finalist."""
-    names = dict.fromkeys(name for finalist in stored.finalists for name in finalist.factors)
+    """Return every factor of each finalist; of the data only those that the study varies."""
+    names = dict.fromkeys(
+        name
+        for finalist in stored.finalists
+        for name in finalist.factors
+        if not name.startswith("data.") or name in stored.varied
+    )
     rows = [(name, *(_plain(finalist.factors.get(name)) for finalist in stored.finalists)) for name in names]
     columns = ("factor", *(f"#{finalist.trial}" for finalist in stored.finalists))
     return Listing("settings", "Settings of the finalists", Table.of(columns, rows))
