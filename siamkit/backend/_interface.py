@@ -29,6 +29,9 @@ class Backend(Protocol):
     def compiled(self, function: Function) -> Function:
         """Return the function compiled, if Keras also compiles on this backend."""
 
+    def is_concrete(self, tensor: Any) -> bool:
+        """Return whether the values of a tensor are known now, and not only when traced code runs."""
+
     def release_memory(self) -> None:
         """Return an accelerator's cached memory to other processes, if the backend can."""
 

@@ -26,6 +26,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)  # type: ignore[no-any-return]
 
 
+def is_concrete(tensor: Any) -> bool:
+    return not isinstance(tensor, jax.core.Tracer)
+
+
 def release_memory() -> None:
     pass  # JAX keeps what it reserved until the process exits
 

@@ -32,6 +32,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
 
 
+def is_concrete(tensor: Any) -> bool:
+    return not tf.is_symbolic_tensor(tensor)
+
+
 def release_memory() -> None:
     pass  # TensorFlow keeps what it reserved until the process exits
 
@@ -53,3 +57,22 @@ def run_saved_model(path: str, items: Any) -> Any:
     fields = {name: tf.constant(leaf) for name, leaf in items.items()} if isinstance(items, dict) else items
     loaded = tf.saved_model.load(path)  # must stay referenced: its variables are deleted with it
     return loaded.serve(fields).numpy()
+
+
+def checked_dataset(dataset: Any, check: Callable[[Any, int], None]) -> Any:
+    """Return a tf.data.Dataset whose targets pass a check; see `beyond_keras.checked_tf_dataset`."""
+
+    def check_batch(*batch: Any) -> Any:
+        if len(batch) < 2:
+            return batch[0]
+        views = len(batch[0]) if isinstance(batch[0], (tuple, list)) else 1
+
+        def on_host(target: Any) -> bool:
+            check(target, views)
+            return True
+
+        passed = tf.numpy_function(on_host, [batch[1]], tf.bool)
+        with tf.control_dependencies([passed]):
+            return (batch[0], tf.identity(batch[1]), *batch[2:])
+
+    return dataset.map(check_batch)

@@ -35,6 +35,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function  # Keras trains eagerly here, and `torch.compile` needs a C++ compiler on the machine
 
 
+def is_concrete(tensor: Any) -> bool:
+    return not torch.compiler.is_compiling()
+
+
 def release_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

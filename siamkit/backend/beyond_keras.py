@@ -81,6 +81,25 @@ def compiled_if_eager_compiles(function: Function) -> Function:
     return compiled(function) if backend_module().EAGER_COMPILES else function
 
 
+def is_concrete(value: Any) -> bool:
+    """Return whether a value is known now: an array, or a tensor outside traced code."""
+    if isinstance(value, keras.KerasTensor):
+        return False
+    return not ops.is_tensor(value) or backend_module().is_concrete(value)
+
+
+def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], None]) -> Any:
+    """Return a tf.data.Dataset of batches `(x, y, …)` whose targets pass a check, on any backend.
+
+    Args:
+        dataset: the dataset.
+        check: function of a target, as an array, and the number of views in its batch; it raises an error.
+    """
+    from siamkit.backend import _tensorflow
+
+    return _tensorflow.checked_dataset(dataset, check)
+
+
 def release_memory() -> None:
     """Return an accelerator's cached memory to other processes, if the backend can."""
     backend_module().release_memory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -16,9 +17,10 @@ from siamkit.data.dataset import take
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
-from siamkit.errors import DataError, listed
+from siamkit.errors import DataError
 from siamkit.evaluation.distances import Metric
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
+from siamkit.io.values import as_array, graded_targets, is_graded
 
 ENDINGS = (".npy", ".npz", ".parquet")
 """Endings of files of embeddings."""
@@ -84,7 +86,7 @@ def from_array(name: str, values: ArrayLike) -> EmbeddingSet:
     Raises:
         DataError: it is not an array of embeddings.
     """
-    array = np.asarray(values)
+    array = as_array(values)
     if not _holds_vectors(array):
         raise DataError(
             "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
@@ -157,16 +159,13 @@ def as_targets(labels: NDArray[Any], name: str) -> NDArray[np.float64]:
     """Return the labels of pairs as numbers: 1 (alike), 0 (not alike), or a score.
 
     Raises:
-        DataError: a label is not a finite number.
+        DataError: a label is missing, or neither 1, 0 nor a score.
     """
-    try:
-        targets = labels.astype(np.float64)
-    except (TypeError, ValueError):
-        targets = np.array([np.nan])
-    if not np.isfinite(targets).all():
-        distinct = sorted({str(label) for label in labels})
-        raise DataError(f"labels of pairs in {name!r} should be 1, 0 or a score, got {listed(distinct, 4)}")
-    return targets
+    name = f"labels of pairs in {name!r}"
+    if labels.dtype.kind == "U":  # the run folder stores targets as texts
+        with contextlib.suppress(ValueError):
+            labels = labels.astype(np.float64)
+    return graded_targets(labels, name=name) if is_graded(labels, name=name) else labels.astype(np.float64)
 
 
 def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -229,7 +228,7 @@ def _parquet_columns(file: Path) -> tuple[dict[str, Any], float | None]:
     columns: dict[str, Any] = {"embedding": flat.reshape(len(table), -1)}
     for key in ("label", "id"):
         if key in table.column_names:
-            columns[key] = np.asarray(table.column(key).to_pylist())
+            columns[key] = as_array(table.column(key), name=key)
     description = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
     if not isinstance(description, dict):
         raise ValueError("the description that siamkit wrote into it is damaged")

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.comparison.embedding_set import EmbeddingSet, as_targets, from_file, read_labels
 from siamkit.comparison.from_model import from_model, from_trial, is_study, trial_in
 from siamkit.errors import DataError, ModelError, listed
-from siamkit.evaluation.checks import as_column
 from siamkit.io.paths import unreadable_as_error
+from siamkit.io.values import as_array, as_column
 
 _ENDINGS = (".npy", ".npz", ".parquet", ".keras", ".yaml", ".yml")
 
@@ -143,7 +143,7 @@ def true_labels(sets: Sequence[EmbeddingSet], labels: ArrayLike | None) -> NDArr
         if embedding_set.labels is not None
     ]
     if labels is not None:
-        known.insert(0, ("labels", np.asarray(labels)))
+        known.insert(0, ("labels", as_array(labels, name="labels")))
     if not known:
         raise DataError("no input has labels; pass them as labels=, or with --labels FILE.npy")
     columns = [(name, as_column(column, len(sets[0].embeddings))) for name, column in known]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from siamkit._lazy import lazy_exports
+from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
     from siamkit.data.ablation import ChannelStats, ablate, corrupt
@@ -58,4 +59,6 @@ __getattr__, __dir__ = lazy_exports(
         "take": "dataset",
         "thumbnail_of": "thumbnails",
     },
+    before=prepare,
+    only={"feed"},  # the others need no backend
 )

@@ -9,15 +9,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.checks import as_array, as_column, as_vectors, class_ids, distinct_ks
 from siamkit.evaluation.classification import KnnVotes, clustering_measures, few_shot_measures
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
 from siamkit.evaluation.geometry import Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Evaluation, Group, Measures, checked_groups
-from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores, is_binary
+from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.retrieval import Rankings, class_means
 from siamkit.evaluation.scan import Accumulator, scan_distances
 from siamkit.evaluation.verification import PairCounts, verification_measures
+from siamkit.io.values import (
+    as_array,
+    as_labels,
+    as_vectors,
+    class_ids,
+    column_and_missing,
+    distinct_ks,
+    is_graded,
+)
 
 
 def evaluate(
@@ -29,14 +37,16 @@ def evaluate(
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
     threshold: float | None = None,
+    drop_missing: bool = False,
 ) -> Measures:
     """Return the measures of embeddings of labeled items, of pairs, or of graded pairs, by their shape.
 
     Args:
         embeddings: `(n, dim)` with a class for each item, or `(n, 2, dim)` with a target for each pair. If
             all targets are 0 or 1, pairs match or not; otherwise they are graded (call `evaluate_scores` for
-            grades that are only 0 and 1).
-        labels: `(n,)`.
+            grades that are only two whole numbers, such as 0 and 1).
+        labels: `(n,)`: whole numbers, texts, truth values or dates, in an array, list, tensor or column of a
+            table.
         metric: a metric, or its name.
         ks: the values of k of recall@k, for labeled items.
         gallery: embeddings and labels of other items to search, for labeled items.
@@ -44,9 +54,14 @@ def evaluate(
             `("retrieval", "verification")` take a third of the time.
         threshold: the threshold at which false accepts and false rejects are counted; by default the best
             threshold for these data.
+        drop_missing: whether to leave out items and pairs whose label is missing (NaN, None, NaT, NA, null);
+            by default they are refused.
 
     Returns:
         The measures of `evaluate_labels`, `evaluate_pairs` or `evaluate_scores`.
+
+    Raises:
+        DataError: the embeddings or labels cannot be used, or labels are missing.
 
     Example:
         >>> import siamkit
@@ -56,7 +71,14 @@ def evaluate(
         (1.0, 1.0)
     """
     return examine(
-        embeddings, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
+        embeddings,
+        labels,
+        metric,
+        ks=ks,
+        gallery=gallery,
+        groups=groups,
+        threshold=threshold,
+        drop_missing=drop_missing,
     ).measures
 
 
@@ -69,18 +91,30 @@ def examine(
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
     threshold: float | None = None,
+    drop_missing: bool = False,
 ) -> Evaluation:
     """Return the same as `evaluate`, with the scores of each query and the ROC curve."""
     array = as_array(embeddings)
+    if drop_missing:
+        array, labels = _without_missing(array, labels, "labels")
+        if gallery is not None:
+            pool, pool_labels = _two(gallery)
+            gallery = _without_missing(as_array(pool), pool_labels, "the gallery's labels")
     if array.ndim != 3:
         return evaluate_labels(
             array, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
         )
     if gallery is not None:
         raise DataError(f"a gallery is for embeddings (items, dim), got {array.shape}")
-    if is_binary(as_array(labels, name="labels")):
-        return evaluate_pairs(array, labels, metric, groups=groups, threshold=threshold)
-    return evaluate_scores(array, labels, metric, groups=groups)
+    if is_graded(labels, name="labels of pairs"):
+        return evaluate_scores(array, labels, metric, groups=groups)
+    return evaluate_pairs(array, labels, metric, groups=groups, threshold=threshold)
+
+
+def _without_missing(array: NDArray[Any], labels: ArrayLike, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the embeddings and labels of the items whose label is not missing."""
+    known, missing = column_and_missing(labels, len(array) if array.ndim else None, name=name)
+    return array[~missing] if array.ndim else array, known[~missing]
 
 
 def evaluate_labels(
@@ -105,7 +139,7 @@ def evaluate_labels(
 
     Args:
         embeddings: `(n, dim)`.
-        labels: `(n,)`, of any sortable type.
+        labels: `(n,)`, as for `evaluate`.
         metric: a metric, or its name.
         ks: the values of k of recall@k, precision@k and nDCG@k; a k beyond the number of items covers all of
             them.
@@ -141,7 +175,7 @@ def evaluate_labels(
     names = checked_groups(groups)
     depths = distinct_ks(ks)
     queries = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
-    ids = as_column(labels, len(queries))
+    ids = as_labels(labels, len(queries))
     pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None
     if gallery is None:
         (ids,), pool = class_ids(ids), None
@@ -210,13 +244,18 @@ def _gallery(
     gallery: tuple[ArrayLike, ArrayLike], queries: NDArray[np.float32], labels: NDArray[Any]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
     """Return the vectors of the gallery, and the class ids of queries and gallery."""
-    if not isinstance(gallery, (tuple, list)) or len(gallery) != 2:
-        raise DataError(f"gallery should be (embeddings, labels), got {type(gallery).__name__}")
-    pool = as_vectors(gallery[0], 2, name="the gallery's embeddings")
+    vectors, pool_labels = _two(gallery)
+    pool = as_vectors(vectors, 2, name="the gallery's embeddings")
     if pool.shape[1] != queries.shape[1]:
         raise DataError(
             "the gallery's embeddings should have the dim of the queries, "
             f"{queries.shape[1]}, got {pool.shape[1]}"
         )
-    pool_labels = as_column(gallery[1], len(pool), name="the gallery's labels")
-    return pool, class_ids(labels, pool_labels)
+    return pool, class_ids(labels, as_labels(pool_labels, len(pool), name="the gallery's labels"))
+
+
+def _two(gallery: tuple[ArrayLike, ArrayLike]) -> tuple[ArrayLike, ArrayLike]:
+    """Return the embeddings and the labels of a gallery."""
+    if not isinstance(gallery, (tuple, list)) or len(gallery) != 2:
+        raise DataError(f"gallery should be (embeddings, labels), got {type(gallery).__name__}")
+    return gallery[0], gallery[1]

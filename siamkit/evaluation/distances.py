@@ -37,7 +37,7 @@ class Metric(Protocol):
 def resolve_metric(metric: str | Metric) -> Metric:
     """Return the metric with this name, or the object itself."""
     if isinstance(metric, str):
-        from siamkit.metrics.base import get_metric  # late: it imports the backend
+        from siamkit.metrics import get_metric  # late: it chooses and imports the backend
 
         named: Metric = get_metric(metric)
         return named

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.errors import DataError
-from siamkit.evaluation.checks import as_column, as_vectors
 from siamkit.evaluation.distances import Metric, paired_distances, resolve_metric
 from siamkit.evaluation.geometry import geometry_measures
 from siamkit.evaluation.measures import QUICK, Evaluation, Group, Measures, checked_groups
 from siamkit.evaluation.verification import Curve, verification_measures
+from siamkit.io.values import as_vectors, graded_targets, pair_targets
 
 
 def evaluate_pairs(
@@ -46,11 +45,8 @@ def evaluate_pairs(
     """
     names = checked_groups(groups)
     pairs = as_vectors(embeddings, 3)
-    targets = as_column(labels, len(pairs))
-    if not is_binary(targets):
-        raise DataError(f"labels of pairs should be 1 (alike) or 0, got {np.unique(targets)[:5].tolist()}")
+    alike = pair_targets(labels, len(pairs), name="labels of pairs").astype(bool)
     resolved = resolve_metric(metric)
-    alike = targets.astype(bool)
     distances = paired_distances(resolved, pairs[:, 0], pairs[:, 1])
     measures: Measures = {}
     curve = None
@@ -104,13 +100,7 @@ def evaluate_scores(
 
     names = checked_groups(groups)
     pairs = as_vectors(embeddings, 3, least=2)
-    targets = as_column(scores, len(pairs), name="scores")
-    try:
-        targets = targets.astype(np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"scores should be numbers, got {targets.dtype}") from None
-    if not np.isfinite(targets).all():
-        raise DataError("scores should be finite, got NaN or infinity")
+    targets = graded_targets(scores, len(pairs))
     distances = paired_distances(resolve_metric(metric), pairs[:, 0], pairs[:, 1])
     measures: Measures = {
         "spearman": _correlation(rankdata(-distances), rankdata(targets)),
@@ -121,11 +111,6 @@ def evaluate_scores(
     if "geometry" in names:
         measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
     return Evaluation(measures, {"distance": distances}, None)
-
-
-def is_binary(targets: NDArray[np.generic]) -> bool:
-    """Return whether all targets are 0 or 1."""
-    return targets.dtype.kind in "biuf" and bool(np.isin(targets, (0, 1)).all())
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

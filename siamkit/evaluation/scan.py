@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.checks import as_column, as_vectors, positive_int
 from siamkit.evaluation.distances import Metric, distance_chunks, oriented, resolve_metric
+from siamkit.io.values import as_column, as_vectors, positive_int
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 

@@ -85,7 +85,7 @@ def embed_file(
     check_writable(path)
     if batch_size < 1:
         raise DataError(f"batch_size should be at least 1, got {batch_size}")
-    from siamkit.model.factory import load_model
+    from siamkit.model import load_model  # through the package, which chooses the backend
 
     loaded = load_model(model, compile=False)
     if side not in (0, 1):

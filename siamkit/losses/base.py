@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 from keras import ops
 
+from siamkit.backend.beyond_keras import is_concrete
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
+from siamkit.losses.targets import TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.registry.compatibility import check_metric
 from siamkit.registry.lookup import get_component
@@ -54,6 +55,9 @@ class Loss(keras.losses.Loss):
 
     num_classes: int | None = None
     """The number of classes: ids are below it, and each class has weights in `state`."""
+
+    binary_target: bool = False
+    """Whether the target of a pair must be 1 or 0; other losses over pairs also take scores."""
 
     state: keras.layers.Layer | None = None
     """The layer with the loss's weights."""
@@ -154,9 +158,16 @@ class Loss(keras.losses.Loss):
                 one another.
             training: whether to update state that depends on past batches (a memory, a histogram).
         """
+        y_pred = ops.convert_to_tensor(y_pred)
+        return self.of_checked(self._checked(y_true, y_pred), y_pred, sample_weight, training)
+
+    def of_checked(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """Return the loss of a target that was checked on the host; arguments as for a call."""
         with keras.name_scope(self.name), float32_scope():
             embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-            values = self.apply(self._target(y_true), embeddings, training)
+            values = self.apply(self._as_target(y_true, embeddings), embeddings, training)
             if len(values.shape) == 0:
                 if sample_weight is not None:
                     raise ModelError(
@@ -189,46 +200,37 @@ class Loss(keras.losses.Loss):
 
     # --------------------------------------------------------------- the target
 
-    def prepare_target(self, y_true: np.ndarray) -> np.ndarray:
-        """Return a whole target in a form that every backend can store: labels beyond int32 are renumbered.
+    @property
+    def target_rule(self) -> TargetRule:
+        """The rule by which a target on the host becomes one that the loss can use."""
+        losses = family(self)
+        return TargetRule(
+            self.name,
+            next((loss.num_classes for loss in losses if loss.num_classes), None),
+            any(loss.stateful for loss in losses),
+            any(loss.binary_target for loss in losses),
+        )
 
-        Raises:
-            ModelError: the loss has no proxies for some class ids.
-        """
-        return _renumbered(y_true) if _beyond_int32(self._checked(y_true)) else y_true
+    def _checked(self, y_true: Any, y_pred: Tensor) -> Any:
+        """Return the target after a check on the host, where its values are known."""
+        views = 1 if len(y_pred.shape) == 2 else y_pred.shape[1]
+        if y_true is None or not is_concrete(y_true):
+            return y_true
+        return self.target_rule.prepare(y_true, views, whole=True)
 
-    def _target(self, y_true: Any) -> Tensor | None:
-        """Return `y_true` as a tensor `(batch,)`, class ids as int32: floats would round large ids."""
+    def _as_target(self, y_true: Any, y_pred: Tensor) -> Tensor | None:
+        """Return a target as a tensor `(batch,)`: int32 class ids, or float32 numbers."""
         if y_true is None:
             return None
-        if isinstance(y_true, (list, tuple, np.ndarray)):
-            y_true = self._checked(np.asarray(y_true))
-            if _beyond_int32(y_true):
-                if any(loss.stateful for loss in family(self)):
-                    raise ModelError(
-                        f"the loss {self.name!r} keeps labels from batch to batch, so it needs whole "
-                        f"numbers of 32 bits, got labels of type {y_true.dtype}; number the classes first"
-                    )
-                y_true = _renumbered(y_true)
         tensor = ops.convert_to_tensor(y_true)
         if len(tensor.shape) == 2 and tensor.shape[1] == 1:
             tensor = ops.squeeze(tensor, axis=1)
         dtype = keras.backend.standardize_dtype(tensor.dtype)
+        renumber = len(y_pred.shape) == 2 and dtype in ("int64", "uint64", "uint32", "float64")
+        if renumber and not (self.target_rule.stateful or self.target_rule.num_classes):
+            # The number of the first item with the same label: 32 bits would not hold the label itself.
+            return ops.cast(ops.argmax(tensor[:, None] == tensor[None, :], axis=1), "int32")
         return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
-
-    def _checked(self, labels: np.ndarray) -> np.ndarray:
-        """Return class ids after checking that each has a proxy; code on a device cannot raise this error."""
-        count = next((loss.num_classes for loss in family(self) if loss.num_classes), None)
-        numeric = labels.dtype.kind in "iufb" and labels.size > 0
-        if count is not None and not (numeric and labels.min() >= 0 and labels.max() < count):
-            got = (
-                f"ids from {labels.min()} to {labels.max()}" if numeric else f"labels of type {labels.dtype}"
-            )
-            raise ModelError(
-                f"the loss {self.name!r} has proxies for {count} classes, so it needs class ids "
-                f"from 0 to {count - 1}, got {got}"
-            )
-        return labels
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -261,18 +263,6 @@ def _takes_training(cls: Any) -> bool:
 def _snake_case(name: str) -> str:
     """Return MultiSimilarity as multi_similarity; Keras would append the instance's number."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def _beyond_int32(labels: np.ndarray) -> bool:
-    """Return whether labels are names, or ids that are not distinct in 32 bits."""
-    if labels.size == 0 or labels.dtype.kind in "fb":
-        return False
-    return labels.dtype.kind not in "iu" or bool(labels.max() >= 2**31 or labels.min() < -(2**31))
-
-
-def _renumbered(labels: np.ndarray) -> np.ndarray:
-    """Return 0, 1, … for the distinct labels in order: only their equality matters."""
-    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
 def get_loss(loss: Any, /, *, metric: Any = None, **params: Any) -> Loss:

@@ -47,6 +47,7 @@ class Contrastive(PairLoss):
     """
 
     params = ("neg_margin", "pos_margin", "power", "mining")
+    binary_target = True
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class OnlineContrastive(Loss):
     """
 
     params = ("margin",)
+    binary_target = True
     batch_coupled = True
 
     def __init__(self, margin: float = 0.5, **kwargs: Any) -> None:
@@ -238,6 +240,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     params = ("scale", "bias", "learning_rate_multiplier")
+    binary_target = True
     state: Logistic
 
     def __init__(

@@ -15,7 +15,9 @@ from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.errors import ModelError
 from siamkit.losses.base import Loss, get_loss
+from siamkit.losses.targets import TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
+from siamkit.model._inputs import prepared_arguments
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
 from siamkit.registry.registry import family, record_of, set_record
 
@@ -233,24 +235,38 @@ class Siamese(keras.Model):
         multiply_steps(self.optimizer, lambda: self.loss_state_holder.state)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits.
+        """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits, in any container.
+
+        Batches of a loader (a PyDataset, generator, tf.data.Dataset or torch DataLoader) have labels of whole
+        numbers of 32 bits; other labels are refused when their batch is loaded.
 
         Raises:
+            DataError: a target is missing, or means nothing to the loss.
             ModelError: a loss with class proxies has no proxies for some class ids.
         """
-        if kwargs.get("validation_data") is not None and isinstance(kwargs["validation_data"], (tuple, list)):
-            views, target, *weight = kwargs["validation_data"]
-            kwargs["validation_data"] = (views, self._on_host(target), *weight)
-        return super().fit(x, self._on_host(y), *args, **kwargs)
+        with prepared_arguments(super().fit, self._target_rule, (x, y, *args), kwargs) as arguments:
+            return super().fit(**arguments)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `keras.Model.evaluate` does; `y` as for `fit`."""
-        return super().evaluate(x, self._on_host(y), *args, **kwargs)
+        with prepared_arguments(super().evaluate, self._target_rule, (x, y, *args), kwargs) as arguments:
+            return super().evaluate(**arguments)
 
-    def _on_host(self, y: Any) -> Any:
-        """Return a target as an array that the loss can use: it cannot be checked later, on a device."""
-        given = isinstance(y, (list, tuple, np.ndarray))
-        return self._loss.prepare_target(np.asarray(y)) if given and isinstance(self._loss, Loss) else y
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Train on one batch as `keras.Model.train_on_batch` does; labels are whole numbers of 32 bits."""
+        method = super().train_on_batch
+        with prepared_arguments(method, self._target_rule, args, kwargs, whole=False) as arguments:
+            return method(**arguments)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate one batch as `keras.Model.test_on_batch` does; labels are whole numbers of 32 bits."""
+        method = super().test_on_batch
+        with prepared_arguments(method, self._target_rule, args, kwargs, whole=False) as arguments:
+            return method(**arguments)
+
+    @property
+    def _target_rule(self) -> TargetRule | None:
+        return self._loss.target_rule if isinstance(self._loss, Loss) else None
 
     def compute_loss(
         self,
@@ -264,7 +280,7 @@ class Siamese(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         # Not through Keras's CompileLoss: it casts class ids to a float dtype and needs a y.
         if isinstance(self._loss, Loss):
-            total = self._loss(y, y_pred, sample_weight, training=training)
+            total = self._loss.of_checked(y, y_pred, sample_weight, training)
         else:
             total = self._loss(y, y_pred, sample_weight)
         for extra in self.losses:

@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation import examine
-from siamkit.evaluation.checks import as_array, as_vectors, positive_int
 from siamkit.evaluation.distances import Cosine, Metric, resolve_metric
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
-from siamkit.evaluation.pairs import is_binary
+from siamkit.io.values import as_array, as_vectors, is_graded, positive_int
 from siamkit.plotting.figures import SizePoint, size_plot
 from siamkit.stats.results import front
 
@@ -176,7 +175,7 @@ def size_curve(
         raise DataError(f"fit should have the dim of the embeddings, {rows.shape[1]}, got {fitted.shape[1]}")
     kind = "labels"
     if items.ndim == 3:
-        kind = "pairs" if is_binary(as_array(labels, name="labels")) else "scores"
+        kind = "scores" if is_graded(labels, name="labels of pairs") else "pairs"
     names = tuple(measures) or (DEFAULT_OBJECTIVE[kind],)
     for name in names:
         if name not in MEASURES or kind not in MEASURES[name].supervisions or MEASURES[name].group == "cost":

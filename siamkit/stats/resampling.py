@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.checks import positive_int
+from siamkit.io.values import positive_int
 
 MIN_CLASSES = 20
 """The minimum number of classes to resample: the spread of fewer is too uncertain for an interval."""

@@ -104,6 +104,44 @@ def test_activating_sets_what_keras_reads(monkeypatch: pytest.MonkeyPatch) -> No
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
 
 
+ONLY_TORCH = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "tensorflow"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in ("jax", "tensorflow") else find(name, *rest)
+import siamkit, siamkit.data, siamkit.inference
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "siamkit.evaluate([[1.0, 0.0], [1.0, 0.1]], [0, 0], metric='cosine')",
+        "siamkit.data.feed",
+        "siamkit.inference.embed_file('missing.keras', 'missing', 'out.parquet')",
+    ],
+)
+def test_the_first_use_of_keras_runs_an_installed_backend(use: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    code = f"{ONLY_TORCH}\ntry:\n    {use}\nexcept siamkit.SiamkitError:\n    pass\nimport keras\n"
+    code += "print(keras.backend.backend())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment | {"KERAS_HOME": str(tmp_path)},
+        cwd=tmp_path,
+    )
+    assert ran.stdout.strip() == "torch", ran.stderr
+
+
 def test_looking_for_backends_imports_none() -> None:
     code = (
         "import sys; from siamkit.backend import select; select.installed(); select.choose_backend(); "

@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path):
     refused(r"roc_auc needs targets 1", GOOD, WORSE, labels=SCORES, measures=["roc_auc"])
     refused(r"needs targets 1 \(alike\) and 0 \(not alike\), got \[1.0\]", GOOD, WORSE, labels=np.ones(300))
     words = np.where(ALIKE == 1, "same", "other")
-    refused("should be 1, 0 or a score, got other, same", GOOD, WORSE, labels=words)
+    refused("should be 1 .* or scores; got other, same", GOOD, WORSE, labels=words)
     np.savez(tmp_path / "a.npz", a=FIRST, b=FIRST[:, :3])
     refused(r"of the same shape, got \(300, 5\) and \(300, 3\)", tmp_path / "a.npz", GOOD, labels=ALIKE)
 

@@ -214,8 +214,8 @@ def test_classes_are_the_same_as_numbers_of_any_kind():
     wide = EmbeddingSet("c", WORSE, np.stack([LABELS, LABELS], 1), None)
     refused(r"labels should have the shape \(192,\), one for each item, got \(192, 2\)", a, wide)
     missing = np.array([None, *LABELS[1:]])
-    refused("labels should be comparable with each other", GOOD, WORSE, labels=missing)
-    refused("labels should not be missing, got NaN in row 0", GOOD, WORSE, labels=[np.nan, *LABELS[1:]])
+    refused("labels should not be missing, but 1 of 192 are", GOOD, WORSE, labels=missing)
+    refused("labels should not be missing, but 1 of 192 are", GOOD, WORSE, labels=[np.nan, *LABELS[1:]])
 
 
 def test_a_depth_that_is_no_number_is_no_figure():

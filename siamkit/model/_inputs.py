@@ -1,0 +1,154 @@
+"""The arguments of `fit`, `evaluate` and the like, with targets that were checked on the host.
+
+Keras moves targets to the device in the backend's own types, where two ids of 64 bits may become equal.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import GeneratorType
+from typing import Any
+
+import keras
+
+from siamkit.backend.beyond_keras import checked_tf_dataset
+from siamkit.errors import SiamkitError
+from siamkit.losses.targets import TargetRule
+
+
+@contextmanager
+def prepared_arguments(
+    method: Callable[..., Any],
+    rule: TargetRule | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    whole: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of a method of a model by name, with targets that the loss can use.
+
+    The targets of arrays are prepared; the batches of a loader are checked when they are loaded.
+
+    Args:
+        method: the method of a model, which takes `x`, `y`, and perhaps `validation_data`.
+        rule: the rule of the loss; None leaves all targets as they are.
+        args, kwargs: the arguments.
+        whole: whether arrays are all of the data, and not one batch.
+    """
+    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    arguments |= arguments.pop("kwargs", {})
+    if rule is None:
+        yield arguments
+        return
+    door = _Door(rule, whole)
+    arguments["x"], arguments["y"] = door.checked(arguments.get("x"), arguments.get("y"))
+    validation = arguments.get("validation_data")
+    if isinstance(validation, (tuple, list)) and len(validation) > 1:
+        arguments["validation_data"] = (*door.checked(validation[0], validation[1]), *validation[2:])
+    elif validation is not None:
+        arguments["validation_data"], _ = door.checked(validation, None)
+    try:
+        yield arguments
+    except Exception:
+        if door.error is not None:  # TensorFlow and Keras's threads wrap the error in one of their own
+            raise door.error from None
+        raise
+
+
+class _Door:
+    """The check of all targets of one call.
+
+    Attributes:
+        error: the error that a loader's batch caused.
+    """
+
+    def __init__(self, rule: TargetRule, whole: bool) -> None:
+        self._rule, self._whole = rule, whole
+        self.error: SiamkitError | None = None
+
+    def checked(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return arrays with their target prepared, or a loader that checks its batches."""
+        if y is not None:
+            return x, self._rule.prepare(y, _count_views(x), whole=self._whole)
+        if isinstance(x, keras.utils.PyDataset):
+            # With several processes each batch is made in another one, and checked when it arrives here.
+            return CheckedDataset(x, self.check_batch), None
+        if isinstance(x, GeneratorType):
+            return (self.check_batch(batch) for batch in x), None
+        if _is_torch_loader(x):
+            return _checked_torch_loader(x, self.check_batch), None
+        if hasattr(x, "element_spec") and hasattr(x, "map"):  # a tf.data.Dataset
+            return checked_tf_dataset(x, self.check_target), None
+        return x, None
+
+    def check_batch(self, batch: Any) -> Any:
+        """Return a batch `(x, y, …)` after a check of its target."""
+        if isinstance(batch, (tuple, list)) and len(batch) > 1:
+            self.check_target(batch[1], _count_views(batch[0]))
+        return batch
+
+    def check_target(self, target: Any, views: int) -> None:
+        """Raise a SiamkitError unless the loss can use the target of a batch."""
+        try:
+            self._rule.prepare(target, views, whole=False)
+        except SiamkitError as error:
+            self.error = error
+            raise
+
+
+def _count_views(x: Any) -> int:
+    return len(x) if isinstance(x, (tuple, list)) else 1
+
+
+class CheckedDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    """A PyDataset whose batches pass through a function.
+
+    Args:
+        dataset: the PyDataset.
+        check: function of a batch that returns it, or raises an error.
+    """
+
+    def __init__(self, dataset: Any, check: Callable[[Any], Any]) -> None:
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset, self._check = dataset, check
+
+    @property
+    def num_batches(self) -> int | None:
+        count: int | None = self._dataset.num_batches
+        return count
+
+    def __getitem__(self, index: int) -> Any:
+        return self._check(self._dataset[index])
+
+    def on_epoch_begin(self) -> None:
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._dataset.on_epoch_end()
+
+
+def _is_torch_loader(x: Any) -> bool:
+    return any(
+        cls.__name__ == "DataLoader" and cls.__module__.startswith("torch.utils.data")
+        for cls in type(x).__mro__
+    )
+
+
+def _checked_torch_loader(loader: Any, check: Callable[[Any], Any]) -> Any:
+    """Return a copy of a torch DataLoader that checks each batch in this process, also with workers."""
+    kind: Any = type(loader)
+
+    class Checked(kind):
+        def __iter__(self) -> Iterator[Any]:
+            return map(check, super().__iter__())
+
+    checked = copy.copy(loader)
+    checked.__class__ = Checked
+    return checked

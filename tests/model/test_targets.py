@@ -1,0 +1,275 @@
+"""Targets of any container and loader: a loss learns from the classes that were meant, or refuses them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from keras import ops
+
+import siamkit
+from siamkit.errors import DataError, ModelError, SiamkitError
+
+pytestmark = pytest.mark.keras
+
+CLASSES = np.tile([0, 1, 2, 3], 6)
+LARGE = np.array([2**40, 2**40 + 2**32, 2**41, 2**41 + 2**32])[CLASSES]  # equal in 32 bits
+NAMES = np.array(["a", "b", "c", "d"])[CLASSES]
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+
+
+def compiled(loss="triplet", **params):
+    keras.utils.set_random_seed(0)
+    encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3, depth=1, width=8)
+    model = siamkit.Siamese(encoder, "euclidean")
+    model.compile("sgd", siamkit.get_loss(loss, **params))
+    return model
+
+
+def losses(model, x, y, **options):
+    options = {"batch_size": 24, "epochs": 2, "shuffle": False, "verbose": 0, **options}
+    return model.fit(x, y, **options).history["loss"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        LARGE,
+        LARGE.astype(">i8"),
+        LARGE.tolist(),
+        LARGE.astype(float),
+        LARGE.astype(object),
+        pd.Series(LARGE),
+        pd.Series(LARGE, dtype="Int64", index=range(100, 124)),
+        pd.Series(NAMES),
+        pd.Series(NAMES, dtype="category"),
+        pd.Series(NAMES, dtype="string"),
+        pd.DataFrame({"label": NAMES}),
+        pl.Series(NAMES),
+        NAMES[:, None],
+        CLASSES.astype(np.uint8),
+    ],
+    ids=lambda target: f"{type(target).__name__}-{getattr(target, 'dtype', '')}",
+)
+def test_fit_learns_from_the_classes_in_any_container(target, x):
+    expected = losses(compiled(), x, CLASSES)
+    assert losses(compiled(), x, target) == pytest.approx(expected, rel=1e-5)
+    model = compiled()
+    history = model.fit(x, CLASSES, validation_data=(x, target), batch_size=24, shuffle=False, verbose=0)
+    assert history.history["val_loss"] == pytest.approx([model.evaluate(x, target, batch_size=24, verbose=0)])
+
+
+def test_a_target_as_a_tensor_of_the_backend_is_the_same_target(x):
+    expected = losses(compiled(), x, CLASSES)
+    assert losses(compiled(), x, ops.convert_to_tensor(CLASSES)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_missing_label_is_refused_before_training(x):
+    model = compiled()
+    before = model.embed(x)
+    target = pd.Series(CLASSES, dtype="Int64").mask(CLASSES == 3)
+    with pytest.raises(
+        DataError, match="labels should not be missing, but 6 of 24 are; the first is in row 3"
+    ):
+        model.fit(x, target, verbose=0)
+    with pytest.raises(DataError, match=r"got 0\.5 in row 1"):
+        model.fit(x, CLASSES * 0.5, verbose=0)
+    with pytest.raises(DataError, match="not be missing"):
+        model.fit(x, CLASSES, None, 1, 0, None, 0.0, (x, target))  # validation_data by position
+    np.testing.assert_array_equal(model.embed(x), before)
+
+
+# ------------------------------------------------------------------ loaders
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y, **options):
+        super().__init__(**options)
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        rows = slice(12 * index, 12 * index + 12)
+        return self.x[rows], self.y[rows]
+
+
+def generator(x, y):
+    while True:
+        yield from ((x[rows], y[rows]) for rows in (slice(0, 12), slice(12, 24)))
+
+
+def tf_dataset(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(12)
+
+
+def torch_loader(x, y, **options):
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(np.asarray(y)))
+    return torch.utils.data.DataLoader(data, batch_size=12, **options)
+
+
+LOADERS = {
+    "PyDataset": Batches,
+    "PyDataset in threads": lambda x, y: Batches(x, y, workers=2),
+    "generator": generator,
+    "tf.data": tf_dataset,
+    "DataLoader": torch_loader,
+    # JAX must not fork.
+    "DataLoader with workers": lambda x, y: torch_loader(
+        x, y, num_workers=1, multiprocessing_context="spawn" if keras.backend.backend() == "jax" else "fork"
+    ),
+}
+
+
+def fit_loader(model, loader):
+    return model.fit(loader, epochs=2, steps_per_epoch=2, shuffle=False, verbose=0).history["loss"]
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_loader_of_small_ids_trains_as_arrays_do(loader, x):
+    expected = losses(compiled(), x, CLASSES, batch_size=12)
+    epochs = 1 if "threads" in loader else 2  # there Keras starts its second epoch at another batch
+    trained = fit_loader(compiled(), LOADERS[loader](x, CLASSES))
+    assert trained[:epochs] == pytest.approx(expected[:epochs], rel=1e-4)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("target", [LARGE, LARGE.astype(float)], ids=["int64", "float64"])
+def test_a_loader_of_ids_beyond_32_bits_is_refused(loader, target, x):
+    with pytest.raises(
+        ModelError, match="batch by batch, so it needs whole numbers of 32 bits, got ids from 1"
+    ):
+        fit_loader(compiled(), LOADERS[loader](x, target))
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_loader_of_other_targets_of_pairs_is_refused(loader, x):
+    wrong = np.where(CLASSES < 2, -1.0, 1.0).astype("float32")
+    pairs = {"tf.data": lambda: _zipped(x, wrong)}.get(loader)
+    if pairs is None and "DataLoader" in loader:
+        pytest.skip("a TensorDataset cannot nest a pair of views")
+    batches = pairs() if pairs else _pair_batches(loader, x, wrong)
+    with pytest.raises(DataError, match=r"1 \(alike\) or 0 \(not\), got -1\.0, 1\.0"):
+        fit_loader(compiled("contrastive"), batches)
+
+
+def _pair_batches(loader, x, y):
+    if loader == "generator":
+        return (((xs, xs), ys) for xs, ys in generator(x, y))
+
+    class Pairs(Batches):
+        def __getitem__(self, index):
+            xs, ys = super().__getitem__(index)
+            return (xs, xs), ys
+
+    return Pairs(x, y, workers=2 if "threads" in loader else 1)
+
+
+def _zipped(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices(((x, x), y)).batch(12)
+
+
+def test_a_loader_as_validation_data_is_checked_too(x):
+    with pytest.raises(ModelError, match="whole numbers of 32 bits"):
+        compiled().fit(x, CLASSES, validation_data=Batches(x, LARGE), verbose=0)
+    with pytest.raises(ModelError, match="whole numbers of 32 bits"):
+        compiled().evaluate(Batches(x, LARGE), verbose=0)
+
+
+def test_the_users_loader_stays_as_it_was(x):
+    loader = torch_loader(x, LARGE)
+    with pytest.raises(ModelError):
+        fit_loader(compiled(), loader)
+    assert type(loader).__name__ == "DataLoader"
+    assert len(list(loader)) == 2
+
+
+# ------------------------------------------------------------------ single batches, and losses alone
+
+
+def test_a_single_batch_is_checked(x):
+    model = compiled()
+    for method in (model.train_on_batch, model.test_on_batch):
+        assert float(method(x, pd.Series(CLASSES))) == pytest.approx(
+            float(compiled().test_on_batch(x, CLASSES)), abs=0.1
+        )
+        with pytest.raises(ModelError, match="32 bits"):
+            method(x, LARGE)
+        with pytest.raises(DataError, match="not be missing"):
+            method(x, [None, *CLASSES[1:]])
+
+
+@pytest.mark.parametrize("loss", ["triplet", "contrastive", "multi_similarity"])
+@pytest.mark.parametrize(
+    "target", [LARGE, NAMES, pd.Series(NAMES), LARGE.astype(float)], ids=["ids", "names", "series", "floats"]
+)
+def test_a_loss_alone_takes_labels_of_any_container(loss, target, x):
+    alone = siamkit.get_loss(loss, metric="euclidean")
+    assert float(alone(target, x)) == pytest.approx(float(alone(CLASSES, x)))
+
+
+def test_a_loss_alone_takes_tensors_of_64_bits(x):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX has no integers of 64 bits by default")
+    alone = siamkit.get_loss("triplet", metric="euclidean")
+    assert float(alone(ops.convert_to_tensor(LARGE), x)) == pytest.approx(float(alone(CLASSES, x)))
+    # The same when it is traced, where the values are not known.
+    np.testing.assert_array_equal(
+        np.unique(
+            ops.convert_to_numpy(alone._as_target(ops.convert_to_tensor(LARGE), x)), return_inverse=True
+        )[1],
+        CLASSES,
+    )
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "online_contrastive", "binary_cross_entropy"])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ([-1, 1], r"got -1, 1; pass \(targets > 0\)"),
+        ([1, 2], "got 1, 2"),
+        ([0, 255], "got 0, 255"),
+        ([1.0, 4.0], "got 1.0, 4.0"),
+        ([np.nan, 1.0], "should not be missing"),
+    ],
+)
+def test_a_loss_over_pairs_refuses_other_targets(loss, target, words, x):
+    pairs = np.stack([x[:2], x[2:4]], axis=1)
+    alone = siamkit.get_loss(loss, metric="euclidean")
+    for given in (target, np.array(target), ops.convert_to_tensor(np.array(target))):
+        with pytest.raises(SiamkitError, match=words):
+            alone(given, pairs)
+    with pytest.raises(SiamkitError, match=words):
+        compiled(loss).fit((x[:2], x[2:4]), np.array(target), verbose=0)
+
+
+def test_a_loss_over_scores_takes_grades(x):
+    pairs = np.stack([x[:3], x[3:6]], axis=1)
+    assert np.isfinite(float(siamkit.get_loss("cosent", metric="cosine")([1, 3, 5], pairs)))
+
+
+def test_a_wrapped_loss_has_the_rule_of_the_loss_inside(x):
+    pairs = np.stack([x[:2], x[2:4]], axis=1)
+    wrapped = siamkit.get_loss("matryoshka", loss="contrastive", metric="euclidean", dims=[2])
+    with pytest.raises(DataError, match="got -1, 1"):
+        wrapped([-1, 1], pairs)
+
+
+def test_a_loss_with_proxies_names_the_ids_that_it_cannot_use(x):
+    loss = siamkit.get_loss("arcface", num_classes=3, metric="cosine")
+    with pytest.raises(ModelError, match="class ids from 0 to 2, got ids from 0 to 3"):
+        loss(CLASSES, x)
+    with pytest.raises(ModelError, match="class ids from 0 to 2, got labels such as a"):
+        loss(NAMES, x)
+    with pytest.raises(ModelError, match="class ids from 0 to 2, got ids from 0 to 3"):
+        loss(ops.convert_to_tensor(CLASSES), x)
