@@ -14,7 +14,7 @@ from siamkit.errors import DataError, listed
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.distances import oriented, resolve_metric
 from siamkit.evaluation.measures import Group
-from siamkit.io.values import class_ids, is_binary
+from siamkit.io.targets import class_ids, is_binary
 from siamkit.stats.bootstrap import RESAMPLES, compare_queries, interval_of
 from siamkit.stats.pair_bootstrap import RESAMPLES as PAIR_RESAMPLES
 from siamkit.stats.pair_bootstrap import compare_pairs, interval_of_pairs

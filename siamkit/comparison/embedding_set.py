@@ -20,7 +20,8 @@ from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, th
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import Metric
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
-from siamkit.io.values import as_array, graded_targets, is_graded
+from siamkit.io.targets import graded_targets, is_graded
+from siamkit.io.values import as_array
 
 ENDINGS = (".npy", ".npz", ".parquet")
 """Endings of files of embeddings."""

@@ -261,9 +261,12 @@ def _embed_again(
         )
     from siamkit.backend import select
     from siamkit.study.config.load import load_study
+    from siamkit.study.storage.open import check_same_training
     from siamkit.study.worker.prepared_data import prepare_data
 
-    prepared, raw = prepare_data(load_study(study))
+    resolved = load_study(study)
+    check_same_training(resolved, snapshot)
+    prepared, raw = prepare_data(resolved)
     if prepared.record["fingerprint"] != snapshot.data.fingerprint:
         raise StudyError(
             f"{trial} has no stored embeddings, and the data of the study have changed, so the model cannot "
@@ -281,7 +284,12 @@ def _embed_again(
 
 def _metric_of(folder: RunFolder, result: TrialResult) -> Metric:
     """Return a plain metric if the trial used one, else the metric of its model."""
-    metric: Any = result.configuration["metric"]
+    metric: Any = result.configuration.get("metric")
+    if not isinstance(metric, dict):
+        raise StudyError(
+            f"the result of trial {result.trial} in {display_path(folder.path)!r} is damaged: it "
+            "lacks configuration.metric"
+        )
     name = metric["name"].removeprefix(f"{CORE}/")
     if name in PLAIN and not metric["params"]:
         return PLAIN[name]()

@@ -8,13 +8,13 @@ from siamkit._lazy import lazy_exports
 from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
-    from siamkit.encoders.get import get_encoder
+    from siamkit.encoders.base import get_encoder
     from siamkit.encoders.profiling import Cost, cost, ms_per_item
 
 __all__ = ["Cost", "cost", "get_encoder", "ms_per_item"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"Cost": "profiling", "cost": "profiling", "get_encoder": "get", "ms_per_item": "profiling"},
+    {"Cost": "profiling", "cost": "profiling", "get_encoder": "base", "ms_per_item": "profiling"},
     before=prepare,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders._layers import LayerScale, Positions, attend, finish, of_rank
+from siamkit.encoders.base import LayerScale, Positions, attend, finish, of_rank
 from siamkit.metrics.base import Tensor
 
 SMALLEST = 4  # a feature map narrower than twice this is not pooled any further

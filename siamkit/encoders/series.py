@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders._layers import finish, last_state, of_rank
+from siamkit.encoders.base import finish, last_state, of_rank
 from siamkit.metrics.base import Tensor
 
 # Layer normalisation takes the place of the papers' weight and batch normalisation: an embedding must not

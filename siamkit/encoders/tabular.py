@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.encoders._layers import attention_layer, finish
+from siamkit.encoders.base import attention_layer, finish
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 

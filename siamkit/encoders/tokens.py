@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from siamkit.encoders._layers import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
+from siamkit.encoders.base import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 

@@ -17,15 +17,8 @@ from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.retrieval import Rankings, class_means
 from siamkit.evaluation.scan import Accumulator, scan_distances
 from siamkit.evaluation.verification import PairCounts, verification_measures
-from siamkit.io.values import (
-    as_array,
-    as_labels,
-    as_vectors,
-    class_ids,
-    column_and_missing,
-    distinct_ks,
-    is_graded,
-)
+from siamkit.io.targets import as_labels, class_ids, is_graded
+from siamkit.io.values import as_array, as_vectors, column_and_missing, distinct_ks
 
 
 def evaluate(

@@ -12,7 +12,8 @@ from siamkit.evaluation.distances import Metric, paired_distances, resolve_metri
 from siamkit.evaluation.geometry import geometry_measures
 from siamkit.evaluation.measures import QUICK, Evaluation, Group, Measures, checked_groups
 from siamkit.evaluation.verification import Curve, verification_measures
-from siamkit.io.values import as_vectors, graded_targets, pair_targets
+from siamkit.io.targets import graded_targets, pair_targets
+from siamkit.io.values import as_vectors
 
 
 def evaluate_pairs(

@@ -89,7 +89,7 @@ class ExportAnswer:
     relative_difference: float = 0.0
 
 
-def check_writable(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
     """Check that the installed packages can write the formats.
 
     Raises:
@@ -130,7 +130,7 @@ def export_encoder(
         return {}
     import keras
 
-    check_writable(formats)
+    check_formats(formats)
     items = random_items(model) if items is None else take(items, np.arange(min(length(items), MAX_ITEMS)))
     expected = _expected(model, items)
     preferred = keras.backend.backend()

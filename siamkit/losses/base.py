@@ -14,7 +14,7 @@ from keras import ops
 from siamkit.backend.beyond_keras import is_concrete
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
-from siamkit.losses.targets import TargetRule
+from siamkit.io.targets import TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.registry.compatibility import check_metric
 from siamkit.registry.lookup import get_component

@@ -16,7 +16,7 @@ import keras
 
 from siamkit.backend.beyond_keras import checked_tf_dataset
 from siamkit.errors import SiamkitError
-from siamkit.losses.targets import TargetRule
+from siamkit.io.targets import TargetRule
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from siamkit.encoders.get import get_encoder
+from siamkit.encoders.base import get_encoder
 from siamkit.errors import ComponentError, ModelError, nearest
 from siamkit.io.files import local_file
 from siamkit.io.paths import as_path

@@ -14,8 +14,8 @@ from siamkit._version import __version__
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.errors import ModelError
+from siamkit.io.targets import TargetRule
 from siamkit.losses.base import Loss, get_loss
-from siamkit.losses.targets import TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._inputs import prepared_arguments
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable

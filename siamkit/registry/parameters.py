@@ -9,6 +9,8 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 Kind = Literal["encoder", "metric", "loss", "dataset"]
+LARGEST_INT = 2**31 - 1
+LARGEST_FLOAT = 3.4e38
 UNITS = ("", "typical_distance", "typical_value")
 
 
@@ -80,6 +82,8 @@ class Float(_Number):
     def _number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"should be a finite number, got {value!r}")
+        if abs(float(value)) > LARGEST_FLOAT:
+            raise ValueError(f"should be within float32, at most {LARGEST_FLOAT:g}, got {value!r}")
         return float(value)
 
 
@@ -90,6 +94,8 @@ class Int(_Number):
     def _number(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ValueError(f"should be a whole number, got {value!r}")
+        if abs(int(value)) > LARGEST_INT:
+            raise ValueError(f"should be at most {LARGEST_INT}, got {value!r}")
         return int(value)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from siamkit.io.files import write_text
+from siamkit.io.files import disk_full_as_error, write_text
 from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Document
 from siamkit.report.render.html import render_html
@@ -56,12 +56,13 @@ def write_report(folder: Path, form: Format = "html") -> Path:
         The path of the report.
 
     Raises:
-        StudyError: the folder has no study, or a file in it is damaged.
+        StudyError: the folder has no study or cannot be written, or a file in it is damaged.
     """
     name, render = FORMATS[form]
     text = render(study_document(load_study_results(folder)))
     target = folder / name
-    write_text(target, text)
+    with disk_full_as_error(target):
+        write_text(target, text)
     return target
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -157,6 +157,17 @@ class Snapshot(Record):
     def setting(self, key: str, default: JsonValue = None) -> JsonValue:
         """Return a key of the study file, whether it may change on resuming or not."""
         return {**self.settings, **self.study}.get(key, default)
+
+    def required(self, key: str) -> Any:
+        """Return a key of the study file that every study has.
+
+        Raises:
+            StudyError: `study.json` lacks it.
+        """
+        settings = {**self.settings, **self.study}
+        if key not in settings:
+            raise StudyError(f"the study.json of the study {self.name!r} is damaged: it lacks {key}")
+        return settings[key]
 
 
 # ------------------------------------------------------------------ results

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.io.values import as_column, class_ids
+from siamkit.io.targets import class_ids
+from siamkit.io.values import as_column
 from siamkit.stats.resampling import (
     bootstrap_weights,
     check_level,

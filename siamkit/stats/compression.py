@@ -13,7 +13,8 @@ from siamkit.errors import DataError
 from siamkit.evaluation import examine
 from siamkit.evaluation.distances import Cosine, Metric, resolve_metric
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
-from siamkit.io.values import as_array, as_vectors, is_graded, positive_int
+from siamkit.io.targets import is_graded
+from siamkit.io.values import as_array, as_vectors, positive_int
 from siamkit.plotting.figures import SizePoint, size_plot
 from siamkit.stats.results import front
 

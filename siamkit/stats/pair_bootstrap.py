@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.io.values import as_array, as_column, class_ids
+from siamkit.io.targets import class_ids
+from siamkit.io.values import as_array, as_column
 from siamkit.stats.pair_measures import WeightedMeasure, graded_measure, weighted_measure
 from siamkit.stats.resampling import (
     bootstrap_weights,

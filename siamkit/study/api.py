@@ -20,6 +20,7 @@ from siamkit.study.execution.run import open_run
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.results.results import Results
+from siamkit.study.storage.open import check_same_training
 from siamkit.study.worker.prepared_data import prepare_data
 from siamkit.study.worker.trainer import Limits
 
@@ -140,7 +141,7 @@ def retrain_trial(
         progress: reporter of the progress; by default nothing is reported.
 
     Raises:
-        StudyError: the trial does not exist, the data are not the study's, or the loss became NaN.
+        StudyError: the trial does not exist, the study file or the data have changed, or the loss became NaN.
     """
     place = Path(path)
     if place.suffix != ".keras":
@@ -150,6 +151,7 @@ def retrain_trial(
     snapshot = folder.snapshot()
     stored = folder.trial(trial)
     configuration: Any = stored.configuration
+    check_same_training(study, snapshot)
     fixed = study.config.fixed
     if epochs is not None:
         fixed = fixed.model_copy(update={"epochs": epochs})

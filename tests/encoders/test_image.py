@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import siamkit
-from siamkit.encoders._layers import LayerScale, Positions
+from siamkit.encoders.base import LayerScale, Positions
 
 pytestmark = pytest.mark.keras
 

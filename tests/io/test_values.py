@@ -13,17 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamkit.errors import DataError
-from siamkit.io.values import (
-    as_array,
-    as_labels,
-    as_vectors,
-    class_ids,
-    column_and_missing,
-    graded_targets,
-    is_graded,
-    pair_targets,
-    whole_labels,
-)
+from siamkit.io.targets import as_labels, class_ids, graded_targets, is_graded, pair_targets, whole_labels
+from siamkit.io.values import as_array, as_vectors, column_and_missing
 
 # Every container of a list of labels, none of which is missing.
 CONTAINERS = {

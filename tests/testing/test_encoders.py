@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import siamkit
-from siamkit.encoders._layers import finish
+from siamkit.encoders.base import finish
 from siamkit.testing import cases
 
 pytestmark = [pytest.mark.keras, pytest.mark.one_backend]

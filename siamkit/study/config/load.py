@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from siamkit.data import ablation
 from siamkit.data.dataset import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, nearest
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, OBJECTIVES
+from siamkit.io.files import to_jsonable
 from siamkit.io.paths import as_path, unreachable_reason
 from siamkit.registry.compatibility import data_misfit, input_misfit
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import DataSource, parse_source, parse_space
-from siamkit.study.config.schema import Direction, StudyConfig
+from siamkit.study.config.schema import RESUMABLE, Direction, StudyConfig
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document, Problems, YamlValue, read_document
 
@@ -66,6 +67,14 @@ class ResolvedStudy:
         if problems:
             raise problems.error()
         return dataset
+
+    def unchangeable(self) -> dict[str, JsonValue]:
+        """Return the keys of the file that must not change while the study is resumed, as plain data."""
+        config = self.config.model_dump(mode="json")
+        fixed = {key: value for key, value in config.items() if key not in RESUMABLE}
+        fixed["data"] = {**fixed["data"], "path": None, "source": self.source.entry.qualified}
+        plain: dict[str, JsonValue] = to_jsonable(fixed)
+        return plain
 
     def objectives(self, dataset: Dataset) -> dict[str, Direction]:
         """Return the measures to optimize; the first one decides which trial is the best."""
@@ -188,6 +197,8 @@ def _check_artifacts(
             ("storage",),
             "a database storage needs `artifacts`: a folder or URL that all machines of the study can reach",
         )
+    if any(len(os.fsencode(name)) > 255 for name in Path(path).parts):
+        problems.add(("artifacts",), "has the name of a folder longer than 255 bytes")
     if "://" in path and (problem := unreachable_reason(path)) is not None:
         problems.add(("artifacts",), problem)
 

@@ -16,6 +16,7 @@ Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad
 Backend = Literal["tensorflow", "torch", "jax"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_TEN_YEARS = 3650 * 86400
 _BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -24,7 +25,10 @@ def _duration(value: object) -> object:
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value) if isinstance(value, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != value:
         raise ValueError(f"should be a duration such as 90s, 20m, 2h or 1h30m, got {value!r}")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not 0 < seconds <= _TEN_YEARS:
+        raise ValueError(f"should be longer than 0s and at most 3650d, got {value!r}")
+    return seconds
 
 
 def _size(value: object) -> object:
@@ -32,6 +36,8 @@ def _size(value: object) -> object:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"should be a size such as 500MB or 8GB, got {value!r}")
+    if not float(match[1]):
+        raise ValueError(f"should be more than 0, got {value!r}")
     return float(match[1]) * _BYTES[match[2]]
 
 
@@ -51,9 +57,16 @@ def _storage(value: str) -> str:
 
 
 def _workers(value: object) -> object:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000):
         return value
-    raise ValueError(f"should be auto or a whole number from 1, got {value!r}")
+    raise ValueError(f"should be auto or a whole number from 1 to 10000, got {value!r}")
+
+
+def _accelerators(value: float) -> float:
+    """Check a number of accelerators: a fraction shares one, more are whole."""
+    if value > 1 and value % 1:
+        raise ValueError(f"should be a fraction of one accelerator or a whole number of them, got {value:g}")
+    return value
 
 
 def _no_lookalike(value: object) -> object:
@@ -176,7 +189,9 @@ class Data(Strict):
     """The data source, and how the items are split."""
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
-    path: str | None = Field(None, description="relative to this file; its suffix selects the source")
+    path: str | None = Field(
+        None, min_length=1, description="relative to this file; its suffix selects the source"
+    )
     split: Split = Split()
     limit: Limit = Limit()
 
@@ -185,11 +200,11 @@ class Fixed(Strict):
     """Settings that are the same in all trials."""
 
     optimizer: Optimizer = "adam"
-    batch_size: int = Field(128, ge=2)
-    epochs: int = Field(10, ge=1)
-    items_per_class: int = Field(4, ge=2, description="K of balanced P×K batches")
+    batch_size: int = Field(128, ge=2, le=10_000_000)
+    epochs: int = Field(10, ge=1, le=10_000_000)
+    items_per_class: int = Field(4, ge=2, le=10_000_000, description="K of balanced P×K batches")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    embedding_dim: int = Field(64, ge=1)
+    embedding_dim: int = Field(64, ge=1, le=10_000_000)
     normalize: bool = True
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
 
@@ -231,7 +246,7 @@ class Search(Strict):
 class Budget(Strict):
     """When to stop: number of distinct configurations, total time; and the limits of one trial."""
 
-    trials: int = Field(20, ge=1)
+    trials: int = Field(20, ge=1, le=10_000_000)
     time: Duration | None = None
     trial_time: Duration | None = None
     trial_memory: Size | None = None
@@ -240,15 +255,17 @@ class Budget(Strict):
 class Confirm(Strict):
     """The finalists are trained again with several seeds, and scored on the test split."""
 
-    top: int = Field(3, ge=1)
-    seeds: int = Field(3, ge=1)
+    top: int = Field(3, ge=1, le=10_000)
+    seeds: int = Field(3, ge=1, le=10_000)
 
 
 class Resources(Strict):
     """Resources of one trial: CPU cores, and accelerators (on engine ray, a fraction shares one)."""
 
-    cpus: int = Field(1, ge=1)
-    gpus: float | None = Field(None, ge=0, description="null: one accelerator if the machine has any")
+    cpus: int = Field(1, ge=1, le=10_000)
+    gpus: Annotated[float, AfterValidator(_accelerators)] | None = Field(
+        None, ge=0, le=10_000, allow_inf_nan=False, description="null: one accelerator if the machine has any"
+    )
 
 
 class Log(Strict):
@@ -273,7 +290,7 @@ class StudyConfig(Strict):
     search: Search
     objectives: dict[str, Direction] | None = Field(None, min_length=1)
     budget: Budget = Budget()
-    seeds: int = Field(1, ge=1, description="seeds per configuration, within one trial")
+    seeds: int = Field(1, ge=1, le=10_000, description="seeds per configuration, within one trial")
     confirm: Confirm | None = Confirm()
     design: Literal["adaptive", "factorial"] = Field(
         "adaptive", description="factorial: a balanced grid in place of a sampler, to compare factors"
@@ -292,7 +309,9 @@ class StudyConfig(Strict):
         "sqlite", description="sqlite or journal (in the run folder), or postgresql://… or mysql://…"
     )
     artifacts: str | None = Field(
-        None, description="the run folder, or an fsspec URL; by default runs/<name> next to this file"
+        None,
+        min_length=1,
+        description="the run folder, or an fsspec URL; by default runs/<name> next to this file",
     )
     workers: Workers = "auto"
     resources: Resources = Resources()

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import psutil
 
+from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
@@ -122,6 +123,11 @@ class LocalEngine:
         self._setup, self._scratch, self._cpus = setup, scratch, config.resources.cpus
         self._gpus = 1.0 if config.resources.gpus is None else config.resources.gpus
         self._devices = accelerators() if self._gpus else []
+        if len(self._devices) < (config.resources.gpus or 0):
+            raise StudyError(
+                f"resources.gpus asks for {self._gpus:g} accelerators for each trial, but this machine has "
+                f"{len(self._devices)}; lower it or leave it out"
+            )
         memory = config.budget.trial_memory
         auto = config.workers == "auto"
         self.size = max_workers(self._cpus, self._gpus, memory) if auto else int(config.workers)

@@ -181,11 +181,6 @@ class RayEngine:
 
     def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
         gpus = config.resources.gpus
-        if gpus is not None and gpus > 1 and gpus % 1:
-            raise StudyError(
-                f"resources.gpus should be a fraction of one accelerator or a whole number of them, "
-                f"got {gpus:g}"
-            )
         self._cpus, self._memory = config.resources.cpus, config.budget.trial_memory
         self._workers_setting = config.workers
         packed = pack(Path(setup.data_folder))

@@ -195,13 +195,11 @@ def _plugin_versions(study: ResolvedStudy) -> dict[str, str]:
 def _snapshot(study: ResolvedStudy, data: PreparedData, installed: Versions) -> SnapshotData:
     """Return the snapshot: what must not change when the study is resumed, as plain data."""
     config = study.config.model_dump(mode="json")
-    fixed = {key: value for key, value in config.items() if key not in RESUMABLE}
-    fixed["data"] = {**fixed["data"], "path": None, "source": study.source.entry.qualified}
     snapshot: SnapshotData = to_jsonable(
         {
             "layout": LAYOUT,
             "name": study.config.name,
-            "study": fixed,
+            "study": study.unchangeable(),
             # These may change. They contain URLs, and not everyone who reads results may use the database.
             "settings": redacted({key: config[key] for key in RESUMABLE}),
             "objectives": data.objectives,

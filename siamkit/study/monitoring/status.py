@@ -218,7 +218,7 @@ class StatusReader:
         self._where = where
         self._study = open_to_read(where)
         self._log = EventLog(where.folder.path)
-        lease: Any = self._snapshot().settings["lease"]
+        lease = self._snapshot().required("lease")
         self._owners = Owners(lease)
         self.patience = 1.5 * lease / RENEWALS  # seconds within which a living owner shows a sign of life
 
@@ -227,15 +227,14 @@ class StatusReader:
         snapshot, attrs = self._snapshot(), reading(self._where, lambda: self._study.user_attrs)
         trials = reading(self._where, lambda: self._study.get_trials(deepcopy=False))
         self._log.refresh()
-        settings: Any = snapshot.settings
         objectives = snapshot.objectives
         start = self._log.last_start()
         stop = self._log.stopped.get(start.owner) if start is not None else None
         found = count_trials(trials, next(iter(objectives.values())) == "maximize")
         counted = len(found.outcomes)
         target = start.target if start is not None and start.target is not None else None
-        target = int(settings["budget"]["trials"]) if target is None else target
-        confirmed, to_confirm = self._confirmed(found, settings["confirm"])
+        target = int(snapshot.required("budget")["trials"]) if target is None else target
+        confirmed, to_confirm = self._confirmed(found, snapshot.required("confirm"))
         owners = [
             replace(owner, alive=False) if owner.name in self._log.stopped else owner
             for owner in self._owners.judge(self._signs(found.running))
@@ -243,11 +242,11 @@ class StatusReader:
         alive = [owner.alive for owner in owners]
         over = counted >= target and confirmed >= to_confirm if stop is None else stop.finished
         idle = "unsure" if None in alive else "done" if over else "stopped"
-        worked, limit = float(attrs.get("worked", 0.0)), settings["budget"]["time"]
+        worked, limit = float(attrs.get("worked", 0.0)), snapshot.required("budget")["time"]
         each = worked / counted if counted and worked else None
         each = (_pace(start, counted) if True in alive else None) or each
         ends = True in alive and counted < target and each is not None
-        fixed: Any = snapshot.study["fixed"]
+        fixed = snapshot.required("fixed")
         state: Any = "running" if True in alive else idle
         return Status(
             name=self._where.name,

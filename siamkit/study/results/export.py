@@ -15,8 +15,9 @@ from siamkit.backend import select
 from siamkit.data.dataset import Leaf
 from siamkit.errors import DataError, SiamkitError, StudyError
 from siamkit.evaluation import MEASURES
-from siamkit.export.formats import check_writable
+from siamkit.export.formats import check_formats
 from siamkit.io.files import atomic_path, to_jsonable, write_json
+from siamkit.io.paths import check_writable
 from siamkit.registry.catalog import importable_from
 from siamkit.report.checks import failed_checks
 from siamkit.runs.configuration import factors_of
@@ -70,6 +71,7 @@ def export_best(
 
     Raises:
         StudyError: no trial completed, or the folder is not empty.
+        DataError: the folder cannot be written.
         ModelError: the model cannot be loaded, or a format is not available.
     """
     place = Path(target)
@@ -81,7 +83,9 @@ def export_best(
             f"the model of the best trial, {str(outcome.model)!r}, is missing; "
             "'siamkit retrain' makes it again"
         )
-    check_writable(formats)
+    check_formats(formats)
+    if not place.exists():
+        check_writable(place)
     trained_on = outcome.snapshot.versions.backend
     name, _ = select.choose_backend(started_with=trained_on if trained_on in select.installed() else None)
     select.activate(name)
@@ -115,8 +119,7 @@ def export_best(
 
 
 def _precision(snapshot: Snapshot) -> str:
-    fixed = snapshot.study["fixed"]
-    assert isinstance(fixed, dict)
+    fixed = snapshot.required("fixed")
     return str(fixed["precision"])
 
 
@@ -283,8 +286,7 @@ def _threshold(model: Mapping[str, Any]) -> str:
 
 def _data(outcome: StudyOutcome) -> str:
     data = outcome.snapshot.data
-    split, source = data.split, outcome.snapshot.study["data"]
-    assert isinstance(source, dict)
+    split, source = data.split, outcome.snapshot.required("data")
     rows = [["source", f"`{source['source']}`"]]
     rows += [["items", f"{data.items:,} ({data.input}, {data.supervision})"]]
     rows += [
@@ -303,8 +305,7 @@ def _several(values: Iterable[Any], most: int = 20) -> str:
 
 
 def _configuration(outcome: StudyOutcome) -> str:
-    fixed = outcome.snapshot.study["fixed"]
-    assert isinstance(fixed, dict)
+    fixed = outcome.snapshot.required("fixed")
     factors = factors_of(outcome.configuration)
     rows = [
         [f"`{name}`", f"{value:.4g}" if isinstance(value, float) else str(value)]

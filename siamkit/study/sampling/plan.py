@@ -46,7 +46,9 @@ class WarmStart:
 def run_folder_problem(folder: Path) -> str | None:
     """Return why a study cannot start from a folder, or None if it can."""
     if RunFolder(folder).exists():
-        return None
+        if any(result.complete for result in RunFolder(folder).trials()):
+            return None
+        return f"the study in {str(folder)!r} has no complete trial to learn from"
     problem = "is not a run folder of a study: it has no study.json" if folder.is_dir() else "does not exist"
     return f"{str(folder)!r} {problem}"
 

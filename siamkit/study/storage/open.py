@@ -18,8 +18,9 @@ from pydantic import JsonValue
 
 from siamkit.errors import StudyError
 from siamkit.io.paths import is_local
-from siamkit.runs.results import Direction, read_json
+from siamkit.runs.results import Direction, Snapshot, read_json
 from siamkit.runs.run_folder import RunFolder
+from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.storage_url import is_database, without_password
 from siamkit.study.storage._optuna_rdb import DatabaseStorage, open_database, open_sqlite
 from siamkit.study.storage.retry import with_retries
@@ -95,6 +96,19 @@ def check_unchanged(stored: SnapshotData, current: SnapshotData, folder: Path, r
         if name == "data.fingerprint":
             raise StudyError(f"{study} other data than these; {remedy}")
         raise StudyError(f"{study} another {name} ({old!r:.80}, now {new!r:.80}); {remedy}")
+
+
+def check_same_training(study: ResolvedStudy, snapshot: Snapshot) -> None:
+    """Check that a study's file still says how its trials were trained: the data, `fixed` and the seed.
+
+    Raises:
+        StudyError: one of them has changed since the study was started.
+    """
+    now = study.unchangeable()
+    keys = ("data", "fixed", "seed")
+    stored, current = ({key: settings.get(key) for key in keys} for settings in (snapshot.study, now))
+    remedy = "restore that, or change it in a new study"
+    check_unchanged({"study": stored}, {"study": current}, study.folder, remedy)
 
 
 def _difference(name: str, old: JsonValue, new: JsonValue) -> tuple[str, JsonValue, JsonValue] | None:

@@ -14,7 +14,7 @@ from keras import ops
 from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import feed
 from siamkit.data.dataset import Dataset, take
-from siamkit.encoders.get import get_encoder
+from siamkit.encoders.base import get_encoder
 from siamkit.errors import DataError
 from siamkit.evaluation.measures import QUICK, Group, groups_of
 from siamkit.losses.base import get_loss

@@ -171,7 +171,7 @@ DIM_LINE = f"embedding_dim: {DIM}"
             "budget.trial_memory: should be a size such as 500MB or 8GB, got 8",
         ),
         ("budget: {trials: 3}", "budget: 3", 11, "budget: should be a mapping, got 3"),
-        (LAST, "workers: true", 12, "workers: should be auto or a whole number from 1, got True"),
+        (LAST, "workers: true", 12, "workers: should be auto or a whole number from 1 to 10000, got True"),
         (LAST, "backend: mxnet", 12, "backend: should be 'tensorflow', 'torch' or 'jax', got 'mxnet'"),
         (LAST, "plugins: one", 12, "plugins: should be a list, got 'one'"),
         # the search space
@@ -341,6 +341,34 @@ def test_a_loss_that_fits_no_metric_is_refused_on_both_lines(load: Load) -> None
         "9: search.loss: the loss 'cosine_mse' fits none of the metrics (euclidean): it needs a similarity, "
         "but the metric 'euclidean' is a distance",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "trials: 3",
+            "trials: 99999999999999999999",
+            "budget.trials: should be at most 10000000",
+        ),
+        ("trials: 3", "trials: 3, time: 0s", "budget.time: should be longer than 0s and at most 3650d"),
+        ("trials: 3", "trials: 3, trial_time: 99999999999h", "budget.trial_time: should be longer than 0s"),
+        ("trials: 3", "trials: 3, trial_memory: 0GB", "budget.trial_memory: should be more than 0"),
+        (
+            LAST,
+            "resources: {gpus: 1.5}",
+            "resources.gpus: should be a fraction of one accelerator",
+        ),
+        (LAST, "resources: {gpus: .inf}", "resources.gpus: "),
+        (LAST, "resources: {cpus: 99999999999}", "resources.cpus: should be at most 10000"),
+        (LAST, "seeds: 100000000000", "seeds: should be at most 10000"),
+        (LAST, 'artifacts: ""', "artifacts: "),
+        (LAST, f"artifacts: {'y' * 256}", "artifacts: has the name of a folder longer than 255 bytes"),
+    ],
+)
+def test_a_value_that_can_never_work_is_refused(load: Load, old: str, new: str, sentence: str) -> None:
+    (problem,) = problems(load, (old, new))
+    assert sentence in problem
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None:

@@ -383,7 +383,12 @@ def test_no_study_to_start_from_is_one_sentence(load: Load, tmp_path: Path) -> N
     (told,) = refused(load, "warm_start: empty")
     assert "is not a run folder of a study: it has no study.json" in told
     (tmp_path / "old").mkdir()
-    study = load("warm_start: old") if (tmp_path / "old" / "study.json").write_text("{") else None
-    assert study is not None
-    with pytest.raises(StudyError, match=r"old/study\.json' is damaged"):
+    leave(tmp_path / "old", load(), [-1.0])  # its only trial failed
+    (told,) = refused(load, "warm_start: old")
+    assert told.endswith("old' has no complete trial to learn from")
+    (tmp_path / "damaged").mkdir()
+    leave(tmp_path / "damaged", load(), [0.5])
+    study = load("warm_start: damaged")
+    (tmp_path / "damaged" / "study.json").write_text("{")
+    with pytest.raises(StudyError, match=r"damaged/study\.json' is damaged"):
         warm_start(study, {"objectives": {"map_at_r": "maximize"}})

@@ -1,4 +1,4 @@
-"""Layers and blocks that several encoders share."""
+"""Layers and blocks that several encoders share; and encoders by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor, unit
+from siamkit.registry.lookup import get_component
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -166,3 +167,22 @@ def of_rank(input_shape: tuple[int, ...], rank: int, name: str, meaning: str) ->
 def last_state(x: Tensor, cell: str, units: int, bidirectional: bool, dropout: float) -> Tensor:
     layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell](units, dropout=dropout)
     return keras.layers.Bidirectional(layer)(x) if bidirectional else layer(x)
+
+
+def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
+    """Return an encoder by name, or the given encoder itself.
+
+    Args:
+        encoder: a name, a mapping `{name: parameters}`, or a `keras.Model` (returned as it is).
+        **params: `input_shape` and `embedding_dim`, `normalize` (True by default), the encoder's own
+            parameters, and the facts about the data that it needs (`vocabulary_size`, for example).
+
+    Raises:
+        ComponentError: no such encoder or parameter, or a value that is not valid.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4, depth=1).output_shape
+        (None, 4)
+    """
+    return get_component("encoder", encoder, params, keras.Model)
