@@ -110,6 +110,7 @@ def embed(
         disable=not console.is_terminal,
     )
     start = time.monotonic()
+    notes: list[str] = []
     with bar:
         task = bar.add_task("", total=None, rate="")
 
@@ -132,8 +133,11 @@ def embed(
             id=id_,
             replace=force,
             on_rows=on_rows,
+            on_note=notes.append,
         )
     seconds = time.monotonic() - start
+    for note in notes:
+        click.echo(note, err=True)
     click.echo(f"{count:,} embeddings in {seconds:.1f} s ({count / seconds:,.0f}/s) in {output}")
 
 
@@ -316,6 +320,8 @@ def evaluate(
     if embedded.parameters is not None:
         measures["parameters"] = embedded.parameters
     if as_json:
+        for note in embedded.notes:
+            click.echo(note, err=True)
         click.echo(json.dumps(to_jsonable(measures), indent=1))
         return
-    Console().print(render_console(measures_document(embedded.name, measures)))
+    Console().print(render_console(measures_document(embedded.name, measures, embedded.notes)))

@@ -18,6 +18,7 @@ from siamkit.backend import select
 from siamkit.backend.precision import float32_required
 from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnails_in_data
 from siamkit.data.dataset import Array, Leaf, length, take
+from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.data.thumbnails import Thumbnail
@@ -65,14 +66,16 @@ def from_model(
         side_options = replace(options, side=number)
         with open_items(data, source, side_options) as stream:
             side = _Side(stream.pairs)
-            embed_stream(stream, loaded, side, side_options, str(data), on_rows)
+            _, side.altered = embed_stream(stream, loaded, side, side_options, str(data), on_rows)
         return side
 
     first = embed_side(0)
     sides = [first, embed_side(1)] if first.of_pairs else [first]
     vectors = [np.concatenate(side.chunks) for side in sides]
+    altered = sum((side.altered for side in sides), Altered())
+    name = name or Path(model).stem
     return EmbeddingSet(
-        name or Path(model).stem,
+        name,
         np.stack(vectors, axis=1) if first.of_pairs else vectors[0],
         np.asarray(first.labels) if first.labels else None,
         tuple(first.ids),
@@ -81,6 +84,7 @@ def from_model(
         loaded.count_params(),
         items=_item_numbers([side.keys for side in sides], towers > 1) if first.of_pairs else None,
         thumbnails=partial(thumbnails_in_data, data, options, source),
+        notes=(f"{name}: {altered.sentence()}.",) if altered else (),
     )
 
 
@@ -93,6 +97,7 @@ class _Side:
         self.labels: list[Any] = []
         self.chunks: list[Array] = []
         self.keys: list[str] = []
+        self.altered = Altered()
 
     def items(self, chunk: Chunk) -> None:
         self.ids.extend(chunk.ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,12 +139,13 @@ AT_THRESHOLD = ("threshold", "far", "frr", "false_accepts", "false_rejects", "ba
 COUNTS = ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs")
 
 
-def measures_document(name: str, measures: Mapping[str, float]) -> Document:
+def measures_document(name: str, measures: Mapping[str, float], notes: Sequence[str] = ()) -> Document:
     """Return measures as a document: one table for each group, with intervals or means over classes.
 
     Args:
         name: the name of the embedding.
         measures: the measures, as `siamkit.evaluate` returns them.
+        notes: sentences to read before the measures.
     """
     sections = []
     for group in GROUPS:
@@ -157,7 +158,7 @@ def measures_document(name: str, measures: Mapping[str, float]) -> Document:
     for title, chosen in (("errors at the threshold", AT_THRESHOLD), ("counts", COUNTS)):
         rows = [(measure, measures[measure], "", "") for measure in chosen if measure in measures]
         sections.append(_section(title, rows))
-    return Document(f"Measures of {name}", (), sections)
+    return Document(f"Measures of {name}", notes, sections)
 
 
 def _section(title: str, rows: list[tuple[str, float, str, str]]) -> Section:

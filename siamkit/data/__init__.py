@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from siamkit.data.batches import feed
     from siamkit.data.dataset import Dataset, Leaf, length, take
     from siamkit.data.leakage import find_overlap
-    from siamkit.data.preprocessing.base import Preprocessor
+    from siamkit.data.preprocessing.base import Altered, Preprocessor
     from siamkit.data.preprocessing.columns import fit_preprocessor, load_preprocessor
     from siamkit.data.splits import Split, split
     from siamkit.data.thumbnails import Thumbnail, thumbnail_of
 
 __all__ = [
+    "Altered",
     "ChannelStats",
     "Dataset",
     "Leaf",
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "Dataset": "dataset",
         "Leaf": "dataset",
+        "Altered": "preprocessing.base",
         "Preprocessor": "preprocessing.base",
         "Split": "splits",
         "Thumbnail": "thumbnails",

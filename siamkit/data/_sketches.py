@@ -1,11 +1,12 @@
 """Sketches: short descriptions of items that find nearly identical ones, and the exact check of candidates.
 
 Each class turns items into rows whose nearest neighbors are candidates, and decides for each candidate pair
-whether the two items are nearly the same. No Keras here.
+whether the two items are nearly the same. Equal items have equal digests. No Keras here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from itertools import pairwise
 from typing import Any, Protocol
@@ -161,6 +162,24 @@ class Tokens(Texts):
 def normalized_texts(leaf: Leaf) -> list[str]:
     """Return texts without differences of case, spaces and forms of Unicode."""
     return [" ".join(unicodedata.normalize("NFKC", str(text)).casefold().split()) for text in leaf]
+
+
+def item_digests(leaf: Leaf, kind: str) -> list[bytes]:
+    """Return a digest of each item; texts are compared without case, spaces and forms of Unicode."""
+    if kind == "text":
+        return [_digest(text.encode("utf-8", "surrogatepass")) for text in normalized_texts(leaf)]
+    columns = [values for _, values in sorted(leaf.items())] if isinstance(leaf, dict) else [leaf]
+    return [_digest(b"\0".join(row)) for row in zip(*map(_bytes, columns), strict=True)]
+
+
+def _bytes(values: Array) -> list[bytes]:
+    if values.dtype.kind in "biuf":
+        return [np.ascontiguousarray(item).tobytes() for item in values]
+    return [repr(item if isinstance(item, str) else str(item)).encode() for item in values]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def sketch_of(kind: str, train: Leaf) -> Sketch:

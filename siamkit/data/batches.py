@@ -37,6 +37,8 @@ class EpochPlan:
 Planner = Callable[[Rng], EpochPlan]
 """A function that makes the plan of an epoch from the epoch's random generator."""
 
+Vary = Callable[[Leaf, Rng], Leaf]
+
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, reshuffled in each epoch.
@@ -50,16 +52,18 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         leaves: the prepared views; one of them may serve several views of a batch.
         planner: function that makes the plan of an epoch.
         seed: random seed.
+        vary: function of prepared items and a random generator that changes each batch at random, as
+            `Preprocessor.vary` does; None for no change.
 
     Attributes:
         epoch: the current epoch, from 0.
         batch_size: the number of rows in a batch.
     """
 
-    def __init__(self, leaves: Sequence[Leaf], planner: Planner, seed: int) -> None:
+    def __init__(self, leaves: Sequence[Leaf], planner: Planner, seed: int, vary: Vary | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.epoch = 0
-        self._leaves, self._planner, self._seed = tuple(leaves), planner, seed
+        self._leaves, self._planner, self._seed, self._vary = tuple(leaves), planner, seed, vary
         self._planned: tuple[int, EpochPlan] | None = None
         self._batches, self.batch_size = self._plan().rows.shape[:2]
 
@@ -73,6 +77,9 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         rows = plan.rows[index]
         sources = self._leaves * (rows.shape[1] // len(self._leaves))
         views = tuple(take(leaf, rows[:, view]) for view, leaf in enumerate(sources))
+        if self._vary is not None:
+            rng = np.random.default_rng((self._seed, self.epoch, index))
+            views = tuple(self._vary(view, rng) for view in views)
         x = views if len(views) > 1 else views[0]
         y = np.array(plan.target[index])
         return (x, y) if plan.weight is None else (x, y, plan.weight[index])
@@ -94,6 +101,7 @@ def feed(
     batch_size: int,
     seed: int,
     preprocessor: Preprocessor | None = None,
+    preprocessed: bool = False,
     items_per_class: int = 4,
     drop_last: bool = False,
 ) -> keras.utils.PyDataset:
@@ -112,7 +120,9 @@ def feed(
         batch_size: the maximum number of rows in a batch; P x K, or the number of pairs (which is even), may
             be slightly smaller.
         seed: random seed.
-        preprocessor: preprocessor of the views, applied once; None if the views already fit the encoder.
+        preprocessor: preprocessor of the views, applied once; it also varies the items of each batch. None if
+            the views already fit the encoder.
+        preprocessed: whether the preprocessor has prepared the views already, so that it only varies them.
         items_per_class: K, the number of items per class; larger if there are too few classes to fill a
             batch.
         drop_last: whether to leave out the pairs, scores or triplets that do not fill a batch instead of
@@ -123,7 +133,8 @@ def feed(
         DataError: if the data cannot feed this supervision.
     """
     _check(dataset, supervision, batch_size=batch_size, seed=seed, items_per_class=items_per_class)
-    leaves = [preprocessor(view) if preprocessor else view for view in dataset.views]
+    prepare = preprocessor if preprocessor is not None and not preprocessed else None
+    leaves = [prepare(view) if prepare is not None else view for view in dataset.views]
     if preprocessor is None and dataset.input in ("text", "tabular"):
         what = "texts" if dataset.input == "text" else "columns of a table"
         raise DataError(f"{what} need a preprocessor, got None")
@@ -131,7 +142,7 @@ def feed(
         planner = _sampled(dataset, supervision, batch_size, items_per_class)
     else:
         planner = _unsampled(dataset, supervision, batch_size, drop_last)
-    return Feed(leaves, planner, seed)
+    return Feed(leaves, planner, seed, None if preprocessor is None else preprocessor.vary)
 
 
 def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:
@@ -181,7 +192,8 @@ def _p_by_k(classes: ClassIndex, size: int, k: int) -> Planner:
     if classes.alone.any():
         name = classes.names[np.argmin(classes.sizes)]
         raise DataError(
-            f"class {str(name)!r} has a single item; a class needs at least 2 items for balanced batches"
+            f"class {str(name)!r} has a single item; a class needs at least 2 items for balanced batches. "
+            "Give it another item, or leave such classes out: in a study by data: {min_items_per_class: 2}"
         )
     if size < 4:
         raise DataError(f"balanced batches need room for 2 classes with 2 items each, got batch_size {size}")

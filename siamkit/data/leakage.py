@@ -8,19 +8,20 @@ here.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 
-from siamkit.data._sketches import Sketch, normalized_texts, sketch_of
+from siamkit.data._sketches import Sketch, item_digests, sketch_of
 from siamkit.data.dataset import Array, Dataset, Leaf, take
+from siamkit.data.splits import PARTS, SIDES, item_groups
 
 MAX_ITEMS = {"train": 20_000, "valid": 5_000, "test": 5_000}
 MAX_EXAMPLES = 5
+MAX_WORDS = 60  # letters that describe an item
 MAX_BLOCK_VALUES = 2**22  # distances, or numbers of items, in memory at once
 MAX_FIT_VALUES = 2**24  # numbers of the training items that the sketch is fitted on
 
@@ -38,9 +39,13 @@ def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MA
     Returns:
         JSON data: `looked_at`, the number of items of each part that were searched; and `between`, which has
         for each two parts the number of items of the second part that are `exact` copies of an item in the
-        first, or else `near` one, the number of pairs that are in the first part as a `whole`, and
-        `examples`, a list of `[id in the first, id in the second, exact or near]`. For labels also `classes`,
-        the number of classes in each part, and `seen`, the number of these that are in the training part.
+        first, or else `near` one, `examples`, a list of `[id in the first, id in the second, exact or
+        near]`, and `items`, the contents of these examples in words. For pairs, `between` also has the number
+        that are in the first part as a `whole`, and the number with an item that is `crossed`, on the other
+        side of a pair in the first part; and `largest` has the fraction of the pairs in the largest group of
+        pairs with the same `left` item, with the same `right` item, or linked by items (`components`). For
+        labels also `classes`, the number of classes in each part, and `seen`, the number of these that are in
+        the training part.
 
     Example:
         >>> import numpy as np
@@ -66,12 +71,34 @@ def find_overlap(parts: Mapping[str, Dataset], max_items: Mapping[str, int] = MA
             for first, second in combinations(parts, 2)
         ],
     }
+    digests = [
+        list(chain(*(part.digests[view] for part in described.values()))) for view in range(len(train.views))
+    ]
+    overlap["largest"] = {"components": _largest(item_groups(digests))}
+    if len(digests) == len(SIDES):
+        overlap["largest"] |= {side: _largest(item_groups(digests, {"side": side})) for side in SIDES}
     if train.supervision == "labels":
         overlap["classes"] = {name: len(part.classes) for name, part in parts.items()}
         overlap["seen"] = {
             name: int(np.isin(part.classes, train.classes).sum()) for name, part in parts.items()
         }
     return overlap
+
+
+def _largest(groups: Array) -> float:
+    """Return the fraction of the rows in the largest group; 1 if there are too few groups for three parts."""
+    sizes = np.bincount(groups)
+    return float(sizes.max() / len(groups)) if len(sizes) >= len(PARTS) else 1.0
+
+
+@dataclass(frozen=True)
+class _Match:
+    """An item of the second part, and the row of the first part that has it, exactly or nearly."""
+
+    row: int
+    view: int
+    match: int
+    how: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +122,7 @@ class _DescribedPart:
         rows = _sample(len(part), max_items)
         return cls(
             part,
-            [_digests(view, part.input) for view in part.views],
+            [item_digests(view, part.input) for view in part.views],
             rows,
             [_sketches(sketch, view, rows) for view in part.views],
         )
@@ -108,31 +135,65 @@ def _between(a: _DescribedPart, b: _DescribedPart, sketch: Sketch) -> dict[str, 
     if len(b.digests) > 1:
         pairs = {frozenset(pair) for pair in zip(*a.digests, strict=True)}
         between["whole"] = sum(frozenset(pair) in pairs for pair in zip(*b.digests, strict=True))
-    examples = [(row, match, "exact") for row, match in sorted(exact.items())]
-    examples += [(row, match, "near") for row, match in sorted(near.items())]
+    if len(b.digests) == len(SIDES):
+        sides = [set(digests) for digests in a.digests]
+        between["crossed"] = sum(
+            left in sides[1] or right in sides[0] for left, right in zip(*b.digests, strict=True)
+        )
+    examples = [match for _, match in [*sorted(exact.items()), *sorted(near.items())]][:MAX_EXAMPLES]
     between["examples"] = [
-        [str(a.part.ids[match]), str(b.part.ids[row]), how] for row, match, how in examples[:MAX_EXAMPLES]
+        [str(a.part.ids[each.match]), str(b.part.ids[each.row]), each.how] for each in examples
     ]
+    contents = [describe_item(b.part.views[each.view], each.row, b.part.input) for each in examples]
+    between["items"] = list(dict.fromkeys(content for content in contents if content is not None))
     return between
 
 
-def _exact_matches(a: _DescribedPart, b: _DescribedPart) -> dict[int, int]:
+def describe_item(leaf: Leaf, row: int, kind: str) -> str | None:
+    """Return the content of an item in a few words; None if it is not words or a few numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> describe_item(np.array(["red hat"]), 0, "text")
+        "'red hat'"
+    """
+    if isinstance(leaf, dict):
+        cells = {name: values[row] for name, values in leaf.items() if values.ndim == 1}
+        words = ", ".join(f"{name} {value}" for name, value in cells.items())
+    elif kind == "text":
+        words = repr(" ".join(str(leaf[row]).split()))
+    elif kind == "tokens":
+        words = "tokens " + " ".join(map(str, np.trim_zeros(leaf[row], "b")))
+    elif kind == "vector":
+        words = "numbers " + " ".join(f"{value:g}" for value in leaf[row])
+    else:
+        return None
+    return (words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…") or None
+
+
+def _exact_matches(a: _DescribedPart, b: _DescribedPart) -> dict[int, _Match]:
     """Return for rows of b a row of a with the same item in any view."""
     row_of = {digest: row for view in a.digests for row, digest in enumerate(view)}
-    return {row: row_of[digest] for view in b.digests for row, digest in enumerate(view) if digest in row_of}
+    return {
+        row: _Match(row, view, row_of[digest], "exact")
+        for view, digests in enumerate(b.digests)
+        for row, digest in enumerate(digests)
+        if digest in row_of
+    }
 
 
-def _near_matches(a: _DescribedPart, b: _DescribedPart, sketch: Sketch) -> dict[int, int]:
+def _near_matches(a: _DescribedPart, b: _DescribedPart, sketch: Sketch) -> dict[int, _Match]:
     """Return for rows of b a row of a with a nearly identical item in any view."""
-    matches: dict[int, int] = {}
-    for b_view, b_sketches in zip(b.part.views, b.sketches, strict=True):
+    matches: dict[int, _Match] = {}
+    for view, (b_view, b_sketches) in enumerate(zip(b.part.views, b.sketches, strict=True)):
         for a_view, a_sketches in zip(a.part.views, a.sketches, strict=True):
             nearest = _nearest(b_sketches, a_sketches)
             step = _items_per_block(b_view)
             for start in range(0, len(nearest), step):
                 b_rows, a_rows = b.rows[start : start + step], a.rows[nearest[start : start + step]]
                 same = sketch.same(take(a_view, a_rows), take(b_view, b_rows))
-                matches |= {int(i): int(j) for i, j in zip(b_rows[same], a_rows[same], strict=True)}
+                found = zip(b_rows[same], a_rows[same], strict=True)
+                matches |= {int(i): _Match(int(i), view, int(j), "near") for i, j in found}
     return matches
 
 
@@ -162,21 +223,3 @@ def _items_per_block(leaf: Leaf) -> int:
 def _values_per_item(leaf: Leaf) -> int:
     fields = leaf.values() if isinstance(leaf, dict) else [leaf]
     return int(max(1, sum(values[:1].size for values in fields)))
-
-
-def _digests(leaf: Leaf, kind: str) -> list[bytes]:
-    """Return a hash of each item; texts are compared without case, spaces and forms of Unicode."""
-    if kind == "text":
-        return [_digest(text.encode("utf-8", "surrogatepass")) for text in normalized_texts(leaf)]
-    columns = [values for _, values in sorted(leaf.items())] if isinstance(leaf, dict) else [leaf]
-    return [_digest(b"\0".join(row)) for row in zip(*map(_bytes, columns), strict=True)]
-
-
-def _bytes(values: Array) -> list[bytes]:
-    if values.dtype.kind in "biuf":
-        return [np.ascontiguousarray(item).tobytes() for item in values]
-    return [repr(item if isinstance(item, str) else str(item)).encode() for item in values]
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()

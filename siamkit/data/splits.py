@@ -1,4 +1,4 @@
-"""Splits into train, valid and test: by item, by class, or by a column."""
+"""Splits into train, valid and test: by item, class, column, side of pairs, or components of shared items."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from siamkit.data._sketches import item_digests
 from siamkit.data.dataset import Array, Dataset
 from siamkit.errors import DataError, nearest
 
 PARTS = ("train", "valid", "test")
+
+SIDES = ("left", "right")
+
+By = str | Mapping[str, str]
+"""The rule of a split: `item`, `class`, `components`, a column, or `{"side": "left"}` or `"right"`."""
 
 Share = float | Sequence[Any]
 """The size of a part: a fraction, or a list of classes or of a column's values."""
@@ -25,8 +31,9 @@ class Split:
         train: `(n_train,)` indices of the items to train on, sorted.
         valid: `(n_valid,)` indices of the items to select by.
         test: `(n_test,)` indices of the items to report on.
-        record: the split's arguments and result, as JSON data: `by`, `seed`, `shares`, `limit`, `counts`,
-            and, if it is by class or column, the `values` of each part.
+        record: the split's arguments and result, as JSON data: `by` in words, `seed`, `shares`, `limit`,
+            `counts`, if it is by class or column the `values` of each part, and if it is by side or
+            components the number of `groups` in each part.
     """
 
     train: Array
@@ -38,7 +45,7 @@ class Split:
 def split(
     dataset: Dataset,
     *,
-    by: str = "item",
+    by: By = "item",
     train: Share = 0.6,
     valid: Share = 0.2,
     test: Share = 0.2,
@@ -51,10 +58,13 @@ def split(
         dataset: the items.
         by: the rule of the split. `item`: at random, stratified by class (or by the target of pairs).
             `class`: each class in one part only, so that valid and test hold classes never seen in training.
-            Otherwise the name of a column: each of its values in one part only; a column that holds only
-            "train", "valid" and "test" names the parts itself.
+            `{"side": "left"}` or `{"side": "right"}`: each item of that side of the pairs in one part only.
+            `components`: each item in one part only, whatever its side; pairs that share an item, directly or
+            through other pairs, are in one part. Otherwise the name of a column: each of its values in one
+            part only; a column that holds only "train", "valid" and "test" names the parts itself.
         train, valid, test: fractions of the items, classes or values; for a split by class or column also
-            lists of classes or values, compared as texts.
+            lists of classes or values, compared as texts. A part of a split by side or components has at
+            most as many items more than its fraction as the largest group has items.
         seed: random seed.
         limit: the maximum number of items of a part; the selected items are also stratified.
 
@@ -66,22 +76,112 @@ def split(
     shares = dict(zip(PARTS, (train, valid, test), strict=True))
     limits = _limits(limit)
     rng = np.random.default_rng(int(seed))
+    rule = by_in_words(by)
+    details: dict[str, Any] = {}
     if by == "item":
-        parts, values = _by_item(dataset, _fractions(shares, by), rng), None
+        parts = _by_item(dataset, _fractions(shares, "item"), rng)
+    elif by == "components" or not isinstance(by, str):
+        if not isinstance(by, str) and len(dataset.views) != len(SIDES):
+            raise DataError(f"only pairs have a {rule}, these are {dataset.supervision}; {_offered(dataset)}")
+        groups = item_groups([item_digests(view, dataset.input) for view in dataset.views], by)
+        parts = _by_group(groups, rule, _fractions(shares, "item"), rng)
+        details["groups"] = {part: len(np.unique(groups[indices])) for part, indices in parts.items()}
     else:
-        parts, values = _by_value(_column(dataset, by), by, shares, rng)
+        parts, details["values"] = _by_value(_column(dataset, by), by, shares, rng)
     strata = _strata(dataset)
     for part, indices in parts.items():
         if not len(indices):
-            raise DataError(f"the {part} part is empty: splitting by {by} leaves no item for it")
+            raise DataError(f"the {part} part is empty: splitting by {rule} leaves no item for it")
         if part in limits and len(indices) > limits[part]:
             indices = indices[stratified_order(strata[indices], rng)[: limits[part]]]
         parts[part] = np.sort(indices)
-    record: dict[str, Any] = {"by": by, "seed": int(seed), "shares": _as_json(shares), "limit": limits}
+    record: dict[str, Any] = {"by": rule, "seed": int(seed), "shares": _as_json(shares), "limit": limits}
     record["counts"] = {part: len(indices) for part, indices in parts.items()}
-    if values is not None:
-        record["values"] = values
-    return Split(**parts, record=record)
+    return Split(**parts, record=record | details)
+
+
+def by_in_words(by: By) -> str:
+    """Return the rule of a split in words: `left side` for `{"side": "left"}`, other rules unchanged.
+
+    Raises:
+        DataError: the rule is neither a name nor a side.
+    """
+    if isinstance(by, str):
+        return by
+    if not isinstance(by, Mapping) or set(by) != {"side"} or by["side"] not in SIDES:
+        raise DataError(f"by should be a name, {{side: left}} or {{side: right}}, got {by!r}")
+    return f"{by['side']} side"
+
+
+def item_groups(digests: Sequence[Sequence[bytes]], by: By = "components") -> Array:
+    """Return the group of each row, `(n,)` whole numbers from 0: rows of one group share items.
+
+    Args:
+        digests: for each side of the rows, a digest per item, equal for equal items.
+        by: `{"side": "left"}` or `{"side": "right"}`: rows with the same item on this side are a group.
+            `components`: rows are in one group if they share an item on any side, directly or through other
+            rows (connected components).
+
+    Example:
+        >>> sides = [b"a", b"a", b"b", b"c"], [b"x", b"y", b"y", b"z"]
+        >>> item_groups(sides, {"side": "left"}).tolist(), item_groups(sides, "components").tolist()
+        ([0, 0, 1, 2], [0, 0, 0, 1])
+    """
+    if not isinstance(by, str):
+        names = np.array(digests[SIDES.index(by["side"])], dtype=object)
+        return np.unique(names, return_inverse=True)[1]
+    from scipy.sparse import coo_array  # late: slow to import
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(digests[0])
+    names = np.array([digest for side in digests for digest in side], dtype=object)
+    # The nodes of the graph are rows (0 to n - 1) and items (from n); each row is linked to its items.
+    items = n + np.unique(names, return_inverse=True)[1].ravel()
+    rows, size = np.tile(np.arange(n), len(digests)), int(items.max()) + 1
+    links = coo_array((np.ones(len(items), np.int8), (rows, items)), shape=(size, size))
+    component: Array = connected_components(links, directed=False)[1][:n]
+    return np.unique(component, return_inverse=True)[1]
+
+
+def _by_group(
+    groups: Array, rule: str, fractions: Sequence[float], rng: np.random.Generator
+) -> dict[str, Array]:
+    """Split such that each group is in one part, and the parts have about their fractions of the items.
+
+    The groups, the largest first, go to the part that lacks the most items. A part that lacks items gets one
+    group too many at worst, so it exceeds its fraction by less than the largest group.
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < len(PARTS):
+        raise DataError(
+            f"train, valid and test need at least {len(PARTS)} groups of rows that share no items, got "
+            f"{len(sizes)} by {rule}: almost all rows are linked by shared items"
+        )
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    lacking = np.array([*fractions, max(0.0, 1 - sum(fractions))]) * len(groups)  # the last part is left out
+    part_of = np.empty(len(sizes), dtype=np.int64)
+    empty = set(range(len(PARTS)))
+    for done, group in enumerate(order):
+        # Each part gets a group, even if its fraction is small.
+        choices = list(empty) if len(empty) == len(order) - done else range(len(lacking))
+        part = max(choices, key=lambda part: lacking[part])
+        part_of[group] = part
+        lacking[part] -= sizes[group]
+        empty.discard(part)
+    return {name: np.flatnonzero(part_of[groups] == part) for part, name in enumerate(PARTS)}
+
+
+def rows_of_large_classes(dataset: Dataset, minimum: int) -> Array:
+    """Return the rows whose class has at least `minimum` items, in their order.
+
+    Raises:
+        DataError: no class has as many.
+    """
+    rows = np.flatnonzero(np.bincount(dataset.codes)[dataset.codes] >= minimum)
+    if not len(rows):
+        raise DataError(f"every class has fewer than {minimum} items (min_items_per_class), so none is left")
+    return rows
 
 
 def rank_in_group(codes: Array) -> Array:
@@ -134,11 +234,22 @@ def _by_value(
 
 
 def _column(dataset: Dataset, by: str) -> Array:
-    if by == "class":
+    if by == "class" and dataset.supervision == "labels":
         return np.asarray(dataset.classes[dataset.codes])
-    if by not in dataset.columns:
-        raise DataError(f"no column {by!r} to split by; {nearest(by, ('item', 'class', *dataset.columns))}")
-    return dataset.columns[by]
+    if by in dataset.columns:
+        return dataset.columns[by]
+    if by == "class":
+        raise DataError(
+            f"only labelled data have classes, these are {dataset.supervision}; {_offered(dataset)}"
+        )
+    raise DataError(f"no column {by!r} to split by; {_offered(dataset, by)}")
+
+
+def _offered(dataset: Dataset, by: str = "") -> str:
+    """Return what the dataset can be split by, as the end of a message."""
+    rules = ["item", *(["class"] if dataset.supervision == "labels" else []), "components"]
+    sides = " For pairs also {side: left} or {side: right}." if len(dataset.views) == len(SIDES) else ""
+    return nearest(by, [*rules, *dataset.columns]) + sides
 
 
 def _listed_values(shares: Mapping[str, Share], by: str, names: Sequence[str]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from siamkit.backend.precision import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
+from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
@@ -52,6 +54,7 @@ def embed_file(
     id: str | None = None,
     replace: bool = False,
     on_rows: OnRows = lambda done, total: None,
+    on_note: Callable[[str], None] = warnings.warn,
 ) -> int:
     """Embed the items of a file or folder and write them to a Parquet file.
 
@@ -69,6 +72,8 @@ def embed_file(
         label, id: names of the columns or arrays of labels and of ids.
         replace: whether to replace an existing output file.
         on_rows: function called after each batch, see `OnRows`.
+        on_note: function called with a sentence for the user, such as how many texts were cut; by default it
+            is a warning.
 
     Returns:
         The number of items.
@@ -98,12 +103,15 @@ def embed_file(
         file = stack.enter_context(atomic_path(path))
         metadata = describe_side(loaded, model, side)
         writer = stack.enter_context(ParquetSink(file, loaded.embedding_dim or 0, metadata))
-        return embed_stream(stream, loaded, writer, request, str(data), on_rows)
+        count, altered = embed_stream(stream, loaded, writer, request, str(data), on_rows)
+    if altered:
+        on_note(f"{altered.sentence()}.")
+    return count
 
 
 def embed_stream(
     stream: Stream, model: Siamese, sink: Sink, request: StreamRequest, data: str, on_rows: OnRows
-) -> int:
+) -> tuple[int, Altered]:
     """Embed the items of a stream in batches of one shape.
 
     Args:
@@ -115,15 +123,16 @@ def embed_stream(
         on_rows: function called after each batch, see `OnRows`.
 
     Returns:
-        The number of items.
+        The number of items, and how many of them lost content when they were prepared.
 
     Raises:
         DataError: the stream is empty, or its items do not fit the model.
     """
     encoder = model.encoders[min(request.side, request.towers - 1)]
     done = 0
+    altered: list[Altered] = []
     on_rows(0, stream.total)
-    chunks = _prepared_chunks(stream, model, encoder, data, sink)
+    chunks = _prepared_chunks(stream, model, encoder, data, sink, altered.append)
     with float32_required():
         for embeddings in _embed_batches(chunks, encoder, request.size):
             sink.embeddings(embeddings)
@@ -131,7 +140,7 @@ def embed_stream(
             on_rows(done, stream.total)
     if not done:
         raise DataError(f"{data} holds no items")
-    return done
+    return done, sum(altered, Altered())
 
 
 def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -> dict[str, Any]:
@@ -143,11 +152,21 @@ def describe_side(model: Siamese, path: str | os.PathLike[str], side: int = 0) -
     return {"model": Path(path).name, "side": side, **{key: description[key] for key in keys}}
 
 
-def _prepared_chunks(stream: Stream, model: Siamese, encoder: Any, data: str, sink: Sink) -> Iterator[Leaf]:
+def _prepared_chunks(
+    stream: Stream,
+    model: Siamese,
+    encoder: Any,
+    data: str,
+    sink: Sink,
+    on_altered: Callable[[Altered], None],
+) -> Iterator[Leaf]:
     """Yield the prepared items of each chunk, after handing its ids and labels to the sink."""
     for chunk in stream.chunks:
+        items = chunk.items
         try:
-            items = chunk.items if model.preprocessor is None else model.preprocessor(chunk.items)
+            if model.preprocessor is not None:
+                on_altered(model.preprocessor.altered(items))
+                items = model.preprocessor(items)
         except DataError as error:
             raise DataError(f"{data} does not fit the model: {error}") from error
         if model.preprocessor is None:

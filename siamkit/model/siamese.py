@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,13 @@ class Siamese(keras.Model):
 
         Returns:
             `(n, dim)` float32.
+
+        Warns:
+            UserWarning: texts are cut, or token ids are unknown; the message has their number.
         """
         if self.preprocessor is not None and not preprocessed:
+            if altered := self.preprocessor.altered(x):
+                warnings.warn(altered.sentence(), stacklevel=2)
             x = self.preprocessor(x)
         if not 0 <= side < len(self.encoders):
             raise ModelError(f"side should be from 0 to {len(self.encoders) - 1}, got {side!r}")

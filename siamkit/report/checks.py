@@ -18,6 +18,15 @@ MIN_REPEATS = 3
 MIN_TEST_ITEMS = 200
 """The minimum number of test items: with 100 of 200 items right, a 95 % interval is ±7 points."""
 
+MAX_GROUP = 0.6
+"""The largest fraction of items that one group may have in a split by groups that is proposed."""
+
+HELD_SIDES = ("left side", "right side")
+"""The rules of splits that keep the items of one side of pairs apart."""
+
+MAX_SHARE_ERROR = 0.05
+"""The difference between the fraction of a split and its `shares` that is reported."""
+
 MAX_SHARED = 0.01
 """The fraction of test items in the training split at which test scores become unreliable."""
 
@@ -238,14 +247,47 @@ def check_splits(snapshot: Snapshot) -> Iterator[Check]:
             f"The test split has only {_counted(count, 'item' if of_labels else 'pair')}: too few to see "
             f"small differences (at least {MIN_TEST_ITEMS}).",
         )
+    yield from _groups(snapshot)
+    yield from _altered(snapshot)
     yield from _duplicates(snapshot)
+
+
+def _groups(snapshot: Snapshot) -> Iterator[Check]:
+    """Check whether splits of whole groups have about their fractions of the items."""
+    split = snapshot.data.split
+    total = sum(split.counts.values())
+    for name, count in split.counts.items():
+        share = split.shares.get(name)
+        if split.groups and isinstance(share, float) and abs(count / total - share) > MAX_SHARE_ERROR:
+            yield Check(
+                "warning",
+                "split",
+                f"The {name} split has {count / total:.0%} of the items instead of {share:.0%}: groups that "
+                f"share items (split by {split.by}) are too large.",
+            )
+
+
+def _altered(snapshot: Snapshot) -> Iterator[Check]:
+    """Check how many texts are cut, and how many items have unknown token ids."""
+    for sentence in snapshot.data.altered_sentences:
+        yield Check("warning", "altered", sentence)
+
+
+def notes_on_data(snapshot: Snapshot) -> list[str]:
+    """Return what a user should know about the data before training: left out, altered and shared items."""
+    data = snapshot.data
+    return [
+        note for note in (data.left_out.sentence, *data.altered_sentences, shared_items(snapshot)) if note
+    ]
 
 
 def shared_items(snapshot: Snapshot) -> str | None:
     """Return which items two splits share, in a sentence; None if none were found."""
     sentences = [_shared(snapshot, shared) for shared in (snapshot.overlap or Overlap()).between]
     found = [sentence for sentence in sentences if sentence]
-    return f"{'; '.join(found)}. Not removed; test scores may be inflated." if found else None
+    if not found:
+        return None
+    return f"{'; '.join(found)}. Not removed; test scores may be inflated.{_way_out(snapshot)}"
 
 
 def _classes(snapshot: Snapshot) -> Iterator[Check]:
@@ -302,12 +344,32 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
         if shared.whole is not None:  # that pairs share single items is normal
             share = shared.whole / counts[second]
         in_training = (first, second) == ("train", "test") and share >= MAX_SHARED
-        examples = ", ".join(f"{a} and {b}" for a, b, _ in shared.examples[:2])
-        yield Check(
-            "error" if in_training else "warning",
-            "duplicates",
-            f"{_shared(snapshot, shared)} (such as {examples}).",
-        )
+        examples = shared.items or [f"{a} and {b}" for a, b, _ in shared.examples]
+        found = f"{_shared(snapshot, shared)} (such as {', '.join(examples[:2])})."
+        if snapshot.data.split.by in HELD_SIDES and not (shared.crossed or shared.near):
+            # The two sides are of two kinds, as queries and documents, and the user chose which side is new.
+            yield Check("ok", "duplicates", f"{found} The {snapshot.data.split.by} shares none.")
+            continue
+        way_out = _way_out(snapshot) if shared.exact else ""
+        yield Check("error" if in_training else "warning", "duplicates", f"{found}{way_out}")
+
+
+def _way_out(snapshot: Snapshot) -> str:
+    """Return how to split such that splits share no items, as YAML to write; empty if nothing helps."""
+    by, largest = snapshot.data.split.by, (snapshot.overlap or Overlap()).largest
+    if by == "class" or not largest:
+        return ""
+    linked = largest["components"]
+    if linked <= MAX_GROUP:
+        return " To keep every item in one split, write split: {by: components}."
+    sides = [side for side in ("left", "right") if largest.get(side, 1) <= MAX_GROUP and by != f"{side} side"]
+    if not sides:
+        return ""
+    rules = " or ".join(f"{{by: {{side: {side}}}}}" for side in sides)
+    return (
+        f" {linked:.0%} of the pairs are linked by shared items, so they cannot be split by components; to "
+        f"keep the items of one side in one split, write split: {rules}."
+    )
 
 
 def _shared(snapshot: Snapshot, shared: SharedItems) -> str:

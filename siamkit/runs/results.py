@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from siamkit.data.preprocessing.base import Altered
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import write_json
 from siamkit.runs.configuration import Factor
@@ -106,38 +107,80 @@ class Versions(Record):
 
 
 class SplitRecord(Record):
-    """The split of the data: by item, class or column, and the number of items in each split."""
+    """The split of the data: its rule in words, and the number of items in each split."""
 
     by: str = "item"
+    shares: dict[str, JsonValue] = {}
     counts: dict[str, int] = {}
     values: dict[str, list[JsonValue]] | None = None
+    groups: dict[str, int] | None = None
+
+
+class LeftOut(Record):
+    """The classes that `min_items_per_class` leaves out of all data, and those only of training."""
+
+    min_items_per_class: int = 0
+    classes: int = 0
+    items: int = 0
+    train_classes: int = 0
+    train_items: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What is left out; empty if nothing is."""
+        minimum, parts = self.min_items_per_class, []
+        if self.classes:
+            parts.append(f"{self.classes:,} classes with fewer than {minimum} items ({self.items:,} items)")
+        if self.train_classes:
+            parts.append(
+                f"{self.train_classes:,} classes with fewer than {minimum} training items, only of training "
+                f"({self.train_items:,} items)"
+            )
+        return f"Left out by min_items_per_class: {'; '.join(parts)}." if parts else ""
 
 
 class DataRecord(Record):
-    """The data of a study."""
+    """The data of a study; `altered`: how many items of each split lose content when they are prepared."""
 
     items: int = 0
     input: str = ""
     supervision: str = "labels"
     fingerprint: str = ""
     split: SplitRecord = SplitRecord()
+    left_out: LeftOut = LeftOut()
+    altered: dict[str, Altered] = {}
+
+    @property
+    def altered_sentences(self) -> list[str]:
+        """What the items of each split lose when they are prepared, and how to keep it."""
+        sentences = [found.sentence(f" of {name}") for name, found in self.altered.items()]
+        longest = max((found.longest for found in self.altered.values() if found.cut), default=0)
+        remedy = f". To keep them whole, set data: {{text: {{max_length: {longest}}}}}" if longest else ""
+        return [f"{sentence}{remedy}." for sentence in sentences if sentence]
 
 
 class SharedItems(Record):
-    """Items that two splits have in common: exact copies, near copies, and whole pairs."""
+    """Items that two splits have in common: exact, near, as whole pairs, and crossed to the other side."""
 
     parts: tuple[str, str]
     exact: int = 0
     near: int = 0
     whole: int | None = None
+    crossed: int | None = None
     examples: list[tuple[JsonValue, JsonValue, JsonValue]] = []
+    items: list[str] = []
 
 
 class Overlap(Record):
-    """The overlap of the splits: shared items, and for each split its classes and those also in training."""
+    """The overlap of the splits: shared items, and for each split its classes and those also in training.
+
+    `largest` is the fraction of items in the largest group that shares items, by components and by side: with
+    a large one, the data cannot be split by these groups.
+    """
 
     looked_at: dict[str, int] = {}
     between: list[SharedItems] = []
+    largest: dict[str, float] = {}
     classes: dict[str, int] = {}
     seen: dict[str, int] = {}
 

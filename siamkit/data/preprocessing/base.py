@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,65 @@ from siamkit.errors import DataError
 VERSION = 1  # of the stored form
 
 Shape = tuple[int, ...] | dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Altered:
+    """How many items lose content when they are prepared.
+
+    Args:
+        items: the number of items.
+        cut: the number of items that are longer than `max_length` and are cut.
+        unknown: the number of items with token ids above `highest`, which all become one id.
+        max_length: the length of a prepared item.
+        longest: the length of the longest of these items.
+        highest: the highest token id of the training items.
+    """
+
+    items: int = 0
+    cut: int = 0
+    unknown: int = 0
+    max_length: int = 0
+    longest: int = 0
+    highest: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.cut or self.unknown)
+
+    def __add__(self, other: Altered) -> Altered:
+        return Altered(
+            self.items + other.items,
+            self.cut + other.cut,
+            self.unknown + other.unknown,
+            max(self.max_length, other.max_length),
+            max(self.longest, other.longest),
+            self.highest if other.highest is None else other.highest,
+        )
+
+    def sentence(self, of: str = "") -> str:
+        """Return the counts as a sentence; empty if nothing is altered.
+
+        Args:
+            of: where the items are, for example " of the test split".
+
+        Example:
+            >>> from siamkit.data import Altered
+            >>> Altered(items=900, cut=12, max_length=24, longest=31).sentence()
+            '12 of 900 texts were cut: the longest has 31 pieces, and the model takes 24'
+        """
+        noun, unit = ("texts", "pieces") if self.highest is None else ("items", "token ids")
+        parts = []
+        if self.cut:
+            parts.append(
+                f"{self.cut:,} of {self.items:,} {noun}{of} were cut: the longest has {self.longest:,} "
+                f"{unit}, and the model takes {self.max_length:,}"
+            )
+        if self.unknown:
+            parts.append(
+                f"{self.unknown:,} of {self.items:,} {noun}{of} have token ids above {self.highest}, the "
+                "highest in training: all these ids became one"
+            )
+        return "; ".join(parts)
 
 
 class Preprocessor(ABC):
@@ -44,6 +104,14 @@ class Preprocessor(ABC):
     @abstractmethod
     def __call__(self, leaf: Leaf) -> Leaf:
         """Prepare items: raw ones `(n, …)` to float32 or int32 `(n, *input_shape)`, or a dict of arrays."""
+
+    def altered(self, leaf: Leaf) -> Altered:
+        """Return how many raw items lose content when they are prepared: texts that are cut, for example."""
+        return Altered()
+
+    def vary(self, leaf: Leaf, rng: np.random.Generator) -> Leaf:
+        """Return prepared items as training sees them, with random changes; unchanged by default."""
+        return leaf
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -171,24 +171,50 @@ _KINDS: Mapping[str, type[Preprocessor]] = {
 }
 
 
-def fit_preprocessor(dataset: Dataset) -> Preprocessor:
+def fit_preprocessor(
+    dataset: Dataset,
+    *,
+    max_length: int | None = None,
+    vocabulary_size: int | None = None,
+    dropout: float | None = None,
+) -> Preprocessor:
     """Return the preprocessor for the dataset's kind of input, fitted on all its views.
 
     Args:
         dataset: the training items.
+        max_length: for texts and token ids, the length of a prepared item; by default see `TextTokenizer.fit`
+            and `TokenPadder.fit`.
+        vocabulary_size: for texts, the maximum number of pieces; by default 8000.
+        dropout: for texts, the probability that a piece is split in training; by default 0.1.
 
     Raises:
-        DataError: siamkit does not prepare this kind of input.
+        DataError: siamkit does not prepare this kind of input, or an option is for another kind.
+
+    Example:
+        >>> import numpy as np
+        >>> from siamkit.data import Dataset, fit_preprocessor
+        >>> titles = np.array(["running shoes", "red hat", "running shoes", "red hat"])
+        >>> data = Dataset((titles,), np.array([0, 1, 0, 1]), "labels", "text")
+        >>> prepare = fit_preprocessor(data, max_length=24)
+        >>> prepare(np.array(["running shoes red"])).shape, prepare.facts["max_length"]
+        ((1, 24), 24)
     """
+    given = {"max_length": max_length, "vocabulary_size": vocabulary_size, "dropout": dropout}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    taken = {"text": tuple(given), "tokens": ("max_length",)}.get(dataset.input, ())
+    for name in options:
+        if name not in taken:
+            kinds = "texts and token ids" if name == "max_length" else "texts"
+            raise DataError(f"{name} is for {kinds}, the data are {dataset.input}; leave it out")
     match dataset.input:
         case "image":
             return ImageScaler.fit(dataset.views)
         case "vector" | "series":
             return Standardizer.fit(dataset.views)
         case "tokens":
-            return TokenPadder.fit(dataset.views)
+            return TokenPadder.fit(dataset.views, **options)
         case "text":
-            return TextTokenizer.fit(dataset.views)
+            return TextTokenizer.fit(dataset.views, **options)
         case "tabular":
             return ColumnEncoder.fit(dataset.views)
     raise DataError(

@@ -57,6 +57,10 @@ class Table:
         """Return whether a column holds numbers, or no values at all."""
         return _is(self._find(name), "integer", "floating", "boolean", "decimal", "null")
 
+    def is_nested(self, name: str) -> bool:
+        """Return whether a column holds lists or mappings."""
+        return _is(self._find(name), "nested")
+
     def has_missing(self, name: str) -> bool:
         """Return whether a column lacks a value in some row; NaN counts as missing."""
         column = self._find(name)

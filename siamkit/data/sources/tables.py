@@ -97,8 +97,7 @@ def _pairs(
     values = data.numbers(columns[2])
     if supervision == "auto":
         supervision = "pairs" if np.isin(values, (0, 1)).all() else "scores"
-    used = [*sides[0], *sides[1], columns[2]]
-    return _dataset(data, views, values, supervision, kinds[0], used)
+    return _dataset(data, views, values, supervision, kinds[0])
 
 
 def _labelled(data: Table, label: str, features: str | None, reading: _Reading) -> Dataset:
@@ -110,7 +109,7 @@ def _labelled(data: Table, label: str, features: str | None, reading: _Reading) 
     if label in columns:
         raise DataError(f"column {label!r} is the label and cannot be a feature, too")
     views, (kind,) = _views(data, [columns], reading)
-    return _dataset(data, views, labels, "labels", kind, [label, *columns])
+    return _dataset(data, views, labels, "labels", kind)
 
 
 def _views(data: Table, sides: Sequence[list[str]], reading: _Reading) -> tuple[tuple[Leaf, ...], list[str]]:
@@ -144,10 +143,8 @@ def _views(data: Table, sides: Sequence[list[str]], reading: _Reading) -> tuple[
     return views, ["tabular"] * len(sides)
 
 
-def _dataset(
-    data: Table, views: tuple[Leaf, ...], target: Any, supervision: Any, kind: str, used: Sequence[str]
-) -> Dataset:
-    columns = {name: data.column(name) for name in data.names if name not in used}
+def _dataset(data: Table, views: tuple[Leaf, ...], target: Any, supervision: Any, kind: str) -> Dataset:
+    columns = {name: data.column(name) for name in data.names if not data.is_nested(name)}
     try:
         return Dataset(views, target, supervision, kind, columns)
     except DataError as error:

@@ -219,6 +219,8 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
         for spec, _ in loss.specs():
             if (reason := data_misfit(spec, supervision)) is not None:
                 problems.add(("search", "loss"), f"the loss {name!r} {reason}")
+    if study.config.data.min_items_per_class is not None and supervision != "labels":
+        problems.add(("data", "min_items_per_class"), f"is for labels, the data are {supervision}; remove it")
     for factor in study.space.data:
         if reason := ablation.factor_misfit(factor, supervision, kind):
             problems.add(("search", "data", factor), reason)

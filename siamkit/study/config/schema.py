@@ -168,13 +168,23 @@ class Strict(BaseModel):
 SplitShare = Annotated[float, Field(gt=0, le=1)] | list[str | int]
 
 
+class Side(Strict):
+    """Split by the items of one side of the pairs."""
+
+    side: Literal["left", "right"]
+
+
 class Split(Strict):
     """How items are split: fractions, or for `by: class` and `by: <column>` also lists of values."""
 
     train: SplitShare = 0.6
     valid: SplitShare = 0.2
     test: SplitShare = 0.2
-    by: str = Field("item", min_length=1, description="item, class (unseen classes), or a column's name")
+    by: Annotated[str, Field(min_length=1)] | Side = Field(
+        "item",
+        description="item, class (unseen classes), components (pairs that share items stay together), "
+        "{side: left} or {side: right} (unseen items on this side of pairs), or a column's name",
+    )
 
 
 class Limit(Strict):
@@ -185,8 +195,29 @@ class Limit(Strict):
     test: int | None = Field(None, ge=1)
 
 
+class Text(Strict):
+    """How texts become pieces, and how long texts or lists of token ids may be."""
+
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        description="pieces of a text, or token ids of an item, that the model takes; null: 1.5 times as "
+        "many as 99 % of the training texts have, up to 128; as many token ids as the longest training item",
+    )
+    vocabulary_size: int | None = Field(
+        None, ge=258, description="maximum number of pieces, at least the 256 bytes and 2 others; null: 8000"
+    )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="probability that a piece is split in training, so that parts of words are trained too; "
+        "null: 0.1",
+    )
+
+
 class Data(Strict):
-    """The data source, and how the items are split."""
+    """The data source, and how the items are split and prepared."""
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
     path: str | None = Field(
@@ -194,6 +225,12 @@ class Data(Strict):
     )
     split: Split = Split()
     limit: Limit = Limit()
+    min_items_per_class: int | None = Field(
+        None,
+        ge=2,
+        description="leave out classes with fewer items, of all data and then of training; null: keep all",
+    )
+    text: Text | None = None
 
 
 class Fixed(Strict):

@@ -20,7 +20,7 @@ from siamkit.errors import DataError, StudyError
 from siamkit.io.files import disk_full_as_error, to_jsonable
 from siamkit.registry.catalog import SESSION, importable_from
 from siamkit.registry.registry import components
-from siamkit.report.checks import shared_items
+from siamkit.report.checks import notes_on_data
 from siamkit.runs.results import Snapshot, Versions, as_record
 from siamkit.runs.run_folder import LAYOUT, RunFolder
 from siamkit.study.config.fingerprint import versions
@@ -138,8 +138,9 @@ def _open(
     snapshot = _snapshot(study, data, installed)
     # Not compared on resuming: a study that was started without it can be resumed.
     snapshot["overlap"] = data.overlap or _overlap(stored)
-    if role == "tune" and (sentence := shared_items(as_record(snapshot, Snapshot, "study.json"))) is not None:
-        progress.note(sentence)
+    if role == "tune":
+        for sentence in notes_on_data(as_record(snapshot, Snapshot, "study.json")):
+            progress.note(sentence)
     with disk_full_as_error(scratch):
         write_data(data, scratch / "data")
     setup = Setup(

@@ -294,6 +294,8 @@ def _data(outcome: StudyOutcome) -> str:
     ]
     for part, values in (split.values or {}).items():
         rows.append([f"in {part}", _several(values)])
+    if data.left_out.sentence:
+        rows.append(["left out", data.left_out.sentence])
     rows.append(["SHA-256", f"`{data.fingerprint}`"])
     return _table(["", ""], rows)
 
@@ -329,6 +331,9 @@ def _limits(outcome: StudyOutcome) -> str:
         "class": "It was judged on classes not seen in training, but of the same kind.",
         "item": "It was judged on items of the same classes that it was trained on; other classes were not "
         "tested.",
+        "components": "It was judged on items that are not in training.",
+        "left side": "It was judged on pairs whose left item is not in training.",
+        "right side": "It was judged on pairs whose right item is not in training.",
     }.get(outcome.snapshot.data.split.by, "It was judged on groups of items that are not in training.")
     return (
         f"{seen} It was not tested on items of another source, for fairness to groups of people, or on "

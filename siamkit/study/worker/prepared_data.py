@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from pydantic import JsonValue
 from siamkit.data.ablation import ablate
 from siamkit.data.dataset import Dataset
 from siamkit.data.leakage import find_overlap
-from siamkit.data.preprocessing.base import Preprocessor, Shape
+from siamkit.data.preprocessing.base import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
-from siamkit.data.splits import Split, split
+from siamkit.data.splits import Split, rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.runs.configuration import Configuration
 from siamkit.runs.results import Direction, Objective
@@ -66,26 +67,47 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
     Raises:
         StudyFileError, DataError: the data cannot be read, or do not fit the study.
     """
-    dataset = study.load_data()
+    whole = study.load_data()
+    dataset, minimum = whole, study.config.data.min_items_per_class
     limits = study.config.data.limit.model_dump(exclude_none=True)
-    try:
+    with _at(study, "min_items_per_class"):
+        if minimum is not None:
+            dataset = dataset.take(rows_of_large_classes(dataset, minimum))
+    with _at(study, "split"):
         indices = _split(study, dataset, limits)
-    except DataError as error:
-        raise StudyFileError([f"{study.document.at(('data', 'split'))}: {error}"]) from error
     train, valid, test = (dataset.take(rows) for rows in (indices.train, indices.valid, indices.test))
+    before = train
+    with _at(study, "min_items_per_class"):
+        if minimum is not None:
+            train = train.take(rows_of_large_classes(train, minimum))
     _check_splits(study, valid=valid, test=test)
-    preprocessor = fit_preprocessor(train)
+    splits = {"train": train, "valid": valid, "test": test}
+    with _at(study, "text"):
+        text = study.config.data.text
+        preprocessor = fit_preprocessor(train, **({} if text is None else text.model_dump()))
     needs = dict(preprocessor.facts)
     if train.supervision == "labels":
         needs["num_classes"] = len(train.classes)
     record: dict[str, JsonValue] = {
-        "fingerprint": dataset.fingerprint(),
-        "items": len(dataset),
+        "fingerprint": whole.fingerprint(),
+        "items": len(whole),
         "supervision": dataset.supervision,
         "input": dataset.input,
         "input_shape": _plain(preprocessor.input_shape),
         "split": indices.record,
     }
+    if minimum is not None:
+        indices.record["counts"]["train"] = len(train)
+        record["left_out"] = {
+            "min_items_per_class": minimum,
+            "classes": len(whole.classes) - len(dataset.classes),
+            "items": len(whole) - len(dataset),
+            "train_classes": len(before.classes) - len(train.classes),
+            "train_items": len(before) - len(train),
+        }
+    altered = {name: _altered(part, preprocessor) for name, part in splits.items()}
+    if any(altered.values()):
+        record["altered"] = {name: asdict(counts) for name, counts in altered.items()}
     if study.space.data:
         record["scarcest"] = scarcest(study.space.data)
     data = PreparedData(
@@ -96,16 +118,30 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         study.objectives(dataset),
         needs,
         record,
-        find_overlap({"train": train, "valid": valid, "test": test}) if overlap else None,
+        find_overlap(splits) if overlap else None,
     )
     return data, valid
+
+
+@contextmanager
+def _at(study: ResolvedStudy, key: str) -> Iterator[None]:
+    """Let an error in the data name the key of the study file that it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise StudyFileError([f"{study.document.at(('data', key))}: {error}"]) from error
+
+
+def _altered(dataset: Dataset, preprocessor: Preprocessor) -> Altered:
+    """Return how many items of all views lose content when they are prepared."""
+    return sum((preprocessor.altered(view) for view in dataset.views), Altered())
 
 
 def _split(study: ResolvedStudy, dataset: Dataset, limits: dict[str, int]) -> Split:
     config = study.config.data.split
     return split(
         dataset,
-        by=config.by,
+        by=config.by if isinstance(config.by, str) else config.by.model_dump(),
         train=config.train,
         valid=config.valid,
         test=config.test,

@@ -116,6 +116,8 @@ class KerasTrainer:
             self._supervision(configuration["loss"]),
             batch_size=configuration["batch_size"],
             seed=seed,
+            preprocessor=data.preprocessor,
+            preprocessed=True,
             items_per_class=fixed.items_per_class,
             drop_last=getattr(model.loss, "batch_coupled", False),
         )
