@@ -120,8 +120,8 @@ def feed(
         batch_size: the maximum number of rows in a batch; P x K, or the number of pairs (which is even), may
             be slightly smaller.
         seed: random seed.
-        preprocessor: preprocessor of the views, applied once; it also varies the items of each batch. None if
-            the views already fit the encoder.
+        preprocessor: preprocessor of the views, applied once, or a function of a view; a preprocessor also
+            varies the items of each batch. None if the views already fit the encoder.
         preprocessed: whether the preprocessor has prepared the views already, so that it only varies them.
         items_per_class: K, the number of items per class; larger if there are too few classes to fill a
             batch.
@@ -142,7 +142,7 @@ def feed(
         planner = _sampled(dataset, supervision, batch_size, items_per_class)
     else:
         planner = _unsampled(dataset, supervision, batch_size, drop_last)
-    return Feed(leaves, planner, seed, None if preprocessor is None else preprocessor.vary)
+    return Feed(leaves, planner, seed, getattr(preprocessor, "vary", None))
 
 
 def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:

@@ -239,7 +239,10 @@ def test_a_class_with_one_item_is_named_before_anything_is_written(here: Path) -
     said = refusal(
         "path: lonely.npz, split: {by: class, train: [0, 5], valid: [1, 2], test: [3, 4]}", here=here
     )
-    assert said == "class '5' has a single item; a class needs at least 2 items for balanced batches"
+    assert said == (
+        "class '5' has a single item; a class needs at least 2 items for balanced batches. Give it another "
+        "item, or leave such classes out: in a study by data: {min_items_per_class: 2}"
+    )
     said = refusal(
         "path: lonely.npz, split: {by: class, train: [0, 1, 2], valid: [3], test: [4, 5]}", here=here
     )

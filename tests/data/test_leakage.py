@@ -225,6 +225,39 @@ def test_a_pair_counts_where_one_of_its_items_is_on_either_side_elsewhere() -> N
     test = Dataset((left, right), np.arange(10) % 2, "pairs", "vector")
     (between,) = find_overlap({"train": train, "test": test})["between"]
     assert (between["exact"], between["near"], between["whole"]) == (3, 1, 1)
+    assert between["crossed"] == 3
+
+
+def test_shared_items_are_shown_by_their_content() -> None:
+    def pairs(left: list[str], right: list[str]) -> Dataset:
+        return Dataset(
+            (np.array(left, object), np.array(right, object)), np.arange(len(left)) % 2, "pairs", "text"
+        )
+
+    given = {
+        "train": pairs(["red hat", "blue hat", "cap"], ["hats", "hats", "caps"]),
+        "test": pairs(["green hat", "Red  Hat", "boots"], ["hats", "x", "y" * 99]),
+    }
+    record = find_overlap(given)
+    (between,) = record["between"]
+    assert between["examples"] == [["1", "0", "exact"], ["0", "1", "exact"]]
+    assert between["items"] == ["'hats'", "'Red Hat'"]
+    # Linked: the two hats of train, its right item in test, and the red hat there: 4 of 6 pairs.
+    assert record["largest"] == pytest.approx({"components": 4 / 6, "left": 2 / 6, "right": 3 / 6})
+
+
+@pytest.mark.parametrize(
+    ("leaf", "kind", "words"),
+    [
+        (np.array([[1.5, 2, 0]]), "vector", "numbers 1.5 2 0"),
+        (np.array([[4, 9, 0, 0]]), "tokens", "tokens 4 9"),
+        ({"name": np.array(["Ann"]), "age": np.array([7.0])}, "tabular", "name Ann, age 7.0"),
+        (np.zeros((1, 4, 4)), "image", None),
+        (np.array(["long " * 40]), "text", "'" + ("long " * 40)[:58] + "…"),
+    ],
+)
+def test_items_in_a_few_words(leaf: Any, kind: str, words: str | None) -> None:
+    assert leakage.describe_item(leaf, 0, kind) == words
 
 
 # --------------------------------------------------------------- the record

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamkit.data import Dataset, split
-from siamkit.data.splits import PARTS, rank_in_group
+from siamkit.data.splits import PARTS, rank_in_group, rows_of_large_classes
 from siamkit.errors import DataError
 
 
@@ -139,6 +139,10 @@ def test_the_record_is_fit_for_json():
         ({"valid": True}, "valid should be a fraction"),
         ({"train": [0, 1]}, "train should be a fraction"),
         ({"by": "klass"}, "did you mean 'class'"),
+        ({"by": "x"}, "choose from class, components, item"),
+        ({"by": {"side": "middle"}}, r"by should be a name, {side: left} or {side: right}, got .*middle"),
+        ({"by": {"side": "left"}}, "only pairs have a left side, these are labels"),
+        ({"by": "components"}, "at least 3 groups of rows that share no items, got 1 by components"),
         ({"by": "class", "train": ["0"], "valid": ["1"], "test": ["22"]}, "no class is '22'"),
         ({"by": "class", "train": [0, 1], "valid": [1], "test": [2]}, "'1' .* got it in train and valid"),
         ({"by": "class", "train": [0, 1], "valid": 0.2, "test": [2]}, "valid should be a list"),
@@ -155,8 +159,94 @@ def test_what_cannot_be_split_so_is_refused(arguments, sentence):
 
 def test_only_labelled_data_split_by_class():
     view = np.zeros((6, 1))
-    with pytest.raises(DataError, match="only labelled data have classes, these are scores"):
+    with pytest.raises(DataError, match="only labelled data have classes, these are scores") as caught:
         split(Dataset((view, view), np.arange(6), "scores", "vector"), by="class")
+    assert str(caught.value).endswith("from components, item. For pairs also {side: left} or {side: right}.")
+    with pytest.raises(DataError, match="no column 'klass'") as caught:
+        split(Dataset((view, view), np.arange(6), "scores", "vector"), by="klass")
+    assert "'class'" not in str(caught.value)
+
+
+def pairs_of(rows):
+    left, right = (np.array([str(row[side]) for row in rows], object) for side in (0, 1))
+    return Dataset((left, right), np.arange(len(rows)) % 2, "pairs", "text")
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=3, max_size=80)
+RULES = {"left": {"side": "left"}, "right": {"side": "right"}, "components": "components"}
+
+
+@settings(max_examples=150, deadline=None)
+@given(PAIRS, st.sampled_from(sorted(RULES)), st.integers(0, 99), st.sampled_from([0.2, 0.15]))
+def test_no_item_of_the_held_side_and_no_component_is_in_two_parts(rows, rule, seed, share):
+    left, right = [{a} for a, _ in rows], [{b} for _, b in rows]
+    held = {"left": left, "right": right, "components": [{a, b} for a, b in rows]}[rule]
+    groups = merged(held)
+    data, shares = pairs_of(rows), {"train": 0.6, "valid": share, "test": share}
+    if len(groups) < 3:
+        with pytest.raises(DataError, match="at least 3 groups"):
+            split(data, by=RULES[rule], seed=seed, **shares)
+        return
+    made = split(data, by=RULES[rule], seed=seed, **shares)
+    assert made.record["by"] == (rule if rule == "components" else f"{rule} side")
+    items = [set().union(*(held[row] for row in part)) for part in parts(made)]
+    assert len(set().union(*items)) == sum(map(len, items))  # disjoint
+    assert sum(made.record["groups"].values()) <= len(groups)
+    # Each part has at most one group too many, and lacks at most what the other parts have too much.
+    largest = max(sum(row <= group for row in held) for group in groups)
+    for part, fraction in zip(parts(made), shares.values(), strict=True):
+        assert len(part) >= 1
+        assert -3 * largest < len(part) - fraction * len(rows) < largest
+    again = split(data, by=RULES[rule], seed=seed, **shares)
+    assert all(np.array_equal(a, b) for a, b in zip(parts(made), parts(again), strict=True))
+
+
+def merged(sets):
+    """Return sets merged until they are disjoint, by comparing each with all others."""
+    groups = []
+    for each in sets:
+        each = set(each)
+        for group in [group for group in groups if group & each]:
+            groups.remove(group)
+            each |= group
+        groups.append(each)
+    return groups
+
+
+def test_many_small_groups_give_the_fractions_nearly_exactly():
+    rows = [(n // 3, 1000 + n) for n in range(900)]  # 300 left items of 3 pairs each
+    made = split(pairs_of(rows), by={"side": "left"}, seed=1)
+    assert [len(part) for part in parts(made)] == [540, 180, 180]
+    assert made.record["groups"] == {"train": 180, "valid": 60, "test": 60}
+    other = split(pairs_of(rows), by={"side": "left"}, seed=2)
+    assert not np.array_equal(made.test, other.test)
+
+
+def test_a_plain_name_stays_a_column():
+    view = np.array(list("abcabc"), object)
+    made = split(
+        Dataset((view, view), np.arange(6) % 2, "pairs", "text", {"left": np.array([1, 2, 3, 1, 2, 3])}),
+        by="left",
+    )
+    assert made.record["by"] == "left"
+    assert sorted(name for names in made.record["values"].values() for name in names) == ["1", "2", "3"]
+
+
+def test_identical_labelled_items_stay_together_by_components():
+    x = np.repeat(np.arange(10.0), 2)[:, None]
+    data = Dataset((x,), np.arange(20) // 10, "labels", "vector")
+    made = split(data, by="components", seed=3)
+    assert [len(part) for part in parts(made)] == [12, 4, 4]
+    items = [set(x[part, 0]) for part in parts(made)]
+    assert sum(map(len, items)) == 10
+
+
+def test_rows_of_large_classes():
+    data = labelled(["a", "b", "a", "c", "b", "a"])
+    assert rows_of_large_classes(data, 2).tolist() == [0, 1, 2, 4, 5]
+    assert rows_of_large_classes(data, 3).tolist() == [0, 2, 5]
+    with pytest.raises(DataError, match="every class has fewer than 4 items"):
+        rows_of_large_classes(data, 4)
 
 
 def test_too_few_items_for_three_parts_are_refused():

@@ -242,6 +242,70 @@ def test_items_in_two_parts_are_a_fault_where_they_are_many(folder: Folder) -> N
     assert pairs["duplicates"].status == "warning"
     assert "1 of 250 test pairs have an item that is also in train" in pairs["duplicates"].sentence
     assert "split" not in pairs  # pairs have no classes
+    assert "split: {by:" not in pairs["duplicates"].sentence  # an older study does not say what would help
+
+
+def shared_pairs(folder: Folder, by: str = "item", **between: Any) -> Check:
+    """Let 20 of 250 test pairs have an item that is in training."""
+    folder.frozen["data"] |= {"supervision": "pairs"}
+    folder.frozen["data"]["split"] = {"by": by, "counts": {"train": 600, "valid": 250, "test": 250}}
+    folder.frozen["overlap"]["largest"] = {"components": 0.1, "left": 0.02, "right": 0.7}
+    folder.frozen["overlap"]["between"][1] |= {
+        "exact": 20,
+        "whole": 0,
+        "crossed": 3,
+        "examples": [["17", "203", "exact"]],
+        "items": ["'running shoes'"],
+        **between,
+    }
+    return folder.found()["duplicates"]
+
+
+def test_shared_items_are_shown_with_the_way_out(folder: Folder) -> None:
+    check = shared_pairs(folder)
+    assert check.sentence == (
+        "20 of 250 test pairs have an item that is also in train (such as 'running shoes'). To keep every "
+        "item in one split, write split: {by: components}."
+    )
+    assert check.status == "warning"
+    assert shared_pairs(folder, whole=20).status == "error"
+
+
+def test_where_most_pairs_are_linked_the_sides_are_the_way_out(folder: Folder) -> None:
+    shared_pairs(folder)
+    folder.frozen["overlap"]["largest"]["components"] = 0.93
+    sentence = folder.found()["duplicates"].sentence
+    assert "93% of the pairs are linked by shared items" in sentence
+    assert sentence.endswith("to keep the items of one side in one split, write split: {by: {side: left}}.")
+
+
+def test_a_side_that_was_kept_apart_is_no_fault_if_the_sides_are_of_two_kinds(folder: Folder) -> None:
+    check = shared_pairs(folder, "left side", crossed=0)
+    assert check.status == "ok"
+    assert check.sentence.endswith("The left side shares none.")
+    assert shared_pairs(folder, "left side", crossed=3).status == "warning"
+
+
+def test_groups_too_large_for_their_split_and_altered_items_are_told(folder: Folder) -> None:
+    folder.frozen["data"]["split"] |= {
+        "by": "components",
+        "counts": {"train": 900, "valid": 50, "test": 50},
+        "shares": {"train": 0.6, "valid": 0.2, "test": 0.2},
+        "groups": {"train": 1, "valid": 5, "test": 5},
+    }
+    folder.frozen["data"]["altered"] = {
+        "train": {"items": 900, "cut": 0, "unknown": 0, "max_length": 24, "longest": 20},
+        "test": {"items": 50, "cut": 12, "unknown": 0, "max_length": 24, "longest": 31},
+    }
+    found = folder.found()
+    assert found["altered"].sentence == (
+        "12 of 50 texts of test were cut: the longest has 31 pieces, and the model takes 24. To keep them "
+        "whole, set data: {text: {max_length: 31}}."
+    )
+    assert any(
+        "The train split has 90% of the items instead of 60%" in check.sentence
+        for check in check_reliability(load_study_results(folder.path))
+    )
 
 
 def test_what_was_not_looked_for_or_only_in_part_is_told(folder: Folder) -> None:

@@ -20,7 +20,7 @@ PAD, UNKNOWN = "[PAD]", "[UNK]"
 
 _BATCH_TEXTS = 10_000  # texts that are tokenized at a time
 MIN_OCCURRENCES = 100  # of two pieces side by side that become one piece
-ROOM = 1.5  # length of a prepared text, in lengths of the longest training texts
+ROOM = 1.5  # length of a prepared text, in pieces of the longest training texts
 MAX_LENGTH = 128  # pieces of a text, unless the caller sets it
 
 
@@ -130,8 +130,8 @@ class TextTokenizer(Preprocessor):
         Args:
             views: the texts, each view `(n,)`.
             vocabulary_size: the maximum number of pieces, including the 256 bytes and 2 special ones.
-            max_length: the number of ids of a prepared text; by default half as many again as 99 % of the
-                training texts need, and at most 128.
+            max_length: the number of ids of a prepared text; by default as many as 99 % of the training texts
+                have bytes, and at least 1.5 times as many as they have pieces, but at most 128.
             dropout: the probability that `vary` splits a piece.
         """
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -151,9 +151,10 @@ class TextTokenizer(Preprocessor):
         )
         engine.train_from_iterator(texts, trainer)
         if max_length is None:
-            lengths = [len(ids) for ids in _encode(engine, texts)]
-            needed = np.percentile(lengths, 99, method="higher") if lengths else 1
-            max_length = min(MAX_LENGTH, math.ceil(ROOM * max(1, needed)))
+            pieces = _longest([len(ids) for ids in _encode(engine, texts)])
+            # A text of new words has a piece a byte, and a space before the first.
+            bytes_ = _longest([1 + len(text.encode()) for text in texts])
+            max_length = min(MAX_LENGTH, max(math.ceil(ROOM * pieces), bytes_))
         return cls(max_length, engine.to_str(), dropout)
 
     @property
@@ -229,6 +230,11 @@ class TextTokenizer(Preprocessor):
         for left, right in model["merges"]:
             parts[model["vocab"][left + right]] = model["vocab"][left], model["vocab"][right]
         return parts
+
+
+def _longest(lengths: Sequence[int]) -> int:
+    """Return the length that 99 % of the training texts do not exceed, at least 1."""
+    return max(1, int(np.percentile(lengths, 99, method="higher"))) if lengths else 1
 
 
 def _interleaved(first: Array, second: Array) -> Array:

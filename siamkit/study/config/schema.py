@@ -201,8 +201,8 @@ class Text(Strict):
     max_length: int | None = Field(
         None,
         ge=1,
-        description="pieces of a text, or token ids of an item, that the model takes; null: 1.5 times as "
-        "many as 99 % of the training texts have, up to 128; as many token ids as the longest training item",
+        description="pieces of a text, or token ids of an item, that the model takes; null: as many as "
+        "99 % of the training texts have bytes, up to 128; as many token ids as the longest training item",
     )
     vocabulary_size: int | None = Field(
         None, ge=258, description="maximum number of pieces, at least the 256 bytes and 2 others; null: 8000"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import unicodedata
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from siamkit.data import Dataset, fit_preprocessor, load_preprocessor
 from siamkit.data.preprocessing.scaling import ImageScaler, Standardizer
@@ -116,10 +121,130 @@ def test_tokenizer_is_deterministic_and_keeps_its_promises():
     assert ids.dtype == np.int32
     assert ids.shape == (6, first.facts["max_length"]) == (6, *first.input_shape)
     assert ids.max() < first.facts["vocabulary_size"]
-    # "the" is one piece, the same wherever it stands; nothing follows in a short text but 0.
-    assert ids[5, 0] == ids[5, 1] == ids[5, 2] == ids[0, 0] > 1
-    assert not ids[5, 3:].any()
-    assert not np.array_equal(ids[0], ids[1])
+    # So few texts have no common pieces: each byte of " the the the" is one, and only 0 follows.
+    assert ids[5, :4].tolist() == ids[5, 4:8].tolist() == ids[0, :4].tolist()
+    assert not ids[5, 12:].any()
+    assert len({*map(tuple, ids.tolist())}) == 6
+
+
+def test_frequent_words_become_pieces_and_rare_ones_stay_bytes():
+    texts = np.array([f"shoes {number}" for number in range(100)] + ["boots"], object)
+    tokenizer = TextTokenizer.fit([texts])
+    pieces = [tokenizer._engine.id_to_token(int(id)) for id in tokenizer(np.array(["shoes boots"]))[0] if id]
+    assert pieces == ["Ġshoes", "Ġ", "b", "o", "o", "t", "s"]
+    # A text that is in 100 pairs is one text, seen once.
+    assert TextTokenizer.fit([np.array(["shoes"] * 100, object)]).facts["vocabulary_size"] == 258
+
+
+TITLES = np.array(["running shoes", "red hat", "blue hat", "running shorts", "straw hat"], object)
+SHOES = np.array(["running shoes red", "running shoes blue", "running shoes"], object)
+
+
+def test_short_texts_that_differ_stay_different():
+    tokenizer = fitted(TITLES, "text")
+    prepared = tokenizer(SHOES)
+    assert len({*map(tuple, prepared.tolist())}) == 3
+    assert not tokenizer.altered(SHOES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=12))
+def test_texts_are_cut_and_counted_or_stay_different(texts):
+    tokenizer = fitted(TITLES, "text")
+    prepared = tokenizer(np.array(texts, object))
+    # In bytes of NFC, after the space that begins every text, there is one piece a byte.
+    bytes_of = [b" " + unicodedata.normalize("NFC", text).encode() if text else b"" for text in texts]
+    bytes_of = [
+        each.replace(b"  ", b" ", 1) if text[:1] == " " else each
+        for each, text in zip(bytes_of, texts, strict=True)
+    ]
+    cut = [len(each) > tokenizer.max_length for each in bytes_of]
+    altered = tokenizer.altered(np.array(texts, object))
+    assert (altered.items, altered.cut) == (len(texts), sum(cut))
+    whole = [
+        (each, tuple(row))
+        for each, row, is_cut in zip(bytes_of, prepared.tolist(), cut, strict=True)
+        if not is_cut
+    ]
+    assert len({each for each, _ in whole}) == len({row for _, row in whole})
+
+
+def test_cut_texts_are_told_in_a_sentence():
+    tokenizer = fitted(TITLES, "text")
+    assert tokenizer.max_length == math.ceil(1.5 * len(" running shorts"))
+    given = np.array(["a" * 22, "b" * 23, "c" * 40], object)  # with the space before them 23, 24 and 41 bytes
+    altered = tokenizer.altered(given)
+    assert (altered.items, altered.cut, altered.longest) == (3, 2, 41)
+    assert altered.sentence() == "2 of 3 texts were cut: the longest has 41 pieces, and the model takes 23"
+
+
+def test_training_splits_pieces_and_evaluation_does_not():
+    texts = np.array([f"shoes {number}" for number in range(200)], object)
+    tokenizer = TextTokenizer.fit([texts], max_length=40, dropout=0.5)
+    ids = tokenizer(texts)
+    np.testing.assert_array_equal(ids, tokenizer(texts))
+    varied = tokenizer.vary(ids, np.random.default_rng(0))
+    np.testing.assert_array_equal(varied, tokenizer.vary(ids, np.random.default_rng(0)))
+    spelled = [
+        ["".join(map(tokenizer._engine.id_to_token, filter(None, row))) for row in each.tolist()]
+        for each in (ids, varied)
+    ]
+    assert spelled[0] == spelled[1]  # other pieces of the same texts
+    # A piece stays with probability 1 - dropout.
+    whole = tokenizer._engine.token_to_id("Ġshoes")
+    assert 0.4 < (varied == whole).any(axis=1).mean() < 0.6
+    none = TextTokenizer(tokenizer.max_length, tokenizer.tokenizer)
+    np.testing.assert_array_equal(none.vary(ids, np.random.default_rng(0)), ids)
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_texts_that_differ_embed_differently_and_cut_ones_warn():
+    import siamkit
+
+    tokenizer = fitted(TITLES, "text")
+    for name in ("bag", "text_cnn", "gru", "transformer"):
+        encoder = siamkit.get_encoder(
+            name,
+            input_shape=tokenizer.input_shape,
+            embedding_dim=8,
+            vocabulary_size=tokenizer.facts["vocabulary_size"],
+        )
+        model = siamkit.Siamese(encoder, "euclidean", preprocessor=tokenizer)
+        a, b, c = model.embed(SHOES)
+        assert min(np.linalg.norm(a - b), np.linalg.norm(a - c), np.linalg.norm(b - c)) > 1e-3, name
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.embed(np.array([*SHOES, "x" * 99], object))
+    assert any("1 of 4 texts were cut" in str(each.message) for each in caught)
+
+
+def test_half_characters_are_refused():
+    tokenizer = fitted(TITLES, "text")
+    with pytest.raises(DataError, match=r"text 1 has half a character"):
+        tokenizer(np.array(["a", "b\ud800"], object))
+
+
+def test_options_for_another_kind_of_input_are_refused():
+    data = Dataset((TITLES,), np.arange(5), "labels", "text")
+    prepare = fit_preprocessor(data, max_length=40, vocabulary_size=300, dropout=0.0)
+    assert (prepare.max_length, prepare.dropout) == (40, 0.0)
+    tokens = Dataset((IMAGES[:, :, 0, 0],), np.arange(6), "labels", "tokens")
+    assert fit_preprocessor(tokens, max_length=2).max_length == 2
+    with pytest.raises(DataError, match="vocabulary_size is for texts, the data are tokens"):
+        fit_preprocessor(tokens, vocabulary_size=300)
+    with pytest.raises(DataError, match="max_length is for texts and token ids, the data are image"):
+        fit_preprocessor(Dataset((IMAGES,), np.arange(6), "labels", "image"), max_length=3)
+
+
+def test_cut_and_unknown_token_ids_are_counted():
+    padder = fitted(np.array([[3, 0, 7, 0], [1, 0, 0, 0]]), "tokens")
+    altered = padder.altered(np.array([[7, 8, 0, 0], [1, 2, 3, 4], [99, 1, 1, 5], [0, 0, 0, 0]]))
+    assert (altered.items, altered.cut, altered.unknown) == (4, 2, 2)
+    assert altered.sentence() == (
+        "2 of 4 items were cut: the longest has 4 token ids, and the model takes 3; 2 of 4 items have token "
+        "ids above 7, the highest in training: all these ids became one"
+    )
 
 
 def test_odd_texts_are_tokens_too():

@@ -256,7 +256,7 @@ def test_several_columns_make_vectors(tmp_path):
     assert data.input == "vector"
     assert data.views[0].tolist() == [[1, 2], [5, 6]]
     assert data.views[1].tolist() == [[3, 4.5], [7, 8]]
-    assert not data.columns
+    assert data.columns["a1"].tolist() == [1, 5]  # the columns of the items can be split by, too
 
 
 def test_labelled_rows(tmp_path):
