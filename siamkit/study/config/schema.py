@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.ablation import CORRUPTIONS
+from siamkit.data.splits import SIDES
 from siamkit.study.config.storage_url import url_problem
 
 Direction = Literal["maximize", "minimize"]
@@ -69,6 +70,15 @@ def _accelerators(value: float) -> float:
     return value
 
 
+def _split_by(value: object) -> object:
+    if (isinstance(value, str) and value) or value in [{"side": side} for side in SIDES]:
+        return value
+    raise ValueError(
+        "should be item, class, components, {side: left}, {side: right} or a column's name, "
+        f"got {value!r:.60}"
+    )
+
+
 def _no_lookalike(value: object) -> object:
     """Turn true and 1.0 into texts: both equal 1, so `Literal[1]` would accept them."""
     return str(value).lower() if isinstance(value, (bool, float)) else value
@@ -82,6 +92,23 @@ Workers = Annotated[
     int | str,
     BeforeValidator(_workers),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
+SplitBy = Annotated[
+    str | dict[str, str],
+    BeforeValidator(_split_by),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "required": ["side"],
+                    "additionalProperties": False,
+                    "properties": {"side": {"enum": list(SIDES)}},
+                },
+            ]
+        }
+    ),
 ]
 Size = Annotated[
     float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
@@ -168,19 +195,13 @@ class Strict(BaseModel):
 SplitShare = Annotated[float, Field(gt=0, le=1)] | list[str | int]
 
 
-class Side(Strict):
-    """Split by the items of one side of the pairs."""
-
-    side: Literal["left", "right"]
-
-
 class Split(Strict):
     """How items are split: fractions, or for `by: class` and `by: <column>` also lists of values."""
 
     train: SplitShare = 0.6
     valid: SplitShare = 0.2
     test: SplitShare = 0.2
-    by: Annotated[str, Field(min_length=1)] | Side = Field(
+    by: SplitBy = Field(
         "item",
         description="item, class (unseen classes), components (pairs that share items stay together), "
         "{side: left} or {side: right} (unseen items on this side of pairs), or a column's name",

@@ -141,7 +141,7 @@ def _split(study: ResolvedStudy, dataset: Dataset, limits: dict[str, int]) -> Sp
     config = study.config.data.split
     return split(
         dataset,
-        by=config.by if isinstance(config.by, str) else config.by.model_dump(),
+        by=config.by,
         train=config.train,
         valid=config.valid,
         test=config.test,

@@ -154,6 +154,32 @@ DIM_LINE = f"embedding_dim: {DIM}"
             4,
             "data.split.train: should be a fraction above 0 and at most 1, or a list",
         ),
+        (
+            "by: class",
+            "by: {side: middle}",
+            4,
+            "data.split.by: should be item, class, components, {side: left}, {side: right} or a column's "
+            "name, got {'side': 'middle'}",
+        ),
+        ("by: class", "by: 3", 4, "data.split.by: should be item, class, components, {side: left}"),
+        (
+            "source: digits, ",
+            "source: digits, min_items_per_class: 1, ",
+            4,
+            "data.min_items_per_class: should be at least 2, got 1",
+        ),
+        (
+            "source: digits, ",
+            "source: digits, text: {dropout: 1.5}, ",
+            4,
+            "data.text.dropout: should be below 1",
+        ),
+        (
+            "source: digits, ",
+            "source: digits, text: {lenght: 5}, ",
+            4,
+            "data.text.lenght: unknown key 'lenght'; did you mean 'max_length'?",
+        ),
         ("train: 200", "train: 0", 4, "data.limit.train: should be at least 1, got 0"),
         ("epochs: 2", "learning_rate: .inf", 5, "fixed.learning_rate: should be a finite number, got inf"),
         ("epochs: 2", "optimizer: adma", 5, "fixed.optimizer: should be 'adam',"),
