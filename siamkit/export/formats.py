@@ -277,7 +277,7 @@ PREPARATION: Mapping[str, str] = {
     "becomes `highest + 1`; as int32.",
     "text_tokenizer": "Ids from preprocessing/tokenizer.json (a file of Hugging Face's tokenizers, without "
     "special tokens), cut or filled up with 0 to `config.max_length`; an empty text is the single id 1; as "
-    "int32.",
+    "int32. `config.dropout` is for training only.",
     "column_encoder": "`numeric`: the columns `config.numeric` as (value - mean) / std, 0 where missing; "
     "`missing`: 1 where one of them is missing; both float32. `categorical`: for each column of "
     "`config.categorical` 0 for a missing text, 1 for an unknown one, else its index in the list plus 2, "

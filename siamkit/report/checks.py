@@ -269,16 +269,14 @@ def _groups(snapshot: Snapshot) -> Iterator[Check]:
 
 def _altered(snapshot: Snapshot) -> Iterator[Check]:
     """Check how many texts are cut, and how many items have unknown token ids."""
-    for sentence in snapshot.data.altered_sentences:
+    if sentence := snapshot.data.altered_sentence:
         yield Check("warning", "altered", sentence)
 
 
 def notes_on_data(snapshot: Snapshot) -> list[str]:
     """Return what a user should know about the data before training: left out, altered and shared items."""
     data = snapshot.data
-    return [
-        note for note in (data.left_out.sentence, *data.altered_sentences, shared_items(snapshot)) if note
-    ]
+    return [note for note in (data.left_out.sentence, data.altered_sentence, shared_items(snapshot)) if note]
 
 
 def shared_items(snapshot: Snapshot) -> str | None:
@@ -338,7 +336,8 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
             f"; near-duplicates searched among {count:,} of {split}" for split, count in sampled.items()
         )
         yield Check("ok", "duplicates", f"No item is in two splits, exactly or nearly{note}.")
-    for shared in between:
+    told = False  # how to split instead: once is enough
+    for shared in sorted(between, key=lambda shared: shared.parts != ("train", "test")):
         first, second = shared.parts
         share = shared.exact / counts[second] + shared.near / overlap.looked_at[second]
         if shared.whole is not None:  # that pairs share single items is normal
@@ -350,7 +349,8 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
             # The two sides are of two kinds, as queries and documents, and the user chose which side is new.
             yield Check("ok", "duplicates", f"{found} The {snapshot.data.split.by} shares none.")
             continue
-        way_out = _way_out(snapshot) if shared.exact else ""
+        way_out = "" if told or not shared.exact else _way_out(snapshot)
+        told = told or bool(way_out)
         yield Check("error" if in_training else "warning", "duplicates", f"{found}{way_out}")
 
 

@@ -130,13 +130,21 @@ class LeftOut(Record):
         """What is left out; empty if nothing is."""
         minimum, parts = self.min_items_per_class, []
         if self.classes:
-            parts.append(f"{self.classes:,} classes with fewer than {minimum} items ({self.items:,} items)")
+            parts.append(f"{_classes(self.classes)} with fewer than {minimum} items ({_items(self.items)})")
         if self.train_classes:
             parts.append(
-                f"{self.train_classes:,} classes with fewer than {minimum} training items, only of training "
-                f"({self.train_items:,} items)"
+                f"{_classes(self.train_classes)} with fewer than {minimum} training items, only of training "
+                f"({_items(self.train_items)})"
             )
         return f"Left out by min_items_per_class: {'; '.join(parts)}." if parts else ""
+
+
+def _classes(number: int) -> str:
+    return f"{number:,} class{'es' * (number != 1)}"
+
+
+def _items(number: int) -> str:
+    return f"{number:,} item{'s' * (number != 1)}"
 
 
 class DataRecord(Record):
@@ -151,12 +159,11 @@ class DataRecord(Record):
     altered: dict[str, Altered] = {}
 
     @property
-    def altered_sentences(self) -> list[str]:
-        """What the items of each split lose when they are prepared, and how to keep it."""
-        sentences = [found.sentence(f" of {name}") for name, found in self.altered.items()]
-        longest = max((found.longest for found in self.altered.values() if found.cut), default=0)
-        remedy = f". To keep them whole, set data: {{text: {{max_length: {longest}}}}}" if longest else ""
-        return [f"{sentence}{remedy}." for sentence in sentences if sentence]
+    def altered_sentence(self) -> str:
+        """What items of all splits lose when they are prepared, and how to keep it; empty if nothing."""
+        total = sum(self.altered.values(), Altered())
+        remedy = f" To keep them whole, set data: {{text: {{max_length: {total.longest}}}}}."
+        return f"{total.sentence()}.{remedy if total.cut else ''}" if total else ""
 
 
 class SharedItems(Record):

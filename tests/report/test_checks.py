@@ -299,7 +299,7 @@ def test_groups_too_large_for_their_split_and_altered_items_are_told(folder: Fol
     }
     found = folder.found()
     assert found["altered"].sentence == (
-        "12 of 50 texts of test were cut: the longest has 31 pieces, and the model takes 24. To keep them "
+        "12 of 950 texts were cut: the longest has 31 pieces, and the model takes 24. To keep them "
         "whole, set data: {text: {max_length: 31}}."
     )
     assert any(

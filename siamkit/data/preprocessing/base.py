@@ -54,11 +54,8 @@ class Altered:
             self.highest if other.highest is None else other.highest,
         )
 
-    def sentence(self, of: str = "") -> str:
+    def sentence(self) -> str:
         """Return the counts as a sentence; empty if nothing is altered.
-
-        Args:
-            of: where the items are, for example " of the test split".
 
         Example:
             >>> from siamkit.data import Altered
@@ -69,12 +66,12 @@ class Altered:
         parts = []
         if self.cut:
             parts.append(
-                f"{self.cut:,} of {self.items:,} {noun}{of} were cut: the longest has {self.longest:,} "
+                f"{self.cut:,} of {self.items:,} {noun} were cut: the longest has {self.longest:,} "
                 f"{unit}, and the model takes {self.max_length:,}"
             )
         if self.unknown:
             parts.append(
-                f"{self.unknown:,} of {self.items:,} {noun}{of} have token ids above {self.highest}, the "
+                f"{self.unknown:,} of {self.items:,} {noun} have token ids above {self.highest}, the "
                 "highest in training: all these ids became one"
             )
         return "; ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -194,8 +195,8 @@ class TextTokenizer(Preprocessor):
 
     def altered(self, leaf: Leaf) -> Altered:
         texts = _texts(single(leaf))
-        # A piece has a byte or more, and NFC makes a text at most 3 times as long: the others are not cut.
-        long = [text for text in texts if 3 * len(text.encode()) >= self.max_length]
+        # A piece has a byte or more, and a text begins with a space: shorter texts are not cut.
+        long = [text for text in texts if len(unicodedata.normalize("NFC", text).encode()) >= self.max_length]
         lengths = [len(ids) for ids in _encode(self._engine, long)]
         return Altered(
             items=len(texts),

@@ -57,7 +57,7 @@ def test_classes_with_few_items_are_left_out_and_told(tmp_path: Path) -> None:
     strict, told = prepared(tmp_path, f"path: items.npz, {SPLIT}, min_items_per_class: 3", "mlp")
     assert strict.needs["num_classes"] == 2
     assert strict.record["left_out"]["train_classes"] == 1
-    assert "1 classes with fewer than 3 training items, only of training" in told[0]
+    assert "1 class with fewer than 3 training items, only of training" in told[0]
 
 
 def test_classes_of_pairs_cannot_be_left_out(tmp_path: Path) -> None:
