@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import numpy as np
 
 from siamkit.encoders.base import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
-from siamkit.errors import ComponentError
+from siamkit.errors import ComponentError, DataError
 from siamkit.metrics.base import Tensor
 
 
@@ -215,6 +218,45 @@ def gru(
     inputs = _token_ids(input_shape, vocabulary_size, "gru")
     x = last_state(_masked(inputs, vocabulary_size, token_dim), "gru", units, bidirectional, dropout)
     return finish(inputs, x, embedding_dim, normalize, "gru")
+
+
+def check_token_ids(encoder: keras.Model, items: Any) -> None:
+    """Raise DataError for token ids that an encoder does not have; an encoder of other items takes any.
+
+    On a device some backends wrap such ids around, some give zeros or NaN, and some end the process.
+
+    Args:
+        encoder: an encoder.
+        items: one view of n items, for token ids an array `(n, length)`.
+    """
+    size = vocabulary_of(encoder)
+    if size is None or isinstance(items, dict):
+        return
+    ids = np.asarray(keras.ops.convert_to_numpy(items))
+    if ids.dtype.kind not in "biuf":
+        return
+    valid = (ids >= 0) & (ids < size) & (ids == np.floor(ids))
+    if not valid.all():
+        wrong = tuple(np.argwhere(~valid)[0])
+        count = int((~valid).reshape(len(ids), -1).any(axis=1).sum())
+        raise DataError(
+            f"token ids should be whole numbers from 0 to {size - 1} (vocabulary_size {size}), got "
+            f"{ids[wrong]:g} in item {wrong[0]}, the first of {count:,}"
+        )
+
+
+def vocabulary_of(encoder: keras.Model) -> int | None:
+    """Return the number of token ids that an encoder has, by the layer that embeds its input; else None."""
+    inputs = getattr(encoder, "inputs", None) or []
+    for layer in getattr(encoder, "layers", ()):
+        if isinstance(layer, keras.layers.Embedding):
+            try:
+                embeds_input = len(inputs) == 1 and layer.input is inputs[0]
+            except (AttributeError, ValueError):  # it is called never, or several times
+                continue
+            if embeds_input:
+                return int(layer.input_dim)
+    return None
 
 
 def _token_ids(input_shape: tuple[int, ...], vocabulary_size: int, name: str) -> Tensor:

@@ -178,6 +178,8 @@ def _prepared_chunks(
 
 def _check_shape(items: Leaf, encoder: Any, data: str) -> None:
     """Raise DataError for items that an encoder without preprocessor cannot take."""
+    from siamkit.encoders.tokens import check_token_ids
+
     shape = getattr(encoder, "input_shape", None)
     if isinstance(shape, tuple) and (
         not isinstance(items, np.ndarray) or items.dtype.kind not in "biuf" or items.shape[1:] != shape[1:]
@@ -186,6 +188,7 @@ def _check_shape(items: Leaf, encoder: Any, data: str) -> None:
         raise DataError(
             f"{data} does not fit the model: items should be numbers of shape {shape[1:]}, got {got}"
         )
+    check_token_ids(encoder, items)
 
 
 def _check_finite(items: Leaf, ids: Sequence[str]) -> None:

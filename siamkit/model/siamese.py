@@ -14,6 +14,7 @@ from keras import ops, tree
 from siamkit._version import __version__
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import load_preprocessor
+from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
 from siamkit.io.targets import TargetRule
 from siamkit.losses.base import Loss, get_loss
@@ -165,6 +166,7 @@ class Siamese(keras.Model):
                 f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}"
             )
         x = tree.map_structure(np.asarray, x)
+        check_token_ids(self.encoders[side], x)
         lengths = {len(leaf) for leaf in tree.flatten(x)}
         if len(lengths) != 1 or lengths == {0}:
             raise ModelError(f"expected one view of n items, got arrays of lengths {sorted(lengths)}")

@@ -327,3 +327,27 @@ def test_keras_fits_on_a_feed_and_resumes_it(name):
     model.fit(made, initial_epoch=1, epochs=3, shuffle=False, verbose=0, callbacks=[record])
     assert epochs == [(0, 1), (1, 2), (1, 2), (2, 3)]
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_tokenizer_varies_each_batch_by_seed_epoch_and_number():
+    texts = np.array([f"shoes {number}" for number in range(120)], object)
+    data = Dataset((texts,), np.arange(120) % 10, "labels", "text")
+    tokenizer = fit_preprocessor(data, max_length=20, dropout=0.3)
+
+    def ids(made):
+        return np.concatenate([x for x, *_ in (made[index] for index in range(len(made)))])
+
+    made = feed(data, "labels", batch_size=24, seed=1, preprocessor=tokenizer)
+    first = ids(made)
+    np.testing.assert_array_equal(ids(made), first)
+    np.testing.assert_array_equal(
+        ids(feed(data, "labels", batch_size=24, seed=1, preprocessor=tokenizer)), first
+    )
+    # The same items with their pieces together, as evaluation sees them, and in the next epoch otherwise.
+    prepared = Dataset((tokenizer(texts),), data.target, "labels", "tokens")
+    whole = ids(feed(prepared, "labels", batch_size=24, seed=1))
+    assert 0.1 < (whole != first).any(axis=1).mean() < 0.6
+    varied = feed(prepared, "labels", batch_size=24, seed=1, preprocessor=tokenizer, preprocessed=True)
+    np.testing.assert_array_equal(ids(varied), first)
+    made.on_epoch_end()
+    assert not np.array_equal(ids(made), first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -121,3 +122,23 @@ def test_a_text_cnn_is_the_maximum_over_all_windows_around_a_token():
     expected = np.concatenate(strongest) @ projection + bias
     found = encoder.predict(np.array([[*ids, 0, 0]], dtype="int32"), verbose=0)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("bad", [50, -1, 0.5, np.nan, 2.0**40])
+def test_token_ids_that_the_encoder_does_not_have_are_refused_on_the_host(name, bad):
+    encoder = siamkit.get_encoder(name, input_shape=(6,), embedding_dim=4, vocabulary_size=50, **SMALL[name])
+    model = siamkit.Siamese(encoder, "cosine")
+    assert np.isfinite(model.embed(np.full((2, 6), 49))).all()
+    ids = np.ones((3, 6))
+    ids[1, 2] = bad
+    with pytest.raises(
+        siamkit.errors.DataError,
+        match=rf"whole numbers from 0 to 49 \(vocabulary_size 50\), got {re.escape(f'{bad:g}')} in item 1",
+    ):
+        model.embed(ids)
+
+
+def test_only_encoders_of_token_ids_have_a_vocabulary():
+    model = siamkit.Siamese(siamkit.get_encoder("mlp", input_shape=(6,), embedding_dim=4), "cosine")
+    assert model.embed(np.full((2, 6), -3.5)).shape == (2, 4)

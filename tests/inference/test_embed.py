@@ -243,3 +243,47 @@ def test_ctrl_c_leaves_nothing(vectors, tmp_path: Path, monkeypatch: pytest.Monk
             folder / "model.keras", folder / "some.npy", tmp_path / "out.parquet", batch_size=4, on_rows=stop
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cut_texts_are_counted_in_the_terminal_and_warned_of(tmp_path: Path) -> None:
+    titles = np.array(["running shoes", "red hat", "blue hat", "straw hat"], object)
+    model = model_of(siamkit.Dataset((titles,), np.arange(4) % 2, "labels", "text"), "bag")
+    model.save(tmp_path / "model.keras")
+    rows = ["short", "x" * 40, "y" * 50]
+    (tmp_path / "texts.csv").write_text("\n".join(["text", *rows]) + "\n")
+    sentence = "2 of 3 texts were cut: the longest has 51 pieces, and the model takes 21."
+    ran = invoke(tmp_path / "model.keras", tmp_path / "texts.csv", "-o", tmp_path / "out.parquet")
+    assert ran.exit_code == 0, ran.stderr
+    assert sentence in ran.stderr
+    notes: list[str] = []
+    for size in (1, 256):
+        embed_file(
+            tmp_path / "model.keras",
+            tmp_path / "texts.csv",
+            tmp_path / f"{size}.parquet",
+            batch_size=size,
+            on_note=notes.append,
+        )
+    assert notes == [sentence] * 2
+    (tmp_path / "pairs.csv").write_text(
+        "left,right,target\n" + "".join(f"{row},{row},{n % 2}\n" for n, row in enumerate(rows))
+    )
+    told = click.testing.CliRunner().invoke(
+        main, ["evaluate", str(tmp_path / "model.keras"), str(tmp_path / "pairs.csv"), "--json"]
+    )
+    assert "model: 4 of 6 texts were cut" in told.stderr
+    assert "roc_auc" in json.loads(told.stdout)
+    told = click.testing.CliRunner().invoke(
+        main, ["evaluate", str(tmp_path / "model.keras"), str(tmp_path / "pairs.csv")]
+    )
+    assert "model: 4 of 6 texts were cut" in told.stdout
+
+
+def test_token_ids_of_a_model_without_preprocessor_are_checked(tmp_path: Path) -> None:
+    encoder = siamkit.get_encoder("bag", input_shape=(4,), embedding_dim=3, vocabulary_size=9)
+    siamkit.Siamese(encoder, "cosine").save(tmp_path / "model.keras")
+    np.save(tmp_path / "ids.npy", np.array([[1, 2, 8, 0], [1, 9, 0, 0]]))
+    ran = invoke(tmp_path / "model.keras", tmp_path / "ids.npy", "-o", tmp_path / "out.parquet")
+    assert ran.exit_code == 2
+    assert "token ids should be whole numbers from 0 to 8 (vocabulary_size 9), got 9 in item 1" in ran.stderr
+    assert not (tmp_path / "out.parquet").exists()

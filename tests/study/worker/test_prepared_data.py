@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import siamkit
 from siamkit.errors import StudyFileError
 from siamkit.report.checks import notes_on_data
 from siamkit.runs.results import Snapshot
 from siamkit.study.config.load import load_study
+from siamkit.study.results.export import export_best
 from siamkit.study.worker.prepared_data import prepare_data
 
 STUDY = """\
@@ -117,3 +119,36 @@ def test_pairs_that_share_items_are_told_with_a_split_that_works(tmp_path: Path)
     task, _ = prepared(tmp_path, "path: pairs.csv, split: {by: left}")  # a plain name is a column
     assert task.record["split"]["by"] == "left"
     assert len(task.record["split"]["values"]["test"]) == 4
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_a_study_of_texts_repeats_and_its_card_tells_what_was_cut(tmp_path: Path) -> None:
+    nouns, kinds = ["shoes", "hat", "coat", "belt"], ["running", "straw", "blue", "warm", "old"]
+    texts = [f"{kind} {noun} {n}" for n in range(12) for noun in nouns for kind in kinds]
+    measures = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        pairs(folder, texts, [*texts[1:], "w" * 60])
+        more = """
+fixed: {epochs: 2, batch_size: 16, embedding_dim: 4}
+budget: {trials: 1}
+confirm: null
+engine: inline
+"""
+        text = STUDY.replace("DATA", "path: pairs.csv, text: {max_length: 30, dropout: 0.3}").replace(
+            "ENCODER", "bag"
+        )
+        (folder / "study.yaml").write_text(text + more)
+        results = siamkit.tune(folder / "study.yaml", progress="none")
+        measures.append(results.measures["valid"])
+    first, second = ({name: m for name, m in each.items() if name != "ms_per_item"} for each in measures)
+    assert first == pytest.approx(second, rel=0, abs=0, nan_ok=True)
+    sentence = "1 of 480 texts were cut: the longest has 61 pieces, and the model takes 30"
+    assert [check.sentence for check in results.checks if check.what == "altered"] == [
+        f"{sentence}. To keep them whole, set data: {{text: {{max_length: 61}}}}."
+    ]
+    export_best(load_study(folder / "study.yaml"), tmp_path / "export")
+    assert sentence in (tmp_path / "export" / "README.md").read_text()
+    assert sentence in (folder / "runs" / "tiny" / "report.html").read_text()
