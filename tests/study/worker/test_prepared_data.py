@@ -146,7 +146,7 @@ engine: inline
     first, second = ({name: m for name, m in each.items() if name != "ms_per_item"} for each in measures)
     assert first == pytest.approx(second, rel=0, abs=0, nan_ok=True)
     sentence = "1 of 480 texts were cut: the longest has 61 pieces, and the model takes 30"
-    assert [check.sentence for check in results.checks if check.what == "altered"] == [
+    assert [check.sentence for check in results.checks if check.name == "altered"] == [
         f"{sentence}. To keep them whole, set data: {{text: {{max_length: 61}}}}."
     ]
     export_best(load_study(folder / "study.yaml"), tmp_path / "export")
