@@ -222,6 +222,14 @@ def test_many_small_groups_give_the_fractions_nearly_exactly():
     assert not np.array_equal(made.test, other.test)
 
 
+def test_a_large_group_leaves_the_fractions_as_they_are():
+    rows = [(0, n) for n in range(50)] + [(n, 1000 + n) for n in range(1, 51)]
+    for seed in range(5):
+        made = split(pairs_of(rows), by="components", seed=seed)
+        assert [len(part) for part in parts(made)] == [60, 20, 20]
+        assert 0 in made.train
+
+
 def test_a_plain_name_stays_a_column():
     view = np.array(list("abcabc"), object)
     made = split(

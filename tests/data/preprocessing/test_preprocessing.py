@@ -132,6 +132,8 @@ def test_frequent_words_become_pieces_and_rare_ones_stay_bytes():
     tokenizer = TextTokenizer.fit([texts])
     pieces = [tokenizer._engine.id_to_token(int(id)) for id in tokenizer(np.array(["shoes boots"]))[0] if id]
     assert pieces == ["Ġshoes", "Ġ", "b", "o", "o", "t", "s"]
+    given = np.array(["shoes boots"])  # 7 pieces
+    assert [TextTokenizer(length, tokenizer.tokenizer).altered(given).cut for length in (6, 7)] == [1, 0]
     # A text that is in 100 pairs is one text, seen once.
     assert TextTokenizer.fit([np.array(["shoes"] * 100, object)]).facts["vocabulary_size"] == 258
 
@@ -239,7 +241,7 @@ def test_options_for_another_kind_of_input_are_refused():
 
 def test_cut_and_unknown_token_ids_are_counted():
     padder = fitted(np.array([[3, 0, 7, 0], [1, 0, 0, 0]]), "tokens")
-    altered = padder.altered(np.array([[7, 8, 0, 0], [1, 2, 3, 4], [99, 1, 1, 5], [0, 0, 0, 0]]))
+    altered = padder.altered(np.array([[7, 8, 0, 0], [1, 2, 3, 4], [99, 1, 1, 5], [7, 0, 0, 0]]))
     assert (altered.items, altered.cut, altered.unknown) == (4, 2, 2)
     assert altered.sentence() == (
         "2 of 4 items were cut: the longest has 4 token ids, and the model takes 3; 2 of 4 items have token "
