@@ -9,6 +9,7 @@ import numpy as np
 
 from siamkit.encoders.base import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
 from siamkit.errors import ComponentError, DataError
+from siamkit.io.values import as_array
 from siamkit.metrics.base import Tensor
 
 
@@ -232,7 +233,7 @@ def check_token_ids(encoder: keras.Model, items: Any) -> None:
     size = vocabulary_of(encoder)
     if size is None or isinstance(items, dict):
         return
-    ids = np.asarray(keras.ops.convert_to_numpy(items))
+    ids = as_array(items, name="token ids")
     if ids.dtype.kind not in "biuf":
         return
     valid = (ids >= 0) & (ids < size) & (ids == np.floor(ids))

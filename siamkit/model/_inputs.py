@@ -23,6 +23,7 @@ from siamkit.io.targets import TargetRule
 def prepared_arguments(
     method: Callable[..., Any],
     rule: TargetRule | None,
+    check_items: Callable[[Any], None],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
@@ -30,11 +31,14 @@ def prepared_arguments(
 ) -> Iterator[dict[str, Any]]:
     """Yield the arguments of a method of a model by name, with targets that the loss can use.
 
-    The targets of arrays are prepared; the batches of a loader are checked when they are loaded.
+    The targets of arrays are prepared; the batches of a loader are checked when they are loaded. Items are
+    checked in the same way, but not those of a tf.data.Dataset.
 
     Args:
         method: the method of a model, which takes `x`, `y`, and perhaps `validation_data`.
-        rule: the rule of the loss; None leaves all targets as they are.
+        rule: the rule of the loss; None leaves all targets as they are, and all items unchecked.
+        check_items: function of one or several views; it raises a SiamkitError for items that must not get
+            to a device.
         args, kwargs: the arguments.
         whole: whether arrays are all of the data, and not one batch.
     """
@@ -43,7 +47,7 @@ def prepared_arguments(
     if rule is None:
         yield arguments
         return
-    door = _Door(rule, whole)
+    door = _Door(rule, check_items, whole)
     arguments["x"], arguments["y"] = door.checked(arguments.get("x"), arguments.get("y"))
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)) and len(validation) > 1:
@@ -59,19 +63,20 @@ def prepared_arguments(
 
 
 class _Door:
-    """The check of all targets of one call.
+    """The check of all targets and items of one call.
 
     Attributes:
         error: the error that a loader's batch caused.
     """
 
-    def __init__(self, rule: TargetRule, whole: bool) -> None:
-        self._rule, self._whole = rule, whole
+    def __init__(self, rule: TargetRule, check_items: Callable[[Any], None], whole: bool) -> None:
+        self._rule, self._check_items, self._whole = rule, check_items, whole
         self.error: SiamkitError | None = None
 
     def checked(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Return arrays with their target prepared, or a loader that checks its batches."""
         if y is not None:
+            self._check_items(x)
             return x, self._rule.prepare(y, _count_views(x), whole=self._whole)
         if isinstance(x, keras.utils.PyDataset):
             # With several processes each batch is made in another one, and checked when it arrives here.
@@ -82,11 +87,17 @@ class _Door:
             return _checked_torch_loader(x, self.check_batch), None
         if hasattr(x, "element_spec") and hasattr(x, "map"):  # a tf.data.Dataset
             return checked_tf_dataset(x, self.check_target), None
+        self._check_items(x)
         return x, None
 
     def check_batch(self, batch: Any) -> Any:
-        """Return a batch `(x, y, …)` after a check of its target."""
+        """Return a batch `(x, y, …)` after a check of its items and its target."""
         if isinstance(batch, (tuple, list)) and len(batch) > 1:
+            try:
+                self._check_items(batch[0])
+            except SiamkitError as error:
+                self.error = error
+                raise
             self.check_target(batch[1], _count_views(batch[0]))
         return batch
 

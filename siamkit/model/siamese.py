@@ -249,28 +249,43 @@ class Siamese(keras.Model):
         numbers of 32 bits; other labels are refused when their batch is loaded.
 
         Raises:
-            DataError: a target is missing, or means nothing to the loss.
+            DataError: a target is missing, or means nothing to the loss; or a token id is not in the
+                vocabulary of the encoder.
             ModelError: a loss with class proxies has no proxies for some class ids.
         """
-        with prepared_arguments(super().fit, self._target_rule, (x, y, *args), kwargs) as arguments:
+        with prepared_arguments(
+            super().fit, self._target_rule, self._check_items, (x, y, *args), kwargs
+        ) as arguments:
             return super().fit(**arguments)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `keras.Model.evaluate` does; `y` as for `fit`."""
-        with prepared_arguments(super().evaluate, self._target_rule, (x, y, *args), kwargs) as arguments:
+        with prepared_arguments(
+            super().evaluate, self._target_rule, self._check_items, (x, y, *args), kwargs
+        ) as arguments:
             return super().evaluate(**arguments)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Train on one batch as `keras.Model.train_on_batch` does; labels are whole numbers of 32 bits."""
         method = super().train_on_batch
-        with prepared_arguments(method, self._target_rule, args, kwargs, whole=False) as arguments:
+        with prepared_arguments(
+            method, self._target_rule, self._check_items, args, kwargs, whole=False
+        ) as arguments:
             return method(**arguments)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate one batch as `keras.Model.test_on_batch` does; labels are whole numbers of 32 bits."""
         method = super().test_on_batch
-        with prepared_arguments(method, self._target_rule, args, kwargs, whole=False) as arguments:
+        with prepared_arguments(
+            method, self._target_rule, self._check_items, args, kwargs, whole=False
+        ) as arguments:
             return method(**arguments)
+
+    def _check_items(self, x: Any) -> None:
+        """Raise DataError for prepared items that their encoder cannot take: unknown token ids."""
+        views = x if isinstance(x, (tuple, list)) else [x]
+        for side, view in enumerate(views):
+            check_token_ids(self.encoders[min(side, len(self.encoders) - 1)], view)
 
     @property
     def _target_rule(self) -> TargetRule | None:

@@ -142,3 +142,34 @@ def test_token_ids_that_the_encoder_does_not_have_are_refused_on_the_host(name, 
 def test_only_encoders_of_token_ids_have_a_vocabulary():
     model = siamkit.Siamese(siamkit.get_encoder("mlp", input_shape=(6,), embedding_dim=4), "cosine")
     assert model.embed(np.full((2, 6), -3.5)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("how", ["arrays", "pairs", "validation", "generator", "PyDataset", "evaluate"])
+def test_unknown_token_ids_never_reach_a_device_in_training(how):
+    encoder = siamkit.get_encoder("bag", input_shape=(6,), embedding_dim=4, vocabulary_size=50)
+    model = siamkit.Siamese(encoder, "euclidean")
+    model.compile("sgd", siamkit.get_loss("contrastive" if how == "pairs" else "triplet"))
+    good = np.random.default_rng(0).integers(0, 50, (16, 6))
+    bad, labels = good.copy(), np.arange(16) % 2
+    bad[3, 1] = 50
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return bad, labels
+
+    def batches():
+        yield bad, labels
+
+    calls = {
+        "arrays": lambda: model.fit(bad, labels, verbose=0),
+        "pairs": lambda: model.fit((good, bad), labels, verbose=0),
+        "validation": lambda: model.fit(good, labels, validation_data=(bad, labels), verbose=0),
+        "generator": lambda: model.fit(batches(), steps_per_epoch=1, shuffle=False, verbose=0),
+        "PyDataset": lambda: model.fit(Batches(), verbose=0),
+        "evaluate": lambda: model.evaluate(bad, labels, verbose=0),
+    }
+    with pytest.raises(siamkit.errors.DataError, match=r"vocabulary_size 50.*, got 50 in item 3"):
+        calls[how]()
