@@ -52,7 +52,13 @@ def test_what_is_in_two_parts_is_told_before_the_first_trial_and_recorded(
     assert told < next(number for number, line in enumerate(lines) if "trial 0" in line)
     between = {tuple(each["parts"]): each for each in frozen(study)["overlap"]["between"]}
     assert between["train", "test"]["exact"] == 1
-    assert between["train", "valid"] == {"parts": ["train", "valid"], "exact": 0, "near": 0, "examples": []}
+    assert between["train", "valid"] == {
+        "parts": ["train", "valid"],
+        "exact": 0,
+        "near": 0,
+        "examples": [],
+        "items": [],
+    }
     assert "overlap" not in frozen(study)["data"]  # nothing that other studies are compared by
 
 
