@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -244,7 +245,16 @@ def _gallery(
             "the gallery's embeddings should have the dim of the queries, "
             f"{queries.shape[1]}, got {pool.shape[1]}"
         )
-    return pool, class_ids(labels, as_labels(pool_labels, len(pool), name="the gallery's labels"))
+    ids = class_ids(labels, as_labels(pool_labels, len(pool), name="the gallery's labels"))
+    known = {row.tobytes() for row in np.column_stack([pool, ids[1].astype(np.float32)])}
+    copies = sum(row.tobytes() in known for row in np.column_stack([queries, ids[0].astype(np.float32)]))
+    if copies:
+        warnings.warn(
+            f"{copies} of {len(queries)} queries are also in the gallery, with the same embedding and label, "
+            "and find themselves; to search among the queries, leave out gallery",
+            stacklevel=5,
+        )
+    return pool, ids
 
 
 def _two(gallery: tuple[ArrayLike, ArrayLike]) -> tuple[ArrayLike, ArrayLike]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError, ModelError
-from siamkit.io.values import as_column
+from siamkit.io.values import as_array, as_column
 
 _LARGEST_EXACT = {2: 2**11, 4: 2**24, 8: 2**53}  # by the bytes of a float: above, whole numbers are rounded
 
@@ -143,45 +144,98 @@ def _conversion(targets: NDArray[Any]) -> str:
 # ------------------------------------------------------------------ the targets of a loss
 
 
+PairTarget = Literal["scores", "probability", "binary", "none"]
+"""The target of a pair for a loss: a score, a number from 0 to 1, 1 or 0, or none (its views are alike)."""
+
+
 @dataclass(frozen=True)
 class TargetRule:
     """The rule by which targets on the host become the targets of one loss.
 
-    It is checked on the host, since compiled code cannot raise an error for a value.
+    They are checked on the host, since compiled code cannot raise an error for a value.
 
     Args:
         loss: the loss's name.
         num_classes: the number of classes for which the loss has proxies; None without proxies.
         stateful: whether the loss stores the labels of earlier batches.
-        binary: whether the target of a pair is 1 or 0; else it may be a score.
+        pair_target: the target of a pair.
+        low, high: the bounds of a score.
     """
 
     loss: str
     num_classes: int | None = None
     stateful: bool = False
-    binary: bool = False
+    pair_target: PairTarget = "scores"
+    low: float = -math.inf
+    high: float = math.inf
 
-    def prepare(self, target: Any, views: int, *, whole: bool) -> np.ndarray:
-        """Return the target `(n,)`: int32 labels, int32 targets of pairs, or float32 scores.
+    def prepare(self, target: Any, views: int, *, renumber: bool) -> NDArray[Any]:
+        """Return the target `(n,)`: int32 labels or targets of pairs; float32 scores, or zeros for nothing.
 
         Args:
             target: the target `(n,)`, in any container.
             views: the number of views of the items: 1 for labeled items.
-            whole: whether this is the target of all batches, so that labels may be renumbered.
+            renumber: whether labels may be renumbered, because no other batch has the same classes.
 
         Raises:
             DataError: a target is missing, or means nothing to the loss.
             ModelError: the loss cannot use these labels without numbers for the classes.
         """
         if views == 1:
-            return self._class_ids(whole_labels(target), whole)
-        if views > 2:  # triplets and more views have no target
-            return np.asarray(target)
-        if self.binary:
-            return pair_targets(target, name=f"targets of pairs for the loss {self.loss!r}")
-        return graded_targets(target, name=f"targets for the loss {self.loss!r}").astype(np.float32)
+            shape = as_array(target, name="labels").shape
+            if len(shape) != 1 and shape[1:] != (1,):
+                raise ModelError(
+                    f"{self.loss} takes one class id per item, (n,), got labels of shape {shape}; turn "
+                    "one-hot rows into ids by argmax(axis=1)"
+                )
+            return self._class_ids(whole_labels(target), renumber)
+        kind = self.pair_target if views == 2 else "none"
+        targets = as_column(target, name="targets")
+        if kind == "none":
+            return self._no_target(targets, views)
+        if kind == "probability" and not (
+            targets.dtype.kind in "biuf" and ((targets >= 0) & (targets <= 1)).all()
+        ):
+            kind = "binary"
+        if kind == "binary":
+            return pair_targets(targets, name=f"targets of pairs for the loss {self.loss!r}")
+        scores = graded_targets(targets, name=f"targets for the loss {self.loss!r}")
+        if scores.size and (scores.min() < self.low or scores.max() > self.high):
+            raise DataError(
+                f"scores for the loss {self.loss!r} should be from {self.low:g} to {self.high:g}, as the "
+                f"metric's values are, got {scores.min():g} to {scores.max():g}; scale them"
+            )
+        return scores.astype(np.float32)
 
-    def _class_ids(self, labels: np.ndarray, whole: bool) -> np.ndarray:
+    def check_classes(self, labels: NDArray[Any]) -> None:
+        """Check that labels of all items have something to learn from.
+
+        Raises:
+            DataError: the items have one class only; or no class has two items, and the loss has no proxies.
+        """
+        counts = np.unique(labels, return_counts=True)[1]
+        if len(counts) < 2:
+            raise DataError(f"all {len(labels)} items have one class, so there is nothing to tell apart")
+        if counts.max() < 2 and self.num_classes is None:
+            raise DataError(
+                f"each of the {len(labels)} items has a class of its own, but the loss {self.loss!r} "
+                "compares items of the same class"
+            )
+
+    def _no_target(self, targets: NDArray[Any], views: int) -> NDArray[Any]:
+        if targets.size and (targets != targets[0]).any():
+            remedy = (
+                "pass no target, or use a loss over pairs, such as contrastive"
+                if views == 2
+                else ("pass no target")
+            )
+            raise DataError(
+                f"the loss {self.loss!r} takes the {views} views of a row by their position and would ignore "
+                f"these targets ({_seen(targets)}); {remedy}"
+            )
+        return np.zeros(len(targets), np.float32)
+
+    def _class_ids(self, labels: NDArray[Any], renumber: bool) -> NDArray[Any]:
         numeric = labels.dtype.kind in "biu"
         low, high = (int(labels.min()), int(labels.max())) if numeric and labels.size else (0, 0)
         got = f"ids from {low} to {high}" if numeric else f"labels such as {labels.flat[0]!s:.40}"
@@ -192,7 +246,7 @@ class TargetRule:
             )
         if numeric and low >= -(2**31) and high < 2**31:
             return labels.astype(np.int32)
-        if self.stateful or not whole:
+        if self.stateful or not renumber:
             reason = "keeps labels from batch to batch" if self.stateful else "gets its labels batch by batch"
             raise ModelError(
                 f"the loss {self.loss!r} {reason}, so it needs whole numbers of 32 bits, got {got}; number "

@@ -27,7 +27,13 @@ _MISSING_TYPES = ("NoneType", "NAType", "NaTType", "MaskedConstant")
 
 
 def as_array(values: Any, *, name: str = "embeddings") -> NDArray[Any]:
-    """Return values of any container as an array, of native byte order; missing values stay in it."""
+    """Return values of any container as an array, of native byte order; missing values stay in it.
+
+    Raises:
+        DataError: they are not an array, or masked.
+    """
+    if np.ma.is_masked(values):
+        raise DataError(f"{name} should not be masked")
     return _as_array(values, name)
 
 
@@ -253,6 +259,8 @@ def as_vectors(
     try:
         if raw.dtype.kind == "O" and raw.ndim == 1 and len(raw):  # a column of lists
             raw = np.stack([np.asarray(row) for row in raw])
+        if raw.dtype.kind not in "biufO":  # NumPy would read texts, and drop the imaginary part
+            raise TypeError
         with np.errstate(over="ignore"):  # overflow becomes infinity, which is refused below
             array = np.ascontiguousarray(raw, dtype=np.float32)
     except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 from keras import ops
 
 from siamkit.errors import ComponentError, ModelError
+from siamkit.io.targets import PairTarget
 from siamkit.losses.base import Loss, masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -85,6 +86,7 @@ class Pairs:
 class BatchLoss(Loss):
     """A loss over all pairs of a labeled batch; a subclass implements `compare`."""
 
+    pair_target: PairTarget = "none"
     takes_references: bool = True
     """Whether the references may differ from the queries, as a cross-batch memory requires."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import weakref
 from functools import cache
@@ -14,11 +15,13 @@ from keras import ops
 from siamkit.backend.beyond_keras import is_concrete
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
-from siamkit.io.targets import TargetRule
+from siamkit.io.targets import PairTarget, TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.registry.compatibility import check_metric
 from siamkit.registry.lookup import get_component
-from siamkit.registry.registry import family
+from siamkit.registry.registry import family, spec_of
+
+_WIDE = ("int64", "uint64", "uint32", "float16", "bfloat16", "float32", "float64")
 
 
 class Loss(keras.losses.Loss):
@@ -56,8 +59,11 @@ class Loss(keras.losses.Loss):
     num_classes: int | None = None
     """The number of classes: ids are below it, and each class has weights in `state`."""
 
-    binary_target: bool = False
-    """Whether the target of a pair must be 1 or 0; other losses over pairs also take scores."""
+    pair_target: PairTarget = "scores"
+    """The target of a pair that the loss takes."""
+
+    scores_like_metric: bool = False
+    """Whether scores must be in the range of the metric's values."""
 
     state: keras.layers.Layer | None = None
     """The layer with the loss's weights."""
@@ -204,11 +210,18 @@ class Loss(keras.losses.Loss):
     def target_rule(self) -> TargetRule:
         """The rule by which a target on the host becomes one that the loss can use."""
         losses = family(self)
+        kinds = {loss.pair_target for loss in losses if not loss.wrapped}
+        low, high = -math.inf, math.inf
+        if any(loss.scores_like_metric for loss in losses) and self._metric is not None:
+            spec = spec_of("metric", self._metric)
+            low, high = (low, high) if spec is None else spec.range
         return TargetRule(
             self.name,
             next((loss.num_classes for loss in losses if loss.num_classes), None),
             any(loss.stateful for loss in losses),
-            any(loss.binary_target for loss in losses),
+            next(kind for kind in ("binary", "probability", "scores", "none") if kind in kinds),
+            low,
+            high,
         )
 
     def _checked(self, y_true: Any, y_pred: Tensor) -> Any:
@@ -216,7 +229,9 @@ class Loss(keras.losses.Loss):
         views = 1 if len(y_pred.shape) == 2 else y_pred.shape[1]
         if y_true is None or not is_concrete(y_true):
             return y_true
-        return self.target_rule.prepare(y_true, views, whole=True)
+        if views == 1 and ops.is_tensor(y_true) and not _may_round(y_true):
+            return y_true  # an id without proxy makes the loss NaN; waiting for the device would cost time
+        return self.target_rule.prepare(y_true, views, renumber=True)
 
     def _as_target(self, y_true: Any, y_pred: Tensor) -> Tensor | None:
         """Return a target as a tensor `(batch,)`: int32 class ids, or float32 numbers."""
@@ -225,12 +240,20 @@ class Loss(keras.losses.Loss):
         tensor = ops.convert_to_tensor(y_true)
         if len(tensor.shape) == 2 and tensor.shape[1] == 1:
             tensor = ops.squeeze(tensor, axis=1)
+        counts = tensor.shape[:1] + y_pred.shape[:1]
+        if len(counts) == 2 and None not in counts and counts[0] != counts[1]:
+            raise ModelError(f"the loss {self.name!r} got {counts[0]} targets for {counts[1]} embeddings")
         dtype = keras.backend.standardize_dtype(tensor.dtype)
-        renumber = len(y_pred.shape) == 2 and dtype in ("int64", "uint64", "uint32", "float64")
+        renumber = len(y_pred.shape) == 2 and dtype in _WIDE
         if renumber and not (self.target_rule.stateful or self.target_rule.num_classes):
             # The number of the first item with the same label: 32 bits would not hold the label itself.
             return ops.cast(ops.argmax(tensor[:, None] == tensor[None, :], axis=1), "int32")
         return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
+
+
+def _may_round(labels: Tensor) -> bool:
+    """Return whether labels have a type that int32 cannot hold."""
+    return keras.backend.standardize_dtype(labels.dtype) in _WIDE
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:

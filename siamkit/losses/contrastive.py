@@ -47,7 +47,7 @@ class Contrastive(PairLoss):
     """
 
     params = ("neg_margin", "pos_margin", "power", "mining")
-    binary_target = True
+    pair_target = "binary"
 
     def __init__(
         self,
@@ -124,10 +124,9 @@ class OnlineContrastive(Loss):
     L = Σ d²  over positive pairs farther than the nearest negative pair
       + Σ [margin - d]₊²  over negative pairs nearer than the farthest positive pair
 
-    d is the metric read as a distance (1 - s for cosine). As in the reference it is a sum, not a mean; with
-    fewer than 2 negative pairs the nearest one is replaced by the mean distance of the positive pairs, and
-    the other way round; pairs with a target other than 1 and 0 do not count. The loss is 0 if no pair is
-    hard.
+    d is the metric read as a distance (1 - s for cosine). As in the reference it is a sum, not a mean;
+    without negative pairs the nearest one is replaced by the mean distance of the positive pairs, and the
+    other way round. The loss is 0 if no pair is hard.
 
     Args:
         margin: the distance beyond which a negative pair costs nothing.
@@ -143,7 +142,7 @@ class OnlineContrastive(Loss):
     """
 
     params = ("margin",)
-    binary_target = True
+    pair_target = "binary"
     batch_coupled = True
 
     def __init__(self, margin: float = 0.5, **kwargs: Any) -> None:
@@ -167,9 +166,8 @@ class OnlineContrastive(Loss):
 
 
 def _bound(extreme: Tensor, pairs: Tensor, distances: Tensor, others: Tensor) -> Tensor:
-    """Return the extreme distance of these pairs, or the mean of the others if there are fewer than 2."""
-    too_few = ops.sum(ops.cast(pairs, "float32")) <= 1
-    return ops.where(too_few, masked_mean(distances, others), extreme)
+    """Return the extreme distance of these pairs, or the mean of the others if there are none."""
+    return ops.where(ops.any(pairs), extreme, masked_mean(distances, others))
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -240,7 +238,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     params = ("scale", "bias", "learning_rate_multiplier")
-    binary_target = True
+    pair_target = "probability"
     state: Logistic
 
     def __init__(

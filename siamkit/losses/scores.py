@@ -32,6 +32,8 @@ class CosineMSE(Loss):
         0.25
     """
 
+    scores_like_metric = True
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         a, b = split_views(y_pred, 2, self.name)
         target = ops.cast(checked_target(y_true, self.name, "a graded similarity"), "float32")

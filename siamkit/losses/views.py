@@ -22,8 +22,9 @@ class MultipleNegativesRanking(Loss):
 
     s is the metric read as a similarity. The candidates c are the positives of all rows and, over triplets,
     also the negatives of all rows. Over pairs with 1/0 a row of 0 has no term; its second item is a negative
-    of the others. If all targets are 0, as for views, they have no meaning: then every row is a positive
-    pair. Items that occur twice in a batch count as each other's negatives.
+    of the others. If all targets of a batch are 0, as for views, they have no meaning: then every row
+    is a positive pair, so batches of pairs should be large enough to have some. Items that occur twice in a
+    batch count as each other's negatives.
 
     Args:
         scale: the inverse temperature, above 0; 20 is usual for cosine.
@@ -42,6 +43,7 @@ class MultipleNegativesRanking(Loss):
     """
 
     params = ("scale", "symmetric")
+    pair_target = "binary"
     batch_coupled = True
 
     def __init__(self, scale: float = 20.0, symmetric: bool = False, **kwargs: Any) -> None:
@@ -88,6 +90,7 @@ class InfoNCE(Loss):
         0.3133
     """
 
+    pair_target = "none"
     params = ("temperature",)
     batch_coupled = True
 
@@ -141,6 +144,7 @@ class BarlowTwins(Loss):
         1.0
     """
 
+    pair_target = "none"
     params = ("off_diagonal", "eps")
     uses_metric = False
 
@@ -191,6 +195,7 @@ class VICReg(Loss):
         0.5
     """
 
+    pair_target = "none"
     params = ("invariance_lambda", "variance_mu", "covariance_v", "eps")
     uses_metric = False
 

@@ -13,10 +13,11 @@ from types import GeneratorType
 from typing import Any
 
 import keras
+import numpy as np
 
 from siamkit.backend.beyond_keras import checked_tf_dataset
-from siamkit.errors import SiamkitError
-from siamkit.io.targets import TargetRule
+from siamkit.errors import DataError, SiamkitError
+from siamkit.io.targets import TargetRule, graded_targets
 
 
 @contextmanager
@@ -49,8 +50,10 @@ def prepared_arguments(
         return
     door = _Door(rule, check_items, whole)
     arguments["x"], arguments["y"] = door.checked(arguments.get("x"), arguments.get("y"))
+    check_weight(arguments.get("sample_weight"))
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)) and len(validation) > 1:
+        check_weight(validation[2] if len(validation) > 2 else None)
         arguments["validation_data"] = (*door.checked(validation[0], validation[1]), *validation[2:])
     elif validation is not None:
         arguments["validation_data"], _ = door.checked(validation, None)
@@ -77,7 +80,12 @@ class _Door:
         """Return arrays with their target prepared, or a loader that checks its batches."""
         if y is not None:
             self._check_items(x)
-            return x, self._rule.prepare(y, _count_views(x), whole=self._whole)
+            target = self._rule.prepare(y, _count_views(x), renumber=self._whole)
+            if not len(target):
+                raise DataError("the data have no items")
+            if self._whole and _count_views(x) == 1:
+                self._rule.check_classes(target)
+            return x, target
         if isinstance(x, keras.utils.PyDataset):
             # With several processes each batch is made in another one, and checked when it arrives here.
             return CheckedDataset(x, self.check_batch), None
@@ -104,10 +112,19 @@ class _Door:
     def check_target(self, target: Any, views: int) -> None:
         """Raise a SiamkitError unless the loss can use the target of a batch."""
         try:
-            self._rule.prepare(target, views, whole=False)
+            self._rule.prepare(target, views, renumber=False)
         except SiamkitError as error:
             self.error = error
             raise
+
+
+def check_weight(weight: Any) -> None:
+    """Raise DataError unless sample weights, if there are any, are finite numbers of at least 0."""
+    if weight is not None:
+        weights = graded_targets(weight, name="sample_weight")
+        if (weights < 0).any():
+            row = np.flatnonzero(weights < 0)[0]
+            raise DataError(f"sample_weight should be at least 0, got {weights[row]:g} in row {row}")
 
 
 def _count_views(x: Any) -> int:

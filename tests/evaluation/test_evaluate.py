@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -211,3 +212,36 @@ def test_cosine_is_the_default_and_is_public():
     measures = siamkit.evaluate([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], ["a", "a", "b", "b"])
     assert (measures["map_at_r"], measures["roc_auc"], measures["eer"]) == (1, 1, 0)
     assert 0.1 < measures["threshold"] < 1
+
+
+def test_queries_that_are_in_the_gallery_are_warned_of():
+    x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    with pytest.warns(UserWarning, match="2 of 4 queries are also in the gallery"):
+        evaluate(x, [0, 0, 1, 1], Euclidean(), gallery=(x[1:3], [0, 1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(x[:2], [0, 0], Euclidean(), gallery=(x[2:], [0, 1]))
+
+
+def test_labels_that_are_missing_are_left_out_on_request():
+    x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9], [1.0, 0.01]])
+    labels = np.array([0, 0, 1, 1, None], dtype=object)
+    left_out = evaluate(x, labels, Euclidean(), drop_missing=True)
+    assert left_out == evaluate(x[:4], [0, 0, 1, 1], Euclidean())
+    pairs = x[:4].reshape(2, 2, 2)
+    assert evaluate(np.stack([*pairs, pairs[0]]), [1, 0, None], Euclidean(), drop_missing=True) == evaluate(
+        pairs, [1, 0], Euclidean()
+    )
+    gallery = (np.vstack([x, x[:1]]) + 1e-3, [0, 0, 1, 1, None, None])
+    assert evaluate(x[:4], [0, 0, 1, 1], Euclidean(), gallery=gallery, drop_missing=True) == evaluate(
+        x[:4], [0, 0, 1, 1], Euclidean(), gallery=(x[:4] + 1e-3, [0, 0, 1, 1])
+    )
+
+
+@pytest.mark.parametrize(
+    "embeddings",
+    [np.array([[1j], [2j]]), np.array([["1"], ["2"]]), np.ma.masked_array([[1.0], [2.0]], mask=[[0], [1]])],
+)
+def test_embeddings_that_numpy_would_read_as_others_are_refused(embeddings):
+    with pytest.raises(DataError, match="embeddings should"):
+        evaluate(embeddings, [0, 0], Euclidean())

@@ -526,7 +526,12 @@ def test_a_bad_loss_is_refused_in_one_sentence(make, words):
         ("contrastive", None, (6, 2, 4), "contrastive needs one target per pair"),
         ("contrastive", [1] * 6, (6, 3, 4), "contrastive takes embeddings of 2 views"),
         ("cosine_mse", [1.0] * 6, (6, 4), "cosine_mse takes embeddings of 2 views"),
-        ("nt_xent", np.zeros((6, 2)), (6, 4), "nt_xent takes one class id per item"),
+        (
+            "nt_xent",
+            np.zeros((6, 2)),
+            (6, 4),
+            "nt_xent takes one class id per item",
+        ),
     ],
 )
 def test_a_batch_of_the_wrong_shape_is_told_the_right_one(name, y, shape, words):

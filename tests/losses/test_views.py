@@ -88,8 +88,8 @@ def info_nce(y, e, metric, temperature):
 def online_contrastive(y, e, metric, margin):
     d = row_distances(metric, e)
     alike, other = d[torch.tensor(y) == 1], d[torch.tensor(y) == 0]
-    hard_other = other[other < (alike.max() if len(alike) > 1 else other.mean())]
-    hard_alike = alike[alike > (other.min() if len(other) > 1 else alike.mean())]
+    hard_other = other[other < (alike.max() if len(alike) else other.mean())]
+    hard_alike = alike[alike > (other.min() if len(other) else alike.mean())]
     return (hard_alike**2).sum() + (F.relu(margin - hard_other) ** 2).sum()
 
 

@@ -271,5 +271,74 @@ def test_a_loss_with_proxies_names_the_ids_that_it_cannot_use(x):
         loss(CLASSES, x)
     with pytest.raises(ModelError, match="class ids from 0 to 2, got labels such as a"):
         loss(NAMES, x)
-    with pytest.raises(ModelError, match="class ids from 0 to 2, got ids from 0 to 3"):
-        loss(ops.convert_to_tensor(CLASSES), x)
+
+
+# ------------------------------------------------------------------ targets that a loss would ignore
+
+
+@pytest.mark.parametrize("loss", ["multi_similarity", "nt_xent", "info_nce", "vicreg", "margin"])
+def test_a_loss_that_ignores_the_targets_of_pairs_refuses_them(loss, x):
+    model = compiled(loss)
+    with pytest.raises(
+        DataError, match=r"would ignore these targets \(0, 1\).*over pairs, such as contrastive"
+    ):
+        model.fit((x[:12], x[12:]), CLASSES[:12] % 2, verbose=0)
+    model.fit((x[:12], x[12:]), np.zeros(12), verbose=0)  # as a feed without targets has them
+
+
+def test_online_contrastive_keeps_a_single_hard_pair_of_each_kind():
+    alone = siamkit.get_loss("online_contrastive", metric="euclidean", margin=0.5)
+    pairs = np.array([[[0.0], [0.4]], [[0.0], [0.1]]])  # the alike pair is farther than the other one
+    assert float(alone([1, 0], pairs)) == pytest.approx(0.4**2 + (0.5 - 0.1) ** 2)
+
+
+def test_scores_outside_the_metrics_range_are_refused(x):
+    pairs = np.stack([x[:3], x[3:6]], axis=1)
+    with pytest.raises(
+        DataError, match="should be from -1 to 1, as the metric's values are, got 0 to 5; scale"
+    ):
+        siamkit.get_loss("cosine_mse", metric="cosine")([0, 3, 5], pairs)
+    encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3)
+    model = siamkit.Siamese(encoder, "cosine")
+    model.compile("sgd", "cosine_mse")
+    with pytest.raises(DataError, match="got 0 to 5"):
+        model.fit((x[:3], x[3:6]), [0, 3, 5], verbose=0)
+
+
+def test_targets_and_embeddings_are_as_many(x):
+    with pytest.raises(ModelError, match="got 1 targets for 24 embeddings"):
+        siamkit.get_loss("triplet", metric="euclidean")([0], x)
+    pairs = np.stack([x[:4], x[4:8]], axis=1)
+    with pytest.raises(ModelError, match="got 1 targets for 4 embeddings"):
+        siamkit.get_loss("contrastive", metric="euclidean")([1], pairs)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros(24, int), "all 24 items have one class"),
+        (np.arange(24), "each of the 24 items has a class"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused(labels, words, x):
+    with pytest.raises(DataError, match=words):
+        compiled().fit(x, labels, verbose=0)
+    with pytest.raises(DataError, match=words):
+        compiled().fit(x, CLASSES, validation_data=(x, labels), verbose=0)
+    if labels.any():  # each class has a proxy to be near to
+        encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3)
+        model = siamkit.Siamese(encoder, "cosine")
+        model.compile("sgd", siamkit.get_loss("arcface", num_classes=24))
+        assert np.isfinite(model.fit(x, labels, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("weight", [np.full(12, -1.0), np.full(12, np.nan)])
+def test_weights_that_weigh_nothing_are_refused(weight, x):
+    model = compiled("contrastive")
+    with pytest.raises(DataError, match="sample_weight should"):
+        model.fit((x[:12], x[12:]), CLASSES[:12] % 2, sample_weight=weight, verbose=0)
+
+
+def test_data_without_items_are_refused(x):
+    with pytest.raises(DataError, match="the data have no items"):
+        compiled().fit(x[:0], [], verbose=0)
