@@ -15,6 +15,7 @@ import numpy as np
 
 from siamkit.data.dataset import Array, Leaf
 from siamkit.errors import DataError
+from siamkit.io.values import as_array
 
 VERSION = 1  # of the stored form
 
@@ -143,10 +144,9 @@ def single(leaf: Leaf) -> Array:
     """
     if isinstance(leaf, dict):
         raise DataError(f"should be one array of items, got fields {', '.join(leaf)}")
-    try:
-        return np.asarray(leaf)
-    except ValueError:
-        items = np.empty(len(leaf), object)
-        for number, item in enumerate(leaf):
-            items[number] = np.asarray(item)
-        return items
+    if not isinstance(leaf, (list, tuple)) or len({np.shape(item) for item in leaf}) < 2:
+        return as_array(leaf, name="items")
+    items = np.empty(len(leaf), object)
+    for number, item in enumerate(leaf):
+        items[number] = np.asarray(item)
+    return items

@@ -250,9 +250,12 @@ def _encode(engine: Any, texts: Sequence[str]) -> Iterator[list[int]]:
 
 
 def _texts(values: Array) -> list[str]:
-    texts: list[str] = values.tolist() if values.ndim == 1 else []
-    if values.ndim != 1 or not all(isinstance(text, str) for text in texts):
-        raise DataError(f"should be texts (n,), got {values.dtype} of shape {values.shape}")
+    if values.ndim != 1 or values.dtype.kind not in "UTO":
+        raise DataError(f"items should be texts (n,), got {values.dtype} of shape {values.shape}")
+    texts: list[str] = values.tolist()
+    other = next((item for item, text in enumerate(texts) if not isinstance(text, str)), None)
+    if other is not None:
+        raise DataError(f"items should be texts, got {texts[other]!r:.60} in item {other}")
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:

@@ -9,6 +9,7 @@ import unicodedata
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,6 +247,24 @@ def test_cut_and_unknown_token_ids_are_counted():
     assert altered.sentence() == (
         "2 of 4 items were cut: the longest has 4 token ids, and the model takes 3; 2 of 4 items have token "
         "ids above 7, the highest in training: all these ids became one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        (["red shoes", float("nan")], "items should be texts, got nan in item 1"),
+        (["red shoes", 7], "items should be texts, got 7 in item 1"),
+        (pd.Series(["red shoes", None]), "items should be texts, got None in item 1"),
+        (np.array([1.0, 2.0]), "items should be texts"),
+    ],
+)
+def test_items_that_are_not_texts_are_named(items, words):
+    tokenizer = TextTokenizer.fit((np.array(["red shoes", "blue shoes"]),))
+    with pytest.raises(DataError, match=words):
+        tokenizer(items)
+    np.testing.assert_array_equal(
+        tokenizer(pd.Series(["red shoes"], dtype="string")), tokenizer(np.array(["red shoes"]))
     )
 
 
