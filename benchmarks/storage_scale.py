@@ -36,10 +36,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from servers import PostgreSQL  # noqa: E402
 
-from siamkit.runs.configuration import factors_of  # noqa: E402
+from siamkit.runs.configuration import factors_of, key_of  # noqa: E402
 from siamkit.runs.results import Objective  # noqa: E402
 from siamkit.runs.run_folder import RunFolder  # noqa: E402
-from siamkit.study.config.fingerprint import key_of  # noqa: E402
 from siamkit.study.config.load import ResolvedStudy, load_study  # noqa: E402
 from siamkit.study.sampling.pruners import make_pruner  # noqa: E402
 from siamkit.study.sampling.samplers import make_sampler  # noqa: E402

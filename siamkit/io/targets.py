@@ -215,7 +215,7 @@ class TargetRule:
         """
         counts = np.unique(labels, return_counts=True)[1]
         if len(counts) < 2:
-            raise DataError(f"all {len(labels)} items have one class, so there is nothing to tell apart")
+            raise DataError(f"all {len(labels)} items have one class, so there is nothing to distinguish")
         if counts.max() < 2 and self.num_classes is None:
             raise DataError(
                 f"each of the {len(labels)} items has a class of its own, but the loss {self.loss!r} "

@@ -1,7 +1,9 @@
-"""A configuration, one point of a search space: as it is stored, and by factor."""
+"""A configuration, one point of a search space: as it is stored, by factor, and its key and seeds."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
@@ -58,3 +60,18 @@ def factors_of(configuration: Mapping[str, Any]) -> dict[str, Factor]:
         else:
             add(name, value)
     return flat
+
+
+def canonical(value: Any) -> str:
+    """Return plain data as JSON that does not depend on the order of keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def key_of(value: Any) -> str:
+    """Return a short key for plain data, the same on every machine."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def derive_seed(*parts: Any) -> int:
+    """Return a seed in [0, 2³²) derived from plain data; different data give unrelated seeds."""
+    return int(hashlib.sha256(canonical(parts).encode()).hexdigest()[:8], 16)

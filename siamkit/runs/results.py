@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -104,6 +106,47 @@ class Versions(Record):
     python: str = ""
     packages: dict[str, str | None] = {}
     plugins: dict[str, str | None] = {}
+
+
+PACKAGES = ("siamkit", "keras", "optuna", "numpy")
+BACKEND_PACKAGES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "torch": ("torch",), "jax": ("jax",)}
+
+
+def versions(backend: str, plugins: Mapping[str, str | None]) -> Versions:
+    """Return the installed versions.
+
+    Args:
+        backend: the Keras backend of the study.
+        plugins: the distributions whose components the study uses, with their versions.
+    """
+    packages: dict[str, str | None] = {name: metadata.version(name) for name in PACKAGES}
+    for name in BACKEND_PACKAGES[backend]:
+        try:
+            packages[backend] = metadata.version(name)
+            break
+        except metadata.PackageNotFoundError:
+            continue
+    return Versions(
+        python=platform.python_version(), backend=backend, packages=packages, plugins=dict(plugins)
+    )
+
+
+def differences(here: Versions, there: Versions) -> list[str]:
+    """Return the differences between two machines, such as `keras 3.15.1 here, 3.12.0 there`."""
+    ours, theirs = _flat(here), _flat(there)
+    return [
+        f"{name} {_displayed(ours.get(name))} here, {_displayed(theirs.get(name))} there"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(versions: Versions) -> dict[str, str | None]:
+    return {"python": versions.python, **versions.packages, **versions.plugins}
+
+
+def _displayed(version: str | None) -> str:
+    return "missing" if version is None else version or "present"
 
 
 class SplitRecord(Record):

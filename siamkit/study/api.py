@@ -13,8 +13,8 @@ from siamkit.backend.precision import float32_required
 from siamkit.errors import StudyError
 from siamkit.io.files import atomic_path, disk_full_as_error
 from siamkit.io.paths import check_writable
+from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.execution.run import open_run
 from siamkit.study.execution.session import check_feeds, open_session

@@ -20,8 +20,7 @@ from siamkit.errors import SiamkitError
 from siamkit.io.paths import as_path
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
-from siamkit.runs.results import Versions
-from siamkit.study.config.fingerprint import differences, versions
+from siamkit.runs.results import Versions, differences, versions
 from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
 from siamkit.study.worker.process import make_runner
 from siamkit.study.worker.shared_arrays import PackedData, unpack

@@ -7,10 +7,9 @@ from typing import Any
 
 from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, to_jsonable, write_atomic
-from siamkit.runs.configuration import Configuration, factors_of
+from siamkit.runs.configuration import Configuration, derive_seed, factors_of
 from siamkit.runs.results import RepeatResult, write_record
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
-from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.execution.session import StudySession
 from siamkit.study.storage.trial_log import StoredTrial, TrialLog
 from siamkit.study.storage.trial_queue import MAX_RETRIES

@@ -8,8 +8,8 @@ import warnings
 
 import optuna
 
+from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import AttemptFolder
-from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.execution.session import StudySession
 from siamkit.study.execution.trial import ActiveTrials, TrialHandle
 from siamkit.study.sampling.samplers import RepeatCounter

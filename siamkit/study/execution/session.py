@@ -21,9 +21,8 @@ from siamkit.io.files import disk_full_as_error, to_jsonable
 from siamkit.registry.catalog import SESSION, importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import notes_on_data
-from siamkit.runs.results import Snapshot, Versions, as_record
+from siamkit.runs.results import Snapshot, Versions, as_record, versions
 from siamkit.runs.run_folder import LAYOUT, RunFolder
-from siamkit.study.config.fingerprint import versions
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE
 from siamkit.study.config.storage_url import redacted

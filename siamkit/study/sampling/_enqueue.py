@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siamkit.errors import nearest
-from siamkit.runs.configuration import Configuration, Factor
-from siamkit.study.config.fingerprint import key_of
+from siamkit.runs.configuration import Configuration, Factor, key_of
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
 from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 from siamkit.study.sampling._enumerate import ScriptedTrial

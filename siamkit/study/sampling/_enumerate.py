@@ -13,8 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from siamkit.runs.configuration import Configuration, Factor
-from siamkit.study.config.fingerprint import key_of
+from siamkit.runs.configuration import Configuration, Factor, key_of
 from siamkit.study.config.search_space import SearchSpace, Values
 
 LevelsOf: TypeAlias = Callable[[str, Values], Sequence[Any]]

@@ -12,10 +12,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
-from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, factors_of
+from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, derive_seed, factors_of, key_of
 from siamkit.runs.results import Objective, Snapshot, as_record
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import derive_seed, key_of
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values

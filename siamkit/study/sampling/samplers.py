@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from siamkit.study.config.fingerprint import derive_seed
+from siamkit.runs.configuration import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import SearchSpace

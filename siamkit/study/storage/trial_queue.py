@@ -19,10 +19,9 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from siamkit.runs.configuration import Configuration, Factor, factors_of
+from siamkit.runs.configuration import Configuration, Factor, factors_of, key_of
 from siamkit.runs.results import Objective, TrialResult, read_record
 from siamkit.runs.run_folder import AttemptFolder, RunFolder, new_token
-from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.storage.leases import Lease, LeaseMonitor, Owner, StoredLease
 from siamkit.study.storage.open import StudyStorage

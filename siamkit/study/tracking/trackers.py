@@ -9,9 +9,9 @@ from pathlib import Path
 
 from siamkit.errors import StudyFileError
 from siamkit.io.paths import is_local
+from siamkit.runs.configuration import key_of
 from siamkit.runs.results import Versions, mean_measures
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import key_of
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.storage.open import StudyStorage
 from siamkit.study.storage.retry import with_retries

@@ -17,9 +17,8 @@ from siamkit.data.preprocessing.base import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.splits import Split, rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError
-from siamkit.runs.configuration import Configuration
+from siamkit.runs.configuration import Configuration, derive_seed
 from siamkit.runs.results import Direction, Objective
-from siamkit.study.config.fingerprint import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.search_space import Values
 

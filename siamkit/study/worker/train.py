@@ -24,8 +24,7 @@ from siamkit.model.siamese import Siamese
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
-from siamkit.runs.configuration import ComponentConfig, Configuration
-from siamkit.study.config.fingerprint import derive_seed
+from siamkit.runs.configuration import ComponentConfig, Configuration, derive_seed
 from siamkit.study.config.schema import Fixed
 from siamkit.study.worker.judge import judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row

@@ -10,9 +10,8 @@ import pytest
 from siamkit import LossSpec
 from siamkit.registry.registry import Registry, components
 from siamkit.registry.specs import Component
-from siamkit.runs.configuration import factors_of
+from siamkit.runs.configuration import canonical, derive_seed, factors_of, key_of
 from siamkit.study.config._parse import parse_space
-from siamkit.study.config.fingerprint import canonical, derive_seed, key_of
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document, Problems
 

@@ -162,18 +162,17 @@ def refused(run: Run, tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_nodes_that_differ_are_refused(
     nodes: Nodes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.runs.results import Versions
-    from siamkit.study.config import fingerprint
+    from siamkit.runs.results import Versions, versions
     from siamkit.study.execution import session
 
     def other(backend: str, plugins: dict[str, str]) -> Versions:
-        real = fingerprint.versions(backend, plugins)
+        real = versions(backend, plugins)
         return real.model_copy(update={"packages": {**real.packages, "keras": "2.0"}})
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "versions", other)
         sentence = refused(run, tmp_path)
-    there = fingerprint.versions("jax", {}).packages["keras"]
+    there = versions("jax", {}).packages["keras"]
     assert sentence == (
         f"the node {socket.gethostname()!r} of the Ray cluster cannot take part: keras 2.0 here, {there} "
         "there; install the same versions on all nodes"

@@ -151,11 +151,11 @@ def test_other_data_are_refused(run: Callable[..., Results], tmp_path: Path) -> 
 def test_other_versions_and_another_backend_are_refused(
     run: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamkit.study.config import fingerprint
+    from siamkit.runs.results import versions
     from siamkit.study.execution import session
 
     run()
-    real = fingerprint.versions("jax", {})
+    real = versions("jax", {})
     monkeypatch.setattr(
         session,
         "versions",

@@ -14,8 +14,7 @@ import optuna
 import pytest
 
 from siamkit.errors import StudyError, StudyFileError
-from siamkit.runs.configuration import factors_of
-from siamkit.study.config.fingerprint import key_of
+from siamkit.runs.configuration import factors_of, key_of
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.search_space import Values
 from siamkit.study.sampling._enumerate import enumerate_space

@@ -14,8 +14,8 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study
 from servers import PASSWORD, PostgreSQL, missing
 
 from siamkit.errors import StudyError
+from siamkit.runs.results import BACKEND_PACKAGES, versions
 from siamkit.study import join, tune
-from siamkit.study.config import fingerprint
 from siamkit.study.config.storage_url import with_driver
 from siamkit.study.execution import session
 
@@ -75,12 +75,12 @@ def test_eight_workers_meet_the_budget_exactly(
     with pytest.raises(StudyError, match=differs(r"study\.fixed\.batch_size \(8, now 9\)")):
         join(changed(study, "batch_size: 8", "batch_size: 9"), progress="none")
     with monkeypatch.context() as patch:
-        patch.setitem(fingerprint.BACKEND_PACKAGES, frozen["versions"]["backend"], ("numpy",))
+        patch.setitem(BACKEND_PACKAGES, frozen["versions"]["backend"], ("numpy",))
         with pytest.raises(StudyError, match=differs(r"versions\.packages\.\w+ \('.*', now '.*'\)")):
             join(study, progress="none")
     with monkeypatch.context() as patch:
-        versions = fingerprint.versions
-        patch.setattr(session, "versions", lambda name, plugins: versions(name, {**plugins, "acme": "2.0"}))
+        real = versions
+        patch.setattr(session, "versions", lambda name, plugins: real(name, {**plugins, "acme": "2.0"}))
         with pytest.raises(StudyError, match=differs(r"versions\.plugins\.acme \(None, now '2\.0'\)")):
             join(study, progress="none")
     # Also where the run folder is one of its own, and only the storage can tell.

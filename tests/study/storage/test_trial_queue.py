@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 
 from siamkit.errors import StudyError
 from siamkit.io.files import write_json
+from siamkit.runs.configuration import key_of
 from siamkit.runs.results import Objective
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.fingerprint import key_of
 from siamkit.study.storage import leases
 from siamkit.study.storage.leases import CoordinatorLock, Owner, machine_name
 from siamkit.study.storage.open import open_storage
