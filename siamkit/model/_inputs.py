@@ -18,6 +18,7 @@ import numpy as np
 from siamkit.backend.beyond_keras import checked_tf_dataset
 from siamkit.errors import DataError, SiamkitError
 from siamkit.io.targets import TargetRule, graded_targets
+from siamkit.io.values import as_array
 
 
 @contextmanager
@@ -49,7 +50,13 @@ def prepared_arguments(
         yield arguments
         return
     door = _Door(rule, check_items, whole)
-    arguments["x"], arguments["y"] = door.checked(arguments.get("x"), arguments.get("y"))
+    given = arguments.get("y")
+    arguments["x"], arguments["y"] = door.checked(arguments.get("x"), given)
+    if given is not None:
+        check_class_weight(arguments.get("class_weight"), given, arguments["y"])
+        door.check_tail(
+            arguments["y"], arguments.get("validation_split") or 0.0, _count_views(arguments["x"])
+        )
     check_weight(arguments.get("sample_weight"))
     validation = arguments.get("validation_data")
     if isinstance(validation, (tuple, list)) and len(validation) > 1:
@@ -98,6 +105,11 @@ class _Door:
         self._check_items(x)
         return x, None
 
+    def check_tail(self, target: np.ndarray, validation_split: float, views: int) -> None:
+        """Check the classes of the last items, which Keras takes for validation."""
+        if validation_split and views == 1:
+            self._rule.check_classes(target[int(len(target) * (1 - validation_split)) :])
+
     def check_batch(self, batch: Any) -> Any:
         """Return a batch `(x, y, …)` after a check of its items and its target."""
         if isinstance(batch, (tuple, list)) and len(batch) > 1:
@@ -125,6 +137,19 @@ def check_weight(weight: Any) -> None:
         if (weights < 0).any():
             row = np.flatnonzero(weights < 0)[0]
             raise DataError(f"sample_weight should be at least 0, got {weights[row]:g} in row {row}")
+
+
+def check_class_weight(weight: Any, given: Any, target: np.ndarray) -> None:
+    """Raise DataError unless the weights of classes, if there are any, are by the ids of the target."""
+    if weight is None:
+        return
+    if not isinstance(weight, dict):
+        raise DataError(f"class_weight should be a dict from class id to weight, got {type(weight).__name__}")
+    if not np.array_equal(as_array(given).reshape(-1), target):
+        raise DataError(
+            "class_weight needs class ids, but these labels are names or numbers of 64 bits; number the "
+            "classes first: np.unique(labels, return_inverse=True)[1]"
+        )
 
 
 def _count_views(x: Any) -> int:

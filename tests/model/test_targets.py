@@ -342,3 +342,22 @@ def test_weights_that_weigh_nothing_are_refused(weight, x):
 def test_data_without_items_are_refused(x):
     with pytest.raises(DataError, match="the data have no items"):
         compiled().fit(x[:0], [], verbose=0)
+
+
+def test_a_validation_split_of_one_class_is_refused(x):
+    order = np.sort(CLASSES)
+    with pytest.raises(DataError, match="all 5 items have one class"):
+        compiled().fit(x, order, validation_split=0.2, verbose=0)
+    compiled().fit(x, CLASSES, validation_split=0.2, verbose=0)
+
+
+def test_weights_of_classes_are_by_id():
+    x = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+    encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3)
+    model = siamkit.Siamese(encoder, "cosine")
+    model.compile("sgd", siamkit.get_loss("arcface", num_classes=4))
+    model.fit(x, CLASSES, class_weight={0: 2.0, 1: 1.0, 2: 1.0, 3: 1.0}, verbose=0)
+    with pytest.raises(DataError, match="class_weight should be a dict from class id to weight, got list"):
+        model.fit(x, CLASSES, class_weight=[2.0, 1.0, 1.0, 1.0], verbose=0)
+    with pytest.raises(DataError, match="class_weight needs class ids"):
+        compiled("contrastive").fit(x, NAMES, class_weight={"a": 2.0}, verbose=0)
