@@ -8,13 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from siamkit._lazy import lazy_exports
-from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, GROUPS, MEASURES, OBJECTIVES, Evaluation, Measure
+from siamkit.evaluation.measures import (
+    DEFAULT_OBJECTIVE,
+    GROUPS,
+    MEASURES,
+    OBJECTIVES,
+    Measure,
+    ThresholdRule,
+)
 
 if TYPE_CHECKING:
     from siamkit.evaluation._evaluate import evaluate, evaluate_labels, examine
     from siamkit.evaluation.geometry import effective_rank, spread
     from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
     from siamkit.evaluation.scan import nearest_neighbors
+    from siamkit.evaluation.verification import Evaluation
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
@@ -23,6 +31,7 @@ __all__ = [
     "OBJECTIVES",
     "Evaluation",
     "Measure",
+    "ThresholdRule",
     "effective_rank",
     "evaluate",
     "evaluate_labels",
@@ -37,6 +46,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "effective_rank": "geometry",
+        "Evaluation": "verification",
         "evaluate": "_evaluate",
         "evaluate_labels": "_evaluate",
         "evaluate_pairs": "pairs",

@@ -13,11 +13,11 @@ from siamkit.errors import DataError
 from siamkit.evaluation.classification import KnnVotes, clustering_measures, few_shot_measures
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
 from siamkit.evaluation.geometry import Occurrences, geometry_measures
-from siamkit.evaluation.measures import GROUPS, QUICK, Evaluation, Group, Measures, checked_groups
+from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.retrieval import Rankings, class_means
 from siamkit.evaluation.scan import Accumulator, scan_distances
-from siamkit.evaluation.verification import PairCounts, verification_measures
+from siamkit.evaluation.verification import Evaluation, PairCounts, verification_measures
 from siamkit.io.targets import as_labels, class_ids, is_graded
 from siamkit.io.values import as_array, as_vectors, column_and_missing, distinct_ks
 
@@ -30,7 +30,8 @@ def evaluate(
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
+    own_threshold: float | None = None,
     drop_missing: bool = False,
 ) -> Measures:
     """Return the measures of embeddings of labeled items, of pairs, or of graded pairs, by their shape.
@@ -46,8 +47,10 @@ def evaluate(
         gallery: embeddings and labels of other items to search, for labeled items.
         groups: groups of measures to compute; by default all that the data allow.
             `("retrieval", "verification")` take a third of the time.
-        threshold: the threshold at which false accepts and false rejects are counted; by default the best
-            threshold for these data.
+        threshold: the threshold at which pairs are accepted, or how to choose it from these pairs: a number,
+            `"f1"`, `"accuracy"`, `"balanced_accuracy"` (the default), `{"far": 1e-3}`, `{"precision": 0.95}`,
+            `{"recall": 0.95}`, `{"cost": {"false_accept": 10, "false_reject": 1}}`.
+        own_threshold: a second threshold to count at, such as that of the model.
         drop_missing: whether to leave out items and pairs whose label is missing (NaN, None, NaT, NA, null);
             by default they are refused.
 
@@ -72,6 +75,7 @@ def evaluate(
         gallery=gallery,
         groups=groups,
         threshold=threshold,
+        own_threshold=own_threshold,
         drop_missing=drop_missing,
     ).measures
 
@@ -84,7 +88,8 @@ def examine(
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = GROUPS,
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
+    own_threshold: float | None = None,
     drop_missing: bool = False,
 ) -> Evaluation:
     """Return the same as `evaluate`, with the scores of each query and the ROC curve."""
@@ -94,15 +99,16 @@ def examine(
         if gallery is not None:
             pool, pool_labels = _two(gallery)
             gallery = _without_missing(as_array(pool), pool_labels, "the gallery's labels")
+    thresholds: dict[str, Any] = {"threshold": threshold, "own_threshold": own_threshold}
     if array.ndim != 3:
-        return evaluate_labels(
-            array, labels, metric, ks=ks, gallery=gallery, groups=groups, threshold=threshold
-        )
+        return evaluate_labels(array, labels, metric, ks=ks, gallery=gallery, groups=groups, **thresholds)
     if gallery is not None:
         raise DataError(f"a gallery is for embeddings (items, dim), got {array.shape}")
     if is_graded(labels, name="labels of pairs"):
+        if threshold is not None:
+            raise DataError("a threshold is for pairs that match or not, 1 or 0; these pairs have scores")
         return evaluate_scores(array, labels, metric, groups=groups)
-    return evaluate_pairs(array, labels, metric, groups=groups, threshold=threshold)
+    return evaluate_pairs(array, labels, metric, groups=groups, **thresholds)
 
 
 def _without_missing(array: NDArray[Any], labels: ArrayLike, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -119,7 +125,8 @@ def evaluate_labels(
     ks: Iterable[int] = (1, 5, 10),
     gallery: tuple[ArrayLike, ArrayLike] | None = None,
     groups: Iterable[Group] = QUICK,
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
+    own_threshold: float | None = None,
 ) -> Evaluation:
     """Return the measures of labeled embeddings.
 
@@ -127,7 +134,7 @@ def evaluate_labels(
     embeddings do no harm). Items of the query's class are relevant. Queries without a relevant item are
     excluded from retrieval and counted. Ties are ranked by index. Verification is over all pairs i < j, or
     all pairs of query and gallery, from a histogram of 2**20 bins (see
-    `siamkit.evaluation.verification.Histogram` for its resolution). Distances are computed on the metric's
+    `siamkit.evaluation.scan.Histogram` for its resolution). Distances are computed on the metric's
     backend and its device, and counted here, a chunk at a time: memory grows with the embeddings, not with
     their square, and the measures do not depend on the chunks.
 
@@ -144,10 +151,10 @@ def evaluate_labels(
               (`siamkit.evaluation.retrieval.query_scores`), means over queries, and with `_macro` means over
               classes of the class means;
             - `ranking`: `map` and `mrr`, which sort the whole gallery for each query;
-            - `verification`: `roc_auc`, `eer`, `tar_at_far_<rate>`, `threshold` (in the metric's own
-              orientation: a match is at most a distance, or at least a similarity) and the errors at the
-              threshold, `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`; NaN if all pairs
-              are of one kind;
+            - `verification`: `roc_auc`, `eer`, `average_precision`, `tar_at_far_<rate>`; `threshold` (in the
+              metric's own orientation: a match is at most a distance, or at least a similarity) and, at this
+              threshold, `far`, `frr`, `false_accepts`, `false_rejects`, `precision`, `recall`, `f1`,
+              `accuracy`, `balanced_accuracy`; NaN if all pairs are of one kind;
             - `clustering`: `nmi`, `ami`, `ari`;
             - `neighbors`: `knn_accuracy`, `accuracy_5_way_<shots>_shot`, each with `_low` and `_high`;
             - `geometry`: `siamkit.evaluation.geometry.geometry_measures`, and `hubness`.
@@ -155,9 +162,10 @@ def evaluate_labels(
             In any case `queries` scored, `queries_excluded`, and `bytes_per_vector` in float32. The last
             three groups describe the embeddings alone, whatever the gallery (except `hubness` and
             `knn_accuracy`, which search it).
-        threshold: the threshold at which `far` to `balanced_accuracy` are computed, in the metric's own
-            orientation, such as a threshold calibrated on other classes; by default the best threshold for
-            these items.
+        threshold: the threshold, in the metric's own orientation, or how to choose it from these pairs, as
+            for `evaluate`; by default the one with the highest balanced accuracy.
+        own_threshold: a second threshold, such as the model's own; its measures are `own_threshold`,
+            `far_at_own_threshold`, ….
 
     Example:
         >>> from siamkit.evaluation import evaluate_labels
@@ -203,7 +211,7 @@ def evaluate_labels(
         measures |= _means(by_query, ids, depths, names)
     if "verification" in names:
         sign = -1 if resolved.orientation == "similarity" else 1
-        measures |= verification_measures(curve, sign, threshold)
+        measures |= verification_measures(curve, sign, threshold, own_threshold)
     if "neighbors" in names:
         measures |= votes.measures()
         measures |= few_shot_measures(resolved, queries, ids)

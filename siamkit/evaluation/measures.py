@@ -1,19 +1,16 @@
-"""The measures: names, directions, groups, and the result of an evaluation. Imports nothing heavy."""
+"""The measures: names, directions, groups, and how a threshold is chosen. Imports nothing heavy."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from siamkit.errors import DataError
 from siamkit.registry.specs import SUPERVISIONS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from siamkit.evaluation.verification import Curve
 
 Direction = Literal["maximize", "minimize"]
 
@@ -73,6 +70,17 @@ _TABLE: dict[Group, tuple[tuple[str, Direction | None, tuple[str, ...], str], ..
         ("tar_at_far_1e-1", _UP, _VERIFIED, "fraction of matching pairs accepted at 10% false accepts"),
         ("tar_at_far_1e-2", _UP, _VERIFIED, "fraction of matching pairs accepted at 1% false accepts"),
         ("tar_at_far_1e-3", _UP, _VERIFIED, "fraction of matching pairs accepted at 0.1% false accepts"),
+        ("average_precision", _UP, _VERIFIED, "mean precision over the matching pairs, the nearest first"),
+        ("threshold", None, _VERIFIED, "value of the metric up to which pairs are accepted"),
+        ("far", _DOWN, _VERIFIED, "false accept rate: fraction of other pairs accepted"),
+        ("frr", _DOWN, _VERIFIED, "false reject rate: fraction of matching pairs rejected"),
+        ("false_accepts", None, _VERIFIED, "number of other pairs accepted"),
+        ("false_rejects", None, _VERIFIED, "number of matching pairs rejected"),
+        ("precision", _UP, _VERIFIED, "fraction of accepted pairs that match"),
+        ("recall", _UP, _VERIFIED, "fraction of matching pairs accepted"),
+        ("f1", _UP, _VERIFIED, "harmonic mean of precision and recall"),
+        ("accuracy", _UP, _VERIFIED, "fraction of pairs classified correctly"),
+        ("balanced_accuracy", _UP, _VERIFIED, "mean of the accuracy on matching and on other pairs"),
     ),
     "graded": (
         ("spearman", _UP, _SCORES, "rank correlation of similarity and score"),
@@ -130,22 +138,6 @@ Measures = dict[str, float | int]
 """Values of measures, by name."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of an evaluation.
-
-    Args:
-        measures: values of measures, by name.
-        queries: arrays `(n,)` by name: the scores of each query, NaN if it has no relevant item, and
-            `nearest`, the index of its nearest item; for pairs `distance`.
-        curve: the ROC curve of verification; None if all pairs are of one kind, or it was not requested.
-    """
-
-    measures: Measures
-    queries: dict[str, NDArray[Any]]
-    curve: Curve | None
-
-
 def groups_of(names: Iterable[str]) -> frozenset[Group]:
     """Return the groups that these measures are computed with."""
     return frozenset(MEASURES[name].group for name in names if name in MEASURES)
@@ -162,3 +154,111 @@ def checked_groups(groups: Iterable[Group]) -> frozenset[Group]:
         if name not in GROUPS:
             raise DataError(f"groups should be some of {', '.join(GROUPS)}, got {name!r}")
     return names
+
+
+# ------------------------------------------------------------------ thresholds
+
+BEST_IN = ("balanced_accuracy", "accuracy", "f1")
+"""The measures that a threshold can be the best in."""
+
+LIMITS = ("far", "precision", "recall")
+"""The measures that a threshold can keep within a limit."""
+
+COSTS = ("false_accept", "false_reject")
+"""The costs that a threshold can minimize."""
+
+_FORMS = (
+    "should be a number, or say how to choose it: f1, accuracy, balanced_accuracy, far=0.001, "
+    "precision=0.95, recall=0.95, or cost=10:1 (a false accept costs 10, a false reject 1)"
+)
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How a threshold is chosen from pairs that match and pairs that do not.
+
+    Of equally good thresholds the one with the fewest false accepts is chosen, but one that accepts no pair
+    only if it is better than all others. The threshold is midway between two neighboring distances, or the
+    largest distance if accepting all pairs is best.
+
+    Args:
+        name: `balanced_accuracy`, `accuracy` or `f1`: the best value of it; `far`: the most matching pairs at
+            a false accept rate of at most `values[0]`; `precision`: the most matching pairs at a precision of
+            at least `values[0]`; `recall`: the fewest false accepts at a recall of at least `values[0]`;
+            `cost`: the lowest `values[0]` times false accepts plus `values[1]` times false rejects.
+        values: the limit, or the two costs; empty for the others.
+
+    Raises:
+        DataError: an unknown name, or values that do not fit it.
+
+    Example:
+        >>> from siamkit.evaluation import ThresholdRule
+        >>> print(ThresholdRule("far", (0.001,)), ThresholdRule("cost", (10, 1)), ThresholdRule("f1"))
+        far=0.001 cost=10:1 f1
+    """
+
+    name: str = "balanced_accuracy"
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {**dict.fromkeys(BEST_IN, 0), **dict.fromkeys(LIMITS, 1), "cost": 2}
+        if len(self.values) != counts.get(self.name):
+            raise DataError(f"a threshold {_FORMS}, got {str(self)!r}")
+        if self.name == "cost":
+            if not all(0 <= value < math.inf for value in self.values) or not any(self.values):
+                raise DataError(f"costs should be numbers of at least 0, and not both 0, got {str(self)!r}")
+        elif not all(0 < value <= 1 for value in self.values):
+            raise DataError(f"{self.name} should be a fraction above 0 and at most 1, got {str(self)!r}")
+
+    def __str__(self) -> str:
+        values = ":".join(repr(float(value)).removesuffix(".0") for value in self.values)
+        return f"{self.name}={values}" if values else self.name
+
+
+Threshold = float | str | Mapping[str, Any] | ThresholdRule
+"""A threshold, or how to choose one: a number, `"f1"`, `"far=0.001"`, `{"far": 0.001}`, …"""
+
+
+def as_threshold(threshold: Threshold | None) -> float | ThresholdRule:
+    """Return a threshold as a number, or as the rule that chooses it; by default `balanced_accuracy`.
+
+    Args:
+        threshold: a number in the metric's own orientation; or `f1`, `accuracy`, `balanced_accuracy`,
+            `far=0.001`, `precision=0.95`, `recall=0.95`, `cost=10:1` (a false accept costs 10 times a false
+            reject); or a mapping, such as `{"far": 0.001}` or `{"cost": {"false_accept": 10, "false_reject":
+            1}}`.
+
+    Raises:
+        DataError: any other value.
+    """
+    if threshold is None or isinstance(threshold, ThresholdRule):
+        return threshold or ThresholdRule()
+    try:
+        name, values = _parts(threshold)
+    except (TypeError, ValueError, KeyError):
+        raise DataError(f"a threshold {_FORMS}, got {threshold!r}") from None
+    if name:
+        return ThresholdRule(name, values)
+    if not math.isfinite(values[0]):
+        raise DataError(f"a threshold should be a finite number, got {values[0]}")
+    return values[0]
+
+
+def _parts(threshold: Any) -> tuple[str, tuple[float, ...]]:
+    """Return the name of a rule and its values, or no name and a number."""
+    if isinstance(threshold, Mapping):
+        ((name, value),) = threshold.items()
+        if isinstance(value, Mapping):
+            value = [value[cost] for cost in COSTS if len(value) == len(COSTS)]
+        return str(name), tuple(map(_number, value if isinstance(value, list) else [value]))
+    name, equals, values = str(threshold).partition("=")
+    if isinstance(threshold, str) and (equals or name in BEST_IN):
+        return name, tuple(map(_number, values.split(":"))) if equals else ()
+    return "", (_number(threshold),)
+
+
+def _number(value: Any) -> float:
+    """Return a number or a text of one as a float; raises TypeError or ValueError."""
+    if not isinstance(value, (str, Real)) or isinstance(value, bool):
+        raise TypeError(f"got {value!r}")
+    return float(value)

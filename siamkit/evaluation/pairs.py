@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.evaluation.distances import Metric, paired_distances, resolve_metric
+from siamkit.errors import DataError
+from siamkit.evaluation.distances import Metric, oriented, paired_distances, resolve_metric
 from siamkit.evaluation.geometry import geometry_measures
-from siamkit.evaluation.measures import QUICK, Evaluation, Group, Measures, checked_groups
-from siamkit.evaluation.verification import Curve, verification_measures
+from siamkit.evaluation.measures import QUICK, Group, Measures, Threshold, ThresholdRule, checked_groups
+from siamkit.evaluation.verification import Curve, Evaluation, verification_measures
 from siamkit.io.targets import graded_targets, pair_targets
 from siamkit.io.values import as_vectors
 
@@ -22,7 +23,8 @@ def evaluate_pairs(
     metric: str | Metric = "cosine",
     *,
     groups: Iterable[Group] = QUICK,
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
+    own_threshold: float | None = None,
 ) -> Evaluation:
     """Return verification measures of pairs, exact (see `siamkit.evaluation.verification.Curve`).
 
@@ -32,7 +34,7 @@ def evaluate_pairs(
         metric: a metric, or its name.
         groups: groups of measures to compute: `verification`, as in `evaluate_labels`, and `geometry`, of all
             items.
-        threshold: the threshold at which errors are counted, as in `evaluate_labels`.
+        threshold, own_threshold: the thresholds at which errors are counted, as in `evaluate_labels`.
 
     Returns:
         The requested measures; `pairs_alike`, `pairs_unlike`, and `bytes_per_vector` in float32. The score of
@@ -52,11 +54,9 @@ def evaluate_pairs(
     measures: Measures = {}
     curve = None
     if "verification" in names:
-        distinct, index = np.unique(distances, return_inverse=True)
-        counts = [np.bincount(index[kind], minlength=len(distinct)) for kind in (alike, ~alike)]
-        curve = Curve.of(distinct, *counts)
+        curve = Curve.of_pairs(distances, alike)
         sign = -1 if resolved.orientation == "similarity" else 1
-        measures |= verification_measures(curve, sign, threshold)
+        measures |= verification_measures(curve, sign, threshold, own_threshold)
     if "geometry" in names:
         measures |= geometry_measures(pairs.reshape(-1, pairs.shape[2]))
     measures |= {
@@ -65,6 +65,33 @@ def evaluate_pairs(
         "bytes_per_vector": 4 * pairs.shape[2],
     }
     return Evaluation(measures, {"distance": distances}, curve)
+
+
+def chosen_threshold(
+    values: NDArray[np.float32], labels: ArrayLike, metric: Metric, rule: ThresholdRule
+) -> float:
+    """Return the threshold that a rule chooses from pairs, in the metric's own orientation.
+
+    Args:
+        values: `(n,)`, the metric of each pair.
+        labels: `(n,)`, 1 for a matching pair, 0 for a non-matching pair.
+        metric: the metric.
+        rule: how to choose.
+
+    Raises:
+        DataError: labels that are not 1 or 0, pairs of one kind, values that are not finite, or no threshold
+            keeps the rule's limit.
+    """
+    alike = pair_targets(labels, len(values)).astype(bool)
+    if not np.isfinite(values).all():
+        raise DataError("the metric returned NaN or infinity for some pairs")
+    curve = Curve.of_pairs(oriented(values, metric) + np.float32(0), alike)
+    if curve is None:
+        raise DataError(
+            f"a threshold is chosen from pairs of both kinds, 1 (alike) and 0; all {len(values)} are "
+            f"{'1' if alike.any() else '0'}"
+        )
+    return float(oriented(curve.choose(rule), metric))
 
 
 def evaluate_scores(

@@ -1,81 +1,20 @@
-"""Verification: the ROC curve of matching and non-matching pairs, its measures, and the best threshold."""
+"""Verification: the ROC curve of matching and non-matching pairs, its measures, and choosing a threshold.
+
+A threshold is compared in float32, as distances are computed: a pair at exactly the threshold is accepted.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation.scan import DistanceChunk
-
-BINS = 2**20
-"""The number of bins."""
-
-_FINEST = -149  # as a power of two: the smallest positive float32
-
-
-class Histogram:
-    """Counts of any number of distances in 2**20 bins, whose width adapts to their range.
-
-    Bin k holds the distances in ((k - 1)·w, k·w], where w is a power of two. When a distance is outside
-    all bins, w doubles and neighboring bins are merged in pairs. The counts stay exact; they do not depend on
-    the order of the distances or on the size of the chunks. Bins are closed above, so that a threshold at the
-    edge of a bin accepts exactly the bins below it.
-
-    After the last distance, w is less than 2**-18 of their range, or one unit in the last place of float32 at
-    the largest distance if that is more. Distances in one bin count as equal, which changes the AUC by at
-    most half the fraction of all (matching pair, non-matching pair) combinations that fall into one bin. A
-    few distances thousands of times larger than all others reduce the resolution of the others.
-    """
-
-    def __init__(self) -> None:
-        self._exponent = _FINEST  # of w
-        self._first = 0  # the lowest k
-        self._counts = np.zeros((BINS, 2), np.int64)  # not alike, alike
-        self._range: tuple[float, float] | None = None
-
-    def add(self, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> None:
-        """Count distances (of any shape), given whether each belongs to a matching pair."""
-        if not distances.size:
-            return
-        self._widen(float(distances.min()), float(distances.max()))
-        # Scaled by a power of two in float64, where nothing underflows, so that each quotient is exact.
-        scaled = np.multiply(distances, 2.0**-self._exponent, dtype=np.float64)
-        cells = np.ceil(scaled, out=scaled).astype(np.int32)
-        cells -= self._first
-        cells <<= 1
-        cells |= alike
-        self._counts += np.bincount(cells.ravel(), minlength=2 * BINS).reshape(BINS, 2)
-
-    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return the centers of the filled bins, ascending, and their matching and non-matching pairs."""
-        filled = np.flatnonzero(self._counts.any(axis=1))
-        centers = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
-        return centers, self._counts[filled, 1], self._counts[filled, 0]
-
-    def _widen(self, low: float, high: float) -> None:
-        if self._range is not None:
-            low, high = min(low, self._range[0]), max(high, self._range[1])
-        if (low, high) == self._range:
-            return
-        largest = max(abs(low), abs(high))
-        step = math.frexp(largest)[1] - 24 if largest else _FINEST  # finer than float32 adds nothing
-        exponent = max(self._exponent, step)
-        while _bin(high, exponent) - _bin(low, exponent) >= BINS:
-            exponent += 1
-        filled = np.flatnonzero(self._counts.any(axis=1))
-        first = _bin(low, exponent)
-        moved = -(-(filled + self._first) >> (exponent - self._exponent)) - first  # rounds up, as bins do
-        counts = np.zeros_like(self._counts)
-        np.add.at(counts, moved, self._counts[filled])
-        self._exponent, self._first, self._counts, self._range = exponent, first, counts, (low, high)
-
-
-def _bin(value: float, exponent: int) -> int:
-    return math.ceil(value * 2.0**-exponent)
-
+from siamkit.errors import DataError
+from siamkit.evaluation.measures import LIMITS, Measures, Threshold, ThresholdRule, as_threshold
+from siamkit.evaluation.scan import DistanceChunk, Histogram
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """The false accept rates at which `tar_at_far_…` is measured."""
@@ -90,6 +29,7 @@ class Curve:
         far: `(n,)`, false accept rate: the fraction of non-matching pairs accepted.
         frr: `(n,)`, false reject rate: the fraction of matching pairs rejected.
         alike, unlike: the number of matching and of non-matching pairs.
+        width: the width of the bin that each distance is the center of; 0 for the distances themselves.
     """
 
     distances: NDArray[np.float64]
@@ -97,10 +37,15 @@ class Curve:
     frr: NDArray[np.float64]
     alike: int
     unlike: int
+    width: float = 0.0
 
     @classmethod
     def of(
-        cls, distances: NDArray[np.floating], alike: NDArray[np.int64], unlike: NDArray[np.int64]
+        cls,
+        distances: NDArray[np.floating],
+        alike: NDArray[np.int64],
+        unlike: NDArray[np.int64],
+        width: float = 0.0,
     ) -> Curve | None:
         """Return the curve of pair counts at distinct ascending distances; None if a kind has no pairs."""
         positives, negatives = int(alike.sum()), int(unlike.sum())
@@ -109,7 +54,30 @@ class Curve:
         # Counts are summed, not fractions, so each rate is exactly the quotient of two integers.
         far = np.append(0, np.cumsum(unlike)) / negatives
         frr = (positives - np.append(0, np.cumsum(alike))) / positives
-        return cls(np.append(-np.inf, distances.astype(np.float64)), far, frr, positives, negatives)
+        return cls(np.append(-np.inf, distances.astype(np.float64)), far, frr, positives, negatives, width)
+
+    @classmethod
+    def of_pairs(cls, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> Curve | None:
+        """Return the curve of the distances `(n,)` of pairs, exact; None if all are of one kind."""
+        distinct, index = np.unique(distances, return_inverse=True)
+        of_alike, of_unlike = (np.bincount(index[kind], minlength=len(distinct)) for kind in (alike, ~alike))
+        return cls.of(distinct, of_alike, of_unlike)
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """The number of matching pairs accepted, `(n,)`."""
+        return np.asarray(np.rint((1 - self.frr) * self.alike), np.float64)
+
+    @property
+    def false(self) -> NDArray[np.float64]:
+        """The number of non-matching pairs accepted, `(n,)`."""
+        return np.asarray(np.rint(self.far * self.unlike), np.float64)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """The fraction of accepted pairs that match, `(n,)`; NaN where no pair is accepted."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.hits / (self.hits + self.false), np.float64)
 
     @property
     def auc(self) -> float:
@@ -126,14 +94,71 @@ class Curve:
         return float(self.far[after - 1] + step * (self.far[after] - self.far[after - 1]))
 
     @property
-    def threshold(self) -> float:
-        """The threshold at which 1 - (FAR + FRR) / 2, the balanced accuracy, is highest.
+    def average_precision(self) -> float:
+        """Σ (Rᵢ - Rᵢ₋₁) Pᵢ over the distinct distances, R being recall and P precision."""
+        return min(float(np.sum(np.diff(self.hits) * self.precision[1:]) / self.alike), 1.0)
 
-        It is midway between two neighboring distances (the lowest such position), or the largest distance if
-        accepting all pairs is best.
+    def choose(self, rule: ThresholdRule) -> float:
+        """Return the threshold, as a distance, that a rule chooses.
+
+        Raises:
+            DataError: no threshold keeps the rule's limit on these pairs.
         """
-        errors = np.round((self.far + self.frr)[1:], 12)  # so that rounding does not decide between equals
-        return _between(self.distances[1:], int(np.argmin(errors)))
+        row = self._best_row(rule)
+        if row == 0:  # to accept no pair
+            lowest = np.float32(self.distances[1])
+            below = min(np.nextafter(lowest, np.float32(-np.inf)), lowest - np.finfo(np.float32).tiny)
+            return float(self.distances[1] - self.width / 2 if self.width else below)
+        if row + 1 == len(self.distances):
+            return float(self.distances[row] + self.width / 2)
+        low, high = float(self.distances[row]), float(self.distances[row + 1])
+        middle = float(np.float32(low / 2 + high / 2))  # accepts exactly the distances up to low
+        return middle if middle < high else low
+
+    def _best_row(self, rule: ThresholdRule) -> int:
+        """Return the row that a rule chooses; 0 accepts no pair."""
+        hits, false, pairs = self.hits, self.false, self.alike + self.unlike
+        if rule.name in LIMITS:
+            return self._row_within(rule.name, *rule.values)
+        if rule.name == "cost":
+            accept, reject = (value / max(rule.values) for value in rule.values)
+            loss = (accept * false + reject * (self.alike - hits)) / pairs
+        elif rule.name == "f1":
+            loss = 1 - 2 * hits / (hits + false + self.alike)
+        elif rule.name == "accuracy":
+            loss = (false + self.alike - hits) / pairs
+        else:
+            loss = self.far + self.frr
+        loss = np.round(loss, 12)  # so that rounding does not decide between equals
+        row = 1 + int(np.argmin(loss[1:]))
+        return 0 if loss[0] < loss[row] else row
+
+    def _row_within(self, name: str, limit: float) -> int:
+        """Return the best row that accepts a matching pair and keeps the limit of a measure."""
+        hits, false, precision = self.hits, self.false, self.precision
+        if name == "far" and limit < 1 / self.unlike:
+            raise DataError(
+                f"a false accept rate of {limit:g} takes at least {math.ceil(1 / limit):,} pairs that are "
+                f"not alike, got {self.unlike:,}: use more pairs, or a rate of at least {1 / self.unlike:.2g}"
+            )
+        kept = {
+            "far": self.far <= limit,
+            "precision": precision >= limit,
+            "recall": hits / self.alike >= limit,
+        }
+        rows = np.flatnonzero(kept[name] & (hits > 0))
+        if not rows.size:
+            found = (
+                f"a precision of at least {limit:g} on these pairs; the best is {np.nanmax(precision):.4g}"
+                if name == "precision"
+                else f"a false accept rate of at most {limit:g} on these pairs; the best is "
+                f"{self.far[hits > 0].min():.4g}"
+            )
+            raise DataError(f"no threshold that accepts a matching pair has {found}")
+        # Both counts grow with the row: of rows with equal counts of one kind, the best is at one end.
+        if name == "recall":
+            return int(rows[false[rows] == false[rows[0]]][-1])
+        return int(rows[hits[rows] == hits[rows].max()][0])
 
     def tar_at_far(self, most: float) -> float:
         """Return the largest fraction of matching pairs that is accepted while FAR is at most `most`.
@@ -145,18 +170,20 @@ class Curve:
         return float(1 - self.frr[self.far <= most].min())
 
     def at(self, threshold: float) -> dict[str, float | int]:
-        """Return the errors if distances of at most a threshold are accepted.
-
-        Returns:
-            `far`, `frr`, `false_accepts`, `false_rejects`, `balanced_accuracy`.
-        """
-        row = int(np.searchsorted(self.distances, threshold, side="right")) - 1
+        """Return the measures `AT_THRESHOLD` if distances of at most a threshold are accepted."""
+        with np.errstate(over="ignore"):
+            row = int(np.searchsorted(self.distances, float(np.float32(threshold)), side="right")) - 1
         far, frr = float(self.far[row]), float(self.frr[row])
+        hits, false = round((1 - frr) * self.alike), round(far * self.unlike)
         return {
             "far": far,
             "frr": frr,
-            "false_accepts": round(far * self.unlike),
-            "false_rejects": round(frr * self.alike),
+            "false_accepts": false,
+            "false_rejects": self.alike - hits,
+            "precision": hits / (hits + false) if hits + false else math.nan,
+            "recall": hits / self.alike,
+            "f1": 2 * hits / (hits + false + self.alike),
+            "accuracy": (hits + self.unlike - false) / (self.alike + self.unlike),
             "balanced_accuracy": 1 - (far + frr) / 2,
         }
 
@@ -176,28 +203,71 @@ class Curve:
             ]
         )
         rows = np.unique(np.clip(kept, 0, len(self.far) - 1))
-        return Curve(self.distances[rows], self.far[rows], self.frr[rows], self.alike, self.unlike)
+        return replace(self, distances=self.distances[rows], far=self.far[rows], frr=self.frr[rows])
+
+
+AT_THRESHOLD = (
+    "far", "frr", "false_accepts", "false_rejects", "precision", "recall", "f1", "accuracy",
+    "balanced_accuracy",
+)  # fmt: skip
+"""The measures that belong to a threshold."""
 
 
 def verification_measures(
-    curve: Curve | None, sign: int, threshold: float | None = None
+    curve: Curve | None,
+    sign: int,
+    threshold: Threshold | None = None,
+    own_threshold: float | None = None,
 ) -> dict[str, float | int]:
-    """Return `roc_auc`, `eer`, `tar_at_far_…`, `threshold`, and the errors at the threshold.
+    """Return the measures of the curve, and those at one or two thresholds.
 
     Args:
         curve: the ROC curve; if None, all measures are NaN.
         sign: 1 if the metric is a distance, -1 if it is a similarity: thresholds are in the metric's own
             orientation.
-        threshold: the threshold at which errors are counted; by default the best threshold for these pairs.
+        threshold: the threshold, or how to choose it from these pairs, as `as_threshold` takes it.
+        own_threshold: a second threshold, such as that of the model.
+
+    Returns:
+        `roc_auc`, `eer`, `average_precision`, `tar_at_far_…`; `threshold`, and at this threshold the measures
+        `AT_THRESHOLD`; with `own_threshold` also `own_threshold`, and at it `far_at_own_threshold`, ….
+
+    Raises:
+        DataError: no threshold keeps the limit that the choice sets.
     """
-    names = ("roc_auc", "eer", *(f"tar_at_far_{name}" for name in RATES), "threshold")
+    asked = as_threshold(threshold)
     if curve is None:
-        return dict.fromkeys(names, math.nan)
-    measures: dict[str, float | int] = {"roc_auc": curve.auc, "eer": curve.eer}
-    measures |= {f"tar_at_far_{name}": curve.tar_at_far(rate) for name, rate in RATES.items()}
-    best = curve.threshold
-    measures["threshold"] = 0 - best if sign < 0 else best
-    return measures | curve.at(best if threshold is None else sign * threshold)
+        whole = ("roc_auc", "eer", "average_precision", *(f"tar_at_far_{name}" for name in RATES))
+        return dict.fromkeys((*whole, "threshold", *AT_THRESHOLD), math.nan)
+    measures: dict[str, float | int] = {
+        "roc_auc": curve.auc,
+        "eer": curve.eer,
+        "average_precision": curve.average_precision,
+        **{f"tar_at_far_{name}": curve.tar_at_far(rate) for name, rate in RATES.items()},
+    }
+    distance = curve.choose(asked) if isinstance(asked, ThresholdRule) else sign * asked
+    measures |= {"threshold": sign * distance + 0.0, **curve.at(distance)}
+    if own_threshold is not None:
+        at_own = curve.at(sign * own_threshold)
+        measures |= {"own_threshold": own_threshold}
+        measures |= {f"{name}_at_own_threshold": value for name, value in at_own.items()}
+    return measures
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation.
+
+    Args:
+        measures: values of measures, by name.
+        queries: arrays `(n,)` by name: the scores of each query, NaN if it has no relevant item, and
+            `nearest`, the index of its nearest item; for pairs `distance`.
+        curve: the ROC curve of verification; None if all pairs are of one kind, or it was not requested.
+    """
+
+    measures: Measures
+    queries: dict[str, NDArray[Any]]
+    curve: Curve | None
 
 
 class PairCounts:
@@ -215,13 +285,4 @@ class PairCounts:
 
     def curve(self) -> Curve | None:
         """Return the ROC curve; None if all pairs are of one kind."""
-        return Curve.of(*self._histogram.counts())
-
-
-def _between(distances: NDArray[np.floating], last: int) -> float:
-    """Return a threshold that accepts exactly the distances up to index `last`, even in float32."""
-    if last + 1 == len(distances):
-        return float(distances[last])
-    low, high = float(distances[last]), float(distances[last + 1])
-    middle = float(np.float32(low / 2 + high / 2))
-    return middle if middle < high else low
+        return Curve.of(*self._histogram.counts(), self._histogram.width)

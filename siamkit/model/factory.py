@@ -16,6 +16,7 @@ import keras
 
 from siamkit.encoders.base import get_encoder
 from siamkit.errors import ComponentError, ModelError, nearest
+from siamkit.evaluation.measures import Threshold
 from siamkit.io.files import local_file
 from siamkit.io.paths import as_path
 from siamkit.losses.base import get_loss
@@ -36,6 +37,7 @@ def build(
     input_shape: tuple[int, ...] | None = None,
     optimizer: Any = "adam",
     normalize: bool = True,
+    threshold: Threshold | None = None,
     **needs: Any,
 ) -> Siamese:
     """Return a compiled Siamese model from names.
@@ -46,6 +48,8 @@ def build(
         input_shape: shape of one item, without the batch axis; required unless the encoder is an object.
         optimizer: the optimizer, as in `keras.Model.compile`.
         normalize: whether the encoder scales embeddings to unit length.
+        threshold: the model's threshold, in the metric's orientation, or how `model.calibrate` chooses it:
+            `"f1"`, `{"far": 1e-3}`, … .
         **needs: the facts about the data that the components need: `num_classes`, `vocabulary_size`, …
 
     Raises:
@@ -69,7 +73,7 @@ def build(
         )
     if split_name("loss", loss)[0] is not None:
         loss = get_loss(loss, **_needed("loss", loss, needs))
-    model = Siamese(encoder, get_metric(metric))
+    model = Siamese(encoder, get_metric(metric), threshold=threshold)
     model.compile(optimizer=optimizer, loss=loss)
     return model
 

@@ -16,6 +16,8 @@ from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
+from siamkit.evaluation.measures import Threshold, ThresholdRule, as_threshold
+from siamkit.evaluation.pairs import chosen_threshold
 from siamkit.io.targets import TargetRule
 from siamkit.losses.base import Loss, get_loss
 from siamkit.metrics.base import Metric, Tensor, get_metric
@@ -37,7 +39,8 @@ class Siamese(keras.Model):
         metric: a `siamkit.Metric`, or its name.
         preprocessor: preprocessor that turns raw items into the encoder's input; used by `embed`, `compare`
             and `same`, and saved in the `.keras` file. `fit` and the model itself take prepared arrays.
-        threshold: decision threshold, in the metric's orientation; pairs at least as near count as the same.
+        threshold: decision threshold, in the metric's orientation: pairs at least as near count as the same;
+            or how `calibrate` chooses it, such as `"f1"` or `{"far": 1e-3}`.
         name: the model's name, as in `keras.Model`.
 
     Raises:
@@ -60,7 +63,7 @@ class Siamese(keras.Model):
         metric: Any,
         *,
         preprocessor: Preprocessor | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         name: str = "siamese",
         **kwargs: Any,
     ) -> None:
@@ -73,12 +76,28 @@ class Siamese(keras.Model):
             raise ModelError(f"a model has one shared encoder or two towers, got {len(self.encoders)}")
         self.metric: Metric = get_metric(metric)
         self.preprocessor = preprocessor
+        self.threshold_rule = ThresholdRule()
         self.threshold = threshold
         self.loss_state_holder = LossStateHolder(name="loss_state")
         self.embedding_dim: int | None = None
         self._loss: Any = None
         if all(each.built and hasattr(each, "output_shape") for each in self.encoders):
             self._complete([each.output_shape for each in self.encoders])
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold in the metric's orientation; None if it is not known yet.
+
+        Setting it to a rule, such as `"f1"`, clears the number and says how `calibrate` chooses the next one.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: Threshold | None) -> None:
+        found = None if threshold is None else as_threshold(threshold)
+        if isinstance(found, ThresholdRule):
+            self.threshold_rule, found = found, None
+        self._threshold: float | None = found
 
     @property
     def encoder(self) -> keras.Model:
@@ -213,15 +232,68 @@ class Siamese(keras.Model):
         rows = self.metric(_pad(left, size - len(left)), _pad(right, size - len(right)))
         return np.asarray(ops.convert_to_numpy(rows)[: len(left)], dtype="float32")
 
-    def same(self, a: Any, b: Any, batch_size: int = 256) -> np.ndarray:
-        """Return whether raw items are the same, row by row, by the model's `threshold`; `(n,)` bool."""
-        if self.threshold is None:
+    def same(self, a: Any, b: Any, batch_size: int = 256, *, threshold: float | None = None) -> np.ndarray:
+        """Return whether raw items are the same, row by row; `(n,)` bool.
+
+        Args:
+            a, b: n items each.
+            batch_size: number of items in a batch.
+            threshold: the threshold in the metric's orientation; by default the model's own.
+
+        Raises:
+            ModelError: the model has no threshold, and none is passed.
+        """
+        limit = self.threshold if threshold is None else as_threshold(threshold)
+        if isinstance(limit, ThresholdRule):
             raise ModelError(
-                "the model has no threshold; set model.threshold, for example to the "
-                "'threshold' that siamkit.evaluate gives"
+                f"same takes a threshold as a number, got {threshold!r}; model.calibrate(a, b, target, "
+                f"{threshold!r}) chooses it from pairs with targets"
             )
-        values = self.compare(a, b, batch_size)
-        return values <= self.threshold if self.metric.sign > 0 else values >= self.threshold
+        if limit is None:
+            raise ModelError(
+                "the model has no threshold; call model.calibrate(a, b, target), set model.threshold or pass "
+                "threshold="
+            )
+        values, exact = self.compare(a, b, batch_size), np.float32(limit)  # as `evaluate` compares them
+        return values <= exact if self.metric.sign > 0 else values >= exact
+
+    def calibrate(
+        self, a: Any, b: Any, target: Any, threshold: Threshold | None = None, batch_size: int = 256
+    ) -> float:
+        """Choose the threshold from pairs of raw items, set it, and return it.
+
+        Use pairs that the model was not trained on: on training pairs the errors look too small.
+
+        Args:
+            a, b: n items each.
+            target: `(n,)`, 1 for pairs that are the same, 0 for others.
+            threshold: how to choose it, as for `siamkit.evaluate`: `"f1"`, `{"far": 1e-3}`, …; by default
+                as the model says, which is `balanced_accuracy` unless it was built with another rule.
+            batch_size: number of items in a batch.
+
+        Returns:
+            The threshold, in the metric's orientation.
+
+        Raises:
+            DataError: the targets are not 1 and 0, or no threshold keeps the limit on these pairs.
+
+        Example:
+            >>> import numpy as np, siamkit
+            >>> model = siamkit.build("mlp", "euclidean", "triplet", embedding_dim=4, input_shape=(3,))
+            >>> a = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+            >>> b = np.concatenate([a[:4], a[::-1][:4]])  # four pairs of equal items, four of others
+            >>> threshold = model.calibrate(a, b, [1, 1, 1, 1, 0, 0, 0, 0], "f1")
+            >>> model.same(a, b).tolist()
+            [True, True, True, True, False, False, False, False]
+        """
+        rule = self.threshold_rule if threshold is None else as_threshold(threshold)
+        if not isinstance(rule, ThresholdRule):
+            raise ModelError(
+                f"calibrate chooses a threshold from pairs; to use {rule:g} set model.threshold = {rule:g}"
+            )
+        self._threshold = chosen_threshold(self.compare(a, b, batch_size), target, self.metric, rule)
+        self.threshold_rule = rule
+        return self._threshold
 
     # --------------------------------------------------------------- training
 
@@ -318,6 +390,7 @@ class Siamese(keras.Model):
             "encoders": [keras.saving.serialize_keras_object(each) for each in self.encoders],
             "metric": keras.saving.serialize_keras_object(self.metric),
             "threshold": self.threshold,
+            "threshold_rule": str(self.threshold_rule),
             "components": {
                 "siamkit": __version__,
                 "encoder": [record_of(each) for each in self.encoders],
@@ -334,7 +407,8 @@ class Siamese(keras.Model):
         metric = made(config["metric"], custom_objects)
         for each, record in zip([*encoders, metric], [*records["encoder"], *records["metric"]], strict=True):
             set_record(each, record)
-        model = cls(encoders, metric, threshold=config["threshold"], name=config["name"])
+        model = cls(encoders, metric, threshold=config.get("threshold_rule"), name=config["name"])
+        model.threshold = config["threshold"]
         model._loss_records = records["loss"]
         return model
 

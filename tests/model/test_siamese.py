@@ -153,7 +153,7 @@ def test_same_is_by_the_threshold_and_the_threshold_itself_counts(metric, rng):
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda m, x: m.same(x, x), "the model has no threshold; set model.threshold"),
+        (lambda m, x: m.same(x, x), "the model has no threshold; call model.calibrate"),
         (lambda m, x: m.embed(x, side=1), "side should be from 0 to 0, got 1"),
         (lambda m, x: m.embed(x[:0]), "expected one view of n items"),
         (lambda m, x: m.embed((x, x)), "expected one view of n items"),

@@ -12,9 +12,10 @@ from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
-from siamkit.evaluation.measures import MEASURES, QUICK, Evaluation, Group
+from siamkit.evaluation.measures import MEASURES, QUICK, Group
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.scan import nearest_neighbors
+from siamkit.evaluation.verification import Evaluation
 from siamkit.metrics.base import Metric
 from siamkit.model.siamese import Siamese
 from siamkit.registry.specs import Supervision
