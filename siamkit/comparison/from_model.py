@@ -40,6 +40,7 @@ def from_model(
     *,
     batch_size: int = 256,
     source: str | None = None,
+    columns: Sequence[str] = (),
     label: str | None = None,
 ) -> EmbeddingSet:
     """Return the embeddings of data under a model, with its metric and threshold.
@@ -53,6 +54,8 @@ def from_model(
             unknown.
         batch_size: number of items in a batch.
         source: the registered dataset that reads `data`.
+        columns: the columns of a table, or the array of an `.npz` file, with the items; by default those that
+            the model was trained on, else `left` and `right`, or `a` and `b`, of pairs.
         label: the column or array of labels.
     """
     select.prepare()
@@ -60,7 +63,14 @@ def from_model(
 
     loaded = load_model(model, compile=False)
     towers = len(loaded.encoders)
-    options = StreamRequest(loaded.preprocessor, batch_size, towers=towers, label=label, with_targets=True)
+    options = StreamRequest(
+        loaded.preprocessor,
+        batch_size,
+        towers=towers,
+        columns=tuple(columns),
+        label=label,
+        with_targets=True,
+    )
 
     def embed_side(number: int) -> _Side:
         side_options = replace(options, side=number)
@@ -159,7 +169,7 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
 
     Args:
         study: a study file, or a run folder.
-        trial: the trial's number, or `best` for the best trial, as trained in the search.
+        trial: the trial's number, or `best` for the trial of the study's winner, as trained in the search.
         name: the name for display; by default the names of study and trial.
 
     Raises:
@@ -167,7 +177,7 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
     """
     folder = RunFolder(run_folder_of(study))
     snapshot = folder.snapshot()
-    result = _result_of(folder, trial)
+    result, kind = _result_of(folder, trial)
     name = name or f"{Path(study).stem}#{trial}"
     file = folder.files(result).embeddings
     if file.is_file():
@@ -176,7 +186,7 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
         ids, labels = _stored_items(folder, len(embeddings))
     else:
         embeddings, ids, labels = _embed_again(study, folder, snapshot, result)
-    notes = []
+    notes = [f"{name} is trial {result.trial}, the {kind}, as trained in the search."] if kind else []
     if len(ids) < len(embeddings):
         notes.append(f"{name}: only the first {len(ids):,} of {len(embeddings):,} items have stored ids.")
     parameters = result.value("parameters")
@@ -202,12 +212,16 @@ def run_folder_of(study: str) -> Path:
     return find_study(study).folder.path
 
 
-def _result_of(folder: RunFolder, trial: str) -> TrialResult:
+def _result_of(folder: RunFolder, trial: str) -> tuple[TrialResult, str]:
+    """Return the result of a trial; of the winner's, also what the winner is."""
     from siamkit.runs.outcome import read_outcome
 
     if trial != BEST and not trial.isdecimal():
         raise StudyError(f"a trial is named by its number or {BEST}, got {trial!r}")
-    return folder.trial(read_outcome(folder.path).trial if trial == BEST else int(trial))
+    if trial != BEST:
+        return folder.trial(int(trial)), ""
+    outcome = read_outcome(folder.path)
+    return folder.trial(outcome.trial), outcome.kind
 
 
 def _stored_items(folder: RunFolder, count: int) -> tuple[tuple[str, ...], NDArray[Any]]:

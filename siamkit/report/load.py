@@ -17,7 +17,7 @@ from siamkit.errors import StudyError, listed
 from siamkit.io.files import read_arrays, read_table
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
-from siamkit.runs.outcome import Finalist, finalists, leaderboard
+from siamkit.runs.outcome import Finalist, Winner, finalists, leaderboard, pending_repeats, winner_kind
 from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials
@@ -153,6 +153,12 @@ class StoredStudy:
         """
         first, second = [*(finalist.on_test for finalist in self.finalists[:2]), None, None][:2]
         return None if first is None or second is None else second.difference(first)
+
+    @cached_property
+    def kind(self) -> Winner:
+        """What the winner is: the confirmed one, the best so far, or the search's best trial."""
+        pending = pending_repeats(self.snapshot, self.completed, self.repeats)
+        return winner_kind(bool(self.finalists), pending)
 
     @property
     def seeds(self) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -61,6 +62,35 @@ def finalists(results: Iterable[RepeatResult], objective: Objective) -> list[Fin
     return sorted(ranked, key=lambda finalist: -objective.worth(finalist.mean("valid")))
 
 
+Winner = Literal["confirmed winner", "best finalist so far", "best trial of the search"]
+"""What the winner of a study is: the best finalist, once all are trained again; before, the best so far."""
+
+
+def winner_kind(confirmed: bool, pending: int) -> Winner:
+    """Return what the winner is, given whether a finalist was trained again and how many repeats are left."""
+    if not confirmed:
+        return "best trial of the search"
+    return "best finalist so far" if pending else "confirmed winner"
+
+
+def pending_repeats(
+    snapshot: Snapshot, ranked: Sequence[TrialResult], repeats: Iterable[RepeatResult]
+) -> int:
+    """Return how many repeats of finalists have not ended yet.
+
+    Args:
+        snapshot: the study as it was started.
+        ranked: the completed trials, the best first.
+        repeats: the results of repeats.
+    """
+    confirm = snapshot.setting("confirm")
+    if not isinstance(confirm, dict):
+        return 0
+    keys = list(dict.fromkeys(trial.key for trial in ranked))[: int(str(confirm["top"]))]
+    ended = {(repeat.key, repeat.repeat) for repeat in repeats}
+    return sum((key, repeat) not in ended for key in keys for repeat in range(int(str(confirm["seeds"]))))
+
+
 @dataclass(frozen=True)
 class StudyOutcome:
     """The outcome of a study: its winner, with the results that decided.
@@ -72,6 +102,7 @@ class StudyOutcome:
         repeats: the results of the winner: its repeats if it was confirmed, else its trial alone.
         chosen: the repeat or trial whose model is published.
         confirmed: whether the winner was trained again and scored on the test split.
+        pending: the number of repeats of finalists that have not ended yet.
     """
 
     folder: RunFolder
@@ -80,6 +111,12 @@ class StudyOutcome:
     repeats: list[RepeatResult] | list[TrialResult]
     chosen: RepeatResult | TrialResult
     confirmed: bool
+    pending: int = 0
+
+    @property
+    def kind(self) -> Winner:
+        """What the winner is."""
+        return winner_kind(self.confirmed, self.pending)
 
     @property
     def trial(self) -> int:
@@ -124,11 +161,11 @@ def read_outcome(path: Path) -> StudyOutcome:
     folder = RunFolder(path)
     snapshot, trials = folder.snapshot(), folder.trials()
     objective = Objective.first(snapshot.objectives)
-    confirmed = finalists(folder.repeats(), objective)
+    ranked, repeats = leaderboard(trials, objective), folder.repeats()
+    confirmed = finalists(repeats, objective)
     if confirmed:
-        best = confirmed[0]
-        return StudyOutcome(folder, snapshot, trials, best.repeats, best.best, True)
-    ranked = leaderboard(trials, objective)
+        best, pending = confirmed[0], pending_repeats(snapshot, ranked, repeats)
+        return StudyOutcome(folder, snapshot, trials, best.repeats, best.best, True, pending)
     if not ranked:
         raise StudyError(f"no trial of the study in {str(path)!r} completed, so none is the best")
     return StudyOutcome(folder, snapshot, trials, ranked[:1], ranked[0], False)

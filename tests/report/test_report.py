@@ -64,8 +64,8 @@ def test_a_study_is_shown_best_first_with_its_figures(folder: Folder) -> None:
     text = Page(folder.page()).text
     assert "2 trials complete, 1 pruned, 1 failed" in text
     assert (
-        "Best so far, not confirmed: mlp · cosine · triplet · 8-d. map_at_r 0.7500 on the validation split"
-        in text
+        "The best trial of the search is trial 1, not confirmed: mlp · cosine · triplet · 8-d. "
+        "map_at_r 0.7500 on the validation split" in text
     )
     assert text.index("0.7500") < text.index("0.2500")
     assert "the loss of epoch 1 is nan" in text

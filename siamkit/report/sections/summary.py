@@ -48,14 +48,15 @@ def answer(stored: StoredStudy) -> list[str]:
         if interval is not None:
             spread = f" (95% interval {interval.low:.4f} to {interval.high:.4f}, over {interval.over})"
         return [
-            f"Best, trained again with {best.repeats} seed{'s' * (best.repeats > 1)}: {best.description}.",
+            f"The {stored.kind} is trial {best.trial}, trained again with {best.repeats} "
+            f"seed{'s' * (best.repeats > 1)}: {best.description}.",
             f"{name} {number(best.mean('valid'))} on the validation split, "
             f"{number(best.mean('test'))} on the test split{spread}.",
         ]
     if stored.completed:
         trial = stored.completed[0]
         return [
-            f"Best so far, not confirmed: {trial.description}.",
+            f"The {stored.kind} is trial {trial.trial}, not confirmed: {trial.description}.",
             f"{name} {number(trial.measures[name])} on the validation split.",
         ]
     return ["No trial has completed."]

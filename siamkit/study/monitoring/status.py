@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from siamkit.errors import StudyError
 from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import load_study_results
-from siamkit.runs.results import Snapshot, as_record
+from siamkit.runs.outcome import Winner, finalists, winner_kind
+from siamkit.runs.results import Direction, Objective, Snapshot, as_record
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.monitoring.event_log import Event, EventLog, Owner, Owners, is_here
 from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_read, reading
@@ -106,11 +107,20 @@ class Running:
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far, with its `values` by objective; the first objective decides."""
+    """The winner so far: its trial, its configuration, and its objectives on the validation split.
+
+    Args:
+        trial: the number of its trial.
+        configuration: the configuration, in short.
+        values: the value of each objective on the validation split; the mean over the repeats of a finalist.
+        kind: what it is, as `siamkit best` and the report name it: the search's best trial or the confirmed
+            winner.
+    """
 
     trial: int
     configuration: str
     values: dict[str, float]
+    kind: Winner
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ class Status:
         running: trials under way.
         confirmed, confirming, to_confirm: the numbers of repeats of finalists that are done, under way, and
             planned in total.
-        best: the best trial so far.
+        best: the winner so far, the same that `siamkit best` names.
         seconds_each: seconds for one more configuration, at the pace of this run of `tune`, else of all runs.
         end: the time when the search ends at that pace, if it runs.
         worked: seconds that `tune` has spent on the study.
@@ -268,7 +278,7 @@ class StatusReader:
             confirmed=confirmed,
             confirming=len(self._log.repeats) if True in alive else 0,
             to_confirm=to_confirm,
-            best=_best(found.complete[0], objectives) if found.complete else None,
+            best=self._best(found, objectives, to_confirm - confirmed),
             seconds_each=each,
             end=_end(each * (target - counted), worked, limit) if ends and each is not None else None,
             worked=worked,
@@ -313,6 +323,25 @@ class StatusReader:
         files = [AttemptFolder(folder.confirmation(key, repeat)).result for key in keys for repeat in seeds]
         return sum(file.is_file() for file in files), len(files)
 
+    def _best(self, found: TrialCounts, objectives: Mapping[str, Direction], pending: int) -> Best | None:
+        """Return the winner that `read_outcome` would choose; None without one, or if results are damaged."""
+        folder = self._where.folder
+        try:
+            repeats = folder.repeats() if folder.exists() else []
+        except StudyError:
+            return None
+        again = finalists(repeats, Objective.first(objectives))
+        kind = winner_kind(bool(again), pending)
+        if again:
+            values = {name: again[0].mean("valid", name) for name in objectives}
+            configuration: Any = again[0].repeats[0].configuration
+            return Best(again[0].trial, describe(configuration), values, kind)
+        if not found.complete:
+            return None
+        trial = found.complete[0]
+        values = dict(zip(objectives, trial.values, strict=True))
+        return Best(trial.number, describe(trial.user_attrs["configuration"]), values, kind)
+
     def _failure(self, trial: FrozenTrial) -> Failure:
         attrs = trial.user_attrs
         if attrs.get("outcome") == "failed":
@@ -332,11 +361,6 @@ def _running(trial: FrozenTrial) -> Running:
         max(0.0, (datetime.now() - start).total_seconds()),
         str((attrs.get("lease") or {}).get("owner", "")),
     )
-
-
-def _best(trial: FrozenTrial, objectives: Mapping[str, str]) -> Best:
-    values = dict(zip(objectives, trial.values, strict=True))
-    return Best(trial.number, describe(trial.user_attrs["configuration"]), values)
 
 
 def _pace(start: Event | None, counted: int) -> float | None:

@@ -57,7 +57,9 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
         for number, (measure, value) in enumerate(status.best.values.items()):
             shown = Text(f"{measure} {value:.4f}", style="" if number else "bold")
             if not number:
-                shown += Text(f"  {status.best.configuration}  (trial {status.best.trial})")
+                shown += Text(
+                    f"  {status.best.configuration}  (trial {status.best.trial}, {status.best.kind})"
+                )
             yield "" if number else "best", shown
     if status.to_confirm and (status.confirmed or status.confirming or status.counted >= status.target):
         now = f", {status.confirming} under way" if status.confirming else ""

@@ -36,6 +36,7 @@ def describe_best(outcome: StudyOutcome) -> dict[str, Any]:
         {
             "study": outcome.snapshot.name,
             "trial": outcome.trial,
+            "kind": outcome.kind,
             "confirmed": outcome.confirmed,
             "objectives": results.objectives,
             "configuration": results.winner,
@@ -278,9 +279,9 @@ def _threshold(model: Mapping[str, Any]) -> str:
     if model["threshold"] is None:
         return "None: the data do not say which pairs are the same, so no threshold can be calibrated."
     return (
-        f"{model['threshold']:.6g}: {model['same']} are taken for the same. It was calibrated on the "
-        "validation split for equal rates of false accepts and false rejects (`eer`). If one costs more than "
-        "the other, or your items differ from these, calibrate it again with `siamkit.evaluate`."
+        f"{model['threshold']:.6g}: {model['same']} are taken for the same. It has the highest balanced "
+        "accuracy on the validation split. If a false accept costs more than a false reject, or your items "
+        "differ from these, choose another with `model.calibrate`."
     )
 
 
@@ -314,7 +315,9 @@ def _configuration(outcome: StudyOutcome) -> str:
         for name, value in factors.items()
     ]
     rows += [[f"`{name}`", str(fixed[name])] for name in ("epochs", "precision") if name in fixed]
-    return f"The configuration of trial {outcome.trial}.\n\n" + _table(["factor", "value"], rows)
+    return f"The configuration of trial {outcome.trial}, the {outcome.kind}.\n\n" + _table(
+        ["factor", "value"], rows
+    )
 
 
 def _preparation(model: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from siamkit.report.checks import check_reliability, failed_checks
 from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Block, Check, Document, Listing, Section, Source, Table
 from siamkit.runs.configuration import Factor, factors_of
-from siamkit.runs.outcome import StudyOutcome
+from siamkit.runs.outcome import StudyOutcome, Winner
 from siamkit.runs.results import Direction, Objective, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.results import Difference, Interval, front
@@ -40,6 +40,9 @@ class Results:
         measures: the winner's measures, `{"valid": …, "test": …}`, means over its repeats; `test` only if
             confirmed.
         interrupted: whether the study was stopped before its budget was spent.
+        trial: the number of the trial that found the winner; None if no trial completed.
+        kind: what the winner is, `confirmed winner`, `best finalist so far` or `best trial of the search`;
+            None if no trial completed.
     """
 
     folder: Path
@@ -48,13 +51,22 @@ class Results:
     winner: dict[str, JsonValue] | None
     measures: dict[str, dict[str, float]]
     interrupted: bool = False
+    trial: int | None = None
+    kind: Winner | None = None
 
     @classmethod
     def of(cls, outcome: StudyOutcome, interrupted: bool = False) -> Results:
         """Return the results of a study that has a winner."""
         objectives = outcome.snapshot.objectives
         return cls(
-            outcome.folder.path, objectives, outcome.trials, outcome.winner, outcome.measures, interrupted
+            outcome.folder.path,
+            objectives,
+            outcome.trials,
+            outcome.winner,
+            outcome.measures,
+            interrupted,
+            outcome.trial,
+            outcome.kind,
         )
 
     @property
@@ -176,11 +188,8 @@ def answer(results: Results) -> str:
     factors = results.factors
     names = " · ".join(str(factors[kind]) for kind in ("encoder", "metric", "loss"))
     description = f"{names} · {factors['embedding_dim']}-d"
-    if split == "test":
-        return f"The best configuration is {description}: {value} on the test split."
-    complete = sum(trial.complete for trial in results.trials)
-    trials = f"{complete} trial{'s' * (complete != 1)}"
-    return f"The best of {trials} is {description}: {value} on the validation split, not confirmed."
+    where = "test split" if split == "test" else "validation split, not confirmed"
+    return f"The {results.kind} is trial {results.trial}, {description}: {value} on the {where}."
 
 
 def _measures(results: Results) -> Listing:

@@ -422,6 +422,7 @@ def test_the_command_prints_a_table_or_json(made: Made) -> None:
         "trial": 0,
         "configuration": "mlp · cosine · triplet · 1-d",
         "values": {"map_at_r": 0.5},
+        "kind": "best trial of the search",
     }
 
 

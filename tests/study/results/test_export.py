@@ -92,7 +92,7 @@ def test_best_is_what_tune_found(study: Path, results: Results) -> None:
     assert told["figures"]["valid"]["map_at_r"] == pytest.approx(means)
     assert Path(told["model"]).read_bytes() == results.model_path.read_bytes()
     shown = invoke("best", study).stdout
-    assert "best configuration" in shown
+    assert "confirmed winner is trial" in shown
     assert f"{results.measures['test']['map_at_r']:.4f}" in shown
 
 
