@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from siamkit.cli._options import backend_option, force_option, json_option, plugin_option
+from siamkit.cli._options import Option, backend_option, force_option, json_option, plugin_option
 from siamkit.evaluation.measures import GROUPS
 
 _labels_option = click.option(
@@ -128,7 +128,7 @@ def embed(
             side=side,
             batch_size=batch_size,
             source=source,
-            columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+            columns=_names(columns),
             label=label,
             id=id_,
             replace=force,
@@ -139,6 +139,11 @@ def embed(
     for note in notes:
         click.echo(note, err=True)
     click.echo(f"{count:,} embeddings in {seconds:.1f} s ({count / seconds:,.0f}/s) in {output}")
+
+
+def _names(columns: str | None) -> tuple[str, ...]:
+    """Return the names in a text that separates them by commas."""
+    return tuple(name.strip() for name in (columns or "").split(",") if name.strip())
 
 
 @click.command(short_help="Compare models, files of embeddings or trials of studies.")
@@ -242,13 +247,34 @@ def compare(
 @click.option(
     "--group",
     "groups",
+    cls=Option,
+    unused_with=["--sizes"],
     multiple=True,
     metavar="NAME",
     help=f"Group of measures to compute: {', '.join(GROUPS)}; repeatable [default: all].",
 )
+@click.option(
+    "--threshold",
+    cls=Option,
+    unused_with=["--sizes"],
+    metavar="VALUE",
+    help="Threshold at which pairs are accepted: a number, or how to choose it from these pairs: f1, "
+    "accuracy, balanced_accuracy, far=0.001, precision=0.95, recall=0.95, cost=10:1 (a false accept costs "
+    "10, a false reject 1) [default: balanced_accuracy].",
+)
 @_source_option
 @click.option(
-    "--label", metavar="NAME", help="Column or array in DATA with the labels [default: label, target or y]."
+    "--columns",
+    metavar="NAMES",
+    help="Columns of DATA with the items, separated by commas, or array of an .npz file [default: those that "
+    "the model was trained on, else left and right, or a and b, of pairs].",
+)
+@click.option(
+    "--label",
+    cls=Option,
+    unused_with=["--labels"],
+    metavar="NAME",
+    help="Column or array in DATA with the labels [default: label, target or y].",
 )
 @click.option(
     "--sizes",
@@ -256,7 +282,13 @@ def compare(
     help="Instead, report how quality changes as embeddings shrink: truncation, PCA, float16, int8, binary.",
 )
 @click.option(
-    "--html", "page", type=click.Path(), metavar="FILE", help="With --sizes: also write a web page."
+    "--html",
+    "page",
+    cls=Option,
+    needs="--sizes",
+    type=click.Path(),
+    metavar="FILE",
+    help="With --sizes: also write a web page.",
 )
 @json_option
 @backend_option(_BACKEND_DEFAULT)
@@ -266,7 +298,9 @@ def evaluate(
     labels: str | None,
     metric: str | None,
     groups: tuple[str, ...],
+    threshold: str | None,
     source: str | None,
+    columns: str | None,
     label: str | None,
     sizes: bool,
     page: str | None,
@@ -276,52 +310,45 @@ def evaluate(
     """Evaluate MODEL on the labelled items or pairs of DATA.
 
     MODEL is a .keras file, a file of embeddings (.npy, .npz, .parquet) or a trial of a study (study.yaml#14,
-    study.yaml#best); only a .keras file needs DATA. The measures cover retrieval, verification, clustering,
-    few-shot classification and the geometry of the embeddings. Error rates are at the threshold stored in
-    the model, if there is one.
+    study.yaml#best, the winner); only a .keras file takes DATA. The measures cover retrieval, verification,
+    clustering, few-shot classification and the geometry of the embeddings. Error rates are listed at the
+    threshold that is given or chosen from these pairs, and at the model's own, if it has one.
     """
     from rich.console import Console
 
     from siamkit.backend import select
     from siamkit.comparison.inputs import labeled, read_embeddings
-    from siamkit.comparison.single import curve_document, curve_of, measures_document
-    from siamkit.evaluation import examine
-    from siamkit.evaluation.distances import lightest_metric
+    from siamkit.comparison.single import curve_document, curve_of, evaluate_set, measures_document
+    from siamkit.evaluation.measures import as_threshold
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
     from siamkit.report.render.text import render_console
 
-    if page is not None and not sizes:
-        raise click.UsageError("--html needs --sizes")
+    asked = None if threshold is None else as_threshold(threshold)
     if page is not None:
         check_writable(Path(page))
     if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
-    embedded, truth = labeled(read_embeddings(model, data, source=source, label=label), labels)
-    compared_by = lightest_metric(metric or embedded.metric)
+    embedded, _ = labeled(
+        read_embeddings(model, data, source=source, columns=_names(columns), label=label), labels
+    )
+    if metric is not None:
+        embedded = embedded.compared_by(metric)
     if sizes:
-        curve = curve_of(embedded, truth, compared_by)
+        curve = curve_of(embedded)
         if page is not None:
             from siamkit.report.render.html import render_html
 
-            write_text(Path(page), render_html(curve_document(embedded.name, curve)))
+            write_text(Path(page), render_html(curve_document(embedded.name, curve, embedded.notes)))
         if as_json:
             click.echo(json.dumps(to_jsonable([dataclasses.asdict(point) for point in curve]), indent=1))
         else:
-            Console().print(render_console(curve_document(embedded.name, curve)))
+            Console().print(render_console(curve_document(embedded.name, curve, embedded.notes)))
         return
-    measures = examine(
-        embedded.embeddings,
-        truth,
-        compared_by,
-        groups=groups or GROUPS,  # type: ignore[arg-type]
-        threshold=embedded.threshold,
-    ).measures
-    if embedded.parameters is not None:
-        measures["parameters"] = embedded.parameters
+    measures = evaluate_set(embedded, groups or GROUPS, asked)  # type: ignore[arg-type]
     if as_json:
         for note in embedded.notes:
             click.echo(note, err=True)
         click.echo(json.dumps(to_jsonable(measures), indent=1))
         return
-    Console().print(render_console(measures_document(embedded.name, measures, embedded.notes)))
+    Console().print(render_console(measures_document(embedded, measures, asked)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +10,36 @@ import click
 from siamkit.backend.select import BACKENDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Option(click.Option):
+    """An option that has an effect only with another option, or not with some: else the command refuses it.
+
+    Every option is used or refused; an option whose use depends on others is of this class.
+
+    Args:
+        needs: the option that must also be given, as the message writes it, such as `--export FOLDER`.
+        unused_with: options with which this one would have no effect.
+    """
+
+    def __init__(self, *args: Any, needs: str = "", unused_with: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.needs, self.unused_with = needs, tuple(unused_with)
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        if self.name in opts:
+            given = {flag for each in ctx.command.params if each.name in opts for flag in each.opts}
+            if self.needs and self.needs.split()[0] not in given:
+                raise click.UsageError(f"{self.opts[-1]} needs {self.needs}", ctx)
+            for other in self.unused_with:
+                if other in given:
+                    raise click.UsageError(
+                        f"{self.opts[-1]} has no effect with {other}; leave one of them out", ctx
+                    )
+        return super().handle_parse_result(ctx, opts, args)
+
 
 study_argument = click.argument("study", type=click.Path())
 

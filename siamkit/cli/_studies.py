@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from siamkit.cli._options import (
+    Option,
     artifacts_option,
     backend_option,
     force_option,
@@ -241,6 +242,8 @@ def dashboard(study: str, artifacts: str | None, port: int, no_browser: bool) ->
 @click.option(
     "--format",
     "formats",
+    cls=Option,
+    needs="--export FOLDER",
     type=click.Choice(["onnx", "saved_model"]),
     multiple=True,
     help="With --export: also write the encoder in this format, and check that its output is that of "
@@ -256,8 +259,6 @@ def best(
     from siamkit.study.results.export import describe_best, export_best
     from siamkit.study.results.results import Results
 
-    if formats and target is None:
-        raise click.UsageError("--format needs --export FOLDER")
     resolved = load_study(study, artifacts=artifacts, data_required=False)
     outcome = read_outcome(resolved.folder)
     card = None if target is None else export_best(resolved, target, tuple(dict.fromkeys(formats)))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from siamkit.comparison.by_unit import ByPair, ByQuery
 from siamkit.comparison.embedding_set import EmbeddingSet, from_array, thumbnails_in_data, thumbnails_of_items
-from siamkit.comparison.inputs import aligned, default_names, read_embeddings, true_labels
+from siamkit.comparison.inputs import aligned, default_names, is_model, read_embeddings, true_labels
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
 from siamkit.data.streaming.stream import StreamRequest
@@ -87,16 +87,19 @@ def compare(
         >>> print(comparison.verdicts()[0][:29])
         good is better in map_at_r by
     """
+    if len(embeddings) < 2:
+        raise DataError(f"a comparison needs at least two embeddings, got {len(embeddings)}")
+    if len(names) > len(embeddings):
+        raise DataError(f"there are {len(names)} names for {len(embeddings)} embeddings")
     sets = [
-        _embedding_set(source, name, data, metric)
+        _embedding_set(source, name, data)
         for source, name in zip(embeddings, _names(embeddings, names), strict=True)
     ]
-    if len(sets) < 2:
-        raise DataError(f"a comparison needs at least two embeddings, got {len(sets)}")
+    sets = _compared_by(metric, sets, [isinstance(source, EmbeddingSet) for source in embeddings])
     set_names = tuple(embedding_set.name for embedding_set in sets)
     if len(set(set_names)) < len(sets):
         raise DataError(f"embeddings should have distinct names, got {', '.join(set_names)}")
-    thumbnail_source = _thumbnail_source(sets, items, data)
+    thumbnail_source = _thumbnail_source(sets, items, data, any(map(_is_model, embeddings)))
     sets, notes = aligned(sets)
     notes = [*(note for embedding_set in sets for note in embedding_set.notes), *notes]
     truth = true_labels(sets, labels)
@@ -141,18 +144,37 @@ def _names(sources: Sequence[Any], names: Sequence[str]) -> list[str]:
     ]
 
 
-def _embedding_set(
-    source: Any, name: str, data: str | os.PathLike[str] | None, metric: str | Metric | None
-) -> EmbeddingSet:
+def _embedding_set(source: Any, name: str, data: str | os.PathLike[str] | None) -> EmbeddingSet:
     if isinstance(source, EmbeddingSet):
-        return replace(source, metric=lightest_metric(source.metric))
+        return source
     if isinstance(source, (str, os.PathLike)):
-        embedding_set = read_embeddings(source, data, name=name)
-    else:
-        embedding_set = from_array(name, source)
-    if isinstance(embedding_set.metric, str) and metric is not None:
-        embedding_set = replace(embedding_set, metric=metric)
-    return replace(embedding_set, metric=lightest_metric(embedding_set.metric))
+        return read_embeddings(source, data if is_model(source) else None, name=name)
+    return from_array(name, source)
+
+
+def _compared_by(
+    metric: str | Metric | None, sets: Sequence[EmbeddingSet], has_own: Sequence[bool]
+) -> list[EmbeddingSet]:
+    """Return the sets with their metrics: the given one for those without their own metric."""
+    free = [
+        not own and isinstance(embedding_set.metric, str)
+        for embedding_set, own in zip(sets, has_own, strict=True)
+    ]
+    if metric is not None and not any(free):
+        raise DataError(
+            f"all inputs have their own metric, so the metric {metric!r} would be ignored: leave it out"
+        )
+    return [
+        replace(
+            embedding_set,
+            metric=lightest_metric(metric if given and metric is not None else embedding_set.metric),
+        )
+        for embedding_set, given in zip(sets, free, strict=True)
+    ]
+
+
+def _is_model(source: Any) -> bool:
+    return isinstance(source, (str, os.PathLike)) and is_model(source)
 
 
 def _ids(sets: Sequence[EmbeddingSet]) -> tuple[str, ...]:
@@ -162,13 +184,21 @@ def _ids(sets: Sequence[EmbeddingSet]) -> tuple[str, ...]:
 
 
 def _thumbnail_source(
-    sets: Sequence[EmbeddingSet], items: Sequence[Any] | None, data: str | os.PathLike[str] | None
+    sets: Sequence[EmbeddingSet],
+    items: Sequence[Any] | None,
+    data: str | os.PathLike[str] | None,
+    embeds_data: bool,
 ) -> ThumbnailLookup:
+    own = next((each.thumbnails for each in sets if each.thumbnails is not None), None)
+    if data is not None and not embeds_data and (items is not None or own is not None):
+        raise DataError(
+            f"no input is a model (.keras), and the inputs have their own items, so the data {str(data)!r} "
+            "would be ignored: leave it out"
+        )
     if items is not None:
         return thumbnails_of_items(items, _ids(sets))
-    for embedding_set in sets:
-        if embedding_set.thumbnails is not None:
-            return embedding_set.thumbnails
+    if own is not None:
+        return own
     if data is not None:
         return partial(thumbnails_in_data, data, StreamRequest(), None)
     return lambda ids: {}

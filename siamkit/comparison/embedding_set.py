@@ -18,10 +18,11 @@ from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import Metric
+from siamkit.evaluation.distances import PLAIN, Metric
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 from siamkit.io.targets import graded_targets, is_graded
 from siamkit.io.values import as_array
+from siamkit.registry.catalog import CORE
 
 ENDINGS = (".npy", ".npz", ".parquet")
 """Endings of files of embeddings."""
@@ -80,6 +81,14 @@ class EmbeddingSet:
         """Whether these are embeddings of pairs."""
         return self.embeddings.ndim == 3
 
+    def compared_by(self, metric: str | Metric) -> EmbeddingSet:
+        """Return the same embeddings with another metric, without the threshold of their own metric."""
+        notes = self.notes
+        if self.threshold is not None:
+            note = f"{self.name}: its threshold {self.threshold:.6g} is of its own metric, so it is left out."
+            notes = (*notes, note)
+        return replace(self, metric=metric, threshold=None, notes=notes)
+
 
 def from_array(name: str, values: ArrayLike) -> EmbeddingSet:
     """Return an embedding set from an array.
@@ -114,14 +123,14 @@ def from_file(path: str | os.PathLike[str], name: str | None = None) -> Embeddin
         raise DataError(f"{str(file)!r} is a folder; a file of embeddings ends in {', '.join(ENDINGS)}")
     if not file.is_file():
         raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(ENDINGS)}")
-    threshold = None
+    description: dict[str, Any] = {}
     with unreadable_as_error(file, "a file of embeddings", *BROKEN_ARRAYS):
         if file.suffix == ".npy":
             columns = {"embedding": np.load(file, allow_pickle=False)}
         elif file.suffix == ".npz":
             columns = _npz_columns(file)
         elif file.suffix == ".parquet":
-            columns, threshold = _parquet_columns(file)
+            columns, description = _parquet_columns(file)
         else:
             raise DataError(f"a file of embeddings should end in {', '.join(ENDINGS)}, got {str(file)!r}")
     vectors = np.asarray(columns["embedding"])
@@ -137,13 +146,34 @@ def from_file(path: str | os.PathLike[str], name: str | None = None) -> Embeddin
             )
         if key in columns and len(columns[key]) != len(vectors):
             raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(columns[key])} {key}s")
-    return EmbeddingSet(
+    found = EmbeddingSet(
         name or file.stem,
         _as_float32(vectors),
         columns.get("label"),
         tuple(str(id) for id in columns["id"]) if "id" in columns else None,
-        threshold=threshold,
     )
+    return _with_metric(found, description) if description.get("metric") else found
+
+
+def _with_metric(embedding_set: EmbeddingSet, description: Mapping[str, Any]) -> EmbeddingSet:
+    """Return the embedding set with the metric and the threshold of the model that `siamkit embed` used."""
+    stored = description["metric"]
+    qualified, weights = str(stored["name"]), stored.get("weights")
+    name, params = qualified.removeprefix(f"{CORE}/"), dict(stored.get("config") or {})
+    params.pop("name", None)  # of the Keras layer
+    if weights is not None:
+        note = (
+            f"{embedding_set.name}: its model compares by {name}, whose weights are not in the file; without "
+            "--metric, or metric=, the embeddings are compared by cosine, and not at the model's threshold."
+        )
+        return replace(embedding_set, notes=(*embedding_set.notes, note))
+    if name in PLAIN and not params:
+        metric: Metric = PLAIN[name]()
+    else:
+        from siamkit.metrics.base import get_metric  # late: it imports the backend
+
+        metric = get_metric({qualified: params})
+    return replace(embedding_set, metric=metric, threshold=description.get("threshold"))
 
 
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -202,8 +232,8 @@ def _npz_columns(file: Path) -> dict[str, Any]:
     return columns
 
 
-def _parquet_columns(file: Path) -> tuple[dict[str, Any], float | None]:
-    """Return the columns, and the threshold that `siamkit embed` wrote."""
+def _parquet_columns(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns, and the description of the model that `siamkit embed` wrote; empty without one."""
     from pyarrow import compute, parquet, types  # late: slow to import
 
     table = parquet.read_table(file)
@@ -233,7 +263,7 @@ def _parquet_columns(file: Path) -> tuple[dict[str, Any], float | None]:
     description = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
     if not isinstance(description, dict):
         raise ValueError("the description that siamkit wrote into it is damaged")
-    return columns, description.get("threshold")
+    return columns, description
 
 
 def thumbnails_of_items(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:

@@ -26,6 +26,7 @@ def read_embeddings(
     *,
     name: str | None = None,
     source: str | None = None,
+    columns: Sequence[str] = (),
     label: str | None = None,
 ) -> EmbeddingSet:
     """Return the embedding set that a path names.
@@ -35,23 +36,40 @@ def read_embeddings(
         data: the items for a model to embed.
         name: the name for display; by default the file's name.
         source: the registered dataset that reads `data`.
+        columns: the columns of items in `data`; by default those that the model was trained on.
         label: the column or array of labels in `data`.
 
     Raises:
         ModelError: a model without data.
-        DataError: a study without a trial, or a file that cannot be read.
+        DataError: a study without a trial, a file that cannot be read, or an argument that only a model uses.
     """
     with unreadable_as_error(Path(path), "embeddings, a model or a study"):
         trial, study = trial_in(path), is_study(path)
-    if trial is not None:
-        return from_trial(*trial, name=name)
     if study:
         raise DataError(f"{str(path)!r} is a study: name one of its trials, such as {path}#best or {path}#14")
-    if Path(path).suffix != ".keras":
-        return from_file(path, name)
-    if data is None:
-        raise ModelError(f"the model {str(path)!r} needs data to embed")
-    return from_model(path, data, name, source=source, label=label)
+    if trial is None and is_model(path):
+        if data is None:
+            raise ModelError(f"the model {str(path)!r} needs data to embed")
+        return from_model(path, data, name, source=source, columns=columns, label=label)
+    of_model = {
+        "the data": data,
+        "the source": source,
+        "the columns": ", ".join(columns),
+        "the column of labels": label,
+    }
+    for what, value in of_model.items():
+        if value:
+            raise DataError(
+                f"{str(path)!r} {'is a trial' if trial else 'contains embeddings'} and has its own items, so "
+                f"{what} {str(value)!r} would be ignored: leave it out, or name a model (.keras) that embeds "
+                "the items"
+            )
+    return from_file(path, name) if trial is None else from_trial(*trial, name=name)
+
+
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path names a model, which embeds data; all else has embeddings."""
+    return Path(path).suffix == ".keras"
 
 
 def labeled(
@@ -65,7 +83,10 @@ def labeled(
     name, count = embedding_set.name, len(embedding_set.embeddings)
     labels = embedding_set.labels if path is None else read_labels(path)
     if labels is None:
-        raise DataError(f"{name!r} has embeddings without labels; pass them with --labels FILE.npy")
+        raise DataError(
+            f"{name!r} has embeddings without labels; pass them with --labels FILE.npy, or for a model name "
+            "their column with --label NAME"
+        )
     if labels.shape != (count,):
         raise DataError(
             f"labels should have the shape ({count},), one for each embedding, got {labels.shape}"

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from siamkit.comparison.by_unit import BINARY_MEASURES, GRADED_MEASURES
 from siamkit.comparison.by_unit import MEASURES as QUERY_MEASURES
 from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.comparison.from_model import run_folder_of
-from siamkit.errors import DataError, StudyError
-from siamkit.evaluation.distances import Metric
-from siamkit.evaluation.measures import GROUPS, MEASURES
+from siamkit.errors import DataError, StudyError, listed
+from siamkit.evaluation import evaluate
+from siamkit.evaluation.distances import lightest_metric
+from siamkit.evaluation.measures import (
+    GROUPS,
+    MEASURES,
+    Group,
+    Measures,
+    Threshold,
+    ThresholdRule,
+    as_threshold,
+)
+from siamkit.evaluation.verification import AT_THRESHOLD
 from siamkit.io.paths import display_path
 from siamkit.report.model import Chart, Document, Listing, Section, Table
 from siamkit.runs.results import Objective, TrialResult
@@ -23,21 +31,54 @@ from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.compression import Size, SizeCurve, size_curve
 
 
-def curve_of(embedding_set: EmbeddingSet, labels: NDArray[Any], metric: str | Metric) -> SizeCurve:
+def evaluate_set(
+    embedding_set: EmbeddingSet, groups: Sequence[Group] = GROUPS, threshold: Threshold | None = None
+) -> Measures:
+    """Return the measures of a labeled embedding set, at a threshold and at its own.
+
+    Args:
+        embedding_set: the embeddings, with labels.
+        groups: the groups of measures to compute.
+        threshold: the threshold, or how to choose it from these pairs, as for `siamkit.evaluate`.
+
+    Raises:
+        DataError: the threshold would be ignored, or the data do not have the measures.
+    """
+    if threshold is not None and "verification" not in groups:
+        raise DataError(
+            f"a threshold belongs to the group verification, and the groups are {listed(groups)}: leave the "
+            "threshold out, or add the group"
+        )
+    assert embedding_set.labels is not None
+    measures = evaluate(
+        embedding_set.embeddings,
+        embedding_set.labels,
+        lightest_metric(embedding_set.metric),
+        groups=groups,
+        threshold=threshold,
+        own_threshold=embedding_set.threshold,
+    )
+    if embedding_set.parameters is not None:
+        measures["parameters"] = embedding_set.parameters
+    return measures
+
+
+def curve_of(embedding_set: EmbeddingSet) -> SizeCurve:
     """Return the quality of an embedding set against embedding size: truncated, rotated (PCA), quantized.
 
     If the embeddings come from a trial, the curve also holds, for each size, the best trial of the study with
     the same encoder, metric and loss as that trial.
 
     Args:
-        embedding_set: the embeddings.
-        labels: `(n,)`, labels of the items or pairs.
-        metric: the metric.
+        embedding_set: the embeddings, with labels.
     """
+    labels = embedding_set.labels
+    assert labels is not None
     if embedding_set.of_pairs:
         measures = BINARY_MEASURES if np.isin(labels, (0, 1)).all() else GRADED_MEASURES
     else:
         measures = QUERY_MEASURES
+    metric = lightest_metric(embedding_set.metric)
     curve = size_curve(embedding_set.embeddings, labels, metric, measures=measures)
     trial = embedding_set.trial
     if trial is None:
@@ -100,12 +141,13 @@ def retrained_sizes(
     ]
 
 
-def curve_document(name: str, curve: SizeCurve) -> Document:
+def curve_document(name: str, curve: SizeCurve, notes: Sequence[str] = ()) -> Document:
     """Return a curve as a document.
 
     Args:
         name: the name of the embedding.
         curve: the curve.
+        notes: warnings to print with the curve.
     """
     columns = ("method", "dimensions", "bytes per vector", *curve[0].measures, "Pareto-optimal")
     rows = [
@@ -132,37 +174,48 @@ def curve_document(name: str, curve: SizeCurve) -> Document:
         f"{smallest.measures[measure]:.4f}."
     )
     section = Section("sizes", "Quality against size", (), [chart])
-    return Document(f"Quality of {name} against size", [lead], [section])
+    return Document(f"Quality of {name} against size", [lead, *notes], [section])
 
 
-AT_THRESHOLD = ("threshold", "far", "frr", "false_accepts", "false_rejects", "balanced_accuracy")
 COUNTS = ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs")
 
 
-def measures_document(name: str, measures: Mapping[str, float], notes: Sequence[str] = ()) -> Document:
-    """Return measures as a document: one table for each group, with intervals or means over classes.
+def measures_document(
+    embedding_set: EmbeddingSet, measures: Mapping[str, float], threshold: Threshold | None = None
+) -> Document:
+    """Return measures as a document: a table for each group and each threshold.
 
     Args:
-        name: the name of the embedding.
+        embedding_set: the evaluated embeddings.
         measures: the measures, as `siamkit.evaluate` returns them.
-        notes: sentences to read before the measures.
+        threshold: the threshold that was asked for, as for `evaluate_set`.
     """
+    at_threshold = {"threshold", *AT_THRESHOLD}
     sections = []
     for group in GROUPS:
-        names = [measure for measure in measures if measure in MEASURES and MEASURES[measure].group == group]
-        rows = [
-            (measure, measures[measure], _detail(measure, measures), MEASURES[measure].summary)
-            for measure in names
-        ]
-        sections.append(_section(group, rows))
-    for title, chosen in (("errors at the threshold", AT_THRESHOLD), ("counts", COUNTS)):
-        rows = [(measure, measures[measure], "", "") for measure in chosen if measure in measures]
-        sections.append(_section(title, rows))
-    return Document(f"Measures of {name}", notes, sections)
+        names = [name for name in measures if name in MEASURES and MEASURES[name].group == group]
+        rows = [_row(name, name, measures) for name in names if name not in at_threshold]
+        sections.append(_section(group, group, rows))
+    if "threshold" in measures:
+        asked = as_threshold(threshold)
+        how = f"chosen from these pairs for {asked}" if isinstance(asked, ThresholdRule) else "as given"
+        title = f"at the threshold {measures['threshold']:.6g}, {how}"
+        rows = [_row(name, name, measures) for name in AT_THRESHOLD]
+        sections.append(_section("at-threshold", title, rows))
+    if "own_threshold" in measures:
+        title = f"at the model's own threshold {measures['own_threshold']:.6g}"
+        rows = [_row(name, f"{name}_at_own_threshold", measures) for name in AT_THRESHOLD]
+        sections.append(_section("at-own-threshold", title, rows))
+    counts = [(name, measures[name], "", "") for name in COUNTS if name in measures]
+    sections.append(_section("counts", "counts", counts))
+    return Document(f"Measures of {embedding_set.name}", embedding_set.notes, sections)
 
 
-def _section(title: str, rows: list[tuple[str, float, str, str]]) -> Section:
-    name = title.replace(" ", "-")
+def _row(measure: str, name: str, measures: Mapping[str, float]) -> tuple[str, float, str, str]:
+    return measure, measures[name], _detail(name, measures), MEASURES[measure].summary
+
+
+def _section(name: str, title: str, rows: list[tuple[str, float, str, str]]) -> Section:
     table = Table.of(("measure", "value", "interval or by class", "meaning"), rows)
     return Section(name, title, (), [Listing(name, "", table)] if rows else [])
 

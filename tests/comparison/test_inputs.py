@@ -134,13 +134,55 @@ def test_a_model_is_judged_by_its_own_metric_and_at_its_own_threshold(tmp_path: 
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     vectors = model.embed(ROWS)
-    expected = siamkit.evaluate(vectors, LABELS, "euclidean", threshold=0.25)
-    for name in ("map_at_r", "false_accepts", "hubness"):
+    expected = siamkit.evaluate(vectors, LABELS, "euclidean")
+    for name in ("map_at_r", "threshold", "false_accepts", "f1", "hubness"):
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
+    at_own = siamkit.evaluate(vectors, LABELS, "euclidean", threshold=0.25)
+    assert found["own_threshold"] == at_own["threshold"] == 0.25
+    for name in ("far", "frr", "false_accepts", "false_rejects", "precision", "recall", "f1", "accuracy"):
+        assert found[f"{name}_at_own_threshold"] == pytest.approx(at_own[name]), name
+    shown = told(tmp_path / "model.keras", write(tmp_path, ".npz"), "--threshold", "f1").stdout
+    assert "\nat the threshold " in shown
+    assert "chosen from these pairs for f1" in shown
+    assert "at the model's own threshold 0.25" in shown
+    assert shown.count("false_accepts") == 2
     assert found["parameters"] == model.count_params()
     result = told(tmp_path / "model.keras")
     assert result.exit_code == 2
     assert "needs data to embed" in result.stderr
+    result = told(tmp_path / "model.keras", write(tmp_path, ".npz"), "--metric", "cosine")
+    assert "its threshold 0.25 is of its own metric, so it is left out." in " ".join(result.stdout.split())
+    assert "own threshold" not in result.stdout
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "mahalanobis"])
+def test_embedded_vectors_are_compared_by_the_metric_of_their_model(tmp_path: Path, metric: str) -> None:
+    import siamkit
+
+    model = siamkit.build("mlp", metric, "triplet", embedding_dim=4, input_shape=(3,), threshold=0.25)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "items.npy", ROWS)
+    np.save(tmp_path / "labels.npy", LABELS)
+    for command in (
+        ["embed", "model.keras", "items.npy", "-o", "vectors.parquet"],
+        ["evaluate", "vectors.parquet", "--labels", "labels.npy", "--json"],
+        ["evaluate", "vectors.parquet", "--labels", "labels.npy"],
+    ):
+        paths = [str(tmp_path / each) if "." in each else each for each in command]
+        result = CliRunner().invoke(main, paths)
+        assert result.exit_code == 0, result.output
+        if "--json" in command:
+            found = json.loads(result.stdout)
+    vectors = model.embed(ROWS)
+    used = "cosine" if metric == "mahalanobis" else model.metric  # its weights are not in the file
+    expected = siamkit.evaluate(vectors, LABELS, used)
+    assert found["map_at_r"] == pytest.approx(expected["map_at_r"])
+    assert found["roc_auc"] == pytest.approx(expected["roc_auc"], abs=1e-5)
+    assert ("own_threshold" in found) == (metric != "mahalanobis")
+    note = "its model compares by mahalanobis, whose weights are not in the file"
+    assert (note in " ".join(result.stdout.split())) == (metric == "mahalanobis")
 
 
 def broken(folder: Path, name: str, content: Any) -> Path:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -88,6 +91,8 @@ class Preprocessor(ABC):
     kind: ClassVar[str]
     documents: ClassVar[tuple[str, ...]] = ()
     """The keys of `texts()`."""
+    columns: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """The columns of the table that it was fitted on: `left`, `right`, `target`, or `features`, `label`."""
 
     @property
     @abstractmethod
@@ -123,12 +128,20 @@ class Preprocessor(ABC):
         """Return the fitted documents; each is stored in a file of its own name."""
         return {}
 
+    def with_columns(self, columns: Mapping[str, Sequence[str]]) -> Self:
+        """Return the same preprocessor with the columns that it was fitted on, by their role."""
+        found = copy(self)
+        object.__setattr__(found, "columns", {role: list(names) for role, names in columns.items()})
+        return found
+
     def save(self, folder: str | Path) -> None:
         """Write `preprocessor.json` and the files that belong to it to a folder, created if necessary."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         arrays, texts = self.arrays(), self.texts()
         header = {"version": VERSION, "kind": self.kind, "config": self.config(), "arrays": bool(arrays)}
+        if self.columns:
+            header["columns"] = dict(self.columns)
         if arrays:
             np.savez(target / "arrays.npz", **arrays)  # type: ignore[arg-type, unused-ignore]
         for name, text in texts.items():

@@ -245,6 +245,7 @@ def load_preprocessor(folder: str | Path) -> Preprocessor:
             texts[name] = (root / f"{name}.json").read_text(encoding="utf-8")
     try:
         # A wrong key, type or shape: the file was not written by `save`.
-        return kind(**header.get("config", {}), **arrays, **texts)
+        preprocessor = kind(**header.get("config", {}), **arrays, **texts)
+        return preprocessor.with_columns(header.get("columns", {}))
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is damaged: {error}") from error

@@ -45,6 +45,11 @@ def open_items(data: str | os.PathLike[str], source: str | None, request: Stream
         return
     entry = components().find("dataset", source or str(data))
     arguments = {"path": str(path)} if "path" in entry.spec.params else {}
+    if not arguments and source is not None and source != str(data):
+        raise DataError(
+            f"the dataset {source!r} reads no file, so {str(data)!r} would be ignored: write {source} in its "
+            "place"
+        )
     yield dataset_stream(entry.factory()(**arguments), request)
 
 
@@ -75,6 +80,7 @@ def open_file(path: Path, request: StreamRequest) -> Iterator[Stream]:
 
 def dataset_stream(dataset: Dataset, request: StreamRequest) -> Stream:
     """Return the items of a dataset in memory."""
+    request.check_unnamed("the dataset")
     if len(dataset.views) == 1:
         request.check_one_sided("the dataset")
     view = dataset.views[min(request.side, len(dataset.views) - 1)]
@@ -93,6 +99,7 @@ def dataset_stream(dataset: Dataset, request: StreamRequest) -> Stream:
 
 def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:
     """Return images by class as in training, or without classes if the folder has no subfolders."""
+    request.check_unnamed(path)
     request.check_one_sided(path)
     scaler = request.preprocessor
     if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in MODES:
@@ -160,6 +167,7 @@ class _StoredArray:
 
 def _npy_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:
     """Return the rows of an `.npy` file as items."""
+    request.check_unnamed(path)
     request.check_one_sided(path)
     array = _StoredArray(path, "the array", files.enter_context(path.open("rb")))
 

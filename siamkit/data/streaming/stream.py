@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,16 @@ class StreamRequest:
     id: str | None = None
     with_targets: bool = False
 
+    def check_unnamed(self, path: object) -> None:
+        """Raise DataError if columns are named of data that have no named columns or arrays."""
+        named = {"columns": ", ".join(self.columns), "label": self.label, "id": self.id}
+        for what, value in named.items():
+            if value:
+                raise DataError(
+                    f"{path} has no columns with names, so {what} {value!r} (--{what}) would be "
+                    "ignored: leave it out"
+                )
+
     def check_one_sided(self, path: object) -> None:
         """Raise DataError if side 1 is requested of data with one side, from a model with one encoder."""
         if self.side and self.towers == 1:
@@ -112,7 +122,7 @@ def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream
                 if chosen.id is not None:
                     ids = [str(value) for value in rows.column(chosen.id).to_pylist()]
                 labels = None if chosen.label is None else _labels(rows.column(chosen.label), suffix)
-                items = _items(Table(path, rows), chosen.features, request.preprocessor, done)
+                items = _items(Table(path, rows), chosen, request.preprocessor, done)
                 yield Chunk(ids, labels, items)
                 done += len(rows)
 
@@ -124,9 +134,13 @@ def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream
 
 @dataclass(frozen=True)
 class _Columns:
-    """The names of the columns of items, labels and ids; and whether the rows are pairs."""
+    """The names of the columns of items, labels and ids; and whether the rows are pairs.
+
+    `fields` are the names under which the model takes the columns of `features`: those of the left side.
+    """
 
     features: list[str]
+    fields: list[str]
     label: str | None
     id: str | None
     pairs: bool
@@ -137,19 +151,26 @@ class _Columns:
 
 
 def _choose_columns(path: Path, names: list[str], request: StreamRequest) -> _Columns:
+    """Return the named columns, else those that the model was trained on, else those with the usual names."""
     encoder = request.preprocessor
+    trained = {} if encoder is None else encoder.columns
     tabular = [*encoder.numeric, *encoder.categorical] if isinstance(encoder, ColumnEncoder) else []
-    required = [*request.columns, *filter(None, (request.label, request.id)), *tabular]
+    if tabular and request.columns:
+        raise DataError(
+            f"the model takes the columns {', '.join(tabular)}, so columns (--columns) would be ignored: "
+            "leave it out"
+        )
+    pair, target = _pair_columns(names, trained, request, bool(tabular))
+    known = trained.get("features") or trained.get(("left", "right")[request.side], ())
+    items = list(request.columns) or (list(known) if set(known) <= set(names) else [])
+    features = list(pair[request.side]) if pair else tabular or items
+    required = [*features, *request.columns, *filter(None, (request.label, request.id))]
     for name in required:
         if name not in names:
             raise DataError(f"{path} has no column {name!r}; {nearest(name, names)}")
-    pair = next((columns for columns in _SIDES if set(columns) <= set(names)), None)
-    if tabular or request.columns:
-        pair = None
-    if pair is None:
+    if not pair:
         request.check_one_sided(path)
-    features = tabular or list(request.columns) or ([pair[request.side]] if pair else [])
-    labels = [_SIDES[pair], "label"] if pair and request.with_targets else ["label"]
+    labels = [*([target] if pair and request.with_targets else []), *trained.get("label", ()), "label"]
     label = request.label or next((name for name in labels if name in names and name not in features), None)
     id = request.id or ("id" if "id" in names and "id" not in features else None)
     others = [name for name in names if name not in (label, id)]
@@ -157,7 +178,23 @@ def _choose_columns(path: Path, names: list[str], request: StreamRequest) -> _Co
         raise DataError(
             f"choose the columns of {path} to embed with columns (--columns): {', '.join(others)}"
         )
-    return _Columns(features or others, label, id, pair is not None)
+    fields = list(pair[0]) if pair else features or others
+    return _Columns(features or others, fields, label, id, bool(pair))
+
+
+def _pair_columns(
+    names: list[str], trained: Mapping[str, Sequence[str]], request: StreamRequest, tabular: bool
+) -> tuple[tuple[Sequence[str], Sequence[str]] | None, str]:
+    """Return the columns of both sides, if the table has them, and the column of the targets."""
+    choices: list[tuple[Sequence[str], Sequence[str], str]] = []
+    if trained.get("left") and trained.get("right"):
+        choices.append((trained["left"], trained["right"], [*trained.get("target", ()), "target"][0]))
+    if not tabular:
+        choices += [((left,), (right,), target) for (left, right), target in _SIDES.items()]
+    for left, right, target in () if request.columns else choices:
+        if {*left, *right} <= set(names):
+            return (left, right), target
+    return None, ""
 
 
 def _csv_types(chosen: _Columns, preprocessor: Preprocessor | None) -> dict[str, Any]:
@@ -165,7 +202,11 @@ def _csv_types(chosen: _Columns, preprocessor: Preprocessor | None) -> dict[str,
     import pyarrow
 
     if isinstance(preprocessor, ColumnEncoder):
-        numeric = set(preprocessor.numeric)
+        numeric = {
+            name
+            for field, name in zip(chosen.fields, chosen.features, strict=True)
+            if field in preprocessor.numeric
+        }
     else:
         numeric = set() if isinstance(preprocessor, (TextTokenizer, type(None))) else set(chosen.features)
     types = {name: pyarrow.float64() if name in numeric else pyarrow.string() for name in chosen.all}
@@ -177,14 +218,15 @@ def _csv_types(chosen: _Columns, preprocessor: Preprocessor | None) -> dict[str,
 # ------------------------------------------------------------------ items and labels
 
 
-def _items(table: Table, features: list[str], preprocessor: Preprocessor | None, rows_before: int) -> Leaf:
+def _items(table: Table, chosen: _Columns, preprocessor: Preprocessor | None, rows_before: int) -> Leaf:
+    features = chosen.features
     if isinstance(preprocessor, ColumnEncoder):
         known = preprocessor.categorical
         return {
-            name: _as_trained(table.optional_texts(name), known[name])
-            if name in known
+            field: _as_trained(table.optional_texts(name), known[field])
+            if field in known
             else table.optional_numbers(name)
-            for name in features
+            for field, name in zip(chosen.fields, features, strict=True)
         }
     for name in features:
         column = table.arrow.column(name)
