@@ -14,11 +14,10 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.study.reality.config import reality_schema
-    from siamkit.study.reality.result import RealityCheck
-    from siamkit.study.reality.run import reality_check
+    from siamkit.study.reality.run import RealityCheck, reality_check
 
 __all__ = ["RealityCheck", "reality_check", "reality_schema"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"RealityCheck": "result", "reality_check": "run", "reality_schema": "config"}
+    __name__, {"RealityCheck": "run", "reality_check": "run", "reality_schema": "config"}
 )

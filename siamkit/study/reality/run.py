@@ -1,21 +1,273 @@
-"""Run a reality check: one study per loss, then the comparison."""
+"""The run of a reality check, and its result: each loss under the same budget."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+from pydantic import JsonValue
 
 from siamkit.io.files import disk_full_as_error, write_json, write_text
 from siamkit.io.paths import check_writable
 from siamkit.registry.catalog import importable_from
-from siamkit.report.load import load_study_results
+from siamkit.report.checks import check_splits
+from siamkit.report.load import StoredStudy, load_study_results
+from siamkit.report.model import Document, Listing, Section, Table
 from siamkit.report.render.text import render_markdown
+from siamkit.runs.configuration import Factor
 from siamkit.runs.run_folder import RunFolder
+from siamkit.stats.results import Difference, Interval, adjusted
+from siamkit.stats.seeds import Repeats
 from siamkit.study.api import tune
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality.config import ResolvedReality, load_reality
-from siamkit.study.reality.result import RealityCheck, summarize
+
+COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds")
+SHOWN_FACTORS = ("encoder", "metric", "embedding_dim", "learning_rate")
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """The result of one loss.
+
+    Args:
+        loss: the name of the loss.
+        folder: the run folder of its study.
+        trials, completed: the number of configurations that count for its budget, and of those that
+            completed.
+        factors: the factors of its best configuration.
+        search: the objective of its best configuration on the validation split, as measured in the search.
+        valid, test: the mean objective over the repeats; None without repeats.
+        interval: the interval of the test score.
+        seeds: the number of repeats.
+        repeats: the scores of the repeats on the test split.
+    """
+
+    loss: str
+    folder: Path
+    trials: int
+    completed: int
+    factors: dict[str, Factor]
+    search: float | None
+    valid: float | None
+    test: float | None
+    interval: Interval | None
+    seeds: int
+    repeats: Repeats | None
+
+
+@dataclass(frozen=True)
+class RealityCheck:
+    """The result of a reality check.
+
+    Args:
+        name: the name of the reality check.
+        folder: the folder of its files.
+        measure: the measure that losses were chosen and compared by.
+        maximize: whether higher values of the measure are better.
+        losses: the losses, the best on the test split first.
+        pairs: the two losses of each difference, (A, B).
+        differences: the differences B minus A, with p-values corrected for all of them together.
+        notes: limitations of the result.
+        interrupted: whether the user stopped it before all losses were done.
+    """
+
+    name: str
+    folder: Path
+    measure: str
+    maximize: bool
+    losses: list[LossResult]
+    pairs: list[tuple[str, str]]
+    differences: list[Difference]
+    notes: list[str]
+    interrupted: bool = False
+
+    def verdict(self) -> str:
+        """Return a sentence about the best loss."""
+        scored = [loss.loss for loss in self.losses if loss.repeats is not None]
+        if not scored:
+            return "No loss has a complete result."
+        best, *others = scored
+        if not others:
+            return f"Only {best} has a complete result, so there is nothing to compare it with."
+        worse = [other for other in others if self._is_significant(best, other)]
+        undecided = [other for other in others if other not in worse]
+        sentence = f"{best} has the best {self.measure} on the test split"
+        if worse:
+            sentence += f", significantly better than {_and(worse)}"
+        if undecided:
+            sentence += f"; its difference from {_and(undecided)} is not significant at this sample size"
+        return sentence + "."
+
+    def verdicts(self) -> list[str]:
+        """Return a sentence about each pair of losses."""
+        return [
+            self._sentence(a, b, difference)
+            for (a, b), difference in zip(self.pairs, self.differences, strict=True)
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join([self.verdict(), *self.verdicts(), *self.notes])
+
+    def document(self) -> Document:
+        """Return the page of the reality check, for any renderer."""
+        over = next((loss.interval.over for loss in self.losses if loss.interval is not None), "")
+        factors = [name for name in SHOWN_FACTORS if any(name in loss.factors for loss in self.losses)]
+        chosen = [[loss.loss, *(loss.factors.get(name) for name in factors)] for loss in self.losses]
+        scores = Section(
+            "losses",
+            f"{self.measure} of each loss",
+            [
+                "Each loss had the same number of trials. Its best configuration on the validation split was "
+                "trained again with each seed, and scored once on the test split"
+                + (f"; intervals are 95 % over {over}." if over else ".")
+            ],
+            [Listing("losses", "Scores", self.table())],
+        )
+        best = Section(
+            "configurations",
+            "The best configuration of each loss",
+            blocks=[Listing("configurations", "Factors", Table.of(["loss", *factors], chosen))],
+        )
+        differences = Section(
+            "differences",
+            f"Differences, with p-values after Holm's correction for all {len(self.pairs)} together",
+            self.verdicts() or ["No difference could be computed."],
+        )
+        source = 'After Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020.'
+        limits = Section("limitations", "Limitations", [*self.notes, source])
+        title = f"{self.name}: losses under one budget"
+        return Document(title, [self.verdict()], [scores, best, differences, limits])
+
+    def table(self) -> Table:
+        """Return the scores of the losses, the best on the test split first."""
+        rows = []
+        for loss in self.losses:
+            ends = loss.interval and f"{loss.interval.low:.4f} to {loss.interval.high:.4f}"
+            scores = (loss.search, loss.valid, loss.test)
+            rows.append([loss.loss, loss.trials, *scores, ends, loss.seeds])
+        return Table.of(COLUMNS, rows)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the content of `reality-check.json`."""
+        losses: list[JsonValue] = []
+        for loss in self.losses:
+            values: JsonValue = None if loss.repeats is None else [*loss.repeats.values]
+            interval = None if loss.interval is None else asdict(loss.interval)
+            shallow = {name: value for name, value in vars(loss).items() if name != "repeats"}
+            losses.append({**shallow, "folder": loss.folder.name, "interval": interval, "values": values})
+        differences: list[JsonValue] = [
+            {"of": list(pair), **asdict(difference), "shown": difference.significant}
+            for pair, difference in zip(self.pairs, self.differences, strict=True)
+        ]
+        return {
+            "name": self.name,
+            "figure": self.measure,
+            "losses": losses,
+            "differences": differences,
+            "verdict": self.verdict(),
+            "verdicts": [*self.verdicts()],
+            "notes": [*self.notes],
+        }
+
+    def _is_significant(self, a: str, b: str) -> bool:
+        return any(
+            {a, b} == {*pair} and difference.significant
+            for pair, difference in zip(self.pairs, self.differences, strict=True)
+        )
+
+    def _sentence(self, a: str, b: str, difference: Difference) -> str:
+        size = f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        over = f"over {difference.units:,} {difference.over}, p {difference.p_adjusted:.3g}"
+        if difference.significant:
+            better = b if (difference.difference > 0) == self.maximize else a
+            return f"{b} - {a}: {better} is better, {size}, {over}."
+        reason = (
+            " after correction for all comparisons" if difference.excludes_zero else " at this sample size"
+        )
+        return f"{b} - {a}: not significant{reason}, {size}, {over}."
+
+
+def summarize(
+    name: str, folder: Path, studies: dict[str, StoredStudy], *, interrupted: bool = False
+) -> RealityCheck:
+    """Return the result of a reality check.
+
+    Args:
+        name: the name of the reality check.
+        folder: the folder of its files.
+        studies: the stored study of each loss; at least one.
+        interrupted: whether the user stopped it.
+    """
+    first = next(iter(studies.values()))
+    losses = [_loss_result(loss, stored) for loss, stored in studies.items()]
+    losses.sort(key=lambda loss: first.objective.worth(loss.test), reverse=True)
+    pairs, differences = [], []
+    for a, b in combinations(losses, 2):
+        if a.repeats is None or b.repeats is None:
+            continue
+        if (difference := a.repeats.difference(b.repeats)) is not None:
+            pairs.append((a.loss, b.loss))
+            differences.append(difference)
+    notes = [
+        *_notes_on(losses),
+        *(check.sentence for check in check_splits(first.snapshot) if check.status != "ok"),
+    ]
+    corrected = adjusted(differences) if differences else []
+    return RealityCheck(
+        name,
+        folder,
+        first.objective.name,
+        first.objective.maximize,
+        losses,
+        pairs,
+        corrected,
+        notes,
+        interrupted,
+    )
+
+
+def _loss_result(loss: str, stored: StoredStudy) -> LossResult:
+    best = stored.finalists[0] if stored.finalists else None
+    trial = next((trial for trial in stored.completed if best and trial.trial == best.trial), None)
+    return LossResult(
+        loss,
+        stored.folder.path,
+        len(stored.trials),
+        len(stored.completed),
+        dict(best.factors) if best else {},
+        trial.value(stored.objective.name) if trial else None,
+        best.mean("valid") if best else None,
+        best.mean("test") if best else None,
+        best.interval if best else None,
+        best.repeats if best else 0,
+        best.on_test if best else None,
+    )
+
+
+def _notes_on(losses: list[LossResult]) -> list[str]:
+    notes = []
+    if len({loss.trials for loss in losses}) > 1:
+        counts = ", ".join(f"{loss.loss} {loss.trials}" for loss in losses)
+        notes.append(
+            f"The losses have different numbers of trials ({counts}): a small search space ends early."
+        )
+    for loss in losses:
+        if loss.repeats is None:
+            notes.append(
+                f"{loss.loss} has no test score: {loss.completed} of its {loss.trials} trials completed."
+            )
+        elif loss.seeds < max(other.seeds for other in losses):
+            notes.append(f"{loss.loss} has only {loss.seeds} repeats; the others failed.")
+    return notes
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def reality_check(

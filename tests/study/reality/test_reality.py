@@ -23,7 +23,7 @@ from siamkit.report.load import load_study_results
 from siamkit.runs.outcome import read_outcome
 from siamkit.stats.seeds import Repeats
 from siamkit.study.reality.config import RealityConfig, load_reality, reality_schema
-from siamkit.study.reality.result import RealityCheck
+from siamkit.study.reality.run import RealityCheck
 
 CHECK = """\
 version: 1
