@@ -66,6 +66,7 @@ _BACKEND_DEFAULT = (
     metavar="NAME",
     help="Column or array with the ids of the items [default: id, if any, else row numbers].",
 )
+@click.option("--skip-unreadable", is_flag=True, help="Leave out images that cannot be read, and count them.")
 @force_option
 @backend_option(_BACKEND_DEFAULT)
 @plugin_option
@@ -79,6 +80,7 @@ def embed(
     columns: str | None,
     label: str | None,
     id_: str | None,
+    skip_unreadable: bool,
     force: bool,
     backend: str | None,
     plugins: tuple[str, ...],
@@ -132,6 +134,7 @@ def embed(
             label=label,
             id=id_,
             replace=force,
+            skip_unreadable=skip_unreadable,
             on_rows=on_rows,
             on_note=notes.append,
         )

@@ -55,6 +55,7 @@ class Dataset:
         input: the kind of input that a view holds, one of `siamkit.registry.specs.INPUTS`.
         columns: further columns `(n,)`, to split by.
         ids: `(n,)` names of the items; "0", "1", … by default.
+        notes: sentences about omitted items, to print with results.
 
     Raises:
         DataError: the arguments do not fit together.
@@ -66,6 +67,7 @@ class Dataset:
     input: str
     columns: Mapping[str, Array] = field(default_factory=dict)
     ids: Array = field(default_factory=lambda: np.empty(0, dtype=np.str_))
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.supervision not in SUPERVISIONS:

@@ -74,7 +74,7 @@ def thumbnail_of(item: Any) -> Thumbnail:
     if isinstance(item, os.PathLike):
         from siamkit.data.sources.images import read_image
 
-        return Thumbnail(thumbnail_png(read_image(Path(item), "RGB", None)))
+        return Thumbnail(thumbnail_png(read_image(Path(item), 3)))
     if isinstance(item, str):
         return Thumbnail(text=str(item))
     array = np.asarray(item)

@@ -19,7 +19,7 @@ from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
-from siamkit.io.files import atomic_path
+from siamkit.io.files import atomic_path, disk_full_as_error
 from siamkit.io.paths import check_writable
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def embed_file(
     label: str | None = None,
     id: str | None = None,
     replace: bool = False,
+    skip_unreadable: bool = False,
     on_rows: OnRows = lambda done, total: None,
     on_note: Callable[[str], None] = warnings.warn,
 ) -> int:
@@ -71,6 +72,7 @@ def embed_file(
             names.
         label, id: names of the columns or arrays of labels and of ids.
         replace: whether to replace an existing output file.
+        skip_unreadable: whether to leave out images that cannot be read, with a note.
         on_rows: function called after each batch, see `OnRows`.
         on_note: function called with a sentence for the user, such as how many texts were cut; by default it
             is a warning.
@@ -81,6 +83,7 @@ def embed_file(
     Raises:
         DataError: the data do not exist or do not fit the model, or the output already exists.
         ModelError: the model cannot be loaded, or has no such side.
+        StudyError: the disk is full.
     """
     path = Path(output)
     if path.suffix != ".parquet":
@@ -96,9 +99,16 @@ def embed_file(
     if side not in (0, 1):
         raise ModelError(f"side should be 0 or 1, got {side!r}")
     request = StreamRequest(
-        loaded.preprocessor, batch_size, side, len(loaded.encoders), tuple(columns), label, id
-    )  # fmt: skip
-    with ExitStack() as stack:
+        preprocessor=loaded.preprocessor,
+        size=batch_size,
+        side=side,
+        towers=len(loaded.encoders),
+        columns=tuple(columns),
+        label=label,
+        id=id,
+        skip_unreadable=skip_unreadable,
+    )
+    with disk_full_as_error(path), ExitStack() as stack:
         stream = stack.enter_context(open_items(data, source, request))
         file = stack.enter_context(atomic_path(path))
         metadata = describe_side(loaded, model, side)
@@ -106,6 +116,8 @@ def embed_file(
         count, altered = embed_stream(stream, loaded, writer, request, str(data), on_rows)
     if altered:
         on_note(f"{altered.sentence()}.")
+    for note in stream.notes:
+        on_note(note)
     return count
 
 

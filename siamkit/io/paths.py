@@ -44,7 +44,15 @@ def is_local(path: Path) -> bool:
 
 def display_path(path: Path) -> str:
     """Return a local path relative to the current folder, and a URL unchanged."""
-    return os.path.relpath(path) if is_local(path) else str(path)
+    return path_text(os.path.relpath(path)) if is_local(path) else str(path)
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return a path as text; bytes that are not UTF-8 become escapes such as `\\xe9`.
+
+    Python holds such bytes as lone surrogates, which no file format and no terminal takes.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def unreachable_reason(path: str) -> str | None:

@@ -1,6 +1,6 @@
 """The specs of the built-in data sources."""
 
-from siamkit.registry.specs import INPUTS, Choice, DatasetSpec, Int, Text
+from siamkit.registry.specs import INPUTS, Bool, Choice, DatasetSpec, Int, Text
 
 DATASETS: list[DatasetSpec] = [
     DatasetSpec(
@@ -48,6 +48,7 @@ DATASETS: list[DatasetSpec] = [
             "path": Text(help="folder to read"),
             "image_size": Int(None, minimum=1, help="side in pixels to resize the images to"),
             "channels": Choice("rgb", options=("rgb", "grey"), help="color channels"),
+            "skip_unreadable": Bool(False, help="whether to leave out images that cannot be read"),
         },
     ),
     DatasetSpec(
@@ -67,6 +68,7 @@ DATASETS: list[DatasetSpec] = [
             "features": Text(help="column of the item of a labelled row, or columns separated by commas"),
             "input": Choice("auto", options=("auto", "tabular"), help="tabular to force tabular input"),
             "categorical": Text(help="numeric columns that hold names, not quantities, separated by commas"),
+            "id": Text(help="column of ids, a different one in each row; by default id, else row numbers"),
         },
     ),
 ]

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.preprocessing.scaling import ImageScaler
-from siamkit.data.sources.images import MODES, images_in, read_image, without_hidden
-from siamkit.data.streaming.stream import SUFFIXES, Chunk, Stream, StreamRequest, table_stream
+from siamkit.data.sources.images import CHANNELS, ImageReader
+from siamkit.data.sources.table_files import SUFFIXES
+from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest, table_stream
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 from siamkit.registry.registry import components
@@ -44,12 +45,14 @@ def open_items(data: str | os.PathLike[str], source: str | None, request: Stream
             yield stream
         return
     entry = components().find("dataset", source or str(data))
-    arguments = {"path": str(path)} if "path" in entry.spec.params else {}
+    arguments: dict[str, Any] = {"path": str(path)} if "path" in entry.spec.params else {}
     if not arguments and source is not None and source != str(data):
         raise DataError(
             f"the dataset {source!r} reads no file, so {str(data)!r} would be ignored: write {source} in its "
             "place"
         )
+    if request.skip_unreadable and "skip_unreadable" in entry.spec.params:
+        arguments["skip_unreadable"] = True
     yield dataset_stream(entry.factory()(**arguments), request)
 
 
@@ -94,7 +97,7 @@ def dataset_stream(dataset: Dataset, request: StreamRequest) -> Stream:
             labels = None if target is None else target[rows]
             yield Chunk(dataset.ids[rows].tolist(), labels, take(view, rows))
 
-    return Stream(len(dataset), chunks(), pairs)
+    return Stream(len(dataset), chunks(), pairs, dataset.notes)
 
 
 def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:
@@ -102,28 +105,28 @@ def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stre
     request.check_unnamed(path)
     request.check_one_sided(path)
     scaler = request.preprocessor
-    if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in MODES:
+    if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in CHANNELS.values():
         raise DataError(f"{path} is a folder of images, but the model does not take images read from files")
-    mode = MODES[scaler.input_shape[-1]]
-    with unreadable_as_error(path, "a folder of images"):
-        folders = sorted(inside for inside in without_hidden(path.iterdir()) if inside.is_dir())
-
-    def images() -> Iterator[tuple[Path, str | None]]:
-        for folder in folders or [path]:
-            yield from ((file, folder.name if folders else None) for file in images_in(folder))
-
-    total = sum(1 for _ in images())
+    remedy = "set --skip-unreadable (in Python skip_unreadable=True)"
+    reader = ImageReader(path, scaler.input_shape[-1], scaler.size, request.skip_unreadable, remedy)
+    total = sum(1 for _ in reader.files())
     if not total:
         raise DataError(f"{path} should hold images, got none")
+    notes: list[str] = []
 
     def chunks() -> Iterator[Chunk]:
-        remaining = images()
-        while chunk := list(islice(remaining, request.size)):
-            pixels = np.stack([read_image(file, mode, scaler.size) for file, _ in chunk])
-            labels = [label for _, label in chunk] if folders else None
-            yield Chunk([file.relative_to(path).as_posix() for file, _ in chunk], labels, pixels)
+        remaining = reader.files()
+        while files := list(islice(remaining, request.size)):
+            images = [(file, label, reader.read(file)) for file, label in files]
+            kept = [(file, label, pixels) for file, label, pixels in images if pixels is not None]
+            # If images cannot be left out, the rest is only read to name them all at once.
+            if kept and (request.skip_unreadable or not reader.unreadable):
+                ids = [reader.id(file) for file, _, _ in kept]
+                labels = None if kept[0][1] is None else [label for _, label, _ in kept]
+                yield Chunk(ids, labels, np.stack([pixels for _, _, pixels in kept]))
+        notes.extend(reader.notes())
 
-    return Stream(total, chunks())
+    return Stream(total, chunks(), notes=notes)
 
 
 # ------------------------------------------------------------------ arrays in NumPy's files

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from siamkit.data.dataset import Array, Leaf
+from siamkit.data.dataset import Leaf
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import ColumnEncoder
 from siamkit.data.preprocessing.scaling import Standardizer
 from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder
-from siamkit.data.sources.columns import Table, check_unique, csv_options
+from siamkit.data.sources.table_files import read_header, read_parts
+from siamkit.data.sources.tables import Table
 from siamkit.errors import DataError, nearest
-from siamkit.io.paths import unreadable_as_error
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,13 @@ class Stream:
         total: the number of items, or None if it is unknown.
         chunks: iterator over the chunks of items, which are read during the iteration.
         pairs: whether the data are pairs; the stream has only one of their sides.
+        notes: sentences about omitted items; complete after the last chunk.
     """
 
     total: int | None
     chunks: Iterator[Chunk]
     pairs: bool = False
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class StreamRequest:
             names.
         label, id: names of the columns or arrays of labels and of ids.
         with_targets: whether to return the targets of pairs if `label` is None.
+        skip_unreadable: whether to leave out images that cannot be read.
     """
 
     preprocessor: Preprocessor | None = None
@@ -69,6 +69,7 @@ class StreamRequest:
     label: str | None = None
     id: str | None = None
     with_targets: bool = False
+    skip_unreadable: bool = False
 
     def check_unnamed(self, path: object) -> None:
         """Raise DataError if columns are named of data that have no named columns or arrays."""
@@ -86,12 +87,8 @@ class StreamRequest:
             raise DataError(f"{path} has no side 1: its items have one side, and the model has one encoder")
 
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
-
 # The columns of pairs, and the column of their targets.
 _SIDES = {("left", "right"): "target", ("a", "b"): "y"}
-
-_BLOCK_BYTES = 1 << 20  # of text that are read at a time
 
 
 def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:
@@ -100,31 +97,22 @@ def table_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream
     Raises:
         DataError: a column does not exist, or its values do not fit the model.
     """
-    import pyarrow
-
-    suffix = path.suffix.lower()
-    with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
-        names, total = _read_header(path, suffix)
+    names, total = read_header(path)
     chosen = _choose_columns(path, names, request)
 
     def chunks() -> Iterator[Chunk]:
         done = 0
-        types = _csv_types(chosen, request.preprocessor)
-        tables = files.enter_context(closing(_read_tables(path, suffix, chosen.all, types, request.size)))
-        while True:
-            with unreadable_as_error(path, f"a {suffix} file", pyarrow.ArrowException):
-                arrow = next(tables, None)
-            if arrow is None:
-                return
+        parts = files.enter_context(closing(read_parts(path, chosen.all, request.size)))
+        for arrow in parts:
             for start in range(0, len(arrow), request.size):
-                rows = arrow.slice(start, request.size)
-                ids = [str(done + number) for number in range(len(rows))]
+                rows = Table(path, arrow.slice(start, request.size), done + 1)
+                count = len(rows.arrow)
+                ids = [str(done + number) for number in range(count)]
                 if chosen.id is not None:
-                    ids = [str(value) for value in rows.column(chosen.id).to_pylist()]
-                labels = None if chosen.label is None else _labels(rows.column(chosen.label), suffix)
-                items = _items(Table(path, rows), chosen, request.preprocessor, done)
-                yield Chunk(ids, labels, items)
-                done += len(rows)
+                    ids = rows.ids(chosen.id).tolist()
+                labels = None if chosen.label is None else _labels(rows, chosen.label)
+                yield Chunk(ids, labels, _items(rows, chosen, request.preprocessor))
+                done += count
 
     return Stream(total, chunks(), chosen.pairs)
 
@@ -197,134 +185,33 @@ def _pair_columns(
     return None, ""
 
 
-def _csv_types(chosen: _Columns, preprocessor: Preprocessor | None) -> dict[str, Any]:
-    """Return the column types of a .csv file: types guessed from its beginning may be wrong further on."""
-    import pyarrow
-
-    if isinstance(preprocessor, ColumnEncoder):
-        numeric = {
-            name
-            for field, name in zip(chosen.fields, chosen.features, strict=True)
-            if field in preprocessor.numeric
-        }
-    else:
-        numeric = set() if isinstance(preprocessor, (TextTokenizer, type(None))) else set(chosen.features)
-    types = {name: pyarrow.float64() if name in numeric else pyarrow.string() for name in chosen.all}
-    if preprocessor is None:
-        return {name: kind for name, kind in types.items() if name not in chosen.features}
-    return types
-
-
 # ------------------------------------------------------------------ items and labels
 
 
-def _items(table: Table, chosen: _Columns, preprocessor: Preprocessor | None, rows_before: int) -> Leaf:
+def _items(table: Table, chosen: _Columns, preprocessor: Preprocessor | None) -> Leaf:
     features = chosen.features
     if isinstance(preprocessor, ColumnEncoder):
-        known = preprocessor.categorical
         return {
-            field: _as_trained(table.optional_texts(name), known[field])
-            if field in known
+            field: table.optional_texts(name)
+            if field in preprocessor.categorical
             else table.optional_numbers(name)
             for field, name in zip(chosen.fields, features, strict=True)
         }
-    for name in features:
-        column = table.arrow.column(name)
-        if column.null_count:
-            row = rows_before + int(np.argmax(column.is_null().to_numpy())) + 1
-            raise DataError(
-                f"column {name!r} of {table.path} should have a value in every row, got none in {row}"
-            )
-    items, kind = table.view(features)
     fitting = {TextTokenizer: ("text",), TokenPadder: ("tokens",), Standardizer: ("vector", "tokens")}
-    if preprocessor is not None and kind not in fitting.get(type(preprocessor), ()):
+    kinds = () if preprocessor is None else fitting.get(type(preprocessor), ())
+    items, kind = table.view(features, *kinds[:1])
+    if preprocessor is not None and kind not in kinds:
         raise DataError(
             f"{', '.join(features)} of {table.path} makes {kind}, but the model takes "
-            f"{(fitting.get(type(preprocessor)) or ('no rows of tables',))[0]}"
+            f"{(kinds or ('no rows of tables',))[0]}"
         )
     return items
 
 
-def _as_trained(texts: Array, known: Sequence[str]) -> Array:
-    """Return texts of numbers written as in training.
-
-    In training a column of numbers only was read as numbers, and `007` became `7`; one chunk cannot show
-    whether all values are numbers.
-    """
-    for kind in (int, float):
-        if known and all(_rewritten(text, kind) == text for text in known):
-            return np.array([_rewritten(text, kind) for text in texts], dtype=object)
-    return texts
-
-
-def _rewritten(text: str, kind: type[int] | type[float]) -> str:
-    try:
-        return str(kind(text))
-    except ValueError:
-        return text
-
-
-def _labels(column: Any, suffix: str) -> Any:
-    """Return labels unchanged, or as texts for formats without types, because guessed types may differ."""
-    if suffix == ".parquet":
+def _labels(table: Table, name: str) -> Any:
+    """Return labels, or None where missing; texts for a format whose types one chunk cannot show."""
+    column = table.arrow.column(name)
+    if table.path.suffix.lower() == ".parquet":
         return column.combine_chunks()
-    return [None if value is None else str(value) for value in column.to_pylist()]
-
-
-# ------------------------------------------------------------------ reading
-
-
-def _read_header(path: Path, suffix: str) -> tuple[list[str], int | None]:
-    """Return the names of the columns, and the number of rows if the file states it."""
-    if suffix == ".parquet":
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(path) as file:
-            return list(file.schema_arrow.names), file.metadata.num_rows
-    batches = _read_json(path) if suffix == ".jsonl" else _read_csv(path, None, {})
-    first = next(batches, None)
-    batches.close()
-    names = [] if first is None else list(first.schema.names)
-    check_unique(path, names)
-    return names, None
-
-
-def _read_tables(
-    path: Path, suffix: str, columns: list[str], types: dict[str, Any], size: int
-) -> Generator[Any, None, None]:
-    """Yield Arrow tables with these columns."""
-    import pyarrow
-
-    if suffix == ".parquet":
-        from pyarrow import parquet
-
-        # Without reading ahead, and without a whole column chunk at once.
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
-            for batch in file.iter_batches(batch_size=size, columns=columns, use_threads=False):
-                yield pyarrow.Table.from_batches([batch])
-    elif suffix == ".jsonl":
-        for table in _read_json(path):
-            for name in set(columns) - set(table.column_names):  # no row of this block has it
-                table = table.append_column(name, pyarrow.nulls(len(table)))
-            yield table.select(columns)
-    else:
-        for batch in _read_csv(path, columns, types):
-            yield pyarrow.Table.from_batches([batch])
-
-
-def _read_json(path: Path) -> Generator[Any, None, None]:
-    from pyarrow import json
-
-    with path.open("rb") as file:
-        while lines := file.readlines(_BLOCK_BYTES):
-            if text := b"".join(line for line in lines if line.strip()):
-                yield json.read_json(io.BytesIO(text))
-
-
-def _read_csv(path: Path, columns: list[str] | None, types: dict[str, Any]) -> Generator[Any, None, None]:
-    from pyarrow import csv
-
-    read = csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
-    options = csv_options(path, column_types=types, include_columns=columns)
-    with csv.open_csv(path, read_options=read, **options) as reader:
-        yield from reader
+    texts, is_missing = table.optional_texts(name), column.is_null().to_numpy()
+    return [None if missing else text for text, missing in zip(texts, is_missing, strict=True)]

@@ -173,7 +173,7 @@ def test_columns_of_a_table_are_found_by_the_models_names(tmp_path: Path, suffix
     dataset = table(path, label="kind", features="zip,colour,size", categorical="zip")
     preprocessor = fit_preprocessor(dataset)
     _, _, items = read(path, preprocessor=preprocessor, label="kind")
-    same(preprocessor(items), preprocessor(dataset.views[0]))  # 007 is the 7 that training saw
+    same(items, dataset.views[0])  # in a CSV file 007 is not 7
 
 
 def test_a_type_that_changes_far_into_a_csv_file_is_no_matter(tmp_path: Path) -> None:
@@ -200,7 +200,11 @@ def test_labels_may_be_missing_and_keep_their_type(tmp_path: Path) -> None:
     [
         ({"x": [1], "y": [2]}, {}, r"choose the columns of .* to embed with columns \(--columns\): x, y"),
         ({"x": [1]}, {"columns": ("xx",)}, "no column 'xx'; did you mean 'x'"),
-        ({"x": [1, 2, 3, 4, None]}, {}, "column 'x' of .* should have a value in every row, got none in 5"),
+        (
+            {"x": [1, 2, 3, 4, None]},
+            {},
+            "column 'x' of .* should have a value in every row, got none in row 5",
+        ),
         ({"x": [1]}, {"side": 1}, "no side 1"),
     ],
     ids=["which", "unknown", "null", "side"],
