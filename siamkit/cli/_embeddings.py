@@ -17,7 +17,8 @@ _labels_option = click.option(
     type=click.Path(),
     metavar="FILE",
     help="Labels for files of embeddings that contain none: a .npy file with one label per row, in the "
-    "same order.",
+    "same order, or a table (.csv, .tsv, .parquet, .jsonl) with a column label, whose rows are matched by a "
+    "column id, if any.",
 )
 _source_option = click.option(
     "--source",
@@ -206,7 +207,6 @@ def compare(
 
     from siamkit.backend import select
     from siamkit.comparison import compare as run
-    from siamkit.comparison.embedding_set import read_labels
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
     from siamkit.report.render.text import render_console
@@ -218,7 +218,7 @@ def compare(
     comparison = run(
         *inputs,
         data=data,
-        labels=None if labels is None else read_labels(labels),
+        labels=labels,
         metric=metric,
         measures=measures,
         over=over,  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ Over = Literal["queries", "classes", "items", "pairs", "auto"]
 def compare(
     *embeddings: str | os.PathLike[str] | EmbeddingSet | ArrayLike,
     data: str | os.PathLike[str] | None = None,
-    labels: ArrayLike | None = None,
+    labels: ArrayLike | str | os.PathLike[str] | None = None,
     metric: str | Metric | None = None,
     measures: Iterable[str] = (),
     over: Over = "auto",
@@ -53,7 +53,7 @@ def compare(
             are matched by them; otherwise all must hold the same items in the same order.
         data: labeled items, or pairs, for models to embed.
         labels: `(n,)`, needed if no embedding has labels: classes; for pairs 1 (alike), 0 (not alike) or
-            scores.
+            scores; or a file of them, `.npy` or a table with a column `label` and maybe `id`.
         metric: the metric for embeddings without their own metric; by default cosine.
         measures: names of measures: for queries `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`,
             `r_precision`, `map_at_r`, `mrr`, `map`, by default `map_at_r` and `recall_at_1`; for pairs

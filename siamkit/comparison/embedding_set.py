@@ -14,15 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.data.dataset import take
+from siamkit.data.sources.table_files import SUFFIXES, read_rows
+from siamkit.data.sources.tables import Table
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
-from siamkit.errors import DataError
+from siamkit.errors import DataError, listed
 from siamkit.evaluation.distances import PLAIN, Metric
-from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
+from siamkit.io.paths import BROKEN_ARRAYS, existing_file, unreadable_as_error
 from siamkit.io.targets import graded_targets, is_graded
 from siamkit.io.values import as_array
 from siamkit.registry.catalog import CORE
+
+LABELS = ("label", "target", "y")
+"""The names of columns of labels, the first one that a table has counts."""
 
 ENDINGS = (".npy", ".npz", ".parquet")
 """Endings of files of embeddings."""
@@ -176,14 +181,52 @@ def _with_metric(embedding_set: EmbeddingSet, description: Mapping[str, Any]) ->
     return replace(embedding_set, metric=metric, threshold=description.get("threshold"))
 
 
-def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Return the labels in a `.npy` file."""
+def read_labels(path: str | os.PathLike[str], ids: Sequence[str] | None = None) -> NDArray[Any]:
+    """Return the labels in a file.
+
+    Args:
+        path: a `.npy` file, or a table (`.csv`, `.tsv`, `.parquet`, `.jsonl`) with a column `label`, `target`
+            or `y`, or with one column only, not counting `id`.
+        ids: the ids of the embeddings; if the table has a column `id`, its rows are matched by it. Otherwise
+            labels are in the order of the embeddings.
+
+    Raises:
+        DataError: the file cannot be read, has no such column, or lacks the label of an id.
+    """
     file = Path(path)
+    if file.suffix.lower() in SUFFIXES:
+        return _labels_of_table(Table(file, read_rows(existing_file(file, "a file of labels"))), ids)
+    if file.suffix != ".npy":
+        raise DataError(
+            f"labels should be a .npy file, or a table ({', '.join(SUFFIXES)}) with a column label, "
+            f"got {str(file)!r}"
+        )
     with unreadable_as_error(file, "a file of labels", *BROKEN_ARRAYS), file.open("rb") as stream:
-        labels = np.load(stream, allow_pickle=False)
-        if not isinstance(labels, np.ndarray):
-            raise ValueError("it contains named arrays, not a single one")
-    return labels
+        labels = np.lib.format.read_array(stream, allow_pickle=False)
+    return np.asarray(labels)
+
+
+def _labels_of_table(table: Table, ids: Sequence[str] | None) -> NDArray[Any]:
+    names = [name for name in table.names if name != "id"]
+    column = next((name for name in LABELS if name in names), names[0] if len(names) == 1 else None)
+    if column is None:
+        raise DataError(
+            f"{str(table.path)!r} should have a column label with the labels, or one column only, "
+            f"got {', '.join(table.names)} (its first line names the columns)"
+        )
+    labels = table.labels(column)
+    if ids is None or "id" not in table.names:
+        return labels
+    rows = {id: row for row, id in enumerate(table.ids("id"))}
+    if len(rows) < len(labels):
+        raise DataError(f"{str(table.path)!r} has several rows with one id, so its labels cannot be matched")
+    missing = [id for id in ids if id not in rows]
+    if missing:
+        raise DataError(
+            f"{str(table.path)!r} has no label for {len(missing):,} of {len(ids):,} ids: "
+            f"{listed(map(repr, missing), 4)}"
+        )
+    return labels[[rows[id] for id in ids]]
 
 
 def as_targets(labels: NDArray[Any], name: str) -> NDArray[np.float64]:

@@ -75,16 +75,16 @@ def is_model(path: str | os.PathLike[str]) -> bool:
 def labeled(
     embedding_set: EmbeddingSet, path: str | os.PathLike[str] | None = None
 ) -> tuple[EmbeddingSet, NDArray[Any]]:
-    """Return the embedding set with labels, and the labels: its own, or those of a `.npy` file.
+    """Return the embedding set with labels, and the labels: its own, or those of a file.
 
     Raises:
         DataError: labels are missing, or there is not one label for each embedding.
     """
     name, count = embedding_set.name, len(embedding_set.embeddings)
-    labels = embedding_set.labels if path is None else read_labels(path)
+    labels = embedding_set.labels if path is None else read_labels(path, embedding_set.ids)
     if labels is None:
         raise DataError(
-            f"{name!r} has embeddings without labels; pass them with --labels FILE.npy, or for a model name "
+            f"{name!r} has embeddings without labels; pass them with --labels (.npy or .csv), or for a model name "
             "their column with --label NAME"
         )
     if labels.shape != (count,):
@@ -148,12 +148,14 @@ def aligned(sets: Sequence[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]
     return list(sets), []
 
 
-def true_labels(sets: Sequence[EmbeddingSet], labels: ArrayLike | None) -> NDArray[Any]:
+def true_labels(
+    sets: Sequence[EmbeddingSet], labels: ArrayLike | str | os.PathLike[str] | None
+) -> NDArray[Any]:
     """Return the class of each item, or the target of each pair, on which all sources agree.
 
     Args:
         sets: aligned embedding sets.
-        labels: labels that the caller gave, or None.
+        labels: labels that the caller gave, or a file of them as `read_labels` takes it, or None.
 
     Raises:
         DataError: labels are missing, or they disagree.
@@ -163,10 +165,12 @@ def true_labels(sets: Sequence[EmbeddingSet], labels: ArrayLike | None) -> NDArr
         for embedding_set in sets
         if embedding_set.labels is not None
     ]
-    if labels is not None:
+    if isinstance(labels, (str, os.PathLike)):
+        known.insert(0, (str(labels), read_labels(labels, sets[0].ids)))
+    elif labels is not None:
         known.insert(0, ("labels", as_array(labels, name="labels")))
     if not known:
-        raise DataError("no input has labels; pass them as labels=, or with --labels FILE.npy")
+        raise DataError("no input has labels; pass them as labels=, or with --labels (.npy or .csv)")
     columns = [(name, as_column(column, len(sets[0].embeddings))) for name, column in known]
     if sets[0].of_pairs:
         columns = [(name, as_targets(column, name)) for name, column in columns]

@@ -163,11 +163,22 @@ def check_leaf(name: str, leaf: Leaf, kind: str) -> None:
     kinds, axes, words = _SHAPES.get(kind, ("biufUOT", range(1, 9), "numbers or texts (n, …)"))
     if leaf.dtype.kind not in kinds or leaf.ndim not in axes:
         raise DataError(f"{name} should hold {words}, got {leaf.dtype} of shape {leaf.shape}")
+    if kind == "image":
+        check_channels_last(name, leaf)
     if leaf.dtype.kind == "O" and not all(isinstance(value, str) for value in leaf.flat):
         raise DataError(f"{name} should hold {words}, got {_first_non_text(leaf)!r}")
     if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
         item = int(np.argmin(np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)))
         raise DataError(f"{name} should hold finite numbers, got NaN or infinity in item {item}")
+
+
+def check_channels_last(name: str, images: Array) -> None:
+    """Raise DataError for images whose shape can only be `(n, channels, height, width)`."""
+    if images.ndim == 4 and images.shape[1] <= 4 < min(images.shape[2:]):
+        raise DataError(
+            f"{name} of shape {images.shape} has its channels first; images are (n, height, width, "
+            "channels), so use np.moveaxis(x, 1, -1)"
+        )
 
 
 def is_numeric_column(name: str, values: Array) -> bool:

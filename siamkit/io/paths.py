@@ -106,6 +106,8 @@ def unreadable_as_error(path: Path, what: str, *errors: type[Exception]) -> Iter
         raise  # already such a sentence
     except expected as error:
         cause = " ".join(str(error).split()) or type(error).__name__
+        if "allow_pickle" in cause:  # the words of NumPy
+            cause = "it holds Python objects; save numbers, or texts as np.asarray(x, dtype=str)"
         raise DataError(f"{path} cannot be read as {what}: {cause}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from siamkit.cli import main
 from siamkit.comparison.embedding_set import from_file
-from siamkit.comparison.inputs import labeled, read_embeddings
+from siamkit.comparison.inputs import labeled, read_embeddings, true_labels
 from siamkit.errors import DataError, ModelError
 
 DRAW = np.random.default_rng(0)
@@ -61,7 +62,7 @@ def test_vectors_are_read_from_any_file(tmp_path: Path, ending: str) -> None:
         ({"x": ROWS[0]}, r"numbers \(n, dim\) or of pairs \(n, 2, dim\), got float64 of shape \(3,\)"),
         ({"x": ROWS, "y": LABELS[:5]}, "has 24 embeddings but 5 labels"),
         ({"x": np.array([["a"]])}, r"got <U1 of shape \(1, 1\)"),
-        ({"x": np.array([[None]])}, "cannot be read as a file of embeddings: Object arrays"),
+        ({"x": np.array([[None]])}, "cannot be read as a file of embeddings: it holds Python objects"),
     ],
 )
 def test_files_that_hold_no_embeddings_are_told(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -101,6 +102,56 @@ def test_labels_that_do_not_fit_are_a_mistake_of_the_user(tmp_path: Path) -> Non
     result = told(write(tmp_path, ".npz"), "--group", "geometrie")
     assert result.exit_code == 2
     assert "groups should be some of retrieval" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
+def test_labels_come_from_a_table_and_are_matched_by_its_ids(tmp_path: Path, suffix: str) -> None:
+    order = DRAW.permutation(24)
+    columns = {"id": [str(row) for row in order], "label": [f"00{LABELS[row]}" for row in order]}
+    path = tmp_path / f"labels{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(pa.table(columns), path)
+    elif suffix == ".jsonl":
+        rows = zip(*columns.values(), strict=True)
+        path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    else:
+        comma = "," if suffix == ".csv" else "\t"
+        rows = [comma.join(columns), *(comma.join(row) for row in zip(*columns.values(), strict=True))]
+        path.write_text("\n".join(rows) + "\n")
+    expected = [f"00{label}" for label in LABELS]
+    assert labeled(from_file(write(tmp_path, ".parquet")), path)[1].tolist() == expected
+    # Without ids of the embeddings, labels are in the order of the rows.
+    assert labeled(from_file(write(tmp_path, ".npy")), path)[1].tolist() == columns["label"]
+    files = [write(tmp_path, ".parquet"), tmp_path / "second.parquet"]
+    files[1].write_bytes(files[0].read_bytes())
+    sets = [from_file(file) for file in files]
+    assert true_labels([replace(each, labels=None) for each in sets], path).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("l.csv", "p,q\na,b\n", r"should have a column label .* one column only, got p, q"),
+        ("l.csv", "id,label\n0,a\n1,b\n", "has no label for 22 of 24 ids: '2', '3', '4', '5' or 18 others"),
+        ("l.csv", "id,label\n0,a\n0,b\n", "several rows with one id"),
+        ("l.txt", "a\nb\n", r"labels should be a .npy file, or a table \(.csv, .* with a column label, got"),
+        ("l.csv", "label\na\nb\n", r"labels should have the shape \(24,\), .* got \(2,\)"),
+        ("none.csv", None, "none.csv does not exist"),
+    ],
+)
+def test_labels_in_a_table_that_do_not_fit_are_told(
+    tmp_path: Path, name: str, content: str | None, sentence: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=sentence):
+        labeled(from_file(write(tmp_path, ".parquet")), tmp_path / name)
+
+
+def test_labels_of_python_objects_are_told_in_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.array(["a", 1], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"it holds Python objects; save numbers, or texts as np.asarray"):
+        labeled(from_file(write(tmp_path, ".npy")), tmp_path / "labels.npy")
 
 
 # ---------------------------------------------------------------- with Keras
@@ -246,7 +297,7 @@ def test_a_file_under_another_s_ending_is_refused_in_a_sentence(tmp_path: Path) 
     with pytest.raises(DataError, match="it contains a single array, not named ones"):
         from_file(tmp_path / "single.npz")
     np.savez(tmp_path / "labels.npz", y=LABELS)
-    with pytest.raises(DataError, match="it contains named arrays, not a single one"):
+    with pytest.raises(DataError, match=r"labels should be a .npy file, or a table"):
         labeled(from_file(write(tmp_path, ".npy")), tmp_path / "labels.npz")
 
 

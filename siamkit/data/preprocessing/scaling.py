@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Leaf
+from siamkit.data.dataset import Array, Leaf, check_channels_last
 from siamkit.data.preprocessing.base import Preprocessor, single
 from siamkit.errors import DataError
 
@@ -69,6 +69,7 @@ class ImageScaler(Preprocessor):
         if len(self.mean) == 1:
             images = with_channel(images)
         if images.ndim != 4 or images.shape[3] != len(self.mean) or images.dtype.kind not in "biuf":
+            check_channels_last("images", images)
             raise DataError(
                 f"images should have {len(self.mean)} channels, (n, height, width, "
                 f"{len(self.mean)}), got {images.dtype} of shape {images.shape}"

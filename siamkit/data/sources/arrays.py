@@ -72,7 +72,10 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
     if len(views) == 2:
         supervision = "pairs" if np.isin(target, (0, 1)).all() else "scores"
     columns = {name: array for name, array in arrays.items() if array.shape == (len(target),)}
-    return Dataset(views, target, supervision, kind, columns)
+    try:
+        return Dataset(views, target, supervision, kind, columns)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
 
 
 def load_arrays(path: Path, what: str) -> dict[str, Array]:

@@ -206,7 +206,7 @@ def _json_table(path: Path, rows: Sequence[dict[str, Any]]) -> Any:
             columns[name] = pyarrow.array(values)
         except UnicodeEncodeError as error:
             raise DataError(
-                f"column {name!r} of {path} has a lone surrogate, half a character; correct the text"
+                f"column {name!r} of {path} has half a character (a lone surrogate); correct the text"
             ) from error
         except (pyarrow.ArrowException, OverflowError) as error:
             if not whole:

@@ -186,7 +186,7 @@ def _ids(data: Table, name: str | None, used: Sequence[str]) -> Array:
         return np.empty(0, dtype=np.str_)
     raise DataError(
         f"column {name!r} of {data.path} should have a different id in every row, got "
-        f"{values[np.argmax(counts)]!r} {counts.max()} times"
+        f"{str(values[np.argmax(counts)])!r} {counts.max()} times"
     )
 
 
@@ -288,13 +288,19 @@ class Table:
     def labels(self, name: str) -> Array:
         """Return a column of classes, `(n,)`: whole numbers as such, everything else as texts."""
         column = self._full(name)
+        if is_type(column, "floating") and np.any(np.abs(column.to_numpy()) >= 2**53):
+            raise DataError(
+                f"column {name!r} of {self.path} holds classes as floats from 2**53 on, which are not exact; "
+                "store them as whole numbers or texts"
+            )
         if is_type(column, "integer", "floating"):
             return column.to_numpy()  # type: ignore[no-any-return]
         if not self._is_text:
             return self._texts(column)
-        numbers = self._as_numbers(name)
-        if is_type(numbers, "floating") and np.any(numbers.to_numpy() % 1 > 0):
-            return numbers.to_numpy()  # type: ignore[no-any-return]  # measured, so refused as classes
+        if is_type(self._as_numbers(name), "floating"):
+            numbers = self.numbers(name)
+            if np.any(np.isfinite(numbers) & (numbers != np.trunc(numbers))):
+                return numbers  # measured, so refused as classes
         return self._canonical(column)
 
     def ids(self, name: str) -> Array:

@@ -148,24 +148,29 @@ class _StoredArray:
             self.shape, fortran, self.dtype = readers[version](file)
         if not self.shape or self.dtype.hasobject:
             raise DataError(f"{name} of {path} should be an array of items, not of Python objects")
-        if fortran and len(self.shape) > 1:
-            raise DataError(
-                f"{name} of {path} is stored column by column, so its rows cannot be read one by one; "
-                "save np.ascontiguousarray of it"
-            )
+        # Stored column by column, its rows cannot be read one by one: it is read whole.
+        self._is_whole = fortran and len(self.shape) > 1
 
     def __len__(self) -> int:
         return int(self.shape[0])
 
     def chunks(self, size: int) -> Iterator[Array]:
         width = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        if self._is_whole:
+            items = self._read(len(self) * width).reshape(self.shape[::-1]).transpose()
+            yield from (items[start : start + size] for start in range(0, len(self), size))
+            return
         for start in range(0, len(self), size):
             count = min(size, len(self) - start)
-            with unreadable_as_error(self.path, "NumPy's format", *BROKEN_ARRAYS):
-                data = self._file.read(count * width)
-                if len(data) < count * width:
-                    raise EOFError("it ends early")
-            yield np.frombuffer(data, dtype=self.dtype).reshape(count, *self.shape[1:])
+            yield self._read(count * width).reshape(count, *self.shape[1:])
+
+    def _read(self, count: int) -> Array:
+        with unreadable_as_error(self.path, "NumPy's format", *BROKEN_ARRAYS):
+            data = self._file.read(count)
+            if len(data) < count:
+                raise EOFError("it ends early")
+        # In the byte order of this machine: Arrow and backends take no other.
+        return np.frombuffer(data, self.dtype).astype(self.dtype.newbyteorder("="), copy=False)
 
 
 def _npy_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stream:

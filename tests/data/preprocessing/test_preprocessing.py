@@ -357,3 +357,13 @@ def test_inputs_without_a_preprocessor_are_named():
     view = {"age": np.arange(3)}
     with pytest.raises(DataError, match="no preprocessor for records input"):
         fit_preprocessor(Dataset((view,), np.arange(3), "labels", "records"))
+
+
+@pytest.mark.parametrize("texts", [["red", "\ud800 fish"], ["a\udfff", "b"], ["é", "caf\udce9"]])
+def test_a_lone_surrogate_in_a_text_is_one_sentence(texts):
+    with pytest.raises(DataError, match=r"text [01] has half a character \(a lone surrogate\)"):
+        TextTokenizer.fit([np.array(texts, dtype=object)])
+    tokenizer = TextTokenizer.fit([np.array(["red", "blue fish"], dtype=object)])
+    with pytest.raises(DataError, match="has half a character"):
+        tokenizer(np.array(texts, dtype=object))
+    assert tokenizer(np.array(["😀 é"], dtype=object)).shape == (1, tokenizer.max_length)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources import digits, fashion_mnist, image_folder, npz, table
 from siamkit.errors import DataError
 
@@ -152,7 +153,7 @@ def test_wrong_npz_files_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="did you mean 'image'"):
         npz(path=tmp_path / "data.npz", input="images")
     path = saved(tmp_path, x=x, y=np.array([1, None, "a"], dtype=object))
-    with pytest.raises(DataError, match="Object arrays cannot be loaded"):
+    with pytest.raises(DataError, match="it holds Python objects; save numbers, or texts as"):
         npz(path=path)
     np.save(tmp_path / "one.npy", x)
     with pytest.raises(DataError, match="a single array"):
@@ -420,3 +421,20 @@ def test_files_of_other_kinds_are_refused(tmp_path):
             table(path=written(tmp_path, "garbage", name))
     with pytest.raises(DataError, match=r"should be a .csv.* got a folder"):
         table(path=tmp_path)
+
+
+# ---------------------------------------------------------------- channels first
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 16, 16), (5, 1, 8, 28), (5, 4, 5, 5)])
+def test_images_with_their_channels_first_are_refused(tmp_path, shape):
+    path = saved(tmp_path, x=np.zeros(shape, np.uint8), y=[0, 1, 0, 1, 0])
+    with pytest.raises(DataError, match=r"data.npz: view 1 of .* has its channels first; .* np.moveaxis"):
+        npz(path=path)
+    with pytest.raises(DataError, match="has its channels first"):
+        ImageScaler((16, 16), np.zeros(3), np.ones(3))(np.zeros((5, 3, 16, 16)))
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 16, 3), (5, 3, 3, 200), (5, 8, 16, 16), (5, 1, 28, 1)])
+def test_images_of_any_other_shape_are_read(tmp_path, shape):
+    assert npz(path=saved(tmp_path, x=np.zeros(shape, np.uint8), y=[0, 1, 0, 1, 0])).views[0].shape == shape
