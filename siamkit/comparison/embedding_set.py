@@ -21,7 +21,7 @@ from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError, listed
 from siamkit.evaluation.distances import PLAIN, Metric
-from siamkit.io.paths import BROKEN_ARRAYS, existing_file, unreadable_as_error
+from siamkit.io.paths import BROKEN_ARRAYS, arrow_file, existing_file, unreadable_as_error
 from siamkit.io.targets import graded_targets, is_graded
 from siamkit.io.values import as_array
 from siamkit.registry.catalog import CORE
@@ -279,7 +279,8 @@ def _parquet_columns(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the columns, and the description of the model that `siamkit embed` wrote; empty without one."""
     from pyarrow import compute, parquet, types  # late: slow to import
 
-    table = parquet.read_table(file)
+    with arrow_file(file) as stream:
+        table = parquet.read_table(stream)
     if "embedding" not in table.column_names:
         raise DataError(
             f"{str(file)!r} should have a column embedding, a list of numbers in each row, "

@@ -84,8 +84,8 @@ def labeled(
     labels = embedding_set.labels if path is None else read_labels(path, embedding_set.ids)
     if labels is None:
         raise DataError(
-            f"{name!r} has embeddings without labels; pass them with --labels (.npy or .csv), or for a model name "
-            "their column with --label NAME"
+            f"{name!r} has embeddings without labels; pass them with --labels (.npy or .csv), or for a model "
+            "name their column with --label NAME"
         )
     if labels.shape != (count,):
         raise DataError(

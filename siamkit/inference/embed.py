@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,8 +19,8 @@ from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
-from siamkit.io.files import atomic_path, disk_full_as_error
-from siamkit.io.paths import check_writable
+from siamkit.io.files import atomic_path
+from siamkit.io.paths import arrow_file, check_writable
 
 if TYPE_CHECKING:
     from siamkit.model.siamese import Siamese
@@ -108,7 +108,7 @@ def embed_file(
         id=id,
         skip_unreadable=skip_unreadable,
     )
-    with disk_full_as_error(path), ExitStack() as stack:
+    with ExitStack() as stack:
         stream = stack.enter_context(open_items(data, source, request))
         file = stack.enter_context(atomic_path(path))
         metadata = describe_side(loaded, model, side)
@@ -250,6 +250,7 @@ class ParquetSink:
         self._embeddings: list[Array] = []
         self._rows = 0
         self._schema: Any = None
+        self._stream: Any = None
         self._file: Any = None
 
     def __enter__(self) -> ParquetSink:
@@ -262,8 +263,10 @@ class ParquetSink:
             if kind is None and self._rows:
                 self._write_row_group()
         finally:
-            if self._file is not None:
-                self._file.close()
+            with suppress(OSError) if kind is not None else nullcontext():  # the first error matters
+                if self._file is not None:
+                    self._file.close()
+                    self._stream.close()
 
     def items(self, chunk: Chunk) -> None:
         """Store the next ids and labels until their embeddings come."""
@@ -311,7 +314,8 @@ class ParquetSink:
             self._labels = [labels.slice(self._rows)]
         columns.append(pa.FixedSizeListArray.from_arrays(flat, self._dim))
         if self._file is None:
-            self._file = parquet.ParquetWriter(self._path, self._schema)
+            self._stream = arrow_file(self._path, "wb")
+            self._file = parquet.ParquetWriter(self._stream, self._schema)
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         del self._ids[: self._rows]
         self._embeddings, self._rows = [], 0

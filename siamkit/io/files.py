@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from siamkit.errors import StudyError
+from siamkit.errors import SiamkitError, StudyError
 from siamkit.io.paths import BROKEN_ARRAYS, display_path, is_local
 
 _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -54,19 +54,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Args:
         path: the final local path of the file or folder; its parents are created. An existing file is
             replaced, and so is an empty folder.
+
+    Raises:
+        StudyError: the disk is full or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays: Keras and NumPy choose the format by it.
-    temporary = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):  # on a read-only disk, the error of the write matters
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
+    with disk_full_as_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays: Keras and NumPy choose the format by it.
+        temporary = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):  # on a read-only disk, the error of the write matters
+                if temporary.is_dir():
+                    shutil.rmtree(temporary, ignore_errors=True)
+                else:
+                    temporary.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -150,10 +154,13 @@ def disk_full_as_error(path: object) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except SiamkitError:
+        raise  # already such a sentence
+    except Exception as error:  # HDF5 and NumPy raise others than OSError
         if not is_disk_full(error):
             raise
-        raise StudyError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+        cause = getattr(error, "strerror", None) or "No space left on device"
+        raise StudyError(f"{str(path)!r} cannot be written: {cause}") from error
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -92,6 +92,13 @@ def existing_folder(path: str | os.PathLike[str], what: str) -> Path:
     return existing
 
 
+def arrow_file(path: Path, mode: str = "rb") -> Any:
+    """Open a local file for Arrow, which takes only UTF-8 if it is given a name."""
+    import pyarrow
+
+    return pyarrow.OSFile(os.fsencode(path), mode)
+
+
 @contextmanager
 def unreadable_as_error(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn the given errors, and those of the operating system, into one sentence about the path.

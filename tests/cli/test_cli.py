@@ -287,6 +287,17 @@ def test_a_printing_command_exits_with_0_when_its_reader_has_exited(arguments: s
     assert into_a_closed_pipe(*arguments.split(), cwd=tmp_path) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", ["--help", "plugins --json", "schema"])
+def test_output_on_a_full_disk_is_an_error_at_the_end(arguments: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "siamkit.cli", *arguments.split()]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    sentence = "Error: standard output cannot be written: No space left on device\n"
+    assert (ran.returncode, ran.stderr) == (2, sentence)
+
+
 def test_a_mistake_exits_with_2_also_into_a_closed_pipe(tmp_path: Path) -> None:
     code, stderr = into_a_closed_pipe("tune", "none.yaml", cwd=tmp_path)
     assert (code, stderr) == (2, "Error: the study file 'none.yaml' does not exist\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 import siamkit
 from siamkit.cli import main
+from siamkit.comparison.inputs import read_embeddings
 from siamkit.data import fit_preprocessor
 from siamkit.data.sources import digits, image_folder, npz, table
 from siamkit.inference import embed
@@ -287,3 +290,52 @@ def test_token_ids_of_a_model_without_preprocessor_are_checked(tmp_path: Path) -
     assert ran.exit_code == 2
     assert "token ids should be whole numbers from 0 to 8 (vocabulary_size 9), got 9 in item 1" in ran.stderr
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = vectors
+    monkeypatch.setattr(embed, "ROW_GROUP_BYTES", 1)
+    plain = pq.ParquetWriter.write_table
+
+    def full(self: Any, table: pa.Table) -> None:
+        if (tmp_path / "begun").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        (tmp_path / "begun").touch()
+        plain(self, table)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    out = tmp_path / "out.parquet"
+    ran = invoke(folder / "model.keras", folder / "some.npy", "-o", out, "--batch-size", "4")
+    assert (ran.exit_code, ran.stderr) == (2, f"Error: '{out}' cannot be written: No space left on device\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def test_unreadable_images_are_left_out_and_counted_if_that_is_asked(tmp_path: Path) -> None:
+    for number, kind in enumerate(("cat", "cat", "dog", "dog")):
+        path = Path(os.fsdecode(os.fsencode(tmp_path / "photos" / kind) + b"/\xe9%d.png" % number))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 60 * number).save(path)
+    dataset = image_folder(tmp_path / "photos", channels="grey")
+    model_of(dataset, width=4, depth=1).save(tmp_path / "model.keras")
+    (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"none")
+    # A name that is not UTF-8 works for the model and for the output, too.
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    os.rename(tmp_path / "model.keras", folder / "model.keras")
+    asked = (folder / "model.keras", tmp_path / "photos", "-o", folder / "out.parquet")
+    ran = invoke(*asked)
+    assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+    assert "1 of 5 images in " in ran.stderr
+    assert "cannot be read: cat/bad.png (not an image, or damaged);" in ran.stderr
+    assert not (folder / "out.parquet").exists()
+    ran = invoke(*asked, "--skip-unreadable")
+    assert ran.exit_code == 0, ran.output
+    assert "1 of 5 images in " in ran.stderr
+    assert ran.stdout.startswith("4 embeddings in ")
+    with pq.ParquetFile(pa.OSFile(os.fsencode(folder / "out.parquet"))) as file:
+        found = file.read(columns=["id", "label"]).to_pydict()
+    assert found == {"id": dataset.ids.tolist(), "label": dataset.target.tolist()}
+    assert found["id"][0] == "cat/\\xe90.png"
+    assert read_embeddings(folder / "out.parquet").ids == tuple(found["id"])

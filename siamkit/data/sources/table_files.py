@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.errors import DataError
-from siamkit.io.paths import unreadable_as_error
+from siamkit.io.paths import arrow_file, unreadable_as_error
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 """The suffixes of tables."""
@@ -33,7 +33,8 @@ def read_rows(path: Path) -> Any:
         if suffix == ".parquet":
             from pyarrow import parquet
 
-            parts = [parquet.read_table(path)]
+            with arrow_file(path) as file:
+                parts = [parquet.read_table(file)]
         else:
             parts = list(_read_csv(path) if suffix in DELIMITERS else _read_json(path))
         if not sum(map(len, parts)):
@@ -52,7 +53,7 @@ def read_header(path: Path) -> tuple[list[str], int | None]:
         if suffix == ".parquet":
             from pyarrow import parquet
 
-            with parquet.ParquetFile(path) as file:
+            with arrow_file(path) as stream, parquet.ParquetFile(stream) as file:
                 names, total = list(file.schema_arrow.names), file.metadata.num_rows
         elif suffix in DELIMITERS:
             names = next(_csv_names(path))[1]
@@ -74,7 +75,10 @@ def read_parts(path: Path, columns: Sequence[str], size: int) -> Generator[Any, 
             from pyarrow import parquet
 
             # Without reading ahead, and without a whole column chunk at once.
-            with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
+            with (
+                arrow_file(path) as stream,
+                parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file,
+            ):
                 for batch in file.iter_batches(batch_size=size, columns=columns, use_threads=False):
                     yield pyarrow.Table.from_batches([batch])
             return
@@ -103,7 +107,10 @@ def _csv_names(path: Path) -> Iterator[tuple[int, list[str]]]:
     while True:
         try:
             read = csv.ReadOptions(block_size=block, use_threads=False)
-            with csv.open_csv(path, read_options=read, parse_options=_parsing(path)) as reader:
+            with (
+                arrow_file(path) as file,
+                csv.open_csv(file, read_options=read, parse_options=_parsing(path)) as reader,
+            ):
                 names = list(reader.schema.names)
         except pyarrow.ArrowInvalid:
             if block >= most:
@@ -134,9 +141,12 @@ def _read_csv(path: Path) -> Iterator[Any]:
         read = csv.ReadOptions(block_size=block, use_threads=False)
         seen = 0
         try:
-            with csv.open_csv(
-                path, read_options=read, parse_options=_parsing(path), convert_options=convert
-            ) as reader:
+            with (
+                arrow_file(path) as file,
+                csv.open_csv(
+                    file, read_options=read, parse_options=_parsing(path), convert_options=convert
+                ) as reader,
+            ):
                 for batch in reader:
                     seen += len(batch)
                     if seen > done:  # a smaller block read the rows before

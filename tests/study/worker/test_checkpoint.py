@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from upath import UPath
 
+from siamkit.errors import StudyError
 from siamkit.io.files import is_disk_full, local_file, write_atomic, write_json
 from siamkit.study.worker import checkpoint
 from siamkit.study.worker.checkpoint import Checkpoint, remove_checkpoint
@@ -197,8 +198,9 @@ def test_nothing_is_left_beside_a_file_that_could_not_be_written(tmp_path: Path)
         aside.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StudyError, match=r"b.json' cannot be written: No space left on device") as caught:
         write_atomic(tmp_path / "a" / "b.json", full)
+    assert is_disk_full(caught.value)
     assert names(tmp_path / "a") == []
     write_json(tmp_path / "a" / "b.json", {"a": float("nan")})
     assert (tmp_path / "a" / "b.json").read_text() == '{\n "a": null\n}\n'
