@@ -26,6 +26,12 @@ class ImageScaler(Preprocessor):
     Args:
         size: (height, width) of prepared images, in pixels.
         mean, std: `(channels,)`, mean and standard deviation, in the units of the raw images.
+        low, high: the usual range that holds the values of the training images, such as 0 to 1 or 0 to 255;
+            None in old files, where values are not checked.
+        whole: whether the training images had whole numbers.
+
+    Raises:
+        DataError: images have other values than in training, such as 0 to 1 instead of 0 to 255.
     """
 
     kind: ClassVar[str] = "image_scaler"
@@ -33,6 +39,9 @@ class ImageScaler(Preprocessor):
     size: tuple[int, int]
     mean: Array
     std: Array
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _sizes(self.size, 2))
@@ -42,7 +51,14 @@ class ImageScaler(Preprocessor):
     def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
         """Fit on the training images of all views; their size becomes the size of prepared images."""
         images = [with_channel(single(view)) for view in views]
-        return cls(images[0].shape[1:3], *moments(_same(images)))
+        lowest = min(float(view.min()) for view in images)
+        highest = max(float(view.max()) for view in images)
+        whole = all(view.dtype.kind in "iu" for view in images)
+        # The usual scale that holds them: dark training images do not mean that bright ones are wrong.
+        largest = max(abs(lowest), abs(highest))
+        high = next((scale for scale in (1.0, 255.0, 65535.0) if largest <= scale), largest)
+        low = 0.0 if lowest >= 0 else -high
+        return cls(images[0].shape[1:3], *moments(_same(images)), low, high, whole)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -58,7 +74,7 @@ class ImageScaler(Preprocessor):
         return _scale(images, self.mean, self.std)
 
     def config(self) -> dict[str, Any]:
-        return {"size": list(self.size)}
+        return {"size": list(self.size), "low": self.low, "high": self.high, "whole": self.whole}
 
     def arrays(self) -> dict[str, Array]:
         return {"mean": self.mean, "std": self.std}
@@ -74,6 +90,7 @@ class ImageScaler(Preprocessor):
                 f"images should have {len(self.mean)} channels, (n, height, width, "
                 f"{len(self.mean)}), got {images.dtype} of shape {images.shape}"
             )
+        self._check_range(images)
         if images.shape[1:3] == self.size:
             return images
         resized = np.empty((len(images), *self.input_shape), dtype=np.float32)
@@ -82,6 +99,26 @@ class ImageScaler(Preprocessor):
                 plane = Image.fromarray(np.ascontiguousarray(image[..., channel], dtype=np.float32))
                 result[..., channel] = plane.resize(self.size[::-1], Image.Resampling.BILINEAR)
         return resized
+
+    def _check_range(self, images: Array) -> None:
+        """Raise DataError for images whose values were scaled differently from the training images'."""
+        if self.low is None or self.high is None or not images.size:
+            return
+        low, high = float(images.min()), float(images.max())
+        slack = (self.high - self.low) / 2
+        is_beyond = low < self.low - slack or high > self.high + slack
+        # Fractions of a small range where training had whole numbers, such as 0 to 1 instead of 0 to 255.
+        is_shrunk = (
+            self.whole
+            and images.dtype.kind == "f"
+            and self.high > 100 * max(abs(low), abs(high))
+            and bool((images != np.floor(images)).any())
+        )
+        if is_beyond or is_shrunk:
+            raise DataError(
+                f"images should have values from {self.low:g} to {self.high:g}, as in training, got "
+                f"{images.dtype} from {low:g} to {high:g}; scale them in the same way"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -367,3 +367,28 @@ def test_a_lone_surrogate_in_a_text_is_one_sentence(texts):
     with pytest.raises(DataError, match="has half a character"):
         tokenizer(np.array(texts, dtype=object))
     assert tokenizer(np.array(["😀 é"], dtype=object)).shape == (1, tokenizer.max_length)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x / 255.0,
+        lambda x: x / 127.5 - 1,
+        lambda x: x.astype(np.int8),
+        lambda x: x.astype(np.uint16) * 257,
+        lambda x: (x.astype(np.float32) - 120) * 8,
+    ],
+    ids=["0 to 1", "-1 to 1", "int8", "16 bits", "beyond"],
+)
+def test_images_with_other_values_than_in_training_are_refused(change):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    scaler = ImageScaler.fit([images])
+    with pytest.raises(DataError, match="images should have values from 0 to 255, as in training"):
+        scaler(change(images))
+    with pytest.raises(DataError, match="images should have values from 0 to 255"):
+        scaler(list(change(images)))
+    for same in (images, images.astype(np.float32), images.astype(np.int64), images // 2 + 40):
+        scaler(same)
+    unit = ImageScaler.fit([(images / 255.0).astype(np.float32)])
+    with pytest.raises(DataError, match="from 0 to 1, as in training, got uint8 from 0 to 255"):
+        unit(images)
