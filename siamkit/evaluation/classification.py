@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, unit
+from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, sized, unit
 from siamkit.evaluation.scan import DistanceChunk
 
 VOTERS = 5
@@ -160,7 +160,7 @@ def clustering_measures(
         normalized_mutual_info_score,
     )
 
-    vectors = unit(embeddings).astype(np.float32) if angular else embeddings
+    vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
     clusters = KMeans(len(np.unique(ids)), n_init=1, random_state=seed).fit_predict(vectors)
     return {
         "nmi": float(normalized_mutual_info_score(ids, clusters)),

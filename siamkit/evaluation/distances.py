@@ -55,12 +55,17 @@ def oriented(values: Any, metric: Metric) -> Any:
 
 def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
     """Return whether a metric ignores the length of a vector, as angles do; tried on a few vectors."""
-    some = vectors[:16]
+    some = sized(vectors[:16])
     first = np.broadcast_to(some[:1], some.shape)
     original, doubled = (
         paired_distances(metric, factor * some, first) for factor in (np.float32(1), np.float32(2))
     )
     return bool(np.allclose(original, doubled, rtol=1e-4, atol=1e-5))
+
+
+def sized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors divided by a power of two, so that the largest coordinate is from ½ to 1."""
+    return np.ldexp(vectors, -np.frexp(np.abs(vectors).max())[1])
 
 
 def distance_chunks(
@@ -79,6 +84,7 @@ def distance_chunks(
     Yields:
         The index of the first query of the chunk, and the distances `(chunk, m)`.
     """
+    _check_size(metric, queries, gallery)
     rows, columns = _block_shape(len(queries), *gallery.shape)
     padded_queries, padded_gallery = _padded(queries, rows), _padded(gallery, columns)
     for start in range(0, len(queries), rows):
@@ -94,6 +100,7 @@ def distance_chunks(
 
 def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
+    _check_size(metric, a, b)
     rows = _even_size(len(a), max(1, CHUNK // a.shape[1]))
     padded_a, padded_b = _padded(a, rows), _padded(b, rows)
     with float32_required():
@@ -102,6 +109,34 @@ def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float
             for start in range(0, len(a), rows)
         ]
     return _as_distances(np.concatenate(chunks)[: len(a)], metric)
+
+
+LEAST = 2.0**-102
+"""float32's smallest normal number times 2²⁴: below it, values lose digits that float32 has elsewhere."""
+
+
+def _check_size(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
+    """Refuse embeddings so small that the metric's values underflow: they would all count as equal."""
+    some_a, some_b = _some_rows(a), np.roll(_some_rows(b), 1, axis=0)  # not each with itself
+    size = float(np.median(np.abs(np.concatenate([some_a, some_b])).max(axis=1)))
+    if size == 0 or size >= 2.0**-20:  # squares of differences in the last digit stay in range
+        return
+    factor = np.float32(2.0 ** -math.floor(math.log2(size)))
+    typical, enlarged = (
+        float(np.median(np.abs(_as_numpy(metric(scale * some_a, scale * some_b)))))
+        for scale in (np.float32(1), factor)
+    )
+    if typical < LEAST <= enlarged:
+        raise DataError(
+            f"these embeddings are too small for {type(metric).__name__}: at coordinates of {size:.1g} its "
+            f"values leave the range of float32; multiply the embeddings by {1 / size:.0e}, or compare by "
+            "euclidean or cosine"
+        )
+
+
+def _some_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 32 rows from all parts of an array, repeated if it has fewer."""
+    return vectors[np.linspace(0, len(vectors) - 1, 32).round().astype(int)]
 
 
 def _block_shape(queries: int, gallery: int, dim: int) -> tuple[int, int]:
@@ -130,7 +165,10 @@ def _as_numpy(values: Any) -> NDArray[np.float32]:
 
 def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
     if not math.isfinite(values.min()) or not math.isfinite(values.max()):  # both return a NaN in the array
-        raise DataError("the metric returned NaN or infinity for finite embeddings")
+        raise DataError(
+            f"{type(metric).__name__} returned NaN or infinity for finite embeddings; if their numbers are "
+            "large, divide all embeddings by the largest, or compare by cosine"
+        )
     # A new array in both cases, without negative zeros: their bits would rank before zero.
     distances: NDArray[np.float32] = oriented(values, metric) + np.float32(0)
     return distances

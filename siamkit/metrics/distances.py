@@ -12,8 +12,10 @@ from siamkit.metrics.base import (
     Tensor,
     absolute,
     centred,
+    euclidean_distances,
+    in_range,
+    norm,
     quotient,
-    safe_sqrt,
     squared_distances,
     unit,
 )
@@ -47,10 +49,10 @@ class Euclidean(Metric):
     """
 
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
-        return safe_sqrt(ops.sum(ops.square(a - b), axis=-1))
+        return norm(a - b)
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        return safe_sqrt(squared_distances(a, b))
+        return euclidean_distances(a, b)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -123,7 +125,7 @@ class SNR(Metric):
     """Signal-to-noise distance, d(a, b) = var(a - b) / var(a), over the coordinates; in [0, ∞).
 
     The noise in b divided by the signal in a, so d is not symmetric: a is the anchor. If var(a) is at most
-    1e-12, a rounding error, then d(a, b) = var(a - b).
+    1e-12 of the mean of a², a rounding error, then d(a, b) = var(a - b).
 
     Reference:
         Yuan et al., "Signal-to-noise ratio: a robust distance metric for deep metric learning", CVPR 2019.
@@ -135,18 +137,23 @@ class SNR(Metric):
     """
 
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
-        a, b = centred(a), centred(b)
-        return ops.mean(ops.square(a - b), axis=-1) / _signal(a)
+        factor = in_range(a, b, axis=-1)
+        a, b = a * factor, b * factor
+        noise = ops.mean(ops.square(centred(a) - centred(b)), axis=-1)
+        return _noise_to_signal(noise, a, factor[..., 0])
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        a, b = centred(a), centred(b)
-        return squared_distances(a, b) / (a.shape[-1] * _signal(a)[:, None])
+        factor = in_range(a, b)
+        a, b = a * factor, b * factor
+        noise = squared_distances(centred(a), centred(b)) / a.shape[-1]
+        return _noise_to_signal(noise, a[:, None], factor)
 
 
-def _signal(a: Tensor) -> Tensor:
-    """Return the variance of centred vectors, and 1 where it is at most 1e-12."""
-    variance = ops.mean(ops.square(a), axis=-1)
-    return ops.where(variance <= 1e-12, 1.0, variance)
+def _noise_to_signal(noise: Tensor, a: Tensor, factor: Tensor) -> Tensor:
+    """Return noise / var(a) of points multiplied by a factor; the noise of the points if var(a) is rounding."""
+    signal = ops.mean(ops.square(centred(a)), axis=-1)
+    none = signal <= 1e-12 * ops.mean(ops.square(a), axis=-1)
+    return ops.where(none, noise / factor / factor, noise / ops.where(none, 1.0, signal))
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -225,11 +232,11 @@ class Poincare(Metric):
 
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
         (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
-        return _poincare_distance(ops.sum(ops.square(a - b), axis=-1), room_a * room_b)
+        return _poincare_distance(norm(a - b), room_a * room_b)
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
-        return _poincare_distance(squared_distances(a, b), room_a[:, None] * room_b[None, :])
+        return _poincare_distance(euclidean_distances(a, b), room_a[:, None] * room_b[None, :])
 
     def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points at length 1 - eps or below, and their 1 - |x|²."""
@@ -243,5 +250,5 @@ class Poincare(Metric):
         return {**super().get_config(), "eps": self.eps}
 
 
-def _poincare_distance(squares: Tensor, room: Tensor) -> Tensor:
-    return 2 * ops.arcsinh(safe_sqrt(squares) * ops.rsqrt(room))
+def _poincare_distance(distances: Tensor, room: Tensor) -> Tensor:
+    return 2 * ops.arcsinh(distances * ops.rsqrt(room))

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.metrics.base import Metric, Tensor, absolute, safe_sqrt, squared_distances
+from siamkit.metrics.base import Metric, Tensor, absolute, euclidean_distances, norm
 
 Shape = tuple[int, ...]
 
@@ -61,10 +61,10 @@ class Mahalanobis(Metric):
         self.factor = self.add_weight(name="factor", shape=shape, initializer=initializer)
 
     def paired(self, a: Tensor, b: Tensor) -> Tensor:
-        return safe_sqrt(ops.sum(ops.square(self._mapped(a - b)), axis=-1))
+        return norm(self._mapped(a - b))
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        return safe_sqrt(squared_distances(self._mapped(a), self._mapped(b)))
+        return euclidean_distances(self._mapped(a), self._mapped(b))
 
     def _mapped(self, x: Tensor) -> Tensor:
         """Return Lᵀ x."""

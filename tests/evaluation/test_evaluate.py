@@ -245,3 +245,50 @@ def test_labels_that_are_missing_are_left_out_on_request():
 def test_embeddings_that_numpy_would_read_as_others_are_refused(embeddings):
     with pytest.raises(DataError, match="embeddings should"):
         evaluate(embeddings, [0, 0], Euclidean())
+
+
+# ------------------------------------------------------------------ scale
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("power", [-90, -75, -31, 40, 70, 110])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "mahalanobis", "snr"])
+def test_scale_changes_no_measure(metric, power):
+    # Powers of two change no digit of an embedding.
+    embeddings, labels = clustered(seed=4)
+    pairs, alike = np.stack([embeddings[:-1], embeddings[1:]], axis=1), labels[:-1] == labels[1:]
+    for x, y in ((embeddings, labels), (pairs, alike)):
+        expected, scaled = siamkit.evaluate(x, y, metric), siamkit.evaluate(np.ldexp(x, power), y, metric)
+        assert 0.3 < expected.get("map_at_r", 0.5) < 0.95  # neither chance nor perfect
+        if metric not in ("cosine", "snr"):
+            scaled["threshold"] = np.ldexp(scaled["threshold"], -power)
+        assert scaled == pytest.approx(expected, rel=1e-4, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("form", ["labels", "pairs"])
+@pytest.mark.parametrize("metric", ["dot", "squared_euclidean", "bilinear"])
+def test_values_outside_float32_are_refused(metric, form):
+    embeddings, y = clustered(seed=4)
+    if form == "pairs":
+        embeddings, y = np.stack([embeddings[:-1], embeddings[1:]], axis=1), y[:-1] == y[1:]
+    expected = siamkit.evaluate(embeddings, y, metric)["roc_auc"]
+    for power in (-45, 40):
+        assert siamkit.evaluate(np.ldexp(embeddings, power), y, metric)["roc_auc"] == pytest.approx(expected)
+    with pytest.raises(DataError, match=r"too small for .*; multiply the embeddings by [1-9]e\+2\d, or"):
+        siamkit.evaluate(np.ldexp(embeddings, -75), y, metric)
+    with pytest.raises(DataError, match=r"NaN or infinity .* divide all embeddings by the largest"):
+        siamkit.evaluate(np.ldexp(embeddings, 70), y, metric)
+
+
+@pytest.mark.keras
+def test_zero_embeddings_are_not_called_small():
+    measures = siamkit.evaluate(np.zeros((4, 2)), [0, 0, 1, 1], "dot", groups=("verification",))
+    assert measures["roc_auc"] == 0.5
+
+
+def clustered(seed):
+    """Return embeddings of 8 classes that overlap."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(8), 6)
+    return (rng.normal(size=(8, 8))[labels] + 0.7 * rng.normal(size=(48, 8))).astype("float32"), labels

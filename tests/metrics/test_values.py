@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from gradients import value_and_gradient
 from keras import ops
 from metric_references import CASES, LEARNED
 from scipy.spatial.distance import cdist
@@ -263,3 +264,59 @@ def test_embeddings_are_evaluated_by_every_metric(name):
     assert measures["roc_auc"] == 1
     awkward = np.array([np.zeros(6), np.zeros(6), np.ones(6), -np.ones(6), np.arange(6)])
     assert 0 <= siamkit.evaluate(awkward, list("aabbb"), metric=name)["map_at_r"] <= 1
+
+
+# ------------------------------------------------------------------ scale
+
+SCALES = (2.0**-90, 2.0**-75, 2.0**-31, 2.0**51, 2.0**65, 2.0**110)
+LENGTHS = ("euclidean", "manhattan", "minkowski", "chebyshev", "mahalanobis", "weighted_manhattan")
+RATIOS = ("cosine", "angular", "correlation", "canberra", "braycurtis", "snr")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", LENGTHS + RATIOS)
+def test_scale_does_not_matter(name, scale, rng):
+    # A power of two changes no digit, so SciPy's values at the usual scale are right at every scale.
+    case = next(case for case in CASES if case.name == name)
+    a, b = case.points(rng, 5, 6), case.points(rng, 7, 6)
+    b[0] = a[0]
+    metric, weights = case.built(rng, 6)
+    expected = case.reference(a.astype("float64"), b.astype("float64"), *weights)
+    small_a, small_b = a * np.float32(scale), b * np.float32(scale)
+    size = scale if name in LENGTHS else 1
+    for values, true in (
+        (metric.matrix(small_a, small_b), expected),
+        (metric(small_a, small_b[:5]), np.diag(expected)),
+    ):
+        np.testing.assert_allclose(numpy(values) / size, true, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["euclidean", "mahalanobis"])
+def test_the_gradient_of_a_length_is_the_same_at_every_scale(name, scale, rng):
+    # d(s·a, s·b) = s·d(a, b), so the derivative by s·a is the derivative by a.
+    a, b = rng.normal(size=(2, 4, 6)).astype("float32")
+    metric = siamkit.get_metric(name)
+    metric(a, b)
+    for compared, expected in (
+        (metric, (a - b) / np.linalg.norm(a - b, axis=1, keepdims=True)),
+        (
+            metric.matrix,
+            ((a[:, None] - b) / np.linalg.norm(a[:, None] - b, axis=2, keepdims=True)).sum(axis=1),
+        ),
+    ):
+        _, (gradient, _) = value_and_gradient(
+            lambda x, y, compared=compared: ops.sum(compared(x, y)),
+            a * np.float32(scale),
+            b * np.float32(scale),
+        )
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_small_points_differ_in_the_poincare_ball(rng):
+    # Near its centre the ball is flat, of twice Euclid's distance.
+    a, b = (rng.normal(size=(4, 6)) * 1e-25 for _ in range(2))
+    a, b = a.astype("float32"), b.astype("float32")
+    metric, true = siamkit.get_metric("poincare"), 2 * cdist(a * 1e25, b * 1e25)
+    np.testing.assert_allclose(numpy(metric.matrix(a, b)) * 1e25, true, rtol=1e-4)
+    np.testing.assert_allclose(numpy(metric(a, b)) * 1e25, np.diag(true), rtol=1e-4)
