@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from siamkit.evaluation import evaluate
     from siamkit.losses import Loss, get_loss
     from siamkit.metrics import Metric, get_metric
-    from siamkit.model import Siamese, build, load_model
+    from siamkit.model import Siamese, build, load_model, metrics_for
     from siamkit.registry import components, hookimpl, register
     from siamkit.registry.specs import (
         Bool,
@@ -61,6 +61,7 @@ __all__ = [
     "get_metric",
     "hookimpl",
     "load_model",
+    "metrics_for",
     "reality_check",
     "register",
     "tune",
@@ -94,6 +95,7 @@ __getattr__, __dir__ = lazy_exports(
         "get_metric": "metrics",
         "hookimpl": "registry",
         "load_model": "model",
+        "metrics_for": "model",
         "reality_check": "study",
         "register": "registry",
         "tune": "study",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,6 +99,22 @@ def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], None]) -> Any:
     from siamkit.backend import _tensorflow
 
     return _tensorflow.checked_dataset(dataset, check)
+
+
+def running_model(*methods: str) -> keras.Model | None:
+    """Return the Keras model of which one of these methods is running now, eagerly or while it is traced.
+
+    Keras does not say to a loss or a metric which model calls it, or whether inside a step. All backends
+    trace a step by running it, so the stack knows.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name in methods:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, keras.Model):
+                return owner
+        frame = frame.f_back
+    return None
 
 
 def release_memory() -> None:

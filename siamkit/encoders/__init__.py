@@ -11,10 +11,32 @@ if TYPE_CHECKING:
     from siamkit.encoders.base import get_encoder
     from siamkit.encoders.profiling import Cost, cost, ms_per_item
 
-__all__ = ["Cost", "cost", "get_encoder", "ms_per_item"]
+__all__ = [
+    "Cost",
+    "RealMean",
+    "RealTokens",
+    "UnitNormalization",
+    "as_items",
+    "attention_layer",
+    "cost",
+    "finish",
+    "get_encoder",
+    "ms_per_item",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"Cost": "profiling", "cost": "profiling", "get_encoder": "base", "ms_per_item": "profiling"},
+    {
+        "Cost": "profiling",
+        "RealMean": "base",
+        "RealTokens": "base",
+        "UnitNormalization": "base",
+        "as_items": "base",
+        "attention_layer": "base",
+        "cost": "profiling",
+        "finish": "base",
+        "get_encoder": "base",
+        "ms_per_item": "profiling",
+    },
     before=prepare,
 )

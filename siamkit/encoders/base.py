@@ -1,13 +1,15 @@
-"""Layers and blocks that several encoders share; and encoders by name."""
+"""What encoders share: layers that are safe with padding, zeros and half precision; encoders by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
-from keras import ops
+import numpy as np
+from keras import ops, tree
 
-from siamkit.errors import ComponentError
+from siamkit.data.dataset import Leaf
+from siamkit.errors import ComponentError, ModelError, listed
 from siamkit.metrics.base import Tensor, unit
 from siamkit.registry.lookup import get_component
 
@@ -169,6 +171,9 @@ def last_state(x: Tensor, cell: str, units: int, bidirectional: bool, dropout: f
     return keras.layers.Bidirectional(layer)(x) if bidirectional else layer(x)
 
 
+# ------------------------------------------------------------------ encoders by name, and their items
+
+
 def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
     """Return an encoder by name, or the given encoder itself.
 
@@ -186,3 +191,84 @@ def get_encoder(encoder: Any, /, **params: Any) -> keras.Model:
         (None, 4)
     """
     return get_component("encoder", encoder, params, keras.Model)
+
+
+def as_items(encoder: keras.Model, items: Any) -> Leaf:
+    """Return n items as the arrays that an encoder takes.
+
+    Args:
+        encoder: the encoder.
+        items: an array or a tensor `(n, …)`, or a dict of them.
+
+    Raises:
+        ModelError: these are not items of this encoder.
+    """
+    leaf: Leaf = tree.map_structure(np.asarray, on_host(items))
+    for array in tree.flatten(leaf):
+        if array.dtype.kind not in "biuf" and "float" not in str(array.dtype):  # bfloat16 is of kind V
+            raise ModelError(f"expected items as arrays of numbers, got {array.dtype} {str(items)[:40]!r}")
+    check_items(encoder, leaf)
+    counts = {len(array) if array.ndim else 0 for array in tree.flatten(leaf)}
+    if len(counts) != 1 or counts == {0}:
+        raise ModelError(f"expected one view of n items, got arrays of lengths {sorted(counts)}")
+    return leaf
+
+
+def on_host(items: Any) -> Any:
+    """Return items with an array for each tensor, also for one that needs gradients or is on a device."""
+    return tree.map_structure(lambda leaf: ops.convert_to_numpy(leaf) if ops.is_tensor(leaf) else leaf, items)
+
+
+def check_items(encoder: keras.Model, items: Any) -> None:
+    """Refuse arrays that are not items of an encoder, and name the probable mistake.
+
+    Args:
+        encoder: the encoder; one that is not functional may state no input shape, and is not checked.
+        items: an array or a tensor, or a dict of them.
+    """
+    expected = _input_shape(encoder)
+    if isinstance(expected, dict) != isinstance(items, dict) and isinstance(expected, (dict, tuple)):
+        takes = f"a dict of {listed(expected)}" if isinstance(expected, dict) else _shown(expected[1:])
+        if isinstance(items, dict):
+            raise ModelError(
+                f"the encoder takes {takes}, got a dict of {listed(items)}; two sides go to fit as a tuple "
+                "(a, b), to compare as compare(a, b), and to embed one by one"
+            )
+        raise ModelError(f"the encoder takes {takes}, got an array {tuple(items.shape)}")
+    if not isinstance(expected, tuple):
+        return  # Keras names the missing fields of a dict
+    item, shape = expected[1:], tuple(items.shape)
+    if _fits(shape[1:], item):
+        return
+    hint = ""
+    if _like(shape, item):
+        hint = "; this is one item, write x[None]"
+    elif len(shape) > 2 and _like(shape[2:], item):
+        hint = "; these are stacked views, give fit the tuple (x[:, 0], x[:, 1]), and embed one by one"
+    raise ModelError(f"the encoder takes {_shown(item)}, got {shape}{hint}")
+
+
+def _input_shape(encoder: keras.Model) -> Any:
+    """Return the shape of an encoder's input, or a dict of shapes; None if it is not functional."""
+    try:
+        return tree.map_structure(lambda tensor: tuple(tensor.shape), encoder.input)
+    except (AttributeError, ValueError):
+        return None
+
+
+def _shown(item: tuple[int | None, ...]) -> str:
+    return f"items ({', '.join(['n', *('any' if size is None else str(size) for size in item)])})"
+
+
+def _fits(shape: tuple[int, ...], item: tuple[int | None, ...]) -> bool:
+    """Return whether a functional model takes items of a shape: Keras adds or removes a last axis of 1."""
+    return (
+        _like(shape, item)
+        or (item[-1:] == (1,) and _like(shape, item[:-1]))
+        or (shape[-1:] == (1,) and _like(shape[:-1], item))
+    )
+
+
+def _like(shape: tuple[int, ...], item: tuple[int | None, ...]) -> bool:
+    """Return whether a shape is that of an item, in which None stands for any size."""
+    return len(shape) == len(item) and all(b in (a, None) for a, b in zip(shape, item, strict=True))

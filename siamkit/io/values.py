@@ -10,7 +10,7 @@ import datetime
 import decimal
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.errors import DataError
 
 _SHAPES = {2: "(items, dim)", 3: "(pairs, 2, dim)"}
+_STACKED = "the two sides of pairs are stacked as np.stack([a, b], axis=1)"
 _MISSING_TYPES = ("NoneType", "NAType", "NaTType", "MaskedConstant")
 
 
@@ -34,6 +35,9 @@ def as_array(values: Any, *, name: str = "embeddings") -> NDArray[Any]:
     """
     if np.ma.is_masked(values):
         raise DataError(f"{name} should not be masked")
+    if isinstance(values, Mapping):
+        fields = ", ".join(map(str, values))
+        raise DataError(f"{name} should be one array, got a dict of {fields}; {_STACKED}")
     return _as_array(values, name)
 
 
@@ -266,7 +270,9 @@ def as_vectors(
     except (TypeError, ValueError):
         raise DataError(f"{name} should be numbers, got {raw.dtype}") from None
     if array.ndim != rank or 0 in array.shape[1:] or (rank == 3 and array.shape[1] != 2):
-        raise DataError(f"{name} should have the shape {_SHAPES[rank]}, got {array.shape}")
+        sides = array.ndim == 3 and len(array) == 2 and array.shape[1] != 2
+        hint = f"; {_STACKED}" if sides else ""
+        raise DataError(f"{name} should have the shape {_SHAPES[rank]}, got {array.shape}{hint}")
     if len(array) < least:
         raise DataError(f"{name} should have at least {least} rows, got {len(array)}")
     broken = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))

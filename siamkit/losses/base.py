@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import warnings
 import weakref
 from functools import cache
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from siamkit.backend.beyond_keras import is_concrete
+from siamkit.backend.beyond_keras import is_concrete, running_model
 from siamkit.backend.precision import float32_scope
 from siamkit.errors import ComponentError, ModelError
 from siamkit.io.targets import PairTarget, TargetRule
@@ -37,7 +38,8 @@ class Loss(keras.losses.Loss):
 
     The metric is bound by `siamkit.get_loss(..., metric=...)` or `Siamese.compile`; it is not part of the
     config. A loss with weights makes a Keras layer `state` in its constructor; `Siamese.compile` puts it
-    into the model, so that it is trained and saved. A plain Keras model does not train it.
+    into the model, so that it is trained and saved. A plain Keras model does not train it, and a
+    warning says so.
 
     Args:
         name: the loss's name, as in `keras.losses.Loss`.
@@ -71,6 +73,7 @@ class Loss(keras.losses.Loss):
     wrapped: tuple[Loss, ...] = ()
     """The losses that this loss wraps."""
 
+    _ownership_checked: bool = False
     _metric: Metric | None = None
     _model: weakref.ref[Any] | None = None
 
@@ -174,6 +177,8 @@ class Loss(keras.losses.Loss):
         with keras.name_scope(self.name), float32_scope():
             embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
             values = self.apply(self._as_target(y_true, embeddings), embeddings, training)
+            if not self._ownership_checked:
+                self._check_ownership()
             if len(values.shape) == 0:
                 if sample_weight is not None:
                     raise ModelError(
@@ -185,6 +190,20 @@ class Loss(keras.losses.Loss):
                 return ops.mean(values)
             weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
             return masked_mean(values, weight)
+
+    def _check_ownership(self) -> None:
+        """Warn once if a Keras model trains with this loss, but does not own the loss's weights."""
+        model = None if self.state is None else running_model("train_step")
+        self._ownership_checked = self.state is None or model is not None
+        if self.state is None or model is None:
+            return
+        owned = {id(weight) for weight in model.variables}
+        if any(id(weight) not in owned for weight in self.state.variables):
+            warnings.warn(
+                f"the loss {self.name!r} has weights of its own, which the model {model.name!r} neither "
+                "trains nor saves; compile the loss into siamkit.Siamese(encoder, metric), which does both",
+                stacklevel=2,
+            )
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return a scalar, or values `(batch,)`; a loss that updates its state also takes `training=True`.

@@ -8,8 +8,32 @@ from siamkit._lazy import lazy_exports
 from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
-    from siamkit.metrics.base import Metric, get_metric
+    from siamkit.metrics.base import (
+        Metric,
+        absolute,
+        centred,
+        euclidean_distances,
+        get_metric,
+        is_zero,
+        norm,
+        quotient,
+        safe_sqrt,
+        squared_distances,
+        unit,
+    )
 
-__all__ = ["Metric", "get_metric"]
+__all__ = [
+    "Metric",
+    "absolute",
+    "centred",
+    "euclidean_distances",
+    "get_metric",
+    "is_zero",
+    "norm",
+    "quotient",
+    "safe_sqrt",
+    "squared_distances",
+    "unit",
+]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"Metric": "base", "get_metric": "base"}, before=prepare)
+__getattr__, __dir__ = lazy_exports(__name__, dict.fromkeys(__all__, "base"), before=prepare)

@@ -150,7 +150,7 @@ class SNR(Metric):
 
 
 def _noise_to_signal(noise: Tensor, a: Tensor, factor: Tensor) -> Tensor:
-    """Return noise / var(a) of points multiplied by a factor; the noise of the points if var(a) is rounding."""
+    """Return noise / var(a) of points multiplied by a factor; their own noise if var(a) is rounding."""
     signal = ops.mean(ops.square(centred(a)), axis=-1)
     none = signal <= 1e-12 * ops.mean(ops.square(a), axis=-1)
     return ops.where(none, noise / factor / factor, noise / ops.where(none, 1.0, signal))

@@ -9,10 +9,18 @@ from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
     from siamkit.model.factory import build, load_model
+    from siamkit.model.keras_metrics import metrics_for
     from siamkit.model.siamese import Siamese
 
-__all__ = ["Siamese", "build", "load_model"]
+__all__ = ["Siamese", "build", "load_model", "metrics_for"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"Siamese": "siamese", "build": "factory", "load_model": "factory"}, before=prepare
+    __name__,
+    {
+        "Siamese": "siamese",
+        "build": "factory",
+        "load_model": "factory",
+        "metrics_for": "keras_metrics",
+    },
+    before=prepare,
 )

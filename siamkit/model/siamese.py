@@ -12,8 +12,10 @@ import numpy as np
 from keras import ops, tree
 
 from siamkit._version import __version__
+from siamkit.data.dataset import length
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.preprocessing.columns import load_preprocessor
+from siamkit.encoders.base import as_items, check_items, on_host
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
 from siamkit.evaluation.measures import Threshold, ThresholdRule, as_threshold
@@ -23,6 +25,7 @@ from siamkit.losses.base import Loss, get_loss
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._inputs import prepared_arguments
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
+from siamkit.model.keras_metrics import bind_metrics
 from siamkit.registry.registry import family, record_of, set_record
 
 
@@ -175,6 +178,7 @@ class Siamese(keras.Model):
             UserWarning: texts are cut, or token ids are unknown; the message has their number.
         """
         if self.preprocessor is not None and not preprocessed:
+            x = on_host(x)
             if altered := self.preprocessor.altered(x):
                 warnings.warn(altered.sentence(), stacklevel=2)
             x = self.preprocessor(x)
@@ -184,12 +188,9 @@ class Siamese(keras.Model):
             raise ModelError(
                 f"expected one view of n items, an array or a dict of arrays, got a {type(x).__name__}"
             )
-        x = tree.map_structure(np.asarray, x)
+        x = as_items(self.encoders[side], x)
         check_token_ids(self.encoders[side], x)
-        lengths = {len(leaf) for leaf in tree.flatten(x)}
-        if len(lengths) != 1 or lengths == {0}:
-            raise ModelError(f"expected one view of n items, got arrays of lengths {sorted(lengths)}")
-        (count,) = lengths
+        count = length(x)
         size = min(batch_size, 1 << (count - 1).bit_length())
         padded = tree.map_structure(lambda leaf: _pad(leaf, -count % size), x)
         embeddings = self.encoders[side].predict(padded, batch_size=size, verbose=0)
@@ -300,14 +301,18 @@ class Siamese(keras.Model):
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """Compile as `keras.Model.compile` does; the loss may be a name, and is bound to the model's metric.
 
+        Measures of embeddings for `metrics=` are made by `siamkit.metrics_for`.
+
         Raises:
-            ModelError: a loss that is compiled into another model, or bound to another metric.
+            ModelError: a loss that is compiled into another model, or bound to another metric; metrics that
+                compare class scores with classes.
             ComponentError: a loss that cannot compare through the metric.
         """
         if loss is not None:
             loss = get_loss(loss)
             if isinstance(loss, Loss):  # any other keras.losses.Loss compares by itself
                 loss.bind(self.metric, self)
+                bind_metrics(self.metric, kwargs.get("metrics"), kwargs.get("weighted_metrics"))
         self._loss = loss
         self.loss_state_holder.hold(loss.state if isinstance(loss, Loss) else None, self.embedding_dim)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
@@ -354,10 +359,13 @@ class Siamese(keras.Model):
             return method(**arguments)
 
     def _check_items(self, x: Any) -> None:
-        """Raise DataError for prepared items that their encoder cannot take: unknown token ids."""
+        """Refuse prepared items that their encoder cannot take: of another shape, or unknown token ids."""
         views = x if isinstance(x, (tuple, list)) else [x]
         for side, view in enumerate(views):
-            check_token_ids(self.encoders[min(side, len(self.encoders) - 1)], view)
+            encoder = self.encoders[min(side, len(self.encoders) - 1)]
+            if all(isinstance(leaf, np.ndarray) or ops.is_tensor(leaf) for leaf in tree.flatten(view)):
+                check_items(encoder, view)
+            check_token_ids(encoder, view)
 
     @property
     def _target_rule(self) -> TargetRule | None:
@@ -382,7 +390,40 @@ class Siamese(keras.Model):
             total = total + ops.sum(ops.cast(extra, total.dtype))
         return total
 
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Print the summary as `keras.Model.summary` does, with the total of the model's own parameters."""
+        compiled, self.compiled = self.compiled, False  # else Keras adds the optimizer's to the total
+        try:
+            super().summary(*args, **kwargs)
+        finally:
+            self.compiled = compiled
+
     # ----------------------------------------------------------------- saving
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+        """Save as one `.keras` file, as `keras.Model.save` does; `siamkit.load_model` loads it.
+
+        Raises:
+            ModelError: the name has another ending, or the file would be a folder.
+        """
+        if not str(filepath).endswith(".keras") or zipped is False:
+            raise ModelError(
+                f"a siamkit model is saved as one .keras file, got {str(filepath)!r}"
+                f"{', zipped=False' if zipped is False else ''}; write model.save('model.keras')"
+            )
+        super().save(filepath, overwrite, zipped, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: other runtimes get the encoder, with its input, and the metric as a description.
+
+        Raises:
+            ModelError: always; it names what to call.
+        """
+        raise ModelError(
+            "a Siamese model has no single input to export; save it as model.keras and export its encoder: "
+            "siamkit.export.export_encoder(model, Path('model.keras'), Path('.'), ['onnx']), or for a study "
+            "'siamkit best STUDY --export FOLDER --format onnx'"
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {

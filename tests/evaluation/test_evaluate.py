@@ -128,9 +128,9 @@ def test_a_metric_that_gives_nan_or_is_none_is_told():
         def __call__(self, a, b):
             return super().__call__(a, b) * np.nan
 
-    with pytest.raises(DataError, match="the metric returned NaN"):
+    with pytest.raises(DataError, match="returned NaN"):
         evaluate(LINE, [0, 0, 1, 1], WorkerCrashed())
-    with pytest.raises(DataError, match="the metric returned NaN"):
+    with pytest.raises(DataError, match="returned NaN"):
         evaluate(PAIRS, np.arange(30) % 2, WorkerCrashed())
     with pytest.raises(DataError, match="metric should be a name"):
         evaluate(LINE, [0, 0, 1, 1], print)
@@ -292,3 +292,10 @@ def clustered(seed):
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(8), 6)
     return (rng.normal(size=(8, 8))[labels] + 0.7 * rng.normal(size=(48, 8))).astype("float32"), labels
+
+
+def test_sides_in_the_wrong_form_are_refused_with_the_right_one():
+    left, right = PAIRS[:, 0], PAIRS[:, 1]
+    for wrong in ({"a": left, "b": right}, (left, right), [left, right]):
+        with pytest.raises(DataError, match=r"are stacked as np.stack\(\[a, b\], axis=1\)$"):
+            evaluate(wrong, np.arange(30) % 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -559,3 +560,59 @@ def test_class_ids_without_a_proxy_are_refused(labels):
     loss = siamkit.get_loss("proxy_anchor", metric="cosine", num_classes=3)
     with pytest.raises(siamkit.SiamkitError, match="for 3 classes, so it needs class ids from 0 to 2"):
         loss(np.array(labels), np.eye(2, 4))
+
+
+# ------------------------------------------------------------------ who trains a loss's weights
+
+
+def plain_model(loss=None):
+    """Return a Keras model that is not siamkit's; with a loss, one that owns the loss's state."""
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+            if loss is not None:
+                self.loss_state = loss.state
+
+        def call(self, x):
+            return self.dense(x)
+
+    return Model()
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("name", ["proxy_nca", "cross_batch_memory"])
+def test_a_plain_keras_model_that_does_not_own_a_losss_weights_is_warned_of_once(name, eagerly):
+    params = {"num_classes": 4} if name == "proxy_nca" else {"loss": "contrastive", "memory_size": 16}
+    loss = siamkit.get_loss(name, metric="cosine", **params)
+    x, y = np.random.default_rng(0).normal(size=(16, 5)).astype("float32"), np.arange(16) % 4
+    loss(y, x[:, :4])  # alone, it may be trained by a loop of the user's own
+    loss = siamkit.get_loss(name, metric="cosine", **params)
+    model = plain_model()
+    model.compile("adam", loss, run_eagerly=eagerly)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    messages = [str(each.message) for each in caught if "weights of its own" in str(each.message)]
+    assert len(messages) == 1
+    assert f"the loss '{name}'" in messages[0]
+    assert "compile the loss into siamkit.Siamese(encoder, metric)" in messages[0]
+
+
+def test_a_model_that_owns_them_is_not_warned_of():
+    x, y = np.random.default_rng(0).normal(size=(16, 5)).astype("float32"), np.arange(16) % 4
+    loss = siamkit.get_loss("proxy_nca", metric="cosine", num_classes=4)
+    loss.state(keras.KerasTensor((1, 4)))
+    own = plain_model(loss)
+    own.compile("adam", loss)
+    siamese = siamkit.build("mlp", "cosine", "proxy_nca", embedding_dim=4, input_shape=(5,), num_classes=4)
+    without = plain_model()
+    without.compile("adam", siamkit.get_loss("triplet", metric="cosine"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*weights of its own")
+        for model in (own, siamese, without):
+            model.fit(x, y, verbose=0)
+    before = loss.state.get_weights()[0]
+    own.fit(x, y, verbose=0)
+    assert (loss.state.get_weights()[0] != before).any()

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import siamkit
+from siamkit.encoders import as_items
 from siamkit.errors import ComponentError, ModelError
 
 pytestmark = pytest.mark.keras
@@ -158,7 +159,7 @@ def test_same_is_by_the_threshold_and_the_threshold_itself_counts(metric, rng):
         (lambda m, x: m.embed(x[:0]), "expected one view of n items"),
         (lambda m, x: m.embed((x, x)), "expected one view of n items"),
         (lambda m, x: m.embed(x.tolist()), "expected one view of n items"),
-        (lambda m, x: m.embed({"a": x, "b": x[:2]}), "expected one view of n items"),
+        (lambda m, x: m.embed({"a": x, "b": x[:2]}), "got a dict of a, b; two sides go to fit"),
         (lambda m, x: m.compare(x, x[:2]), "as many items on both sides, got 4 and 2"),
         (lambda m, x: m((x, x[:, :3])), "the views of one item should be alike"),
         (lambda m, x: m((x, {"a": x})), "the views of one item should be alike"),
@@ -550,3 +551,101 @@ def test_build_refuses_in_one_sentence(arguments, words):
             | arguments
         )
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------ inputs in the wrong form
+
+
+def test_tensors_that_need_gradients_are_items_like_any_other(rng):
+    model = siamkit.Siamese(small(), "cosine")
+    x = data(rng, 4)
+    needs_gradients = keras.Variable(x)  # PyTorch's NumPy refuses these
+    for given in (needs_gradients.value, ops.convert_to_tensor(x)):
+        np.testing.assert_array_equal(model.embed(given), model.embed(x))
+        np.testing.assert_array_equal(model.compare(given, given), model.compare(x, x))
+    e = keras.Variable(model.embed(x))
+    assert siamkit.evaluate(e.value, [0, 0, 1, 1]) == siamkit.evaluate(model.embed(x), [0, 0, 1, 1])
+
+
+WRONG = {
+    "one item": (lambda x: x[0], r"takes items \(n, 5\), got \(5,\); this is one item, write x\[None\]"),
+    "stacked views": (
+        lambda x: np.stack([x, x], axis=1),
+        r"takes items \(n, 5\), got \(16, 2, 5\); these are stacked views, give fit the tuple \(x\[:, 0\]",
+    ),
+    "a dict of sides": (
+        lambda x: {"a": x, "b": x},
+        r"takes items \(n, 5\), got a dict of a, b; two sides go to fit as a tuple \(a, b\), to compare",
+    ),
+    "other items": (lambda x: x[:, :3], r"takes items \(n, 5\), got \(16, 3\)$"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_items_in_the_wrong_form_are_refused_in_one_sentence(wrong, rng):
+    change, words = WRONG[wrong]
+    x, y = data(rng), np.arange(16) % 2
+    model = siamkit.Siamese(small(), "cosine")
+    model.compile("adam", "contrastive")
+    for call in (
+        lambda: model.embed(change(x)),
+        lambda: model.compare(change(x), x),
+        lambda: model.fit(change(x), y, verbose=0),
+        lambda: model.fit((change(x), x), y, verbose=0),
+        lambda: model.fit((x, x), y, validation_data=((x, change(x)), y), verbose=0),
+        lambda: model.evaluate((x, change(x)), y, verbose=0),
+    ):
+        with pytest.raises(ModelError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_things_that_are_not_items_are_refused(rng):
+    model = siamkit.Siamese(small(), "cosine")
+    for wrong in (None, "photo.png", np.array(["a", "b"])):
+        with pytest.raises(ModelError, match="expected items as arrays of numbers, got"):
+            model.embed(wrong)
+    with pytest.raises(ModelError, match=r"takes a dict of age, town, got an array \(16, 5\)"):
+        siamkit.Siamese(of_columns(), "cosine").embed(data(rng))
+    with pytest.raises(ModelError, match=r"arrays of lengths \[3, 4\]"):
+        siamkit.Siamese(of_columns(), "cosine").embed(columns(rng, 4) | {"town": np.zeros(3, "int32")})
+
+
+def test_keras_may_add_or_remove_a_last_axis_of_one(rng):
+    inputs = keras.Input((6, 1))
+    encoder = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    for x in (data(rng, 4, 6), data(rng, 4, 6)[..., None]):
+        assert as_items(encoder, x) is x
+
+
+# ------------------------------------------------------------------ files, exports and the summary
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model", "model.zip"])
+def test_a_file_that_could_not_be_loaded_is_not_written(name, tmp_path):
+    model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=2, input_shape=(5,))
+    with pytest.raises(ModelError, match=r"one \.keras file, got .*; write model.save\('model.keras'\)"):
+        model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match=r"saved as one \.keras file"):
+        model.save(tmp_path / "folder.keras", zipped=False)
+
+
+def test_export_names_what_exports(rng, tmp_path):
+    model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=2, input_shape=(5,))
+    model.fit(data(rng), np.arange(16) % 4, verbose=0)
+    with pytest.raises(ModelError, match=r"siamkit\.export\.export_encoder\(model, .*siamkit best"):
+        model.export(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_summarys_total_is_that_of_the_model(rng):
+    encoder = small()
+    parameters = sum(int(np.prod(weight.shape)) for weight in encoder.weights)
+    model = siamkit.Siamese(encoder, "cosine")
+    model.compile("adam", "triplet")
+    model.fit(data(rng), np.arange(16) % 4, verbose=0)
+    lines: list[str] = []
+    model.summary(print_fn=lines.append)
+    assert f"Total params: {parameters:,} " in "\n".join(lines)
+    assert model.compiled
