@@ -1,4 +1,4 @@
-"""JAX; see `_interface`."""
+"""JAX; see `select.Backend`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorFlow; see `_interface`."""
+"""TensorFlow; see `select.Backend`."""
 
 from __future__ import annotations
 

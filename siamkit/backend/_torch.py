@@ -1,4 +1,4 @@
-"""PyTorch; see `_interface`."""
+"""PyTorch; see `select.Backend`."""
 
 from __future__ import annotations
 

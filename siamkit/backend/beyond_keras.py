@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from siamkit.backend._interface import Function, backend_module
+from siamkit.backend.select import Function, backend_module
 
 
 def value_and_gradient(
@@ -107,7 +108,7 @@ def running_model(*methods: str) -> keras.Model | None:
     Keras does not say to a loss or a metric which model calls it, or whether inside a step. All backends
     trace a step by running it, so the stack knows.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name in methods:
             owner = frame.f_locals.get("self")

@@ -14,7 +14,7 @@ from importlib import metadata
 
 from siamkit._version import __version__
 from siamkit.backend import select
-from siamkit.backend._interface import backend_module
+from siamkit.backend.select import backend_module
 from siamkit.errors import BackendError
 from siamkit.registry.registry import components
 

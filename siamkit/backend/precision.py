@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from siamkit.backend._interface import backend_module
+from siamkit.backend.select import backend_module
 
 
 def float32_scope() -> AbstractContextManager[Any]:

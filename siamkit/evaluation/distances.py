@@ -65,7 +65,8 @@ def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
 
 def sized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors divided by a power of two, so that the largest coordinate is from ½ to 1."""
-    return np.ldexp(vectors, -np.frexp(np.abs(vectors).max())[1])
+    _, exponent = np.frexp(np.abs(vectors).max())
+    return np.asarray(np.ldexp(vectors, -exponent), np.float32)
 
 
 def distance_chunks(
@@ -136,7 +137,8 @@ def _check_size(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) 
 
 def _some_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return 32 rows from all parts of an array, repeated if it has fewer."""
-    return vectors[np.linspace(0, len(vectors) - 1, 32).round().astype(int)]
+    rows = np.linspace(0, len(vectors) - 1, 32).round().astype(int)
+    return np.asarray(vectors[rows], np.float32)
 
 
 def _block_shape(queries: int, gallery: int, dim: int) -> tuple[int, int]:

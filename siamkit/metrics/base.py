@@ -83,7 +83,7 @@ def in_range(*points: Tensor, axis: int | None = None) -> Tensor:
 
     float32 ends at 2¹²⁸ and at 2⁻¹²⁶, so squares are infinite above 2⁶⁴ and 0 below 2⁻⁶³. A power of two
     changes no digit, and at usual sizes the factor is 1 (Blue 1978 does the same for norms). Gradients pass
-    through its inverse, so it is no larger than it must be.
+    through its inverse, so it is as near to 1 as it may be.
 
     Args:
         *points: tensors whose largest coordinate counts.

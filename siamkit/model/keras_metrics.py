@@ -13,9 +13,8 @@ from keras import ops, tree
 
 from siamkit.backend.beyond_keras import running_model
 from siamkit.errors import ComponentError, ModelError, listed, nearest
-from siamkit.evaluation._evaluate import evaluate_labels
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.measures import MEASURES, groups_of
-from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.metrics.base import Metric, Tensor, get_metric
 
 _NAMES = [name for name, measure in MEASURES.items() if measure.group not in ("cost", "speed")]

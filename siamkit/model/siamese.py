@@ -392,7 +392,8 @@ class Siamese(keras.Model):
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Print the summary as `keras.Model.summary` does, with the total of the model's own parameters."""
-        compiled, self.compiled = self.compiled, False  # else Keras adds the optimizer's to the total
+        compiled = getattr(self, "compiled", False)
+        self.compiled = False  # else Keras adds the optimizer's to the total
         try:
             super().summary(*args, **kwargs)
         finally:
