@@ -215,12 +215,14 @@ def test_cosine_is_the_default_and_is_public():
 
 
 def test_queries_that_are_in_the_gallery_are_warned_of():
-    x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
-    with pytest.warns(UserWarning, match="2 of 4 queries are also in the gallery"):
-        evaluate(x, [0, 0, 1, 1], Euclidean(), gallery=(x[1:3], [0, 1]))
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    labels = np.arange(40) % 4
+    with pytest.warns(UserWarning, match="20 of 40 queries are also in the gallery"):
+        evaluate(x, labels, Euclidean(), gallery=(x[20:], labels[20:]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        evaluate(x[:2], [0, 0], Euclidean(), gallery=(x[2:], [0, 1]))
+        evaluate(x[:20], labels[:20], Euclidean(), gallery=(x[20:], labels[20:]))
+        evaluate(x[:20], labels[:20], Euclidean(), gallery=(x[19:], labels[19:]))  # one copy
 
 
 def test_labels_that_are_missing_are_left_out_on_request():
