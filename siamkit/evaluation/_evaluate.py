@@ -256,7 +256,7 @@ def _gallery(
     ids = class_ids(labels, as_labels(pool_labels, len(pool), name="the gallery's labels"))
     known = {row.tobytes() for row in np.column_stack([pool, ids[1].astype(np.float32)])}
     copies = sum(row.tobytes() in known for row in np.column_stack([queries, ids[0].astype(np.float32)]))
-    if copies >= max(10, len(queries) / 2):  # a few may be copies in the data
+    if copies >= max(30, len(queries) / 2):  # a few may be copies in the data
         warnings.warn(
             f"{copies} of {len(queries)} queries are also in the gallery, with the same embedding and label, "
             "and find themselves; to search among the queries, leave out gallery",

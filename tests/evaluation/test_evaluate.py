@@ -215,10 +215,10 @@ def test_cosine_is_the_default_and_is_public():
 
 
 def test_queries_that_are_in_the_gallery_are_warned_of():
-    x = np.random.default_rng(0).normal(size=(40, 3))
-    labels = np.arange(40) % 4
-    with pytest.warns(UserWarning, match="20 of 40 queries are also in the gallery"):
-        evaluate(x, labels, Euclidean(), gallery=(x[20:], labels[20:]))
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    labels = np.arange(60) % 4
+    with pytest.warns(UserWarning, match="30 of 60 queries are also in the gallery"):
+        evaluate(x, labels, Euclidean(), gallery=(x[30:], labels[30:]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluate(x[:20], labels[:20], Euclidean(), gallery=(x[20:], labels[20:]))
