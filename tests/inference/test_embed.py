@@ -21,6 +21,7 @@ from siamkit.cli import main
 from siamkit.comparison.inputs import read_embeddings
 from siamkit.data import fit_preprocessor
 from siamkit.data.sources import digits, image_folder, npz, table
+from siamkit.errors import DataError
 from siamkit.inference import embed
 from siamkit.inference.embed import embed_file
 from siamkit.registry.specs import EncoderSpec
@@ -162,6 +163,11 @@ def test_a_folder_of_images_and_a_dataset_by_name(tmp_path: Path) -> None:
         "b/5.png",
     ]
     assert found.column("label").to_pylist() == list("aaabbb")
+    # The files hold 0 to 255, the dataset of that name 0 to 1.
+    with pytest.raises(DataError, match="digits does not fit the model: images should have values from 0 to"):
+        embed_file(tmp_path / "model.keras", "digits", out, replace=True)
+    model = model_of(digits(), width=4, depth=1)
+    model.save(tmp_path / "model.keras")
     assert embed_file(tmp_path / "model.keras", "digits", out, replace=True) == 1797
     close(read(out)[1][:6], model.embed(images))
     assert read(out)[0].column("label").to_pylist() == digits().target.tolist()
