@@ -8,7 +8,15 @@ from siamkit._lazy import lazy_exports
 from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
-    from siamkit.encoders.base import get_encoder
+    from siamkit.encoders.base import (
+        RealMean,
+        RealTokens,
+        UnitNormalization,
+        as_items,
+        attention_layer,
+        finish,
+        get_encoder,
+    )
     from siamkit.encoders.profiling import Cost, cost, ms_per_item
 
 __all__ = [

@@ -36,4 +36,20 @@ __all__ = [
     "unit",
 ]
 
-__getattr__, __dir__ = lazy_exports(__name__, dict.fromkeys(__all__, "base"), before=prepare)
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Metric": "base",
+        "absolute": "base",
+        "centred": "base",
+        "euclidean_distances": "base",
+        "get_metric": "base",
+        "is_zero": "base",
+        "norm": "base",
+        "quotient": "base",
+        "safe_sqrt": "base",
+        "squared_distances": "base",
+        "unit": "base",
+    },
+    before=prepare,
+)
