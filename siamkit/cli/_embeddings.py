@@ -20,6 +20,9 @@ _labels_option = click.option(
     "same order, or a table (.csv, .tsv, .parquet, .jsonl) with a column label, whose rows are matched by a "
     "column id, if any.",
 )
+_drop_missing_option = click.option(
+    "--drop-missing", is_flag=True, help="Leave out items whose label is missing, and print how many."
+)
 _source_option = click.option(
     "--source",
     metavar="NAME",
@@ -160,6 +163,7 @@ def _names(columns: str | None) -> tuple[str, ...]:
     "shows them.",
 )
 @_labels_option
+@_drop_missing_option
 @click.option(
     "--metric",
     metavar="NAME",
@@ -190,6 +194,7 @@ def compare(
     inputs: tuple[str, ...],
     data: str | None,
     labels: str | None,
+    drop_missing: bool,
     metric: str | None,
     measures: tuple[str, ...],
     over: str,
@@ -219,6 +224,7 @@ def compare(
         *inputs,
         data=data,
         labels=labels,
+        drop_missing=drop_missing,
         metric=metric,
         measures=measures,
         over=over,  # type: ignore[arg-type]
@@ -246,6 +252,7 @@ def compare(
 @click.argument("model", type=click.Path())
 @click.argument("data", type=click.Path(), required=False)
 @_labels_option
+@_drop_missing_option
 @click.option("--metric", metavar="NAME", help="Metric for a file of embeddings [default: cosine].")
 @click.option(
     "--group",
@@ -299,6 +306,7 @@ def evaluate(
     model: str,
     data: str | None,
     labels: str | None,
+    drop_missing: bool,
     metric: str | None,
     groups: tuple[str, ...],
     threshold: str | None,
@@ -333,7 +341,9 @@ def evaluate(
     if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
     embedded, _ = labeled(
-        read_embeddings(model, data, source=source, columns=_names(columns), label=label), labels
+        read_embeddings(model, data, source=source, columns=_names(columns), label=label),
+        labels,
+        drop_missing=drop_missing,
     )
     if metric is not None:
         embedded = embedded.compared_by(metric)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from siamkit.comparison.by_unit import ByPair, ByQuery
 from siamkit.comparison.embedding_set import EmbeddingSet, from_array, thumbnails_in_data, thumbnails_of_items
-from siamkit.comparison.inputs import aligned, default_names, is_model, read_embeddings, true_labels
+from siamkit.comparison.inputs import aligned, default_names, is_model, read_embeddings, with_labels
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
 from siamkit.data.streaming.stream import StreamRequest
@@ -38,6 +38,7 @@ def compare(
     seed: int = 0,
     most: int = 20,
     items: Sequence[Any] | None = None,
+    drop_missing: bool = False,
 ) -> Comparison:
     """Compare embeddings of the same items, or of the same pairs.
 
@@ -71,6 +72,8 @@ def compare(
             embedding: images `(height, width)` or `(height, width, channels)`, texts, or `pathlib.Path`s of
             images; for pairs tuples of two. Models and trials have their own items; for other embeddings
             items are read from `data`.
+        drop_missing: whether to leave out items whose label is missing (NaN, None, NaT, NA, null); by default
+            they are refused.
 
     Raises:
         DataError: there are fewer than two embeddings, they are of different items, labels are missing, the
@@ -102,7 +105,8 @@ def compare(
     thumbnail_source = _thumbnail_source(sets, items, data, any(map(_is_model, embeddings)))
     sets, notes = aligned(sets)
     notes = [*(note for embedding_set in sets for note in embedding_set.notes), *notes]
-    truth = true_labels(sets, labels)
+    sets, truth, missing_notes = with_labels(sets, labels, drop_missing=drop_missing)
+    notes += missing_notes
     evaluated = (ByPair if sets[0].of_pairs else ByQuery)(
         sets, truth, tuple(dict.fromkeys(measures)), over, resamples=resamples, level=level, seed=seed
     )

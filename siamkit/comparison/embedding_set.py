@@ -181,7 +181,9 @@ def _with_metric(embedding_set: EmbeddingSet, description: Mapping[str, Any]) ->
     return replace(embedding_set, metric=metric, threshold=description.get("threshold"))
 
 
-def read_labels(path: str | os.PathLike[str], ids: Sequence[str] | None = None) -> NDArray[Any]:
+def read_labels(
+    path: str | os.PathLike[str], ids: Sequence[str] | None = None, *, drop_missing: bool = False
+) -> NDArray[Any]:
     """Return the labels in a file.
 
     Args:
@@ -189,13 +191,15 @@ def read_labels(path: str | os.PathLike[str], ids: Sequence[str] | None = None) 
             or `y`, or with one column only, not counting `id`.
         ids: the ids of the embeddings; if the table has a column `id`, its rows are matched by it. Otherwise
             labels are in the order of the embeddings.
+        drop_missing: whether a missing label is None; otherwise it is an error.
 
     Raises:
         DataError: the file cannot be read, has no such column, or lacks the label of an id.
     """
     file = Path(path)
     if file.suffix.lower() in SUFFIXES:
-        return _labels_of_table(Table(file, read_rows(existing_file(file, "a file of labels"))), ids)
+        table = Table(file, read_rows(existing_file(file, "a file of labels")))
+        return _labels_of_table(table, ids, drop_missing)
     if file.suffix != ".npy":
         raise DataError(
             f"labels should be a .npy file, or a table ({', '.join(SUFFIXES)}) with a column label, "
@@ -206,7 +210,7 @@ def read_labels(path: str | os.PathLike[str], ids: Sequence[str] | None = None) 
     return np.asarray(labels)
 
 
-def _labels_of_table(table: Table, ids: Sequence[str] | None) -> NDArray[Any]:
+def _labels_of_table(table: Table, ids: Sequence[str] | None, drop_missing: bool) -> NDArray[Any]:
     names = [name for name in table.names if name != "id"]
     column = next((name for name in LABELS if name in names), names[0] if len(names) == 1 else None)
     if column is None:
@@ -214,7 +218,12 @@ def _labels_of_table(table: Table, ids: Sequence[str] | None) -> NDArray[Any]:
             f"{str(table.path)!r} should have a column label with the labels, or one column only, "
             f"got {', '.join(table.names)} (its first line names the columns)"
         )
-    labels = table.labels(column)
+    if drop_missing:
+        known = table.arrow.column(column).is_valid().to_numpy()
+        labels = np.full(len(known), None, dtype=object)
+        labels[known] = Table(table.path, table.arrow.filter(known)).labels(column).tolist()
+    else:
+        labels = table.labels(column)
     if ids is None or "id" not in table.names:
         return labels
     rows = {id: row for row, id in enumerate(table.ids("id"))}

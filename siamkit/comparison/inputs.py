@@ -15,7 +15,7 @@ from siamkit.comparison.embedding_set import EmbeddingSet, as_targets, from_file
 from siamkit.comparison.from_model import from_model, from_trial, is_study, trial_in
 from siamkit.errors import DataError, ModelError, listed
 from siamkit.io.paths import unreadable_as_error
-from siamkit.io.values import as_array, as_column
+from siamkit.io.values import as_array, as_column, column_and_missing
 
 _ENDINGS = (".npy", ".npz", ".parquet", ".keras", ".yaml", ".yml")
 
@@ -73,15 +73,24 @@ def is_model(path: str | os.PathLike[str]) -> bool:
 
 
 def labeled(
-    embedding_set: EmbeddingSet, path: str | os.PathLike[str] | None = None
+    embedding_set: EmbeddingSet, path: str | os.PathLike[str] | None = None, *, drop_missing: bool = False
 ) -> tuple[EmbeddingSet, NDArray[Any]]:
     """Return the embedding set with labels, and the labels: its own, or those of a file.
+
+    Args:
+        embedding_set: the embeddings.
+        path: a file of labels, as `read_labels` takes it.
+        drop_missing: whether to leave out items without label; otherwise they are an error.
 
     Raises:
         DataError: labels are missing, or there is not one label for each embedding.
     """
     name, count = embedding_set.name, len(embedding_set.embeddings)
-    labels = embedding_set.labels if path is None else read_labels(path, embedding_set.ids)
+    labels = (
+        embedding_set.labels
+        if path is None
+        else read_labels(path, embedding_set.ids, drop_missing=drop_missing)
+    )
     if labels is None:
         raise DataError(
             f"{name!r} has embeddings without labels; pass them with --labels (.npy or .csv), or for a model "
@@ -91,9 +100,34 @@ def labeled(
         raise DataError(
             f"labels should have the shape ({count},), one for each embedding, got {labels.shape}"
         )
+    embedding_set = replace(embedding_set, labels=labels)
+    if drop_missing:
+        (embedding_set,), (labels,), notes = without_missing([embedding_set], [labels])
+        embedding_set = replace(embedding_set, notes=(*embedding_set.notes, *notes))
     if embedding_set.of_pairs:
         labels = as_targets(labels, name if path is None else str(path))
     return replace(embedding_set, labels=labels), labels
+
+
+def without_missing(
+    sets: Sequence[EmbeddingSet], columns: Sequence[NDArray[Any]]
+) -> tuple[list[EmbeddingSet], list[NDArray[Any]], list[str]]:
+    """Return aligned embedding sets and columns of labels without the items that lack a label in a column.
+
+    Returns:
+        The sets, the columns, and notes about it.
+    """
+    count = len(sets[0].embeddings)
+    pairs = [column_and_missing(column, count) for column in columns]
+    missing = np.any([absent for _, absent in pairs], axis=0)
+    if not missing.any():
+        return list(sets), [known for known, _ in pairs], []
+    rows = np.flatnonzero(~missing)
+    noun = "pairs" if sets[0].of_pairs else "items"
+    notes = [f"{int(missing.sum()):,} of {count:,} {noun} have no label and are left out."]
+    numbers = tuple(map(str, range(count)))  # the rows keep their numbers
+    kept = [_taken(replace(each, ids=each.ids or numbers), rows) for each in sets]
+    return kept, [known[rows] for known, _ in pairs], notes
 
 
 def default_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -148,14 +182,21 @@ def aligned(sets: Sequence[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]
     return list(sets), []
 
 
-def true_labels(
-    sets: Sequence[EmbeddingSet], labels: ArrayLike | str | os.PathLike[str] | None
-) -> NDArray[Any]:
-    """Return the class of each item, or the target of each pair, on which all sources agree.
+def with_labels(
+    sets: Sequence[EmbeddingSet],
+    labels: ArrayLike | str | os.PathLike[str] | None,
+    *,
+    drop_missing: bool = False,
+) -> tuple[list[EmbeddingSet], NDArray[Any], list[str]]:
+    """Return the sets with the class of each item, or the target of each pair, on which all sources agree.
 
     Args:
         sets: aligned embedding sets.
         labels: labels that the caller gave, or a file of them as `read_labels` takes it, or None.
+        drop_missing: whether to leave out items without label; otherwise they are an error.
+
+    Returns:
+        The sets, the labels, and notes.
 
     Raises:
         DataError: labels are missing, or they disagree.
@@ -166,12 +207,16 @@ def true_labels(
         if embedding_set.labels is not None
     ]
     if isinstance(labels, (str, os.PathLike)):
-        known.insert(0, (str(labels), read_labels(labels, sets[0].ids)))
+        known.insert(0, (str(labels), read_labels(labels, sets[0].ids, drop_missing=drop_missing)))
     elif labels is not None:
         known.insert(0, ("labels", as_array(labels, name="labels")))
     if not known:
         raise DataError("no input has labels; pass them as labels=, or with --labels (.npy or .csv)")
-    columns = [(name, as_column(column, len(sets[0].embeddings))) for name, column in known]
+    kept, notes = list(sets), list[str]()
+    if drop_missing:
+        kept, arrays, notes = without_missing(sets, [column for _, column in known])
+        known = [(name, column) for (name, _), column in zip(known, arrays, strict=True)]
+    columns = [(name, as_column(column, len(kept[0].embeddings))) for name, column in known]
     if sets[0].of_pairs:
         columns = [(name, as_targets(column, name)) for name, column in columns]
     (first, truth), *others = columns
@@ -183,7 +228,7 @@ def true_labels(
                 f"{first!r} and {name!r} disagree about the labels of {differ.size} items, the first is item "
                 f"{row} ({truth[row]!s}, {other[row]!s}): check that they are in the same order"
             )
-    return truth
+    return kept, truth, notes
 
 
 def _matched_by_id(sets: Sequence[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]]:

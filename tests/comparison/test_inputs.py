@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
+import siamkit
 from siamkit.cli import main
 from siamkit.comparison.embedding_set import from_file
-from siamkit.comparison.inputs import labeled, read_embeddings, true_labels
+from siamkit.comparison.inputs import labeled, read_embeddings, with_labels
 from siamkit.errors import DataError, ModelError
 
 DRAW = np.random.default_rng(0)
@@ -125,7 +127,7 @@ def test_labels_come_from_a_table_and_are_matched_by_its_ids(tmp_path: Path, suf
     files = [write(tmp_path, ".parquet"), tmp_path / "second.parquet"]
     files[1].write_bytes(files[0].read_bytes())
     sets = [from_file(file) for file in files]
-    assert true_labels([replace(each, labels=None) for each in sets], path).tolist() == expected
+    assert with_labels([replace(each, labels=None) for each in sets], path)[1].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -328,3 +330,44 @@ def test_paths_that_lead_to_no_file_are_refused_in_a_sentence(tmp_path: Path) ->
         read_embeddings(tmp_path)
     with pytest.raises(DataError, match=r"as embeddings, a model or a study: .* too long"):
         read_embeddings("a" * 5000 + ".npz")
+
+
+def test_items_without_label_are_left_out_on_request(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(24), 5).astype(object)
+    good = rng.normal(size=(24, 4))[labels.astype(int)] + rng.normal(0, 0.5, (120, 4))
+    worse = good + rng.normal(0, 0.5, good.shape)
+    missing = labels.copy()
+    missing[[3, 40, 77]] = [None, np.nan, None]
+    keep = np.array([label is not None and label == label for label in missing])
+    options = {"metric": "euclidean", "resamples": 200}
+    with pytest.raises(DataError, match="should not be missing, but 3 of 120 are"):
+        siamkit.compare(good, worse, labels=missing, **options)
+    found = siamkit.compare(good, worse, labels=missing, drop_missing=True, **options)
+    expected = siamkit.compare(good[keep], worse[keep], labels=labels[keep].astype(int), **options)
+    assert found.differences == expected.differences
+    assert "3 of 120 items have no label and are left out." in found.notes
+    rows = np.flatnonzero(keep)
+    shown = [each.id for each in next(iter(found.disagreements.values()))]
+    assert shown == [str(rows[int(each.id)]) for each in next(iter(expected.disagreements.values()))]
+
+    np.save(tmp_path / "good.npy", good.astype("float32"))
+    table = pd.DataFrame(
+        {"label": pd.array([None if label is None else label for label in missing], "Int64")}
+    )
+    table.to_parquet(tmp_path / "labels.parquet")
+    arguments = [
+        "evaluate",
+        str(tmp_path / "good.npy"),
+        "--labels",
+        str(tmp_path / "labels.parquet"),
+        "--json",
+    ]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
+    assert "should have a value in every row, got none in 3 of 120" in refused.stderr
+    done = CliRunner().invoke(main, [*arguments, "--drop-missing", "--metric", "euclidean"])
+    assert done.exit_code == 0, done.output
+    measures = siamkit.evaluate(good[keep].astype("float32"), labels[keep].astype(int), "euclidean")
+    assert json.loads(done.stdout)["map_at_r"] == pytest.approx(measures["map_at_r"])
+    assert "3 of 120 items have no label" in done.stderr
