@@ -42,6 +42,8 @@ def spec_matches_factory(subject: Subject) -> None:
                 f"{name} of {subject} should have one default, got {param.default!r} in its spec "
                 f"and {default!r} in its factory",
             )
+    if subject.kind == "dataset":
+        return  # other values may name files that do not exist
     small = subject.smallest if subject.kind == "encoder" else {}
     made = None
     for variant in ({}, *_corners(subject)):

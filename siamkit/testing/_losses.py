@@ -13,6 +13,8 @@ from keras import ops
 from siamkit.errors import SiamkitError
 from siamkit.testing import _common as common
 from siamkit.testing._numbers import (
+    AT_ZERO,
+    TOO_LARGE,
     CannotCheck,
     Probe,
     close,
@@ -125,11 +127,25 @@ def edge_cases(subject: Subject) -> None:
     for name, target, x in (
         _labelled(y, embeddings) if labelled else _given(subject.supervision, y, embeddings)
     ):
-        value = probe.require_finite(f" on {name}", x, target.astype("float32"))
+        value = probe.require_finite(f" on {name}", x, target.astype("float32"), remedy=AT_ZERO)
         nothing = name == "a batch of 1" and labelled and not probe.variables
         require(
             not nothing or abs(value) < 1e-6,
             f"{subject} should be 0 on a batch of 1, where nothing can be compared, got {value:.4g}",
+        )
+
+
+def scales(subject: Subject) -> None:
+    """Check that small and large embeddings give finite values and gradients, unless all are unit vectors."""
+    if subject.spec.normalized:
+        raise CannotCheck(f"{subject} takes embeddings of unit length")
+    y, embeddings = subject.batch()
+    for size in (1e-4, 1e2):
+        _probe(subject).require_finite(
+            f" on embeddings of length {size:g}",
+            embeddings * np.float32(size),
+            y.astype("float32"),
+            remedy=TOO_LARGE if size > 1 else AT_ZERO,
         )
 
 
@@ -239,6 +255,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     gradients,
     finite_differences,
     edge_cases,
+    scales,
     class_ids,
     dtypes,
     jit,

@@ -10,6 +10,8 @@ from keras import ops
 
 from siamkit.testing import _common as common
 from siamkit.testing._numbers import (
+    AT_ZERO,
+    TOO_LARGE,
     Probe,
     close,
     finite,
@@ -24,6 +26,9 @@ from siamkit.testing._subject import BATCH, DIM, Subject, points
 
 OTHER = BATCH - 3  # rows on the other side of a matrix, which is not square
 A, B = points((BATCH, DIM), 0), points((BATCH, DIM), 1)
+SIZES = (1e-4, 1e2, 1e4)
+"""Lengths of points that embeddings have without normalisation, at the start of a training or after it."""
+
 _WEIGHTS = np.random.default_rng(9).uniform(0.5, 1.5, size=(BATCH, BATCH)).astype("float32")
 
 
@@ -71,6 +76,7 @@ def orientation(subject: Subject) -> None:
     own, values = _rows(metric, x, x), _matrix(metric, x, x[:OTHER])
     everything = np.concatenate(
         [own, _rows(metric, A, -A), values.ravel(), _matrix(metric, A, B[:OTHER]).ravel()]
+        + [rows[np.isfinite(rows)] for rows in (_rows(metric, *_sized(size)) for size in SIZES)]
     )
     low, high = spec.range
     slack = 1e-5 * max([1.0, *(abs(end) for end in spec.range if np.isfinite(end))])
@@ -87,6 +93,26 @@ def orientation(subject: Subject) -> None:
         f"{subject} is a {spec.orientation} and should be {end} between equal points, got "
         f"{own.mean():.4g} between equal and {values.mean():.4g} between all on average",
     )
+
+
+def _sized(size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return both sides with lengths around a size."""
+    return A * np.float32(size), B * np.float32(size)
+
+
+def scales(subject: Subject) -> None:
+    """Check that small and large points give finite values and gradients, and differ from one another."""
+    metric = subject.ready()
+    for size in SIZES:
+        a, b = _sized(size)
+        where = f" between points of length {size:g}"
+        _probe(subject).require_finite(where, a, b, remedy=TOO_LARGE if size > 1 else AT_ZERO)
+        values = _matrix(metric, a, b[:OTHER])
+        require(
+            np.ptp(values) > 1e-6 * np.abs(values).max(),
+            f"{subject}{where} should give different values, got {values.max():.4g} between all; divide "
+            "points by their size before comparing it with a constant, as siamkit.metrics.unit does",
+        )
 
 
 def forms_agree(subject: Subject) -> None:
@@ -142,7 +168,7 @@ def edge_cases(subject: Subject) -> None:
         ("constant rows", constant, constant),
         ("close points far from the origin", A * np.float32(1e-2) + far, B * np.float32(1e-2) + far),
     ):
-        _probe(subject).require_finite(f" on {name}", a, b)
+        _probe(subject).require_finite(f" on {name}", a, b, remedy=AT_ZERO)
 
 
 def dtypes(subject: Subject) -> None:
@@ -203,6 +229,7 @@ CHECKS = (
     gradients,
     finite_differences,
     edge_cases,
+    scales,
     dtypes,
     jit,
     nan,

@@ -18,6 +18,19 @@ ROUNDINGS = 8  # how many of them a value may be off by
 POINTS, DIRECTIONS = 3, 2
 
 
+AT_ZERO = (
+    "; siamkit.metrics has norm, unit, safe_sqrt, quotient and absolute, and siamkit.losses masked_mean, "
+    "which are finite at 0, gradients included"
+)
+"""The remedy for values or gradients that are not finite at points that are equal or zero."""
+
+TOO_LARGE = (
+    "; bound what exp, cosh or a power gets, as ops.minimum(x, 80.0) does, or use ops.logsumexp, "
+    "ops.softplus, or siamkit.metrics.norm, which squares no large number"
+)
+"""The remedy for values or gradients that overflow at large points."""
+
+
 class CannotCheck(Exception):
     """A check that cannot be done here; its message gives the reason."""
 
@@ -33,7 +46,7 @@ def told(doing: str) -> Iterator[None]:
     """Turn an error of the component into a message that names the action."""
     try:
         yield
-    except AssertionError:
+    except (AssertionError, CannotCheck):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]  # Keras explains over many lines
@@ -117,15 +130,15 @@ class Probe:
     def state(self) -> list[Any]:
         return [variable.value for variable in self.variables]
 
-    def require_finite(self, where: str, *inputs: Any) -> float:
-        """Fail unless value and gradients are finite; return the value."""
+    def require_finite(self, where: str, *inputs: Any, remedy: str = "") -> float:
+        """Fail unless value and gradients are finite, with a remedy; return the value."""
         what = f"{self.what}{where}"
         with told(what):
             value, gradients = self.gradient_at(*inputs, *self.state())
-        require(np.isfinite(value), f"{what} should give a finite value, got {value}")
+        require(np.isfinite(value), f"{what} should give a finite value, got {value}{remedy}")
         for name, gradient in zip(self.names, gradients, strict=True):
             bad = next(iter(gradient[~np.isfinite(gradient)]), 0.0)
-            require(finite(gradient), f"{what} should give a finite gradient by {name}, got {bad}")
+            require(finite(gradient), f"{what} should give a finite gradient by {name}, got {bad}{remedy}")
         return value
 
     def require_same_compiled(self, *inputs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from siamkit.registry.compatibility import metric_misfit
 from siamkit.registry.lookup import create, resolve_spec
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Bool, Choice, Kind, Supervision
-from siamkit.testing._numbers import told
+from siamkit.testing._numbers import CannotCheck, told
 
 DIM = 8
 CLASSES = 8
@@ -123,6 +124,18 @@ class Subject:
             if facts.get("columns") is COLUMNS and not isinstance(shape, Mapping):
                 facts["columns"] = {"numeric": [str(i) for i in range(shape[0])], "categorical": {}}
             facts = {"input_shape": shape, "embedding_dim": DIM, "normalize": True, **facts}
+        if self.kind == "dataset":
+            factory = self.entry.factory()
+            for name, each in inspect.signature(factory).parameters.items():
+                if (
+                    each.default is each.empty
+                    and each.kind is not each.VAR_KEYWORD
+                    and name not in self.params
+                ):
+                    raise CannotCheck(
+                        f"{self} reads what the kit cannot make up; give params={{{name!r}: ...}}"
+                    )
+            return factory(**self.params)
         accepted: type = {"encoder": keras.Model, "metric": Metric, "loss": keras.losses.Loss}[self.kind]
         return create(self.kind, self.entry.qualified, {**facts, **self.params, **more}, accepted)
 

@@ -18,15 +18,16 @@ prepare()  # before the checks import keras
 
 import keras  # noqa: E402
 
-from siamkit.testing import _encoders, _fresh_process, _losses, _metrics  # noqa: E402
+from siamkit.testing import _datasets, _encoders, _fresh_process, _losses, _metrics  # noqa: E402
 from siamkit.testing._numbers import CannotCheck  # noqa: E402
 from siamkit.testing._subject import Subject  # noqa: E402
 
-KINDS: tuple[Kind, ...] = ("encoder", "metric", "loss")
+KINDS: tuple[Kind, ...] = ("encoder", "metric", "loss", "dataset")
 CHECKS: Mapping[str, tuple[Callable[[Subject], None], ...]] = {
     "encoder": (*_encoders.CHECKS, _fresh_process.fresh_process),
     "metric": (*_metrics.CHECKS, _fresh_process.fresh_process),
     "loss": (*_losses.CHECKS, _fresh_process.fresh_process),
+    "dataset": _datasets.CHECKS,
 }
 
 
@@ -62,7 +63,7 @@ def conformance(*names: str | Spec, kind: Kind | None = None, **options: Any) ->
 
     Args:
         *names: components by name or qualified name, or specs.
-        kind: `"encoder"`, `"metric"` or `"loss"`; needed if several kinds have the same name.
+        kind: `"encoder"`, `"metric"`, `"loss"` or `"dataset"`; needed if several kinds have the same name.
         **options: further arguments of `cases`.
 
     Returns:
@@ -133,10 +134,6 @@ def cases(
 def find(name: str | Spec, kind: Kind | None = None) -> Registered[Any]:
     """Return a component by name, of any kind, or a spec unchanged."""
     if isinstance(name, Spec):
-        if name.kind not in KINDS:
-            raise ComponentError(
-                f"the kit checks encoders, metrics and losses, got the {name.kind} {name.name!r}"
-            )
         return Registered(name, Origin(SESSION))
     having = [each for each in KINDS if kind in (None, each) and name in components().catalog(each)]
     if len(having) > 1:

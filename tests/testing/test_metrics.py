@@ -54,6 +54,10 @@ def test_a_right_metric_passes():
     assert failing(spec(Right)) == {}
 
 
+def test_a_metric_that_is_bounded_passes():
+    assert failing(spec(Bounded)) == {}
+
+
 class Column(Right):
     def paired(self, a, b):
         return super().paired(a, b)[..., None]
@@ -71,7 +75,7 @@ class Transposed(Right):
 
 class Turned(Right):
     def paired(self, a, b):
-        return 10.0 - super().paired(a, b)
+        return 3e4 - super().paired(a, b)
 
 
 class Negative(Right):
@@ -117,6 +121,29 @@ class InfiniteGradient(Right):
 class NaiveRoot(Right):
     def paired(self, a, b):
         return ops.sqrt(ops.sum(ops.square(a - b), axis=-1))
+
+
+class Exponential(Right):
+    """Overflows from a distance of 89 on."""
+
+    def paired(self, a, b):
+        return ops.expm1(super().paired(a, b))
+
+
+class Bounded(Right):
+    """Does not, and grows as fast."""
+
+    def paired(self, a, b):
+        # Beyond the bound on the line that continues it, so that far points differ.
+        distance = super().paired(a, b)
+        return ops.expm1(ops.minimum(distance, 10.0)) + ops.relu(distance - 10.0)
+
+
+class Floored(Right):
+    """Takes small distances for 0."""
+
+    def paired(self, a, b):
+        return ops.relu(super().paired(a, b) - 0.002)
 
 
 class InputDtype(Right):
@@ -184,6 +211,16 @@ def other_default(scale=3.0):
 
 
 PLANTED = [
+    (
+        spec(Exponential),
+        "scales",
+        r"between points of length 100 should give a finite value, got inf; bound what exp, .*ops.minimum",
+    ),
+    (
+        spec(Floored),
+        "scales",
+        r"of length 0.0001 should give different values, .*as siamkit.metrics.unit does",
+    ),
     (spec(Right, summary=""), "spec_matches_factory", "should have a summary"),
     (
         spec(other_default),
@@ -251,4 +288,4 @@ def test_other_checks_are_content():
         pass
 
     told = failing(spec(Wrong, range=(0.0, 100.0)))
-    assert set(told) == {"nan", "config", "spec_matches_factory"}
+    assert set(told) == {"nan", "config", "spec_matches_factory", "orientation"}  # far points exceed 100

@@ -126,7 +126,7 @@ def odd(**changes):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((["cosin"], {}), "unknown encoder or metric or loss 'cosin'; did you mean 'cosine'"),
+        ((["cosin"], {}), "unknown encoder or metric or loss or dataset 'cosin'; did you mean 'cosine'"),
         ((["angular"], {}), "'angular' is the name of a metric and a loss; say which with kind="),
         ((["cosine"], {"kind": "loss"}), "unknown loss 'cosine'"),
         (
