@@ -124,6 +124,9 @@ _MEASURES = {
 MEASURES: Mapping[str, Measure] = MappingProxyType(_MEASURES)
 """Every measure, by its name."""
 
+COUNTS = frozenset({"false_accepts", "false_rejects"})
+"""The measures that are numbers of pairs."""
+
 OBJECTIVES: Mapping[str, Measure] = MappingProxyType(
     {name: measure for name, measure in _MEASURES.items() if measure.direction is not None}
 )

@@ -18,7 +18,7 @@ from siamkit.io.files import read_arrays, read_table
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
 from siamkit.runs.outcome import Finalist, Winner, finalists, leaderboard, pending_repeats, winner_kind
-from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult
+from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult, mean_measure
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials
 from siamkit.stats.results import Difference, Interval
@@ -98,7 +98,7 @@ class FinalistSummary:
         for name in dict.fromkeys(name for row in measures for name in row):
             values = [row[name] for row in measures if not np.isnan(row.get(name, np.nan))]
             if values:
-                means[name] = fmean(values)
+                means[name] = mean_measure(name, values)
         return means
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import (
 
 from siamkit.data.preprocessing.base import Altered
 from siamkit.errors import StudyError, listed
+from siamkit.evaluation.measures import COUNTS
 from siamkit.io.files import write_json
 from siamkit.runs.configuration import Factor
 
@@ -367,7 +368,13 @@ def mean_measures(repeats: Iterable[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each measure that all repeats have."""
     rows = list(repeats)
     names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+    return {name: mean_measure(name, [row[name] for row in rows]) for name in names}
+
+
+def mean_measure(name: str, values: Sequence[float]) -> float:
+    """Return the mean of a measure over repeats; that of a count is rounded to a whole number."""
+    mean = float(np.mean(values))
+    return round(mean) if name in COUNTS and math.isfinite(mean) else mean
 
 
 # ------------------------------------------------------------------ writing

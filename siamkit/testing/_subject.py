@@ -127,11 +127,8 @@ class Subject:
         if self.kind == "dataset":
             factory = self.entry.factory()
             for name, each in inspect.signature(factory).parameters.items():
-                if (
-                    each.default is each.empty
-                    and each.kind is not each.VAR_KEYWORD
-                    and name not in self.params
-                ):
+                required = each.default is each.empty and each.kind is not each.VAR_KEYWORD
+                if required and name not in self.params:
                     raise CannotCheck(
                         f"{self} reads what the kit cannot make up; give params={{{name!r}: ...}}"
                     )

@@ -18,7 +18,7 @@ prepare()  # before the checks import keras
 
 import keras  # noqa: E402
 
-from siamkit.testing import _datasets, _encoders, _fresh_process, _losses, _metrics  # noqa: E402
+from siamkit.testing import _common, _encoders, _fresh_process, _losses, _metrics  # noqa: E402
 from siamkit.testing._numbers import CannotCheck  # noqa: E402
 from siamkit.testing._subject import Subject  # noqa: E402
 
@@ -27,7 +27,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], None], ...]] = {
     "encoder": (*_encoders.CHECKS, _fresh_process.fresh_process),
     "metric": (*_metrics.CHECKS, _fresh_process.fresh_process),
     "loss": (*_losses.CHECKS, _fresh_process.fresh_process),
-    "dataset": _datasets.CHECKS,
+    "dataset": _common.DATASET_CHECKS,
 }
 
 

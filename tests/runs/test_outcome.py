@@ -15,6 +15,7 @@ from siamkit.cli import main
 from siamkit.data.preprocessing import columns
 from siamkit.errors import StudyError
 from siamkit.runs.outcome import StudyOutcome, measures_by_split, read_outcome
+from siamkit.runs.results import mean_measures
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.results import export
 from siamkit.study.results.export import model_card
@@ -213,3 +214,12 @@ def test_every_preprocessor_is_explained() -> None:
     from siamkit.export.formats import PREPARATION
 
     assert set(PREPARATION) == set(columns._KINDS)
+
+
+def test_the_mean_of_a_count_is_a_whole_number():
+    repeats = [{"false_accepts": 3.0, "far": 0.03}, {"false_accepts": 4.0, "far": 0.04}, {"false_accepts": 4.0, "far": 0.04}]
+    means = mean_measures(repeats)
+    assert means["far"] == pytest.approx(0.11 / 3)
+    assert means["false_accepts"] == 4
+    assert isinstance(means["false_accepts"], int)  # shown as 4, not as 4.0
+    assert math.isnan(mean_measures([{"false_accepts": math.nan}])["false_accepts"])

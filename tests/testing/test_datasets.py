@@ -58,8 +58,8 @@ WRONG = {
         "'a' 2 times; leave out ids=",
     ),
     "few items": (labelled(X[:3], Y[:3]), "items", "should have 4 items or more, got 3"),
-    "ids as labels": (labelled(y=np.arange(6)), "target", "labels are the classes, not the ids, of items"),
-    "one class": (labelled(y=np.zeros(6, int)), "target", "two classes or more, got one"),
+    "ids as labels": (labelled(y=np.arange(6)), "targets", "labels are the classes, not the ids, of items"),
+    "one class": (labelled(y=np.zeros(6, int)), "targets", "two classes or more, got one"),
     "other items each time": (lambda: labelled(X + next(CALLS))(), "determinism", "sort what a folder lists"),
 }
 
@@ -75,8 +75,8 @@ def test_a_wrong_dataset_is_caught_by_one_check_which_names_a_remedy(name):
 
 def test_pairs_that_are_all_alike_have_nothing_to_learn():
     told = failing(spec(pairs(np.ones(6, int)), supervision="pairs"))
-    assert list(told) == ["target"]
-    assert "should have targets that differ" in told["target"]
+    assert list(told) == ["targets"]
+    assert "should have targets that differ" in told["targets"]
 
 
 def test_a_factory_that_returns_something_else_or_fails_is_named():
