@@ -123,10 +123,11 @@ def _check_size(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) 
     if size == 0 or size >= 2.0**-20:  # squares of differences in the last digit stay in range
         return
     factor = np.float32(2.0 ** -math.floor(math.log2(size)))
-    typical, enlarged = (
-        float(np.median(np.abs(_as_numpy(metric(scale * some_a, scale * some_b)))))
-        for scale in (np.float32(1), factor)
-    )
+    with np.errstate(over="ignore"):  # a few large rows among small ones
+        typical, enlarged = (
+            float(np.median(np.abs(_as_numpy(metric(scale * some_a, scale * some_b)))))
+            for scale in (np.float32(1), factor)
+        )
     if typical < LEAST <= enlarged:
         raise DataError(
             f"these embeddings are too small for {type(metric).__name__}: at coordinates of {size:.1g} its "
