@@ -106,6 +106,10 @@ def labeled(
         embedding_set = replace(embedding_set, notes=(*embedding_set.notes, *notes))
     if embedding_set.of_pairs:
         labels = as_targets(labels, name if path is None else str(path))
+        if len(np.unique(labels)) < 2:
+            kind = "alike" if labels[0] else "not alike"
+            note = f"All pairs are {kind}: rates, AUC and a threshold need pairs of both kinds."
+            embedding_set = replace(embedding_set, notes=(*embedding_set.notes, note))
     return replace(embedding_set, labels=labels), labels
 
 

@@ -220,12 +220,14 @@ def on_host(items: Any) -> Any:
 
 
 def check_items(encoder: keras.Model, items: Any) -> None:
-    """Refuse arrays that are not items of an encoder, and name the probable mistake.
+    """Refuse arrays that are not items of an encoder or not finite, and name the probable mistake.
 
     Args:
         encoder: the encoder; one that is not functional may state no input shape, and is not checked.
         items: an array or a tensor, or a dict of them.
     """
+    for array in tree.flatten(items):
+        _check_finite(array)
     expected = _input_shape(encoder)
     if isinstance(expected, dict) != isinstance(items, dict) and isinstance(expected, (dict, tuple)):
         takes = f"a dict of {listed(expected)}" if isinstance(expected, dict) else _shown(expected[1:])
@@ -246,6 +248,21 @@ def check_items(encoder: keras.Model, items: Any) -> None:
     elif len(shape) > 2 and _like(shape[2:], item):
         hint = "; these are stacked views, give fit the tuple (x[:, 0], x[:, 1]), and embed one by one"
     raise ModelError(f"the encoder takes {_shown(item)}, got {shape}{hint}")
+
+
+def _check_finite(array: Any) -> None:
+    """Refuse an array with NaN or infinity, which some backends turn into embeddings like any other."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.ndim:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum(dtype=np.float64)):  # needs no second array
+            return
+    rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if rows.size:
+        raise ModelError(
+            f"items should be finite, got NaN or infinity in {rows.size} of {len(array)} items, the first is "
+            f"item {rows[0]}"
+        )
 
 
 def _input_shape(encoder: keras.Model) -> Any:

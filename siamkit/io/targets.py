@@ -207,18 +207,22 @@ class TargetRule:
             )
         return scores.astype(np.float32)
 
-    def check_classes(self, labels: NDArray[Any]) -> None:
+    def check_classes(self, labels: NDArray[Any], items: str = "items") -> None:
         """Check that labels of all items have something to learn from.
+
+        Args:
+            labels: the labels `(n,)`.
+            items: the name of the items, for messages.
 
         Raises:
             DataError: the items have one class only; or no class has two items, and the loss has no proxies.
         """
         counts = np.unique(labels, return_counts=True)[1]
         if len(counts) < 2:
-            raise DataError(f"all {len(labels)} items have one class, so there is nothing to distinguish")
+            raise DataError(f"all {len(labels)} {items} have one class, so there is nothing to distinguish")
         if counts.max() < 2 and self.num_classes is None:
             raise DataError(
-                f"each of the {len(labels)} items has a class of its own, but the loss {self.loss!r} "
+                f"each of the {len(labels)} {items} has a class of its own, but the loss {self.loss!r} "
                 "compares items of the same class"
             )
 

@@ -245,6 +245,11 @@ class Loss(keras.losses.Loss):
 
     def _checked(self, y_true: Any, y_pred: Tensor) -> Any:
         """Return the target after a check on the host, where its values are known."""
+        if len(y_pred.shape) not in (2, 3):
+            raise ModelError(
+                f"the loss {self.name!r} takes embeddings (batch, dim) or (batch, views, dim), "
+                f"got shape {tuple(y_pred.shape)}"
+            )
         views = 1 if len(y_pred.shape) == 2 else y_pred.shape[1]
         if y_true is None or not is_concrete(y_true):
             return y_true

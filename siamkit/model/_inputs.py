@@ -108,13 +108,15 @@ class _Door:
     def check_tail(self, target: np.ndarray, validation_split: float, views: int) -> None:
         """Check the classes of the last items, which Keras takes for validation."""
         if validation_split and views == 1:
-            self._rule.check_classes(target[int(len(target) * (1 - validation_split)) :])
+            tail = target[int(len(target) * (1 - validation_split)) :]
+            self._rule.check_classes(tail, "items of the validation split (the last ones; shuffle first)")
 
     def check_batch(self, batch: Any) -> Any:
         """Return a batch `(x, y, …)` after a check of its items and its target."""
         if isinstance(batch, (tuple, list)) and len(batch) > 1:
             try:
                 self._check_items(batch[0])
+                check_weight(batch[2] if len(batch) > 2 else None)
             except SiamkitError as error:
                 self.error = error
                 raise
@@ -130,13 +132,13 @@ class _Door:
             raise
 
 
-def check_weight(weight: Any) -> None:
-    """Raise DataError unless sample weights, if there are any, are finite numbers of at least 0."""
+def check_weight(weight: Any, name: str = "sample_weight") -> None:
+    """Raise DataError unless weights, if there are any, are finite numbers of at least 0."""
     if weight is not None:
-        weights = graded_targets(weight, name="sample_weight")
+        weights = graded_targets(weight, name=name)
         if (weights < 0).any():
             row = np.flatnonzero(weights < 0)[0]
-            raise DataError(f"sample_weight should be at least 0, got {weights[row]:g} in row {row}")
+            raise DataError(f"{name} should be at least 0, got {weights[row]:g} in row {row}")
 
 
 def check_class_weight(weight: Any, given: Any, target: np.ndarray) -> None:
@@ -145,6 +147,7 @@ def check_class_weight(weight: Any, given: Any, target: np.ndarray) -> None:
         return
     if not isinstance(weight, dict):
         raise DataError(f"class_weight should be a dict from class id to weight, got {type(weight).__name__}")
+    check_weight(list(weight.values()), "class_weight")
     if not np.array_equal(as_array(given).reshape(-1), target):
         raise DataError(
             "class_weight needs class ids, but these labels are names or numbers of 64 bits; number the "

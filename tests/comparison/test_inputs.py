@@ -371,3 +371,13 @@ def test_items_without_label_are_left_out_on_request(tmp_path):
     measures = siamkit.evaluate(good[keep].astype("float32"), labels[keep].astype(int), "euclidean")
     assert json.loads(done.stdout)["map_at_r"] == pytest.approx(measures["map_at_r"])
     assert "3 of 120 items have no label" in done.stderr
+
+
+def test_pairs_of_one_kind_have_a_note(tmp_path):
+    pairs = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("float32")
+    np.savez(tmp_path / "pairs.npz", a=pairs[:, 0], b=pairs[:, 1], y=np.ones(6, int))
+    done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "pairs.npz")])
+    assert done.exit_code == 0, done.output
+    assert "All pairs are alike: rates, AUC and a threshold need pairs of both kinds." in " ".join(
+        done.output.split()
+    )

@@ -346,7 +346,7 @@ def test_data_without_items_are_refused(x):
 
 def test_a_validation_split_of_one_class_is_refused(x):
     order = np.sort(CLASSES)
-    with pytest.raises(DataError, match="all 5 items have one class"):
+    with pytest.raises(DataError, match=r"all 5 items of the validation split .* have one class"):
         compiled().fit(x, order, validation_split=0.2, verbose=0)
     compiled().fit(x, CLASSES, validation_split=0.2, verbose=0)
 
@@ -361,3 +361,39 @@ def test_weights_of_classes_are_by_id():
         model.fit(x, CLASSES, class_weight=[2.0, 1.0, 1.0, 1.0], verbose=0)
     with pytest.raises(DataError, match="class_weight needs class ids"):
         compiled("contrastive").fit(x, NAMES, class_weight={"a": 2.0}, verbose=0)
+
+
+def test_items_that_are_not_finite_are_named(x):
+    broken = x.copy()
+    broken[[3, 7], 1] = [np.nan, np.inf]
+    words = "NaN or infinity in 2 of 24 items, the first is item 3"
+    model = compiled()
+    for use in (
+        lambda: model.fit(broken, CLASSES, verbose=0),
+        lambda: model.fit(x, CLASSES, validation_data=(broken, CLASSES), verbose=0),
+        lambda: model.evaluate(broken, CLASSES, verbose=0),
+        lambda: model.train_on_batch(broken, CLASSES),
+        lambda: model.embed(broken),
+        lambda: model.compare(broken, x),
+        lambda: model.same(x, broken, threshold=1.0),
+    ):
+        with pytest.raises(SiamkitError, match=words):
+            use()
+    with pytest.raises(SiamkitError, match="NaN or infinity in 2 of 12 items"):
+        fit_loader(model, generator(broken, CLASSES))
+
+
+def test_weights_in_a_loader_and_of_classes_are_checked(x):
+    weighted = (((x[:12], x[12:]), CLASSES[:12] % 2, np.full(12, -1.0)) for _ in range(4))
+    with pytest.raises(DataError, match="sample_weight should be at least 0"):
+        fit_loader(compiled("contrastive"), weighted)
+    encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3)
+    model = siamkit.Siamese(encoder, "cosine")
+    model.compile("sgd", siamkit.get_loss("arcface", num_classes=4))
+    with pytest.raises(DataError, match="class_weight should be at least 0, got -1 in row 1"):
+        model.fit(x, CLASSES, class_weight={0: 1.0, 1: -1.0, 2: 1.0, 3: 1.0}, verbose=0)
+
+
+def test_embeddings_of_another_rank_are_refused(x):
+    with pytest.raises(ModelError, match=r"takes embeddings \(batch, dim\) or .* got shape \(24,\)"):
+        siamkit.get_loss("triplet", metric="euclidean")(CLASSES, x[:, 0])

@@ -114,7 +114,7 @@ class ImageScaler(Preprocessor):
             and self.high > 100 * max(abs(low), abs(high))
             and bool((images != np.floor(images)).any())
         )
-        if is_beyond or is_shrunk:
+        if is_beyond or is_shrunk or (images.dtype.kind == "b" and self.high > 1):
             raise DataError(
                 f"images should have values from {self.low:g} to {self.high:g}, as in training, got "
                 f"{images.dtype} from {low:g} to {high:g}; scale them in the same way"

@@ -103,6 +103,9 @@ def _csv_names(path: Path) -> Iterator[tuple[int, list[str]]]:
     import pyarrow
     from pyarrow import csv
 
+    with path.open("rb") as raw:
+        if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{path} is UTF-16; save it as UTF-8")
     block, most = _BLOCK_BYTES, min(path.stat().st_size, MAX_LINE_BYTES)
     while True:
         try:
@@ -112,6 +115,7 @@ def _csv_names(path: Path) -> Iterator[tuple[int, list[str]]]:
                 csv.open_csv(file, read_options=read, parse_options=_parsing(path)) as reader,
             ):
                 names = list(reader.schema.names)
+            _check_delimiter(path, names)
         except pyarrow.ArrowInvalid:
             if block >= most:
                 raise
@@ -120,6 +124,17 @@ def _csv_names(path: Path) -> Iterator[tuple[int, list[str]]]:
             if block >= most:
                 return
         block = min(block * 16, MAX_LINE_BYTES)
+
+
+def _check_delimiter(path: Path, names: Sequence[str]) -> None:
+    """Refuse a file whose only column has a name with another delimiter in it."""
+    delimiters = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    other = next((mark for mark in delimiters if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise DataError(
+            f"{path} has columns separated by {delimiters[other]}; save it with commas as .csv, or with tabs "
+            "as .tsv"
+        )
 
 
 def _read_csv(path: Path) -> Iterator[Any]:

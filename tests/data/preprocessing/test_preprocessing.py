@@ -374,11 +374,12 @@ def test_a_lone_surrogate_in_a_text_is_one_sentence(texts):
     [
         lambda x: x / 255.0,
         lambda x: x / 127.5 - 1,
+        lambda x: x > 127,
         lambda x: x.astype(np.int8),
         lambda x: x.astype(np.uint16) * 257,
         lambda x: (x.astype(np.float32) - 120) * 8,
     ],
-    ids=["0 to 1", "-1 to 1", "int8", "16 bits", "beyond"],
+    ids=["0 to 1", "-1 to 1", "bool", "int8", "16 bits", "beyond"],
 )
 def test_images_with_other_values_than_in_training_are_refused(change):
     images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)

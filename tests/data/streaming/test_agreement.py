@@ -207,3 +207,18 @@ def test_a_number_that_is_none_far_into_a_table_is_named(tmp_path: Path) -> None
         open_file(tmp_path / "t.csv", StreamRequest(preprocessor)) as stream,
     ):
         list(stream.chunks)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"text;label\nred;1\n", r"has columns separated by semicolons; save it with commas as \.csv"),
+        (b"text\tlabel\nred\t1\n", "has columns separated by tabs"),
+        ("text,label\nred,1\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    ],
+)
+def test_a_csv_file_in_another_form_is_refused_with_what_to_do(content, words, tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        table(path, label="label", features="text")
