@@ -50,8 +50,8 @@ def verification(stored: StoredStudy) -> Section:
         "The threshold of the validation split on the test split",
         Table.of(columns, at_threshold),
         "Means over the repeats, counts of pairs rounded. The threshold has the highest balanced accuracy on "
-        "the validation split; there the mean of both rates is at most the EER. If it is much higher here, the "
-        "threshold does not fit.",
+        "the validation split; there the mean of both rates is at most the EER. If it is much higher here, "
+        "the threshold does not fit.",
     )
     paragraph = (
         "Are two items of one class? A pair is accepted up to a distance; a curve shows the errors at every "
