@@ -59,7 +59,7 @@ def run_saved_model(path: str, items: Any) -> Any:
     return loaded.serve(fields).numpy()
 
 
-def checked_dataset(dataset: Any, check: Callable[[Any, int], None]) -> Any:
+def checked_dataset(dataset: Any, check: Callable[[Any, int], Any]) -> Any:
     """Return a tf.data.Dataset whose targets pass a check; see `beyond_keras.checked_tf_dataset`."""
 
     def check_batch(*batch: Any) -> Any:

@@ -90,7 +90,7 @@ def is_concrete(value: Any) -> bool:
     return not ops.is_tensor(value) or backend_module().is_concrete(value)
 
 
-def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], None]) -> Any:
+def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], Any]) -> Any:
     """Return a tf.data.Dataset of batches `(x, y, …)` whose targets pass a check, on any backend.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import Metric, lightest_metric
+from siamkit.registry.registry import components
 from siamkit.stats.results import adjusted
 
 Over = Literal["queries", "classes", "items", "pairs", "auto"]
@@ -204,5 +206,7 @@ def _thumbnail_source(
     if own is not None:
         return own
     if data is not None:
+        if not Path(data).exists() and str(data) not in components().datasets:
+            raise DataError(f"the data {str(data)!r} do not exist")
         return partial(thumbnails_in_data, data, StreamRequest(), None)
     return lambda ids: {}

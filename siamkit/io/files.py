@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from siamkit.errors import SiamkitError, StudyError
 from siamkit.io.paths import BROKEN_ARRAYS, display_path, is_local
 
-_DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 # The words of SQLite, HDF5 and NumPy, whose errors carry no code.
 _DISK_FULL_WORDS = ("disk is full", "No space left on device", r"\d+ requested and \d+ written")
 
@@ -124,9 +124,9 @@ def read_table(path: Path) -> pa.Table:
         StudyError: the file is damaged.
     """
     try:
-        with path.open("rb") as file:
-            # A thread of Arrow could drop the last reference to this file while Python exits, which aborts.
-            return pq.read_table(file, use_threads=False)
+        # Not from the file: a thread of Arrow could drop its last reference while Python exits, which
+        # aborts.
+        return pq.read_table(pa.BufferReader(path.read_bytes()), use_threads=False)
     except pa.ArrowException as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None
 

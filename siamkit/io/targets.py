@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from siamkit.errors import DataError, ModelError
 from siamkit.io.values import as_array, as_column
 
-_LARGEST_EXACT = {2: 2**11, 4: 2**24, 8: 2**53}  # by the bytes of a float: above, whole numbers are rounded
+_LARGEST_EXACT = {"bfloat16": 2**8, "float16": 2**11, "float32": 2**24}  # above, whole numbers are rounded
 
 
 def as_labels(values: Any, length: int | None = None, *, name: str = "labels") -> NDArray[Any]:
@@ -26,11 +26,12 @@ def as_labels(values: Any, length: int | None = None, *, name: str = "labels") -
         raise DataError(f"{name} should be whole numbers or texts, got {labels.dtype}")
     if labels.dtype.kind != "f":
         return labels
-    limit = _LARGEST_EXACT.get(labels.dtype.itemsize, 2**53)
+    dtype = str(getattr(values, "dtype", labels.dtype)).rpartition(".")[2]
+    limit = _LARGEST_EXACT.get(dtype, 2**53)
     large = np.flatnonzero(np.abs(labels) > limit)
     if large.size:
         raise DataError(
-            f"{name} of type {labels.dtype} are rounded above {limit}, so that different ids become equal, "
+            f"{name} of type {dtype} are rounded above {limit}, so that different ids become equal, "
             f"got {labels[large[0]]:.0f} in row {large[0]}; read ids as integers or texts"
         )
     return labels if (labels != np.floor(labels)).any() else labels.astype(np.int64)
@@ -66,8 +67,15 @@ def class_ids(*columns: NDArray[Any]) -> list[NDArray[np.int64]]:
     return np.split(ids, np.cumsum([len(column) for column in columns])[:-1])
 
 
-def is_graded(values: Any, *, name: str = "targets of pairs") -> bool:
+def is_graded(
+    values: Any, *, name: str = "targets of pairs", remedy: str = "call siamkit.evaluation.evaluate_scores"
+) -> bool:
     """Return whether the targets of pairs are graded scores, rather than 1 (alike) and 0 (not).
+
+    Args:
+        values: the targets `(n,)`.
+        name: the name of the values, for messages.
+        remedy: the user's way to say that they are scores, for messages.
 
     Raises:
         DataError: they are two whole numbers such as 1 and -1, which could mean either.
@@ -80,7 +88,7 @@ def is_graded(values: Any, *, name: str = "targets of pairs") -> bool:
     if not numbers or (len(distinct) == 2 and not (distinct != np.floor(distinct)).any()):
         raise DataError(
             f"{name} should be 1 (alike) or 0 (not), or scores; got {_seen(targets)}; "
-            f"{_conversion(targets)}, or say that these are scores"
+            f"{_conversion(targets)}, or {remedy} if these are scores"
         )
     return True
 

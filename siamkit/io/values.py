@@ -275,6 +275,7 @@ def as_vectors(
         raise DataError(f"{name} should have the shape {_SHAPES[rank]}, got {array.shape}{hint}")
     if len(array) < least:
         raise DataError(f"{name} should have at least {least} rows, got {len(array)}")
+    _check_underflow(raw, array, name)
     broken = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
     if broken.size:
         raise DataError(
@@ -282,6 +283,20 @@ def as_vectors(
             f"{len(array)} rows, the first is row {broken[0]}"
         )
     return array
+
+
+def _check_underflow(raw: NDArray[Any], array: NDArray[np.float32], name: str) -> None:
+    """Refuse rows that are not zero but too small for float32, in which they would be zero or lose digits."""
+    if not array.size or raw.dtype.kind not in "fO":
+        return
+    small = np.abs(array).reshape(len(array), -1).max(axis=1) < np.finfo(np.float32).tiny
+    rows = np.flatnonzero(small)
+    rows = rows[(raw[rows].reshape(len(rows), -1) != 0).any(axis=1)] if rows.size else rows
+    if rows.size:
+        raise DataError(
+            f"{name} should be within the range of float32, but {rows.size} of {len(array)} rows are below "
+            f"1e-38, the first is row {rows[0]}; scale all rows up"
+        )
 
 
 def positive_int(value: Any, *, name: str = "k") -> int:

@@ -177,6 +177,8 @@ class Loss(keras.losses.Loss):
         with keras.name_scope(self.name), float32_scope():
             embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
             values = self.apply(self._as_target(y_true, embeddings), embeddings, training)
+            if len(embeddings.shape) == 2 and ops.is_tensor(y_true) and not is_concrete(y_true):
+                values = _nan_if_rounded(values, y_true)
             if not self._ownership_checked:
                 self._check_ownership()
             if len(values.shape) == 0:
@@ -193,15 +195,19 @@ class Loss(keras.losses.Loss):
 
     def _check_ownership(self) -> None:
         """Warn once if a Keras model trains with this loss, but does not own the loss's weights."""
-        model = None if self.state is None else running_model("train_step")
-        self._ownership_checked = self.state is None or model is not None
-        if self.state is None or model is None:
+        weights = [] if self.state is None else list(self.state.variables)
+        weights += [] if self._metric is None else list(self._metric.variables)
+        model = running_model("train_step") if weights else None
+        self._ownership_checked = not weights or model is not None
+        if model is None:
             return
         owned = {id(weight) for weight in model.variables}
-        if any(id(weight) not in owned for weight in self.state.variables):
+        if any(id(weight) not in owned for weight in weights):
+            part = "the metric of " if self.state is None else ""
             warnings.warn(
-                f"the loss {self.name!r} has weights of its own, which the model {model.name!r} neither "
-                "trains nor saves; compile the loss into siamkit.Siamese(encoder, metric), which does both",
+                f"{part}the loss {self.name!r} has weights of its own, which the model {model.name!r} "
+                "neither trains nor saves; compile the loss into siamkit.Siamese(encoder, metric), which does "
+                "both",
                 stacklevel=2,
             )
 
@@ -273,6 +279,14 @@ class Loss(keras.losses.Loss):
             # The number of the first item with the same label: 32 bits would not hold the label itself.
             return ops.cast(ops.argmax(tensor[:, None] == tensor[None, :], axis=1), "int32")
         return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
+
+
+def _nan_if_rounded(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the values, or NaN if labels that became float32 in a plain Keras model may have merged."""
+    if not keras.backend.standardize_dtype(labels.dtype).startswith("float"):
+        return values
+    exact = ops.all(ops.abs(ops.cast(labels, "float32")) <= 2.0**24)
+    return ops.where(exact, values, math.nan)
 
 
 def _may_round(labels: Tensor) -> bool:

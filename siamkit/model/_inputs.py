@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from siamkit.backend.beyond_keras import checked_tf_dataset
 from siamkit.errors import DataError, SiamkitError
@@ -120,13 +121,15 @@ class _Door:
             except SiamkitError as error:
                 self.error = error
                 raise
-            self.check_target(batch[1], _count_views(batch[0]))
+            target = self.check_target(batch[1], _count_views(batch[0]))
+            if not ops.is_tensor(batch[1]):
+                return (batch[0], target, *batch[2:])
         return batch
 
-    def check_target(self, target: Any, views: int) -> None:
-        """Raise a SiamkitError unless the loss can use the target of a batch."""
+    def check_target(self, target: Any, views: int) -> np.ndarray:
+        """Return the target of a batch as the loss can use it, or raise a SiamkitError."""
         try:
-            self._rule.prepare(target, views, renumber=False)
+            return self._rule.prepare(target, views, renumber=False)
         except SiamkitError as error:
             self.error = error
             raise

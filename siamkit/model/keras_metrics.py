@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from siamkit.backend.beyond_keras import running_model
+from siamkit.backend.beyond_keras import is_concrete, running_model
 from siamkit.errors import ComponentError, ModelError, listed, nearest
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.measures import MEASURES, groups_of
@@ -109,6 +109,14 @@ class EmbeddingMeasures(keras.metrics.Metric):
         if self.seen is None:
             self._build(target, embeddings)
         self._check(target, embeddings)
+        wide = keras.backend.standardize_dtype(target.dtype) in ("int64", "uint64", "uint32")
+        if self._supervision == "labels" and wide and is_concrete(target):
+            ids = np.asarray(ops.convert_to_numpy(target))
+            if ids.size and (ids.max() >= 2**31 or ids.min() < -(2**31)):
+                raise ModelError(
+                    f"{self._names} take class ids of 32 bits, got ids from {ids.min()} to {ids.max()}; "
+                    "number the classes first: np.unique(labels, return_inverse=True)[1]"
+                )
         # The last ones of a batch that alone exceeds the memory; the oldest make room.
         embeddings, kept = embeddings[-self.max_items :], target[-self.max_items :]
         count = ops.shape(kept)[0]

@@ -16,6 +16,7 @@ from siamkit.encoders.base import check_items
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
 from siamkit.evaluation.measures import Threshold, ThresholdRule
+from siamkit.io.files import atomic_path
 from siamkit.io.targets import TargetRule
 from siamkit.losses.base import Loss, get_loss
 from siamkit.metrics.base import Metric, Tensor, get_metric
@@ -252,7 +253,12 @@ class Siamese(EmbeddingModel):
                 f"a siamkit model is saved as one .keras file, got {str(filepath)!r}"
                 f"{', zipped=False' if zipped is False else ''}; write model.save('model.keras')"
             )
-        super().save(filepath, overwrite, zipped, **kwargs)
+        path = Path(filepath)
+        if path.exists() and not overwrite:
+            super().save(filepath, overwrite, zipped, **kwargs)  # which asks
+            return
+        with atomic_path(path) as temporary:  # a full disk must not destroy an older model
+            super().save(temporary, overwrite, zipped, **kwargs)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: other runtimes get the encoder, with its input, and the metric as a description.

@@ -301,3 +301,17 @@ def test_sides_in_the_wrong_form_are_refused_with_the_right_one():
     for wrong in ({"a": left, "b": right}, (left, right), [left, right]):
         with pytest.raises(DataError, match=r"are stacked as np.stack\(\[a, b\], axis=1\)$"):
             evaluate(wrong, np.arange(30) % 2)
+
+
+def test_embeddings_below_the_range_of_float32_are_refused():
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    labels = np.arange(8) % 2
+    for scale in (1e-42, 1e-60):
+        with pytest.raises(DataError, match="8 of 8 rows are below 1e-38, the first is row 0; scale"):
+            evaluate(x * scale, labels, Euclidean())
+    some = x.copy()
+    some[5] *= 1e-60
+    with pytest.raises(DataError, match="1 of 8 rows are below 1e-38, the first is row 5"):
+        evaluate(some, labels, Euclidean())
+    some[5] = 0  # a zero vector is one
+    evaluate(some, labels, Euclidean())

@@ -182,7 +182,7 @@ def test_the_conversion_that_is_proposed_gives_targets_of_pairs():
 
 
 def test_two_whole_numbers_that_could_be_pairs_or_scores_are_refused():
-    with pytest.raises(DataError, match="or say that these are scores"):
+    with pytest.raises(DataError, match="if these are scores"):
         is_graded([-1, 1, -1])
     assert is_graded([0.25, 0.75])
     assert is_graded([1, 2, 3])

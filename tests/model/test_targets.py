@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import warnings
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
@@ -397,3 +401,65 @@ def test_weights_in_a_loader_and_of_classes_are_checked(x):
 def test_embeddings_of_another_rank_are_refused(x):
     with pytest.raises(ModelError, match=r"takes embeddings \(batch, dim\) or .* got shape \(24,\)"):
         siamkit.get_loss("triplet", metric="euclidean")(CLASSES, x[:, 0])
+
+
+def test_ids_of_the_type_bfloat16_are_refused_above_256(x):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DataError, match="of type bfloat16 are rounded above 256"):
+        siamkit.evaluate(x, torch.tensor(CLASSES + 500).to(torch.bfloat16), "euclidean")
+    assert siamkit.evaluate(x, torch.tensor(CLASSES).to(torch.bfloat16), "euclidean") == siamkit.evaluate(
+        x, CLASSES, "euclidean"
+    )
+
+
+def test_floats_that_merge_in_a_plain_keras_model_give_no_loss(x):
+    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    plain.compile("sgd", siamkit.get_loss("triplet", metric="euclidean"))
+    merged = CLASSES + 2.0**25
+    if keras.backend.backend() == "torch":
+        with pytest.raises(DataError, match="rounded above"):
+            plain.fit(x, merged, batch_size=24, verbose=0)
+    else:
+        assert np.isnan(plain.fit(x, merged, batch_size=24, verbose=0).history["loss"][0])
+
+
+def test_a_learned_metric_of_a_loss_in_a_plain_keras_model_is_warned_of(x):
+    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    plain.compile("sgd", siamkit.get_loss("triplet", metric="mahalanobis"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plain.fit(x, CLASSES, batch_size=24, epochs=2, verbose=0)
+    found = [str(each.message) for each in caught if "weights of its own" in str(each.message)]
+    assert len(found) == 1
+    assert found[0].startswith("the metric of the loss 'triplet' has weights of its own")
+
+
+@pytest.mark.parametrize("loader", ["PyDataset", "generator"])
+def test_a_loader_of_labels_as_objects_trains_as_arrays_do(loader, x):
+    expected = losses(compiled(), x, CLASSES, batch_size=12)
+    trained = fit_loader(compiled(), LOADERS[loader](x, CLASSES.astype(object)))
+    assert trained == pytest.approx(expected, rel=1e-4)
+
+
+def test_metrics_do_not_merge_ids_of_64_bits(x):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX has no integers of 64 bits by default")
+    (metric,) = siamkit.metrics_for("map_at_r", metric="euclidean")
+    with pytest.raises(ModelError, match="take class ids of 32 bits, got ids from"):
+        metric.update_state(LARGE, x)
+
+
+def test_a_failed_save_leaves_the_older_model(x, tmp_path, monkeypatch):
+    model, path = compiled(), tmp_path / "model.keras"
+    model.save(path)
+    before = path.read_bytes()
+
+    def torn(self, filepath, *arguments, **options):
+        Path(filepath).write_bytes(b"half")
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(keras.Model, "save", torn)
+    with pytest.raises(SiamkitError, match=r"model\.keras' cannot be written: File too large"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

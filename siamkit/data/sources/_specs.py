@@ -35,6 +35,7 @@ DATASETS: list[DatasetSpec] = [
             "x": Text("x", help="array of items"),
             "y": Text("y", help="array of labels, or of the targets of pairs"),
             "input": Choice("auto", options=("auto", *INPUTS), help="kind of input"),
+            "supervision": Choice("auto", options=("auto", "pairs", "scores"), help="meaning of the target"),
         },
     ),
     DatasetSpec(

@@ -14,6 +14,7 @@ import numpy as np
 from siamkit.data.dataset import Array, Dataset
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import BROKEN_ARRAYS, existing_file, existing_folder, unreadable_as_error
+from siamkit.io.targets import is_graded
 from siamkit.registry.specs import INPUTS, Supervision
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -34,7 +35,9 @@ def digits() -> Dataset:
     return Dataset((np.float32(images / 16).reshape(-1, 8, 8, 1),), labels, "labels", "image")
 
 
-def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "auto") -> Dataset:
+def npz(
+    path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "auto", supervision: str = "auto"
+) -> Dataset:
     """Return labelled items from the arrays `x` and `y` of an `.npz` file, or pairs from `a`, `b` and `y`.
 
     Every other array `(n,)` becomes a column to split by. Pairs whose target is not all 0 and 1 are scores.
@@ -46,6 +49,7 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
             vectors and `(n, steps, features)` series, and texts `(n,)` text.
         y: the name of the array of labels or targets, `(n,)`.
         input: the kind of input, or `auto`.
+        supervision: for pairs `pairs`, `scores`, or `auto`: pairs if all targets are 1 or 0.
 
     Raises:
         DataError: the file cannot be read or does not hold such arrays.
@@ -68,14 +72,32 @@ def npz(path: str | os.PathLike[str], x: str = "x", y: str = "y", input: str = "
                 f"{file} should hold one {y!r} per item of {name!r}, got shapes {array.shape} "
                 f"and {target.shape}"
             )
-    supervision: Supervision = "labels"
+    kind_of_target: Supervision = "labels"
     if len(views) == 2:
-        supervision = "pairs" if np.isin(target, (0, 1)).all() else "scores"
+        kind_of_target = supervision_of_pairs(target, supervision, f"the array {y!r} of {file}")
+    elif supervision != "auto":
+        raise DataError(f"{file} holds labelled items, so supervision={supervision!r} has no meaning")
     columns = {name: array for name, array in arrays.items() if array.shape == (len(target),)}
     try:
-        return Dataset(views, target, supervision, kind, columns)
+        return Dataset(views, target, kind_of_target, kind, columns)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
+
+
+def supervision_of_pairs(target: Array, supervision: str, name: str) -> Supervision:
+    """Return `pairs` or `scores`, as the user says or as the targets of pairs are.
+
+    Raises:
+        DataError: the targets could be either.
+    """
+    if supervision not in ("auto", "pairs", "scores"):
+        raise DataError(
+            f"unknown supervision {supervision!r}; {nearest(supervision, ('auto', 'pairs', 'scores'))}"
+        )
+    if supervision == "auto":
+        graded = is_graded(target, name=name, remedy="write supervision: scores in the source's parameters")
+        return "scores" if graded else "pairs"
+    return "pairs" if supervision == "pairs" else "scores"
 
 
 def load_arrays(path: Path, what: str) -> dict[str, Array]:

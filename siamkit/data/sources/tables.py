@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, Leaf
+from siamkit.data.sources.arrays import supervision_of_pairs
 from siamkit.data.sources.table_files import DELIMITERS, is_type, parsed, read_rows
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import existing_file
@@ -103,8 +104,7 @@ def _pairs(
             f"{columns[0]!r} and {kinds[1]} in {columns[1]!r}"
         )
     values = data.numbers(columns[2])
-    if supervision == "auto":
-        supervision = "pairs" if np.isin(values, (0, 1)).all() else "scores"
+    supervision = supervision_of_pairs(values, supervision, f"the column {target!r} of {data.path}")
     used = [*sides[0], *sides[1], columns[2]]
     return _dataset(data, views, values, supervision, kinds[0], used, reading.id)
 

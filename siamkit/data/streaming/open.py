@@ -107,7 +107,7 @@ def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stre
     scaler = request.preprocessor
     if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in CHANNELS.values():
         raise DataError(f"{path} is a folder of images, but the model does not take images read from files")
-    remedy = "set --skip-unreadable (in Python skip_unreadable=True)"
+    remedy = "embed them with siamkit embed --skip-unreadable (in Python skip_unreadable=True)"
     reader = ImageReader(path, scaler.input_shape[-1], scaler.size, request.skip_unreadable, remedy)
     total = sum(1 for _ in reader.files())
     if not total:

@@ -438,3 +438,16 @@ def test_images_with_their_channels_first_are_refused(tmp_path, shape):
 @pytest.mark.parametrize("shape", [(5, 3, 16, 3), (5, 3, 3, 200), (5, 8, 16, 16), (5, 1, 28, 1)])
 def test_images_of_any_other_shape_are_read(tmp_path, shape):
     assert npz(path=saved(tmp_path, x=np.zeros(shape, np.uint8), y=[0, 1, 0, 1, 0])).views[0].shape == shape
+
+
+def test_targets_of_pairs_that_could_be_either_must_be_named(tmp_path):
+    items = np.zeros((4, 3), np.float32)
+    np.savez(tmp_path / "pairs.npz", a=items, b=items, y=[-1, 1, 1, -1])
+    with pytest.raises(DataError, match=r"got -1, 1; pass \(targets > 0\).*write supervision: scores"):
+        npz(tmp_path / "pairs.npz")
+    assert npz(tmp_path / "pairs.npz", supervision="scores").supervision == "scores"
+    with pytest.raises(DataError, match="should be 1"):
+        npz(tmp_path / "pairs.npz", supervision="pairs")
+    (tmp_path / "pairs.csv").write_text("left,right,target\nred,blue,1\nred,pink,2\n")
+    with pytest.raises(DataError, match=r"got 1, 2; .*write supervision: scores"):
+        table(tmp_path / "pairs.csv", left="left", right="right", target="target")
