@@ -206,8 +206,7 @@ class Loss(keras.losses.Loss):
             part = "the metric of " if self.state is None else ""
             warnings.warn(
                 f"{part}the loss {self.name!r} has weights of its own, which the model {model.name!r} "
-                "neither trains nor saves; compile the loss into siamkit.Siamese(encoder, metric), which does "
-                "both",
+                "neither trains nor saves; compile the loss into siamkit.Siamese(encoder, metric)",
                 stacklevel=2,
             )
 
