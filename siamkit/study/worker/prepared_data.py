@@ -149,15 +149,13 @@ def _columns_of(source: Any) -> dict[str, list[str]]:
 
 def _split(study: ResolvedStudy, dataset: Dataset, limits: dict[str, int]) -> Split:
     config = study.config.data.split
-    if (
-        config.by in ("item", "components")
-        and "by" in config.model_fields_set
-        and config.by in dataset.columns
-    ):
+    is_rule = "by" in config.model_fields_set and config.by in ("item", "components")
+    if is_rule and config.by in dataset.columns:
+        where = study.document.at(("data", "split", "by"))
         raise StudyFileError(
             [
-                f"{study.document.at(('data', 'split', 'by'))}: by: {config.by} is a rule of its own, and the data "
-                f"also have a column {config.by!r}; rename the column to split by it"
+                f"{where}: by: {config.by} is the name of a rule, and the data also have a column "
+                f"{config.by!r}; rename the column to split by it"
             ]
         )
     return split(

@@ -159,8 +159,6 @@ def test_a_column_with_the_name_of_a_rule_is_refused(tmp_path: Path, rule: str) 
     target = np.repeat(np.arange(3), 20)
     x = np.random.default_rng(0).normal(size=(60, 4))
     np.savez(tmp_path / "items.npz", x=x, y=target, **{rule: np.arange(60) % 12})
-    with pytest.raises(
-        StudyFileError, match=f"by: {rule} is a rule of its own, and the data also have a column"
-    ):
+    with pytest.raises(StudyFileError, match=f"by: {rule} is the name of a rule, and the data also"):
         prepared(tmp_path, f"path: items.npz, split: {{by: {rule}}}", "mlp")
-    prepared(tmp_path, "path: items.npz", "mlp")  # by item, as nobody says otherwise
+    prepared(tmp_path, "path: items.npz", "mlp")  # by item, the default
