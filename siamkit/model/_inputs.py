@@ -100,7 +100,7 @@ class _Door:
         if isinstance(x, GeneratorType):
             return (self.check_batch(batch) for batch in x), None
         if _is_torch_loader(x):
-            return _checked_torch_loader(x, self.check_batch), None
+            return _checked_torch_loader(x, self._seen), None
         if hasattr(x, "element_spec") and hasattr(x, "map"):  # a tf.data.Dataset
             return checked_tf_dataset(x, self.check_target), None
         self._check_items(x)
@@ -124,6 +124,11 @@ class _Door:
             target = self.check_target(batch[1], _count_views(batch[0]))
             if not ops.is_tensor(batch[1]):
                 return (batch[0], target, *batch[2:])
+        return batch
+
+    def _seen(self, batch: Any) -> Any:
+        """Check a batch and return it as it is: Keras expects tensors of a torch loader."""
+        self.check_batch(batch)
         return batch
 
     def check_target(self, target: Any, views: int) -> np.ndarray:

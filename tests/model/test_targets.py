@@ -41,6 +41,7 @@ def losses(model, x, y, **options):
     return model.fit(x, y, **options).history["loss"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "target",
     [
@@ -74,6 +75,7 @@ def test_a_target_as_a_tensor_of_the_backend_is_the_same_target(x):
     assert losses(compiled(), x, ops.convert_to_tensor(CLASSES)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_missing_label_is_refused_before_training(x):
     model = compiled()
     before = model.embed(x)
@@ -183,6 +185,7 @@ def _zipped(x, y):
     return tf.data.Dataset.from_tensor_slices(((x, x), y)).batch(12)
 
 
+@pytest.mark.one_backend
 def test_a_loader_as_validation_data_is_checked_too(x):
     with pytest.raises(ModelError, match="whole numbers of 32 bits"):
         compiled().fit(x, CLASSES, validation_data=Batches(x, LARGE), verbose=0)
@@ -190,6 +193,7 @@ def test_a_loader_as_validation_data_is_checked_too(x):
         compiled().evaluate(Batches(x, LARGE), verbose=0)
 
 
+@pytest.mark.one_backend
 def test_the_users_loader_stays_as_it_was(x):
     loader = torch_loader(x, LARGE)
     with pytest.raises(ModelError):
@@ -213,6 +217,7 @@ def test_a_single_batch_is_checked(x):
             method(x, [None, *CLASSES[1:]])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "multi_similarity"])
 @pytest.mark.parametrize(
     "target", [LARGE, NAMES, pd.Series(NAMES), LARGE.astype(float)], ids=["ids", "names", "series", "floats"]
@@ -236,6 +241,7 @@ def test_a_loss_alone_takes_tensors_of_64_bits(x):
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("loss", ["contrastive", "online_contrastive", "binary_cross_entropy"])
 @pytest.mark.parametrize(
     ("target", "words"),
@@ -257,11 +263,13 @@ def test_a_loss_over_pairs_refuses_other_targets(loss, target, words, x):
         compiled(loss).fit((x[:2], x[2:4]), np.array(target), verbose=0)
 
 
+@pytest.mark.one_backend
 def test_a_loss_over_scores_takes_grades(x):
     pairs = np.stack([x[:3], x[3:6]], axis=1)
     assert np.isfinite(float(siamkit.get_loss("cosent", metric="cosine")([1, 3, 5], pairs)))
 
 
+@pytest.mark.one_backend
 def test_a_wrapped_loss_has_the_rule_of_the_loss_inside(x):
     pairs = np.stack([x[:2], x[2:4]], axis=1)
     wrapped = siamkit.get_loss("matryoshka", loss="contrastive", metric="euclidean", dims=[2])
@@ -269,6 +277,7 @@ def test_a_wrapped_loss_has_the_rule_of_the_loss_inside(x):
         wrapped([-1, 1], pairs)
 
 
+@pytest.mark.one_backend
 def test_a_loss_with_proxies_names_the_ids_that_it_cannot_use(x):
     loss = siamkit.get_loss("arcface", num_classes=3, metric="cosine")
     with pytest.raises(ModelError, match="class ids from 0 to 2, got ids from 0 to 3"):
@@ -280,6 +289,7 @@ def test_a_loss_with_proxies_names_the_ids_that_it_cannot_use(x):
 # ------------------------------------------------------------------ targets that a loss would ignore
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("loss", ["multi_similarity", "nt_xent", "info_nce", "vicreg", "margin"])
 def test_a_loss_that_ignores_the_targets_of_pairs_refuses_them(loss, x):
     model = compiled(loss)
@@ -290,12 +300,14 @@ def test_a_loss_that_ignores_the_targets_of_pairs_refuses_them(loss, x):
     model.fit((x[:12], x[12:]), np.zeros(12), verbose=0)  # as a feed without targets has them
 
 
+@pytest.mark.one_backend
 def test_online_contrastive_keeps_a_single_hard_pair_of_each_kind():
     alone = siamkit.get_loss("online_contrastive", metric="euclidean", margin=0.5)
     pairs = np.array([[[0.0], [0.4]], [[0.0], [0.1]]])  # the alike pair is farther than the other one
     assert float(alone([1, 0], pairs)) == pytest.approx(0.4**2 + (0.5 - 0.1) ** 2)
 
 
+@pytest.mark.one_backend
 def test_scores_outside_the_metrics_range_are_refused(x):
     pairs = np.stack([x[:3], x[3:6]], axis=1)
     with pytest.raises(
@@ -317,6 +329,7 @@ def test_targets_and_embeddings_are_as_many(x):
         siamkit.get_loss("contrastive", metric="euclidean")([1], pairs)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
@@ -336,6 +349,7 @@ def test_labels_that_teach_nothing_are_refused(labels, words, x):
         assert np.isfinite(model.fit(x, labels, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("weight", [np.full(12, -1.0), np.full(12, np.nan)])
 def test_weights_that_weigh_nothing_are_refused(weight, x):
     model = compiled("contrastive")
@@ -343,11 +357,13 @@ def test_weights_that_weigh_nothing_are_refused(weight, x):
         model.fit((x[:12], x[12:]), CLASSES[:12] % 2, sample_weight=weight, verbose=0)
 
 
+@pytest.mark.one_backend
 def test_data_without_items_are_refused(x):
     with pytest.raises(DataError, match="the data have no items"):
         compiled().fit(x[:0], [], verbose=0)
 
 
+@pytest.mark.one_backend
 def test_a_validation_split_of_one_class_is_refused(x):
     order = np.sort(CLASSES)
     with pytest.raises(DataError, match=r"all 5 items of the validation split .* have one class"):
@@ -355,6 +371,7 @@ def test_a_validation_split_of_one_class_is_refused(x):
     compiled().fit(x, CLASSES, validation_split=0.2, verbose=0)
 
 
+@pytest.mark.one_backend
 def test_weights_of_classes_are_by_id():
     x = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
     encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3)
@@ -367,6 +384,7 @@ def test_weights_of_classes_are_by_id():
         compiled("contrastive").fit(x, NAMES, class_weight={"a": 2.0}, verbose=0)
 
 
+@pytest.mark.one_backend
 def test_items_that_are_not_finite_are_named(x):
     broken = x.copy()
     broken[[3, 7], 1] = [np.nan, np.inf]
@@ -387,6 +405,7 @@ def test_items_that_are_not_finite_are_named(x):
         fit_loader(model, generator(broken, CLASSES))
 
 
+@pytest.mark.one_backend
 def test_weights_in_a_loader_and_of_classes_are_checked(x):
     weighted = (((x[:12], x[12:]), CLASSES[:12] % 2, np.full(12, -1.0)) for _ in range(4))
     with pytest.raises(DataError, match="sample_weight should be at least 0"):
@@ -398,11 +417,13 @@ def test_weights_in_a_loader_and_of_classes_are_checked(x):
         model.fit(x, CLASSES, class_weight={0: 1.0, 1: -1.0, 2: 1.0, 3: 1.0}, verbose=0)
 
 
+@pytest.mark.one_backend
 def test_embeddings_of_another_rank_are_refused(x):
     with pytest.raises(ModelError, match=r"takes embeddings \(batch, dim\) or .* got shape \(24,\)"):
         siamkit.get_loss("triplet", metric="euclidean")(CLASSES, x[:, 0])
 
 
+@pytest.mark.one_backend
 def test_ids_of_the_type_bfloat16_are_refused_above_256(x):
     torch = pytest.importorskip("torch")
     with pytest.raises(DataError, match="of type bfloat16 are rounded above 256"):
@@ -449,6 +470,7 @@ def test_metrics_do_not_merge_ids_of_64_bits(x):
         metric.update_state(LARGE, x)
 
 
+@pytest.mark.one_backend
 def test_a_failed_save_leaves_the_older_model(x, tmp_path, monkeypatch):
     model, path = compiled(), tmp_path / "model.keras"
     model.save(path)
