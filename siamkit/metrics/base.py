@@ -110,12 +110,14 @@ def norm(x: Tensor) -> Tensor:
         >>> bool(abs(norm(np.array([[3e-30, 4e-30]], "float32"))[0] / 5e-30 - 1) < 1e-6)
         True
     """
+    x = ops.convert_to_tensor(x)
     factor = in_range(x, axis=-1)
     return safe_sqrt(ops.sum(ops.square(x * factor), axis=-1)) / factor[..., 0]
 
 
 def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return Euclidean distances, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products, at any scale."""
+    a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
     factor = in_range(a, b)
     return safe_sqrt(squared_distances(a * factor, b * factor)) / factor
 

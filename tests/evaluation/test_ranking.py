@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy_metrics import Euclidean
+from selection import examples
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from siamkit.errors import DataError
@@ -37,7 +38,7 @@ def slow_scores(hits, k):
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data(), apart=st.booleans())
 def test_figures_equal_the_definitions_also_with_ties(data, apart):
     n, m = data.draw(st.integers(2, 20)), data.draw(st.integers(1, 20))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from selection import examples
 from sklearn import metrics as sk
 
 from siamkit.errors import DataError
@@ -62,7 +63,7 @@ FEW = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.tuples(FEW, st.booleans()), min_size=2, max_size=14),
     st.sampled_from(["distance", "similarity"]),
@@ -85,7 +86,7 @@ def test_the_chosen_threshold_is_the_best_of_all(pairs, orientation, rule):
     assert (found["false_accepts"], found["false_rejects"]) == (false, p - hits)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.lists(st.tuples(FEW, st.booleans()), min_size=2, max_size=14),
     st.sampled_from(["distance", "similarity"]),

@@ -136,11 +136,18 @@ LOADERS = {
 }
 
 
+# TensorFlow takes long to import PyTorch.
+LOADER_NAMES = [
+    pytest.param(name, marks=pytest.mark.one_backend("torch", "jax")) if "DataLoader" in name else name
+    for name in LOADERS
+]
+
+
 def fit_loader(model, loader):
     return model.fit(loader, epochs=2, steps_per_epoch=2, shuffle=False, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", LOADER_NAMES)
 def test_a_loader_of_small_ids_trains_as_arrays_do(loader, x):
     expected = losses(compiled(), x, CLASSES, batch_size=12)
     epochs = 1 if "threads" in loader else 2  # there Keras starts its second epoch at another batch
@@ -148,7 +155,7 @@ def test_a_loader_of_small_ids_trains_as_arrays_do(loader, x):
     assert trained[:epochs] == pytest.approx(expected[:epochs], rel=1e-4)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", LOADER_NAMES)
 @pytest.mark.parametrize("target", [LARGE, LARGE.astype(float)], ids=["int64", "float64"])
 def test_a_loader_of_ids_beyond_32_bits_is_refused(loader, target, x):
     with pytest.raises(
@@ -157,7 +164,7 @@ def test_a_loader_of_ids_beyond_32_bits_is_refused(loader, target, x):
         fit_loader(compiled(), LOADERS[loader](x, target))
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", LOADER_NAMES)
 def test_a_loader_of_other_targets_of_pairs_is_refused(loader, x):
     wrong = np.where(CLASSES < 2, -1.0, 1.0).astype("float32")
     pairs = {"tf.data": lambda: _zipped(x, wrong)}.get(loader)

@@ -9,7 +9,7 @@ Three marks say what a test needs:
 On `MAIN` every test of a component runs. On the other backends those of a third of the components do, another
 third on each backend, and of one component of each family (that is, of each module, so each base class is
 there). Every test that needs a backend runs on each for at least one component. `SIAMKIT_TESTS=all`
-(`make nightly`) runs every test on every backend.
+(`make nightly`) runs every test on every backend, and draws all examples of property tests.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ EVERYWHERE = ("edge_cases", "jit")
 
 BACKEND = os.environ.get("KERAS_BACKEND", MAIN)
 EVERYTHING = os.environ.get("SIAMKIT_TESTS") == "all"
+
+
+def examples(count: int) -> int:
+    """Return how many examples a property test draws: all of them in `make nightly`, else a third."""
+    return count if EVERYTHING else max(20, count // 3)
 
 
 @cache

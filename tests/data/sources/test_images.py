@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from selection import examples
 
 from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources import image_folder
@@ -208,7 +209,7 @@ for name, mode in (
     WHOLE[name] = stream.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from selection import examples
 
 from siamkit import LossSpec
 from siamkit.registry.registry import Registry, components
@@ -62,7 +63,7 @@ EVERYTHING = make(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_only_fitting_pairs_are_drawn(data: st.DataObject) -> None:
     drawn = EVERYTHING.sample(Draws(lambda options: data.draw(st.sampled_from(options))))
