@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.errors import DataError, nearest
+from siamkit.io.values import rows_not_finite
 from siamkit.registry.specs import INPUTS, SUPERVISIONS, Supervision
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -168,7 +169,7 @@ def check_leaf(name: str, leaf: Leaf, kind: str) -> None:
     if leaf.dtype.kind == "O" and not all(isinstance(value, str) for value in leaf.flat):
         raise DataError(f"{name} should hold {words}, got {_first_non_text(leaf)!r}")
     if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-        item = int(np.argmin(np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)))
+        item = rows_not_finite(leaf)[0]
         raise DataError(f"{name} should hold finite numbers, got NaN or infinity in item {item}")
 
 

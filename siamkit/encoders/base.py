@@ -10,6 +10,7 @@ from keras import ops, tree
 
 from siamkit.data.dataset import Leaf
 from siamkit.errors import ComponentError, ModelError, listed
+from siamkit.io.values import rows_not_finite
 from siamkit.metrics.base import Tensor, unit
 from siamkit.registry.lookup import get_component
 
@@ -257,7 +258,7 @@ def _check_finite(array: Any) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum(dtype=np.float64)):  # needs no second array
             return
-    rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    rows = rows_not_finite(array)
     if rows.size:
         raise ModelError(
             f"items should be finite, got NaN or infinity in {rows.size} of {len(array)} items, the first is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from siamkit.evaluation.scan import Accumulator, scan_distances
 from siamkit.evaluation.verification import Evaluation, PairCounts, verification_measures
 from siamkit.io.targets import as_labels, class_ids, is_graded
 from siamkit.io.values import as_array, as_vectors, column_and_missing, distinct_ks
+
+LEAST_COPIES = 30
+"""The number of queries in the gallery from which on a warning says so; a few may be copies in the data."""
 
 
 def evaluate(
@@ -254,15 +257,21 @@ def _gallery(
             f"{queries.shape[1]}, got {pool.shape[1]}"
         )
     ids = class_ids(labels, as_labels(pool_labels, len(pool), name="the gallery's labels"))
-    known = {row.tobytes() for row in np.column_stack([pool, ids[1].astype(np.float32)])}
-    copies = sum(row.tobytes() in known for row in np.column_stack([queries, ids[0].astype(np.float32)]))
-    if copies >= max(30, len(queries) / 2):  # a few may be copies in the data
-        warnings.warn(
-            f"{copies} of {len(queries)} queries are also in the gallery, with the same embedding and label, "
-            "and find themselves; to search among the queries, leave out gallery",
-            stacklevel=5,
-        )
+    if len(queries) >= LEAST_COPIES:
+        known = set(_hashes(pool, ids[1]))
+        copies = sum(number in known for number in _hashes(queries, ids[0]))
+        if copies >= max(LEAST_COPIES, len(queries) / 2):
+            warnings.warn(
+                f"{copies} of {len(queries)} queries are also in the gallery, with the same embedding and "
+                "label, and find themselves; to search among the queries, leave out gallery",
+                stacklevel=5,
+            )
     return pool, ids
+
+
+def _hashes(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> Iterator[int]:
+    """Yield a hash of each labeled vector: the vectors themselves would fill the memory a second time."""
+    return (hash((row.tobytes(), id)) for row, id in zip(vectors, ids.tolist(), strict=True))
 
 
 def _two(gallery: tuple[ArrayLike, ArrayLike]) -> tuple[ArrayLike, ArrayLike]:

@@ -21,6 +21,7 @@ from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import arrow_file, check_writable
+from siamkit.io.values import rows_not_finite
 
 if TYPE_CHECKING:
     from siamkit.model.siamese import Siamese
@@ -207,9 +208,9 @@ def _check_finite(items: Leaf, ids: Sequence[str]) -> None:
     """Raise DataError for items with NaN or infinity, from which some encoders make finite embeddings."""
     for values in items.values() if isinstance(items, dict) else [items]:
         if values.dtype.kind == "f":
-            broken = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-            if broken.any():
-                item = ids[int(np.argmax(broken))]
+            broken = rows_not_finite(values)
+            if broken.size:
+                item = ids[broken[0]]
                 raise DataError(f"item {item!r} has NaN or infinity; check that item for missing values")
 
 
@@ -292,7 +293,7 @@ class ParquetSink:
             DataError: an embedding is not finite.
         """
         if not np.isfinite(embeddings).all():
-            row = int(np.argmin(np.isfinite(embeddings).all(axis=1)))
+            row = int(rows_not_finite(embeddings)[0])
             raise DataError(
                 f"item {self._ids[self._rows + row]!r} has NaN or infinity in its embedding; check that item "
                 "for missing values"

@@ -276,13 +276,18 @@ def as_vectors(
     if len(array) < least:
         raise DataError(f"{name} should have at least {least} rows, got {len(array)}")
     _check_underflow(raw, array, name)
-    broken = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    broken = rows_not_finite(array)
     if broken.size:
         raise DataError(
             f"{name} should be finite in float32, got NaN or infinity in {broken.size} of "
             f"{len(array)} rows, the first is row {broken[0]}"
         )
     return array
+
+
+def rows_not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the numbers of the rows of `(n, …)` that have NaN or infinity."""
+    return np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
 
 
 def _check_underflow(raw: NDArray[Any], array: NDArray[np.float32], name: str) -> None:

@@ -336,7 +336,7 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
             f"; near-duplicates searched among {count:,} of {split}" for split, count in sampled.items()
         )
         yield Check("ok", "duplicates", f"No item is in two splits, exactly or nearly{note}.")
-    told = False  # how to split instead: once is enough
+    has_advice = False  # how to split instead: once is enough
     for shared in sorted(between, key=lambda shared: shared.parts != ("train", "test")):
         first, second = shared.parts
         share = shared.exact / counts[second] + shared.near / overlap.looked_at[second]
@@ -349,8 +349,8 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
             # The two sides are of two kinds, as queries and documents, and the user chose which side is new.
             yield Check("ok", "duplicates", f"{found} The {snapshot.data.split.by} shares none.")
             continue
-        way_out = "" if told or not shared.exact else _way_out(snapshot)
-        told = told or bool(way_out)
+        way_out = "" if has_advice or not shared.exact else _way_out(snapshot)
+        has_advice = has_advice or bool(way_out)
         yield Check("error" if in_training else "warning", "duplicates", f"{found}{way_out}")
 
 

@@ -14,7 +14,7 @@ from siamkit.data.dataset import Dataset
 from siamkit.model.siamese import Siamese
 from siamkit.registry.lookup import ENCODER_ARGUMENTS
 from siamkit.registry.specs import Component
-from siamkit.testing._numbers import close, finite, numpy, require, told, worst
+from siamkit.testing._numbers import close, finite, numpy, require, while_doing, worst
 from siamkit.testing._subject import BATCH, DIM, VIEWS, Subject, target
 
 Outputs = Callable[[Any], np.ndarray]  # what a made component gives for fixed inputs
@@ -49,7 +49,7 @@ def spec_matches_factory(subject: Subject) -> None:
     made = None
     for variant in ({}, *_corners(subject)):
         shown = ", ".join(f"{key}={value!r}" for key, value in variant.items()) or "its defaults"
-        with told(f"making {subject} with {shown}"):
+        with while_doing(f"making {subject} with {shown}"):
             made = subject.make(**{**small, **variant}) if variant else subject.make()
     if subject.kind == "metric":
         for name in ("orientation", "range"):
@@ -89,7 +89,7 @@ def require_whole_config(subject: Subject) -> None:
 
 def _again(subject: Subject, made: Any) -> Any:
     plain = _plain(subject, made)
-    with told(f"from_config of {subject}"):
+    with while_doing(f"from_config of {subject}"):
         again = type(made).from_config(json.loads(plain))
     other = _plain(subject, again)
     require(other == plain, f"from_config of {subject} should make an equal one of {plain}, got {other}")
@@ -116,7 +116,7 @@ def _plain(subject: Subject, made: Any) -> str:
 def require_repeatable(subject: Subject, outputs: Outputs, **more: Any) -> None:
     """Check that two components with the same seed give the same result, and so does one called twice."""
     first, second = subject.ready(7, **more), subject.ready(7, **more)
-    with told(f"calling {subject}"):
+    with while_doing(f"calling {subject}"):
         a, b, again = outputs(first), outputs(second), outputs(first)
     require(close(a, again), f"{subject} should give the same twice, got {worst(a, again)}")
     require(close(a, b), f"{subject} should give the same from the same seed, got {worst(a, b)}")
@@ -162,7 +162,7 @@ def model_with(subject: Subject) -> Siamese:
 def training(subject: Subject) -> None:
     """Check that two steps of training give a finite loss and change the encoder's weights."""
     x, y = data(subject)
-    with told(f"training with {subject}"):
+    with while_doing(f"training with {subject}"):
         model = model_with(subject)
         before = [numpy(weight.value) for weight in model.trainable_variables]
         history = model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
@@ -190,7 +190,7 @@ MIN_ITEMS = 4  # two to learn from, and two to compare
 
 
 def _read(subject: Subject) -> Dataset:
-    with told(f"reading {subject}"):
+    with while_doing(f"reading {subject}"):
         made = subject.make()
     require(
         isinstance(made, Dataset),

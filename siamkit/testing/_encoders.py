@@ -20,7 +20,7 @@ from siamkit.testing._numbers import (
     numpy,
     policy,
     require,
-    told,
+    while_doing,
     worst,
 )
 from siamkit.testing._subject import BATCH, DIM, Subject
@@ -30,7 +30,7 @@ _WEIGHTS = np.random.default_rng(9).normal(size=(BATCH, DIM)).astype("float32")
 
 def _make(subject: Subject, kind: str | None = None, **more: Any) -> keras.Model:
     keras.utils.set_random_seed(11)
-    with told(f"making {subject}"):
+    with while_doing(f"making {subject}"):
         encoder: keras.Model = subject.make(kind, **{**subject.smallest, **more})
     return encoder
 
@@ -95,7 +95,7 @@ def shapes(subject: Subject) -> None:
         x = subject.sample(kind)
         for normalize in (True, False):
             encoder = _make(subject, kind, normalize=normalize)
-            with told(f"calling {what}"):
+            with while_doing(f"calling {what}"):
                 embeddings = _embed(encoder, x)
             require(
                 embeddings.shape == (BATCH, DIM),
@@ -139,7 +139,7 @@ def independence(subject: Subject) -> None:
     x, others = subject.sample(kind, 0), subject.sample(kind, 1)
     mixed = tree.map_structure(lambda a, b: np.concatenate([a[:1], b[1:]]), x, others)
     alone = tree.map_structure(lambda leaf: leaf[:1], x)
-    with told(f"calling {subject}"):
+    with while_doing(f"calling {subject}"):
         expected, among_others = _embed(encoder, x)[0], _embed(encoder, mixed)[0]
         by_itself = _embed_quickly(encoder, alone)[0]
     for got, where in ((among_others, "among other items"), (by_itself, "in a batch of 1")):
@@ -158,7 +158,7 @@ def dtypes(subject: Subject) -> None:
     for name in ("mixed_bfloat16", "mixed_float16"):
         with policy(name):
             encoder = _make(subject)
-            with told(f"calling {subject} under {name}"):
+            with while_doing(f"calling {subject} under {name}"):
                 encoder.set_weights(full.get_weights())
                 got = _embed_quickly(encoder, x)
         require(
@@ -177,7 +177,7 @@ def jit(subject: Subject) -> None:
     x = tree.map_structure(ops.convert_to_tensor, subject.sample(subject.inputs[0]))
     variables = encoder.variables
     forward = stateless(lambda: encoder(x, training=False), 0, variables)
-    with told(f"compiling {subject}"):
+    with while_doing(f"compiling {subject}"):
         got = numpy(compiled(forward)(*(variable.value for variable in variables)))
     expected = _embed(encoder, x)
     require(
@@ -195,9 +195,9 @@ def config(subject: Subject) -> None:
     """Check that the config is plain JSON, and makes an encoder with the same embeddings."""
     encoder = _small(subject)
     x = subject.sample(subject.inputs[0])
-    with told(f"writing the config of {subject} as JSON"):
+    with while_doing(f"writing the config of {subject} as JSON"):
         plain = json.dumps(keras.saving.serialize_keras_object(encoder))
-    with told(f"making {subject} from its config"):
+    with while_doing(f"making {subject} from its config"):
         again = keras.saving.deserialize_keras_object(json.loads(plain))
         again.set_weights(encoder.get_weights())
         a, b = _embed(encoder, x), _embed(again, x)

@@ -24,7 +24,7 @@ from siamkit.model.siamese import Siamese
 from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.testing._common import data, model_with
-from siamkit.testing._numbers import CannotCheck, close, frozen, numpy, require, told, worst
+from siamkit.testing._numbers import CannotCheck, close, frozen, numpy, require, while_doing, worst
 from siamkit.testing._subject import BATCH, Subject
 
 ANSWER = "siamkit answers: "  # other lines on the way are whatever backends print
@@ -37,12 +37,12 @@ def fresh_process(subject: Subject) -> None:
         raise CannotCheck(
             f"{subject} is known to this session alone; give plugins=[module], the module that registers it"
         )
-    with told(f"a model with {subject}"):
+    with while_doing(f"a model with {subject}"):
         model = model_with(subject)
         x, y = data(subject, BATCH)
         expected = outputs(model, x, y)
     with tempfile.TemporaryDirectory() as folder:
-        with told(f"saving a model with {subject}"):
+        with while_doing(f"saving a model with {subject}"):
             model.save(Path(folder) / "model.keras")
         np.savez(Path(folder) / "given.npz", y=y, **packed(x))
         error = server().ask({"folder": folder, "plugins": list(subject.plugins)})

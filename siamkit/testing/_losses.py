@@ -22,7 +22,7 @@ from siamkit.testing._numbers import (
     number,
     numpy,
     require,
-    told,
+    while_doing,
 )
 from siamkit.testing._subject import BATCH, CLASSES, DIM, Subject
 
@@ -35,7 +35,7 @@ def _value(loss: Any, y: Any, embeddings: Any, weight: Any = None) -> float:
 def shapes(subject: Subject) -> None:
     """Check that `call` gives a scalar or `(batch,)`, the loss a float32 scalar; `y` may be a column."""
     loss, (y, embeddings) = subject.ready(), subject.batch()
-    with told(f"calling {subject}"):
+    with while_doing(f"calling {subject}"):
         inner = _shape_of_call(loss, y, embeddings)
         value = frozen(loss, y, embeddings)
         column = _value(loss, y[:, None], embeddings)
@@ -189,7 +189,7 @@ def class_ids(subject: Subject) -> None:
         ("negative", (-1, -5, 3)),
         ("large", (2**40, 2**40 + 1, 5)),
     ):
-        with told(f"calling {subject} with class ids that are {name}"):
+        with while_doing(f"calling {subject} with class ids that are {name}"):
             got = _value(loss, np.array(ids)[y], embeddings)
         require(
             close(got, expected),
@@ -202,7 +202,7 @@ def dtypes(subject: Subject) -> None:
     loss, (y, embeddings) = subject.ready(), subject.batch()
     for name in ("bfloat16", "float16"):
         rounded = ops.cast(embeddings, name)
-        with told(f"calling {subject} with {name} embeddings"):
+        with while_doing(f"calling {subject} with {name} embeddings"):
             value = frozen(loss, y, rounded)
         require("float32" in str(value.dtype), f"{subject} should give float32 for {name}, got {value.dtype}")
         expected = _value(loss, y, numpy(rounded).astype("float32"))

@@ -19,7 +19,7 @@ from siamkit.testing._numbers import (
     numpy,
     policy,
     require,
-    told,
+    while_doing,
     worst,
 )
 from siamkit.testing._subject import BATCH, DIM, Subject, points
@@ -60,7 +60,7 @@ def shapes(subject: Subject) -> None:
         ("rows", lambda: metric(A, B), (BATCH,)),
         ("a matrix", lambda: metric.matrix(A, B[:OTHER]), (BATCH, OTHER)),
     ):
-        with told(f"comparing {what} by {subject}"):
+        with while_doing(f"comparing {what} by {subject}"):
             values = frozen(asked)
         got = tuple(values.shape)
         require(got == shape, f"{subject} should give {shape} for {what}, got shape {got}")
@@ -120,7 +120,7 @@ def forms_agree(subject: Subject) -> None:
     first = subject.ready()
     expected = _matrix(first, A, B[:OTHER])
     for name in ("float32", "mixed_bfloat16", "mixed_float16"):
-        with policy(name), told(f"comparing by {subject} under {name}"):
+        with policy(name), while_doing(f"comparing by {subject} under {name}"):
             metric = subject.make()
             # Not built: the matrix form comes first, and again once the weights are known.
             require(
@@ -176,7 +176,7 @@ def dtypes(subject: Subject) -> None:
     metric = subject.ready()
     for name in ("bfloat16", "float16"):
         a, b = ops.cast(A, name), ops.cast(B, name)
-        with told(f"comparing {name} embeddings by {subject}"):
+        with while_doing(f"comparing {name} embeddings by {subject}"):
             got = frozen(metric, a, b)
         require("float32" in str(got.dtype), f"{subject} should give float32 for {name}, got {got.dtype}")
         expected = _rows(metric, numpy(a).astype("float32"), numpy(b).astype("float32"))

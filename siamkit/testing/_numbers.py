@@ -42,7 +42,7 @@ def require(condition: object, sentence: str) -> None:
 
 
 @contextmanager
-def told(doing: str) -> Iterator[None]:
+def while_doing(action: str) -> Iterator[None]:
     """Turn an error of the component into a message that names the action."""
     try:
         yield
@@ -50,7 +50,7 @@ def told(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]  # Keras explains over many lines
-        raise AssertionError(f"{doing} fails with {type(error).__name__}: {reason}") from error
+        raise AssertionError(f"{action} fails with {type(error).__name__}: {reason}") from error
 
 
 @contextmanager
@@ -124,7 +124,7 @@ class Probe:
         self.value_at = plain if self.eager else lambda *values: self.gradient_at(*values)[0]
 
     def __call__(self, *inputs: Any) -> tuple[float, list[np.ndarray]]:
-        with told(self.what):
+        with while_doing(self.what):
             return self.gradient_at(*inputs, *self.state())
 
     def state(self) -> list[Any]:
@@ -133,7 +133,7 @@ class Probe:
     def require_finite(self, where: str, *inputs: Any, remedy: str = "") -> float:
         """Fail unless value and gradients are finite, with a remedy; return the value."""
         what = f"{self.what}{where}"
-        with told(what):
+        with while_doing(what):
             value, gradients = self.gradient_at(*inputs, *self.state())
         require(np.isfinite(value), f"{what} should give a finite value, got {value}{remedy}")
         for name, gradient in zip(self.names, gradients, strict=True):
@@ -143,7 +143,7 @@ class Probe:
 
     def require_same_compiled(self, *inputs: Any) -> None:
         """Check that compiled and eager values and gradients agree."""
-        with told(f"compiling {self.what}"):
+        with while_doing(f"compiling {self.what}"):
             run = self.gradient_at
             if self.eager:
                 run = gradient_function(self.function, self.inputs, self.variables, compiled)
@@ -178,7 +178,7 @@ class Probe:
             rng = np.random.default_rng(100 + k)
             moved = [numpy(each) + 0.02 * k * rng.normal(size=each.shape) for each in self.state()]
             leaves = [np.asarray(each, dtype="float32") for each in (*inputs_at(k), *moved)]
-            with told(f"the gradient of {self.what}"):
+            with while_doing(f"the gradient of {self.what}"):
                 _, gradients = self.gradient_at(*leaves)
             for group in dict.fromkeys(name for name in self.names if not name.startswith("_")):
                 for _ in range(DIRECTIONS):

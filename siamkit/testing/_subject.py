@@ -21,7 +21,7 @@ from siamkit.registry.compatibility import metric_misfit
 from siamkit.registry.lookup import create, resolve_spec
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Bool, Choice, Kind, Supervision
-from siamkit.testing._numbers import CannotCheck, told
+from siamkit.testing._numbers import CannotCheck, while_doing
 
 DIM = 8
 CLASSES = 8
@@ -140,7 +140,7 @@ class Subject:
         """Return a new component, seeded, with its weights built and, for a loss, bound to a metric."""
         keras.utils.set_random_seed(seed)
         made = self.make(**more)
-        with told(f"building {self}"):
+        with while_doing(f"building {self}"):
             self._build(made)
         return made
 
