@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 
+import hypothesis
 import pytest
 import selection
 
@@ -21,6 +22,9 @@ if os.environ["KERAS_BACKEND"] == "jax" and "XLA_FLAGS" not in os.environ:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")
+# A first example imports what it needs, and the machine may be busy: no property is about time.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

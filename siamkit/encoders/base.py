@@ -10,7 +10,7 @@ from keras import ops, tree
 
 from siamkit.data.dataset import Leaf
 from siamkit.errors import ComponentError, ModelError, listed
-from siamkit.io.values import rows_not_finite
+from siamkit.io.values import native, rows_not_finite
 from siamkit.metrics.base import Tensor, unit
 from siamkit.registry.lookup import get_component
 
@@ -204,7 +204,7 @@ def as_items(encoder: keras.Model, items: Any) -> Leaf:
     Raises:
         ModelError: these are not items of this encoder.
     """
-    leaf: Leaf = tree.map_structure(np.asarray, on_host(items))
+    leaf: Leaf = tree.map_structure(lambda array: native(np.asarray(array)), on_host(items))
     for array in tree.flatten(leaf):
         if array.dtype.kind not in "biuf" and "float" not in str(array.dtype):  # bfloat16 is of kind V
             raise ModelError(f"expected items as arrays of numbers, got {array.dtype} {str(items)[:40]!r}")

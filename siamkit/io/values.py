@@ -107,6 +107,11 @@ def _as_array(values: Any, name: str) -> NDArray[Any]:
         array = array.astype(np.float32)
     if array.dtype.kind == "T":
         array = array.astype(object)
+    return native(array)
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the machine's byte order, which backends expect."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

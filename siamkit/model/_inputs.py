@@ -14,12 +14,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from siamkit.backend.beyond_keras import checked_tf_dataset
 from siamkit.errors import DataError, SiamkitError
 from siamkit.io.targets import TargetRule, graded_targets
-from siamkit.io.values import as_array
+from siamkit.io.values import as_array, native
 
 
 @contextmanager
@@ -86,8 +86,9 @@ class _Door:
 
     def checked(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Return arrays with their target prepared, or a loader that checks its batches."""
+        if not is_loader(x):
+            x = checked_items(x, self._check_items)
         if y is not None:
-            self._check_items(x)
             target = self._rule.prepare(y, _count_views(x), renumber=self._whole)
             if not len(target):
                 raise DataError("the data have no items")
@@ -101,9 +102,8 @@ class _Door:
             return (self.check_batch(batch) for batch in x), None
         if _is_torch_loader(x):
             return _checked_torch_loader(x, self._seen), None
-        if hasattr(x, "element_spec") and hasattr(x, "map"):  # a tf.data.Dataset
+        if _is_tf_dataset(x):
             return checked_tf_dataset(x, self.check_target), None
-        self._check_items(x)
         return x, None
 
     def check_tail(self, target: np.ndarray, validation_split: float, views: int) -> None:
@@ -163,6 +163,17 @@ def check_class_weight(weight: Any, given: Any, target: np.ndarray) -> None:
         )
 
 
+def checked_items(x: Any, check: Callable[[Any], None]) -> Any:
+    """Return one or several views of items, in the machine's byte order, after a check."""
+    check(x)
+    return tree.map_structure(lambda leaf: native(leaf) if isinstance(leaf, np.ndarray) else leaf, x)
+
+
+def is_loader(x: Any) -> bool:
+    """Return whether an argument loads batches, and does not hold items itself."""
+    return isinstance(x, (keras.utils.PyDataset, GeneratorType)) or _is_torch_loader(x) or _is_tf_dataset(x)
+
+
 def _count_views(x: Any) -> int:
     return len(x) if isinstance(x, (tuple, list)) else 1
 
@@ -196,6 +207,10 @@ class CheckedDataset(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore
 
     def on_epoch_end(self) -> None:
         self._dataset.on_epoch_end()
+
+
+def _is_tf_dataset(x: Any) -> bool:
+    return hasattr(x, "element_spec") and hasattr(x, "map")
 
 
 def _is_torch_loader(x: Any) -> bool:

@@ -1,10 +1,10 @@
-"""Measures of embeddings as a Keras metric, for `compile(metrics=...)` and `EarlyStopping`."""
+"""Measures of embeddings as Keras metrics, for `compile(metrics=...)` and `EarlyStopping`."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,6 +18,11 @@ from siamkit.evaluation.measures import MEASURES, groups_of
 from siamkit.metrics.base import Metric, Tensor, get_metric
 
 _NAMES = [name for name, measure in MEASURES.items() if measure.group not in ("cost", "speed")]
+_EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "labels": evaluate_labels,
+    "pairs": evaluate_pairs,
+    "scores": evaluate_scores,
+}
 
 
 def metrics_for(*measures: str, metric: Any = None, max_items: int = 10_000) -> list[keras.metrics.Metric]:
@@ -25,8 +30,8 @@ def metrics_for(*measures: str, metric: Any = None, max_items: int = 10_000) -> 
 
     The values at the end of an epoch, or of `evaluate`, are those of `siamkit.evaluate` for the embeddings
     and targets since its start; those of validation data have `val_` before their names, as in
-    `EarlyStopping("val_map_at_r", mode="max")`. Between the ends of epochs the values are NaN, because a
-    measure needs all items. In training, the weights change from batch to batch.
+    `EarlyStopping("val_map_at_r")`. Between the ends of epochs the values are NaN, because a measure needs
+    all items. In training, the weights change from batch to batch.
 
     Args:
         *measures: names of measures, by default `map_at_r` and `recall_at_1`. Labels have all measures of
@@ -34,8 +39,8 @@ def metrics_for(*measures: str, metric: Any = None, max_items: int = 10_000) -> 
             `tar_at_far_…`; graded pairs have `spearman` and `pearson`.
         metric: the metric to compare through, a name or an object; leave it out for `Siamese.compile`, which
             sets the model's own.
-        max_items: number of items in memory; of more items, the last ones count, and a warning says so. The
-            time grows with its square.
+        max_items: number of items that each measure keeps in memory; of more items, the last ones count, and
+            a warning says so. The time grows with its square.
 
     Raises:
         ComponentError: an unknown measure.
@@ -45,43 +50,41 @@ def metrics_for(*measures: str, metric: Any = None, max_items: int = 10_000) -> 
         >>> model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=4, input_shape=(3,))
         >>> model.compile("adam", "triplet", metrics=siamkit.metrics_for("map_at_r", "roc_auc"))
         >>> x, y = np.random.default_rng(0).normal(size=(16, 3)), np.arange(16) % 4
-        >>> stop = keras.callbacks.EarlyStopping("val_map_at_r", mode="max", patience=3)
+        >>> stop = keras.callbacks.EarlyStopping("val_map_at_r", patience=3)
         >>> history = model.fit(x, y, validation_data=(x, y), callbacks=[stop], verbose=0).history
         >>> sorted(history)
         ['loss', 'map_at_r', 'roc_auc', 'val_loss', 'val_map_at_r', 'val_roc_auc']
     """
-    return [EmbeddingMeasures(measures or ("map_at_r", "recall_at_1"), metric, max_items)]
+    names = measures or ("map_at_r", "recall_at_1")
+    return [EmbeddingMeasure(name, metric, max_items) for name in names]
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class EmbeddingMeasures(keras.metrics.Metric):
-    """A Keras metric that keeps embeddings and targets, and evaluates them when its result is needed.
+class EmbeddingMeasure(keras.metrics.Metric):
+    """A Keras metric that keeps embeddings and targets, and computes a measure when its result is needed.
 
     The variables have a fixed size, so that a step compiles once. Inside a step, which may be compiled, the
     result is NaN: Keras asks again at the end of the epoch, outside.
 
     Args:
-        measures, metric, max_items: as for `metrics_for`.
+        measure: the measure's name, by default also the metric's.
+        metric, max_items: as for `metrics_for`.
         name: the metric's name, as in Keras.
     """
 
     def __init__(
-        self,
-        measures: Iterable[str],
-        metric: Any = None,
-        max_items: int = 10_000,
-        name: str = "embedding_measures",
-        dtype: Any = None,
+        self, measure: str, metric: Any = None, max_items: int = 10_000, name: str | None = None
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.measures = tuple(measures)
-        for measure in self.measures:
-            if measure not in _NAMES:
-                raise ComponentError(f"unknown measure {measure!r}; {nearest(measure, _NAMES)}")
+        super().__init__(name=name or measure, dtype="float32")
+        if measure not in _NAMES:
+            raise ComponentError(f"unknown measure {measure!r}; {nearest(measure, _NAMES)}")
         if not isinstance(max_items, int) or max_items < 2:
             raise ComponentError(f"max_items should be an integer of at least 2, got {max_items!r}")
+        self.measure = measure
         self.metric: Metric | None = None if metric is None else get_metric(metric)
         self.max_items = max_items
+        if direction := MEASURES[measure].direction:
+            self._direction = "up" if direction == "maximize" else "down"  # what EarlyStopping looks for
         self._of_model = False
         self._supervision = ""
         self._warned = False
@@ -95,12 +98,12 @@ class EmbeddingMeasures(keras.metrics.Metric):
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         if sample_weight is not None:
             raise ModelError(
-                f"{self._names} take no sample weight; give them as metrics=, not weighted_metrics="
+                f"{self._title} takes no sample weight; give it as metrics=, not weighted_metrics="
             )
         if self.metric is None:
             raise ModelError(
-                f"{self._names} have no metric to compare through; write "
-                "siamkit.metrics_for(..., metric='cosine')"
+                f"{self._title} has no metric to compare through; write "
+                f"siamkit.metrics_for({self.measure!r}, metric='cosine')"
             )
         embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
         target = ops.convert_to_tensor(y_true)
@@ -114,7 +117,7 @@ class EmbeddingMeasures(keras.metrics.Metric):
             ids = np.asarray(ops.convert_to_numpy(target))
             if ids.size and (ids.max() >= 2**31 or ids.min() < -(2**31)):
                 raise ModelError(
-                    f"{self._names} take class ids of 32 bits, got ids from {ids.min()} to {ids.max()}; "
+                    f"{self._title} takes class ids of 32 bits, got ids from {ids.min()} to {ids.max()}; "
                     "number the classes first: np.unique(labels, return_inverse=True)[1]"
                 )
         # The last ones of a batch that alone exceeds the memory; the oldest make room.
@@ -127,33 +130,25 @@ class EmbeddingMeasures(keras.metrics.Metric):
         self.targets.assign(ops.scatter_update(self.targets, index, ops.cast(kept, self.targets.dtype)))
         self.seen.assign(self.seen + skipped + count)
 
-    def result(self) -> dict[str, Any]:
-        missing = dict.fromkeys(self.measures, math.nan)
+    def result(self) -> Any:
         if self.seen is None or running_model("train_step", "test_step", "compute_metrics") is not None:
-            return {name: ops.convert_to_tensor(value, "float32") for name, value in missing.items()}
+            return ops.convert_to_tensor(math.nan, "float32")
         seen = int(ops.convert_to_numpy(self.seen.value))
         kept = min(seen, self.max_items)
         embeddings, targets = (ops.convert_to_numpy(v.value)[:kept] for v in (self.embeddings, self.targets))
         if not kept or not np.isfinite(embeddings).all():  # an epoch without a step; a training that diverged
-            return missing
+            return math.nan
         if seen > kept and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self._names} are of the last {kept} of {seen} items; "
-                f"write siamkit.metrics_for(..., max_items={seen}) for all",
+                f"{self._title} is of the last {kept} of {seen} items; "
+                f"write siamkit.metrics_for({self.measure!r}, max_items={seen}) for all",
                 stacklevel=2,
             )
-        measures = self._evaluate(embeddings, targets)
-        return {name: float(measures.get(name, math.nan)) for name in self.measures}
-
-    def _evaluate(self, embeddings: np.ndarray, targets: np.ndarray) -> dict[str, float | int]:
         assert self.metric is not None
-        groups = groups_of(self.measures)
-        if self._supervision == "labels":
-            return evaluate_labels(embeddings, targets, self.metric, groups=groups).measures
-        if self._supervision == "pairs":
-            return evaluate_pairs(embeddings, targets, self.metric, groups=groups).measures
-        return evaluate_scores(embeddings, targets, self.metric, groups=groups).measures
+        evaluate = _EVALUATIONS[self._supervision]
+        measures = evaluate(embeddings, targets, self.metric, groups=groups_of([self.measure])).measures
+        return float(measures.get(self.measure, math.nan))
 
     def reset_state(self) -> None:
         if self.seen is not None:
@@ -163,21 +158,21 @@ class EmbeddingMeasures(keras.metrics.Metric):
         own = None if self._of_model else self.metric
         return {
             "name": self.name,
-            "measures": self.measures,
+            "measure": self.measure,
             "metric": None if own is None else keras.saving.serialize_keras_object(own),
             "max_items": self.max_items,
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> EmbeddingMeasures:
+    def from_config(cls, config: dict[str, Any]) -> EmbeddingMeasure:
         return cls(**{**config, "metric": keras.saving.deserialize_keras_object(config["metric"])})
 
     @property
-    def _names(self) -> str:
-        return f"the measures {listed(self.measures)}"
+    def _title(self) -> str:
+        return f"the measure {self.measure!r}"
 
     def _build(self, target: Tensor, embeddings: Tensor) -> None:
-        graded = "graded" in groups_of(self.measures)
+        graded = MEASURES[self.measure].group == "graded"
         rank = len(embeddings.shape)
         self._supervision = "labels" if rank == 2 else "scores" if graded else "pairs"
         if rank not in (2, 3) or (rank == 3 and embeddings.shape[1] != 2):
@@ -186,11 +181,10 @@ class EmbeddingMeasures(keras.metrics.Metric):
                 f"got {tuple(embeddings.shape)}"
             )
         fitting = [name for name in _NAMES if self._supervision in MEASURES[name].supervisions]
-        for name in self.measures:
-            if name not in fitting:
-                raise ModelError(
-                    f"the measure {name!r} is not one of {self._supervision}; choose from {listed(fitting)}"
-                )
+        if self.measure not in fitting:
+            raise ModelError(
+                f"{self._title} is not one of {self._supervision}; choose from {listed(fitting)}"
+            )
         shape = (self.max_items, *embeddings.shape[1:])
         dtype = "int32" if self._supervision == "labels" else "float32"
         self.embeddings = self.add_variable(shape, "zeros", dtype="float32", name="embeddings")
@@ -201,7 +195,7 @@ class EmbeddingMeasures(keras.metrics.Metric):
         dtype = keras.backend.standardize_dtype(target.dtype)
         if self._supervision == "labels" and "int" not in dtype:
             raise ModelError(
-                f"{self._names} compare class ids, which are whole numbers, got labels of type {dtype}; "
+                f"{self._title} compares class ids, which are whole numbers, got labels of type {dtype}; "
                 "number the classes, for example by np.unique(labels, return_inverse=True)[1]"
             )
 
@@ -213,7 +207,7 @@ def bind_metrics(metric: Metric, *given: Any) -> None:
         ModelError: a metric of Keras, by name or as an object.
     """
     for each in tree.flatten(given):
-        if isinstance(each, EmbeddingMeasures):
+        if isinstance(each, EmbeddingMeasure):
             each.bind(metric)
         elif isinstance(each, str) or _maker(each).__module__.startswith("keras."):
             name = each if isinstance(each, str) else _maker(each).__name__

@@ -21,7 +21,7 @@ from siamkit.io.targets import TargetRule
 from siamkit.losses.base import Loss, get_loss
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._embedding import EmbeddingModel
-from siamkit.model._inputs import prepared_arguments
+from siamkit.model._inputs import checked_items, is_loader, prepared_arguments
 from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
 from siamkit.model.keras_metrics import bind_metrics
 from siamkit.registry.registry import family, record_of, set_record
@@ -198,6 +198,12 @@ class Siamese(EmbeddingModel):
             method, self._target_rule, self._check_items, args, kwargs, whole=False
         ) as arguments:
             return method(**arguments)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict as `keras.Model.predict` does, after a check of items in arrays."""
+        if not is_loader(x):
+            x = checked_items(x, self._check_items)
+        return super().predict(x, *args, **kwargs)
 
     def _check_items(self, x: Any) -> None:
         """Refuse prepared items that their encoder cannot take: of another shape, or unknown token ids."""

@@ -276,7 +276,8 @@ def _altered(snapshot: Snapshot) -> Iterator[Check]:
 def notes_on_data(snapshot: Snapshot) -> list[str]:
     """Return what a user should know about the data before training: left out, altered and shared items."""
     data = snapshot.data
-    return [note for note in (data.left_out.sentence, data.altered_sentence, shared_items(snapshot)) if note]
+    notes = [*data.all_left_out, data.altered_sentence, shared_items(snapshot)]
+    return [note for note in notes if note]
 
 
 def shared_items(snapshot: Snapshot) -> str | None:

@@ -199,8 +199,14 @@ class DataRecord(Record):
     supervision: str = "labels"
     fingerprint: str = ""
     split: SplitRecord = SplitRecord()
+    notes: list[str] = []
     left_out: LeftOut = LeftOut()
     altered: dict[str, Altered] = {}
+
+    @property
+    def all_left_out(self) -> list[str]:
+        """What is not in the data: the notes of their source, and the classes that are left out."""
+        return [sentence for sentence in (*self.notes, self.left_out.sentence) if sentence]
 
     @property
     def altered_sentence(self) -> str:

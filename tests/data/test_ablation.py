@@ -197,7 +197,7 @@ def test_an_item_that_noise_leaves_alone_is_left_out():
     assert sorted(np.bincount(worse.target, minlength=4).tolist()) == [0, 2, 2, 3]
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.lists(st.integers(2, 9), min_size=2, max_size=7),
     st.floats(0, 1),

@@ -118,7 +118,7 @@ def test_fewer_items_than_a_batch_make_a_smaller_batch(name):
 # ---------------------------------------------------------------- sampled from labels
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.integers(2, 9), min_size=2, max_size=9), st.integers(4, 40), st.integers(2, 6))
 def test_labels_come_in_balanced_batches(sizes, batch_size, k):
     data = labelled(np.repeat(np.arange(len(sizes)), sizes))

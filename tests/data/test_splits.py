@@ -32,7 +32,7 @@ def test_ranks_count_within_groups():
     assert rank_in_group(np.array([5, 7, 5, 5, 7])).tolist() == [0, 0, 1, 2, 1]
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(st.lists(st.integers(0, 4), min_size=3, max_size=60), st.integers(0, 99), st.booleans())
 def test_split_by_item_is_disjoint_covering_sorted_and_fair_to_classes(target, seed, whole):
     share = 0.2 if whole else 0.15
@@ -177,7 +177,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=3, 
 RULES = {"left": {"side": "left"}, "right": {"side": "right"}, "components": "components"}
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(PAIRS, st.sampled_from(sorted(RULES)), st.integers(0, 99), st.sampled_from([0.2, 0.15]))
 def test_no_item_of_the_held_side_and_no_component_is_in_two_parts(rows, rule, seed, share):
     left, right = [{a} for a, _ in rows], [{b} for _, b in rows]

@@ -144,8 +144,11 @@ def test_only_encoders_of_token_ids_have_a_vocabulary():
     assert model.embed(np.full((2, 6), -3.5)).shape == (2, 4)
 
 
-@pytest.mark.parametrize("how", ["arrays", "pairs", "validation", "generator", "PyDataset", "evaluate"])
-def test_unknown_token_ids_never_reach_a_device_in_training(how):
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    "how", ["arrays", "pairs", "validation", "generator", "PyDataset", "evaluate", "predict"]
+)
+def test_unknown_token_ids_never_reach_a_device(how):
     encoder = siamkit.get_encoder("bag", input_shape=(6,), embedding_dim=4, vocabulary_size=50)
     model = siamkit.Siamese(encoder, "euclidean")
     model.compile("sgd", siamkit.get_loss("contrastive" if how == "pairs" else "triplet"))
@@ -170,6 +173,7 @@ def test_unknown_token_ids_never_reach_a_device_in_training(how):
         "generator": lambda: model.fit(batches(), steps_per_epoch=1, shuffle=False, verbose=0),
         "PyDataset": lambda: model.fit(Batches(), verbose=0),
         "evaluate": lambda: model.evaluate(bad, labels, verbose=0),
+        "predict": lambda: model.predict((good, bad), verbose=0),
     }
     with pytest.raises(siamkit.errors.DataError, match=r"vocabulary_size 50.*, got 50 in item 3"):
         calls[how]()

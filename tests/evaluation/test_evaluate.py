@@ -252,6 +252,7 @@ def test_embeddings_that_numpy_would_read_as_others_are_refused(embeddings):
 # ------------------------------------------------------------------ scale
 
 
+@pytest.mark.one_backend
 @pytest.mark.keras
 @pytest.mark.parametrize("power", [-90, -75, -31, 40, 70, 110])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "mahalanobis", "snr"])
@@ -267,6 +268,7 @@ def test_scale_changes_no_measure(metric, power):
         assert scaled == pytest.approx(expected, rel=1e-4, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.one_backend
 @pytest.mark.keras
 @pytest.mark.parametrize("form", ["labels", "pairs"])
 @pytest.mark.parametrize("metric", ["dot", "squared_euclidean", "bilinear"])

@@ -36,7 +36,7 @@ class Euclidean(Dot):
         return np.sqrt(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0))
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_nearest_first_is_a_stable_sort(data):
     n, m = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 12))

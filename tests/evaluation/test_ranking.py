@@ -38,7 +38,7 @@ def slow_scores(hits, k):
     }
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data(), apart=st.booleans())
 def test_figures_equal_the_definitions_also_with_ties(data, apart):
     n, m = data.draw(st.integers(2, 20)), data.draw(st.integers(1, 20))

@@ -63,7 +63,7 @@ def slow_measures(queries, labels, metric, ks, gallery=None):
     }
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(data=st.data(), metric=st.sampled_from([Euclidean(), Cosine()]))
 def test_figures_equal_the_definitions_also_with_ties_and_singletons(data, metric):
     n = data.draw(st.integers(2, 24))
@@ -81,7 +81,7 @@ def test_figures_equal_the_definitions_also_with_ties_and_singletons(data, metri
     assert measures["precision_at_1"] == measures["recall_at_1"]
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_a_gallery_is_searched_whole(data):
     n, m = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))

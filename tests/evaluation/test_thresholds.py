@@ -63,7 +63,7 @@ FEW = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.tuples(FEW, st.booleans()), min_size=2, max_size=14),
     st.sampled_from(["distance", "similarity"]),
@@ -86,7 +86,7 @@ def test_the_chosen_threshold_is_the_best_of_all(pairs, orientation, rule):
     assert (found["false_accepts"], found["false_rejects"]) == (false, p - hits)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.lists(st.tuples(FEW, st.booleans()), min_size=2, max_size=14),
     st.sampled_from(["distance", "similarity"]),

@@ -54,7 +54,7 @@ def slow_eer(distances, alike):
     return answer
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=20))
 def test_figures_equal_scikit_learn_and_loops(pairs):
     distances, alike = np.array([d for d, _ in pairs], float), np.array([a for _, a in pairs])
@@ -150,7 +150,7 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(st.lists(st.tuples(floats, st.booleans()), max_size=6), min_size=1, max_size=5))
 def test_histogram_counts_all_whatever_the_order_and_portions(portions):
     with pytest.MonkeyPatch.context() as patch:

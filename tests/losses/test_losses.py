@@ -600,6 +600,7 @@ def test_a_plain_keras_model_that_does_not_own_a_losss_weights_is_warned_of_once
     assert "compile the loss into siamkit.Siamese(encoder, metric)" in messages[0]
 
 
+@pytest.mark.one_backend
 def test_a_model_that_owns_them_is_not_warned_of():
     x, y = np.random.default_rng(0).normal(size=(16, 5)).astype("float32"), np.arange(16) % 4
     loss = siamkit.get_loss("proxy_nca", metric="cosine", num_classes=4)

@@ -39,6 +39,7 @@ def memory_of(loss):
     return loss.memory if hasattr(loss, "memory") else next(filter(None, map(memory_of, loss.wrapped)), None)
 
 
+@pytest.mark.one_backend
 def test_losses_nested_deep_train_everything_and_come_back_from_a_file(tmp_path):
     model = model_with(DEEP)
     states = [numpy(weight) for weight in model.loss_state_holder.trainable_variables]
@@ -140,6 +141,7 @@ def test_losses_that_do_not_go_together_are_refused_in_one_sentence(make, words)
 # ------------------------------------------------------------ labels on their way through fit
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("rename", [lambda y: y.astype("int64") * 2**32, lambda y: np.array(list("abcd"))[y]])
 def test_labels_of_any_type_may_be_fitted(rename):
     losses = []

@@ -25,6 +25,7 @@ def model_of(metric="euclidean", **options):
     return siamkit.build("mlp", metric, "triplet", embedding_dim=4, input_shape=(3,), **options)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_calibrate_finds_what_a_loop_over_all_thresholds_finds(metric):
     model, (a, b, target) = model_of(metric), pairs()
@@ -60,6 +61,7 @@ def test_same_and_evaluate_agree_at_the_threshold_itself(metric):
     assert model.threshold is None  # a threshold that is passed is not kept
 
 
+@pytest.mark.one_backend
 def test_a_model_remembers_how_its_threshold_is_chosen(tmp_path):
     a, b, target = pairs()
     model = model_of(threshold={"precision": 0.9})
@@ -80,6 +82,7 @@ def test_a_model_remembers_how_its_threshold_is_chosen(tmp_path):
     assert model.threshold_rule == ThresholdRule("f1")
 
 
+@pytest.mark.one_backend
 def test_what_cannot_be_a_threshold_is_refused():
     model, (a, b, target) = model_of(), pairs(count=8)
     with pytest.raises(DataError, match="or say how to choose it"):

@@ -59,6 +59,7 @@ def rewritten(path, change):
 # ----------------------------------------------------------------- what comes back
 
 
+@pytest.mark.one_backend
 def test_a_model_comes_back_in_a_fresh_process(tmp_path, x):
     model = model_of()
     model.fit((x, x + 1, x[::-1].copy()), epochs=2, verbose=0)
@@ -107,6 +108,7 @@ def test_training_goes_on_where_it_stopped_with_its_head_and_optimizer(tmp_path,
     )
 
 
+@pytest.mark.one_backend
 def test_components_are_known_again_and_a_model_saved_twice_stays_the_same(tmp_path, x):
     model = model_of("contrastive", neg_margin=2.0)
     again = siamkit.load_model(saved(model, tmp_path))
@@ -173,6 +175,7 @@ def test_a_lambda_layer_is_refused(tmp_path):
         siamkit.load_model(path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("place", ["encoder", "metric", "loss", "compile"])
 def test_a_module_that_a_file_names_is_not_imported(tmp_path, monkeypatch, place):
     trace = tmp_path / "was_imported"
@@ -197,6 +200,7 @@ def test_a_module_that_a_file_names_is_not_imported(tmp_path, monkeypatch, place
     assert "planted" not in sys.modules
 
 
+@pytest.mark.one_backend
 def test_a_component_of_a_distribution_that_is_missing_is_named(tmp_path):
     def change(config):
         config["config"]["components"]["metric"] = [{"name": "acme-things/warped", "version": "2"}]
@@ -210,6 +214,7 @@ def test_a_component_of_a_distribution_that_is_missing_is_named(tmp_path):
         siamkit.load_model(path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -232,6 +237,7 @@ class Halved(Metric):
         return ops.sum(ops.abs(a - b), axis=-1) / 2
 
 
+@pytest.mark.one_backend
 def test_a_component_of_the_session_comes_back_where_it_is_registered(tmp_path, x):
     siamkit.register(siamkit.MetricSpec(name="halved", factory=Halved, orientation="distance"))
     model = model_of(metric="halved")
@@ -283,6 +289,7 @@ def no_weights(path):
             archive.writestr(name, data)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "damage",
     [

@@ -83,6 +83,7 @@ def of_columns():
     return keras.Model(inputs, keras.layers.Dense(3)(x))
 
 
+@pytest.mark.one_backend
 def test_a_view_may_be_a_dict_of_columns(rng):
     model = siamkit.Siamese(of_columns(), "euclidean")
     a, b = columns(rng, 8), columns(rng, 8)
@@ -98,6 +99,7 @@ def test_a_view_may_be_a_dict_of_columns(rng):
     assert model.compare(a, b).shape == (8,)
 
 
+@pytest.mark.one_backend
 def test_two_towers_embed_their_own_sides(rng):
     model = siamkit.Siamese((small(features=5), small(features=7)), "euclidean")
     a, b = data(rng, 6, 5), data(rng, 6, 7)
@@ -127,6 +129,7 @@ def test_embed_gives_every_item_whatever_the_batch_size(count, rng):
         np.testing.assert_allclose(embeddings, expected, atol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_compare_speaks_in_the_metrics_own_orientation(rng):
     a, b = data(rng, 5), data(rng, 5)
     encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3, depth=0, normalize=False)
@@ -138,6 +141,7 @@ def test_compare_speaks_in_the_metrics_own_orientation(rng):
     )
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_same_is_by_the_threshold_and_the_threshold_itself_counts(metric, rng):
     model = siamkit.Siamese(small(), metric)
@@ -151,6 +155,7 @@ def test_same_is_by_the_threshold_and_the_threshold_itself_counts(metric, rng):
     assert same[np.argmin(values)] == (metric == "euclidean")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
@@ -187,6 +192,7 @@ def test_what_the_model_cannot_do_is_told_in_a_sentence(ask, words, rng):
 # -------------------------------------------------------------------- encoders given
 
 
+@pytest.mark.one_backend
 def test_a_sequential_that_is_not_built_is_built_by_the_first_batch(rng):
     model = siamkit.Siamese(keras.Sequential([keras.layers.Dense(4)]), "mahalanobis")
     model.compile("adam", siamkit.get_loss("proxy_anchor", num_classes=2))
@@ -206,6 +212,7 @@ class Subclassed(keras.Model):
         return self.dense(x)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("built", [False, True])
 def test_a_subclassed_encoder_works_built_or_not(built, rng):
     encoder = Subclassed()
@@ -403,6 +410,7 @@ def test_a_heads_step_is_its_multiplier_times_as_long(optimizer):
     assert not still.any()
 
 
+@pytest.mark.one_backend
 def test_a_head_is_adopted_also_by_a_model_that_is_built_and_trained(rng):
     model = siamkit.Siamese(small(), "cosine")
     x, y = batch(rng, 1, "labels")
@@ -416,6 +424,7 @@ def test_a_head_is_adopted_also_by_a_model_that_is_built_and_trained(rng):
     assert np.abs(ops.convert_to_numpy(model.loss_state_holder.state.proxies) - before).max() > 1e-3
 
 
+@pytest.mark.one_backend
 def test_compiling_again_with_another_loss_drops_the_old_head_and_keeps_the_encoder(rng):
     model = siamkit.Siamese(small(), "cosine")
     x, y = batch(rng, 1, "labels")
@@ -450,6 +459,7 @@ def test_compiling_again_with_the_same_optimizer_does_not_multiply_twice(rng):
 # -------------------------------------------------------------------- what does not fit
 
 
+@pytest.mark.one_backend
 def test_a_loss_compiled_into_one_model_is_refused_by_another():
     loss = siamkit.get_loss("triplet")
     first, second = siamkit.Siamese(small(), "cosine"), siamkit.Siamese(small(), "cosine")
@@ -461,6 +471,7 @@ def test_a_loss_compiled_into_one_model_is_refused_by_another():
         second.compile("adam", loss)
 
 
+@pytest.mark.one_backend
 def test_a_loss_whose_model_was_deleted_may_be_compiled_again():
     import gc
 
@@ -486,6 +497,7 @@ def test_a_loss_that_cannot_compare_by_the_metric_is_refused_with_what_would_fit
     assert "manhattan" not in str(caught.value).rpartition(";")[2]
 
 
+@pytest.mark.one_backend
 def test_a_refused_loss_leaves_the_model_as_it_was(rng):
     model = siamkit.Siamese(small(), "euclidean")
     model.compile("adam", siamkit.get_loss("triplet", margin=1.0))
@@ -503,6 +515,7 @@ def test_a_refused_loss_leaves_the_model_as_it_was(rng):
 # ------------------------------------------------------------------------- build
 
 
+@pytest.mark.one_backend
 def test_build_makes_a_compiled_model_from_names(rng):
     model = siamkit.build("mlp", "euclidean", {"triplet": {"margin": 1.0}}, embedding_dim=8, input_shape=(5,))
     assert model.embedding_dim == 8
@@ -510,6 +523,7 @@ def test_build_makes_a_compiled_model_from_names(rng):
     assert np.isfinite(model.fit(batch(rng, 3, None)[0], verbose=0).history["loss"]).all()
 
 
+@pytest.mark.one_backend
 def test_build_hands_needs_to_the_components_that_want_them():
     model = siamkit.build(
         {"lstm": {"units": 8}},
@@ -556,6 +570,7 @@ def test_build_refuses_in_one_sentence(arguments, words):
 # ------------------------------------------------------------------ inputs in the wrong form
 
 
+@pytest.mark.one_backend
 def test_tensors_that_need_gradients_are_items_like_any_other(rng):
     model = siamkit.Siamese(small(), "cosine")
     x = data(rng, 4)
@@ -581,6 +596,7 @@ WRONG = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("wrong", WRONG)
 def test_items_in_the_wrong_form_are_refused_in_one_sentence(wrong, rng):
     change, words = WRONG[wrong]
@@ -594,12 +610,14 @@ def test_items_in_the_wrong_form_are_refused_in_one_sentence(wrong, rng):
         lambda: model.fit((change(x), x), y, verbose=0),
         lambda: model.fit((x, x), y, validation_data=((x, change(x)), y), verbose=0),
         lambda: model.evaluate((x, change(x)), y, verbose=0),
+        lambda: model.predict((x, change(x)), verbose=0),
     ):
         with pytest.raises(ModelError, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.one_backend
 def test_things_that_are_not_items_are_refused(rng):
     model = siamkit.Siamese(small(), "cosine")
     for wrong in (None, "photo.png", np.array(["a", "b"])):
@@ -618,9 +636,22 @@ def test_keras_may_add_or_remove_a_last_axis_of_one(rng):
         assert as_items(encoder, x) is x
 
 
+def test_the_byte_order_of_items_does_not_matter(rng):
+    x, y = data(rng), np.arange(16) % 2
+    swapped = x.astype(">f4")
+    model = siamkit.Siamese(small(), "cosine")
+    model.compile("adam", "triplet")
+    loss = model.evaluate(x, y, verbose=0)
+    assert model.evaluate(swapped, y, verbose=0) == pytest.approx(loss)
+    np.testing.assert_array_equal(model.embed(swapped), model.embed(x))
+    np.testing.assert_array_equal(model.predict(swapped, verbose=0), model.predict(x, verbose=0))
+    model.fit(swapped, y, validation_data=(swapped, y), verbose=0)
+
+
 # ------------------------------------------------------------------ files, exports and the summary
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model", "model.zip"])
 def test_a_file_that_could_not_be_loaded_is_not_written(name, tmp_path):
     model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=2, input_shape=(5,))
@@ -631,6 +662,7 @@ def test_a_file_that_could_not_be_loaded_is_not_written(name, tmp_path):
         model.save(tmp_path / "folder.keras", zipped=False)
 
 
+@pytest.mark.one_backend
 def test_export_names_what_exports(rng, tmp_path):
     model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=2, input_shape=(5,))
     model.fit(data(rng), np.arange(16) % 4, verbose=0)
@@ -639,6 +671,7 @@ def test_export_names_what_exports(rng, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.one_backend
 def test_the_summarys_total_is_that_of_the_model(rng):
     encoder = small()
     parameters = sum(int(np.prod(weight.shape)) for weight in encoder.weights)

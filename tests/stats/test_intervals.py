@@ -33,7 +33,7 @@ def test_the_interval_of_normal_resamples_is_students(units, level):
     np.testing.assert_allclose(percentile_interval(bootstrap, units, level), expected, rtol=5e-3)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.floats(-4, 4), st.integers(10, 60), st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_p_value_is_small_just_where_the_interval_leaves_zero_out(shift, units, level):
     low, high = percentile_interval(NORMAL[::50] + shift, units, level)
@@ -64,7 +64,7 @@ def test_unseen_is_the_end_of_clopper_and_pearson(trials):
     assert unseen_share(trials, 0.95) == pytest.approx(exact)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.999))
 def test_holm_rejects_what_the_step_down_procedure_rejects(ps, alpha):
     rejected = np.zeros(len(ps), bool)

@@ -30,7 +30,7 @@ def slow_eer(far, tar):
     raise AssertionError
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(PAIRS)
 # A pair of weight 0 at a distance where, but for rounding, FAR and FRR are equal.
 @example([(0, 0, 3), (0, 0, 3), (0, 3, 2), (1, 0, 2), (2, 3, 0), (3, 0, 1), (3, 0, 3), (3, 3, 1), (3, 3, 3)])
@@ -54,7 +54,7 @@ def test_figures_of_pairs_alike_equal_scikit_learn_with_sample_weights(pairs):
             assert found[f"tar_at_far_{rate}"][row] == pytest.approx(best, abs=1e-9)
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(PAIRS)
 def test_correlations_are_those_of_pairs_written_out(pairs):
     distances, scores, counts = (np.array(each) for each in zip(*pairs, strict=True))

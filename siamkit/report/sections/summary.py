@@ -74,13 +74,12 @@ def about(stored: StoredStudy) -> Section:
         f"{data.items:,} items ({data.input}, {data.supervision}), split by {data.split.by}: {counts}. "
         f"Objective: {objectives}."
     )
-    left_out = [data.left_out.sentence] if data.left_out.sentence else []
     paragraph_of_trials = (
         f"{outcomes.count('complete')} trials complete, {outcomes.count('pruned')} pruned, "
         f"{outcomes.count('failed')} failed; {repeats} repeats of finalists. All trials "
         f"together trained for {duration(seconds)}. Backend {snapshot.versions.backend}."
     )
-    return Section("about", "Data and trials", [paragraph_of_data, *left_out, paragraph_of_trials])
+    return Section("about", "Data and trials", [paragraph_of_data, *data.all_left_out, paragraph_of_trials])
 
 
 def reliability(stored: StoredStudy) -> Section:

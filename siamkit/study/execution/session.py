@@ -133,8 +133,6 @@ def _open(
     progress.note(f"backend {backend} ({reason})")
     needs_overlap = role == "tune" and (stored is None or stored.overlap is None)
     data, valid_items = prepare_data(study, overlap=needs_overlap)
-    for note in valid_items.notes:
-        progress.note(note)
     installed = versions(backend, _plugin_versions(study))
     snapshot = _snapshot(study, data, installed)
     # Not compared on resuming: a study that was started without it can be resumed.

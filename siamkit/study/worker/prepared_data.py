@@ -95,6 +95,7 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         "input": dataset.input,
         "input_shape": _plain(preprocessor.input_shape),
         "split": indices.record,
+        "notes": list(whole.notes),
     }
     if minimum is not None:
         indices.record["counts"]["train"] = len(train)

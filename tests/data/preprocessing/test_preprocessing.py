@@ -151,7 +151,7 @@ def test_short_texts_that_differ_stay_different():
     assert not tokenizer.altered(SHOES)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.text(max_size=30).filter(lambda text: text.isprintable()), min_size=1, max_size=12))
 def test_texts_are_cut_and_counted_or_stay_different(texts):
     tokenizer = fitted(TITLES, "text")

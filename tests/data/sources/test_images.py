@@ -209,7 +209,7 @@ for name, mode in (
     WHOLE[name] = stream.getvalue()
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),

@@ -61,7 +61,7 @@ def prepared(preprocessor: Any, items: Any) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("block", [8, 1 << 20], ids=["many blocks", "one block"])
 @pytest.mark.parametrize("suffix", table_files.SUFFIXES)
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_training_and_embedding_read_the_same(tmp_path_factory, suffix: str, block: int, data: Any) -> None:
     columns = {"label": data.draw(COLUMNS), "x": data.draw(COLUMNS), "z": data.draw(COLUMNS)}
@@ -93,7 +93,7 @@ def test_training_and_embedding_read_the_same(tmp_path_factory, suffix: str, blo
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(cells=st.lists(TEXTS.filter(lambda text: text.strip()), min_size=2, max_size=9))
 def test_labels_are_the_texts_of_the_file_unless_all_are_plain_whole_numbers(
     tmp_path_factory, suffix: str, cells: list[str]

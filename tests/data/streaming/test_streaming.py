@@ -103,7 +103,7 @@ def test_an_array_that_cannot_be_streamed_is_refused(tmp_path: Path, array, sent
         read(tmp_path / "some.npy")
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_arrays_of_every_type_are_read_as_by_their_source(tmp_path_factory, data) -> None:
     kinds = ["?", "u1", "<i2", ">i4", "<i8", ">u8", "<f2", ">f4", "<f8", ">f8"]

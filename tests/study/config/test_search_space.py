@@ -63,7 +63,7 @@ EVERYTHING = make(
 )
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_only_fitting_pairs_are_drawn(data: st.DataObject) -> None:
     drawn = EVERYTHING.sample(Draws(lambda options: data.draw(st.sampled_from(options))))

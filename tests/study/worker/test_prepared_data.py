@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import siamkit
 from siamkit.errors import StudyFileError
@@ -60,6 +61,19 @@ def test_classes_with_few_items_are_left_out_and_told(tmp_path: Path) -> None:
     assert strict.needs["num_classes"] == 2
     assert strict.record["left_out"]["train_classes"] == 1
     assert "1 class with fewer than 3 training items, only of training" in told[0]
+
+
+def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (4, 4), (number * 9, 0, 0)).save(tmp_path / f"photos/{label}/{number}.png")
+    (tmp_path / "photos/a/bad.png").write_bytes(b"no image")
+    source = "source: {image_folder: {path: photos, skip_unreadable: true}}"
+    task, told = prepared(tmp_path, f"{source}, {SPLIT}", "mlp")
+    assert task.record["items"] == 16
+    assert told[0].startswith("1 of 17 images")
+    assert "a/bad.png" in told[0]
 
 
 def test_classes_of_pairs_cannot_be_left_out(tmp_path: Path) -> None:
