@@ -26,7 +26,8 @@ demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 
 # One part that waits and two that compute at a time, the longest first; one thread each, so that they do not
 # slow each other.
-PARTS := test-waits test-tensorflow test-jax test-plain test-torch test-examples
+PARTS := test-tensorflow test-waits test-jax test-plain test-torch test-studies test-examples
+STUDIES := tests/study tests/cli tests/docs
 MARKS_plain := not keras and not waits and not engines
 MARKS_waits := waits and not engines
 MARKS_backend := keras and not waits
@@ -43,6 +44,12 @@ test-plain: $(VENV)/.test  ## what needs no backend
 
 test-waits: $(VENV)/.test  ## what mostly waits: Ray, databases, Chromium, killed studies
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_waits)"
+
+test-torch: $(VENV)/.test  ## all components on PyTorch, and models
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(STUDIES:%=--ignore=%)
+
+test-studies: $(VENV)/.test  ## studies that train, the command line and the documentation, on PyTorch
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(STUDIES)
 
 test-examples: $(VENV)/.test  ## the examples in docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit

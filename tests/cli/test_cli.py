@@ -407,6 +407,7 @@ def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> 
 
 
 @pytest.mark.keras
+@pytest.mark.one_backend("torch", "jax")
 def test_doctor_shows_the_backend_and_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     from siamkit.backend import select
 
