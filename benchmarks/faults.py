@@ -44,6 +44,7 @@ RESULTS = HERE / "results"
 BUDGET, EPOCHS, BAD = 6, 4, 7
 STUDY = """\
 version: 1
+baselines: null
 name: faults
 seed: SEED
 data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}

@@ -107,6 +107,7 @@ def sleeping(server: PostgreSQL, supervisors: int, workers: int, rounds: int) ->
 
 REAL = """\
 version: 1
+baselines: null
 name: digits
 seed: 7
 data: {source: digits, split: {by: class, train: 0.6, valid: 0.2, test: 0.2}}

@@ -49,6 +49,7 @@ from siamkit.study.storage.trial_queue import Claim, TrialQueue  # noqa: E402
 EPOCHS = 10
 STUDY = """\
 version: 1
+baselines: null
 name: {name}
 data: {{path: items.npz}}
 fixed: {{epochs: 10}}

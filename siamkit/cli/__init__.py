@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from siamkit._version import __version__
-from siamkit.cli._output import lasting_output
+from siamkit.cli._terminal import lasting_output
 from siamkit.errors import SiamkitError
 from siamkit.study.execution.signals import none_is_dropped
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from siamkit.cli._options import Option, backend_option, force_option, json_option, plugin_option
+from siamkit.cli._terminal import Option, backend_option, force_option, json_option, plugin_option
 from siamkit.evaluation.measures import GROUPS
 
 _labels_option = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from siamkit.cli._options import json_option
+from siamkit.cli._terminal import json_option
 
 if TYPE_CHECKING:
     from siamkit.registry.registry import Registry

@@ -10,17 +10,17 @@ from typing import Any
 
 import click
 
-from siamkit.cli._options import (
+from siamkit.cli._terminal import (
     Option,
     artifacts_option,
     backend_option,
     force_option,
     json_option,
     progress_option,
+    reader_exited,
     run_options,
     study_argument,
 )
-from siamkit.cli._output import reader_exited
 
 
 @click.command(short_help="Run a study, or continue it.")

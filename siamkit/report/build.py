@@ -14,7 +14,7 @@ from siamkit.report.render.html import render_html
 from siamkit.report.render.text import render_markdown
 from siamkit.report.sections.effects import effects
 from siamkit.report.sections.embedding import embedding
-from siamkit.report.sections.ranking import finalists, leaderboard, sizes, trade_off
+from siamkit.report.sections.ranking import baselines, finalists, leaderboard, sizes, trade_off
 from siamkit.report.sections.summary import about, lead, reliability, reproduction
 from siamkit.report.sections.training import failures, training_curves
 from siamkit.report.sections.verification import verification
@@ -31,6 +31,7 @@ def study_document(stored: StoredStudy) -> Document:
     sections = [
         about(stored),
         reliability(stored),
+        baselines(stored),
         finalists(stored),
         leaderboard(stored),
         trade_off(stored),

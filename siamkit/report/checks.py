@@ -55,7 +55,7 @@ def check_reliability(stored: StoredStudy) -> list[Check]:
         >>> for check in check_reliability(load_study_results(folder)):  # doctest: +SKIP
         ...     print(check.status, check.sentence)
     """
-    checks = [*_choice(stored), *check_splits(stored.snapshot), *_search(stored)]
+    checks = [*check_baseline(stored), *_choice(stored), *check_splits(stored.snapshot), *_search(stored)]
     return sorted(checks, key=lambda check: ORDER.index(check.status))
 
 
@@ -83,6 +83,63 @@ def failed_checks(checks: Sequence[Check]) -> list[Check]:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+# ------------------------------------------------------------------ the winner and doing nothing
+
+
+def check_baseline(stored: StoredStudy) -> Iterator[Check]:
+    """Check whether the winner is better than the best baseline, which needs no training."""
+    baseline, name = stored.baseline, stored.objective.name
+    if not (stored.finalists or stored.completed):
+        return
+    if baseline is None:
+        has_none = stored.snapshot.setting("baselines", []) is None
+        yield Check(
+            "warning",
+            "baseline",
+            "The study has no baselines (baselines: null): its scores may be no better than those of "
+            "untrained embeddings."
+            if has_none
+            else f"No baseline has a value of {name}, so nothing says whether training was worth it.",
+        )
+        return
+    called = f"the best baseline ({baseline.description})"
+    lead = stored.lead_over(baseline)
+    if lead is not None:
+        gain = stored.objective.worth(lead.b) - stored.objective.worth(lead.a)
+        size = (
+            f"on the test split {name} differs by {_with_interval(lead.difference, lead, '+')}, over "
+            f"{lead.scope}"
+        )
+        if lead.excludes_zero and gain > 0:
+            yield Check("ok", "baseline", f"The winner is better than {called}: {size}.")
+        elif lead.excludes_zero:
+            yield Check("error", "baseline", f"The winner is worse than {called}: {size}.")
+        else:
+            yield Check("error", "baseline", f"The winner is not shown to be better than {called}: {size}.")
+        return
+    value, best = baseline.value("valid"), _value_on_validation(stored)
+    if stored.objective.better(best, value):
+        yield Check(
+            "ok" if stored.finalists else "warning",
+            "baseline",
+            f"On the validation split the winner has {name} {best:.4f} and {called} {value:.4f}; whether "
+            "this is more than chance is not tested.",
+        )
+    else:
+        yield Check(
+            "error",
+            "baseline",
+            f"The winner is not better than {called}: on the validation split {name} is {best:.4f} against "
+            f"{value:.4f}.",
+        )
+
+
+def _value_on_validation(stored: StoredStudy) -> float:
+    """Return the winner's objective on the validation split."""
+    mean = stored.finalists[0].mean("valid") if stored.finalists else None
+    return stored.completed[0].measures[stored.objective.name] if mean is None else mean
 
 
 # ------------------------------------------------------------------ the choice of the winner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,8 +18,8 @@ from siamkit.io.files import read_arrays, read_table
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
 from siamkit.runs.outcome import Finalist, Winner, finalists, leaderboard, pending_repeats, winner_kind
-from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult, mean_measure
-from siamkit.runs.run_folder import RunFolder
+from siamkit.runs.results import BaselineResult, Objective, RepeatResult, Snapshot, TrialResult, mean_measure
+from siamkit.runs.run_folder import AttemptFolder, RunFolder
 from siamkit.stats.effects import Trials
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
@@ -102,6 +102,30 @@ class FinalistSummary:
         return means
 
 
+@dataclass(frozen=True)
+class BaselineSummary:
+    """A baseline as the report shows it.
+
+    Args:
+        result: its result.
+        objective: the first objective.
+        on_test: its value and scores by query on the test split; None before the confirmation.
+    """
+
+    result: BaselineResult
+    objective: Objective
+    on_test: Repeats | None
+
+    @property
+    def description(self) -> str:
+        """The baseline in a few words."""
+        return self.result.description
+
+    def value(self, split: str) -> float | None:
+        """Return the objective on a split; None if it is not known."""
+        return self.result.value(self.objective.name, split)
+
+
 Row = TrialResult | FinalistSummary
 """A configuration with its results: it has one row of a table, or one mark of a chart."""
 
@@ -126,6 +150,8 @@ class StoredStudy:
         finalists: the finalists, the best first.
         curves: the curve of each trial with a history.
         repeats: the results of all repeats of finalists, including failed ones.
+        baselines: the baselines that have a value on the validation split, the best first.
+        failed_baselines: those that could not be computed.
     """
 
     folder: RunFolder
@@ -134,6 +160,8 @@ class StoredStudy:
     finalists: list[FinalistSummary]
     curves: list[Curve]
     repeats: list[RepeatResult]
+    baselines: list[BaselineSummary] = field(default_factory=list)
+    failed_baselines: list[BaselineResult] = field(default_factory=list)
 
     @cached_property
     def objective(self) -> Objective:
@@ -153,6 +181,21 @@ class StoredStudy:
         """
         first, second = [*(finalist.on_test for finalist in self.finalists[:2]), None, None][:2]
         return None if first is None or second is None else second.difference(first)
+
+    @property
+    def baseline(self) -> BaselineSummary | None:
+        """The baseline that is best on the validation split."""
+        return self.baselines[0] if self.baselines else None
+
+    def lead_over(self, baseline: BaselineSummary) -> Difference | None:
+        """Return the winner's lead over a baseline on the test split, query by query, with its interval.
+
+        None before the confirmation, or if nothing varies.
+        """
+        winner = self.finalists[0].on_test if self.finalists else None
+        if winner is None or baseline.on_test is None:
+            return None
+        return baseline.on_test.difference(winner)
 
     @cached_property
     def kind(self) -> Winner:
@@ -273,13 +316,22 @@ def load_study_results(path: Path) -> StoredStudy:
     trials, repeats = folder.trials(), folder.repeats()
     objective = Objective.first(snapshot.objectives)
     summaries = [
-        FinalistSummary(finalist, _on_test(folder, finalist.repeats, objective.name))
+        FinalistSummary(
+            finalist, _on_test(list(map(folder.files, finalist.repeats)), finalist.repeats, objective.name)
+        )
         for finalist in finalists(repeats, objective)
     ]
     ranked = leaderboard(trials, objective)
     places = {id(trial) for trial in ranked}
     others = [trial for trial in trials if id(trial) not in places]
     curves = [_curve(folder, trial, objective.name) for trial in trials]
+    found = folder.baselines()
+    baselines = [
+        BaselineSummary(result, objective, _on_test([folder.baseline(result.name)], [result], objective.name))
+        for result in found
+        if result.value(objective.name) is not None
+    ]
+    baselines.sort(key=lambda baseline: -objective.worth(baseline.value("valid")))
     return StoredStudy(
         folder,
         snapshot,
@@ -287,6 +339,8 @@ def load_study_results(path: Path) -> StoredStudy:
         summaries,
         [curve for curve in curves if curve is not None],
         repeats,
+        baselines,
+        [result for result in found if result.cause],
     )
 
 
@@ -300,7 +354,9 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
     return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows])
 
 
-def _on_test(folder: RunFolder, results: Sequence[RepeatResult], measure: str) -> Repeats | None:
+def _on_test(
+    folders: Sequence[AttemptFolder], results: Sequence[RepeatResult | BaselineResult], measure: str
+) -> Repeats | None:
     """Return the repeats of one configuration on the test split; None if one lacks the measure.
 
     Scores by query are read if the measure is a mean of them.
@@ -308,7 +364,7 @@ def _on_test(folder: RunFolder, results: Sequence[RepeatResult], measure: str) -
     values = [value for result in results if (value := result.value(measure, "test")) is not None]
     if not values or len(values) < len(results):
         return None
-    files = [folder.files(result).test_queries for result in results]
+    files = [folder.test_queries for folder in folders]
     if not all(file.is_file() for file in files):
         return Repeats(measure, values)
     tables = [read_table(file) for file in files]

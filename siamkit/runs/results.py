@@ -360,6 +360,35 @@ class RepeatResult(Result):
         return _known(self.measures_on(split), measure)
 
 
+class BaselineResult(Record):
+    """The result of a baseline (`baselines/<name>/result.json`).
+
+    `variant` is the encoder of an untrained one, `metric` the better of cosine and Euclidean distance on the
+    validation split, and `cause` why it has no measures.
+    """
+
+    name: str
+    summary: str = ""
+    variant: str = ""
+    metric: str = ""
+    dim: int = 0
+    valid: Measures = {}
+    test: Measures | None = None
+    cause: str = ""
+    seconds: float | None = None
+
+    @property
+    def description(self) -> str:
+        """The baseline in a few words: `pca · cosine · 64-d`."""
+        return " · ".join(
+            [self.name, *([self.variant] if self.variant else []), self.metric, f"{self.dim}-d"]
+        )
+
+    def value(self, measure: str, split: str = "valid") -> float | None:
+        """Return a measure on a split; None if it is missing or NaN."""
+        return _known((self.valid if split == "valid" else self.test) or {}, measure)
+
+
 def _known(measures: dict[str, float], name: str) -> float | None:
     value = measures.get(name, math.nan)
     return None if math.isnan(value) else value

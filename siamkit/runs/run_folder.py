@@ -19,7 +19,7 @@ import filelock
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import to_jsonable, write_text
 from siamkit.io.paths import is_local
-from siamkit.runs.results import RepeatResult, Snapshot, TrialResult, read_record
+from siamkit.runs.results import BaselineResult, RepeatResult, Snapshot, TrialResult, read_record
 
 LAYOUT = 1
 
@@ -124,6 +124,10 @@ class RunFolder:
         """Return the folder of one repeat of a finalist."""
         return self.path / "confirm" / key / str(repeat)
 
+    def baseline(self, name: str) -> AttemptFolder:
+        """Return the files of a baseline."""
+        return AttemptFolder(self.path / "baselines" / name)
+
     def files(self, result: TrialResult | RepeatResult) -> AttemptFolder:
         """Return the files of a result that was read from this folder."""
         return AttemptFolder(self.path / result.folder)
@@ -190,6 +194,16 @@ class RunFolder:
             for file in self.path.glob("confirm/*/*/result.json")
         ]
         return sorted(results, key=lambda result: (result.key, result.repeat))
+
+    def baselines(self) -> list[BaselineResult]:
+        """Read the results of the baselines, by name.
+
+        Raises:
+            StudyError: a result is damaged.
+        """
+        return [
+            read_record(file, BaselineResult) for file in sorted(self.path.glob("baselines/*/result.json"))
+        ]
 
     # ------------------------------------------------------------------ writing
 

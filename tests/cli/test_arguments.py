@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from siamkit.cli import main
-from siamkit.cli._options import Option
+from siamkit.cli._terminal import Option
 from siamkit.comparison import compare
 from siamkit.errors import DataError
 

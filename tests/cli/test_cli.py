@@ -27,6 +27,7 @@ search: {encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}, metric: euclidean, 
          embedding_dim: [4, 8]}
 budget: {trials: 1}
 confirm: null
+baselines: null
 """
 
 
@@ -328,17 +329,17 @@ def test_tune_finishes_the_study_when_its_reader_has_exited(tmp_path: Path) -> N
 
 
 def test_watching_stops_when_its_reader_has_exited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from siamkit.cli import _output
+    from siamkit.cli import _terminal
 
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "__stdout__", stream)
-        with _output.lasting_output():
-            assert not _output.reader_exited()
+        with _terminal.lasting_output():
+            assert not _terminal.reader_exited()
             print("dropped", flush=True)
-            assert _output.reader_exited()
+            assert _terminal.reader_exited()
         assert sys.stdout is stream
 
 

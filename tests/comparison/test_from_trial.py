@@ -200,6 +200,7 @@ def test_retraining_is_the_best_trial_of_each_size(runs: Path) -> None:
 
 STUDY = """\
 version: 1
+baselines: null
 name: tiny
 seed: 3
 data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 120, valid: 60}}

@@ -253,6 +253,7 @@ def test_a_model_embeds_raw_rows_and_remembers_how_when_loaded(tmp_path):
 
 STUDY = """\
 version: 1
+baselines: null
 name: table
 data:
   source: {table: {label: kind, features: "FEATURES"}}

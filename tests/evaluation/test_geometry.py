@@ -178,6 +178,7 @@ def test_judging_tells_the_shape_and_the_time_only_where_asked():
 
 STUDY = """\
 version: 1
+baselines: null
 name: shapes
 data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
 fixed: {batch_size: 16, epochs: 2, embedding_dim: 4}

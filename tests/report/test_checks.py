@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -71,10 +72,16 @@ class Folder:
             row |= {"factors": FACTORS, "versions": VERSIONS, "valid": {"map_at_r": before}}
             self._write(place, {**row, "test": {"map_at_r": float(np.mean(after))}, **more})
             if np.ndim(after):
-                ids = [f"i{n}" for n in range(len(after))]
-                target = [str(n % 25) for n in range(len(after))]
-                table = pa.table({"id": ids, "target": target, "map_at_r": after})
-                pq.write_table(table, self.path / place / "test_queries.parquet")
+                _write_queries(self.path / place, after)
+        return self
+
+    def baseline(self, name: str, worth: float, test: Any = None, **more: Any) -> Folder:
+        """A baseline; `test` holds scores by query, or a value."""
+        row = {"name": name, "metric": "cosine", "dim": 64, "valid": {"map_at_r": worth}} | more
+        row |= {} if test is None else {"test": {"map_at_r": float(np.mean(test))}}
+        self._write(f"baselines/{name}", row)
+        if np.ndim(test):
+            _write_queries(self.path / "baselines" / name, test)
         return self
 
     def log(self, *events: tuple[str, float]) -> Folder:
@@ -89,6 +96,14 @@ class Folder:
     def _write(self, place: str, row: dict[str, Any]) -> None:
         (self.path / place).mkdir(parents=True)
         (self.path / place / "result.json").write_text(json.dumps(row))
+
+
+def _write_queries(place: Path, scores: np.ndarray) -> None:
+    ids = [f"i{n}" for n in range(len(scores))]
+    target = [str(n % 25) for n in range(len(scores))]
+    pq.write_table(
+        pa.table({"id": ids, "target": target, "map_at_r": scores}), place / "test_queries.parquet"
+    )
 
 
 @pytest.fixture
@@ -109,7 +124,7 @@ def sound(folder: Folder, second: float = 0.5) -> Folder:
         folder.trial(number, 0.6 + number / 1000, ("triplet", "contrastive")[number % 2])
     folder.confirmed(7, [0.61, 0.60, 0.605], [queries(0.6, seed) for seed in range(3)])
     folder.confirmed(6, [0.59, 0.58, 0.585], [queries(second, seed) for seed in range(3, 6)])
-    return folder
+    return folder.baseline("raw", 0.4, queries(0.4, 6))
 
 
 def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> None:
@@ -123,6 +138,55 @@ def test_a_study_done_as_it_should_be_has_nothing_against_it(folder: Folder) -> 
     assert verdict(list(found.values())) == "All checks passed."
 
 
+# ------------------------------------------------------------------ baselines
+
+
+@pytest.mark.parametrize(
+    ("worth", "status", "words"),
+    [
+        (0.4, "ok", r"The winner is better than the best baseline \(raw · cosine · 64-d\): .* \+0\.\d+ \["),
+        (0.6, "error", r"The winner is not shown to be better than the best baseline \(raw"),
+        (0.8, "error", r"The winner is worse than the best baseline \(raw · cosine · 64-d\): .* -0\.\d+ \["),
+    ],
+)
+def test_the_winner_is_compared_with_the_baseline_that_is_best_on_validation(
+    folder: Folder, worth: float, status: str, words: str
+) -> None:
+    folder.confirmed(0, [0.7, 0.7, 0.7], [queries(0.6, seed) for seed in range(3)])
+    folder.baseline("raw", 0.5, queries(worth, 1)).baseline("pca", 0.3, queries(0.9, 7))
+    found = folder.found()["baseline"]
+    assert found.status == status
+    assert re.match(words, found.sentence)
+
+
+def test_fewer_errors_are_better_than_a_baseline_with_more(folder: Folder) -> None:
+    folder.frozen["objectives"] = {"map_at_r": "minimize"}
+    folder.confirmed(0, [0.2, 0.2, 0.2], [queries(0.3, seed) for seed in range(3)])
+    folder.baseline("raw", 0.5, queries(0.5, 6)).baseline("pca", 0.9, queries(0.1, 7))
+    found = folder.found()["baseline"]
+    assert found.status == "ok"
+    assert "The winner is better than the best baseline (raw" in found.sentence
+
+
+def test_before_the_confirmation_only_the_values_are_compared(folder: Folder) -> None:
+    folder.trial(0, 0.5).baseline("raw", 0.4)
+    found = folder.found()["baseline"]
+    assert found.status == "warning"
+    assert "map_at_r 0.5000 and the best baseline (raw · cosine · 64-d) 0.4000" in found.sentence
+    folder.baseline("pca", 0.5)
+    found = folder.found()["baseline"]
+    assert found.status == "error"
+    assert "not better than the best baseline (pca · cosine · 64-d): on the validation" in found.sentence
+
+
+def test_a_study_without_baselines_says_so(folder: Folder) -> None:
+    folder.frozen["settings"] = {"baselines": None}
+    assert "has no baselines (baselines: null)" in folder.trial(0, 0.5).found()["baseline"].sentence
+    folder.frozen["settings"] = {}
+    folder.baseline("lda", 0.0, valid={}, cause="LinAlgError: singular")
+    assert "No baseline has a value of map_at_r" in folder.found()["baseline"].sentence
+
+
 # ------------------------------------------------------------------ choice
 
 
@@ -132,7 +196,8 @@ def test_a_winner_that_is_not_confirmed_is_a_fault(folder: Folder) -> None:
     assert "The best of 2 trials is not confirmed" in found["confirmed"].sentence
     assert "never scored" in found["confirmed"].sentence
     assert not {"seeds", "luck", "lead", "interval"} & set(found)
-    assert verdict(list(found.values())).startswith("1 error: The best of 2 trials is not confirmed")
+    assert "No baseline has a value of map_at_r" in found["baseline"].sentence
+    assert verdict(list(found.values())).startswith("1 error and 1 warning: The best of 2 trials is not")
 
 
 def test_a_study_that_has_only_begun_says_little_and_breaks_nothing(folder: Folder) -> None:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.keras
 
 STUDY = """\
 version: 1
+baselines: null
 name: tiny
 seed: 3
 data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 120, valid: 60}}

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy
 
-from siamkit.study.config.storage_url import with_driver
+from siamkit.io.paths import with_driver
 
 HERE = Path(__file__).parent
 MEMBER = HERE / "crowd_member.py"
 
 STUDY = """\
 version: 1
+baselines: null
 name: {name}
 seed: 3
 data: {{path: items.npz, split: {{train: 0.5, valid: 0.25, test: 0.25}}}}

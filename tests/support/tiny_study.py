@@ -12,6 +12,7 @@ from siamkit.study.results.results import Results
 
 HEAD = """\
 version: 1
+baselines: null
 name: tiny
 seed: 3
 data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}

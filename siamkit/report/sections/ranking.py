@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from siamkit.plotting.figures import COLORS, color, dressed, logarithmic
-from siamkit.report.load import Row, StoredStudy
+from siamkit.report.load import FinalistSummary, Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._marks import bars, label, numbered
 from siamkit.runs.results import TrialResult
@@ -20,6 +20,7 @@ MORE_MEASURES = ("recall_at_1", "map_at_r", "roc_auc", "eer", "spearman", "param
 """Measures shown in addition to the objectives."""
 
 SIZE_METHODS = {
+    "baseline": "without training",
     "retrained": "trained at that size: the best trial with the same encoder, metric and loss; its other "
     "settings may differ",
     "whole": "the best finalist, unchanged",
@@ -29,6 +30,61 @@ SIZE_METHODS = {
     "int8": "one byte for each dimension",
     "binary": "one bit for each dimension",
 }
+
+
+# ------------------------------------------------------------------ baselines
+
+
+def baselines(stored: StoredStudy) -> Section:
+    """Return the baselines, compared with the winner."""
+    title, name = "Compared with no training", stored.objective.name
+    contenders: list[Row] = [*stored.finalists, *stored.completed]
+    if not stored.baselines:
+        return Section("baselines", title)
+    split = "test" if stored.finalists and all(each.on_test for each in stored.baselines) else "valid"
+    rows: list[tuple[Any, ...]] = []
+    for baseline in stored.baselines:
+        result, lead = baseline.result, stored.lead_over(baseline)
+        rows.append(
+            (
+                result.name,
+                result.summary,
+                *((result.variant,) if any(each.result.variant for each in stored.baselines) else ()),
+                result.metric,
+                result.dim,
+                baseline.value("valid"),
+                baseline.value("test"),
+                *((None, None, None) if lead is None else (lead.difference, lead.low, lead.high)),
+            )
+        )
+    has_variants = any(each.result.variant for each in stored.baselines)
+    columns = (
+        "baseline", "what it is", *(("encoder",) if has_variants else ()), "metric", "dimensions",
+        f"{name} valid", f"{name} test", "winner minus it", "low", "high",
+    )  # fmt: skip
+    paragraphs = [
+        "Embeddings of the same items that need no training, each by the better of cosine and Euclidean "
+        "distance on the validation split. low and high: the 95% interval of the winner's lead on the test "
+        "split, query by query."
+    ]
+    paragraphs += [f"{each.name} could not be computed: {each.cause}" for each in stored.failed_baselines]
+    listing = Listing("baselines", "The baselines", Table.of(columns, rows))
+    marks = [(each.result.name, each.value(split), each.description) for each in stored.baselines]
+    for winner in contenders[:1]:
+        value = winner.mean(split) if isinstance(winner, FinalistSummary) else winner.value(name)
+        marks.append((f"#{winner.trial}", value, f"{winner.description}, {stored.kind}"))
+    known = [(mark, value, text) for mark, value, text in marks if value is not None]
+    known.sort(key=lambda each: -stored.objective.worth(each[1]))
+    figure = bars(*(list(column) for column in zip(*known, strict=True)))
+    dressed(figure, name, height=110 + 25 * len(known))
+    chart = Chart(
+        "baselines",
+        "The winner and the baselines",
+        figure,
+        Table.of(("contender", "what it is", name), [(mark, text, value) for mark, value, text in known]),
+        f"Each bar is the {name} on the {'test' if split == 'test' else 'validation'} split.",
+    )
+    return Section("baselines", title, paragraphs, [chart, listing])
 
 
 # ------------------------------------------------------------------ finalists
@@ -134,14 +190,18 @@ def leaderboard(stored: StoredStudy) -> Section:
 
 
 def _bars(stored: StoredStudy) -> Chart:
-    name, best = stored.objective.name, stored.completed[:MAX_BARS]
+    name, best, baseline = stored.objective.name, stored.completed[:MAX_BARS], stored.baseline
     values = [trial.measures[name] for trial in best]
     figure = bars([f"#{trial.trial}" for trial in best], values, [trial.description for trial in best])
     dressed(figure, name, height=110 + 25 * len(best))
+    caption = f"Each bar is a trial; its length is its {name}."
+    if baseline is not None:
+        figure.add_vline(x=baseline.value("valid"), line={"dash": "dash", "color": COLORS[1], "width": 1.5})
+        caption += f" The dashed line is the best baseline, {baseline.description}."
     title = f"The best {len(best)} trials" if len(stored.completed) > MAX_BARS else "The trials"
     rows = [(trial.trial, trial.description, value) for trial, value in zip(best, values, strict=True)]
     table = Table.of(("trial", "configuration", name), rows)
-    return Chart("leaderboard", title, figure, table, f"Each bar is a trial; its length is its {name}.")
+    return Chart("leaderboard", title, figure, table, caption)
 
 
 def _trials(stored: StoredStudy) -> Table:
@@ -235,7 +295,12 @@ def sizes(stored: StoredStudy) -> Section:
     """Return quality against the size of an embedding: trained at several sizes, and compressed."""
     title, name = "Quality against embedding size", stored.objective.name
     compressed, source = _compressed(stored)
-    points = (*_retrained(stored), *compressed)
+    untrained = [
+        Size("baseline", each.result.dim, 4.0 * each.result.dim, {name: value})
+        for each in stored.baselines
+        if (value := each.value("valid")) is not None
+    ]
+    points = (*_retrained(stored), *compressed, *untrained)
     if len({point.bytes_per_vector for point in points}) < 2:
         return Section("sizes", title)
     curve = SizeCurve(points)

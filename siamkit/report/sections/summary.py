@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from siamkit.report.checks import check_reliability, verdict
+from siamkit.report.checks import check_baseline, check_reliability, verdict
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section, Source
 from siamkit.report.sections._marks import duration, number
@@ -39,6 +39,15 @@ def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) ->
 
 
 def answer(stored: StoredStudy) -> list[str]:
+    """Return the winner, its scores, and whether it beats the baselines: first, if it does not."""
+    found = _winner(stored)
+    check = next(check_baseline(stored), None)
+    if check is None:
+        return found
+    return [check.sentence, *found] if check.status == "error" else [*found, check.sentence]
+
+
+def _winner(stored: StoredStudy) -> list[str]:
     """Return the winner and its scores, in two sentences."""
     name = stored.objective.name
     if stored.finalists:

@@ -10,7 +10,9 @@ from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.ablation import CORRUPTIONS
 from siamkit.data.splits import SIDES
-from siamkit.study.config.storage_url import url_problem
+from siamkit.errors import nearest
+from siamkit.evaluation.baselines import BASELINES, UNTRAINED
+from siamkit.io.paths import url_problem
 
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
@@ -79,11 +81,22 @@ def _split_by(value: object) -> object:
     )
 
 
+def _baseline_name(value: str) -> str:
+    if value not in BASELINE_NAMES:
+        raise ValueError(
+            f"should be a baseline or {{path: FILE}}, got {value!r}; {nearest(value, BASELINE_NAMES)}"
+        )
+    return value
+
+
 def _no_lookalike(value: object) -> object:
     """Turn true and 1.0 into texts: both equal 1, so `Literal[1]` would accept them."""
     return str(value).lower() if isinstance(value, (bool, float)) else value
 
 
+BASELINE_NAMES = (*BASELINES, UNTRAINED)
+
+BaselineName = Annotated[str, AfterValidator(_baseline_name), WithJsonSchema({"enum": list(BASELINE_NAMES)})]
 Version = Annotated[Literal[1], BeforeValidator(_no_lookalike)]
 Duration = Annotated[
     float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["90s", "20m", "2h"]})
@@ -317,6 +330,24 @@ class Confirm(Strict):
     seeds: int = Field(3, ge=1, le=10_000)
 
 
+class GivenBaseline(Strict):
+    """Embeddings from elsewhere, to compare the trained ones with."""
+
+    path: str = Field(
+        min_length=1,
+        description="a .npy file with a row for each item of the data, in their order, or a .parquet file "
+        "that siamkit embed wrote; relative to this file",
+    )
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+
+
+Baselines = list[BaselineName | GivenBaseline] | None
+BASELINES_DESCRIPTION = (
+    "what trained embeddings are compared with: names, by default all that fit the data, and files of "
+    "embeddings; null: nothing"
+)
+
+
 class Resources(Strict):
     """Resources of one trial: CPU cores, and accelerators (on engine ray, a fraction shares one)."""
 
@@ -350,6 +381,7 @@ class StudyConfig(Strict):
     budget: Budget = Budget()
     seeds: int = Field(1, ge=1, le=10_000, description="seeds per configuration, within one trial")
     confirm: Confirm | None = Confirm()
+    baselines: Baselines = Field([], description=BASELINES_DESCRIPTION)
     design: Literal["adaptive", "factorial"] = Field(
         "adaptive", description="factorial: a balanced grid in place of a sampler, to compare factors"
     )
@@ -390,6 +422,7 @@ RESUMABLE = (
     "log",
     "artifacts",
     "backend",
+    "baselines",
     "plugins",
     "storage",
 )

@@ -21,7 +21,7 @@ from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines import _ray_cluster
 from siamkit.study.engines._ray_worker import Actor, JobRequest, NodeRejected, WorkerCrashed, WorkerUpdate
 from siamkit.study.engines.base import Worker
-from siamkit.study.worker.messages import Cause, CauseKind, FeedsJob, Job, Message, Send, Setup
+from siamkit.study.worker.messages import BaselinesJob, Cause, CauseKind, FeedsJob, Job, Message, Send, Setup
 from siamkit.study.worker.shared_arrays import pack
 
 LISTEN_SECONDS = 1.0  # seconds after which a worker without messages answers
@@ -62,7 +62,9 @@ class RayWorker:
         self._unconfirmed = self._actor.receive.remote(number, message), number, message
 
     def assign(self, job: Job, send: Send) -> None:
-        self._send(JobRequest(job, None if isinstance(job, FeedsJob) else self._marker.path()))
+        self._send(
+            JobRequest(job, None if isinstance(job, (FeedsJob, BaselinesJob)) else self._marker.path())
+        )
 
     def answer(self, cause: Cause | None) -> None:
         self._send(cause)

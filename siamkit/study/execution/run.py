@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from siamkit.data.thumbnails import items_table
 from siamkit.errors import SiamkitError
 from siamkit.io.files import write_json, write_table
-from siamkit.io.paths import is_local
+from siamkit.io.paths import is_database, is_local
 from siamkit.report import write_report
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
-from siamkit.study.config.storage_url import is_database
 from siamkit.study.execution.confirmation import Confirmation, publish_best
 from siamkit.study.execution.scheduler import Scheduler, WorkClock
-from siamkit.study.execution.session import StudySession
+from siamkit.study.execution.session import SingleJob, StudySession
 from siamkit.study.execution.signals import StoppedAtOnce
 from siamkit.study.execution.supervisor import JobSource
 from siamkit.study.execution.trial import remove_attempt
-from siamkit.study.sampling.plan import is_fully_planned, planned_trials, warm_start
+from siamkit.study.sampling.plan import default_of_each_encoder, is_fully_planned, planned_trials, warm_start
 from siamkit.study.sampling.pruners import make_pruner
 from siamkit.study.sampling.samplers import RepeatCounter, StudySampler
 from siamkit.study.storage.leases import RENEWALS, CoordinatorLock, HeartbeatThread
@@ -31,6 +31,7 @@ from siamkit.study.storage.trial_log import StoredTrial
 from siamkit.study.storage.trial_queue import TrialQueue
 from siamkit.study.tracking.trackers import Trackers, open_trackers
 from siamkit.study.worker.checkpoint import remove_checkpoint, remove_temporary_files
+from siamkit.study.worker.messages import BaselinesJob
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,11 @@ class StudyRun:
         write_table(folder.items, items_table(session.valid_items))
         with session.interrupts:
             with session.progress, self._trackers() as trackers:
+                self._evaluate_baselines("valid")
                 end = self._search(trackers)
                 is_finished = end.is_finished and self._confirm(trackers)
+                if any(repeat.complete for repeat in folder.repeats()):
+                    self._evaluate_baselines("test")
             session.supervisor.close()
             # After the display has ended. This is short: a first Ctrl-C lets it finish.
             clean_up(folder, self._queue, is_finished)
@@ -153,6 +157,22 @@ class StudyRun:
         if early_end is not None:
             session.progress.note(early_end)
         return RunEnd(is_finished, early_end or "")
+
+    def _evaluate_baselines(self, split: Literal["valid", "test"]) -> None:
+        """Evaluate the baselines that have no result on the split yet."""
+        session, baselines = self._session, self._session.study.config.baselines
+        if baselines is None:
+            return
+        names = tuple(name for name in baselines if isinstance(name, str))
+        job = BaselinesJob(
+            str(session.folder.path), names, tuple(default_of_each_encoder(session.study.space)), split
+        )
+        source = SingleJob(job)
+        session.progress.note(f"evaluating the baselines on the {split} split")
+        with suppress(KeyboardInterrupt):  # the search sees it too, and ends
+            session.supervisor.run(source)
+        if source.ended is not None and (cause := source.ended.cause) is not None:
+            session.progress.note(f"the baselines could not be evaluated: {cause.text}")
 
     def _renew(self) -> None:
         self._queue.renew()

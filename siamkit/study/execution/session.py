@@ -18,6 +18,7 @@ from siamkit.backend import select
 from siamkit.data.dataset import Dataset
 from siamkit.errors import DataError, StudyError
 from siamkit.io.files import disk_full_as_error, to_jsonable
+from siamkit.io.paths import redacted
 from siamkit.registry.catalog import SESSION, importable_from
 from siamkit.registry.registry import components
 from siamkit.report.checks import notes_on_data
@@ -25,7 +26,6 @@ from siamkit.runs.results import Snapshot, Versions, as_record, versions
 from siamkit.runs.run_folder import LAYOUT, RunFolder
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE
-from siamkit.study.config.storage_url import redacted
 from siamkit.study.engines.base import make_engine
 from siamkit.study.execution.signals import Interrupts
 from siamkit.study.execution.supervisor import Supervisor
@@ -36,7 +36,17 @@ from siamkit.study.storage.leases import Owner, is_running, machine_name, proces
 from siamkit.study.storage.open import SnapshotData
 from siamkit.study.storage.trial_queue import MAX_RETRIES
 from siamkit.study.tracking.trackers import check_trackers
-from siamkit.study.worker.messages import Cause, Died, Ended, FeedsJob, Finished, JobEvent, Lost, Setup
+from siamkit.study.worker.messages import (
+    BaselinesJob,
+    Cause,
+    Died,
+    Ended,
+    FeedsJob,
+    Finished,
+    JobEvent,
+    Lost,
+    Setup,
+)
 from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import write_data
 from siamkit.study.worker.trainer import Limits
@@ -247,28 +257,35 @@ def check_feeds(session: StudySession) -> None:
     Raises:
         DataError: the training data cannot feed a loss, or a loss cannot wrap another.
     """
-    check = FeedsCheck(session.study)
+    study = session.study
+    sizes = study.space.factors["batch_size"]
+    batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
+    losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
+    check = SingleJob(FeedsJob(tuple(losses), tuple(sorted(batch_sizes))))
     session.supervisor.run(check)
     assert check.ended is not None
     cause = check.ended.cause
     if cause is None:
         return
+    if cause.kind in ("crashed", "killed", "stopped"):
+        raise StudyError(f"the worker that checks the data died: {cause.text}")
     if cause.traceback:
         raise StudyError(f"the data could not be checked: {cause.text}\n{cause.traceback}")
     raise DataError(cause.text)
 
 
-class FeedsCheck:
-    """A source of one job, the check of the data; it is also that job's handle."""
+class SingleJob:
+    """A source of one job that trains nothing; it is also that job's handle.
+
+    Attributes:
+        ended: how the job ended; None until then.
+    """
 
     attempt = None
     is_lost = False
 
-    def __init__(self, study: ResolvedStudy) -> None:
-        sizes = study.space.factors["batch_size"]
-        batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
-        losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
-        self.job = FeedsJob(tuple(losses), tuple(sorted(batch_sizes)))
+    def __init__(self, job: FeedsJob | BaselinesJob) -> None:
+        self.job = job
         self.ended: Ended | None = None
         self._is_assigned = False
         self._deaths = 0
@@ -279,7 +296,7 @@ class FeedsCheck:
     def tick(self) -> None:
         pass
 
-    def next_job(self) -> FeedsCheck | None:
+    def next_job(self) -> SingleJob | None:
         if self._is_assigned:
             return None
         self._is_assigned = True
@@ -296,7 +313,7 @@ class FeedsCheck:
                 self._deaths += 1
                 self._is_assigned = False
                 if cause.kind == "crashed" or self._deaths > MAX_RETRIES:
-                    raise StudyError(f"the worker that checks the data died: {cause.text}")
+                    self.ended = Ended("failed", cause)
             case Lost():
                 raise AssertionError("no other process has the job")
         return None

@@ -18,11 +18,10 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from siamkit.errors import StudyError
-from siamkit.io.paths import is_local
+from siamkit.io.paths import is_local, with_driver, without_password
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import load_study, run_folder
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.config.storage_url import with_driver, without_password
 from siamkit.study.config.yaml import read_document
 from siamkit.study.storage.open import storage_file
 

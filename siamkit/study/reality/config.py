@@ -18,8 +18,10 @@ from siamkit.evaluation.measures import OBJECTIVES
 from siamkit.io.files import write_text
 from siamkit.study.config.load import ResolvedStudy, resolve_study
 from siamkit.study.config.schema import (
+    BASELINES_DESCRIPTION,
     RESUMABLE,
     Backend,
+    Baselines,
     Data,
     Duration,
     Fixed,
@@ -93,6 +95,7 @@ class RealityConfig(Strict):
     )
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
+    baselines: Baselines = Field([], description=BASELINES_DESCRIPTION)
     sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"] = "tpe"
     pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
         Field("none", description="none: every trial is trained to the end")
@@ -114,7 +117,7 @@ def reality_schema() -> JsonSchemaValue:
 
 SHARED_KEYS = (
     "version", "name", "seed", "data", "fixed", "budget", "sampler", "pruner", "artifacts", "workers",
-    "resources", "engine", "backend", "plugins",
+    "resources", "engine", "backend", "plugins", "baselines",
 )  # fmt: skip
 """The keys that mean the same in a reality check and in a study."""
 

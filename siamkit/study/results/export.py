@@ -45,6 +45,7 @@ def describe_best(outcome: StudyOutcome) -> dict[str, Any]:
             "test_interval": _asdict(results.test_interval),
             "lead": _asdict(results.lead),
             "checks": [asdict(check) for check in results.checks],
+            "baselines": [baseline.model_dump() for baseline in results.baselines],
             "repeats": [measures_by_split(repeat) for repeat in outcome.repeats],
             "model": str(outcome.model),
         }
@@ -248,9 +249,10 @@ def _measures(outcome: StudyOutcome) -> str:
 
 
 def _doubt(outcome: StudyOutcome) -> str:
-    """Return the first objective on the test split with its interval, and the lead of the winner."""
-    found, lead = Results.of(outcome).test_interval, Results.of(outcome).lead
-    text = ""
+    """Return whether the winner beats the baselines, its first objective on the test split, and its lead."""
+    results = Results.of(outcome)
+    found, lead = results.test_interval, results.lead
+    text = "".join(f"\n\n{check.sentence}" for check in results.checks if check.name == "baseline")
     if found is not None:
         text += (
             f"\n\nOn the test split `{found.measure}` is {found.value:.4f}, with a 95 % interval of "

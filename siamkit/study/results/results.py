@@ -15,7 +15,7 @@ from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Block, Check, Document, Listing, Section, Source, Table
 from siamkit.runs.configuration import Factor, factors_of
 from siamkit.runs.outcome import StudyOutcome, Winner
-from siamkit.runs.results import Direction, Objective, TrialResult
+from siamkit.runs.results import BaselineResult, Direction, Objective, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.results import Difference, Interval, front
 
@@ -97,6 +97,16 @@ class Results:
         return finalists[0].interval if finalists else None
 
     @property
+    def baselines(self) -> list[BaselineResult]:
+        """The baselines, untrained embeddings of the same items, the best on validation first."""
+        return [baseline.result for baseline in self._stored.baselines]
+
+    @property
+    def baseline(self) -> BaselineResult | None:
+        """The baseline that is best on the validation split."""
+        return next(iter(self.baselines), None)
+
+    @property
     def lead(self) -> Difference | None:
         """The lead of the winner over the second finalist on the test split; None without a second one."""
         return self._stored.lead
@@ -172,7 +182,8 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
         rows = Table.of(("factor", "value"), [(name, str(value)) for name, value in results.factors.items()])
         blocks.append(Listing("configuration", "", rows))
     sections = [Section(block.name, "", blocks=[block]) for block in blocks]
-    if failed := failed_checks(results.checks):
+    # The answer says already how the winner compares with the baselines.
+    if failed := [check for check in failed_checks(results.checks) if check.name != "baseline"]:
         sections.append(Section("checks", "Checks that failed", checks=failed))
     width = max(map(len, files), default=0)
     lines = [f"{name:<{width}}  {path}" for name, path in files.items()]
@@ -182,20 +193,27 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
 
 
 def answer(results: Results) -> str:
-    """Return the winner and its score, in one sentence."""
+    """Return the winner with its score, and whether it beats the baselines: first, if it does not."""
     name, split = next(iter(results.objectives)), list(results.measures)[-1]
     value = f"{name} {results.measures[split][name]:.4f}"
     factors = results.factors
     names = " · ".join(str(factors[kind]) for kind in ("encoder", "metric", "loss"))
     description = f"{names} · {factors['embedding_dim']}-d"
     where = "test split" if split == "test" else "validation split, not confirmed"
-    return f"The {results.kind} is trial {results.trial}, {description}: {value} on the {where}."
+    winner = f"The {results.kind} is trial {results.trial}, {description}: {value} on the {where}."
+    check = next((check for check in results.checks if check.name == "baseline"), None)
+    if check is None:
+        return winner
+    return f"{check.sentence} {winner}" if check.status == "error" else f"{winner} {check.sentence}"
 
 
 def _measures(results: Results) -> Listing:
     splits, interval, lead = list(results.measures), results.test_interval, results.lead
+    baseline = results.baseline
+    base = {} if baseline is None else (baseline.test if "test" in splits else baseline.valid) or {}
     names = [*results.objectives, *(name for name in MORE_MEASURES if name not in results.objectives)]
     columns = ["measure", *splits, *([f"95% over {interval.over}"] if interval is not None else [])]
+    columns += [f"{baseline.name} {splits[-1]}"] if base and baseline is not None else []
     rows: list[list[object]] = []
     for name in names:
         if name not in results.measures["valid"]:
@@ -204,6 +222,8 @@ def _measures(results: Results) -> Listing:
         if interval is not None:
             is_measure = name == interval.measure
             row.append(f"[{interval.low:.4f}, {interval.high:.4f}]" if is_measure else "")
+        if base:
+            row.append(base.get(name))
         rows.append(row)
     caption = ""
     if lead is not None:

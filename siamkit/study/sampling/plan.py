@@ -19,7 +19,13 @@ from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
 from siamkit.study.config.yaml import Document, Problems
-from siamkit.study.sampling._enqueue import NotInSpaceError, PlannedTrial, default_trials, parse_entry
+from siamkit.study.sampling._enqueue import (
+    NotInSpaceError,
+    PlannedTrial,
+    default_trials,
+    parse_entry,
+    trial_with,
+)
 from siamkit.study.sampling._enumerate import ScriptedTrial, factorial, grid
 from siamkit.study.sampling._stateless import distribution
 
@@ -176,6 +182,12 @@ def planned_trials(study: ResolvedStudy) -> Iterator[PlannedTrial]:
         if trial.key not in seen:
             seen.add(trial.key)
             yield trial
+
+
+def default_of_each_encoder(space: SearchSpace) -> Iterator[Configuration]:
+    """Yield a configuration for each encoder, with its default parameters."""
+    for encoder in space.encoder.alternatives:
+        yield trial_with(space, {"encoder": encoder}, "defaults").configuration
 
 
 def is_fully_planned(config: StudyConfig) -> bool:

@@ -35,7 +35,7 @@ from pydantic import JsonValue
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from siamkit.study.config.storage_url import with_driver
+from siamkit.io.paths import with_driver
 
 # A server that is lost is noticed within half a minute, not when TCP gives up.
 _LIBPQ = {

@@ -17,11 +17,10 @@ from optuna.storages.journal import JournalFileBackend
 from pydantic import JsonValue
 
 from siamkit.errors import StudyError
-from siamkit.io.paths import is_local
+from siamkit.io.paths import is_database, is_local, without_password
 from siamkit.runs.results import Direction, Snapshot, read_json
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import ResolvedStudy
-from siamkit.study.config.storage_url import is_database, without_password
 from siamkit.study.storage._optuna_rdb import DatabaseStorage, open_database, open_sqlite
 from siamkit.study.storage.retry import with_retries
 from siamkit.study.storage.trial_log import TrialAttributes

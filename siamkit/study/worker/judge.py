@@ -6,20 +6,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Dataset
+from siamkit.data.dataset import Dataset
 from siamkit.data.thumbnails import shown_rows
 from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
-from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.geometry import shape_measures
 from siamkit.evaluation.measures import MEASURES, QUICK, Group
-from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.scan import nearest_neighbors
-from siamkit.evaluation.verification import Evaluation
-from siamkit.metrics.base import Metric
 from siamkit.model.siamese import Siamese
-from siamkit.registry.specs import Supervision
 from siamkit.stats.compression import size_curve
+from siamkit.study.worker.baselines import evaluate_split
 from siamkit.study.worker.prepared_data import PreparedData
 from siamkit.study.worker.trainer import Arrays, Scores, TrialFailure
 
@@ -46,7 +42,9 @@ def judge(
     if not np.isfinite(embeddings).all():
         raise TrialFailure("nan", "the embeddings have NaN or infinity")
     groups = frozenset(groups)
-    evaluation = _evaluate(embeddings, dataset.target, dataset.supervision, model.metric, groups, threshold)
+    evaluation = evaluate_split(
+        embeddings, dataset.target, dataset.supervision, model.metric, groups, threshold
+    )
     costs = [cost(encoder) for encoder in model.encoders]
     measures = evaluation.measures | shape_measures(embeddings)
     measures["parameters"] = sum(item.parameters for item in costs) + model.metric.count_params()
@@ -54,22 +52,6 @@ def judge(
     if "speed" in groups:
         measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, dataset.views))
     return Scores(measures, evaluation.queries, embeddings)
-
-
-def _evaluate(
-    embeddings: np.ndarray,
-    target: Array | None,
-    supervision: Supervision,
-    metric: Metric,
-    groups: frozenset[Group],
-    threshold: float | None = None,
-) -> Evaluation:
-    assert target is not None
-    if supervision == "labels":
-        return evaluate_labels(embeddings, target, metric, groups=groups, threshold=threshold)
-    if supervision == "pairs":
-        return evaluate_pairs(embeddings, target, metric, groups=groups, threshold=threshold)
-    return evaluate_scores(embeddings, target, metric, groups=groups)
 
 
 # ------------------------------------------------------------------ for the report
@@ -114,7 +96,9 @@ def _curve(name: str, embeddings: np.ndarray, dataset: Dataset, model: Siamese) 
     rows = shown_rows(len(embeddings))
     target = np.asarray(dataset.target)[rows]
     try:
-        curve = _evaluate(embeddings[rows], target, supervision, metric, frozenset({"verification"})).curve
+        curve = evaluate_split(
+            embeddings[rows], target, supervision, metric, frozenset({"verification"})
+        ).curve
     except DataError:  # no class has two of the items shown
         return {}
     if curve is None:

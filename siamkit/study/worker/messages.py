@@ -129,6 +129,23 @@ class RepeatJob:
 
 
 @dataclass(frozen=True)
+class BaselinesJob:
+    """A job: evaluate the baselines on a split, and write their results into the run folder.
+
+    Args:
+        run_folder: the path or URL of the run folder.
+        names: the names of the baselines; none for all that fit the data.
+        untrained: a configuration for each encoder of the search space, for the baseline `random`.
+        split: the split; the test split is evaluated only after the finalists are confirmed.
+    """
+
+    run_folder: str
+    names: tuple[str, ...]
+    untrained: tuple[Configuration, ...]
+    split: Literal["valid", "test"]
+
+
+@dataclass(frozen=True)
 class FeedsJob:
     """A job: check that batches for each loss can be formed from the training data.
 
@@ -141,7 +158,7 @@ class FeedsJob:
     batch_sizes: tuple[int, ...]
 
 
-Job = TrialJob | RepeatJob | FeedsJob
+Job = TrialJob | RepeatJob | FeedsJob | BaselinesJob
 
 
 # ------------------------------------------------------------------ from a worker

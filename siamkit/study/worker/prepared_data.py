@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import JsonValue
 
 from siamkit.data.ablation import ablate
-from siamkit.data.dataset import Dataset
+from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing.base import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.splits import Split, rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError
+from siamkit.evaluation.baselines import read_embeddings
+from siamkit.io.paths import existing_file
 from siamkit.runs.configuration import Configuration, derive_seed
 from siamkit.runs.results import Direction, Objective
 from siamkit.study.config.load import ResolvedStudy
+from siamkit.study.config.schema import BASELINE_NAMES
 from siamkit.study.config.search_space import Values
+
+TEXTUAL = ("text", "tabular")
+"""The kinds of input that hold texts."""
+
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class PreparedData:
             best.
         needs: the values of the training split that components need: `num_classes`, `vocabulary_size`, ….
         record: the description of the data and the split in the snapshot of the study.
+        texts: the views of each split as read, for data that hold texts: preparing them loses characters.
+        given: embeddings of each split from files that the study names as baselines, by the baseline's name.
         overlap: the items that splits have in common, if that was requested; it is not compared on resuming.
     """
 
@@ -44,6 +56,8 @@ class PreparedData:
     objectives: dict[str, Direction]
     needs: dict[str, Any]
     record: dict[str, JsonValue]
+    texts: Mapping[SplitName, tuple[Leaf, ...]] = field(default_factory=dict)
+    given: Mapping[str, Mapping[SplitName, Array]] = field(default_factory=dict)
     overlap: dict[str, JsonValue] | None = None
 
     @property
@@ -69,19 +83,19 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
     whole = study.load_data()
     dataset, minimum = whole, study.config.data.min_items_per_class
     limits = study.config.data.limit.model_dump(exclude_none=True)
-    with _at(study, "min_items_per_class"):
+    with _at(study, "data", "min_items_per_class"):
         if minimum is not None:
             dataset = dataset.take(rows_of_large_classes(dataset, minimum))
-    with _at(study, "split"):
+    with _at(study, "data", "split"):
         indices = _split(study, dataset, limits)
     train, valid, test = (dataset.take(rows) for rows in (indices.train, indices.valid, indices.test))
     before = train
-    with _at(study, "min_items_per_class"):
+    with _at(study, "data", "min_items_per_class"):
         if minimum is not None:
             train = train.take(rows_of_large_classes(train, minimum))
     _check_splits(study, valid=valid, test=test)
     splits = {"train": train, "valid": valid, "test": test}
-    with _at(study, "text"):
+    with _at(study, "data", "text"):
         text = study.config.data.text
         preprocessor = fit_preprocessor(train, **({} if text is None else text.model_dump()))
         preprocessor = preprocessor.with_columns(_columns_of(study.config.data.source))
@@ -119,18 +133,38 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         study.objectives(dataset),
         needs,
         record,
+        {name: splits[name].views for name in SPLITS} if dataset.input in TEXTUAL else {},
+        _given(study, whole, splits),
         find_overlap(splits) if overlap else None,
     )
     return data, valid
 
 
+def _given(
+    study: ResolvedStudy, whole: Dataset, splits: Mapping[str, Dataset]
+) -> dict[str, dict[SplitName, Array]]:
+    """Return the embeddings from files that the study names as baselines, for each split."""
+    given: dict[str, dict[SplitName, Array]] = {}
+    for number, baseline in enumerate(study.config.baselines or []):
+        if isinstance(baseline, str):
+            continue
+        name = baseline.name or Path(baseline.path).stem
+        with _at(study, "baselines", number):
+            if name in given or name in BASELINE_NAMES:
+                raise DataError(f"another baseline is called {name!r}; add `name:` with another name")
+            file = existing_file(study.document.folder / baseline.path, "a file of embeddings")
+            embedding_of = read_embeddings(file, whole)
+            given[name] = {key: embedding_of(splits[key].ids.tolist()) for key in SPLITS}
+    return given
+
+
 @contextmanager
-def _at(study: ResolvedStudy, key: str) -> Iterator[None]:
+def _at(study: ResolvedStudy, *path: str | int) -> Iterator[None]:
     """Let an error in the data name the key of the study file that it is about."""
     try:
         yield
     except DataError as error:
-        raise StudyFileError([f"{study.document.at(('data', key))}: {error}"]) from error
+        raise StudyFileError([f"{study.document.at(path)}: {error}"]) from error
 
 
 def _altered(dataset: Dataset, preprocessor: Preprocessor) -> Altered:

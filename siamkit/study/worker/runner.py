@@ -17,8 +17,10 @@ from siamkit.io.files import is_disk_full, local_file, read_table, write_array, 
 from siamkit.io.paths import as_path
 from siamkit.runs.configuration import Configuration
 from siamkit.study.config.schema import StudyConfig
+from siamkit.study.worker.baselines import run_baselines
 from siamkit.study.worker.checkpoint import Checkpoint
 from siamkit.study.worker.messages import (
+    BaselinesJob,
     Cause,
     Ended,
     Epoch,
@@ -74,6 +76,9 @@ class JobRunner:
                 return self._run_repeat(job, send)
             case FeedsJob():
                 self._trainer.check_feeds(job.losses, job.batch_sizes)
+                return Ended("complete")
+            case BaselinesJob():
+                run_baselines(job, self._data, self._trainer)
                 return Ended("complete")
 
     # ------------------------------------------------------------- trials

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from pydantic import JsonValue
@@ -15,10 +15,7 @@ from pydantic import JsonValue
 from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.runs.results import Direction
-from siamkit.study.worker.prepared_data import PreparedData
-
-SplitName = Literal["train", "valid", "test"]
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+from siamkit.study.worker.prepared_data import SPLITS, PreparedData, SplitName
 
 # ------------------------------------------------------------------ files
 
@@ -30,15 +27,15 @@ def write_data(data: PreparedData, folder: Path) -> None:
         "objectives": data.objectives,
         "needs": {name: value for name, value in data.needs.items() if name not in facts},
         "record": data.record,
+        "given": list(data.given),
     }
     for name in SPLITS:
         dataset: Dataset = getattr(data, name)
         (folder / name).mkdir(parents=True)
         description[name] = {
-            "views": [
-                _write_view(view, folder / name / f"view_{number}")
-                for number, view in enumerate(dataset.views)
-            ],
+            "views": _write_views(dataset.views, folder / name / "view"),
+            "texts": _write_views(data.texts.get(name, ()), folder / name / "text"),
+            "given": _write_views([each[name] for each in data.given.values()], folder / name / "given"),
             "supervision": dataset.supervision,
             "input": dataset.input,
         }
@@ -54,6 +51,8 @@ def map_data(folder: Path) -> PreparedData:
     """Return the prepared data that `write_data` wrote; the arrays are read from disk when they are used."""
     description = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     splits = {name: _map_split(folder / name, description[name]) for name in SPLITS}
+    texts = {name: _map_views(folder / name / "text", description[name]["texts"]) for name in SPLITS}
+    given = {name: _map_views(folder / name / "given", description[name]["given"]) for name in SPLITS}
     preprocessor = load_preprocessor(str(folder / "preprocessor"))
     return PreparedData(
         splits["train"],
@@ -63,19 +62,33 @@ def map_data(folder: Path) -> PreparedData:
         description["objectives"],
         {**description["needs"], **preprocessor.facts},
         description["record"],
+        {name: views for name, views in texts.items() if views},
+        {
+            baseline: {name: np.asarray(arrays[number]) for name, arrays in given.items()}
+            for number, baseline in enumerate(description["given"])
+        },
     )
 
 
 def _map_split(folder: Path, description: Any) -> Dataset:
     target = folder / "target.npy"
     return Dataset(
-        tuple(
-            _map_view(folder / f"view_{number}", names) for number, names in enumerate(description["views"])
-        ),
+        _map_views(folder / "view", description["views"]),
         _load(target) if target.is_file() else None,
         description["supervision"],
         description["input"],
         ids=_load(folder / "ids.npy"),
+    )
+
+
+def _write_views(views: Sequence[Leaf], path: Path) -> list[list[str] | None]:
+    """Write views under numbered names; return the names of the fields of each."""
+    return [_write_view(view, path.with_name(f"{path.name}_{number}")) for number, view in enumerate(views)]
+
+
+def _map_views(path: Path, fields: Sequence[list[str] | None]) -> tuple[Leaf, ...]:
+    return tuple(
+        _map_view(path.with_name(f"{path.name}_{number}"), names) for number, names in enumerate(fields)
     )
 
 
@@ -116,7 +129,7 @@ class PackedData:
 
     Args:
         splits: the datasets, by name.
-        objectives, needs, record: the same as in `PreparedData`.
+        objectives, needs, record, texts, given: the same as in `PreparedData`.
         preprocessor: the content of the preprocessor's files, by name.
     """
 
@@ -125,6 +138,8 @@ class PackedData:
     needs: dict[str, Any]
     record: dict[str, JsonValue]
     preprocessor: dict[str, bytes]
+    texts: Mapping[SplitName, tuple[Leaf, ...]]
+    given: Mapping[str, Mapping[SplitName, Array]]
 
     @property
     def nbytes(self) -> int:
@@ -145,7 +160,7 @@ def pack(folder: Path) -> PackedData:
     data = map_data(folder)
     files = {file.name: file.read_bytes() for file in sorted((folder / "preprocessor").iterdir())}
     splits = {name: getattr(data, name) for name in SPLITS}
-    return PackedData(splits, data.objectives, data.needs, data.record, files)
+    return PackedData(splits, data.objectives, data.needs, data.record, files, data.texts, data.given)
 
 
 def unpack(packed: PackedData) -> PreparedData:
@@ -163,4 +178,6 @@ def unpack(packed: PackedData) -> PreparedData:
         packed.objectives,
         packed.needs,
         packed.record,
+        packed.texts,
+        packed.given,
     )

@@ -141,6 +141,12 @@ class KerasTrainer:
     ) -> Scores:
         return judge(model, getattr(self._data, split), groups, threshold)
 
+    def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(0)
+        model = Siamese(self._encoder(configuration), "cosine")
+        return model.embed_views(getattr(self._data, split).views, preprocessed=True)
+
     def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
         return report_data(model, self._data, valid, test)
 
@@ -148,14 +154,7 @@ class KerasTrainer:
 
     def _build(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
         """Return the compiled model, and the parameters as the API takes them."""
-        data = self._data
-        encoder = get_encoder(
-            _identifier(configuration["encoder"]),
-            input_shape=data.preprocessor.input_shape,
-            embedding_dim=configuration["embedding_dim"],
-            normalize=configuration["normalize"],
-            **self._component_needs("encoder", configuration),
-        )
+        data, encoder = self._data, self._encoder(configuration)
         metric = get_metric(
             _identifier(configuration["metric"]), **self._component_needs("metric", configuration)
         )
@@ -171,6 +170,15 @@ class KerasTrainer:
         optimizer.learning_rate = configuration["learning_rate"]
         model.compile(optimizer, loss)
         return model, {"loss": loss_params, "typical_distance": typical}
+
+    def _encoder(self, configuration: Configuration) -> keras.Model:
+        return get_encoder(
+            _identifier(configuration["encoder"]),
+            input_shape=self._data.preprocessor.input_shape,
+            embedding_dim=configuration["embedding_dim"],
+            normalize=configuration["normalize"],
+            **self._component_needs("encoder", configuration),
+        )
 
     def _component_needs(
         self, kind: Literal["encoder", "metric", "loss"], configuration: Configuration

@@ -202,6 +202,9 @@ class Trainer(Protocol):
                 one of the split.
         """
 
+    def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
+        """Return the embeddings of a split by a configuration's encoder before any training."""
+
     def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
         """Return what a report shows of a model.
 

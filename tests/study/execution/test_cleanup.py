@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -16,10 +15,10 @@ from training_stand_in import Killed, Training, run, training  # noqa: F401  # f
 from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.execution import run as run_module
-from siamkit.study.execution.session import FeedsCheck
+from siamkit.study.execution.session import SingleJob
 from siamkit.study.results.results import Results
 from siamkit.study.storage.trial_queue import MAX_RETRIES, TrialQueue
-from siamkit.study.worker.messages import Cause, CauseKind, Died
+from siamkit.study.worker.messages import Cause, CauseKind, Died, FeedsJob
 
 Run = Callable[..., Results]
 
@@ -154,20 +153,20 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(
     assert len(run().trials) == 4
 
 
-def test_the_worker_that_tries_the_data_may_be_killed_but_not_crash() -> None:
-    values, loss = SimpleNamespace(options=(8,)), SimpleNamespace(alternatives={})
-    space: Any = SimpleNamespace(factors={"batch_size": values}, loss=loss)
-    study: Any = SimpleNamespace(space=space)
-
+def test_the_worker_of_a_single_job_may_be_killed_but_not_crash() -> None:
     def death(signal: str, kind: CauseKind) -> Died:
         return Died(Cause(kind, f"its process ended by {signal}"))
 
-    check = FeedsCheck(study)
+    single = SingleJob(FeedsJob((), (8,)))
     for _ in range(MAX_RETRIES):
-        assert check.next_job() is check
-        assert check.next_job() is None
-        check.on_event(death("SIGKILL", "killed"))
-    with pytest.raises(StudyError, match=r"the worker that checks the data died: .*SIGKILL"):
-        check.on_event(death("SIGKILL", "killed"))
-    with pytest.raises(StudyError, match="SIGSEGV"):
-        FeedsCheck(study).on_event(death("SIGSEGV", "crashed"))
+        assert single.next_job() is single
+        assert single.next_job() is None
+        single.on_event(death("SIGKILL", "killed"))
+        assert not single.is_done()
+    single.on_event(death("SIGKILL", "killed"))
+    assert single.is_done()
+    crashed = SingleJob(FeedsJob((), (8,)))
+    crashed.on_event(death("SIGSEGV", "crashed"))
+    assert crashed.ended is not None
+    assert crashed.ended.cause is not None
+    assert crashed.ended.cause.kind == "crashed"

@@ -26,6 +26,7 @@ from siamkit.study.monitoring.locate import find_study
 
 STUDY = """\
 version: 1
+baselines: null
 name: tiny
 data: {source: digits}
 search: {encoder: mlp, metric: euclidean, loss: triplet}

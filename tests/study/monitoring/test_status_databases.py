@@ -13,7 +13,7 @@ from servers import PASSWORD, MariaDB, PostgreSQL, missing
 from status_study import FROZEN, STUDY, configuration
 
 from siamkit.errors import StudyError
-from siamkit.study.config.storage_url import with_driver
+from siamkit.io.paths import with_driver
 from siamkit.study.monitoring.status import read_status
 from siamkit.study.storage.leases import Owner
 

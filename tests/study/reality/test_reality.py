@@ -38,6 +38,7 @@ fixed: {batch_size: 8, epochs: 2}
 budget: {trials: 4}
 confirm: {seeds: 3}
 engine: inline
+baselines: null
 """
 
 

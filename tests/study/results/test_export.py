@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 STUDY = """\
 version: 1
+baselines: null
 name: tiny
 seed: 3
 data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 80, valid: 40}}

@@ -22,10 +22,10 @@ from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 from training_stand_in import Training, run, training  # noqa: F401  # fixtures
 
 from siamkit.errors import StudyError
+from siamkit.io.paths import is_database, redacted, url_problem, with_driver, without_password
 from siamkit.report import write_report
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study import tune
-from siamkit.study.config.storage_url import is_database, redacted, url_problem, with_driver, without_password
 from siamkit.study.results.results import Results
 from siamkit.study.storage import _optuna_rdb
 from siamkit.study.storage import retry as patience
@@ -238,9 +238,9 @@ def test_a_missing_driver_is_a_sentence(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from siamkit.study.config import storage_url
+    from siamkit.io import paths
 
-    monkeypatch.setattr(storage_url, "DRIVERS", {kind: {"none": "no_such_module"}})
+    monkeypatch.setattr(paths, "DRIVERS", {kind: {"none": "no_such_module"}})
     with pytest.raises(
         StudyError, match=rf"^the storage {kind}://… needs a driver; pip install 'siamkit\[{kind}\]'$"
     ):

@@ -14,9 +14,9 @@ from crowds import Crowd, audit, read_trials, used_budget, write_study
 from servers import PASSWORD, PostgreSQL, missing
 
 from siamkit.errors import StudyError
+from siamkit.io.paths import with_driver
 from siamkit.runs.results import BACKEND_PACKAGES, versions
 from siamkit.study import join, tune
-from siamkit.study.config.storage_url import with_driver
 from siamkit.study.execution import session
 
 pytestmark = pytest.mark.waits

@@ -267,7 +267,7 @@ def test_a_missing_package_is_a_problem_of_the_file_before_anything_runs(
     with pytest.raises(StudyFileError) as caught:
         run(("confirm: null", "confirm: null\nlog: {mlflow: http://127.0.0.1:1}"))
     assert str(caught.value).endswith(
-        "study.yaml:13: log.mlflow: needs the package mlflow-skinny (or mlflow); "
+        "study.yaml:14: log.mlflow: needs the package mlflow-skinny (or mlflow); "
         "pip install 'siamkit[mlflow]'"
     )
     assert training.dims == []

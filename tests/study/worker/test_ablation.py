@@ -18,6 +18,7 @@ from siamkit.study.worker.prepared_data import PreparedData, prepare_data, scarc
 
 STUDY = """\
 version: 1
+baselines: null
 name: tiny
 data: {source: digits, split: {by: class, train: 0.5, valid: 0.2, test: 0.3}, limit: {train: 100, valid: 30}}
 fixed: {batch_size: 16, epochs: 1, embedding_dim: 4}

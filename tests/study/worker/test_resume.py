@@ -21,6 +21,7 @@ FINAL, STATE = "checkpoint.keras", "resume.json"
 
 STUDY = """\
 version: 1
+baselines: null
 name: resumed
 data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
 fixed: {batch_size: 24, epochs: 3, embedding_dim: 4, learning_rate: 0.01}

@@ -1,0 +1,128 @@
+"""A study beside its baselines, on data where the right answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import siamkit
+from siamkit.errors import StudyFileError
+from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.distances import plain_metric
+from siamkit.study.results.results import answer
+from siamkit.study.worker.baselines import evaluate_split
+
+STUDY = """\
+version: 1
+name: known
+seed: 1
+data: {path: items.npz, split: {train: 0.4, valid: 0.3, test: 0.3}}
+fixed: {batch_size: 32, epochs: EPOCHS, embedding_dim: 8, learning_rate: 0.01}
+search: {encoder: {mlp: {depth: 1, width: 16, dropout: 0.0}}, metric: cosine, loss: multi_similarity}
+budget: {trials: 1}
+confirm: {top: 1, seeds: 2}
+engine: inline
+"""
+
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
+
+
+def write(folder: Path, x: np.ndarray, y: np.ndarray, epochs: int = 1, more: str = "") -> Path:
+    np.savez(folder / "items.npz", x=x.astype("float32"), y=y)
+    path = folder / "study.yaml"
+    path.write_text(STUDY.replace("EPOCHS", str(epochs)) + more)
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_where_raw_distance_is_perfect_the_answer_begins_with_it(tmp_path: Path, rng) -> None:
+    y = np.arange(200) % 5
+    x = np.eye(5)[y] * 20 + rng.normal(size=(200, 5))
+    results = siamkit.tune(write(tmp_path, x, y, more="baselines: [raw, random]\n"), progress="none")
+    raw = next(each for each in results.baselines if each.name == "raw")
+    assert raw.valid["map_at_r"] == raw.test["map_at_r"] == 1.0
+    assert results.baseline is not None
+    assert answer(results).startswith("The winner is ")
+    assert "better than the best baseline" in answer(results)
+    check = next(check for check in results.checks if check.name == "baseline")
+    assert check.status == "error"
+    random = next(each for each in results.baselines if each.name == "random")
+    assert random.variant == "mlp"
+    assert random.dim == 8
+    # Nothing is evaluated again when the study is run again.
+    files = [results.folder / "baselines" / name / "result.json" for name in ("raw", "random")]
+    times = [file.stat().st_mtime_ns for file in files]
+    siamkit.tune(tmp_path / "study.yaml", progress="none")
+    assert times == [file.stat().st_mtime_ns for file in files]
+
+
+def test_where_raw_distance_is_worthless_training_is_worth_it(tmp_path: Path, rng) -> None:
+    y = np.arange(600) % 3  # two informative dimensions of 50
+    x = rng.normal(size=(600, 50))
+    x[:, :2] = np.array([[0, 1], [1, -1], [-1, -1]])[y] + 0.1 * rng.normal(size=(600, 2))
+    more = "baselines: [raw, pca]\n"
+    results = siamkit.tune(write(tmp_path, x, y, epochs=12, more=more), progress="none")
+    check = next(check for check in results.checks if check.name == "baseline")
+    assert check.status == "ok", check.sentence
+    assert "The winner is better than the best baseline" in answer(results)
+
+
+def test_labels_that_mean_nothing_are_told_in_the_first_sentence(tmp_path: Path, rng) -> None:
+    x, y = rng.normal(size=(200, 6)), rng.integers(4, size=200)
+    results = siamkit.tune(write(tmp_path, x, y, more="baselines: [raw]\n"), progress="none")
+    first = answer(results).split(": ")[0]
+    assert "not shown to be better than the best baseline" in first or "is worse than the best" in first
+
+
+def test_a_baseline_that_does_not_fit_the_data_is_refused(tmp_path: Path, rng) -> None:
+    path = write(tmp_path, rng.normal(size=(40, 3)), np.arange(40) % 2, more="baselines: [hog]\n")
+    with pytest.raises(
+        StudyFileError, match=r"'hog' is not for vector with labels; choose from raw, pca, lda"
+    ):
+        siamkit.tune(path, progress="none")
+    path.write_text(path.read_text().replace("[hog]", "[rwa]"))
+    with pytest.raises(StudyFileError, match=r"got 'rwa'; did you mean 'raw'"):
+        siamkit.tune(path, progress="none")
+
+
+def test_embeddings_from_files_are_matched_by_position_and_by_id(tmp_path: Path, rng) -> None:
+    x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    theirs = np.eye(2, 4)[y].astype("float32")  # perfect
+    np.save(tmp_path / "theirs.npy", theirs)
+    order = rng.permutation(60)
+    columns = {"id": [str(row) for row in order], "embedding": list(theirs[order])}
+    pq.write_table(pa.table(columns), tmp_path / "shuffled.parquet")
+    more = "baselines: [raw, {path: theirs.npy}, {path: shuffled.parquet, name: by_id}]\n"
+    results = siamkit.tune(write(tmp_path, x, y, more=more), progress="none")
+    by_name = {each.name: each for each in results.baselines}
+    assert set(by_name) == {"raw", "theirs", "by_id"}
+    for name in ("theirs", "by_id"):
+        assert by_name[name].valid["map_at_r"] == by_name[name].test["map_at_r"] == 1.0
+    path = tmp_path / "study.yaml"
+    for wrong, words in {
+        "{path: gone.npy}": "gone.npy",
+        "{path: theirs.npy, name: raw}": "another baseline is called 'raw'",
+        "{path: items.npz}": "should be a .npy or .parquet file of embeddings",
+    }.items():
+        path.write_text(path.read_text().split("baselines:")[0] + f"baselines: [{wrong}]\n")
+        with pytest.raises(StudyFileError, match=r"study.yaml:10: .*" + words):
+            siamkit.tune(path, progress="none")
+    np.save(tmp_path / "theirs.npy", theirs[1:])
+    path.write_text(path.read_text().split("baselines:")[0] + "baselines: [{path: theirs.npy}]\n")
+    with pytest.raises(StudyFileError, match="a row for each of 60 items, got 59"):
+        siamkit.tune(path, progress="none")
+
+
+def test_a_split_is_evaluated_as_siamkit_evaluate_does(rng) -> None:
+    x, y = rng.normal(size=(30, 4)).astype("float32"), np.arange(30) % 3
+    groups = frozenset({"retrieval"})
+    got = evaluate_split(x, y, "labels", plain_metric("euclidean"), groups).measures["map_at_r"]
+    assert got == pytest.approx(evaluate_labels(x, y, "euclidean", groups=groups).measures["map_at_r"])
