@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamkit.data.sources._specs import DATASETS
+from siamkit.data.sources import DATASETS
 from siamkit.encoders._specs import ENCODERS
 from siamkit.losses._specs import LOSSES
 from siamkit.metrics._specs import METRICS

@@ -12,6 +12,7 @@ from siamkit.backend.select import prepare
 
 if TYPE_CHECKING:
     from siamkit.data.ablation import ChannelStats, ablate, corrupt
+    from siamkit.data.augmentation import augmenter
     from siamkit.data.batches import feed
     from siamkit.data.dataset import Dataset, Leaf, length, take
     from siamkit.data.leakage import find_overlap
@@ -29,6 +30,7 @@ __all__ = [
     "Split",
     "Thumbnail",
     "ablate",
+    "augmenter",
     "corrupt",
     "feed",
     "find_overlap",
@@ -52,6 +54,7 @@ __getattr__, __dir__ = lazy_exports(
         "ChannelStats": "ablation",
         "corrupt": "ablation",
         "ablate": "ablation",
+        "augmenter": "augmentation",
         "feed": "batches",
         "find_overlap": "leakage",
         "fit_preprocessor": "preprocessing.columns",

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from siamkit.data.augmentation import Recipe, Vary, augmenter
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.data.splits import rank_in_group
@@ -37,8 +38,6 @@ class EpochPlan:
 Planner = Callable[[Rng], EpochPlan]
 """A function that makes the plan of an epoch from the epoch's random generator."""
 
-Vary = Callable[[Leaf, Rng], Leaf]
-
 
 class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """Batches `(x, y)` or `(x, y, sample_weight)` of one fixed shape, reshuffled in each epoch.
@@ -52,18 +51,20 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         leaves: the prepared views; one of them may serve several views of a batch.
         planner: function that makes the plan of an epoch.
         seed: random seed.
-        vary: function of prepared items and a random generator that changes each batch at random, as
-            `Preprocessor.vary` does; None for no change.
+        vary: functions of prepared items and a random generator that change each view of each batch at
+            random, in this order: `Preprocessor.vary`, augmentation.
 
     Attributes:
         epoch: the current epoch, from 0.
         batch_size: the number of rows in a batch.
     """
 
-    def __init__(self, leaves: Sequence[Leaf], planner: Planner, seed: int, vary: Vary | None = None) -> None:
+    def __init__(
+        self, leaves: Sequence[Leaf], planner: Planner, seed: int, vary: Sequence[Vary] = ()
+    ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.epoch = 0
-        self._leaves, self._planner, self._seed, self._vary = tuple(leaves), planner, seed, vary
+        self._leaves, self._planner, self._seed, self._vary = tuple(leaves), planner, seed, tuple(vary)
         self._planned: tuple[int, EpochPlan] | None = None
         self._batches, self.batch_size = self._plan().rows.shape[:2]
 
@@ -77,9 +78,9 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         rows = plan.rows[index]
         sources = self._leaves * (rows.shape[1] // len(self._leaves))
         views = tuple(take(leaf, rows[:, view]) for view, leaf in enumerate(sources))
-        if self._vary is not None:
-            rng = np.random.default_rng((self._seed, self.epoch, index))
-            views = tuple(self._vary(view, rng) for view in views)
+        rng = np.random.default_rng((self._seed, self.epoch, index))
+        for vary in self._vary:
+            views = tuple(vary(view, rng) for view in views)
         x = views if len(views) > 1 else views[0]
         y = np.array(plan.target[index])
         return (x, y) if plan.weight is None else (x, y, plan.weight[index])
@@ -104,6 +105,7 @@ def feed(
     preprocessed: bool = False,
     items_per_class: int = 4,
     drop_last: bool = False,
+    augment: Recipe = None,
 ) -> keras.utils.PyDataset:
     """Return the batches of a dataset for a loss of this supervision.
 
@@ -128,9 +130,12 @@ def feed(
         drop_last: whether to leave out the pairs, scores or triplets that do not fill a batch instead of
             filling it up; for a loss that compares the rows of a batch with one another
             (`Loss.batch_coupled`).
+        augment: how each view of each batch is augmented, as for `siamkit.data.augmenter`: a preset (`light`,
+            `strong`), the name of an augmentation, or `{name: parameters, …}`; None or `none` for not at all.
 
     Raises:
-        DataError: if the data cannot feed this supervision.
+        DataError: if the data cannot feed this supervision, or the augmentation is not for their kind of
+            input.
     """
     _check(dataset, supervision, batch_size=batch_size, seed=seed, items_per_class=items_per_class)
     prepare = preprocessor if preprocessor is not None and not preprocessed else None
@@ -142,7 +147,19 @@ def feed(
         planner = _sampled(dataset, supervision, batch_size, items_per_class)
     else:
         planner = _unsampled(dataset, supervision, batch_size, drop_last)
-    return Feed(leaves, planner, seed, getattr(preprocessor, "vary", None))
+    augmentation = augmenter(augment, dataset.input)
+    if augmentation is not None and not all(map(_is_prepared, leaves)):
+        raise DataError(
+            "augmentation needs prepared items, in float32 or int32; give the feed a preprocessor"
+        )
+    varying = (getattr(preprocessor, "vary", None), augmentation)
+    return Feed(leaves, planner, seed, [vary for vary in varying if vary is not None])
+
+
+def _is_prepared(leaf: Leaf) -> bool:
+    """Return whether a view can be augmented: its numbers are float32, its codes and token ids int32."""
+    arrays = leaf.values() if isinstance(leaf, dict) else [leaf]
+    return all(values.dtype in (np.float32, np.int32) for values in arrays)
 
 
 def _check(dataset: Dataset, supervision: str, **numbers: int) -> None:

@@ -298,6 +298,51 @@ def test_dictionary_views_are_taken_field_by_field():
         feed(Dataset((view,), np.arange(8) % 2, "labels", "tabular"), "labels", batch_size=4, seed=0)
 
 
+def test_augmentation_changes_each_view_anew_and_leaves_targets_and_items():
+    dataset = native("pairs", 8, 2, np.arange(8) % 2)
+    before = [view.copy() for view in dataset.views]
+    made = feed(dataset, "pairs", batch_size=8, seed=0, augment={"noise": {"deviation": 0.1}})
+    (a, b), y, _ = made[0]
+    np.testing.assert_array_equal(y, np.rint(a[:, 0]).astype(int) % 2)
+    noise = a[:, 0] - np.rint(a[:, 0]), b[:, 0] - np.rint(b[:, 0])
+    assert (np.abs(noise) > 0).all()
+    assert not np.allclose(*noise)
+    for view, original in zip(dataset.views, before, strict=True):
+        np.testing.assert_array_equal(view, original)
+
+
+def test_augmentations_of_a_batch_follow_from_seed_epoch_and_number():
+    def batch(number, epoch=0, seed=0):
+        made = feed(TEN, "labels", batch_size=16, seed=seed, augment="strong")
+        made.epoch = epoch
+        return made[number][0]
+
+    np.testing.assert_array_equal(batch(2, epoch=3), batch(2, epoch=3))
+    others = [batch(2, epoch=4), batch(1, epoch=3), batch(2, epoch=3, seed=1)]
+    assert not any(np.array_equal(batch(2, epoch=3), other) for other in others)
+
+
+def test_augmentation_comes_after_the_preprocessor_varied():
+    texts = Dataset((np.array(["a b", "c d", "e f", "g h"]),), np.array([0, 1, 0, 1]), "labels", "text")
+    x, _ = feed(
+        texts,
+        "labels",
+        batch_size=4,
+        seed=0,
+        preprocessor=fit_preprocessor(texts),
+        augment={"token_dropout": {"probability": 1}},
+    )[0]
+    assert ((x > 0).sum(axis=1) == 1).all()
+
+
+def test_augmentation_that_does_not_fit_is_refused():
+    with pytest.raises(DataError, match="'flip' is for image, but the data are vector"):
+        feed(TEN, "labels", batch_size=16, seed=0, augment="flip")
+    bytes_ = Dataset((np.zeros((8, 4, 4, 1), np.uint8),), np.arange(8) % 2, "labels", "image")
+    with pytest.raises(DataError, match="augmentation needs prepared items, in float32 or int32"):
+        feed(bytes_, "labels", batch_size=4, seed=0, augment="light")
+
+
 # ---------------------------------------------------------------- in Keras
 
 
@@ -352,7 +397,7 @@ def test_a_tokenizer_varies_each_batch_by_seed_epoch_and_number():
     np.testing.assert_array_equal(ids(varied), first)
     # The next epoch splits the pieces of the same rows in another way.
     plan = EpochPlan(np.arange(120).reshape(5, 24, 1), np.zeros((5, 24)))
-    same_rows = Feed(prepared.views, lambda rng: plan, 1, tokenizer.vary)
+    same_rows = Feed(prepared.views, lambda rng: plan, 1, [tokenizer.vary])
     before = ids(same_rows)
     same_rows.on_epoch_end()
     assert not np.array_equal(ids(same_rows), before)
