@@ -119,17 +119,25 @@ def erase(images: Array, rng: Rng, probability: float = 0.5, largest: float = 0.
 
 def _bilinear(images: Array, rows: Array, columns: Array) -> Array:
     """Return images at coordinates `(n, height, width)` in pixels; beyond an image, its edge."""
-    height, width = images.shape[1:3]
-    item = np.arange(len(images))[:, None, None]
-    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
-    top, left = rows.astype(np.intp), columns.astype(np.intp)
-    bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    down, across = (
-        (at - first).astype(images.dtype)[..., None] for at, first in ((rows, top), (columns, left))
-    )
-    upper = images[item, top, left] * (1 - across) + images[item, top, right] * across
-    lower = images[item, bottom, left] * (1 - across) + images[item, bottom, right] * across
+    count, height, width, channels = images.shape
+    top, bottom, down = _between(rows, height, images.dtype)
+    left, right, across = _between(columns, width, images.dtype)
+    pixels = images.reshape(-1, channels)  # one index a pixel is much faster than three
+    first = (np.arange(count) * height * width)[:, None, None]
+    corners = [
+        np.take(pixels, first + row * width + column, axis=0)
+        for row in (top, bottom)
+        for column in (left, right)
+    ]
+    upper, lower = (start + across * (end - start) for start, end in (corners[:2], corners[2:]))
     return np.asarray(upper * (1 - down) + lower * down)
+
+
+def _between(at: Array, size: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return the places before and after coordinates, and the weight `(…, 1)` of the place after."""
+    at = np.clip(at, 0, size - 1)
+    before = at.astype(np.intp)
+    return before, np.minimum(before + 1, size - 1), (at - before).astype(dtype)[..., None]
 
 
 # ------------------------------------------------------------------ series (n, steps, features)
@@ -196,12 +204,9 @@ def _smooth_curves(shape: tuple[int, ...], steps: int, deviation: float, knots: 
 
 def _at_steps(series: Array, at: Array) -> Array:
     """Return series at times `(n, steps)`, in steps from 0, interpolated linearly."""
-    last = series.shape[1] - 1
-    at = np.clip(at, 0, last)
-    before = at.astype(np.intp)
-    share = (at - before).astype(series.dtype)[..., None]
+    before, after, share = _between(at, series.shape[1], series.dtype)
     item = np.arange(len(series))[:, None]
-    return np.asarray(series[item, before] * (1 - share) + series[item, np.minimum(before + 1, last)] * share)
+    return np.asarray(series[item, before] * (1 - share) + series[item, after] * share)
 
 
 # ------------------------------------------------------------------ vectors (n, features), and rows of tables

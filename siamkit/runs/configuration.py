@@ -25,7 +25,8 @@ class ComponentConfig(TypedDict):
 class Configuration(TypedDict):
     """One point of the search space, as plain data.
 
-    `data` exists only if the study varies its training data, as `{"label_noise": 0.2, …}`.
+    `data` exists only if the study varies its training data, as `{"label_noise": 0.2, …}`, and `augment` only
+    if the study augments them.
     """
 
     encoder: ComponentConfig
@@ -37,6 +38,7 @@ class Configuration(TypedDict):
     batch_size: int
     optimizer: str
     data: NotRequired[dict[str, Factor]]
+    augment: NotRequired[ComponentConfig]
 
 
 def factors_of(configuration: Mapping[str, Any]) -> dict[str, Factor]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from siamkit.data import ablation
+from siamkit.data.augmentation import AUGMENTATIONS, PRESETS
 from siamkit.errors import ComponentError, nearest
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import fitting_metrics, metric_misfit
@@ -24,7 +25,14 @@ from siamkit.registry.specs import (
     LossSpec,
     Param,
 )
-from siamkit.study.config.search_space import FACTORS, Alternative, ComponentSpace, SearchSpace, Values
+from siamkit.study.config.search_space import (
+    FACTORS,
+    Alternative,
+    AugmentationSteps,
+    ComponentSpace,
+    SearchSpace,
+    Values,
+)
 from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 
 UNKNOWN = Values((None,))
@@ -60,9 +68,12 @@ def parse_space(
         for name, param in ablation.FACTORS.items()
         if varied.get(name) is not None
     }
+    augment = _parse_augment(search.get("augment"), fixed.get("augment"), problems)
     if len(problems) > before or len(components) < len(kinds):
         return None
-    space = SearchSpace(components["encoder"], components["metric"], components["loss"], factors, data)
+    space = SearchSpace(
+        components["encoder"], components["metric"], components["loss"], factors, data, augment
+    )
     _check_metrics_fit_losses(space, problems)
     return space if len(problems) == before else None
 
@@ -129,6 +140,73 @@ def _parse_params(
         else:
             spaces[key] = replace(_spec_values(param), default=param.default)
     return spaces
+
+
+def _parse_augment(searched: YamlValue, fixed: YamlValue, problems: Problems) -> ComponentSpace | None:
+    """Return the augmentations that a study file lists, or None if it lists none."""
+    if searched is None and fixed is None:
+        return None
+    if searched is not None and fixed is not None:
+        problems.add(("search", "augment"), "is both fixed and searched; leave one of them out")
+    path: KeyPath = ("fixed" if searched is None else "search", "augment")
+    if searched is None and isinstance(fixed, list):
+        problems.add(path, "should be one augmentation; write a list under `search:`, not under `fixed:`")
+        return None
+    value = fixed if searched is None else searched
+    alternatives: dict[str, Alternative] = {}
+    for index, item in enumerate(value if isinstance(value, list) else [value]):
+        at = (*path, index) if isinstance(value, list) else path
+        steps = {item: None} if isinstance(item, str) else item
+        if not isinstance(steps, Mapping) or not steps:
+            problems.add(
+                at,
+                f"should be {', '.join(PRESETS)}, an augmentation, or {{augmentation: parameters, …}}, got "
+                f"{item!r:.60}",
+            )
+            continue
+        entry = AugmentationSteps(tuple(map(str, steps)))
+        if entry.qualified in alternatives:
+            problems.add(at, f"{entry.qualified!r} is listed twice; list it once, with all its parameters")
+        params: dict[str, Values | ComponentSpace] = {}
+        for name, listed in steps.items():
+            step_path = at if isinstance(item, str) else (*at, name)
+            step = _parse_step(name, listed, isinstance(item, str), searched is not None, step_path, problems)
+            params |= {entry.key_of(name, key): values for key, values in step.items()}
+        alternatives[entry.qualified] = Alternative(entry, params)
+    if not alternatives and not len(problems):
+        problems.add(path, "should list at least one augmentation")
+    return ComponentSpace("augmentation", alternatives)
+
+
+def _parse_step(
+    name: str, listed: YamlValue, alone: bool, searched: bool, path: KeyPath, problems: Problems
+) -> dict[str, Values]:
+    """Return the values of each parameter of one augmentation; a preset, which stands alone, has none."""
+    if alone and name in PRESETS:
+        return {}
+    if name not in AUGMENTATIONS:
+        known = nearest(name, (*PRESETS, *AUGMENTATIONS) if alone else AUGMENTATIONS)
+        problems.add(path, f"unknown augmentation {name!r}; {known}")
+        return {}
+    if not isinstance(listed, Mapping | None):
+        problems.add(path, f"should be parameters ({{parameter: value}}), got {listed!r:.60}")
+        return {}
+    listed, params = listed or {}, AUGMENTATIONS[name].params
+    for key in listed:
+        if key not in params:
+            known = nearest(key, params)
+            problems.add((*path, key), f"augmentation {name!r} has no parameter {key!r}; {known}")
+    found: dict[str, Values] = {}
+    for key, param in params.items():
+        if key in listed:
+            values = parse_values(param, listed[key], (*path, key), problems)
+            if not searched and values.count() > 1:
+                problems.add((*path, key), "should be one value; write what to search under `search:`")
+            found[key] = replace(values, default=param.default, from_file=True)
+        else:
+            values = _spec_values(param) if searched else Values((param.default,))
+            found[key] = replace(values, default=param.default)
+    return found
 
 
 def _spec_values(param: Param) -> Values:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from siamkit.data import ablation
+from siamkit.data.augmentation import augmentation_misfit
 from siamkit.data.dataset import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, nearest
 from siamkit.evaluation.baselines import UNTRAINED, baselines_for
@@ -233,6 +234,7 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
     for factor in study.space.data:
         if reason := ablation.factor_misfit(factor, supervision, kind):
             problems.add(("search", "data", factor), reason)
+    _check_augment(study, kind, problems)
     for name in study.config.objectives or {}:
         if supervision not in OBJECTIVES[name].supervisions:
             fitting = [n for n, measure in OBJECTIVES.items() if supervision in measure.supervisions]
@@ -240,6 +242,17 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
                 ("objectives", name),
                 f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
             )
+
+
+def _check_augment(study: ResolvedStudy, kind: str, problems: Problems) -> None:
+    """Add a problem for each augmentation that is not for this kind of input."""
+    if study.space.augment is None:
+        return
+    section = "fixed" if study.config.search.augment is None else "search"
+    names = dict.fromkeys(step for name in study.space.augment.alternatives for step in name.split("+"))
+    for name in names:
+        if (reason := augmentation_misfit(name, kind)) is not None:
+            problems.add((section, "augment"), f"the augmentation {name!r} {reason}")
 
 
 def _texts(value: YamlValue) -> list[str]:

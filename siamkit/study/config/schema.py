@@ -182,6 +182,15 @@ Enqueued = Annotated[
 OneOrMore = Annotated[
     Any, WithJsonSchema({"anyOf": [_named, {"type": "array", "items": _named, "minItems": 1}]})
 ]
+# A preset, or augmentations that are applied one after the other.
+_augment: JsonSchemaValue = {"anyOf": [_named["anyOf"][0], {**_named["anyOf"][1], "maxProperties": 100}]}
+Augment = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "null"}, *_augment["anyOf"]]})]
+OneOrMoreAugment = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [{"type": "null"}, *_augment["anyOf"], {"type": "array", "items": _augment, "minItems": 1}]}
+    ),
+]
 
 
 def _levels(scalar: JsonSchemaValue, ranged: bool = True) -> WithJsonSchema:
@@ -278,6 +287,11 @@ class Fixed(Strict):
     embedding_dim: int = Field(64, ge=1, le=10_000_000)
     normalize: bool = True
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    augment: Augment = Field(
+        None,
+        description="random changes of training items: none, light, strong, an augmentation's name, or "
+        "{name: parameters, …}; null: none",
+    )
 
 
 class DataFactors(Strict):
@@ -311,6 +325,7 @@ class Search(Strict):
     learning_rate: Values = None
     batch_size: Values = None
     optimizer: Values = None
+    augment: OneOrMoreAugment = Field(None, description="what `fixed.augment` can be, or a list of these")
     data: DataFactors = DataFactors()
 
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
-from siamkit.registry.catalog import Registered
+from siamkit.registry.catalog import CORE, Origin, Registered
 from siamkit.registry.compatibility import fitting_metrics, wrapping
 from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Param
 from siamkit.runs.configuration import ComponentConfig, Configuration
@@ -134,6 +134,47 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True)
+class AugmentationSteps:
+    """A preset, or augmentations that are applied one after the other, as one alternative of a search space.
+
+    Parameters are named as in a component; those of several augmentations as `crop.padding`.
+
+    Args:
+        names: the name of the preset, or the names of the augmentations in their order.
+    """
+
+    names: tuple[str, ...]
+    origin = Origin(CORE)
+    spec: Any = None  # an augmentation is no component
+
+    @property
+    def qualified(self) -> str:
+        """The name that configurations store: `light`, `crop`, `crop+flip`."""
+        return "+".join(self.names)
+
+    def key_of(self, step: str, param: str) -> str:
+        """Return the name of a parameter of one augmentation."""
+        return param if len(self.names) == 1 else f"{step}.{param}"
+
+
+def recipe_of(configuration: Configuration) -> dict[str, dict[str, Any]] | str | None:
+    """Return how a configuration augments training items, as `siamkit.data.augmenter` takes it.
+
+    Example:
+        >>> recipe_of({"augment": {"name": "crop+flip", "params": {"crop.padding": 0.2}}})
+        {'crop': {'padding': 0.2}, 'flip': {}}
+    """
+    stored = configuration.get("augment")
+    if stored is None or not stored["params"]:
+        return stored and stored["name"]
+    steps: dict[str, dict[str, Any]] = {name: {} for name in stored["name"].split("+")}
+    for key, value in stored["params"].items():
+        step, _, param = key.rpartition(".")
+        steps[step or stored["name"]][param] = value
+    return steps
+
+
+@dataclass(frozen=True)
 class Alternative:
     """One component of the search space, with the values of its parameters.
 
@@ -142,7 +183,7 @@ class Alternative:
         params: the values or components that each parameter can have.
     """
 
-    entry: Registered[Any]
+    entry: Registered[Any] | AugmentationSteps
     params: Mapping[str, Values | ComponentSpace]
 
     def specs(self) -> list[tuple[Any, float]]:
@@ -183,7 +224,7 @@ class Alternative:
 class ComponentSpace:
     """The components of one kind that a configuration can have, by name."""
 
-    kind: Kind
+    kind: Kind | Literal["augmentation"]
     alternatives: Mapping[str, Alternative]
 
     def count(self) -> float:
@@ -235,6 +276,7 @@ class SearchSpace:
         encoder, metric, loss: the components of each kind to choose from.
         factors: the values of the factors in `FACTORS`.
         data: the values of the factors of the training data; empty if the study does not vary them.
+        augment: the augmentations to choose from; None if the study file names none.
     """
 
     encoder: ComponentSpace
@@ -242,6 +284,12 @@ class SearchSpace:
     loss: ComponentSpace
     factors: Mapping[str, Values]
     data: Mapping[str, Values] = field(default_factory=dict)
+    augment: ComponentSpace | None = None
+
+    def kinds(self) -> dict[str, ComponentSpace]:
+        """Return the spaces of what has a name and parameters, by the name of its factor."""
+        spaces = {"encoder": self.encoder, "loss": self.loss, "metric": self.metric, "augment": self.augment}
+        return {name: space for name, space in spaces.items() if space is not None}
 
     def parameters(self) -> Iterator[tuple[str, Values | ComponentSpace]]:
         """Yield everything that a configuration can have, by the name of its parameter."""
@@ -255,8 +303,8 @@ class SearchSpace:
                     else:
                         yield f"{name}.{choice}.{key}", space
 
-        for components in (self.encoder, self.loss, self.metric):
-            yield from nested(components.kind, components)
+        for kind, components in self.kinds().items():
+            yield from nested(kind, components)
         yield from self.all_factors().items()
 
     def all_factors(self) -> dict[str, Values]:
@@ -274,6 +322,8 @@ class SearchSpace:
             factors["data"] = {
                 name: values.sample(trial, f"data.{name}") for name, values in self.data.items()
             }
+        if self.augment is not None:
+            factors["augment"] = self.augment.sample(trial, "augment")
         return cast(Configuration, {"encoder": encoder, "metric": metric, "loss": loss, **factors})
 
     def fitting_metrics(self, loss: LossSpec) -> list[str]:
@@ -293,7 +343,8 @@ class SearchSpace:
             for spec, count in loss.specs()
         )
         factors = math.prod(values.count() for values in self.all_factors().values())
-        return self.encoder.count() * pairs * factors
+        augmentations = 1 if self.augment is None else self.augment.count()
+        return self.encoder.count() * pairs * factors * augmentations
 
     def components(self) -> Iterator[Alternative]:
         """Yield every component at the top of the space."""

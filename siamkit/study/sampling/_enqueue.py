@@ -8,7 +8,7 @@ from typing import Any
 
 from siamkit.errors import nearest
 from siamkit.runs.configuration import Configuration, Factor, key_of
-from siamkit.study.config.search_space import ComponentSpace, SearchSpace, Values
+from siamkit.study.config.search_space import AugmentationSteps, ComponentSpace, SearchSpace, Values
 from siamkit.study.config.yaml import KeyPath, Problems, YamlValue
 from siamkit.study.sampling._enumerate import ScriptedTrial
 
@@ -101,10 +101,12 @@ class _EntryParser:
     params: dict[str, Factor] = field(default_factory=dict)
 
     def parse(self, entry: Mapping[str, YamlValue], path: KeyPath) -> dict[str, Factor]:
-        kinds = {"encoder": self.space.encoder, "metric": self.space.metric, "loss": self.space.loss}
+        kinds = self.space.kinds()
         factors = self.space.all_factors()
         known = [*kinds, *factors]
         for key, value in entry.items():
+            if key == "augment" and isinstance(value, Mapping):
+                value = _joined(value)
             if key in kinds:
                 self._component(key, kinds[key], value, (*path, key))
             elif key in factors:
@@ -153,3 +155,15 @@ class _EntryParser:
             self.params[name] = values.validate(value)
         except ValueError as error:
             self.problems.add(path, str(error))
+
+
+def _joined(steps: Mapping[str, YamlValue]) -> dict[str, YamlValue]:
+    """Return augmentations with their parameters as one of that name: `{crop+flip: {crop.padding: 0.1}}`."""
+    joined = AugmentationSteps(tuple(map(str, steps)))
+    params: dict[str, YamlValue] = {
+        joined.key_of(name, key): value
+        for name, params in steps.items()
+        if isinstance(params, Mapping)
+        for key, value in params.items()
+    }
+    return {joined.qualified: params}

@@ -134,6 +134,8 @@ class _Retraced:
             self._value(name, values, configuration[name])  # type: ignore[literal-required]
         for name, values in space.data.items():
             self._value(f"data.{name}", values, configuration["data"][name])
+        if space.augment is not None:
+            self._component("augment", space.augment, configuration["augment"])
 
     def _component(self, name: str, components: ComponentSpace, stored: ComponentConfig) -> None:
         self.params[name] = choice = components.name_of(stored)

@@ -26,6 +26,7 @@ from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.runs.configuration import ComponentConfig, Configuration, derive_seed
 from siamkit.study.config.schema import Fixed
+from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.judge import judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row
 from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data
@@ -119,6 +120,7 @@ class KerasTrainer:
             preprocessed=True,
             items_per_class=fixed.items_per_class,
             drop_last=getattr(model.loss, "batch_coupled", False),
+            augment=recipe_of(configuration),
         )
         groups = QUICK | groups_of(data.objectives)
         if done == fixed.epochs:  # nothing is left to train

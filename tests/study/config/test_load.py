@@ -106,7 +106,7 @@ DIM_LINE = f"embedding_dim: {DIM}"
             "embedding_dim",
             '"a:b"',
             10,
-            "search.a:b: unknown key 'a:b'; choose from batch_size, data, embedding_dim",
+            "search.a:b: unknown key 'a:b'; choose from augment, batch_size, data",
         ),
         (
             "budget: {trials",
@@ -649,6 +649,107 @@ def test_the_schema_takes_of_the_data_what_the_study_file_takes(load: Load, fact
         load(change)
     else:
         assert problems(load, change)
+
+
+@pytest.mark.parametrize(
+    ("augment", "right"),
+    [
+        ("light", True),
+        ("null", True),
+        ("[none, light, strong]", True),
+        ("flip", True),
+        ("{crop: {padding: {low: 0.05, high: 0.2}}, flip: null}", True),
+        ("[none, {crop: {padding: [0.1, 0.2]}, rotate: {}}]", True),
+        ("[]", False),
+        ("3", False),
+        ("{crop: 3}", False),
+        ("[[light]]", False),
+    ],
+)
+def test_the_schema_takes_the_augmentations_that_the_study_file_takes(
+    load: Load, augment: str, right: bool
+) -> None:
+    change = (DIM_LINE, f"augment: {augment}")
+    schema = json_schema()
+    assert fits(schema, YAML(typ="safe", pure=True).load(GOOD.replace(*change)), schema) == right
+    if right:
+        load(change)
+    else:
+        assert problems(load, change)
+
+
+FIXED = "fixed: {batch_size: 32, epochs: 2}"
+
+
+def augmented(fixed: str) -> tuple[str, str]:
+    return FIXED, f"fixed: {{batch_size: 32, epochs: 2, augment: {fixed}}}"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            (DIM_LINE, "augment: flop"),
+            "10: search.augment: unknown augmentation 'flop'; did you mean 'flip'?",
+        ),
+        (
+            (DIM_LINE, "augment: [none, {crop: {pad: 1}}]"),
+            "10: search.augment.1.crop.pad: augmentation 'crop' has no parameter 'pad'; did you mean 'padd",
+        ),
+        (
+            (DIM_LINE, "augment: {crop: {padding: 2}}"),
+            "10: search.augment.crop.padding: should be from 0 to 1, got 2",
+        ),
+        (
+            (DIM_LINE, "augment: [flip, {flip: null}]"),
+            "10: search.augment.1: 'flip' is listed twice; list it once, with all its parameters",
+        ),
+        (
+            (DIM_LINE, "augment: {light: {}}"),
+            "10: search.augment.light: unknown augmentation 'light'; choose from brightness",
+        ),
+        (
+            (DIM_LINE, "augment: [4]"),
+            "10: search.augment.0: should be none, light, strong, an augmentation, or {augmentation: ",
+        ),
+        ((DIM_LINE, "augment: {}"), "10: search.augment: should be none, light, strong, an augmentation, or"),
+        (
+            augmented("[none, light]"),
+            "5: fixed.augment: should be one augmentation; write a list under `search:`, not under `fixed:`",
+        ),
+        (
+            augmented("{crop: {padding: [0.1, 0.2]}}"),
+            "5: fixed.augment.crop.padding: should be one value; write what to search under `search:`",
+        ),
+    ],
+)
+def test_augmentations_that_do_not_exist_are_refused_on_their_line(
+    load: Load, change: tuple[str, str], sentence: str
+) -> None:
+    (told,) = problems(load, change)
+    assert told.startswith(sentence)
+
+
+def test_augmentation_is_fixed_or_searched_not_both(load: Load) -> None:
+    (told,) = problems(load, augmented("light"), (DIM_LINE, "augment: [none, light]"))
+    assert told == "10: search.augment: is both fixed and searched; leave one of them out"
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [((DIM_LINE, "augment: [none, noise, window]"), "10: search"), (augmented("window"), "5: fixed")],
+)
+def test_augmentations_for_other_data_are_refused_when_the_data_are_read(
+    load: Load, change: tuple[str, str], where: str
+) -> None:
+    study = load(change)
+    with pytest.raises(StudyFileError) as caught:
+        study.load_data()
+    (told,) = caught.value.problems
+    assert told.partition("study.yaml:")[2] == (
+        f"{where}.augment: the augmentation 'window' is for series, but the data are image; crop, "
+        "resized_crop, flip, rotate, brightness, color, contrast, erase, noise would fit"
+    )
 
 
 def test_the_schema_names_every_key() -> None:

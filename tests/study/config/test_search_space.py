@@ -13,7 +13,7 @@ from siamkit.registry.registry import Registry, components
 from siamkit.registry.specs import Component
 from siamkit.runs.configuration import canonical, derive_seed, factors_of, key_of
 from siamkit.study.config._parse import parse_space
-from siamkit.study.config.search_space import SearchSpace
+from siamkit.study.config.search_space import SearchSpace, recipe_of
 from siamkit.study.config.yaml import Document, Problems
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -203,6 +203,56 @@ def test_a_study_that_varies_no_data_keeps_its_keys_and_seeds() -> None:
     assert key_of(drawn) == key_of(before)
     assert derive_seed(0, drawn, 0) == derive_seed(0, before, 0)
     assert not [name for name in factors_of(drawn) if name.startswith("data")]
+
+
+def test_augmentations_are_drawn_with_their_own_parameters() -> None:
+    space = make(
+        augment=[
+            "none",
+            "crop",
+            {"crop": {"padding": [0.1, 0.3]}, "erase": {"largest": {"low": 0.2, "high": 0.5}}},
+        ]
+    )
+    trial = Draws(lambda options: options[-1])
+    drawn = space.sample(trial)
+    asked = {name: values for name, values in trial.asked.items() if name.startswith("augment")}
+    assert asked == {
+        "augment": ("none", "crop", "crop+erase"),
+        "augment.crop+erase.crop.padding": (0.1, 0.3),
+        "augment.crop+erase.erase.probability": (0.0, 1.0, False),
+        "augment.crop+erase.erase.largest": (0.2, 0.5, False),
+    }
+    assert recipe_of(drawn) == {"crop": {"padding": 0.3}, "erase": {"probability": 1.0, "largest": 0.5}}
+    assert factors_of(drawn)["augment"] == "crop+erase"
+    assert factors_of(drawn)["augment.crop+erase.crop.padding"] == 0.3
+    one = space.sample(Draws(lambda options: options[1]))
+    assert recipe_of(one) == {"crop": {"padding": 0.25}}
+    assert factors_of(one)["augment.crop.padding"] == 0.25
+    assert recipe_of(space.sample(Draws())) == "none"
+
+
+def test_what_is_fixed_is_not_searched_and_has_its_defaults() -> None:
+    trial = Draws(lambda options: options[-1])
+    drawn = make(fixed={"augment": {"crop": {"padding": 0.2}, "flip": None}}).sample(trial)
+    assert recipe_of(drawn) == {"crop": {"padding": 0.2}, "flip": {"probability": 0.5}}
+    assert not [name for name in trial.asked if name.startswith("augment")]
+    assert recipe_of(make(fixed={"augment": "strong"}).sample(Draws())) == "strong"
+
+
+def test_a_study_without_augmentation_keeps_its_keys() -> None:
+    drawn = make().sample(Draws())
+    assert "augment" not in drawn
+    assert recipe_of(drawn) is None
+
+
+def test_augmentations_count_as_configurations() -> None:
+    finite = {
+        "encoder": {"mlp": {"depth": 1, "width": 8, "dropout": 0.0}},
+        "loss": {"triplet": {"margin": 1.0}},
+    }
+    without = make(**finite).count()
+    several = make(**finite, augment=["none", {"crop": {"padding": [0.1, 0.2, 0.3]}}, "flip"])
+    assert several.count() == without * 5 < float("inf")
 
 
 def test_a_component_inside_a_component_is_drawn_with_its_own_parameters() -> None:

@@ -374,6 +374,35 @@ def test_retracing_finds_the_way_to_every_configuration_and_to_no_other(load: Lo
         assert retrace(space, {**configuration, "data.noise": 7}) is None
 
 
+AUGMENT = "  augment: [none, {crop: {padding: [0.1, 0.2]}, flip: {probability: {low: 0, high: 0.5}}}]\n"
+
+
+def test_an_entry_names_an_augmentation_and_its_parameters(load: Load) -> None:
+    study = load(
+        "enqueue:",
+        "  - {augment: {crop: {padding: 0.2}, flip: null}}",
+        "  - {loss: contrastive}",
+        search=SEARCH + AUGMENT,
+    )
+    first, second = facts(study)
+    assert first["augment.crop+flip.crop.padding"] == 0.2
+    assert first["augment.crop+flip.flip.probability"] == 0.5
+    assert second["augment"] == "none"
+    (told,) = refused(load, "enqueue: [{augment: flip}]", search=SEARCH + AUGMENT)
+    assert "the augmentation 'flip' is not searched; did you mean 'crop+flip'" in told
+
+
+def test_augmentations_are_retraced(load: Load) -> None:
+    space = load(search=FINITE + AUGMENT).space
+    for trial, configuration in enumerate_space(space, lambda name, values: values.levels()[-2:]):
+        found = retrace(space, configuration)
+        assert found is not None
+        assert found[0].params == trial.params
+        without = {name: value for name, value in configuration.items() if name != "augment"}
+        assert retrace(space, without) is None
+        assert retrace(load(search=FINITE).space, configuration) is None
+
+
 def test_no_study_to_start_from_is_one_sentence(load: Load, tmp_path: Path) -> None:
     (told,) = refused(load, "warm_start: nowhere")
     assert told.startswith("10: warm_start: '")

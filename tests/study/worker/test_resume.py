@@ -24,7 +24,7 @@ version: 1
 baselines: null
 name: resumed
 data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
-fixed: {batch_size: 24, epochs: 3, embedding_dim: 4, learning_rate: 0.01}
+fixed: {batch_size: 24, epochs: 3, embedding_dim: 4, learning_rate: 0.01, augment: strong}
 search:
   encoder: {mlp: {depth: 1, width: 8, dropout: 0.3}}
   metric: METRIC
