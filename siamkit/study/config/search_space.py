@@ -145,7 +145,7 @@ class AugmentationSteps:
 
     names: tuple[str, ...]
     origin = Origin(CORE)
-    spec: Any = None  # an augmentation is no component
+    spec: Any = None  # only components have a spec
 
     @property
     def qualified(self) -> str:
