@@ -68,7 +68,7 @@ class Model:
 
 
 def measures(dim, weight):
-    return {"map_at_r": dim / 100 + weight / 1000, "recall_at_1": 0.5, "eer": 0.5, "parameters": dim}
+    return {"map_at_r": dim / 100 + weight / 500, "recall_at_1": 0.5, "eer": 0.5, "parameters": dim}
 
 
 class KerasTrainer:
@@ -83,26 +83,32 @@ class KerasTrainer:
     def train(self, configuration, *, seed, data_seed, limits, on_epoch, on_checkpoint, start=None):
         import numpy as np
 
-        from siamkit.study.worker.trainer import Scores, Trained, TrialFailure
+        from siamkit.study.worker.trainer import BestEpoch, EpochEnd, Scores, Trained, TrialFailure
 
         dim, weight, done = configuration["embedding_dim"], 0, 0
+        best = BestEpoch(self.data.objective, self.fixed.epochs)
         if start is not None:
+            for row in start.history:
+                best.add(row["epoch"], row["map_at_r"])
             with zipfile.ZipFile(start.model) as archive:
                 stored = json.loads(archive.read("config.json"))
             weight, done = stored["weight"], start.epoch
             # A state that is not of that epoch would be a lost or a repeated one.
-            assert stored == {"dim": dim, "weight": done}, (stored, dim, done)
+            expected = best.number if best.ends(done) else done
+            assert stored == {"dim": dim, "weight": expected}, (stored, dim, expected)
         for epoch in range(done + 1, self.fixed.epochs + 1):
             time.sleep(float(os.environ.get("FAULTS_EPOCH", "0.1")))
             weight += 1
             if misbehave(dim, epoch) != 1.0:
                 raise TrialFailure("nan", f"the loss of epoch {epoch} is nan")
             row = {"epoch": epoch, "loss": 1.0, **measures(dim, weight)}
-            on_checkpoint(Model(dim, weight), epoch, row, {"loss": {}})
+            is_best = best.add(epoch, row["map_at_r"])
+            on_checkpoint(EpochEnd(Model(dim, weight), row, {"loss": {}}, is_best, best.ends(epoch)))
             on_epoch(epoch, row)
         items = len(self.data.valid)
         queries, embeddings = {"map_at_r": np.ones(items)}, np.ones((items, dim))
-        return Trained(Model(dim, weight), Scores(measures(dim, weight), queries, embeddings), {"loss": {}})
+        scores = Scores(measures(dim, best.number), queries, embeddings)
+        return Trained(Model(dim, best.number), scores, {"loss": {}}, best.number)
 
     def evaluate(self, model, split, groups, threshold=None):
         import numpy as np

@@ -95,6 +95,38 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         return self._planned[1]
 
 
+class Rounds(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    """The batches of a feed as one sequence, epoch after epoch, cut into rounds of one length.
+
+    Keras takes a round for an epoch; set `epoch` before a fit that continues, as for `Feed`.
+
+    Args:
+        batches: the feed.
+        length: the number of batches in a round.
+
+    Attributes:
+        epoch: the current round, from 0.
+    """
+
+    def __init__(self, batches: Feed, length: int) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.epoch = 0
+        self._batches, self._length = batches, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        self._batches.epoch, position = divmod(self.epoch * self._length + index, len(self._batches))
+        return self._batches[position]
+
+    def on_epoch_end(self) -> None:
+        """Advance to the next round."""
+        self.epoch += 1
+
+
 def feed(
     dataset: Dataset,
     supervision: Supervision,
@@ -106,7 +138,7 @@ def feed(
     items_per_class: int = 4,
     drop_last: bool = False,
     augment: Recipe = None,
-) -> keras.utils.PyDataset:
+) -> Feed:
     """Return the batches of a dataset for a loss of this supervision.
 
     `y` is int32 class codes (labels), int32 1 and 0 (pairs), float32 scores, or int32 zeros (triplets,

@@ -22,8 +22,8 @@ from siamkit.losses.base import Loss, get_loss
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._embedding import EmbeddingModel
 from siamkit.model._inputs import checked_items, is_loader, prepared_arguments
-from siamkit.model._loss_state import LossStateHolder, multiply_steps, portable
 from siamkit.model.keras_metrics import bind_metrics
+from siamkit.model.training_state import LossStateHolder, multiply_steps, portable
 from siamkit.registry.registry import family, record_of, set_record
 
 

@@ -37,6 +37,12 @@ class Configuration(TypedDict):
     learning_rate: float
     batch_size: int
     optimizer: str
+    schedule: str
+    warmup: float | None
+    momentum: float | None
+    weight_decay: float | None
+    clip_norm: float | None
+    ema: float | None
     data: NotRequired[dict[str, Factor]]
     augment: NotRequired[ComponentConfig]
 

@@ -329,6 +329,8 @@ class TrialResult(Result):
     values: list[float] | None = None
     measures: Measures = Field(alias="figures")
     repeats: list[Measures] = []
+    best_epochs: list[int] = []
+    """The epoch of each repeat whose model was kept, from 1."""
     attempt: int = 1
 
     def value(self, measure: str) -> float | None:
@@ -341,6 +343,8 @@ class RepeatResult(Result):
 
     repeat: int = 0
     seed: int | None = None
+    best_epoch: int | None = None
+    """The epoch whose model was kept, from 1."""
     valid: Measures | None = None
     test: Measures | None = None
 

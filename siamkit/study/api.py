@@ -154,7 +154,7 @@ def retrain_trial(
     check_same_training(study, snapshot)
     fixed = study.config.fixed
     if epochs is not None:
-        fixed = fixed.model_copy(update={"epochs": epochs})
+        fixed = fixed.model_copy(update={"epochs": epochs, "steps": None})
     if seed is None:
         seed = derive_seed(study.config.seed, configuration, 0)
     name, why = select.choose_backend(backend, started_with=snapshot.versions.backend)

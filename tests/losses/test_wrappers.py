@@ -9,7 +9,7 @@ from keras import ops
 
 import siamkit
 from siamkit.errors import ComponentError, ModelError
-from siamkit.model._loss_state import multiplied
+from siamkit.model.training_state import multiplied
 
 pytestmark = pytest.mark.keras
 

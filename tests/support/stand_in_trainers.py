@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.study.worker.messages import Row
-from siamkit.study.worker.trainer import Scores, Start, Trained, TrialFailure
+from siamkit.study.worker.trainer import BestEpoch, EpochEnd, Scores, Start, Trained, TrialFailure
 
 RESOLVED = {"loss": {"margin": 0.2}}
 
@@ -52,19 +52,26 @@ class StandIn:
         on_checkpoint: Any = None,
         start: Start | None = None,
     ) -> Trained:
+        best = BestEpoch(self.data.objective, self.fixed.epochs, self.fixed.patience)
+        name = self.data.objective.name
+        for row in start.history if start is not None else []:
+            best.add(int(row["epoch"]), row[name])
         done = start.epoch if start is not None else 0
         self.begin(configuration, seed, data_seed, done)
         # From the last epoch on there is nothing to train, only to evaluate.
-        measures = self.measures(configuration, seed, self.fixed.epochs)
         for epoch in range(done + 1, self.fixed.epochs + 1):
+            if epoch > 1 and best.ends(epoch - 1):
+                break
             measures = self.measures(configuration, seed, epoch)
             row: Row = {"epoch": epoch, "loss": 1.0, **measures}
             self.during(configuration, seed, epoch)
-            on_checkpoint(self.model(configuration, seed, epoch), epoch, row, RESOLVED)
+            is_best, is_last = best.add(epoch, row[name]), best.ends(epoch)
+            on_checkpoint(EpochEnd(self.model(configuration, seed, epoch), row, RESOLVED, is_best, is_last))
             on_epoch(epoch, row)
         dim, items = configuration["embedding_dim"], len(self.data.valid)
+        measures = self.measures(configuration, seed, best.number)
         scores = Scores(measures, self.queries(configuration, seed), np.ones((items, dim)))
-        return Trained(self.model(configuration, seed, self.fixed.epochs), scores, RESOLVED)
+        return Trained(self.model(configuration, seed, best.number), scores, RESOLVED, best.number)
 
     def evaluate(self, model: Any, split: str, groups: Any, threshold: float | None = None) -> Scores:
         return Scores({"map_at_r": 0.4, "eer": 0.5}, {}, np.ones((len(getattr(self.data, split)), 1)))

@@ -25,6 +25,7 @@ from siamkit.registry.specs import (
     LossSpec,
     Param,
 )
+from siamkit.study.config.schema import MOMENTUM
 from siamkit.study.config.search_space import (
     FACTORS,
     Alternative,
@@ -61,6 +62,7 @@ def parse_space(
             factors[name] = replace(values, default=param.default, from_file=True)
         else:
             factors[name] = Values((fixed.get(name, param.default),))
+    _check_momentum(factors, "search" if search.get("momentum") is not None else "fixed", problems)
     varied = search.get("data")
     varied = varied if isinstance(varied, Mapping) else {}  # the schema reports anything but a mapping
     data = {
@@ -76,6 +78,16 @@ def parse_space(
     )
     _check_metrics_fit_losses(space, problems)
     return space if len(problems) == before else None
+
+
+def _check_momentum(factors: Mapping[str, Values], section: str, problems: Problems) -> None:
+    optimizers = factors["optimizer"].options
+    if factors["momentum"].options != (None,) and not {*optimizers} & {*MOMENTUM}:
+        problems.add(
+            (section, "momentum"),
+            f"is for the optimizers {', '.join(MOMENTUM)}; this study has {', '.join(map(str, optimizers))}. "
+            "Leave it out, or change the optimizer",
+        )
 
 
 def parse_components(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.ablation import CORRUPTIONS
@@ -15,7 +23,11 @@ from siamkit.evaluation.baselines import BASELINES, UNTRAINED
 from siamkit.io.paths import url_problem
 
 Direction = Literal["maximize", "minimize"]
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad", "muon"]
+MOMENTUM: tuple[Optimizer, ...] = ("sgd", "rmsprop", "muon")
+"""The optimizers that have a momentum of their own to set."""
+
+Schedule = Literal["constant", "cosine", "linear", "one_cycle"]
 Backend = Literal["tensorflow", "torch", "jax"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -276,12 +288,29 @@ class Data(Strict):
     text: Text | None = None
 
 
+EVALUATIONS = 10  # of a training whose length is given in steps
+
+
 class Fixed(Strict):
     """Settings that are the same in all trials."""
 
     optimizer: Optimizer = "adam"
     batch_size: int = Field(128, ge=2, le=10_000_000)
-    epochs: int = Field(10, ge=1, le=10_000_000)
+    epochs: int = Field(
+        10, ge=1, le=10_000_000, description="passes over the training items; an evaluation after each"
+    )
+    steps: int | None = Field(
+        None,
+        ge=EVALUATIONS,
+        le=10_000_000,
+        multiple_of=EVALUATIONS,
+        description="batches to train on, in place of epochs; an evaluation after each tenth of them",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="stop after so many epochs without a better first objective on validation; null: never",
+    )
     items_per_class: int = Field(4, ge=2, le=10_000_000, description="K of balanced P×K batches")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     embedding_dim: int = Field(64, ge=1, le=10_000_000)
@@ -292,6 +321,35 @@ class Fixed(Strict):
         description="random changes of training items: none, light, strong, an augmentation's name, or "
         "{name: parameters, …}; null: none",
     )
+    schedule: Schedule = "constant"
+    warmup: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the learning rate rises; null: 0 if constant, 0.3 for "
+        "one_cycle, else 0.1",
+    )
+    momentum: float | None = Field(
+        None, ge=0, lt=1, description="of sgd, rmsprop and muon; null: 0.9 for sgd, else that of Keras"
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="null: that of the optimizer in Keras"
+    )
+    clip_norm: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="maximum norm of all gradients together; null: none"
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="momentum of an average of the weights over steps, which replaces them; null: no average",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if self.steps is not None and {"epochs", "steps"} <= self.model_fields_set:
+            raise ValueError("has both epochs and steps; leave one of them out")
+        return self
 
 
 class DataFactors(Strict):
@@ -314,18 +372,29 @@ class DataFactors(Strict):
     )
 
 
-class Search(Strict):
-    """The search space: components by name, and other factors."""
+class Factors(Strict):
+    """The factors that are neither components nor of the data; each may be fixed instead."""
 
-    encoder: OneOrMore
-    metric: OneOrMore
-    loss: OneOrMore
     embedding_dim: Values = None
     normalize: Values = None
     learning_rate: Values = None
     batch_size: Values = None
     optimizer: Values = None
     augment: OneOrMoreAugment = Field(None, description="what `fixed.augment` can be, or a list of these")
+    schedule: Values = None
+    warmup: Values = None
+    momentum: Values = None
+    weight_decay: Values = None
+    clip_norm: Values = None
+    ema: Values = None
+
+
+class Search(Factors):
+    """The search space: components by name, and other factors."""
+
+    encoder: OneOrMore
+    metric: OneOrMore
+    loss: OneOrMore
     data: DataFactors = DataFactors()
 
 

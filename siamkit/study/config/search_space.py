@@ -13,7 +13,7 @@ from siamkit.registry.catalog import CORE, Origin, Registered
 from siamkit.registry.compatibility import fitting_metrics, wrapping
 from siamkit.registry.specs import Bool, Choice, Float, Int, Kind, LossSpec, Param
 from siamkit.runs.configuration import ComponentConfig, Configuration
-from siamkit.study.config.schema import Fixed, Optimizer
+from siamkit.study.config.schema import Fixed, Optimizer, Schedule
 
 LEVELS = 3  # number of values that a range is reduced to in a factorial design
 
@@ -33,6 +33,12 @@ FACTORS: Mapping[str, Param] = {
     "learning_rate": Float(Fixed().learning_rate, minimum=1e-12),
     "batch_size": Int(Fixed().batch_size, minimum=2),
     "optimizer": Choice(Fixed().optimizer, options=get_args(Optimizer)),
+    "schedule": Choice(Fixed().schedule, options=get_args(Schedule)),
+    "warmup": Float(Fixed().warmup, minimum=0, maximum=0.99),
+    "momentum": Float(Fixed().momentum, minimum=0, maximum=0.9999),
+    "weight_decay": Float(Fixed().weight_decay, minimum=0),
+    "clip_norm": Float(Fixed().clip_norm, minimum=1e-12),
+    "ema": Float(Fixed().ema, minimum=1e-12, maximum=0.9999999),
 }
 
 

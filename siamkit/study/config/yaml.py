@@ -237,6 +237,7 @@ _EXPECTED = {
     "too_short": "not empty",
     "string_too_short": "not empty",
     "finite_number": "a finite number",
+    "multiple_of": "a multiple of {multiple_of}",
 }
 
 

@@ -155,6 +155,7 @@ class RepeatHandle:
             scores["valid"] = to_jsonable(ended.measures[0])
             scores["test"] = to_jsonable(ended.test_measures)
             scores["resolved_params"] = ended.resolved_params
+            scores["best_epoch"] = ended.epochs[0]
         return RepeatResult(
             trial=self._trial,
             key=self._key,

@@ -253,6 +253,9 @@ class TrialHandle:
     def _write(self, ended: Ended, seconds: float) -> None:
         """Write the history and, last, the result."""
         if self._history:
+            best = dict(enumerate(ended.epochs))
+            for row in self._history:
+                row["is_best"] = row["epoch"] == best.get(int(row["repeat"]))
             names = list(dict.fromkeys(name for row in self._history for name in row))
             columns = {name: [row.get(name) for row in self._history] for name in names}
             write_table(self._files.history, columns)
@@ -271,6 +274,7 @@ class TrialHandle:
             values=ended.values if is_complete else None,
             measures=to_jsonable(mean_measures(ended.measures)) if is_complete else {},
             repeats=to_jsonable(ended.measures),
+            best_epochs=ended.epochs,
             seconds=round(seconds, 3),
             versions=self._session.versions,
             attempt=self.claim.attempt,

@@ -24,6 +24,7 @@ from siamkit.study.config.schema import (
     Baselines,
     Data,
     Duration,
+    Factors,
     Fixed,
     Named,
     OneOrMore,
@@ -31,7 +32,6 @@ from siamkit.study.config.schema import (
     Size,
     Strict,
     StudyConfig,
-    Values,
     Version,
     Workers,
 )
@@ -46,16 +46,6 @@ def _at_least_two(losses: list[Any]) -> list[Any]:
     if len(losses) < 2:
         raise ValueError(f"should name two losses or more to compare, got {len(losses)}")
     return losses
-
-
-class Search(Strict):
-    """The factors that are searched for each loss, in addition to its parameters, encoder and metric."""
-
-    embedding_dim: Values = None
-    normalize: Values = None
-    learning_rate: Values = None
-    batch_size: Values = None
-    optimizer: Values = None
 
 
 class Budget(Strict):
@@ -88,7 +78,9 @@ class RealityConfig(Strict):
     )
     encoder: OneOrMore
     metric: OneOrMore
-    search: Search = Search()
+    search: Factors = Field(
+        Factors(), description="factors that are searched for each loss, with its parameters"
+    )
     fixed: Fixed = Fixed()
     objective: str | None = Field(
         None, description="the measure to choose by; by default that of the kind of data"

@@ -1,4 +1,4 @@
-"""The state of an attempt: its model after the last epoch, and its results so far, to continue from."""
+"""The state of an attempt: its models after the last and the best epoch, and its results so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from siamkit.io.files import copy_file, write_atomic, write_json
 from siamkit.runs.results import numbers
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.worker.messages import ResolvedParams, Row
-from siamkit.study.worker.trainer import Model
+from siamkit.study.worker.trainer import EpochEnd
 
 MAX_READS = 5  # of an attempt that still writes
 
@@ -22,18 +22,23 @@ class State:
     Args:
         repeat: the current repeat, from 0.
         epoch: the number of epochs of this repeat that are done.
-        model: the file of the model after these epochs; None before the first.
+        model: the file of the model after these epochs; None before the first. If nothing is left to train,
+            it is that of the best epoch.
+        best_model: the file of the model after the best of these epochs.
         resolved_params: the parameters as the API takes them.
         history: the rows of all epochs so far.
         measures: the measures of the repeats that are done.
+        epochs: the best epoch of each of these repeats.
     """
 
     repeat: int = 0
     epoch: int = 0
     model: str | None = None
+    best_model: str | None = None
     resolved_params: ResolvedParams = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     measures: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -67,45 +72,59 @@ class Checkpoint:
             file.unlink(missing_ok=True)
         return cls(folder)
 
-    @property
-    def model(self) -> Path | None:
-        """The file of the model to continue from; None before the first epoch of a repeat."""
-        return self.files.path / self.state.model if self.state.model is not None else None
+    def files_to_continue(self) -> tuple[Path, Path] | None:
+        """Return the files of the models after the last and the best epoch; None before the first epoch."""
+        state, folder = self.state, self.files.path
+        if state.model is None or state.best_model is None:
+            return None
+        return folder / state.model, folder / state.best_model
 
-    def save(self, model: Model, row: Row, resolved_params: ResolvedParams, is_last: bool) -> None:
-        """Store a model after an epoch. The file with the state names the model, and is written last.
+    def epochs_so_far(self) -> list[Row]:
+        """Return the rows of the current repeat."""
+        return [row for row in self.state.history if row["repeat"] == self.state.repeat]
 
-        Args:
-            model: the model.
-            row: the measures of the epoch.
-            resolved_params: the parameters as the API takes them.
-            is_last: whether the repeat is done; then the first repeat's model is the attempt's.
+    def save(self, end: EpochEnd) -> None:
+        """Store a model after an epoch. The file with the state names the models, and is written last.
+
+        After the last epoch only the best model is of use; the first repeat's is the attempt's.
         """
-        state, previous = self.state, self.state.model
-        state.epoch = int(row["epoch"])
-        state.resolved_params = resolved_params
-        state.history.append({"repeat": state.repeat, **row})
-        is_final = is_last and state.repeat == 0
-        state.model = self.files.model.name if is_final else f"resume-{state.repeat}-{state.epoch}.keras"
-        write_atomic(self.files.path / state.model, model.save)
+        state, before = self.state, (self.state.model, self.state.best_model)
+        state.epoch = int(end.row["epoch"])
+        state.resolved_params = end.resolved_params
+        state.history.append({"repeat": state.repeat, **end.row})
+        name = f"resume-{state.repeat}-{state.epoch}.keras"
+        if end.is_last and state.repeat == 0:
+            name = self.files.model.name
+        target, best = self.files.path / name, self.files.path / str(state.best_model)
+        if end.is_best or not end.is_last:
+            write_atomic(target, end.model.save)
+        elif state.repeat == 0:
+            write_atomic(target, lambda path: copy_file(best, path))
+        else:
+            name = str(state.best_model)
+        state.model = name
+        if end.is_best or end.is_last:
+            state.best_model = name
         self.write()
-        self._remove(previous)
+        self._remove(before)
 
-    def next_repeat(self, measures: dict[str, float]) -> None:
-        """Record the measures of a repeat that is done."""
-        state, previous = self.state, self.state.model
+    def next_repeat(self, measures: dict[str, float], epoch: int) -> None:
+        """Record a repeat that is done: its measures, and its best epoch."""
+        state, before = self.state, (self.state.model, self.state.best_model)
         state.measures.append(measures)
-        state.repeat, state.epoch, state.model = state.repeat + 1, 0, None
+        state.epochs.append(epoch)
+        state.repeat, state.epoch, state.model, state.best_model = state.repeat + 1, 0, None, None
         self.write()
-        self._remove(previous)
+        self._remove(before)
 
     def write(self) -> None:
         """Write the state."""
         write_json(self.files.checkpoint_state, asdict(self.state))
 
-    def _remove(self, name: str | None) -> None:
-        if name is not None and name not in (self.files.model.name, self.state.model):
-            (self.files.path / name).unlink(missing_ok=True)
+    def _remove(self, names: tuple[str | None, ...]) -> None:
+        kept = {None, self.files.model.name, self.state.model, self.state.best_model}
+        for name in {*names} - kept:
+            (self.files.path / str(name)).unlink(missing_ok=True)
 
 
 def _kept_files(files: AttemptFolder) -> list[Path]:
@@ -119,7 +138,7 @@ def _copied(folder: Path, earlier: Path) -> Checkpoint:
     state.history = [numbers(row) for row in state.history]
     state.measures = [numbers(row) for row in state.measures]
     checkpoint = Checkpoint(folder, state)
-    needed = {state.model, source.model.name if state.repeat else None} - {None}
+    needed = {state.model, state.best_model, source.model.name if state.repeat else None} - {None}
     if earlier == folder:
         if not all((folder / str(name)).is_file() for name in needed):
             raise FileNotFoundError

@@ -202,6 +202,7 @@ class Ended:
         cause: the reason why it is not complete.
         values: the values of the objectives, means over the repeats.
         measures: the measures on the validation split, one mapping for each repeat.
+        epochs: the best epoch of each repeat, from 1: its model is kept, and has these measures.
         test_measures: the measures on the test split, for repeats of finalists only.
         resolved_params: the parameters as the API takes them.
         memory: bytes that the process of the worker holds now.
@@ -211,6 +212,7 @@ class Ended:
     cause: Cause | None = None
     values: list[float] | None = None
     measures: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
     test_measures: dict[str, float] = field(default_factory=dict)
     resolved_params: ResolvedParams = field(default_factory=dict)
     memory: int = 0

@@ -27,14 +27,13 @@ from siamkit.study.worker.messages import (
     FeedsJob,
     Job,
     RepeatJob,
-    ResolvedParams,
     Resumed,
     Row,
     Send,
     TrialJob,
 )
 from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.trainer import Limits, Model, Pruned, Start, Trained, Trainer, TrialFailure
+from siamkit.study.worker.trainer import EpochEnd, Limits, Pruned, Start, Trained, Trainer, TrialFailure
 
 
 class JobRunner:
@@ -93,7 +92,7 @@ class JobRunner:
             trained = self._train(job.configuration, seed, data_seed, checkpoint, send)
             if state.repeat == 0:
                 self._write_scores(job, checkpoint, trained)
-            checkpoint.next_repeat(trained.scores.measures)
+            checkpoint.next_repeat(trained.scores.measures, trained.epoch)
             state.resolved_params = trained.resolved_params
             if state.repeat == 1 < len(job.seeds) and (text := self._futility(job, trained)):
                 return self._ended(checkpoint, Cause("futility", text))
@@ -110,6 +109,7 @@ class JobRunner:
             cause,
             values=[float(np.mean([repeat[name] for repeat in repeats])) for name in self._data.objectives],
             measures=repeats,
+            epochs=checkpoint.state.epochs,
             resolved_params=checkpoint.state.resolved_params,
         )
 
@@ -122,15 +122,17 @@ class JobRunner:
         send: Send,
     ) -> Trained:
         """Train the current repeat, from its checkpoint if it has one."""
-        epochs, budget, state = self._config.fixed.epochs, self._config.budget, checkpoint.state
+        budget, repeat = self._config.budget, checkpoint.state.repeat
+        is_trained = False
 
-        def on_checkpoint(model: Model, epoch: int, row: Row, resolved_params: ResolvedParams) -> None:
-            checkpoint.save(model, row, resolved_params, is_last=epoch == epochs)
+        def on_checkpoint(end: EpochEnd) -> None:
+            nonlocal is_trained
+            is_trained = end.is_last
+            checkpoint.save(end)
 
         def on_epoch(epoch: int, row: Row) -> None:
-            cause = send(Epoch(state.repeat, epoch, row))
-            # Never after the last epoch: by then it is trained.
-            if cause is not None and epoch < epochs:
+            cause = send(Epoch(repeat, epoch, row))
+            if cause is not None and not is_trained:
                 raise Pruned(cause)
 
         def train(start: Start | None) -> Trained:
@@ -144,10 +146,12 @@ class JobRunner:
                 start=start,
             )
 
-        if checkpoint.model is None:
+        if (files := checkpoint.files_to_continue()) is None:
             return train(None)
-        with local_file(checkpoint.model) as file:
-            return train(Start(file, state.epoch, state.resolved_params))
+        with local_file(files[0]) as model, local_file(files[1]) as best_model:
+            return train(
+                Start(model, checkpoint.epochs_so_far(), best_model, checkpoint.state.resolved_params)
+            )
 
     def _write_scores(self, job: TrialJob, checkpoint: Checkpoint, trained: Trained) -> None:
         """Write the scores by query and, for a trial that may be among the best, what the report shows."""
@@ -196,6 +200,7 @@ class JobRunner:
         return Ended(
             "complete",
             measures=[measures],
+            epochs=[trained.epoch],
             test_measures=test.measures,
             resolved_params=trained.resolved_params,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from siamkit.backend.beyond_keras import release_memory
-from siamkit.data.batches import feed
+from siamkit.data.batches import Feed, Rounds, feed
 from siamkit.data.dataset import Dataset, take
 from siamkit.encoders.base import get_encoder
 from siamkit.errors import DataError
@@ -21,17 +21,20 @@ from siamkit.losses.base import get_loss
 from siamkit.metrics.base import Metric, get_metric
 from siamkit.model.factory import load_model
 from siamkit.model.siamese import Siamese
+from siamkit.model.training_state import schedule_steps, swap_averages
 from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.runs.configuration import ComponentConfig, Configuration, derive_seed
-from siamkit.study.config.schema import Fixed
+from siamkit.study.config.schema import MOMENTUM, Fixed
 from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.judge import judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row
 from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data
 from siamkit.study.worker.trainer import (
     Arrays,
+    BestEpoch,
+    EpochEnd,
     LimitGuard,
     Limits,
     OnCheckpoint,
@@ -103,15 +106,26 @@ class KerasTrainer:
         gc.collect()
         release_memory()
         keras.utils.set_random_seed(seed)
+        best = BestEpoch(data.objective, fixed.epochs, fixed.patience)
+        history = start.history if start is not None else []
+        for row in history:
+            best.add(int(row["epoch"]), row[data.objective.name])
+        groups = QUICK | groups_of(data.objectives)
+        done, kept = len(history), None
         if start is not None:
-            model, resolved_params, done = load_model(start.model), start.resolved_params, start.epoch
+            model, resolved_params = load_model(start.best_model), start.resolved_params
+            kept = KeptEpoch(model, judge(model, data.valid, groups))
+            if best.ends(done):
+                return Trained(model, kept.scores, resolved_params, best.number)
+            if start.model != start.best_model:
+                model = load_model(start.model)
         else:
             keras.config.set_dtype_policy(fixed.precision)
             try:
-                (model, resolved_params), done = self._build(configuration), 0
+                model, resolved_params = self._build(configuration)
             finally:
                 keras.config.set_dtype_policy("float32")
-        batches = feed(
+        batches: Feed | Rounds = feed(
             training_data(data, configuration, data_seed),
             self._supervision(configuration["loss"]),
             batch_size=configuration["batch_size"],
@@ -122,17 +136,20 @@ class KerasTrainer:
             drop_last=getattr(model.loss, "batch_coupled", False),
             augment=recipe_of(configuration),
         )
-        groups = QUICK | groups_of(data.objectives)
-        if done == fixed.epochs:  # nothing is left to train
-            return Trained(model, judge(model, data.valid, groups), resolved_params)
+        if fixed.steps is not None:
+            batches = Rounds(batches, fixed.steps // fixed.epochs)
+        if (share := share_of_peak(configuration, fixed.epochs * len(batches))) is not None:
+            schedule_steps(model.optimizer, share)
         callback = TrialCallback(
-            data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed
+            data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed, best, kept
         )
         batches.epoch = done
         model.fit(
             batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[callback]
         )
-        return Trained(model, callback.scores, resolved_params)
+        assert callback.kept is not None  # an epoch has ended
+        callback.kept.restore(model)
+        return Trained(model, callback.kept.scores, resolved_params, best.number)
 
     def evaluate(
         self,
@@ -168,9 +185,7 @@ class KerasTrainer:
             **self._component_needs("loss", configuration),
         )
         model = Siamese(encoder, metric, preprocessor=data.preprocessor)
-        optimizer = keras.optimizers.get(configuration["optimizer"])
-        optimizer.learning_rate = configuration["learning_rate"]
-        model.compile(optimizer, loss)
+        model.compile(make_optimizer(configuration), loss)
         return model, {"loss": loss_params, "typical_distance": typical}
 
     def _encoder(self, configuration: Configuration) -> keras.Model:
@@ -248,7 +263,98 @@ def resolve_units(params: Mapping[str, Any], metric: Metric, typical: float) -> 
     return {key: resolved(value) for key, value in params.items()}
 
 
+# ------------------------------------------------------------------ the recipe
+
+
+def make_optimizer(configuration: Configuration) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a configuration; what the configuration leaves open is as in Keras."""
+    name, decay = configuration["optimizer"], configuration["weight_decay"]
+    options: dict[str, Any] = {
+        "learning_rate": configuration["learning_rate"],
+        "weight_decay": decay,
+        "global_clipnorm": configuration["clip_norm"],
+        "ema_momentum": configuration["ema"],
+    }
+    if name in MOMENTUM:
+        momentum = configuration["momentum"]
+        options["momentum"] = 0.9 if momentum is None and name == "sgd" else momentum
+    if name == "muon":  # it trains all weights but matrices by Adam
+        options["adam_weight_decay"] = decay
+    options = {key: value for key, value in options.items() if value is not None}
+    config = {**options, "use_ema": configuration["ema"] is not None}
+    return keras.optimizers.get({"class_name": name, "config": config})
+
+
+WARMUP = {"constant": 0.0, "cosine": 0.1, "linear": 0.1, "one_cycle": 0.3}
+"""The share of the steps in which the learning rate rises, by default."""
+
+START_OF_CYCLE = 0.04  # of the peak
+
+
+def share_of_peak(configuration: Configuration, steps: int) -> Callable[[Any], Any] | None:
+    """Return the schedule of a learning rate: its share of the peak, as a function of the steps so far.
+
+    With W steps of warm-up of T in total, step t (from 0) has (t + 1) / (W + 1) while t < W; then p = (t - W)
+    / (T - W) goes from 0 to 1, and the share is 1 (constant), 1 - p (linear) or (1 + cos πp) / 2 (cosine).
+    `one_cycle` rises by a cosine too, from 0.04 (Smith & Topin 2018, as PyTorch's OneCycleLR).
+
+    Args:
+        configuration: the configuration, with `schedule` and `warmup`.
+        steps: the number of all steps.
+
+    Returns:
+        A function of a float tensor; None if the learning rate is constant.
+    """
+    name, warmup = configuration["schedule"], configuration["warmup"]
+    rising = round(steps * (WARMUP[name] if warmup is None else warmup))
+    if name == "constant" and not rising:
+        return None
+
+    def share(step: Any) -> Any:
+        progress = ops.clip((step - rising) / max(steps - rising, 1), 0.0, 1.0)
+        falling = {
+            "constant": lambda: ops.ones_like(progress),
+            "linear": lambda: 1 - progress,
+            "cosine": lambda: (1 + ops.cos(math.pi * progress)) / 2,
+            "one_cycle": lambda: (1 + ops.cos(math.pi * progress)) / 2,
+        }[name]()
+        if not rising:
+            return falling
+        if name == "one_cycle":
+            risen = (1 - ops.cos(math.pi * step / rising)) / 2
+            rise = START_OF_CYCLE + (1 - START_OF_CYCLE) * risen
+        else:
+            rise = (step + 1) / (rising + 1)
+        return ops.where(step < rising, rise, falling)
+
+    return share
+
+
 # ------------------------------------------------------------------ during training
+
+
+class KeptEpoch:
+    """The model after an epoch, in memory: its weights, its optimizer's state and its scores.
+
+    Args:
+        model: the model.
+        scores: its scores.
+    """
+
+    def __init__(self, model: Siamese, scores: Scores) -> None:
+        self.scores, self._threshold = scores, model.threshold
+        # Copies: torch steps in place.
+        self._values = [np.array(ops.convert_to_numpy(each.value)) for each in self._variables(model)]
+
+    def restore(self, model: Siamese) -> None:
+        """Give the model back what it had then."""
+        model.threshold = self._threshold
+        for variable, value in zip(self._variables(model), self._values, strict=True):
+            variable.assign(value)
+
+    @staticmethod
+    def _variables(model: Siamese) -> list[Any]:
+        return [*model.variables, *model.optimizer.variables]
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -261,12 +367,12 @@ class TrialCallback(keras.callbacks.Callback):
         on_epoch, on_checkpoint: the same as in `Trainer.train`.
         resolved_params: the parameters to pass to `on_checkpoint`.
         seed: the seed of the training.
+        best: the number of the best epoch so far, and its value.
+        kept: the best epoch so far, if training continues.
 
     Attributes:
-        scores: the scores of the last epoch.
+        kept: the best epoch so far; None before the first.
     """
-
-    scores: Scores
 
     def __init__(
         self,
@@ -277,11 +383,14 @@ class TrialCallback(keras.callbacks.Callback):
         on_checkpoint: OnCheckpoint | None,
         resolved_params: ResolvedParams,
         seed: int,
+        best: BestEpoch,
+        kept: KeptEpoch | None,
     ) -> None:
         super().__init__()
+        self.kept = kept
         self._valid, self._groups, self._guard = valid, groups, guard
         self._on_epoch, self._on_checkpoint = on_epoch, on_checkpoint
-        self._resolved_params, self._seed = resolved_params, seed
+        self._resolved_params, self._seed, self._best = resolved_params, seed, best
         self._ms_per_item: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -292,6 +401,8 @@ class TrialCallback(keras.callbacks.Callback):
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for number, state in enumerate(states):
             state.assign([derive_seed(self._seed, "chance", epoch, number) >> 1, 0])
+        if epoch:  # between two epochs, in its file too, a model has its averages
+            swap_averages(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._guard.check()
@@ -300,21 +411,27 @@ class TrialCallback(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             raise TrialFailure("nan", f"the loss of epoch {epoch + 1} is {loss}")
-        measures = self._evaluate()
+        swap_averages(self.model)
+        scores = self._evaluate()
+        measures = scores.measures
         row: Row = {"epoch": epoch + 1, "loss": loss}
         row |= {name: float(value) for name, value in measures.items()}
         threshold = measures.get("threshold", math.nan)
         self.model.threshold = threshold if math.isfinite(threshold) else None
+        is_best = self._best.add(epoch + 1, row[self._best.objective.name])
+        is_last = self._best.ends(epoch + 1)
+        if is_best:
+            self.kept = KeptEpoch(self.model, scores)
         if self._on_checkpoint is not None:
-            self._on_checkpoint(self.model, epoch + 1, row, self._resolved_params)
+            self._on_checkpoint(EpochEnd(self.model, row, self._resolved_params, is_best, is_last))
         with self._guard.paused():  # waiting for the storage is not the trial's time
             self._on_epoch(epoch + 1, row)
+        self.model.stop_training = is_last
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self) -> Scores:
         """Evaluate the model; the time of an item is measured once, since it does not change with weights."""
         known = {} if self._ms_per_item is None else {"ms_per_item": self._ms_per_item}
-        self.scores = judge(self.model, self._valid, self._groups - ({"speed"} if known else set()))
-        measures = self.scores.measures
-        measures |= known
-        self._ms_per_item = measures.get("ms_per_item")
-        return measures
+        scores = judge(self.model, self._valid, self._groups - ({"speed"} if known else set()))
+        scores.measures.update(known)
+        self._ms_per_item = scores.measures.get("ms_per_item")
+        return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from siamkit.errors import StudyError
 from siamkit.evaluation.measures import Group
 from siamkit.registry.specs import LossSpec
 from siamkit.runs.configuration import Configuration
+from siamkit.runs.results import Objective
 from siamkit.study.worker.messages import Cause, CauseKind, ResolvedParams, Row
 
 Arrays = dict[str, np.ndarray]
@@ -115,11 +117,61 @@ class Scores:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, with its scores on the validation split and its resolved parameters."""
+    """A trained model as it was after its best epoch.
+
+    Args:
+        model: the model.
+        scores: its scores on the validation split.
+        resolved_params: the parameters as the API takes them.
+        epoch: the number of the best epoch, from 1.
+    """
 
     model: Model
     scores: Scores
     resolved_params: ResolvedParams
+    epoch: int
+
+
+# ------------------------------------------------------------------ the best epoch
+
+MIN_GAIN = 1e-3
+"""The gain in the first objective with which a later epoch is better than the best one so far.
+
+It is the last digit that a leaderboard shows. Without it, the last of many epochs that differ by chance would
+be kept as often as any other, and patience would never end. With a standard error in its place (about 0.01 of
+400 queries), slow progress of several epochs would be lost, since all epochs answer the same queries.
+"""
+
+
+class BestEpoch:
+    """The best epoch of a training, by the first objective on validation; when training may end.
+
+    Args:
+        objective: the first objective.
+        epochs: the number of planned epochs.
+        patience: the number of epochs without progress after which training ends; None: it never does.
+
+    Attributes:
+        objective: the first objective.
+        number: the number of the best epoch, from 1; 0 before the first.
+        value: its value.
+    """
+
+    def __init__(self, objective: Objective, epochs: int, patience: int | None = None) -> None:
+        self.objective, self._epochs, self._patience = objective, epochs, patience
+        self.number, self.value = 0, math.nan
+
+    def add(self, epoch: int, value: float) -> bool:
+        """Add an epoch; return whether it is the best so far."""
+        gain = self.objective.worth(value) - self.objective.worth(self.value)
+        if self.number and not gain > MIN_GAIN:  # also if both are NaN
+            return False
+        self.number, self.value = epoch, value
+        return True
+
+    def ends(self, epoch: int) -> bool:
+        """Return whether nothing is left to train after an epoch."""
+        return epoch >= self._epochs or epoch - self.number >= (self._patience or math.inf)
 
 
 @dataclass(frozen=True)
@@ -127,21 +179,48 @@ class Start:
     """The point at which an earlier attempt stopped, to continue from.
 
     Args:
-        model: the file of its model, optimizer included.
-        epoch: the number of epochs that it was trained for.
+        model: the file of its model, optimizer included; not used if nothing is left to train.
+        history: the measures of its epochs.
+        best_model: the file of its model after the best of these epochs.
         resolved_params: the parameters as the API takes them.
     """
 
     model: Path
-    epoch: int
+    history: list[Row]
+    best_model: Path
     resolved_params: ResolvedParams
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs that it was trained for."""
+        return len(self.history)
 
 
 OnEpoch = Callable[[int, Row], None]
 """Called after each epoch with its number from 1 and its measures; may raise `Pruned`."""
 
-OnCheckpoint = Callable[[Model, int, Row, ResolvedParams], None]
-"""Called before `OnEpoch` with the model, the epoch, its measures and the resolved parameters."""
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch that has ended, for the checkpoint.
+
+    Args:
+        model: the model.
+        row: the measures of the epoch.
+        resolved_params: the parameters as the API takes them.
+        is_best: whether it is the best epoch so far.
+        is_last: whether nothing is left to train.
+    """
+
+    model: Model
+    row: Row
+    resolved_params: ResolvedParams
+    is_best: bool
+    is_last: bool
+
+
+OnCheckpoint = Callable[[EpochEnd], None]
+"""Called after each epoch, before `OnEpoch`."""
 
 
 class Trainer(Protocol):
@@ -169,7 +248,9 @@ class Trainer(Protocol):
         on_checkpoint: OnCheckpoint | None = None,
         start: Start | None = None,
     ) -> Trained:
-        """Train a configuration, and evaluate it on the validation split.
+        """Train a configuration, and evaluate it on the validation split after each epoch.
+
+        The model that is returned is that of the best epoch (`BestEpoch`).
 
         Args:
             configuration: the configuration.
@@ -177,7 +258,7 @@ class Trainer(Protocol):
             data_seed: the seed of the ablation of the training data, if the study varies them.
             limits: the limits of time and memory, checked after each batch.
             on_epoch: function that gets the measures of each epoch.
-            on_checkpoint: function that gets the model after each epoch.
+            on_checkpoint: function that stores the model after each epoch.
             start: the point to continue from; the result is as if training had never stopped.
 
         Raises:

@@ -106,7 +106,7 @@ DIM_LINE = f"embedding_dim: {DIM}"
             "embedding_dim",
             '"a:b"',
             10,
-            "search.a:b: unknown key 'a:b'; choose from augment, batch_size, data",
+            "search.a:b: unknown key 'a:b'; choose from augment, batch_size, clip_norm, data",
         ),
         (
             "budget: {trials",

@@ -199,6 +199,8 @@ def test_a_study_that_varies_no_data_keeps_its_keys_and_seeds() -> None:
         "learning_rate": 1e-3,
         "batch_size": 128,
         "optimizer": "adam",
+        "schedule": "constant",
+        **dict.fromkeys(("warmup", "momentum", "weight_decay", "clip_norm", "ema")),
     }
     assert key_of(drawn) == key_of(before)
     assert derive_seed(0, drawn, 0) == derive_seed(0, before, 0)

@@ -33,6 +33,20 @@ def attempts(results: Results) -> list[Path]:
 # ---------------------------------------------------------------- the run folder
 
 
+def test_results_say_which_epoch_was_kept(run: Callable[..., Results], training: Training) -> None:
+    training.value = lambda dim, epoch: {1: 0.3, 2: 0.5, 3: 0.4}[epoch] + dim / 1000
+    results = run(("confirm: null", "seeds: 2\nconfirm: {top: 1, seeds: 2}\npruner: none"))
+    for place in attempts(results):
+        result = json.loads((place / "result.json").read_text())
+        assert result["best_epochs"] == [2, 2]
+        assert result["values"] == [pytest.approx(0.5 + result["configuration"]["embedding_dim"] / 1000)]
+        history = pq.read_table(place / "history.parquet").to_pydict()
+        assert history["is_best"] == [False, True, False] * 2
+        assert history["map_at_r"][2] == pytest.approx(result["values"][0] - 0.1)  # pruners see each epoch
+    repeats = [json.loads(file.read_text()) for file in results.folder.glob("confirm/*/*/result.json")]
+    assert [repeat["best_epoch"] for repeat in repeats] == [2, 2]
+
+
 def test_the_run_folder_holds_what_the_design_names(run: Callable[..., Results], training: Training) -> None:
     results = run(("confirm: null", "confirm: {top: 1, seeds: 2}"))
     folder = results.folder

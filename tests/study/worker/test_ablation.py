@@ -128,6 +128,8 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
         "learning_rate": 1e-3,
         "batch_size": 12,
         "optimizer": "adam",
+        "schedule": "constant",
+        **dict.fromkeys(("warmup", "momentum", "weight_decay", "clip_norm", "ema")),
         "data": data,
     }
     fed: list[Dataset] = []

@@ -14,6 +14,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import is_disk_full, local_file, write_atomic, write_json
 from siamkit.study.worker import checkpoint
 from siamkit.study.worker.checkpoint import Checkpoint, remove_checkpoint
+from siamkit.study.worker.trainer import EpochEnd
 
 FINAL, STATE = "checkpoint.keras", "resume.json"
 
@@ -34,15 +35,18 @@ def names(place: Any) -> list[str]:
     return sorted(each.name for each in place.iterdir()) if place.exists() else []
 
 
-def progress(place: Path, epochs: int, last: bool = False) -> Checkpoint:
+def progress(place: Path, epochs: int, last: bool = False, best: int | None = None) -> Checkpoint:
+    """Each epoch is better than the one before, up to the best."""
     state = Checkpoint(place)
     for epoch in range(1, epochs + 1):
-        save(state, epoch, is_last=last and epoch == epochs)
+        save(state, epoch, is_last=last and epoch == epochs, is_best=epoch <= (best or epochs))
     return state
 
 
-def save(checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None) -> None:
-    checkpoint.save(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, is_last)
+def save(
+    checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None, is_best: bool = True
+) -> None:
+    checkpoint.save(EpochEnd(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, is_best, is_last))
 
 
 def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
@@ -62,10 +66,58 @@ def test_a_later_attempt_goes_on_from_the_last_epoch(tmp_path: Path) -> None:
     assert Checkpoint.resume(tmp_path / "c", tmp_path / "b").state.epoch == 2
 
 
+def test_the_best_epochs_model_is_kept_beside_the_last_ones(tmp_path: Path) -> None:
+    progress(tmp_path / "a", 4, best=2)
+    assert names(tmp_path / "a") == ["resume-0-2.keras", "resume-0-4.keras", STATE]
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    last, best = taken.files_to_continue() or (Path(), Path())
+    assert (last.read_text(), best.read_text()) == ("after 4", "after 2")
+
+
+def test_the_attempts_model_is_that_of_the_best_epoch(tmp_path: Path) -> None:
+    checkpoint = progress(tmp_path / "a", 4, best=2, last=True)
+    assert names(tmp_path / "a") == [FINAL, STATE]
+    assert (tmp_path / "a" / FINAL).read_text() == "after 2"
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")  # nothing is left to train, only to evaluate
+    assert taken.files_to_continue() == (tmp_path / "b" / FINAL,) * 2
+    assert taken.state.epoch == 4
+    # A later repeat has no model of its own at the end, and leaves the first one's.
+    checkpoint.next_repeat({"map_at_r": 0.5}, 2)
+    save(checkpoint, 1)
+    save(checkpoint, 2, is_best=False, is_last=True)
+    assert names(tmp_path / "a") == [FINAL, "resume-1-1.keras", STATE]
+    checkpoint.next_repeat({"map_at_r": 0.5}, 1)
+    assert names(tmp_path / "a") == [FINAL, STATE]
+    assert checkpoint.state.epochs == [2, 1]
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_kill_while_the_best_model_becomes_the_attempts_costs_the_last_epoch_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    state = progress(tmp_path / "a", 3, best=1)
+    steps = iter(range(9))
+
+    def replace(one: Path, other: Path) -> None:
+        if next(steps) == at:
+            raise Killed
+        Path(one).rename(other)
+
+    monkeypatch.setattr("siamkit.io.files.os.replace", replace)
+    with suppress(Killed):
+        save(state, 4, is_best=False, is_last=True)
+    monkeypatch.undo()
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    last, best = taken.files_to_continue() or (Path(), Path())
+    assert taken.state.epoch == (4 if at == 2 else 3)
+    assert best.read_text() == "after 1"
+    assert last.read_text() == ("after 1" if at == 2 else "after 3")
+
+
 def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
     state = Checkpoint(tmp_path / "a")
     state.state.measures = [{"eer": np.nan}]
-    state.save(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, is_last=False)
+    state.save(EpochEnd(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, True, is_last=False))
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
     assert np.isnan(taken.state.history[0]["map_at_r"])
     assert np.isnan(taken.state.measures[0]["eer"])
@@ -73,10 +125,11 @@ def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
 
 def test_the_first_repeats_model_stays_and_the_next_repeat_starts_afresh(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2, last=True)
-    state.next_repeat({"map_at_r": 0.5})
+    state.next_repeat({"map_at_r": 0.5}, 2)
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
     state = taken.state
     assert (state.repeat, state.epoch, state.model, state.measures) == (1, 0, None, [{"map_at_r": 0.5}])
+    assert (state.best_model, state.epochs) == (None, [2])
     assert (tmp_path / "b" / FINAL).read_text() == "after 2"
 
 
@@ -137,7 +190,7 @@ def test_an_attempt_that_is_not_dead_yet_may_go_on_while_it_is_read(
 
 def test_one_whose_model_is_gone_is_not_gone_on_from(tmp_path: Path) -> None:
     state = progress(tmp_path / "a", 2, last=True)
-    state.next_repeat({"map_at_r": 0.5})
+    state.next_repeat({"map_at_r": 0.5}, 2)
     (tmp_path / "a" / "queries.parquet").write_text("found")
     (tmp_path / "a" / FINAL).unlink()
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a").state

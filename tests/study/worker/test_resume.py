@@ -3,96 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import optuna
 import pytest
+from attempts import FINAL, FIXED, STATE, Killed, bench, do, weights
 
-from siamkit.runs.configuration import Configuration
-from siamkit.study.config.load import load_study
-from siamkit.study.worker.messages import Cause, Ended, Epoch, Message, Resumed, TrialJob
-from siamkit.study.worker.prepared_data import prepare_data
-from siamkit.study.worker.runner import JobRunner
+from siamkit.study.worker.messages import Epoch, Resumed, TrialJob
 
 pytestmark = pytest.mark.keras
 
-FINAL, STATE = "checkpoint.keras", "resume.json"
-
-STUDY = """\
-version: 1
-baselines: null
-name: resumed
-data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
-fixed: {batch_size: 24, epochs: 3, embedding_dim: 4, learning_rate: 0.01, augment: strong}
-search:
-  encoder: {mlp: {depth: 1, width: 8, dropout: 0.3}}
-  metric: METRIC
-  loss: LOSS
-"""
-
-
-class Killed(BaseException):
-    """The process dies here: nothing may catch this."""
-
-
-def bench(folder: Path, metric: str, loss: str) -> tuple[JobRunner, Configuration]:
-    from siamkit.study.worker.train import KerasTrainer
-
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 24)
-    items = rng.normal(size=(96, 5)).astype("float32") + labels[:, None]
-    np.savez(folder / "items.npz", x=items, y=labels)
-    path = folder / "study.yaml"
-    path.write_text(STUDY.replace("METRIC", metric).replace("LOSS", loss))
-    study = load_study(path)
-    data = prepare_data(study)[0]
-    runner = JobRunner(study.config, data, KerasTrainer(data, study.config.fixed))
-    return runner, study.space.sample(optuna.create_study().ask())
-
-
-def do(
-    runner: JobRunner, job: TrialJob, die_after: tuple[int, int] | None = None
-) -> tuple[Ended, list[Message]]:
-    said: list[Message] = []
-
-    def send(each: Message) -> Cause | None:
-        said.append(Resumed(list(each.history)) if isinstance(each, Resumed) else each)
-        if isinstance(each, Epoch) and (each.repeat, each.number) == die_after:
-            raise Killed
-        return None
-
-    return runner.run(job, send), said
-
-
-def weights(place: Path) -> list[np.ndarray]:
-    from siamkit import load_model
-
-    model: Any = load_model(place / FINAL)
-    states = [each for each in model.variables if each.name != "seed_generator_state"]
-    variables = [*states, *model.optimizer.variables]
-    return [np.asarray(each) for each in map(_numpy, variables)]
-
-
-def _numpy(variable: Any) -> np.ndarray:
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(variable.value))
-
 
 @pytest.mark.parametrize(
-    ("metric", "loss", "die_after"),
+    ("metric", "loss", "recipe", "die_after"),
     [
-        ("euclidean", "{triplet: {mining: all, margin: 0.2}}", (0, 1)),
-        ("cosine", "proxy_anchor", (0, 2)),
-        ("mahalanobis", "{triplet: {mining: semihard, margin: 0.2}}", (0, 3)),
-        ("euclidean", "{cross_batch_memory: {loss: contrastive, memory_size: 48}}", (1, 1)),
+        ("euclidean", "{triplet: {mining: all, margin: 0.2}}", "optimizer: sgd, schedule: linear", (0, 1)),
+        ("cosine", "proxy_anchor", "optimizer: adamw, schedule: cosine, ema: 0.8, clip_norm: 1", (0, 2)),
+        ("mahalanobis", "{triplet: {mining: semihard, margin: 0.2}}", "optimizer: muon", (0, 3)),
+        (
+            "euclidean",
+            "{cross_batch_memory: {loss: contrastive, memory_size: 48}}",
+            "schedule: one_cycle, optimizer: lion",
+            (1, 1),
+        ),
     ],
 )
 def test_an_attempt_goes_on_as_if_it_had_never_stopped(
-    tmp_path: Path, metric: str, loss: str, die_after: tuple[int, int]
+    tmp_path: Path, metric: str, loss: str, recipe: str, die_after: tuple[int, int]
 ) -> None:
-    work, configuration = bench(tmp_path, metric, loss)
+    work, configuration = bench(tmp_path, metric, loss, f"{FIXED}, {recipe}")
     seeds = (5, 6) if die_after[0] else (5,)
     whole, said = do(work, TrialJob(str(tmp_path / "whole"), configuration, seeds, seeds))
     rows = [{"repeat": each.repeat, **each.row} for each in said if isinstance(each, Epoch)]

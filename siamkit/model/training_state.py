@@ -1,4 +1,4 @@
-"""The state of a model's loss: the layer that holds it, and the learning rates of its weights."""
+"""What training adds to a model: the loss's state, and steps that Keras's optimizers lack."""
 
 from __future__ import annotations
 
@@ -49,8 +49,14 @@ def multiply_steps(optimizer: Any, state: Callable[[], keras.layers.Layer | None
         # Copies: torch steps in place.
         before = [(weight, factor, ops.copy(weight.value)) for weight, factor in multiplied(state())]
         step(optimizer, grads, trainable_variables)
+        averages = averaged(optimizer) if before else {}
         for weight, factor, old in before:
-            weight.assign(old + factor * (weight.value - old))
+            added = (factor - 1) * (weight.value - old)
+            weight.assign(weight.value + added)
+            if (average := averages.get(id(weight))) is not None:  # it has the short step already
+                # The first average is the weight itself.
+                share = ops.where(optimizer.iterations > 1, 1 - optimizer.ema_momentum, 1.0)
+                average.assign(average.value + ops.cast(share, average.dtype) * added)
 
     optimizer.apply = apply
 
@@ -70,6 +76,50 @@ def _leaves(state: keras.layers.Layer | None) -> list[keras.layers.Layer]:
     if isinstance(state, LossStates):
         return [leaf for inner in state.states for leaf in _leaves(inner)]
     return [] if state is None else [state]
+
+
+def schedule_steps(optimizer: Any, share: Callable[[Any], Any]) -> None:
+    """Let the learning rate of an optimizer follow a schedule; its own learning rate is the peak.
+
+    A schedule of Keras is part of the compiled step and of the model's file: each peak would be compiled
+    again, and a model whose schedule has ended could not be trained further. Here the peak is a variable, and
+    the file has an optimizer with it. So a model that is loaded to continue needs this call again.
+
+    Args:
+        optimizer: the optimizer of a compiled model; it is changed in place, its config is not.
+        share: function of the number of steps so far, a float tensor, that returns the share of the peak.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    step = optimizer.apply
+
+    def apply(grads: Any, trainable_variables: Any = None) -> None:
+        rate = optimizer.learning_rate
+        peak = ops.copy(rate.value)
+        rate.assign(peak * ops.cast(share(ops.cast(optimizer.iterations, "float32")), rate.dtype))
+        step(grads, trainable_variables)
+        rate.assign(peak)
+
+    optimizer.apply = apply
+
+
+def averaged(optimizer: Any) -> dict[int, Any]:
+    """Return the averages that an optimizer with `use_ema` keeps, by the id of their weight."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not optimizer.use_ema:
+        return {}
+    # Keras has no public way to them; its callback SwapEMAWeights takes the same.
+    pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+    return {id(weight): average for weight, average in pairs if average is not None}
+
+
+def swap_averages(model: keras.Model) -> None:
+    """Exchange the weights of a model for the averages that its optimizer keeps of them, or back."""
+    averages = averaged(model.optimizer)
+    for weight in model.trainable_variables:
+        if (average := averages.get(id(weight))) is not None:
+            value = ops.copy(weight.value)
+            weight.assign(average.value)
+            average.assign(value)
 
 
 def portable(config: Any) -> Any:

@@ -1,0 +1,298 @@
+"""The recipe of a training: optimizer, schedule, length, and the epoch that is kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attempts import FINAL, Killed, bench, do, weights
+
+from siamkit.runs.results import Objective
+from siamkit.study.worker.messages import Epoch, TrialJob
+from siamkit.study.worker.trainer import MIN_GAIN, BestEpoch
+
+# ------------------------------------------------------------------ the best epoch
+
+
+def best_of(values: list[float], direction: Any = "maximize", patience: int | None = None) -> BestEpoch:
+    """As a training that goes on to its last epoch."""
+    best = BestEpoch(Objective("eer", direction), len(values), patience)
+    for epoch, value in enumerate(values, 1):
+        best.add(epoch, value)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("values", "direction", "number"),
+    [
+        ([0.2, 0.5, 0.4], "maximize", 2),
+        ([0.2, 0.5, 0.4], "minimize", 1),
+        ([0.5, 0.5 + 0.9 * MIN_GAIN], "maximize", 1),
+        ([0.5, 0.5 + 1.1 * MIN_GAIN], "maximize", 2),
+        ([0.5, 0.5 - 0.9 * MIN_GAIN], "minimize", 1),
+        ([0.5 + 0.4 * MIN_GAIN * epoch for epoch in range(8)], "maximize", 7),  # slow progress adds up
+        ([math.nan, 0.1, 0.1], "maximize", 2),
+        ([0.1, math.nan], "maximize", 1),
+        ([math.nan, math.nan], "maximize", 1),
+    ],
+)
+def test_a_later_epoch_is_better_only_by_more_than_a_little(
+    values: list[float], direction: str, number: int
+) -> None:
+    assert best_of(values, direction).number == number
+
+
+def test_patience_counts_the_epochs_since_the_best() -> None:
+    best = BestEpoch(Objective("map_at_r"), 9, patience=2)
+    ends = []
+    for epoch, value in enumerate([0.1, 0.2, 0.2, 0.3, 0.3, 0.2], 1):
+        best.add(epoch, value)
+        ends.append(best.ends(epoch))
+    assert ends == [False, False, False, False, False, True]
+    assert not best_of([0.5] * 8).ends(7)
+    assert best_of([0.5] * 8).ends(8)
+
+
+# ------------------------------------------------------------------ real training
+
+keras_only = pytest.mark.keras
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, values: dict[int, float]) -> None:
+    """Gives the epochs of a training, which are 2 steps long, these values of the objective."""
+    from keras import ops
+
+    from siamkit.study.worker import train
+
+    judge = train.judge
+
+    def judge_by_epoch(model: Any, *args: Any) -> Any:
+        scores = judge(model, *args)
+        epoch = int(ops.convert_to_numpy(model.optimizer.iterations)) // 2
+        scores.measures["map_at_r"] = values[epoch]
+        return scores
+
+    monkeypatch.setattr(train, "judge", judge_by_epoch)
+
+
+VALUES = {1: 0.5, 2: 0.7, 3: 0.7005, 4: 0.6}
+
+
+@keras_only
+@pytest.mark.parametrize("die_after", [None, 2, 3, 4])
+def test_the_best_epochs_model_is_kept_also_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_after: int | None
+) -> None:
+    judged(monkeypatch, VALUES)
+    recipe = "learning_rate: 0.01, ema: 0.5"
+    runner, configuration = bench(tmp_path, fixed=f"epochs: 4, {recipe}")
+    job = TrialJob(str(tmp_path / "a"), configuration, (5,), (5,))
+    if die_after is not None:
+        with pytest.raises(Killed):
+            do(runner, job, (0, die_after))
+        job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    ended, _ = do(runner, job)
+    assert ended.outcome == "complete", ended.cause
+    assert ended.epochs == [2]
+    assert ended.values == [0.7]
+    # The same training, ended after the second epoch.
+    short, _ = bench(tmp_path, fixed=f"epochs: 2, {recipe}")
+    do(short, TrialJob(str(tmp_path / "short"), configuration, (5,), (5,)))
+    for one, other in zip(weights(Path(job.folder)), weights(tmp_path / "short"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    embeddings = [np.load(folder / "embeddings.npy") for folder in (Path(job.folder), tmp_path / "short")]
+    np.testing.assert_allclose(*embeddings, rtol=1e-4, atol=1e-5)
+
+
+@keras_only
+@pytest.mark.one_backend
+def test_training_ends_when_patience_does_and_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, VALUES)
+    runner, configuration = bench(tmp_path, fixed="epochs: 9, patience: 1")
+    with pytest.raises(Killed):
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    ended, said = do(runner, job)
+    assert not [each for each in said if isinstance(each, Epoch)]
+    assert (ended.epochs, ended.values) == ([2], [0.7])
+    assert (tmp_path / "b" / FINAL).is_file()
+
+
+@keras_only
+@pytest.mark.one_backend
+def test_steps_replace_epochs(tmp_path: Path) -> None:
+    runner, configuration = bench(tmp_path, fixed="steps: 30, schedule: linear")
+    ended, said = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)))
+    assert ended.outcome == "complete", ended.cause
+    assert [each.number for each in said if isinstance(each, Epoch)] == [*range(1, 11)]
+    from siamkit import load_model
+
+    model: Any = load_model(tmp_path / "a" / FINAL)
+    assert int(model.optimizer.iterations.numpy()) == 3 * ended.epochs[0]
+
+
+# ------------------------------------------------------------------ optimizer and schedule
+
+
+def recipe(**changes: Any) -> Any:
+    names = ("warmup", "momentum", "weight_decay", "clip_norm", "ema")
+    return {
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "learning_rate": 0.5,
+        **dict.fromkeys(names),
+        **changes,
+    }
+
+
+def falling_weight(optimizer: Any, share: Any) -> Any:
+    """A model of one weight whose gradient is 1, whatever its value."""
+    import keras
+    from keras import ops
+
+    from siamkit.model.training_state import schedule_steps
+
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), layer])
+    model.compile(optimizer, loss=lambda y, z: ops.mean(z, axis=-1))
+    if share is not None:
+        schedule_steps(model.optimizer, share)
+    return model
+
+
+def weight_of(model: Any) -> float:
+    from keras import ops
+
+    return float(ops.convert_to_numpy(model.trainable_variables[0])[0, 0])
+
+
+def rate_by_hand(name: str, warmup: float, step: int, steps: int) -> float:
+    rising = round(warmup * steps)
+    if step < rising:
+        if name == "one_cycle":
+            return 0.04 + 0.96 * math.sin(math.pi / 2 * step / rising) ** 2
+        return (step + 1) / (rising + 1)
+    done = (step - rising) / (steps - rising)
+    return {
+        "constant": 1.0,
+        "linear": 1 - done,
+        "cosine": math.cos(math.pi / 2 * done) ** 2,
+        "one_cycle": math.cos(math.pi / 2 * done) ** 2,
+    }[name]
+
+
+@keras_only
+@pytest.mark.parametrize(
+    ("name", "warmup", "share"),
+    [
+        ("constant", None, 0.0),
+        ("constant", 0.25, 0.25),
+        ("linear", 0.0, 0.0),
+        ("linear", 0.25, 0.25),
+        ("cosine", None, 0.1),
+        ("one_cycle", None, 0.3),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule_step_by_step(
+    name: str, warmup: float | None, share: float
+) -> None:
+    from siamkit.study.worker.train import make_optimizer, share_of_peak
+
+    steps, configuration = 20, recipe(schedule=name, warmup=warmup, momentum=0.0)
+    model = falling_weight(make_optimizer(configuration), share_of_peak(configuration, steps))
+    ones, before = np.ones((4, 1), "float32"), 1.0
+    for step in range(steps):
+        if step < 15:
+            model.train_on_batch(ones, ones)
+        else:  # as an epoch
+            model.fit(ones, ones, batch_size=4, verbose=0)
+        taken, before = before - weight_of(model), weight_of(model)
+        assert taken == pytest.approx(0.5 * rate_by_hand(name, share, step, steps), abs=2e-6), step
+    assert float(model.optimizer.learning_rate) == 0.5  # the file has the peak
+
+
+@keras_only
+def test_a_recipe_reaches_the_optimizer() -> None:
+    from siamkit.study.worker.train import make_optimizer
+
+    ones = np.ones((4, 1), "float32")
+    # Two steps of gradient 1 at a rate of 0.1 from 1; momentum 0.9 unless the study says otherwise.
+    cases: list[tuple[dict[str, Any], float]] = [
+        ({}, 1 - 0.1 - 0.1 * 1.9),
+        ({"momentum": 0.5}, 1 - 0.1 - 0.1 * 1.5),
+        ({"momentum": 0.0, "clip_norm": 0.5}, 1 - 0.05 - 0.05),
+        ({"momentum": 0.0, "weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
+        ({"optimizer": "lion"}, 1 - 0.1 - 0.1),
+        ({"optimizer": "adam"}, 1 - 0.1 - 0.1),
+        ({"optimizer": "adam", "weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
+        ({"optimizer": "adamw"}, (0.9996 - 0.1) * 0.9996 - 0.1),  # 0.004, as in Keras
+        ({"optimizer": "adamw", "weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
+    ]
+    for changes, expected in cases:
+        model = falling_weight(make_optimizer(recipe(learning_rate=0.1, **changes)), None)
+        for _ in range(2):
+            model.train_on_batch(ones, ones)
+        assert weight_of(model) == pytest.approx(expected, abs=1e-5), changes
+
+
+@keras_only
+def test_muon_makes_the_step_of_a_matrix_orthogonal() -> None:
+    import keras
+    from keras import ops
+
+    from siamkit.study.worker.train import make_optimizer
+
+    target = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    layer = keras.layers.Dense(4, use_bias=False, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((6,)), layer])
+    optimizer = make_optimizer(recipe(optimizer="muon", learning_rate=0.1, weight_decay=0.0))
+    model.compile(optimizer, loss="mse")
+    model.train_on_batch(np.eye(6, dtype="float32"), target)
+    step = ops.convert_to_numpy(layer.kernel)
+    # The gradient is -target times a number; five Newton-Schulz steps bring singular values near to 1.
+    u, _, v = np.linalg.svd(target, full_matrices=False)
+    assert np.corrcoef(step.ravel(), (u @ v).ravel())[0, 1] > 0.97
+    singular = np.linalg.svd(step, compute_uv=False)
+    assert singular.max() / singular.min() < 2
+
+
+@keras_only
+def test_the_average_of_weights_has_the_long_steps_of_a_loss() -> None:
+    from keras import ops
+
+    from siamkit import build
+    from siamkit.model.training_state import averaged, swap_averages
+    from siamkit.study.worker.train import make_optimizer
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 5)).astype("float32"), np.repeat(np.arange(2), 4)
+    optimizer = make_optimizer(recipe(optimizer="adamw", learning_rate=0.01, ema=0.75))
+    model = build(
+        {"mlp": {"depth": 1, "width": 4}}, "cosine", {"proxy_anchor": {"num_classes": 2}}, embedding_dim=3,
+        input_shape=(5,), optimizer=optimizer,
+    )  # fmt: skip
+    assert model.loss_state_holder.state.learning_rate_multiplier != 1
+
+    def values(variables: Any) -> list[np.ndarray]:
+        return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+
+    expected: list[np.ndarray] = []
+    for step in range(4):
+        model.train_on_batch(x, y)
+        now = values(model.trainable_variables)
+        expected = [0.75 * e + 0.25 * w for e, w in zip(expected, now, strict=True)] if step else now
+    averages = averaged(model.optimizer)
+    kept = values(averages[id(variable)] for variable in model.trainable_variables)
+    for one, other in zip(kept, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    swap_averages(model)
+    for one, other in zip(values(model.trainable_variables), kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+    swap_averages(model)
+    for one, other in zip(values(model.trainable_variables), now, strict=True):
+        np.testing.assert_array_equal(one, other)
