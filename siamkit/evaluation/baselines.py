@@ -267,6 +267,15 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
 UNTRAINED = "random"
 """The name of the baseline that embeds by the untrained encoders of a search space."""
 
+CHANCE = "chance"
+"""The name of the baseline of random vectors, which no study leaves out."""
+
+
+def random_vectors(items: int, views: int) -> Vectors:
+    """Return random vectors, `(items, 64)`, or `(items, views, 64)` of several views."""
+    shape = (items, MAX_DIM) if views == 1 else (items, views, MAX_DIM)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
 
 # ------------------------------------------------------------------ embeddings from elsewhere
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from siamkit.evaluation.baselines import CHANCE
 from siamkit.report.load import FinalistSummary, StoredStudy
 from siamkit.report.model import Check
 from siamkit.runs.results import Overlap, SharedItems, Snapshot, TrialResult, Versions
@@ -104,6 +105,7 @@ def check_baseline(stored: StoredStudy) -> Iterator[Check]:
             else f"No baseline has a value of {name}, so nothing says whether training was worth it.",
         )
         return
+    yield from _check_chance(stored)
     called = f"the best baseline ({baseline.description})"
     lead = stored.lead_over(baseline)
     if lead is not None:
@@ -133,6 +135,27 @@ def check_baseline(stored: StoredStudy) -> Iterator[Check]:
             "baseline",
             f"The winner is not better than {called}: on the validation split {name} is {best:.4f} against "
             f"{value:.4f}.",
+        )
+
+
+def _check_chance(stored: StoredStudy) -> Iterator[Check]:
+    """Check whether the winner is better than random vectors; nothing is said if it is."""
+    chance = next((each for each in stored.baselines if each.result.name == CHANCE), None)
+    if chance is None:
+        return
+    name, lead = stored.objective.name, stored.lead_over(chance)
+    if lead is not None:
+        is_better = lead.excludes_zero and stored.objective.better(lead.b, lead.a)
+        value, by_chance, split = lead.b, lead.a, "test"
+    else:
+        value, by_chance = _value_on_validation(stored), chance.value("valid") or math.nan
+        is_better, split = stored.objective.better(value, by_chance), "validation"
+    if not is_better:
+        yield Check(
+            "error",
+            "chance",
+            f"The winner is not shown to be better than chance: on the {split} split its {name} is "
+            f"{value:.4f}, and that of random vectors {by_chance:.4f}.",
         )
 
 

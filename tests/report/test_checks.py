@@ -179,6 +179,18 @@ def test_before_the_confirmation_only_the_values_are_compared(folder: Folder) ->
     assert "not better than the best baseline (pca · cosine · 64-d): on the validation" in found.sentence
 
 
+@pytest.mark.parametrize(("worth", "is_better"), [(0.6, False), (0.4, True)])
+def test_a_winner_no_better_than_chance_is_an_error(folder: Folder, worth: float, is_better: bool) -> None:
+    folder.trial(0, 0.6).confirmed(0, [0.6, 0.6, 0.6], [queries(0.6, seed) for seed in range(3)])
+    folder.baseline("chance", worth, queries(worth, 1))
+    found = folder.found()
+    assert ("chance" not in found) == is_better
+    if not is_better:
+        assert (
+            "not shown to be better than chance: on the test split its map_at_r" in found["chance"].sentence
+        )
+
+
 def test_a_study_without_baselines_says_so(folder: Folder) -> None:
     folder.frozen["settings"] = {"baselines": None}
     assert "has no baselines (baselines: null)" in folder.trial(0, 0.5).found()["baseline"].sentence

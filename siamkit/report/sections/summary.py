@@ -40,11 +40,9 @@ def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) ->
 
 def answer(stored: StoredStudy) -> list[str]:
     """Return the winner, its scores, and whether it beats the baselines: first, if it does not."""
-    found = _winner(stored)
-    check = next(check_baseline(stored), None)
-    if check is None:
-        return found
-    return [check.sentence, *found] if check.status == "error" else [*found, check.sentence]
+    checks = list(check_baseline(stored))
+    before = [check.sentence for check in checks if check.status == "error"]
+    return [*before, *_winner(stored), *(check.sentence for check in checks if check.status != "error")]
 
 
 def _winner(stored: StoredStudy) -> list[str]:

@@ -13,7 +13,7 @@ from siamkit.data import ablation
 from siamkit.data.augmentation import augmentation_misfit
 from siamkit.data.dataset import Dataset
 from siamkit.errors import ComponentError, DataError, PluginError, nearest
-from siamkit.evaluation.baselines import UNTRAINED, baselines_for
+from siamkit.evaluation.baselines import CHANCE, UNTRAINED, baselines_for
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.io.files import to_jsonable
 from siamkit.io.paths import as_path, unreachable_reason
@@ -223,7 +223,7 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
                 problems.add(("search", "loss"), f"the loss {name!r} {reason}")
     if study.config.data.min_items_per_class is not None and supervision != "labels":
         problems.add(("data", "min_items_per_class"), f"is for labels, the data are {supervision}; remove it")
-    suitable = (*baselines_for(kind, supervision == "labels"), UNTRAINED)
+    suitable = (*baselines_for(kind, supervision == "labels"), UNTRAINED, CHANCE)
     for number, baseline in enumerate(study.config.baselines or []):
         if isinstance(baseline, str) and baseline not in suitable:
             problems.add(

@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from siamkit.data.ablation import CORRUPTIONS
 from siamkit.data.splits import SIDES
 from siamkit.errors import nearest
-from siamkit.evaluation.baselines import BASELINES, UNTRAINED
+from siamkit.evaluation.baselines import BASELINES, CHANCE, UNTRAINED
 from siamkit.io.paths import url_problem
 
 Direction = Literal["maximize", "minimize"]
@@ -106,7 +106,7 @@ def _no_lookalike(value: object) -> object:
     return str(value).lower() if isinstance(value, (bool, float)) else value
 
 
-BASELINE_NAMES = (*BASELINES, UNTRAINED)
+BASELINE_NAMES = (*BASELINES, UNTRAINED, CHANCE)
 
 BaselineName = Annotated[str, AfterValidator(_baseline_name), WithJsonSchema({"enum": list(BASELINE_NAMES)})]
 Version = Annotated[Literal[1], BeforeValidator(_no_lookalike)]

@@ -26,7 +26,7 @@ from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality.config import ResolvedReality, load_reality
 
-COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds")
+COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds", "over the best baseline")
 SHOWN_FACTORS = ("encoder", "metric", "embedding_dim", "learning_rate")
 
 
@@ -45,6 +45,8 @@ class LossResult:
         interval: the interval of the test score.
         seeds: the number of repeats.
         repeats: the scores of the repeats on the test split.
+        baseline: the best baseline on the validation split; empty without one.
+        lead: its lead over this baseline on the test split; None if it cannot be tested.
     """
 
     loss: str
@@ -58,6 +60,8 @@ class LossResult:
     interval: Interval | None
     seeds: int
     repeats: Repeats | None
+    baseline: str = ""
+    lead: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,21 @@ class RealityCheck:
             sentence += f", significantly better than {_and(worse)}"
         if undecided:
             sentence += f"; its difference from {_and(undecided)} is not significant at this sample size"
-        return sentence + "."
+        return f"{self._about_baseline()}{sentence}."
+
+    def _about_baseline(self) -> str:
+        """Return which losses are not shown to be better than the best baseline; empty if all are."""
+        tested = {loss.loss: loss.lead for loss in self.losses if loss.lead is not None}
+        not_better = [
+            name
+            for name, lead in tested.items()
+            if not (lead.excludes_zero and (lead.difference > 0) == self.maximize)
+        ]
+        if not not_better:
+            return ""
+        names = "No loss is" if len(not_better) == len(tested) else f"{_and(not_better)}: not"
+        baseline = next(loss.baseline for loss in self.losses if loss.lead is not None)
+        return f"{names} shown to be better than the best baseline ({baseline}). "
 
     def verdicts(self) -> list[str]:
         """Return a sentence about each pair of losses."""
@@ -149,7 +167,8 @@ class RealityCheck:
         for loss in self.losses:
             ends = loss.interval and f"{loss.interval.low:.4f} to {loss.interval.high:.4f}"
             scores = (loss.search, loss.valid, loss.test)
-            rows.append([loss.loss, loss.trials, *scores, ends, loss.seeds])
+            lead = loss.lead and f"{loss.lead.difference:+.4f} [{loss.lead.low:+.4f}, {loss.lead.high:+.4f}]"
+            rows.append([loss.loss, loss.trials, *scores, ends, loss.seeds, lead])
         return Table.of(COLUMNS, rows)
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -159,7 +178,8 @@ class RealityCheck:
             values: JsonValue = None if loss.repeats is None else [*loss.repeats.values]
             interval = None if loss.interval is None else asdict(loss.interval)
             shallow = {name: value for name, value in vars(loss).items() if name != "repeats"}
-            losses.append({**shallow, "folder": loss.folder.name, "interval": interval, "values": values})
+            shallow |= {"folder": loss.folder.name, "interval": interval, "values": values}
+            losses.append({**shallow, "lead": None if loss.lead is None else asdict(loss.lead)})
         differences: list[JsonValue] = [
             {"of": list(pair), **asdict(difference), "shown": difference.significant}
             for pair, difference in zip(self.pairs, self.differences, strict=True)
@@ -246,6 +266,8 @@ def _loss_result(loss: str, stored: StoredStudy) -> LossResult:
         best.interval if best else None,
         best.repeats if best else 0,
         best.on_test if best else None,
+        stored.baseline.description if stored.baseline else "",
+        stored.lead_over(stored.baseline) if stored.baseline else None,
     )
 
 

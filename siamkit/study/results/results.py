@@ -159,6 +159,9 @@ class Results:
 
 
 MAX_CAUSES = 5
+COMPARED = ("chance", "baseline")
+"""The checks that compare the winner with baselines."""
+
 MAX_FRONT = 20
 MORE_MEASURES = ("recall_at_1", "roc_auc", "eer")
 """Measures shown in addition to the objectives."""
@@ -183,7 +186,7 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
         blocks.append(Listing("configuration", "", rows))
     sections = [Section(block.name, "", blocks=[block]) for block in blocks]
     # The answer says already how the winner compares with the baselines.
-    if failed := [check for check in failed_checks(results.checks) if check.name != "baseline"]:
+    if failed := [check for check in failed_checks(results.checks) if check.name not in COMPARED]:
         sections.append(Section("checks", "Checks that failed", checks=failed))
     width = max(map(len, files), default=0)
     lines = [f"{name:<{width}}  {path}" for name, path in files.items()]
@@ -201,10 +204,10 @@ def answer(results: Results) -> str:
     description = f"{names} · {factors['embedding_dim']}-d"
     where = "test split" if split == "test" else "validation split, not confirmed"
     winner = f"The {results.kind} is trial {results.trial}, {description}: {value} on the {where}."
-    check = next((check for check in results.checks if check.name == "baseline"), None)
-    if check is None:
-        return winner
-    return f"{check.sentence} {winner}" if check.status == "error" else f"{winner} {check.sentence}"
+    checks = [check for check in results.checks if check.name in COMPARED]
+    before = [check.sentence for check in checks if check.status == "error"]
+    after = [check.sentence for check in checks if check.status != "error"]
+    return " ".join([*before, winner, *after])
 
 
 def _measures(results: Results) -> Listing:

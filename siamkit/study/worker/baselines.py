@@ -13,7 +13,7 @@ import numpy as np
 from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
-from siamkit.evaluation.baselines import UNTRAINED, Items, baselines_for
+from siamkit.evaluation.baselines import CHANCE, UNTRAINED, Items, baselines_for, random_vectors
 from siamkit.evaluation.distances import PLAIN, Metric, plain_metric
 from siamkit.evaluation.measures import QUICK, Group, groups_of
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
@@ -139,9 +139,15 @@ def _candidates(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> Iter
             for configuration in job.untrained
         }
         yield Candidate(UNTRAINED, "the untrained encoder", variants)
+    yield Candidate(CHANCE, "random vectors", {"": partial(_random, data)})
     for name in data.given:
         embeddings = data.given[name]
         yield Candidate(name, "embeddings from a file", {"": embeddings.__getitem__})
+
+
+def _random(data: PreparedData, split: SplitName) -> Array:
+    dataset: Dataset = getattr(data, split)
+    return random_vectors(len(dataset), len(dataset.views))
 
 
 class _Fitted:

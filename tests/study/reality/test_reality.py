@@ -401,8 +401,18 @@ def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
         ("{low: 2, high: 90}", "[4, 8]"),
         ("trials: 4", "trials: 2"),
         ("seeds: 3", "seeds: 2"),
+        ("baselines: null", "baselines: [raw]"),
     )
     found = check(path)
+    # Two short epochs hardly reach the pixels themselves.
+    named, _, more = found.verdict().partition(" shown to be better than the best baseline (raw · ")
+    assert more
+    for each in found.losses:
+        assert each.loss in named or named == "No loss is" or (each.lead and each.lead.low > 0)
+        raw = json.loads((each.folder / "baselines" / "raw" / "result.json").read_text())
+        assert each.lead is not None
+        assert each.test is not None
+        assert each.lead.difference == pytest.approx(each.test - raw["test"]["map_at_r"])
     assert {(each.trials, each.seeds) for each in found.losses} == {(2, 2)}
     ((a, b),), (difference,) = found.pairs, found.differences
     first, second = (next(e for e in found.losses if e.loss == name) for name in (a, b))

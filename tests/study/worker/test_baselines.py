@@ -78,8 +78,8 @@ def test_where_raw_distance_is_worthless_training_is_worth_it(tmp_path: Path, rn
 def test_labels_that_mean_nothing_are_told_in_the_first_sentence(tmp_path: Path, rng) -> None:
     x, y = rng.normal(size=(200, 6)), rng.integers(4, size=200)
     results = siamkit.tune(write(tmp_path, x, y, more="baselines: [raw]\n"), progress="none")
-    first = answer(results).split(": ")[0]
-    assert "not shown to be better than the best baseline" in first or "is worse than the best" in first
+    assert answer(results).startswith("The winner is not shown to be better than chance: on the test split")
+    assert {"chance", "baseline"} <= {check.name for check in results.checks if check.status == "error"}
 
 
 def test_a_baseline_that_does_not_fit_the_data_is_refused(tmp_path: Path, rng) -> None:
@@ -103,7 +103,7 @@ def test_embeddings_from_files_are_matched_by_position_and_by_id(tmp_path: Path,
     more = "baselines: [raw, {path: theirs.npy}, {path: shuffled.parquet, name: by_id}]\n"
     results = siamkit.tune(write(tmp_path, x, y, more=more), progress="none")
     by_name = {each.name: each for each in results.baselines}
-    assert set(by_name) == {"raw", "theirs", "by_id"}
+    assert set(by_name) == {"raw", "chance", "theirs", "by_id"}
     for name in ("theirs", "by_id"):
         assert by_name[name].valid["map_at_r"] == by_name[name].test["map_at_r"] == 1.0
     path = tmp_path / "study.yaml"
