@@ -14,6 +14,22 @@ _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention
 
 _VECTORS = [
     EncoderSpec(
+        name="linear",
+        factory="siamkit.encoders.tabular:linear",
+        inputs=("vector", "image", "series"),
+        summary="one dense layer; flattens other shapes",
+        formula="W x + b",
+    ),
+    EncoderSpec(
+        name="linear_pca",
+        factory="siamkit.encoders.tabular:linear_pca",
+        inputs=("vector", "image", "series"),
+        summary="one dense layer that starts as the principal components of the training items",
+        reference="Pearson 1901",
+        formula="W (x - mean)",
+        needs=("training_items",),
+    ),
+    EncoderSpec(
         name="mlp",
         factory="siamkit.encoders.tabular:mlp",
         inputs=("vector", "image", "series"),
@@ -33,10 +49,28 @@ _IMAGES = [
         factory="siamkit.encoders.image:cnn",
         inputs=("image",),
         summary="plain convolutional network",
-        formula="xᵢ₊₁ = relu(norm(pool(conv(xᵢ)))); mean and maximum over places",
+        formula="xᵢ₊₁ = relu(norm(conv(xᵢ))), every second pixel; W [x at each place]",
         params={
-            "depth": Int(3, low=2, high=4, minimum=1, help="blocks of convolution and pooling"),
-            "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "depth": Int(
+                None, low=2, high=4, minimum=1, help="blocks; by default enough to reach 4 pixels, at least 3"
+            ),
+            "filters": Int(16, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "strides": Choice(
+                2, options=(2, 1), search=(2,), help="2 halves by the convolution, 1 by a maximum"
+            ),
+            "normalization": Choice(
+                "layer",
+                options=("layer", "batch", "group", "none"),
+                search=("layer", "batch"),
+                help="of the features after each convolution",
+            ),
+            "pooling": Choice(
+                "flatten",
+                options=("flatten", "grid", "average", "average_max", "gem"),
+                search=("flatten", "grid", "average_max", "gem"),
+                help="how the last feature map becomes a vector; flatten and grid keep places apart",
+            ),
+            "grid": Int(4, minimum=1, help="places a side of the pooling grid"),
             "dropout": _dropout,
         },
     ),
@@ -186,6 +220,18 @@ _SERIES = [
             "depth": Int(3, low=1, high=6, minimum=1, help="modules; a shortcut bridges every three"),
             "filters": Int(16, low=8, high=64, log=True, minimum=1, help="filters of each of four branches"),
             "kernel": Int(40, low=8, high=64, log=True, minimum=1, help="steps of the longest convolution"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="kernels",
+        factory="siamkit.encoders.series:kernels",
+        inputs=("series",),
+        summary="random convolutions that are not trained, and a trained projection of what they find",
+        reference="Dempster, Petitjean and Webb 2020",
+        formula="W norm([meanᵢ [kⱼ∗x + bⱼ > 0]ᵢ, maxᵢ (kⱼ∗x + bⱼ)ᵢ]ⱼ)",
+        params={
+            "kernels": Int(512, low=256, high=2048, log=True, minimum=1, help="number of random kernels"),
             "dropout": _dropout,
         },
     ),

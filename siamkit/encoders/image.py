@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import keras
+import numpy as np
+from keras import ops
 
 from siamkit.encoders.base import LayerScale, Positions, attend, finish, of_rank
 from siamkit.metrics.base import Tensor
@@ -15,22 +20,35 @@ def cnn(
     input_shape: tuple[int, ...],
     embedding_dim: int,
     normalize: bool = True,
-    depth: int = 3,
-    filters: int = 32,
+    depth: int | None = None,
+    filters: int = 16,
+    strides: int = 2,
+    normalization: str = "layer",
+    pooling: str = "flatten",
+    grid: int = 4,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Return a plain convolutional network: `depth` blocks of convolution, pooling, normalisation and ReLU.
+    """Return a plain convolutional network: blocks of convolution, normalisation and ReLU, then pooling.
 
-    The number of filters doubles with each block. Layer normalisation, not batch normalisation: an
-    embedding must not depend on what else is in the batch. The last feature map is averaged and
-    maximised over its positions.
+    Each block halves the image until a side has 4 to 7 pixels, and doubles the filters, at most three times.
+    The default pooling keeps the places of the last feature map apart, so the embedding depends on where
+    something is; the other poolings know what is in the image, and less of where it is.
 
     Args:
         input_shape: `(height, width, channels)`.
         embedding_dim: number of dimensions of an embedding.
         normalize: whether to scale embeddings to unit length.
-        depth: number of blocks.
+        depth: number of blocks; by default enough to halve the image down to 4 pixels, and at least 3.
         filters: number of filters of the first block.
+        strides: how a block halves the image: 2, its convolution looks at every second pixel; 1, by a
+            maximum over 2 by 2 pixels after the convolution, which takes about three times as long.
+        normalization: `"layer"`, `"group"` (up to 8 groups of filters, over all places), `"batch"` or
+            `"none"`. With batch normalisation, what an item adds to the loss depends on the rest of the
+            batch, and small batches make it noisy.
+        pooling: how the last feature map becomes one vector: `"flatten"`; `"grid"`, averages of `grid` by
+            `grid` places; `"average"` over all places; `"average_max"`, average and maximum; `"gem"`, the
+            generalized mean (Radenović et al. 2018).
+        grid: number of places a side of `pooling="grid"`.
         dropout: fraction of features dropped in training, before the projection.
 
     Returns:
@@ -43,28 +61,122 @@ def cnn(
     """
     shape = of_rank(input_shape, 3, "cnn", "(height, width, channels)")
     inputs = x = keras.Input(shape)
+    if depth is None:
+        depth = max(3, math.ceil(math.log2(min(shape[:2]) / SMALLEST)))
     for block in range(depth):
-        x = keras.layers.Conv2D(
-            filters * 2**block,
-            3,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-        )(x)
-        # Pooled before normalising: a quarter of the work.
-        if min(x.shape[1:3]) >= 2 * SMALLEST:
+        halve = min(x.shape[1:3]) >= 2 * SMALLEST
+        x = _convolution(x, filters * 2 ** min(block, 3), strides=strides if halve else 1)
+        if halve and strides == 1:
+            # Pooled before normalising: a quarter of the work.
             x = keras.layers.MaxPooling2D(2, data_format="channels_last")(x)
-        x = keras.layers.LayerNormalization()(x)
-        x = keras.layers.ReLU()(x)
-    average = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    # Not GlobalMaxPooling2D: on JAX its gradient divides by the number of positions that equal the maximum.
-    # Where XLA computes them twice, rounded differently, none does, and the gradient is NaN (seen).
-    maximum = keras.layers.MaxPooling2D(x.shape[1:3], data_format="channels_last")(x)
-    x = keras.layers.Concatenate()([average, keras.layers.Flatten()(maximum)])
+        x = keras.layers.ReLU()(_normalized(x, normalization))
+    x = _pooled(x, pooling, grid)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "cnn")
+
+
+def _normalized(x: Tensor, normalization: str) -> Tensor:
+    if normalization == "none":
+        return x
+    if normalization == "group":
+        return keras.layers.GroupNormalization(math.gcd(8, x.shape[-1]))(x)
+    return {"layer": keras.layers.LayerNormalization, "batch": keras.layers.BatchNormalization}[
+        normalization
+    ]()(x)
+
+
+def _pooled(x: Tensor, pooling: str, grid: int) -> Tensor:
+    """Return the features of a map `(batch, height, width, channels)` as one vector an item."""
+    if pooling == "flatten":
+        return keras.layers.Flatten()(x)
+    if pooling == "grid":
+        return keras.layers.Flatten()(GridMean(grid)(x))
+    if pooling == "gem":
+        return GeneralizedMean()(x)
+    average = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+    if pooling == "average":
+        return average
+    # Not GlobalMaxPooling2D: on JAX its gradient divides by the number of positions that equal the maximum.
+    # Where XLA computes them twice, rounded differently, none does, and the gradient is NaN (seen).
+    maximum = keras.layers.MaxPooling2D(x.shape[1:3], data_format="channels_last")(x)
+    return keras.layers.Concatenate()([average, keras.layers.Flatten()(maximum)])
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class GridMean(keras.layers.Layer):
+    """The means of a grid of places, `(batch, height, width, channels)` -> `(batch, grid, grid, channels)`.
+
+    Place i of a side of n pixels has those from ⌊i n / grid⌋ to ⌈(i + 1) n / grid⌉, so neighbouring places
+    may share a pixel, and all places have almost the same size. A shorter side has a place a pixel.
+
+    Args:
+        grid: number of places a side.
+    """
+
+    def __init__(self, grid: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grid = grid
+
+    def call(self, inputs: Tensor) -> Tensor:
+        rows, columns = (ops.cast(self._weights(side), self.compute_dtype) for side in inputs.shape[1:3])
+        return ops.einsum("ih,bhwc,jw->bijc", rows, inputs, columns)
+
+    def _weights(self, side: int) -> np.ndarray:
+        """Return the weight of each pixel of a side in each place, `(places, side)`."""
+        places = min(self.grid, side)
+        weights = np.zeros((places, side), dtype="float32")
+        for place in range(places):
+            cell = slice(place * side // places, -(-(place + 1) * side // places))
+            weights[place, cell] = 1 / (cell.stop - cell.start)
+        return weights
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 0  # as for other poolings
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        batch, height, width, channels = input_shape
+        return (batch, min(self.grid, height), min(self.grid, width), channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "grid": self.grid}
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class GeneralizedMean(keras.layers.Layer):
+    """The generalized mean over places, f_k = (1/n Σᵢ xᵢₖᵖ)^(1/p), with a learned p (Radenović et al. 2018).
+
+    It is the average for p = 1 and nears the maximum as p grows; p stays 1 or above. Features below 1e-6
+    count as 1e-6. In float32 whatever the dtype policy, since powers leave the range of half precision.
+
+    Args:
+        start: the initial p.
+    """
+
+    def __init__(self, start: float = 3.0, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.start = start
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.power = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(self.start), name="power"
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        power = ops.maximum(self.power, 1.0)
+        # By logarithms: a power of a large feature would overflow.
+        logs = power * ops.log(ops.maximum(inputs, 1e-6))
+        places = inputs.shape[1] * inputs.shape[2]
+        return ops.exp((ops.logsumexp(logs, axis=(1, 2)) - math.log(places)) / power)
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 0  # no products that are summed up
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "start": self.start}
 
 
 def resnet(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import numpy as np
+from keras import ops
 
 from siamkit.encoders.base import finish, last_state, of_rank
 from siamkit.metrics.base import Tensor
@@ -10,6 +14,8 @@ from siamkit.metrics.base import Tensor
 # Layer normalisation takes the place of the papers' weight and batch normalisation: an embedding must not
 # depend on the rest of the batch. It drops how large a step's values are; the shortcuts, which are not
 # normalised, keep that.
+
+KERNEL = 9  # steps of a random kernel
 
 
 def tcn(
@@ -141,6 +147,102 @@ def rnn(
     inputs = keras.Input(of_rank(input_shape, 2, "rnn", "(steps, features)"))
     x = last_state(inputs, cell, units, bidirectional, dropout)
     return finish(inputs, x, embedding_dim, normalize, "rnn")
+
+
+def kernels(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    kernels: int = 512,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return random convolutions that are not trained, two numbers of each, and their trained projection.
+
+    The numbers are the share of steps at which the convolution is positive, and its maximum. As in ROCKET,
+    weights are normal with mean 0 in each kernel, and biases uniform from -1 to 1; dilations are powers of 2
+    up to the length of the series. Every kernel has 9 steps, as in MiniROCKET, and reads all channels.
+
+    Args:
+        input_shape: `(steps, features)`.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        kernels: number of random kernels.
+        dropout: fraction of numbers dropped in training, before the projection.
+
+    Returns:
+        A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
+
+    Reference: Dempster, Petitjean, Webb 2020 (ROCKET); 2021 (MiniROCKET).
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("kernels", input_shape=(50, 3), embedding_dim=8).output_shape
+        (None, 8)
+    """
+    inputs = keras.Input(of_rank(input_shape, 2, "kernels", "(steps, features)"))
+    x = keras.layers.LayerNormalization()(RandomKernels(kernels)(inputs))
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "kernels")
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class RandomKernels(keras.layers.Layer):
+    """Random convolutions over the steps, `(batch, steps, features)` -> `(batch, 2 kernels)`; not trained.
+
+    Args:
+        kernels: number of kernels, shared out among the dilations.
+    """
+
+    def __init__(self, kernels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernels = kernels
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        _, steps, features = input_shape
+        dilations = [2**i for i in range(max(1, ((steps - 1) // (KERNEL - 1)).bit_length()))][: self.kernels]
+        counts = [len(part) for part in np.array_split(np.arange(self.kernels), len(dilations))]
+        self.dilations = list(zip(dilations, counts, strict=True))
+        self.weight, self.bias = (
+            self.add_weight(shape=shape, initializer=start, trainable=False, name=name)
+            for name, shape, start in (
+                ("weight", (KERNEL, features, self.kernels), centred),
+                ("bias", (self.kernels,), keras.initializers.RandomUniform(-1.0, 1.0)),
+            )
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        shares, maxima, start = [], [], 0
+        for dilation, count in self.dilations:
+            rows = slice(start, start + count)
+            start += count
+            x = ops.conv(
+                inputs,
+                ops.cast(self.weight[:, :, rows], inputs.dtype),
+                padding="same",
+                data_format="channels_last",
+                dilation_rate=dilation,
+            )
+            x = x + ops.cast(self.bias[rows], x.dtype)
+            shares.append(ops.mean(ops.cast(x > 0, x.dtype), axis=1))
+            maxima.append(ops.max(x, axis=1))
+        return ops.concatenate([*shares, *maxima], axis=1)
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 2 * KERNEL * input_shape[1] * input_shape[2] * self.kernels
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], 2 * self.kernels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kernels": self.kernels}
+
+
+def centred(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Return normal weights `(steps, features, kernels)` with mean 0 over the steps of each kernel."""
+    weights = keras.random.normal(shape, dtype=dtype, seed=keras.random.SeedGenerator()) / shape[1] ** 0.5
+    return weights - ops.mean(weights, axis=0)
 
 
 def _inception(x: Tensor, filters: int, kernel: int) -> Tensor:

@@ -13,6 +13,8 @@ from siamkit.encoders.base import attention_layer, finish
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 
+MAX_PCA_ITEMS = 5000
+
 
 def mlp(
     *,
@@ -41,15 +43,89 @@ def mlp(
         >>> siamkit.get_encoder("mlp", input_shape=(10,), embedding_dim=4).output_shape
         (None, 4)
     """
-    if not input_shape or any(size is None or size < 1 for size in input_shape):
-        raise ComponentError(f"mlp takes items of a fixed shape, got input_shape={tuple(input_shape)}")
-    inputs = keras.Input(tuple(input_shape))
-    x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
+    inputs, x = _flattened(input_shape, "mlp")
     for _ in range(depth):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "mlp")
+
+
+def linear(*, input_shape: tuple[int, ...], embedding_dim: int, normalize: bool = True) -> keras.Model:
+    """Return one dense layer, W x + b: the plainest encoder, and as quick as one can be.
+
+    Args:
+        input_shape: shape of one item; anything but a vector is flattened.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+
+    Returns:
+        A `keras.Model`, `(batch, *input_shape)` -> `(batch, embedding_dim)`.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("linear", input_shape=(10,), embedding_dim=4).output_shape
+        (None, 4)
+    """
+    inputs, x = _flattened(input_shape, "linear")
+    return finish(inputs, x, embedding_dim, normalize, "linear")
+
+
+def linear_pca(
+    *, input_shape: tuple[int, ...], embedding_dim: int, training_items: Any, normalize: bool = True
+) -> keras.Model:
+    """Return one dense layer that starts as the principal components of the training items, W (x - mean).
+
+    So learning starts at the embeddings of PCA and not at random ones. Dimensions beyond the number of
+    components start at 0. More than 5,000 training items are sampled.
+
+    Args:
+        input_shape: shape of one item; anything but a vector is flattened.
+        embedding_dim: number of dimensions of an embedding.
+        training_items: prepared training items, `(n, *input_shape)`.
+        normalize: whether to scale embeddings to unit length.
+
+    Returns:
+        A `keras.Model`, `(batch, *input_shape)` -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: training items of another shape.
+
+    Reference: Pearson 1901; Hotelling 1933.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> x = np.random.default_rng(0).normal(size=(50, 10))
+        >>> siamkit.get_encoder(
+        ...     "linear_pca", input_shape=(10,), embedding_dim=4, training_items=x).output_shape
+        (None, 4)
+    """
+    from sklearn.decomposition import PCA
+
+    inputs, x = _flattened(input_shape, "linear_pca")
+    items = np.asarray(training_items)
+    if items.shape[1:] != tuple(input_shape) or not len(items):
+        raise ComponentError(
+            f"linear_pca needs training_items of shape {('n', *input_shape)}, got {items.shape}"
+        )
+    rng = np.random.default_rng(0)
+    if len(items) > MAX_PCA_ITEMS:
+        items = items[np.sort(rng.choice(len(items), MAX_PCA_ITEMS, replace=False))]
+    flat = items.reshape(len(items), -1).astype("float32")
+    pca = PCA(min(embedding_dim, *flat.shape), random_state=0).fit(flat)
+    kernel = np.zeros((flat.shape[1], embedding_dim), dtype="float32")
+    kernel[:, : pca.n_components_] = pca.components_.T
+    encoder = finish(inputs, x, embedding_dim, normalize, "linear_pca")
+    encoder.get_layer("projection").set_weights([kernel, -pca.mean_ @ kernel])
+    return encoder
+
+
+def _flattened(input_shape: tuple[int, ...], name: str) -> tuple[Tensor, Tensor]:
+    """Return the input of an encoder of items of any shape, and the items as vectors."""
+    if not input_shape or any(size is None or size < 1 for size in input_shape):
+        raise ComponentError(f"{name} takes items of a fixed shape, got input_shape={tuple(input_shape)}")
+    inputs = keras.Input(tuple(input_shape))
+    return inputs, keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
 
 
 Shape = tuple[int, ...] | Mapping[str, tuple[int, ...]]

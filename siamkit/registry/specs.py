@@ -64,7 +64,7 @@ class Spec:
         formula: formula in one line; empty if there is none.
         params: the component's parameters, each with default, search range and meaning.
         needs: the facts about the training data that the component needs: `num_classes`, `vocabulary_size`,
-            `columns`, `max_length`.
+            `columns`, `max_length`, `training_items` (the prepared items themselves, of the first view).
     """
 
     kind: ClassVar[Kind]

@@ -48,6 +48,7 @@ KNOWN: Mapping[str, Any] = {
     "vocabulary_size": VOCABULARY,
     "max_length": SHAPES["tokens"][0],
     "columns": COLUMNS,
+    "training_items": None,  # a batch of the kind of input
 }
 """The facts about the data that the kit can give a component."""
 
@@ -123,6 +124,8 @@ class Subject:
             shape: Any = self.needs.get("input_shape") or SHAPES.get(kind_of_input or self.inputs[0])
             if facts.get("columns") is COLUMNS and not isinstance(shape, Mapping):
                 facts["columns"] = {"numeric": [str(i) for i in range(shape[0])], "categorical": {}}
+            if "training_items" in facts and facts["training_items"] is None:
+                facts["training_items"] = self.sample(kind_of_input or self.inputs[0])
             facts = {"input_shape": shape, "embedding_dim": DIM, "normalize": True, **facts}
         if self.kind == "dataset":
             factory = self.entry.factory()

@@ -18,6 +18,11 @@ IMAGE = {"input_shape": (9, 8, 2)}
 TOKENS = {"input_shape": (6,), "vocabulary_size": 20}
 SERIES = {"input_shape": (7, 2)}
 SMALL = {
+    "linear": {"input_shape": (5,)},
+    "linear_pca": {
+        "input_shape": (5,),
+        "training_items": np.random.default_rng(3).normal(size=(9, 5)).astype("float32"),
+    },
     "mlp": {"input_shape": (5,), "width": 8},
     "cnn": {**IMAGE, "filters": 4, "depth": 2},
     "resnet": {**IMAGE, "filters": 4, "depth": 2},
@@ -30,8 +35,10 @@ SMALL = {
     "transformer": {**TOKENS, "width": 8, "depth": 1, "heads": 2},
     "tcn": {**SERIES, "filters": 4, "depth": 2},
     "inception_time": {**SERIES, "filters": 2},
+    "kernels": {**SERIES, "kernels": 8},
     "rnn": {**SERIES, "units": 4},
 }
+FROZEN = {"kernels": ("weight", "bias")}  # by design
 NAMES = sorted(SMALL)
 OF_COLUMNS = {"tabular", "ft_transformer"}  # tested beside the preprocessor of tables
 
@@ -46,7 +53,8 @@ def policy(request):
 @functools.cache
 def made(name):
     """One encoder of each name for all tests that only look at it: compiling takes longer than running."""
-    return siamkit.get_encoder(name, embedding_dim=4, dropout=0.3, **SMALL[name])
+    dropout = {"dropout": 0.3} if "dropout" in siamkit.components().encoders[name].spec.params else {}
+    return siamkit.get_encoder(name, embedding_dim=4, **dropout, **SMALL[name])
 
 
 def items(name, n=4):
@@ -114,11 +122,12 @@ def test_one_step_of_compiled_training_moves_every_weight_and_leaves_it_finite(n
     encoder.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=jit)
     history = encoder.fit(x, np.eye(4, dtype="float32"), batch_size=4, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert encoder.count_params() == sum(weight.size for weight in before)  # nothing is frozen
+    frozen = {variable.name for variable in encoder.non_trainable_variables if "seed" not in variable.path}
+    assert frozen == set(FROZEN.get(name, ()))
     for variable, old in zip(encoder.weights, before, strict=True):
         new = keras.ops.convert_to_numpy(variable)
         assert np.isfinite(new).all(), variable.path
-        assert np.abs(new - old).max() > 1e-4, variable.path
+        assert (np.abs(new - old).max() > 1e-4) == variable.trainable, variable.path
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,6 +147,8 @@ def test_a_seed_decides_the_weights(name):
         keras.utils.set_random_seed(seed)
         return siamkit.get_encoder(name, embedding_dim=4, **SMALL[name]).get_weights()
 
+    if name == "linear_pca":
+        pytest.skip("its training items decide them")
     first, again, other = weights(1), weights(1), weights(2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
@@ -154,6 +165,21 @@ def test_every_encoder_and_every_parameter_says_what_it_means(name):
 def test_an_mlp_flattens_what_is_no_vector():
     encoder = siamkit.get_encoder("mlp", input_shape=(3, 2), embedding_dim=2, depth=0)
     assert embed(encoder, np.ones((4, 3, 2), dtype="float32")).shape == (4, 2)
+
+
+def test_a_linear_encoder_starts_as_the_principal_components_of_the_training_items():
+    rng = np.random.default_rng(4)
+    x = (rng.normal(size=(40, 3, 2)) @ rng.normal(size=(2, 2)) + 5).astype("float32")
+    encoder = siamkit.get_encoder(
+        "linear_pca", input_shape=(3, 2), embedding_dim=8, normalize=False, training_items=x
+    )
+    found = embed(encoder, x)
+    flat = x.reshape(40, 6).astype("float64")
+    _, _, axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    expected = (flat - flat.mean(axis=0)) @ axes.T
+    # The sign of an axis is free.
+    np.testing.assert_allclose(np.abs(found[:, :6]), np.abs(expected), atol=1e-4)
+    assert not found[:, 6:].any()
 
 
 @pytest.mark.parametrize(
@@ -254,6 +280,21 @@ def test_an_mlp_flattens_what_is_no_vector():
             "rnn",
             {"input_shape": (4, 2), "embedding_dim": 2, "cell": "elman"},
             "cell of encoder 'rnn' should be one of gru, lstm, got 'elman'",
+        ),
+        (
+            "linear_pca",
+            {"input_shape": (3,), "embedding_dim": 2},
+            "'linear_pca' is missing the argument training_items",
+        ),
+        (
+            "linear_pca",
+            {"input_shape": (3,), "embedding_dim": 2, "training_items": np.ones((5, 4))},
+            r"linear_pca needs training_items of shape \('n', 3\), got \(5, 4\)",
+        ),
+        (
+            "cnn",
+            {"input_shape": (8, 8, 1), "embedding_dim": 2, "pooling": "max"},
+            "pooling of encoder 'cnn' should be one of flatten, grid, average, average_max, gem, got 'max'",
         ),
         (object(), {}, "an encoder is given by name or as a keras.Model"),
     ],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import pytest
 
 import siamkit
+from siamkit.encoders import cost
 from siamkit.encoders.base import LayerScale, Positions
+from siamkit.encoders.image import GeneralizedMean
 
 pytestmark = pytest.mark.keras
 
@@ -34,6 +38,112 @@ def test_each_stage_halves_the_image_until_it_is_small(name, smallest):
     sides = [layer.output.shape[1:3] for layer in encoder.layers if "conv2d" in layer.name]
     assert sides[-1] == smallest
     assert sides == sorted(sides, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "blocks", "last"), [(3, 3, 3), (8, 3, 4), (28, 3, 7), (64, 4, 4), (96, 5, 6), (224, 6, 7)]
+)
+def test_the_depth_of_a_cnn_follows_the_side_of_the_image(side, blocks, last):
+    encoder = siamkit.get_encoder("cnn", input_shape=(side, side + 3, 1), embedding_dim=2, filters=2)
+    maps = [layer.output.shape for layer in encoder.layers if "conv2d" in layer.name]
+    assert len(maps) == blocks
+    # At most 4 to 7 pixels; an odd side is rounded up.
+    assert last <= maps[-1][1] <= min(side, 7)
+    assert maps[-1][3] == 2 * 2 ** min(blocks - 1, 3)
+
+
+def test_a_cnn_that_halves_by_strides_costs_a_third():
+    by_strides, by_maximum = (
+        siamkit.get_encoder("cnn", input_shape=(64, 64, 3), embedding_dim=4, strides=strides)
+        for strides in (2, 1)
+    )
+    assert by_strides.count_params() == by_maximum.count_params()
+    assert cost(by_maximum).flops > 3 * cost(by_strides).flops
+
+
+def cells(sides, grid):
+    """The rows or columns of each place of a grid, as PyTorch's adaptive pooling has them."""
+    return [slice(math.floor(i * sides / grid), math.ceil((i + 1) * sides / grid)) for i in range(grid)]
+
+
+POOLINGS = {
+    "flatten": lambda x: x.reshape(len(x), -1),
+    "grid": lambda x: np.stack(
+        [x[:, rows, columns].mean(axis=(1, 2)) for rows in cells(7, 3) for columns in cells(5, 3)], axis=1
+    ).reshape(len(x), -1),
+    "average": lambda x: x.mean(axis=(1, 2)),
+    "average_max": lambda x: np.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=1),
+    "gem": lambda x: (np.maximum(x, 1e-6) ** 3).mean(axis=(1, 2)) ** (1 / 3),
+}
+
+
+@pytest.mark.parametrize("pooling", list(POOLINGS))
+def test_a_pooling_makes_one_vector_of_a_feature_map(pooling):
+    encoder = siamkit.get_encoder(
+        "cnn", input_shape=(7, 5, 2), embedding_dim=2, filters=3, depth=1, pooling=pooling, grid=3
+    )
+    parts = keras.Model(
+        encoder.inputs, [encoder.get_layer("projection").input, encoder.get_layer(index=3).output]
+    )
+    assert isinstance(encoder.get_layer(index=3), keras.layers.ReLU)
+    x = np.random.default_rng(1).normal(size=(4, 7, 5, 2)).astype("float32")
+    vector, feature_map = (np.asarray(part, dtype="float64") for part in parts.predict(x, verbose=0))
+    np.testing.assert_allclose(vector, POOLINGS[pooling](feature_map), rtol=1e-5, atol=1e-6)
+
+
+def test_a_generalized_mean_runs_from_the_average_to_the_maximum_and_learns_where_between():
+    x = np.random.default_rng(2).uniform(0, 2, size=(3, 4, 5, 2)).astype("float32")
+    layer = GeneralizedMean()
+    value = lambda: keras.ops.convert_to_numpy(layer(x))  # noqa: E731
+    np.testing.assert_allclose(value(), (x**3.0).mean(axis=(1, 2)) ** (1 / 3), rtol=1e-5)
+    layer.set_weights([np.array(1.0)])
+    np.testing.assert_allclose(value(), x.mean(axis=(1, 2)), rtol=1e-5)
+    layer.set_weights([np.array(200.0)])
+    np.testing.assert_allclose(value(), x.max(axis=(1, 2)), rtol=2e-2)
+    layer.set_weights([np.array(0.0)])  # stays 1 or above
+    np.testing.assert_allclose(value(), x.mean(axis=(1, 2)), rtol=1e-5)
+    assert GeneralizedMean.from_config(GeneralizedMean(start=4.0).get_config()).start == 4.0
+    # Under any policy in float32, in which the third power of a large half would not fit.
+    large = keras.ops.convert_to_numpy(
+        GeneralizedMean(dtype="float16")(np.full((1, 2, 2, 1), 6e4, "float16"))
+    )
+    np.testing.assert_allclose(large, [[6e4]], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "kind"),
+    [
+        ("layer", keras.layers.LayerNormalization),
+        ("batch", keras.layers.BatchNormalization),
+        ("group", keras.layers.GroupNormalization),
+        ("none", None),
+    ],
+)
+def test_a_cnn_has_the_normalisation_asked_for_after_each_convolution(normalization, kind):
+    encoder = siamkit.get_encoder(
+        "cnn", input_shape=(8, 8, 1), embedding_dim=2, filters=6, normalization=normalization
+    )
+    after = [encoder.layers[i + 1] for i, layer in enumerate(encoder.layers) if "conv2d" in layer.name]
+    assert len(after) == 3
+    assert all(isinstance(layer, kind or keras.layers.ReLU) for layer in after)
+    if normalization == "group":
+        assert [layer.groups for layer in after] == [2, 4, 8]  # divisors of 6, 12 and 24
+
+
+def test_batch_normalisation_learns_its_moments_in_a_siamese_model_and_uses_them_alone():
+    keras.utils.set_random_seed(1)
+    model = siamkit.build(
+        {"cnn": {"normalization": "batch", "filters": 2, "depth": 1}},
+        "cosine",
+        "triplet",
+        input_shape=(8, 8, 1),
+        embedding_dim=4,
+    )
+    x = np.random.default_rng(2).normal(3, 2, size=(16, 8, 8, 1)).astype("float32")
+    model.fit(x, np.arange(16) % 4, batch_size=16, epochs=3, verbose=0)
+    (layer,) = (each for each in model.encoder.layers if isinstance(each, keras.layers.BatchNormalization))
+    assert np.abs(keras.ops.convert_to_numpy(layer.moving_mean)).max() > 1e-3
+    np.testing.assert_allclose(model.embed(x[:1])[0], model.embed(x)[0], atol=1e-5)
 
 
 def test_a_vision_transformer_sees_every_pixel_of_an_image_that_its_patches_do_not_divide():

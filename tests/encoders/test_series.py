@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import siamkit
+from siamkit.encoders.series import RandomKernels
 
 pytestmark = pytest.mark.keras
 
 SMALL = {
     "tcn": {"filters": 4, "depth": 3},
     "inception_time": {"filters": 2, "depth": 2},
+    "kernels": {"kernels": 16},
     "rnn": {"units": 4, "cell": "lstm"},
 }
 
@@ -79,3 +81,28 @@ def test_an_rnn_has_the_cell_and_the_directions_asked_for(cell, gates, direction
     )
     assert encoder.get_weights()[0].shape == (2, gates * 3)
     assert encoder.get_layer("projection").kernel.shape == (3 * directions, 2)
+
+
+def test_random_kernels_give_the_share_of_positive_steps_and_the_maximum():
+    layer = RandomKernels(5)
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, 40, 3)).astype("float32")
+    found = keras.ops.convert_to_numpy(layer(x))
+    weight, bias = layer.get_weights()
+    # 40 steps hold 9 steps at a dilation of 1, 2 and 4; the first dilations get the spare kernels.
+    assert layer.dilations == [(1, 2), (2, 2), (4, 1)]
+    np.testing.assert_allclose(weight.mean(axis=0), 0, atol=1e-6)
+    assert not layer.trainable_variables
+    for kernel, dilation in enumerate((1, 1, 2, 2, 4)):
+        for item in range(2):
+            values = [
+                bias[kernel]
+                + sum(
+                    x[item, step + (tap - 4) * dilation] @ weight[tap, :, kernel]
+                    for tap in range(9)
+                    if 0 <= step + (tap - 4) * dilation < 40
+                )
+                for step in range(40)
+            ]
+            np.testing.assert_allclose(found[item, 5 + kernel], np.max(values), rtol=1e-4)
+            np.testing.assert_allclose(found[item, kernel], np.mean(np.array(values) > 0), atol=1e-6)

@@ -203,7 +203,8 @@ class KerasTrainer:
         return self._needs(resolve_spec(kind, _identifier(configuration[kind])).needs)
 
     def _needs(self, names: Iterable[str]) -> dict[str, Any]:
-        return {name: self._data.needs[name] for name in names if name in self._data.needs}
+        known = {**self._data.needs, "training_items": self._data.train.views[0]}
+        return {name: known[name] for name in names if name in known}
 
     def _supervision(self, loss: ComponentConfig) -> Supervision:
         """Return what a loss learns from."""
