@@ -67,7 +67,7 @@ def prepared(
     preprocessor = fit_preprocessor(parts[0])
     items = tuple(preprocessor(part.views[0]) for part in parts)
     classes = np.unique(y, return_inverse=True)[1].astype("int32")
-    facts = {"input_shape": preprocessor.input_shape, **preprocessor.facts}
+    facts = {"input_shape": preprocessor.input_shape, **preprocessor.facts, "training_items": items[0]}
     return Task(kind, about, items, (classes[train], classes[test]), facts, **extra)
 
 

@@ -10,6 +10,12 @@ _dropout = Float(
 _unit_dropout = replace(_dropout, help="fraction of units dropped in training")
 _token_dim = Int(64, low=32, high=256, log=True, minimum=1, help="dimensions of a token's embedding")
 _units = Int(64, low=32, high=256, log=True, minimum=1, help="units in each direction")
+_pooling = Choice(
+    "flatten",
+    options=("flatten", "grid", "average", "average_max", "gem"),
+    search=("flatten", "grid", "average_max", "gem"),
+    help="how the last feature map becomes a vector; flatten and grid keep places apart",
+)
 _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention")
 
 _VECTORS = [
@@ -54,22 +60,17 @@ _IMAGES = [
             "depth": Int(
                 None, low=2, high=4, minimum=1, help="blocks; by default enough to reach 4 pixels, at least 3"
             ),
-            "filters": Int(16, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
             "strides": Choice(
                 2, options=(2, 1), search=(2,), help="2 halves by the convolution, 1 by a maximum"
             ),
             "normalization": Choice(
-                "layer",
-                options=("layer", "batch", "group", "none"),
-                search=("layer", "batch"),
+                "group",
+                options=("group", "batch", "layer", "none"),
+                search=("group", "batch", "none"),
                 help="of the features after each convolution",
             ),
-            "pooling": Choice(
-                "flatten",
-                options=("flatten", "grid", "average", "average_max", "gem"),
-                search=("flatten", "grid", "average_max", "gem"),
-                help="how the last feature map becomes a vector; flatten and grid keep places apart",
-            ),
+            "pooling": _pooling,
             "grid": Int(4, minimum=1, help="places a side of the pooling grid"),
             "dropout": _dropout,
         },
@@ -80,11 +81,12 @@ _IMAGES = [
         inputs=("image",),
         summary="residual network of pre-activation blocks",
         reference="He et al. 2016",
-        formula="xᵢ₊₁ = xᵢ + conv(relu(norm(conv(relu(norm(xᵢ)))))); mean over places",
+        formula="xᵢ₊₁ = xᵢ + conv(relu(norm(conv(relu(norm(xᵢ)))))); W [x at each place]",
         params={
             "depth": Int(3, low=2, high=4, minimum=1, help="stages; each halves the image"),
             "blocks": Int(1, low=1, high=3, minimum=1, help="residual blocks per stage"),
             "filters": Int(16, low=8, high=64, log=True, minimum=2, help="filters of the first stage"),
+            "pooling": _pooling,
             "dropout": _dropout,
         },
     ),

@@ -21,9 +21,9 @@ def cnn(
     embedding_dim: int,
     normalize: bool = True,
     depth: int | None = None,
-    filters: int = 16,
+    filters: int = 32,
     strides: int = 2,
-    normalization: str = "layer",
+    normalization: str = "group",
     pooling: str = "flatten",
     grid: int = 4,
     dropout: float = 0.0,
@@ -42,8 +42,9 @@ def cnn(
         filters: number of filters of the first block.
         strides: how a block halves the image: 2, its convolution looks at every second pixel; 1, by a
             maximum over 2 by 2 pixels after the convolution, which takes about three times as long.
-        normalization: `"layer"`, `"group"` (up to 8 groups of filters, over all places), `"batch"` or
-            `"none"`. With batch normalisation, what an item adds to the loss depends on the rest of the
+        normalization: `"group"`, over all places and each of up to 8 groups of filters; `"batch"`;
+            `"layer"`, over the filters of each place; or `"none"`. Layer normalisation forgets how bright a
+            place is. With batch normalisation, what an item adds to the loss depends on the rest of the
             batch, and small batches make it noisy.
         pooling: how the last feature map becomes one vector: `"flatten"`; `"grid"`, averages of `grid` by
             `grid` places; `"average"` over all places; `"average_max"`, average and maximum; `"gem"`, the
@@ -86,7 +87,7 @@ def _normalized(x: Tensor, normalization: str) -> Tensor:
     ]()(x)
 
 
-def _pooled(x: Tensor, pooling: str, grid: int) -> Tensor:
+def _pooled(x: Tensor, pooling: str, grid: int = 4) -> Tensor:
     """Return the features of a map `(batch, height, width, channels)` as one vector an item."""
     if pooling == "flatten":
         return keras.layers.Flatten()(x)
@@ -187,13 +188,14 @@ def resnet(
     depth: int = 3,
     blocks: int = 1,
     filters: int = 16,
+    pooling: str = "flatten",
     dropout: float = 0.0,
 ) -> keras.Model:
     """Return a residual network of pre-activation blocks, `x + conv(relu(norm(conv(relu(norm(x))))))`.
 
-    There are `depth` stages; each after the first halves the image and doubles the filters. Layer
+    There are `depth` stages; each after the first halves the image and doubles the filters. Group
     normalisation takes the place of batch normalisation: an embedding must not depend on what else is
-    in the batch. The last feature map is averaged over its positions.
+    in the batch.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -202,6 +204,7 @@ def resnet(
         depth: number of stages.
         blocks: number of residual blocks per stage.
         filters: number of filters of the first stage.
+        pooling: how the last feature map becomes one vector, as for `cnn`; the paper has `"average"`.
         dropout: fraction of features dropped in training, before the projection.
 
     Returns:
@@ -221,7 +224,7 @@ def resnet(
         for block in range(blocks):
             halve = stage > 0 and block == 0 and min(x.shape[1:3]) >= 2 * SMALLEST
             x = _residual(x, filters * 2**stage, strides=2 if halve else 1)
-    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(_activated(x))
+    x = _pooled(_activated(x), pooling)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "resnet")
@@ -236,7 +239,7 @@ def _residual(x: Tensor, filters: int, strides: int) -> Tensor:
 
 
 def _activated(x: Tensor) -> Tensor:
-    return keras.layers.ReLU()(keras.layers.LayerNormalization()(x))
+    return keras.layers.ReLU()(_normalized(x, "group"))
 
 
 def _convolution(x: Tensor, filters: int, size: int = 3, strides: int = 1) -> Tensor:
