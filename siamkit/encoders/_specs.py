@@ -134,6 +134,22 @@ _TOKENS = [
         params={"token_dim": _token_dim, "dropout": _dropout},
     ),
     EncoderSpec(
+        name="ngrams",
+        factory="siamkit.encoders.tokens:ngrams",
+        inputs=("tokens", "text"),
+        summary="mean of the embeddings of hashed n-grams of pieces, padding masked",
+        reference="Bojanowski et al. 2017",
+        formula="Σ_g e(hash(g)) / n over the n-grams g of 1 to N pieces",
+        params={
+            "longest": Int(3, low=2, high=5, minimum=1, help="pieces in the longest n-gram"),
+            "buckets": Int(
+                16384, low=4096, high=65521, log=True, minimum=2, maximum=65521, help="rows of the table"
+            ),
+            "token_dim": replace(_token_dim, default=128, help="dimensions of an n-gram's embedding"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
         name="text_cnn",
         factory="siamkit.encoders.tokens:text_cnn",
         inputs=("tokens", "text"),

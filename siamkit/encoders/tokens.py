@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from siamkit.encoders.base import Positions, RealMean, RealTokens, attend, finish, last_state, of_rank
 from siamkit.errors import ComponentError, DataError
@@ -48,6 +49,88 @@ def bag(
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "bag")
+
+
+def ngrams(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    normalize: bool = True,
+    longest: int = 3,
+    buckets: int = 16384,
+    token_dim: int = 128,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return a bag of n-grams: the mean of the embeddings of all runs of 1 to `longest` pieces, projected.
+
+    As in fastText, an n-gram's embedding is a row of one table, chosen by a hash. Texts with few words have
+    pieces of a character or two (see `data.text`), so these are character n-grams; untrained, their means are
+    a random projection of how often each n-gram occurs.
+
+    Args:
+        input_shape: `(length,)`.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        longest: number of pieces in the longest n-gram.
+        buckets: number of rows of the table; n-grams of one row share their embedding.
+        token_dim: number of dimensions of an n-gram's embedding.
+        dropout: fraction of features dropped in training, before the projection.
+
+    Returns:
+        A `keras.Model`, int32 `(batch, length)` -> `(batch, embedding_dim)`.
+
+    Reference: Bojanowski et al. 2017.
+
+    Example:
+        >>> import siamkit
+        >>> siamkit.get_encoder("ngrams", input_shape=(50,), embedding_dim=8).output_shape
+        (None, 8)
+    """
+    inputs = keras.Input(of_rank(input_shape, 1, "ngrams", "(length,) of token ids"), dtype="int32")
+    rows = HashedNgrams(longest, buckets)(inputs)
+    x = RealMean()(keras.layers.Embedding(buckets, token_dim)(rows), RealTokens()(rows))
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    return finish(inputs, x, embedding_dim, normalize, "ngrams")
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class HashedNgrams(keras.layers.Layer):
+    """The hash of each run of 1 to `longest` ids, `(batch, length)` -> `(batch, n-grams)`; 0 with padding.
+
+    h₀ = n, hₖ = (31337 hₖ₋₁ + idₖ) mod 65521, row = 1 + h mod (buckets - 1): all within 32 bits.
+
+    Args:
+        longest: number of ids in the longest run.
+        buckets: one more than the highest hash, 2 to 65,521.
+    """
+
+    def __init__(self, longest: int, buckets: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest, self.buckets = longest, buckets
+
+    def call(self, inputs: Tensor) -> Tensor:
+        ids, length = ops.cast(inputs, "int32"), inputs.shape[1]
+        found = []
+        for size in range(1, min(self.longest, length) + 1):
+            parts = [ids[:, start : length - size + 1 + start] for start in range(size)]
+            value, real = ops.full_like(parts[0], size), ops.not_equal(parts[0], 0)
+            for part in parts:
+                value = ops.mod(value * 31337 + part, 65521)
+                real = ops.logical_and(real, ops.not_equal(part, 0))
+            found.append(ops.where(real, 1 + ops.mod(value, self.buckets - 1), 0))
+        return ops.concatenate(found, axis=1)
+
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
+        batch, length = inputs.shape
+        count = sum(length - size for size in range(min(self.longest, length)))
+        return keras.KerasTensor((batch, count), dtype="int32")
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        return 0  # of whole numbers only
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "longest": self.longest, "buckets": self.buckets}
 
 
 def text_cnn(

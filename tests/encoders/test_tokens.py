@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import siamkit
+from siamkit.encoders.tokens import HashedNgrams
 
 pytestmark = pytest.mark.keras
 
@@ -177,3 +178,31 @@ def test_unknown_token_ids_never_reach_a_device(how):
     }
     with pytest.raises(siamkit.errors.DataError, match=r"vocabulary_size 50.*, got 50 in item 3"):
         calls[how]()
+
+
+def test_hashed_ngrams_are_those_of_a_loop_and_leave_out_padding():
+    ids = np.array([[7, 8, 7, 8, 0], [3, 0, 0, 0, 0], [0, 0, 0, 0, 0]], dtype="int32")
+    layer = HashedNgrams(longest=3, buckets=40)
+    found = keras.ops.convert_to_numpy(layer(ids))
+    shape = layer.compute_output_spec(keras.KerasTensor((3, 5), "int32")).shape
+    assert found.shape == tuple(shape) == (3, 12)
+    for row, tokens in zip(found, ids.tolist(), strict=True):
+        expected = []
+        for size in (1, 2, 3):
+            for start in range(5 - size + 1):
+                ngram, value = tokens[start : start + size], size
+                for token in ngram:
+                    value = (31337 * value + token) % 65521
+                expected.append(0 if 0 in ngram else 1 + value % 39)
+        np.testing.assert_array_equal(row, expected)
+    assert found[0, 0] == found[0, 2] != found[0, 1]  # 7, 7 and 8
+    # The largest hash and id stay within 32 bits.
+    large = keras.ops.convert_to_numpy(HashedNgrams(2, 65521)(np.full((1, 4), 1_000_000, dtype="int32")))
+    assert large.min() > 0
+
+
+def test_a_bag_of_ngrams_knows_the_order_of_neighbours():
+    encoder = siamkit.get_encoder("ngrams", input_shape=(4,), embedding_dim=4, buckets=500)
+    found = encoder.predict(np.array([[1, 2, 3, 0], [1, 2, 3, 0], [3, 2, 1, 0]], dtype="int32"), verbose=0)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    assert np.abs(found[0] - found[2]).max() > 1e-2
