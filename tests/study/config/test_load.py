@@ -421,7 +421,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
         ),
         (
             [(ENCODER, "lstm")],
-            "7: search.encoder: the encoder 'lstm' takes tokens or text, but the data are image; mlp, cnn",
+            "7: search.encoder: the encoder 'lstm' takes tokens or text, but the data are image; linear, ",
         ),
         (
             [(LAST, "objectives: {spearman: maximize}")],
