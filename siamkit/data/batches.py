@@ -144,8 +144,9 @@ def feed(
     `y` is int32 class codes (labels), int32 1 and 0 (pairs), float32 scores, or int32 zeros (triplets,
     views). Labelled data are sampled: balanced batches of P classes with K items each, pairs half of which
     are alike, triplets, or two views of one class (the rows of a batch have different classes if there are
-    enough). Pairs, scores and triplets are used as they are, each once per epoch, and the last batch is
-    filled up with rows of `sample_weight` 0; views that do not fill a batch are left out. A dataset smaller
+    enough). Items without labels make two views each, which augmentation changes. Pairs, scores and triplets
+    are used as they are, each once per epoch, and the last batch is filled up with rows of `sample_weight` 0;
+    views that do not fill a batch are left out. A dataset smaller
     than one batch makes smaller batches.
 
     Args:
@@ -184,8 +185,18 @@ def feed(
         raise DataError(
             "augmentation needs prepared items, in float32 or int32; give the feed a preprocessor"
         )
-    varying = (getattr(preprocessor, "vary", None), augmentation)
-    return Feed(leaves, planner, seed, [vary for vary in varying if vary is not None])
+    varying = [vary for vary in (getattr(preprocessor, "vary", None), augmentation) if vary is not None]
+    if dataset.is_unlabelled and not _changes_items(preprocessor) and augmentation is None:
+        raise DataError(
+            "two equal views of an item teach nothing; items without labels need augmentation, for example "
+            "augment='strong'"
+        )
+    return Feed(leaves, planner, seed, varying)
+
+
+def _changes_items(preprocessor: object) -> bool:
+    """Return whether a preprocessor has a `vary` of its own."""
+    return getattr(type(preprocessor), "vary", Preprocessor.vary) is not Preprocessor.vary
 
 
 def _is_prepared(leaf: Leaf) -> bool:
@@ -259,7 +270,7 @@ def _p_by_k(classes: ClassIndex, size: int, k: int) -> Planner:
 
 def _unsampled(dataset: Dataset, supervision: str, batch_size: int, drop_last: bool) -> Planner:
     """Return the planner for data that already have the loss's supervision."""
-    n, views = len(dataset), len(dataset.views)
+    n, views = len(dataset), 2 if dataset.is_unlabelled else len(dataset.views)
     size = min(batch_size, n)
     target: Array | None = dataset.target
     if target is not None:

@@ -49,7 +49,8 @@ class Dataset:
     """Items in memory, not preprocessed; the constructor checks them.
 
     Args:
-        views: the views, each of n items: 1 view for labels, 2 for pairs and scores, 3 for triplets.
+        views: the views, each of n items: 1 view for labels, 2 for pairs and scores, 3 for triplets. A single
+            view of supervision `views` holds items without labels, of which augmentation makes two views.
         target: `(n,)`, class ids or names (labels), 1 if alike and 0 if not (pairs), or graded similarity
             (scores); None for triplets and views.
         supervision: the kind of the target: labels, pairs, scores, triplets or views.
@@ -79,8 +80,8 @@ class Dataset:
             raise DataError(f"unknown input {self.input!r}; {nearest(self.input, INPUTS)}")
         object.__setattr__(self, "views", tuple(self.views))
         count = _VIEWS.get(self.supervision)
-        if len(self.views) != count if count else len(self.views) < 2:
-            raise DataError(f"{self.supervision} need {count or 'two or more'} views, got {len(self.views)}")
+        if len(self.views) != count if count else not self.views:
+            raise DataError(f"{self.supervision} need {count or 'one or more'} views, got {len(self.views)}")
         for number, view in enumerate(self.views, start=1):
             check_leaf(f"view {number}", view, self.input)
         n = len(self)
@@ -111,6 +112,15 @@ class Dataset:
             columns={name: values[indices] for name, values in self.columns.items()},
             ids=self.ids[indices],
         )
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether these are single items without labels."""
+        return self.supervision == "views" and len(self.views) == 1
+
+    def unlabelled(self) -> Dataset:
+        """Return the items of the only view without their labels."""
+        return dataclasses.replace(self, target=None, supervision="views")
 
     @cached_property
     def classes(self) -> Array:

@@ -184,6 +184,22 @@ def rows_of_large_classes(dataset: Dataset, minimum: int) -> Array:
     return rows
 
 
+def labelled_rows(codes: Array, share: float, seed: int) -> Array:
+    """Return the rows that keep their labels if only this share does, sorted; larger shares contain smaller.
+
+    Args:
+        codes: `(n,)` the class of each item.
+        share: the share of items of each class, 0 to 1; above 0, at least 2 items of each class that has two.
+        seed: random seed.
+    """
+    order = np.random.default_rng(seed).permutation(len(codes))
+    shuffled = codes[order]
+    quota = np.rint(share * np.bincount(codes))
+    if share > 0:
+        quota = np.maximum(quota, 2)
+    return np.sort(order[rank_in_group(shuffled) < quota[shuffled]])
+
+
 def rank_in_group(codes: Array) -> Array:
     """Count the earlier items in each item's group, `(n,)`: `[5, 7, 5, 5]` gives `[0, 0, 1, 2]`."""
     order = np.argsort(codes, kind="stable")

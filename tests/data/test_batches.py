@@ -343,6 +343,20 @@ def test_augmentation_that_does_not_fit_is_refused():
         feed(bytes_, "labels", batch_size=4, seed=0, augment="light")
 
 
+def test_two_augmented_views_of_an_item_without_a_label():
+    dataset = native("views", 21, 1)
+    made = feed(dataset, "views", batch_size=8, seed=0, augment={"noise": {"deviation": 0.1}})
+    seen = []
+    for (a, b), y in made:
+        np.testing.assert_array_equal(np.rint(a), np.rint(b))
+        assert (a != b).all()
+        assert (y == 0).all()
+        seen += np.rint(a[:, 0]).tolist()
+    assert len(set(seen)) == len(seen) == 16
+    with pytest.raises(DataError, match=r"two equal views .*, for example augment='strong'"):
+        feed(dataset, "views", batch_size=8, seed=0, preprocessor=fit_preprocessor(dataset))
+
+
 # ---------------------------------------------------------------- in Keras
 
 

@@ -88,7 +88,7 @@ def test_take_takes_everything_alike():
         ({"views": (VECTORS,) * 2, "target": np.array([0, 1, 2, 1]), "supervision": "pairs"}, "got 2"),
         ({"views": (VECTORS, VECTORS[:3]), "target": np.arange(4) % 2, "supervision": "pairs"}, "view 2 3"),
         ({"views": (VECTORS,) * 3, "target": np.arange(4), "supervision": "triplets"}, "no target"),
-        ({"views": (VECTORS,), "target": None, "supervision": "views"}, "two or more views, got 1"),
+        ({"views": (), "target": None, "supervision": "views"}, "views need one or more views, got 0"),
         (
             {"views": (VECTORS,) * 2, "target": np.array(list("abcd")), "supervision": "scores"},
             "hold numbers",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from selection import examples
 
 from siamkit.data import Dataset, split
-from siamkit.data.splits import PARTS, rank_in_group, rows_of_large_classes
+from siamkit.data.splits import PARTS, labelled_rows, rank_in_group, rows_of_large_classes
 from siamkit.errors import DataError
 
 
@@ -261,3 +261,14 @@ def test_rows_of_large_classes():
 def test_too_few_items_for_three_parts_are_refused():
     with pytest.raises(DataError, match="at least 3 items, got 2"):
         split(labelled([0, 1]))
+
+
+def test_a_share_of_each_class_keeps_its_labels():
+    codes = np.repeat([0, 1, 2, 3], [100, 30, 5, 1])
+    some, more = (labelled_rows(codes, share, seed=3) for share in (0.1, 0.5))
+    assert np.bincount(codes[some]).tolist() == [10, 3, 2, 1]
+    assert np.bincount(codes[more]).tolist() == [50, 15, 2, 1]
+    assert set(some) <= set(more)
+    assert labelled_rows(codes, 1.0, seed=3).tolist() == list(range(136))
+    assert labelled_rows(codes, 0.0, seed=3).tolist() == []
+    assert set(labelled_rows(codes, 0.1, seed=4)) != set(some)

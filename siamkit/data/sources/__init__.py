@@ -33,10 +33,10 @@ DATASETS: list[DatasetSpec] = [
     DatasetSpec(
         name="npz",
         factory="siamkit.data.sources:npz",
-        supervision=("labels", "pairs", "scores"),
+        supervision=("labels", "pairs", "scores", "views"),
         inputs=("image", "tokens", "text", "series", "vector"),
         suffixes=(".npz",),
-        summary="arrays x and y (labels), or a, b and y (pairs, scores), of an .npz file",
+        summary="arrays x and y (labels), a, b and y (pairs, scores), or x (no labels), of an .npz file",
         params={
             "path": Text(help="file to read"),
             "x": Text("x", help="array of items"),
@@ -48,10 +48,10 @@ DATASETS: list[DatasetSpec] = [
     DatasetSpec(
         name="image_folder",
         factory="siamkit.data.sources:image_folder",
-        supervision=("labels",),
+        supervision=("labels", "views"),
         inputs=("image",),
         suffixes=("/",),
-        summary="a folder of images with one subfolder per class",
+        summary="a folder of images with one subfolder per class, or without subfolders and labels",
         params={
             "path": Text(help="folder to read"),
             "image_size": Int(None, minimum=1, help="side in pixels to resize the images to"),

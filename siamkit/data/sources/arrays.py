@@ -8,6 +8,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,8 @@ def npz(
 ) -> Dataset:
     """Return labelled items from the arrays `x` and `y` of an `.npz` file, or pairs from `a`, `b` and `y`.
 
+    A file with nothing but `x` gives items without labels.
+
     Every other array `(n,)` becomes a column to split by. Pairs whose target is not all 0 and 1 are scores.
 
     Args:
@@ -59,13 +62,17 @@ def npz(
     file = existing_file(path, "an .npz file")
     arrays = load_arrays(file, "an .npz file")
     names = (x,) if x in arrays or not {"a", "b"} <= arrays.keys() else ("a", "b")
-    for name in (*names, y):
+    is_unlabelled = set(arrays) == {x}
+    for name in names if is_unlabelled else (*names, y):
         if name not in arrays:
             raise DataError(f"{file} has no array {name!r}; {nearest(name, arrays)}")
-    items, target = [arrays.pop(name) for name in names], arrays.pop(y)
+    items = [arrays.pop(name) for name in names]
+    target = None if is_unlabelled else arrays.pop(y)
     kind = _kind(items[0], names[0]) if input == "auto" else input
     # A series of one feature may lack that axis.
     views = tuple(view[..., None] if kind == "series" and view.ndim == 2 else view for view in items)
+    if target is None:
+        return _dataset(file, views, None, "views", kind, {})
     for name, array in zip(names, views, strict=True):
         if array.shape[:1] != target.shape[:1]:
             raise DataError(
@@ -78,8 +85,13 @@ def npz(
     elif supervision != "auto":
         raise DataError(f"{file} holds labelled items, so supervision={supervision!r} has no meaning")
     columns = {name: array for name, array in arrays.items() if array.shape == (len(target),)}
+    return _dataset(file, views, target, kind_of_target, kind, columns)
+
+
+def _dataset(file: Path, *arguments: Any) -> Dataset:
+    """Return the dataset; its errors name the file."""
     try:
-        return Dataset(views, target, kind_of_target, kind, columns)
+        return Dataset(*arguments)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
 

@@ -12,6 +12,7 @@ import numpy as np
 from siamkit.data.dataset import Array, Dataset
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import existing_folder, path_text, unreadable_as_error
+from siamkit.registry.specs import Supervision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +35,7 @@ def image_folder(
 ) -> Dataset:
     """Return the images in a folder with one subfolder per class, as `pixels_of` converts them.
 
+    A folder without subfolders gives images without labels.
     Hidden files and those that systems leave behind (`Thumbs.db`, `desktop.ini`) are skipped.
 
     Args:
@@ -48,7 +50,7 @@ def image_folder(
         Images `(height, width, channels)`; their ids are paths relative to the folder.
 
     Raises:
-        DataError: the folder has no classes, or images cannot be read or differ in size.
+        DataError: the folder is empty, or images cannot be read or differ in size.
     """
     if channels not in CHANNELS:
         raise DataError(f"unknown channels {channels!r}; {nearest(channels, CHANNELS)}")
@@ -60,12 +62,13 @@ def image_folder(
         "write `source: {image_folder: {skip_unreadable: true}}` under `data:`",
     )
     root, folders = reader.root, reader.folders()
-    if not folders:
-        raise DataError(f"{root} should hold one subfolder per class, got none")
+    files = list(reader.files())
+    if not folders and not files:
+        raise DataError(f"{root} should hold one subfolder per class, or images without labels; got none")
     images: list[Array] = []
     labels, ids = [], []
     first: Path | None = None
-    for file, label in reader.files():
+    for file, label in files:
         pixels = reader.read(file)
         if pixels is None:
             continue
@@ -82,7 +85,9 @@ def image_folder(
     for folder in folders:
         if path_text(folder.name) not in found:
             raise DataError(f"{folder} should hold images of class {path_text(folder.name)!r}, got none")
-    return Dataset((np.stack(images),), np.array(labels), "labels", "image", ids=np.array(ids), notes=notes)
+    target = np.array(labels) if folders else None
+    supervision: Supervision = "labels" if folders else "views"
+    return Dataset((np.stack(images),), target, supervision, "image", ids=np.array(ids), notes=notes)
 
 
 def _size(size: object) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from siamkit.evaluation.baselines import CHANCE, UNTRAINED, baselines_for
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.io.files import to_jsonable
 from siamkit.io.paths import as_path, unreachable_reason
-from siamkit.registry.compatibility import data_misfit, input_misfit
+from siamkit.registry.compatibility import data_misfit, input_misfit, supervision_for
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import DataSource, parse_source, parse_space
 from siamkit.study.config.schema import RESUMABLE, Direction, StudyConfig
@@ -208,6 +208,17 @@ def _check_artifacts(
 def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> None:
     """Add the problems that a study has with its data."""
     supervision, kind = dataset.supervision, dataset.input
+    if dataset.is_unlabelled:
+        problems.add(
+            ("data",),
+            "without any labels a study cannot compare embeddings; label the items, of which "
+            "`labelled_share: 0.1` can hide most in training, or train without a study: "
+            "siamkit.data.feed(dataset, 'views', augment='strong', …)",
+        )
+        return
+    if (share := study.config.data.labelled_share) is not None and supervision != "labels":
+        problems.add(("data", "labelled_share"), f"is for labels, the data are {supervision}; remove it")
+    given = "views" if share == 0 else supervision
     if supervision not in DEFAULT_OBJECTIVE:
         problems.add(
             ("data",),
@@ -219,8 +230,10 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
             problems.add(("search", "encoder"), f"the encoder {name!r} {reason}")
     for name, loss in study.space.loss.alternatives.items():
         for spec, _ in loss.specs():
-            if (reason := data_misfit(spec, supervision)) is not None:
+            if (reason := data_misfit(spec, given)) is not None:
                 problems.add(("search", "loss"), f"the loss {name!r} {reason}")
+            elif share is not None and supervision_for(given, spec) == "views":
+                _check_two_views(study, name, kind, problems)
     if study.config.data.min_items_per_class is not None and supervision != "labels":
         problems.add(("data", "min_items_per_class"), f"is for labels, the data are {supervision}; remove it")
     suitable = (*baselines_for(kind, supervision == "labels"), UNTRAINED, CHANCE)
@@ -253,6 +266,17 @@ def _check_augment(study: ResolvedStudy, kind: str, problems: Problems) -> None:
     for name in names:
         if (reason := augmentation_misfit(name, kind)) is not None:
             problems.add((section, "augment"), f"the augmentation {name!r} {reason}")
+
+
+def _check_two_views(study: ResolvedStudy, loss: str, kind: str, problems: Problems) -> None:
+    """Add a problem if the two views of an item, from which a loss learns, can be equal."""
+    augment = study.space.augment
+    if kind != "text" and (augment is None or "none" in augment.alternatives):
+        problems.add(
+            ("data", "labelled_share"),
+            f"the loss {loss!r} then learns from two augmented views of each item; write `fixed: {{augment: "
+            "strong}`, or search augmentations other than none",
+        )
 
 
 def _texts(value: YamlValue) -> list[str]:

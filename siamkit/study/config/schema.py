@@ -285,6 +285,13 @@ class Data(Strict):
         ge=2,
         description="leave out classes with fewer items, of all data and then of training; null: keep all",
     )
+    labelled_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the training items whose labels are used; losses over views learn from two "
+        "augmented views of each item, also of those without labels; null: all labels",
+    )
     text: Text | None = None
 
 

@@ -129,7 +129,9 @@ def evaluate_split(
 
 def _candidates(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> Iterator[Candidate]:
     """Yield the baselines that a study asks for and its data allow."""
-    fitting = baselines_for(str(data.record["input"]), data.train.supervision == "labels")
+    fitting = baselines_for(
+        str(data.record["input"]), data.train.supervision == "labels" and "labelled" not in data.record
+    )
     for name, baseline in fitting.items():
         if not job.names or name in job.names:
             yield Candidate(name, baseline.summary, {"": _Fitted(baseline.fit, data)})

@@ -16,10 +16,11 @@ from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing.base import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
-from siamkit.data.splits import Split, rows_of_large_classes, split
+from siamkit.data.splits import Split, labelled_rows, rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.evaluation.baselines import read_embeddings
 from siamkit.io.paths import existing_file
+from siamkit.registry.specs import Supervision
 from siamkit.runs.configuration import Configuration, derive_seed
 from siamkit.runs.results import Direction, Objective
 from siamkit.study.config.load import ResolvedStudy
@@ -123,6 +124,14 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
     altered = {name: _altered(part, preprocessor) for name, part in splits.items()}
     if any(altered.values()):
         record["altered"] = {name: asdict(counts) for name, counts in altered.items()}
+    if (share := study.config.data.labelled_share) is not None:
+        labels_seed = derive_seed(study.config.seed, "labels")
+        kept = len(labelled_rows(train.codes, share, labels_seed))
+        record["labelled"] = {"share": share, "seed": labels_seed}
+        record["notes"] = [
+            *whole.notes,
+            f"{kept:,} of {len(train):,} training items have labels (labelled_share: {share:g}).",
+        ]
     if study.space.data:
         record["scarcest"] = scarcest(study.space.data)
     data = PreparedData(
@@ -263,6 +272,20 @@ def training_data(data: PreparedData, configuration: Configuration, seed: int) -
     """
     factors: dict[str, Any] = dict(configuration.get("data", {}))
     return ablate(data.train, **factors, seed=derive_seed(seed, "data")) if factors else data.train
+
+
+def for_supervision(data: PreparedData, dataset: Dataset, supervision: Supervision) -> Dataset:
+    """Return the training items that a loss with this supervision learns from.
+
+    If the study hides labels (`labelled_share`), a loss over views gets all items without labels, and other
+    losses get the items with labels.
+    """
+    hidden: Any = data.record.get("labelled")
+    if hidden is None:
+        return dataset
+    if supervision == "views":
+        return dataset.unlabelled()
+    return dataset.take(labelled_rows(dataset.codes, hidden["share"], hidden["seed"]))
 
 
 def scarcest(factors: Mapping[str, Values]) -> list[JsonValue]:

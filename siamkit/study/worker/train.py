@@ -30,7 +30,7 @@ from siamkit.study.config.schema import MOMENTUM, Fixed
 from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.judge import judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row
-from siamkit.study.worker.prepared_data import PreparedData, scarcest_data, training_data
+from siamkit.study.worker.prepared_data import PreparedData, for_supervision, scarcest_data, training_data
 from siamkit.study.worker.trainer import (
     Arrays,
     BestEpoch,
@@ -63,16 +63,16 @@ class KerasTrainer:
         splits = {"": self._data.train, **scarcest_data(self._data)}
         for loss in losses:
             self._check_wrapping(loss)
-            supervision = supervision_for(self._data.train.supervision, loss)
-            assert supervision is not None  # the study file was checked against the data
+            supervision = self._supervision_of(loss)
             for size in batch_sizes:
                 for prefix, dataset in splits.items():
                     try:
                         batches = feed(
-                            dataset,
+                            for_supervision(self._data, dataset, supervision),
                             supervision,
                             batch_size=size,
                             seed=0,
+                            augment="light",
                             items_per_class=self._fixed.items_per_class,
                         )
                         batches[0]
@@ -125,9 +125,10 @@ class KerasTrainer:
                 model, resolved_params = self._build(configuration)
             finally:
                 keras.config.set_dtype_policy("float32")
+        supervision = self._supervision_of(resolve_spec("loss", _identifier(configuration["loss"])))
         batches: Feed | Rounds = feed(
-            training_data(data, configuration, data_seed),
-            self._supervision(configuration["loss"]),
+            for_supervision(data, training_data(data, configuration, data_seed), supervision),
+            supervision,
             batch_size=configuration["batch_size"],
             seed=seed,
             preprocessor=data.preprocessor,
@@ -206,10 +207,11 @@ class KerasTrainer:
         known = {**self._data.needs, "training_items": self._data.train.views[0]}
         return {name: known[name] for name in names if name in known}
 
-    def _supervision(self, loss: ComponentConfig) -> Supervision:
+    def _supervision_of(self, loss: LossSpec) -> Supervision:
         """Return what a loss learns from."""
-        spec = resolve_spec("loss", _identifier(loss))
-        supervision = supervision_for(self._data.train.supervision, spec)
+        hidden: Any = self._data.record.get("labelled")
+        given = "views" if hidden is not None and not hidden["share"] else self._data.train.supervision
+        supervision = supervision_for(given, loss)
         assert supervision is not None  # the study file was checked against the data
         return supervision
 

@@ -217,10 +217,28 @@ def test_wrong_image_folders_are_refused_in_a_sentence(folder, tmp_path_factory)
         DataError, match=r"1 of 4 images in .* cannot be read: bird/z.png \(.*skip_unreadable: true"
     ):
         image_folder(path=folder)
-    with pytest.raises(DataError, match="should hold one subfolder per class, got none"):
+    with pytest.raises(DataError, match="one subfolder per class, or images without labels; got none"):
         image_folder(path=tmp_path_factory.mktemp("empty"))
     with pytest.raises(DataError, match="does not exist"):
         image_folder(path=folder / "none")
+
+
+def test_images_without_subfolders_have_no_labels(tmp_path):
+    for number, name in enumerate(("b.png", "a.png")):
+        Image.new("L", (3, 2), number * 9).save(tmp_path / name)
+    data = image_folder(path=tmp_path, channels="grey")
+    assert (data.supervision, data.target, data.is_unlabelled) == ("views", None, True)
+    assert data.ids.tolist() == ["a.png", "b.png"]
+    assert data.views[0][:, 0, 0, 0].tolist() == [9, 0]
+
+
+def test_a_file_with_items_alone_has_no_labels(tmp_path):
+    np.savez(tmp_path / "items.npz", x=np.ones((4, 3), np.float32))
+    data = npz(path=tmp_path / "items.npz")
+    assert (data.supervision, data.target, data.input, len(data)) == ("views", None, "vector", 4)
+    np.savez(tmp_path / "typo.npz", x=np.ones((4, 3)), label=np.arange(4))
+    with pytest.raises(DataError, match="has no array 'y'"):
+        npz(path=tmp_path / "typo.npz")
 
 
 # ---------------------------------------------------------------- tables

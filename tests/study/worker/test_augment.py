@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from siamkit.data import augmentation
+from siamkit.errors import StudyFileError
 from siamkit.runs.configuration import Configuration
 from siamkit.study.config.load import load_study
 from siamkit.study.worker.prepared_data import PreparedData, prepare_data
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 STUDY = """\
 version: 1
 name: tiny
-data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}}
+data: {path: items.npz, split: {train: 0.5, valid: 0.25, test: 0.25}MORE}
 fixed: {batch_size: 16, epochs: 2, embedding_dim: 4FIXED}
 search:
   encoder: {mlp: {depth: 1, width: 8, dropout: 0.0}}
@@ -29,14 +30,19 @@ search:
 """
 
 
-def train(folder: Path, fixed: str = "", loss: str = "multi_similarity") -> tuple[PreparedData, Trained]:
+def train(
+    folder: Path, fixed: str = "", loss: str = "multi_similarity", labelled: float | None = None
+) -> tuple[PreparedData, Trained]:
     from siamkit.study.worker.train import KerasTrainer
 
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 24)
     items = rng.normal(size=(96, 5)).astype("float32") + labels[:, None]
     np.savez(folder / "items.npz", x=items, y=labels)
-    (folder / "study.yaml").write_text(STUDY.replace("FIXED", fixed).replace("LOSS", loss))
+    more = "" if labelled is None else f", labelled_share: {labelled}"
+    (folder / "study.yaml").write_text(
+        STUDY.replace("FIXED", fixed).replace("LOSS", loss).replace("MORE", more)
+    )
     study = load_study(folder / "study.yaml")
     data = prepare_data(study)[0]
     configuration: Configuration = study.space.sample(
@@ -82,6 +88,78 @@ def test_the_model_learns_from_augmented_items(tmp_path: Path) -> None:
     assert all(map(np.array_equal, light, weights(", augment: light")))
     assert all(map(np.array_equal, plain, none))
     assert not all(map(np.array_equal, none, light))
+
+
+@pytest.mark.parametrize(
+    ("share", "loss", "expected"),
+    [
+        (0.25, "multi_similarity", "labels"),
+        (0.25, "online_contrastive", "pairs"),
+        (0.25, "info_nce", "views"),
+        (0.0, "nt_xent", "views"),
+        (0.0, "vicreg", "views"),
+        (0.0, "barlow_twins", "views"),
+        (1.0, "nt_xent", "labels"),
+    ],
+)
+def test_a_loss_gets_the_labelled_items_or_two_views_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, loss: str, expected: str
+) -> None:
+    from siamkit.study.worker import train as training
+
+    fed: list[tuple[Any, str]] = []
+    feed = training.feed
+    monkeypatch.setattr(
+        training, "feed", lambda items, what, **k: (fed.append((items, what)), feed(items, what, **k))[1]
+    )
+    data, trained = train(tmp_path, ", augment: strong", loss, labelled=share)
+    ((items, supervision),) = fed
+    assert supervision == expected
+    if expected == "views":
+        assert items.is_unlabelled
+        assert items.ids.tolist() == data.train.ids.tolist()
+    else:
+        assert np.bincount(items.codes).tolist() == [round(12 * share)] * 4
+    assert len(data.valid.codes) == 24  # validation keeps all of its labels
+    assert np.isfinite(trained.scores.embeddings).all()
+    (note,) = data.record["notes"]
+    assert note == f"{round(48 * share)} of 48 training items have labels (labelled_share: {share:g})."
+
+
+@pytest.mark.parametrize(
+    ("share", "loss", "fixed", "sentence"),
+    [
+        (
+            0.0,
+            "proxy_anchor",
+            ", augment: light",
+            "'proxy_anchor' learns from labels, but the data give",
+        ),
+        (
+            0.1,
+            "info_nce",
+            "",
+            "'info_nce' then learns from two augmented views of each item; write `fixed",
+        ),
+        (0.1, "info_nce", ", augment: none", "'info_nce' then learns from two augmented views of each item"),
+    ],
+)
+def test_what_cannot_be_learned_without_labels_is_refused(
+    tmp_path: Path, share: float, loss: str, fixed: str, sentence: str
+) -> None:
+    with pytest.raises(StudyFileError, match=sentence):
+        train(tmp_path, fixed, loss, labelled=share)
+
+
+def test_a_study_without_any_labels_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "items.npz", x=np.zeros((9, 5), np.float32))
+    (tmp_path / "study.yaml").write_text(
+        STUDY.replace("FIXED", "").replace("LOSS", "vicreg").replace("MORE", "")
+    )
+    with pytest.raises(StudyFileError) as caught:
+        load_study(tmp_path / "study.yaml").load_data()
+    (told,) = caught.value.problems
+    assert "data: without any labels a study cannot compare embeddings; label the items" in told
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "triplet", "nt_xent", "info_nce"])
