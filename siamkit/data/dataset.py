@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.errors import DataError, nearest
+from siamkit.io.targets import as_labels
 from siamkit.io.values import rows_not_finite
 from siamkit.registry.specs import INPUTS, SUPERVISIONS, Supervision
 
@@ -235,9 +236,11 @@ def check_target(target: Array | None, supervision: str) -> Array | None:
     target = np.asarray(target)
     if target.ndim != 1:
         raise DataError(f"the target should be one value per item, got an array of shape {target.shape}")
-    if target.dtype.kind == "f" and not np.isfinite(target).all():
-        item = int(np.argmin(np.isfinite(target)))
-        raise DataError(f"the target should hold finite numbers, got {target[item]} for item {item}")
+    if target.dtype.kind == "f" and len(wrong := rows_not_finite(target)):
+        raise DataError(
+            f"the target should hold finite numbers, got {target[wrong[0]]} for item {wrong[0]}, the first "
+            f"of {len(wrong):,} among {len(target):,}"
+        )
     return _labels(target) if supervision == "labels" else _pair_targets(target, supervision)
 
 
@@ -252,7 +255,7 @@ def _labels(target: Array) -> Array:
         fractional = target[target != np.floor(target)]
         if len(fractional):
             raise DataError(f"labels should be whole numbers or texts, got {fractional[0]}")
-        return target.astype(np.int64)
+        return as_labels(target)
     if target.dtype.kind not in "biu":
         raise DataError(f"labels should be whole numbers or texts, got {target.dtype}")
     return target

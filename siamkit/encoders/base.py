@@ -252,7 +252,12 @@ def check_items(encoder: keras.Model, items: Any) -> None:
 
 
 def _check_finite(array: Any) -> None:
-    """Refuse an array with NaN or infinity, which some backends turn into embeddings like any other."""
+    """Refuse an array of texts, or with NaN or infinity, which some backends embed like any other."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "USO":
+        raise ModelError(
+            f"the encoder takes arrays of numbers, got {array.dtype}; model.embed takes raw items, and "
+            "model.preprocessor prepares them for fit"
+        )
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.ndim:
         return
     with np.errstate(over="ignore", invalid="ignore"):

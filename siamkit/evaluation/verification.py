@@ -139,7 +139,8 @@ class Curve:
         if name == "far" and limit < 1 / self.unlike:
             raise DataError(
                 f"a false accept rate of {limit:g} takes at least {math.ceil(1 / limit):,} pairs that are "
-                f"not alike, got {self.unlike:,}: use more pairs, or a rate of at least {1 / self.unlike:.2g}"
+                f"not alike, got {self.unlike:,}: use more pairs, or a rate of at least "
+                f"{_rounded_up(1 / self.unlike):g}"
             )
         kept = {
             "far": self.far <= limit,
@@ -286,3 +287,9 @@ class PairCounts:
     def curve(self) -> Curve | None:
         """Return the ROC curve; None if all pairs are of one kind."""
         return Curve.of(*self._histogram.counts(), self._histogram.width)
+
+
+def _rounded_up(value: float) -> float:
+    """Return the next value with three digits."""
+    unit = 10 ** (math.floor(math.log10(value)) - 2)
+    return float(math.ceil(value / unit) * unit)

@@ -174,9 +174,9 @@ def _is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
 def _is_missing_value(value: Any) -> bool:
     if type(value).__name__ in _MISSING_TYPES:
         return True
-    if isinstance(value, (Real, decimal.Decimal)):
-        return math.isnan(value)
-    return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
+    if isinstance(value, (np.datetime64, np.timedelta64)):  # before numbers: a timedelta64 is one
+        return bool(np.isnat(value))
+    return isinstance(value, (Real, decimal.Decimal)) and math.isnan(value)
 
 
 def _of_one_type(known: NDArray[Any], name: str, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -310,6 +310,11 @@ class Siamese(EmbeddingModel):
         config = super().get_compile_config()
         if not config:
             return config
+        if "optimizer" not in config:
+            raise ModelError(
+                "keras.saving.save_model wrote this model in another format and dropped its optimizer; "
+                "compile the model again, then write model.save('model.keras')"
+            )
         # Keras writes what "auto" came to here, which on another backend may be the wrong answer.
         return {
             **config,

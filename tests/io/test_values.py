@@ -194,3 +194,10 @@ def test_scores_are_finite_numbers():
         graded_targets([0.0, np.inf])
     with pytest.raises(DataError, match="scores should be numbers, got bad, good"):
         graded_targets(["good", "bad"])
+
+
+@pytest.mark.parametrize("missing", [np.timedelta64("NaT"), np.datetime64("NaT"), None, float("nan")])
+def test_a_missing_value_of_any_kind_among_objects_is_missing(missing):
+    values = np.array([1, 2, missing, 4], dtype=object)
+    _, mask = column_and_missing(values)
+    assert mask.tolist() == [False, False, True, False]

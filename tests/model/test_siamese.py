@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -634,6 +636,29 @@ def test_keras_may_add_or_remove_a_last_axis_of_one(rng):
     encoder = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     for x in (data(rng, 4, 6), data(rng, 4, 6)[..., None]):
         assert as_items(encoder, x) is x
+
+
+@pytest.mark.one_backend
+def test_texts_are_not_items_of_an_encoder(rng):
+    model = siamkit.Siamese(small(), "cosine")
+    model.compile("adam", "triplet")
+    for texts in (np.array(["a"] * 8), np.array(["a"] * 8, object)):
+        for call in (
+            lambda texts=texts: model.fit(texts, np.arange(8) % 2, verbose=0),
+            lambda texts=texts: model.predict(texts, verbose=0),
+        ):
+            with pytest.raises(ModelError, match=r"takes arrays of numbers, got .*; model.embed"):
+                call()
+
+
+@pytest.mark.one_backend
+def test_a_model_whose_optimizer_keras_dropped_says_so(rng, tmp_path):
+    model = siamkit.build("mlp", "cosine", "triplet", embedding_dim=4, input_shape=(5,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's advice against HDF5
+        keras.saving.save_model(model, tmp_path / "model.h5")
+    with pytest.raises(ModelError, match="dropped its optimizer; compile the model again"):
+        model.save(tmp_path / "model.keras")
 
 
 def test_the_byte_order_of_items_does_not_matter(rng):

@@ -20,6 +20,7 @@ from siamkit.errors import DataError
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 
 _BATCH_TEXTS = 10_000  # texts that are tokenized at a time
+SMALLEST_VOCABULARY = 258
 MIN_OCCURRENCES = 100  # of two pieces side by side that become one piece
 ROOM = 1.5  # length of a prepared text, in pieces of the longest training texts
 MAX_LENGTH = 128  # pieces of a text, unless the caller sets it
@@ -137,6 +138,11 @@ class TextTokenizer(Preprocessor):
         """
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+        if vocabulary_size < SMALLEST_VOCABULARY:
+            raise DataError(
+                f"vocabulary_size should be at least {SMALLEST_VOCABULARY}, the 256 bytes and 2 special "
+                f"pieces, got {vocabulary_size}"
+            )
         # A text that is in many pairs is one text.
         texts = list(dict.fromkeys(text for view in views for text in _texts(single(view))))
         engine = Tokenizer(models.BPE())

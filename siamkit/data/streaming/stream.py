@@ -164,7 +164,8 @@ def _choose_columns(path: Path, names: list[str], request: StreamRequest) -> _Co
     others = [name for name in names if name not in (label, id)]
     if not features and len(others) != 1:
         raise DataError(
-            f"choose the columns of {path} to embed with columns (--columns): {', '.join(others)}"
+            f"choose the columns of {path} to embed with columns (--columns): {', '.join(others)}; pairs "
+            "have the columns left, right and target"
         )
     fields = list(pair[0]) if pair else features or others
     return _Columns(features or others, fields, label, id, bool(pair))
