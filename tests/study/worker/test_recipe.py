@@ -109,6 +109,32 @@ def test_the_best_epochs_model_is_kept_also_after_a_kill(
 
 @keras_only
 @pytest.mark.one_backend
+def test_training_continues_from_the_last_epoch_and_returns_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, VALUES)
+    runner, configuration = bench(tmp_path, fixed="epochs: 4, learning_rate: 0.01")
+    _, whole = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    with pytest.raises(Killed):
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    _, rest = do(runner, job)
+    last = [[each.row["loss"] for each in said if isinstance(each, Epoch)][-1] for said in (whole, rest)]
+    assert last[0] == pytest.approx(last[1], rel=1e-5)
+
+    from siamkit.study.worker.trainer import Limits
+
+    trainer: Any = runner._trainer
+    trained = trainer.train(
+        configuration, seed=5, data_seed=5, limits=Limits(), on_epoch=lambda number, row: None
+    )
+    assert trained.epoch == 2
+    embeddings = trained.model.embed_views(runner._data.valid.views, preprocessed=True)
+    np.testing.assert_allclose(embeddings, trained.scores.embeddings, atol=1e-6)
+
+
+@keras_only
+@pytest.mark.one_backend
 def test_training_ends_when_patience_does_and_is_not_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +147,27 @@ def test_training_ends_when_patience_does_and_is_not_continued(
     assert not [each for each in said if isinstance(each, Epoch)]
     assert (ended.epochs, ended.values) == ([2], [0.7])
     assert (tmp_path / "b" / FINAL).is_file()
+
+
+@keras_only
+@pytest.mark.one_backend
+def test_rounds_are_the_batches_of_the_epochs_in_their_order() -> None:
+    from siamkit.data import Dataset
+    from siamkit.data.batches import Rounds, feed
+
+    items = np.arange(24, dtype="float32").reshape(12, 2)
+    dataset = Dataset(views=(items,), target=np.repeat(np.arange(3), 4), supervision="labels", input="vector")
+
+    def new() -> Any:
+        return feed(dataset, "labels", batch_size=4, seed=1, items_per_class=2)
+
+    batches, expected = new(), []
+    for batches.epoch in range(4):
+        expected += [batches[index][0] for index in range(len(batches))]
+    rounds = Rounds(new(), 2)
+    for rounds.epoch in (3, 0, 1, 2):  # also one that continues
+        for index in range(2):
+            np.testing.assert_array_equal(rounds[index][0], expected[2 * rounds.epoch + index])
 
 
 @keras_only
