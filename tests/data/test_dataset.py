@@ -143,3 +143,16 @@ def test_the_fingerprint_is_the_same_in_chunks(monkeypatch):
     whole = data.fingerprint()
     monkeypatch.setattr("siamkit.data.dataset._HASH_BYTES", 8)
     assert data.fingerprint() == whole
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([2**25, 2**25 + 4], "float32"), np.array([2.0**53, 2.0**53 + 2])]
+)
+def test_float_ids_that_may_be_rounded_are_refused(labels):
+    with pytest.raises(DataError, match="are rounded above"):
+        Dataset((np.ones((2, 3)),), labels, "labels", "vector")
+
+
+def test_missing_targets_are_counted():
+    with pytest.raises(DataError, match="got nan for item 1, the first of 2 among 4"):
+        Dataset((np.ones((4, 3)),), np.array([1, np.nan, np.nan, 2]), "labels", "vector")

@@ -190,6 +190,9 @@ def test_a_limit_that_cannot_be_kept_is_refused():
         evaluate(near_but_unlike, [0, 1, 0], "euclidean", threshold={"precision": 0.9})
     with pytest.raises(DataError, match=r"rate of 0\.1 takes at least 10 pairs that are not alike, got 2"):
         evaluate(near_but_unlike, [0, 1, 0], "euclidean", threshold={"far": 0.1})
+    three = [*near_but_unlike, [[0.0], [4.0]]]  # the rate that it proposes can be kept: 1 / 3 is rounded up
+    with pytest.raises(DataError, match=r"or a rate of at least 0\.334$"):
+        evaluate(three, [0, 1, 0, 0], "euclidean", threshold={"far": 0.3})
     with pytest.raises(DataError, match=r"rate of at most 0\.4 on these pairs; the best is 0\.5"):
         evaluate(near_but_unlike * 2, [0, 1, 0] * 2, "euclidean", threshold={"far": 0.4})
     with pytest.raises(DataError, match="a threshold is for pairs that match or not"):

@@ -138,6 +138,8 @@ def test_frequent_words_become_pieces_and_rare_ones_stay_bytes():
     assert [TextTokenizer(length, tokenizer.tokenizer).altered(given).cut for length in (6, 7)] == [1, 0]
     # A text that is in 100 pairs is one text, seen once.
     assert TextTokenizer.fit([np.array(["shoes"] * 100, object)]).facts["vocabulary_size"] == 258
+    with pytest.raises(DataError, match="vocabulary_size should be at least 258"):
+        TextTokenizer.fit([np.array(["shoes"], object)], vocabulary_size=5)
 
 
 TITLES = np.array(["running shoes", "red hat", "blue hat", "running shorts", "straw hat"], object)
