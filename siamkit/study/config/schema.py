@@ -301,7 +301,7 @@ EVALUATIONS = 10  # of a training whose length is given in steps
 class Fixed(Strict):
     """Settings that are the same in all trials."""
 
-    optimizer: Optimizer = "adam"
+    optimizer: Optimizer = "adamw"
     batch_size: int = Field(128, ge=2, le=10_000_000)
     epochs: int = Field(
         10, ge=1, le=10_000_000, description="passes over the training items; an evaluation after each"
@@ -328,13 +328,13 @@ class Fixed(Strict):
         description="random changes of training items: none, light, strong, an augmentation's name, or "
         "{name: parameters, …}; null: none",
     )
-    schedule: Schedule = "constant"
+    schedule: Schedule = "cosine"
     warmup: float | None = Field(
         None,
         ge=0,
         lt=1,
         description="share of the steps in which the learning rate rises; null: 0 if constant, 0.3 for "
-        "one_cycle, else 0.1",
+        "one_cycle, else 0.05",
     )
     momentum: float | None = Field(
         None, ge=0, lt=1, description="of sgd, rmsprop and muon; null: 0.9 for sgd, else that of Keras"

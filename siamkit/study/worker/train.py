@@ -288,7 +288,7 @@ def make_optimizer(configuration: Configuration) -> keras.optimizers.Optimizer:
     return keras.optimizers.get({"class_name": name, "config": config})
 
 
-WARMUP = {"constant": 0.0, "cosine": 0.1, "linear": 0.1, "one_cycle": 0.3}
+WARMUP = {"constant": 0.0, "cosine": 0.05, "linear": 0.05, "one_cycle": 0.3}
 """The share of the steps in which the learning rate rises, by default."""
 
 START_OF_CYCLE = 0.04  # of the peak

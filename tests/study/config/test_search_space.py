@@ -198,8 +198,8 @@ def test_a_study_that_varies_no_data_keeps_its_keys_and_seeds() -> None:
         "normalize": True,
         "learning_rate": 1e-3,
         "batch_size": 128,
-        "optimizer": "adam",
-        "schedule": "constant",
+        "optimizer": "adamw",
+        "schedule": "cosine",
         **dict.fromkeys(("warmup", "momentum", "weight_decay", "clip_norm", "ema")),
     }
     assert key_of(drawn) == key_of(before)

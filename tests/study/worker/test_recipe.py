@@ -241,7 +241,7 @@ def rate_by_hand(name: str, warmup: float, step: int, steps: int) -> float:
         ("constant", 0.25, 0.25),
         ("linear", 0.0, 0.0),
         ("linear", 0.25, 0.25),
-        ("cosine", None, 0.1),
+        ("cosine", None, 0.05),
         ("one_cycle", None, 0.3),
     ],
 )
