@@ -168,7 +168,8 @@ class StudyRun:
             str(session.folder.path), names, tuple(default_of_each_encoder(session.study.space)), split
         )
         source = SingleJob(job)
-        session.progress.note(f"evaluating the baselines on the {split} split")
+        words = "validation" if split == "valid" else "test"
+        session.progress.note(f"evaluating the baselines on the {words} split")
         with suppress(KeyboardInterrupt):  # the search sees it too, and ends
             session.supervisor.run(source)
         if source.ended is not None and (cause := source.ended.cause) is not None:

@@ -21,10 +21,10 @@ version: 1
 name: known
 seed: 1
 data: {path: items.npz, split: {train: 0.4, valid: 0.3, test: 0.3}}
-fixed: {batch_size: 32, epochs: EPOCHS, embedding_dim: 8, learning_rate: 0.01}
+fixed: {batch_size: 32, epochs: EPOCHS, embedding_dim: 8, learning_rate: 0.02}
 search: {encoder: {mlp: {depth: 1, width: 16, dropout: 0.0}}, metric: cosine, loss: multi_similarity}
 budget: {trials: 1}
-confirm: {top: 1, seeds: 2}
+confirm: {top: 1, seeds: 3}
 engine: inline
 """
 
@@ -65,11 +65,11 @@ def test_where_raw_distance_is_perfect_the_answer_begins_with_it(tmp_path: Path,
 
 
 def test_where_raw_distance_is_worthless_training_is_worth_it(tmp_path: Path, rng) -> None:
-    y = np.arange(600) % 3  # two informative dimensions of 50
-    x = rng.normal(size=(600, 50))
-    x[:, :2] = np.array([[0, 1], [1, -1], [-1, -1]])[y] + 0.1 * rng.normal(size=(600, 2))
+    y = np.arange(1200) % 3  # two informative dimensions of 50
+    x = rng.normal(size=(1200, 50))
+    x[:, :2] = np.array([[0, 1], [1, -1], [-1, -1]])[y] + 0.1 * rng.normal(size=(1200, 2))
     more = "baselines: [raw, pca]\n"
-    results = siamkit.tune(write(tmp_path, x, y, epochs=12, more=more), progress="none")
+    results = siamkit.tune(write(tmp_path, x, y, epochs=8, more=more), progress="none")
     check = next(check for check in results.checks if check.name == "baseline")
     assert check.status == "ok", check.sentence
     assert "The winner is better than the best baseline" in answer(results)
