@@ -108,12 +108,21 @@ def running_model(*methods: str) -> keras.Model | None:
     Keras does not say to a loss or a metric which model calls it, or whether inside a step. All backends
     trace a step by running it, so the stack knows.
     """
-    frame: FrameType | None = sys._getframe(1)
+    variables = _variables_of(methods)
+    return None if variables is None else variables["self"]
+
+
+def running_argument(name: str, *methods: str) -> Any:
+    """Return an argument of the innermost of these methods of a Keras model that is running, or None."""
+    return (_variables_of(methods) or {}).get(name)
+
+
+def _variables_of(methods: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the variables of the innermost of these methods of a Keras model on the stack."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_name in methods:
-            owner = frame.f_locals.get("self")
-            if isinstance(owner, keras.Model):
-                return owner
+        if frame.f_code.co_name in methods and isinstance(frame.f_locals.get("self"), keras.Model):
+            return frame.f_locals
         frame = frame.f_back
     return None
 

@@ -11,11 +11,12 @@ from functools import cache
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import is_concrete, running_model
+from siamkit.backend.beyond_keras import is_concrete, running_argument, running_model
 from siamkit.backend.precision import float32_scope
-from siamkit.errors import ComponentError, ModelError
+from siamkit.errors import ComponentError, DataError, ModelError
 from siamkit.io.targets import PairTarget, TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.registry.compatibility import check_metric
@@ -257,10 +258,26 @@ class Loss(keras.losses.Loss):
             )
         views = 1 if len(y_pred.shape) == 2 else y_pred.shape[1]
         if y_true is None or not is_concrete(y_true):
+            if y_true is not None and views == 1:
+                self._check_narrowed(y_true)
             return y_true
         if views == 1 and ops.is_tensor(y_true) and not _may_round(y_true):
             return y_true  # an id without proxy makes the loss NaN; waiting for the device would cost time
         return self.target_rule.prepare(y_true, views, renumber=True)
+
+    def _check_narrowed(self, y_true: Any) -> None:
+        """Refuse labels whose classes merge in the type that a plain Keras model gives them on the device."""
+        labels = running_argument("y", "fit", "evaluate", "train_on_batch", "test_on_batch")
+        dtype = np.dtype(keras.backend.standardize_dtype(y_true.dtype))
+        if not isinstance(labels, np.ndarray) or labels.dtype.itemsize <= dtype.itemsize:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            before, after = len(np.unique(labels)), len(np.unique(labels.astype(dtype)))
+        if after < before:
+            raise DataError(
+                f"Keras gives the loss {self.name!r} the labels as {dtype}, in which {before} classes become "
+                f"{after}; number the classes first: np.unique(labels, return_inverse=True)[1]"
+            )
 
     def _as_target(self, y_true: Any, y_pred: Tensor) -> Tensor | None:
         """Return a target as a tensor `(batch,)`: int32 class ids, or float32 numbers."""

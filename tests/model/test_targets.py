@@ -440,15 +440,41 @@ def test_ids_of_the_type_bfloat16_are_refused_above_256(x):
     )
 
 
-def test_floats_that_merge_in_a_plain_keras_model_give_no_loss(x):
-    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
-    plain.compile("sgd", siamkit.get_loss("triplet", metric="euclidean"))
+def plain():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    model.compile("sgd", siamkit.get_loss("triplet", metric="euclidean"))
+    return model
+
+
+def test_floats_that_merge_in_a_plain_keras_model_are_refused(x):
     merged = CLASSES + 2.0**25
-    if keras.backend.backend() == "torch":
-        with pytest.raises(DataError, match="rounded above"):
-            plain.fit(x, merged, batch_size=24, verbose=0)
+    words = (
+        "rounded above"
+        if keras.backend.backend() == "torch"
+        else "as float32, in which 4 classes become 2; number"
+    )
+    for call in (plain().fit, plain().evaluate):
+        with pytest.raises(DataError, match=words):
+            call(x, merged, batch_size=24, verbose=0)
+    with pytest.raises(DataError, match=words):
+        plain().fit(x, CLASSES, validation_data=(x, merged), batch_size=24, verbose=0)
+
+
+def test_ids_of_64_bits_in_a_plain_keras_model_are_the_same_classes_or_refused(x):
+    weights = plain().get_weights()
+
+    def loss_of(labels):
+        model = plain()
+        model.set_weights(weights)
+        return model.evaluate(x, labels, batch_size=24, verbose=0)
+
+    expected = loss_of(CLASSES)
+    if keras.backend.backend() == "jax":  # which has integers of 32 bits
+        with pytest.raises(DataError, match="the labels as int32, in which 4 classes become 1; number"):
+            loss_of(LARGE)
     else:
-        assert np.isnan(plain.fit(x, merged, batch_size=24, verbose=0).history["loss"][0])
+        assert loss_of(LARGE) == pytest.approx(expected, rel=1e-5)
+    assert loss_of(CLASSES + 2**30) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_learned_metric_of_a_loss_in_a_plain_keras_model_is_warned_of(x):
