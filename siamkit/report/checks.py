@@ -148,7 +148,8 @@ def _check_chance(stored: StoredStudy) -> Iterator[Check]:
         is_better = lead.excludes_zero and stored.objective.better(lead.b, lead.a)
         value, by_chance, split = lead.b, lead.a, "test"
     else:
-        value, by_chance = _value_on_validation(stored), chance.value("valid") or math.nan
+        # 0 is a value too: `baselines` holds only those that have one.
+        value, by_chance = _value_on_validation(stored), chance.result.valid[name]
         is_better, split = stored.objective.better(value, by_chance), "validation"
     if not is_better:
         yield Check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,11 +102,11 @@ class StudyRun:
         write_table(folder.items, items_table(session.valid_items))
         with session.interrupts:
             with session.progress, self._trackers() as trackers:
-                self._evaluate_baselines("valid")
-                end = self._search(trackers)
+                is_compared = self._evaluate_baselines("valid", trackers)
+                end = self._search(trackers) if is_compared else RunEnd(False)
                 is_finished = end.is_finished and self._confirm(trackers)
-                if any(repeat.complete for repeat in folder.repeats()):
-                    self._evaluate_baselines("test")
+                if is_finished and any(repeat.complete for repeat in folder.repeats()):
+                    is_finished = self._evaluate_baselines("test", trackers)
             session.supervisor.close()
             # After the display has ended. This is short: a first Ctrl-C lets it finish.
             clean_up(folder, self._queue, is_finished)
@@ -158,11 +158,11 @@ class StudyRun:
             session.progress.note(early_end)
         return RunEnd(is_finished, early_end or "")
 
-    def _evaluate_baselines(self, split: Literal["valid", "test"]) -> None:
-        """Evaluate the baselines that have no result on the split yet."""
+    def _evaluate_baselines(self, split: Literal["valid", "test"], trackers: Trackers) -> bool:
+        """Evaluate the baselines that have no result on the split yet; return False if the user stopped."""
         session, baselines = self._session, self._session.study.config.baselines
         if baselines is None:
-            return
+            return True
         names = tuple(name for name in baselines if isinstance(name, str))
         job = BaselinesJob(
             str(session.folder.path), names, tuple(default_of_each_encoder(session.study.space)), split
@@ -170,10 +170,11 @@ class StudyRun:
         source = SingleJob(job)
         words = "validation" if split == "valid" else "test"
         session.progress.note(f"evaluating the baselines on the {words} split")
-        with suppress(KeyboardInterrupt):  # the search sees it too, and ends
-            session.supervisor.run(source)
+        if not self._work(source, trackers):
+            return False
         if source.ended is not None and (cause := source.ended.cause) is not None:
             session.progress.note(f"the baselines could not be evaluated: {cause.text}")
+        return True
 
     def _renew(self) -> None:
         self._queue.renew()
