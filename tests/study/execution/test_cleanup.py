@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+import stand_in_trainers
 from optuna.trial import TrialState
 from training_stand_in import Killed, Training, run, training  # noqa: F401  # fixtures
 
@@ -151,6 +152,21 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(
         with pytest.raises(StudyError, match=r"^'.*' cannot be written: No space left on device$"):
             run()
     assert len(run().trials) == 4
+
+
+def test_ctrl_c_while_baselines_are_evaluated_stops_the_study(
+    run: Run, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stand_in_trainers.StandIn, "untrained", press, raising=False)
+        results = run(("baselines: null", "baselines: [random]"))
+    assert results.interrupted
+    assert not results.trials
+    assert not training.dims
+    assert len(run(("baselines: [random]", "baselines: null")).trials) == 4
 
 
 def test_the_worker_of_a_single_job_may_be_killed_but_not_crash() -> None:
