@@ -256,7 +256,8 @@ version: 1
 baselines: null
 name: table
 data:
-  source: {table: {label: kind, features: "FEATURES"}}
+  label: kind
+  features: "FEATURES"
   path: rows.csv
   split: {by: item}
 fixed: {batch_size: 16, epochs: 1, embedding_dim: 3, learning_rate: 0.01, normalize: true}

@@ -107,7 +107,7 @@ def supervision_of_pairs(target: Array, supervision: str, name: str) -> Supervis
             f"unknown supervision {supervision!r}; {nearest(supervision, ('auto', 'pairs', 'scores'))}"
         )
     if supervision == "auto":
-        graded = is_graded(target, name=name, remedy="write supervision: scores in the source's parameters")
+        graded = is_graded(target, name=name, remedy="write `supervision: scores` under `data:`")
         return "scores" if graded else "pairs"
     return "pairs" if supervision == "pairs" else "scores"
 

@@ -59,7 +59,7 @@ def image_folder(
         CHANNELS[channels],
         _size(image_size),
         skip_unreadable,
-        "write `source: {image_folder: {skip_unreadable: true}}` under `data:`",
+        "write `skip_unreadable: true` under `data:`",
     )
     root, folders = reader.root, reader.folders()
     files = list(reader.files())
@@ -76,7 +76,7 @@ def image_folder(
         if images and pixels.shape != images[0].shape:
             raise DataError(
                 f"{first} is {_size_text(images[0])} pixels but {file} {_size_text(pixels)}; to resize all "
-                "images, write `source: {image_folder: {image_size: 64}}` under `data:`"
+                "images, write `image_size: 64` under `data:`"
             )
         images.append(pixels)
         labels.append(label)

@@ -71,7 +71,7 @@ def table(
     if label is None or left or right or target or supervision != "auto":
         raise DataError(
             "a table holds labelled rows (label, features) or pairs (left, right, target); "
-            "name the columns of one of them only, as in `source: {table: {label: kind, features: text}}`"
+            "name the columns of one of them only, as in `data: {label: kind, features: text, …}`"
         )
     return _labelled(data, label, features, reading)
 
@@ -92,9 +92,9 @@ def _pairs(
     columns = [name or default for name, default in zip(named, defaults, strict=True)]
     if not any(named) and not set(columns) <= set(data.names):
         raise DataError(
-            f"{data.path} has no columns left, right and target; name the columns of pairs under `data:`, "
-            "`source: {table: {left: …, right: …, target: …}}`, or those of labelled rows, "
-            "`source: {table: {label: …, features: …}}`; there are " + ", ".join(data.names)
+            f"{data.path} has no columns left, right and target; name the columns of pairs, "
+            "`data: {left: …, right: …, target: …, …}`, or those of labelled rows, "
+            "`data: {label: …, features: …, …}`; there are " + ", ".join(data.names)
         )
     sides = [_names(columns[0]), _names(columns[1])]
     views, kinds = _views(data, sides, reading)
@@ -116,8 +116,8 @@ def _labelled(data: Table, label: str, features: str | None, reading: _Reading) 
         others = [name for name in others if name != (reading.id or "id")]
     if features is None and len(others) != 1:
         raise DataError(
-            f"name the columns of the items of {data.path} under `data:`, "
-            f"`source: {{table: {{label: {label}, features: …}}}}`; there are {', '.join(others)}"
+            f"name the columns of the items of {data.path}, "
+            f"`data: {{label: {label}, features: …, …}}`; there are {', '.join(others)}"
         )
     columns = others if features is None else _names(features)
     if label in columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from siamkit.registry.specs import (
     LossSpec,
     Param,
 )
-from siamkit.study.config.schema import MOMENTUM
+from siamkit.study.config.schema import MOMENTUM, Data
 from siamkit.study.config.search_space import (
     FACTORS,
     Alternative,
@@ -343,6 +343,8 @@ def parse_source(
 ) -> DataSource | None:
     """Return the dataset that `data` of a study file names, by its source or by the suffix of its path.
 
+    The parameters of the dataset are below its name, `source: {table: {left: a}}`, or next to `path`.
+
     Args:
         data: the section `data` of the file.
         registry: the registered datasets.
@@ -351,43 +353,64 @@ def parse_source(
     """
     source, path = data.get("source"), data.get("path")
     name = source if isinstance(source, str) else None
-    arguments: dict[str, YamlValue] = {}
+    given: dict[str, tuple[KeyPath, YamlValue]] = {}  # the source's parameters, each with its place
     if isinstance(source, Mapping) and set(source) == {"path"}:
         path = source["path"]
     elif isinstance(source, Mapping) and len(source) == 1:
         ((name, params),) = source.items()
-        arguments = dict(params) if isinstance(params, Mapping) else {}
+        below = params if isinstance(params, Mapping) else {}
+        given = {key: (("data", "source", name, key), value) for key, value in below.items()}
     elif source is not None and name is None:
         problems.add(
             ("data", "source"),
             f"should be the name of a dataset, or one name with its parameters, got {source!r:.60}",
         )
         return None
+    for key in given.keys() & (data.keys() - Data.model_fields.keys()):
+        problems.add(("data", key), f"is given twice, also below `source: {name}`; remove one of them")
+    given |= {key: (("data", key), value) for key, value in data.items() if key not in Data.model_fields}
     if path is not None:
-        arguments["path"] = path
+        given["path"] = ("data", "path"), path
+    elif "path" in given:
+        path = given["path"][1]
     if name is None:
-        name = _dataset_by_suffix(arguments.get("path"), registry, problems, data_required)
-        if name is None:
-            return None
+        name = _dataset_by_suffix(path, registry, problems, data_required)
     try:
-        entry = registry.find("dataset", name)
+        entry = None if name is None else registry.find("dataset", name)
     except ComponentError as error:
         problems.add(("data", "source"), str(error))
+        entry = None
+    if entry is None:
+        known = {key for other in registry.datasets.all() for key in other.spec.params}
+        for key in given.keys() - known:
+            if len(given[key][0]) == 2:  # the parameters of an unknown source are unknown, too
+                problems.add(given[key][0], _unknown_key(key, known))
         return None
-    validated = entry.spec.defaults()
-    for key, value in arguments.items():
-        at: KeyPath = ("data", "path") if key == "path" else ("data", "source", name, key)
-        if key not in entry.spec.params:
-            known = nearest(key, entry.spec.params)
-            problems.add(at, f"the dataset {name!r} has no parameter {key!r}; {known}")
-            continue
-        try:
-            validated[key] = entry.spec.params[key].validate(value)
-        except ValueError as error:
-            problems.add(at, str(error))
+    validated, params = entry.spec.defaults(), entry.spec.params
+    for key, (at, value) in given.items():
+        others = [other for other, each in registry.datasets.items() if key in each.spec.params]
+        if key in params:
+            try:
+                validated[key] = params[key].validate(value)
+            except ValueError as error:
+                problems.add(at, str(error))
+        elif len(at) > 2:
+            problems.add(at, f"the dataset {name!r} has no parameter {key!r}; {nearest(key, params)}")
+        elif others:
+            problems.add(
+                at,
+                f"is a parameter of the source {' and '.join(others)}; the source of these data is {name}, "
+                f"which has {', '.join(sorted(params)) or 'no parameters'}",
+            )
+        else:
+            problems.add(at, _unknown_key(key, params))
     if isinstance(validated.get("path"), str):
         validated["path"] = str((problems.document.folder / validated["path"]).resolve())
     return DataSource(entry, {key: value for key, value in validated.items() if value is not None})
+
+
+def _unknown_key(key: str, params: Iterable[str]) -> str:
+    return f"unknown key {key!r}; {nearest(key, {*Data.model_fields, *params})}"
 
 
 def _dataset_by_suffix(

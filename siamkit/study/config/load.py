@@ -20,7 +20,7 @@ from siamkit.io.paths import as_path, unreachable_reason
 from siamkit.registry.compatibility import data_misfit, input_misfit, supervision_for
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import DataSource, parse_source, parse_space
-from siamkit.study.config.schema import RESUMABLE, Direction, StudyConfig
+from siamkit.study.config.schema import RESUMABLE, Data, Direction, StudyConfig
 from siamkit.study.config.search_space import SearchSpace
 from siamkit.study.config.yaml import Document, Problems, YamlValue, read_document
 
@@ -74,7 +74,9 @@ class ResolvedStudy:
         """Return the keys of the file that must not change while the study is resumed, as plain data."""
         config = self.config.model_dump(mode="json")
         fixed = {key: value for key, value in config.items() if key not in RESUMABLE}
-        fixed["data"] = {**fixed["data"], "path": None, "source": self.source.entry.qualified}
+        # The parameters of the source show in the data themselves.
+        own = {key: fixed["data"][key] for key in Data.model_fields}
+        fixed["data"] = {**own, "path": None, "source": self.source.entry.qualified}
         plain: dict[str, JsonValue] = to_jsonable(fixed)
         return plain
 

@@ -21,6 +21,8 @@ from siamkit.data.splits import SIDES
 from siamkit.errors import nearest
 from siamkit.evaluation.baselines import BASELINES, CHANCE, UNTRAINED
 from siamkit.io.paths import url_problem
+from siamkit.registry.registry import components
+from siamkit.registry.specs import Bool, Choice, Float, Int, Param, Text
 
 Direction = Literal["maximize", "minimize"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion", "adagrad", "muon"]
@@ -250,7 +252,7 @@ class Limit(Strict):
     test: int | None = Field(None, ge=1)
 
 
-class Text(Strict):
+class Texts(Strict):
     """How texts become pieces, and how long texts or lists of token ids may be."""
 
     max_length: int | None = Field(
@@ -271,8 +273,34 @@ class Text(Strict):
     )
 
 
+def _add_source_parameters(schema: JsonSchemaValue) -> None:
+    """Add the parameters of the registered sources, which may be next to `path`."""
+    for name, entry in components().datasets.items():
+        for key, param in entry.spec.params.items():
+            if key not in Data.model_fields:
+                found = schema["properties"].setdefault(key, {"description": "", "anyOf": []})
+                found["description"] += f"{'; ' if found['anyOf'] else ''}{name}: {param.help}"
+                found["anyOf"].append(_literals(param))
+    schema["additionalProperties"] = False
+
+
+def _literals(param: Param) -> JsonSchemaValue:
+    """Return the schema of a parameter's values."""
+    if isinstance(param, Choice):
+        return {"enum": list(param.options)}
+    types = {Int: "integer", Float: "number", Bool: "boolean", Text: "string"}
+    kind = types.get(type(param))
+    return {} if kind is None else {"type": kind} if param.default is not None else {"type": [kind, "null"]}
+
+
 class Data(Strict):
-    """The data source, and how the items are split and prepared."""
+    """The data source, and how the items are split and prepared; further keys are the source's parameters."""
+
+    model_config = ConfigDict(
+        # `siamkit.study.config._parse` checks the parameters: only the source knows them.
+        extra="allow",
+        json_schema_extra=_add_source_parameters,
+    )
 
     source: Source = Field(None, description="a dataset's name, or {name: parameters}")
     path: str | None = Field(
@@ -292,7 +320,7 @@ class Data(Strict):
         description="share of the training items whose labels are used; losses over views learn from two "
         "augmented views of each item, also of those without labels; null: all labels",
     )
-    text: Text | None = None
+    text: Texts | None = None
 
 
 EVALUATIONS = 10  # of a training whose length is given in steps

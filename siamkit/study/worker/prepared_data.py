@@ -99,7 +99,7 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
     with _at(study, "data", "text"):
         text = study.config.data.text
         preprocessor = fit_preprocessor(train, **({} if text is None else text.model_dump()))
-        preprocessor = preprocessor.with_columns(_columns_of(study.config.data.source))
+        preprocessor = preprocessor.with_columns(_columns_of(study))
     needs = dict(preprocessor.facts)
     if train.supervision == "labels":
         needs["num_classes"] = len(train.classes)
@@ -181,13 +181,13 @@ def _altered(dataset: Dataset, preprocessor: Preprocessor) -> Altered:
     return sum((preprocessor.altered(view) for view in dataset.views), Altered())
 
 
-def _columns_of(source: Any) -> dict[str, list[str]]:
+def _columns_of(study: ResolvedStudy) -> dict[str, list[str]]:
     """Return the columns that a study file names for a table, by their role; the model finds them again."""
-    params = source.get("table") if isinstance(source, Mapping) else None
+    params = study.source.arguments
     return {
         role: [name.strip() for name in str(params[role]).split(",") if name.strip()]
         for role in ("left", "right", "target", "features", "label")
-        if params and params.get(role)
+        if params.get(role)
     }
 
 

@@ -25,7 +25,7 @@ def write(folder: Path, text: str, source: str, search: str) -> Path:
     (folder / "data.csv").write_text(text)
     study = folder / "study.yaml"
     study.write_text(
-        f"version: 1\nname: s\ndata: {{source: {{table: {source}}}, path: data.csv}}\n"
+        f"version: 1\nname: s\ndata: {{path: data.csv, {source[1:-1]}}}\n"
         f"search: {search}\nbudget: {{trials: 1}}\n"
     )
     return study

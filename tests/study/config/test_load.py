@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from siamkit.errors import StudyFileError
 from siamkit.registry.registry import components
 from siamkit.study.config.load import ResolvedStudy, load_study
-from siamkit.study.config.schema import StudyConfig, json_schema
+from siamkit.study.config.schema import Data, StudyConfig, json_schema
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted([*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("docs/studies/*.yaml")])
@@ -750,6 +750,125 @@ def test_augmentations_for_other_data_are_refused_when_the_data_are_read(
         f"{where}.augment: the augmentation 'window' is for series, but the data are image; crop, "
         "resized_crop, flip, rotate, brightness, color, contrast, erase, noise would fit"
     )
+
+
+DATA = GOOD.splitlines()[3]
+
+
+def data_of(section: str) -> tuple[str, str]:
+    return DATA, f"data: {section}"
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (
+            "{path: photos, image_size: 96, channels: grey}",
+            "{path: photos, source: {image_folder: {image_size: 96, channels: grey}}}",
+        ),
+        (
+            "{path: photos, image_size: 96, source: image_folder}",
+            "{source: {image_folder: {path: photos, image_size: 96}}}",
+        ),
+        (
+            "{path: photos, channels: grey, source: {image_folder: {image_size: 96}}}",
+            "{path: photos, source: {image_folder: {image_size: 96, channels: grey}}}",
+        ),
+        (
+            "{source: {path: photos}, image_size: 96}",
+            "{source: {image_folder: {path: photos, image_size: 96}}}",
+        ),
+        (
+            "{path: pairs.csv, left: a, right: b, target: t}",
+            "{path: pairs.csv, source: {table: {left: a, right: b, target: t}}}",
+        ),
+        ("{source: fashion_mnist, part: test}", "{source: {fashion_mnist: {part: test}}}"),
+    ],
+)
+def test_parameters_of_a_source_may_be_next_to_its_path(
+    load: Load, tmp_path: Path, short: str, long: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "pairs.csv").write_text("a,b,t\nx,y,1\n")
+    schema = json_schema()
+    found = []
+    for section in (short, long):
+        study = load(data_of(section))
+        found.append((study.source.entry.qualified, study.source.arguments))
+        assert fits(schema, YAML(typ="safe", pure=True).load(GOOD.replace(*data_of(section))), schema)
+    assert found[0] == found[1]
+    assert found[0][1].keys() & {"image_size", "left", "part"}
+
+
+def test_both_places_of_a_parameter_are_the_same_study(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    short = load(data_of("{path: photos, image_size: 96}"))
+    long = load(data_of("{path: photos, source: {image_folder: {image_size: 96}}}"))
+    assert short.unchangeable() == long.unchangeable()
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (
+            "{path: photos, imagesize: 96}",
+            "data.imagesize: unknown key 'imagesize'; did you mean 'image_size'?",
+        ),
+        ("{path: photos, splitt: 96}", "data.splitt: unknown key 'splitt'; did you mean 'split'?"),
+        ("{path: photos, image_size: big}", "data.image_size: should be a whole number, got 'big'"),
+        (
+            "{path: photos, left: a}",
+            "data.left: is a parameter of the source table; the source of these data is image_folder, which "
+            "has channels, image_size,",
+        ),
+        (
+            "{source: digits, image_size: 8}",
+            "data.image_size: is a parameter of the source image_folder; the source of these data is digits, "
+            "which has no parameters",
+        ),
+        (
+            "{path: photos, image_size: 96, source: {image_folder: {image_size: 64}}}",
+            "data.image_size: is given twice, also below `source: image_folder`; remove one of them",
+        ),
+        (
+            "{path: photos, source: {image_folder: {imagesize: 96}}}",
+            "data.source.image_folder.imagesize: the dataset 'image_folder' has no parameter 'imagesize'; "
+            "did you mean 'image_size'?",
+        ),
+        ("{source: nothing, image_size: 8}", "data.source: "),
+    ],
+)
+def test_wrong_parameters_of_a_source_are_named_with_the_right_ones(
+    load: Load, tmp_path: Path, section: str, sentence: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (told,) = problems(load, data_of(section))
+    assert told.startswith(f"4: {sentence}")
+
+
+def test_unknown_keys_are_named_also_if_the_source_is_unknown(load: Load) -> None:
+    told = problems(load, data_of("{path: nowhere, imagesize: 9, channels: grey}"))
+    assert told == [
+        "4: data.imagesize: unknown key 'imagesize'; did you mean 'image_size'?",
+        "4: data.path: 'nowhere' does not exist",
+    ]
+
+
+def test_no_parameter_of_a_source_has_the_name_of_a_key() -> None:
+    for name, entry in components().datasets.items():
+        assert not set(entry.spec.params) & (set(Data.model_fields) - {"path"}), name
+
+
+def test_the_schema_refuses_parameters_of_no_source() -> None:
+    schema = json_schema()
+    for section, right in (
+        ("{path: photos, image_size: 96}", True),
+        ("{path: photos, image_size: big}", False),
+        ("{path: photos, imagesize: 96}", False),
+        ("{path: photos, channels: gray}", False),
+    ):
+        data = YAML(typ="safe", pure=True).load(GOOD.replace(*data_of(section)))
+        assert fits(schema, data, schema) == right, section
 
 
 def test_the_schema_names_every_key() -> None:

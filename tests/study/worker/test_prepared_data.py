@@ -69,7 +69,7 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         for number in range(8):
             Image.new("RGB", (4, 4), (number * 9, 0, 0)).save(tmp_path / f"photos/{label}/{number}.png")
     (tmp_path / "photos/a/bad.png").write_bytes(b"no image")
-    source = "source: {image_folder: {path: photos, skip_unreadable: true}}"
+    source = "path: photos, skip_unreadable: true"
     task, told = prepared(tmp_path, f"{source}, {SPLIT}", "mlp")
     assert task.record["items"] == 16
     assert told[0].startswith("1 of 17 images")
