@@ -103,7 +103,7 @@ class KerasTrainer:
                 raise TrialFailure("nan", f"the loss of epoch {epoch} is nan")
             row = {"epoch": epoch, "loss": 1.0, **measures(dim, weight)}
             is_best = best.add(epoch, row["map_at_r"])
-            on_checkpoint(EpochEnd(Model(dim, weight), row, {"loss": {}}, is_best, best.ends(epoch)))
+            on_checkpoint(EpochEnd(Model(dim, weight), row, {}, {"loss": {}}, is_best, best.ends(epoch)))
             on_epoch(epoch, row)
         items = len(self.data.valid)
         queries, embeddings = {"map_at_r": np.ones(items)}, np.ones((items, dim))

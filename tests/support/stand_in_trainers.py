@@ -66,7 +66,8 @@ class StandIn:
             row: Row = {"epoch": epoch, "loss": 1.0, **measures}
             self.during(configuration, seed, epoch)
             is_best, is_last = best.add(epoch, row[name]), best.ends(epoch)
-            on_checkpoint(EpochEnd(self.model(configuration, seed, epoch), row, RESOLVED, is_best, is_last))
+            model, queries = self.model(configuration, seed, epoch), self.queries(configuration, seed)
+            on_checkpoint(EpochEnd(model, row, queries, RESOLVED, is_best, is_last))
             on_epoch(epoch, row)
         dim, items = configuration["embedding_dim"], len(self.data.valid)
         measures = self.measures(configuration, seed, best.number)

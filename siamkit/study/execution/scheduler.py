@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from functools import cached_property
+from pathlib import Path
 
 import optuna
 
@@ -12,6 +14,7 @@ from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.execution.session import StudySession
 from siamkit.study.execution.trial import ActiveTrials, TrialHandle
+from siamkit.study.sampling.pruners import compares
 from siamkit.study.sampling.samplers import RepeatCounter
 from siamkit.study.storage.leases import RENEWALS, HeartbeatThread
 from siamkit.study.storage.retry import with_retries
@@ -182,10 +185,25 @@ class Scheduler:
             data_seeds=tuple(derive_seed(config.seed, "data", repeat) for repeat in range(config.seeds)),
             resume=str(folder.path / claim.resume) if claim.resume else None,
             best_queries=str(self._queries(best)) if best is not None else None,
+            baseline_queries=str(self._baseline_queries) if top and self._baseline_queries else None,
             seed_std=self._active.seed_std,
             keep_above=session.data.objective.worth(top[-1].values[0]) if is_full else None,
         )
         return TrialHandle(session, self._queue, claim, job, self._active)
+
+    @cached_property
+    def _baseline_queries(self) -> Path | None:
+        """The scores by query of the best baseline, if trials may be stopped because of it.
+
+        The first trials are not compared with it, until one is complete: a study in which nothing beats the
+        baseline has a winner too, and says so of it.
+        """
+        folder, data = self._session.folder, self._session.data
+        known = [each for each in folder.baselines() if each.value(data.objective.name) is not None]
+        if not known or not compares(self._session.study, len(data.objectives)):
+            return None
+        best = max(known, key=lambda each: data.objective.worth(each.value(data.objective.name)))
+        return folder.baseline(best.name).queries
 
     def _queries(self, trial: StoredTrial) -> object:
         return AttemptFolder(self._session.folder.attempt(trial.number, trial.token or "")).queries

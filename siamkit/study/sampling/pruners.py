@@ -31,16 +31,9 @@ MIN_EPOCHS = 2  # an untrained network can start with embeddings almost at one p
 
 
 def make_pruner(study: ResolvedStudy, objectives: int) -> BasePruner:
-    """Return the pruner that compares a trial with the others after each epoch.
-
-    It stops no trial if there are several objectives, which Optuna's pruners do not support, nor under
-    `design: factorial` unless the file names a pruner: a cell that is stopped early is missing from the
-    comparison. `collapsed` is a separate rule.
-    """
+    """Return the pruner that compares a trial with the others after each epoch, if that is wanted."""
     name, epochs = study.config.pruner, study.config.fixed.epochs
-    if name == "auto":
-        name = "none" if study.config.design == "factorial" else "median"
-    if objectives > 1 or name in ("none", "collapse"):
+    if not compares(study, objectives):
         return NopPruner()
     quarter = max(1, epochs // 4)
     with warnings.catch_warnings():
@@ -51,6 +44,18 @@ def make_pruner(study: ResolvedStudy, objectives: int) -> BasePruner:
             return SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION_FACTOR)
         median = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=quarter)
         return PatientPruner(median, patience=quarter) if name == "patient" else median
+
+
+def compares(study: ResolvedStudy, objectives: int) -> bool:
+    """Return whether a trial may be stopped because others are better.
+
+    Not if there are several objectives, which Optuna's pruners do not support, nor under `design: factorial`
+    unless the file names a pruner: a cell that is stopped early is missing from the comparison. `collapsed`
+    is a separate rule.
+    """
+    name = study.config.pruner
+    is_asked_for = study.config.design != "factorial" if name == "auto" else name not in ("none", "collapse")
+    return is_asked_for and objectives == 1
 
 
 def _hyperband(epochs: int) -> HyperbandPruner:

@@ -31,7 +31,7 @@ CauseKind = Literal[
     "disk_full",  # the machine could not write
     "collapsed",  # useless embeddings
     "worse",  # worse than the other trials at this epoch
-    "futility",  # the first seed is significantly worse than the best trial
+    "futility",  # significantly worse than the best trial or the best baseline
     "lost",  # another process ended the trial
 ]
 
@@ -96,6 +96,8 @@ class TrialJob:
         resume: the folder of an earlier attempt that left a checkpoint.
         best_queries: the file with the scores by query of the best trial; further seeds that are futile
             compared with it are not trained.
+        baseline_queries: the same of the best baseline; a first seed that is futile compared with it is not
+            trained to its end.
         seed_std: the standard deviation of the first objective between seeds, as far as it is known.
         keep_above: embeddings are saved if the first objective is above this value; higher is better in both.
     """
@@ -106,6 +108,7 @@ class TrialJob:
     data_seeds: tuple[int, ...]
     resume: str | None = None
     best_queries: str | None = None
+    baseline_queries: str | None = None
     seed_std: float = 0.0
     keep_above: float | None = None
 

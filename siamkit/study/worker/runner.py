@@ -15,7 +15,6 @@ from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
 from siamkit.io.paths import as_path
-from siamkit.runs.configuration import Configuration
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.worker.baselines import run_baselines
 from siamkit.study.worker.checkpoint import Checkpoint
@@ -33,7 +32,16 @@ from siamkit.study.worker.messages import (
     TrialJob,
 )
 from siamkit.study.worker.prepared_data import PreparedData
-from siamkit.study.worker.trainer import EpochEnd, Limits, Pruned, Start, Trained, Trainer, TrialFailure
+from siamkit.study.worker.trainer import (
+    Arrays,
+    EpochEnd,
+    Limits,
+    Pruned,
+    Start,
+    Trained,
+    Trainer,
+    TrialFailure,
+)
 
 
 class JobRunner:
@@ -89,13 +97,16 @@ class JobRunner:
             send(Resumed(state.history))
         while state.repeat < len(job.seeds):
             seed, data_seed = job.seeds[state.repeat], job.data_seeds[state.repeat]
-            trained = self._train(job.configuration, seed, data_seed, checkpoint, send)
+            trained = self._train(job, seed, data_seed, checkpoint, send)
             if state.repeat == 0:
                 self._write_scores(job, checkpoint, trained)
             checkpoint.next_repeat(trained.scores.measures, trained.epoch)
             state.resolved_params = trained.resolved_params
-            if state.repeat == 1 < len(job.seeds) and (text := self._futility(job, trained)):
-                return self._ended(checkpoint, Cause("futility", text))
+            if state.repeat == 1 < len(job.seeds):
+                queries, when = trained.scores.queries, "after the first seed"
+                cause = self._futility(job, job.best_queries, queries, "the best trial", when)
+                if cause is not None:
+                    return self._ended(checkpoint, cause)
         ended = self._ended(checkpoint)
         if not all(math.isfinite(value) for value in ended.values or []):
             values = dict(zip(self._data.objectives, ended.values or [], strict=True))
@@ -115,7 +126,7 @@ class JobRunner:
 
     def _train(
         self,
-        configuration: Configuration,
+        job: TrialJob | RepeatJob,
         seed: int,
         data_seed: int,
         checkpoint: Checkpoint,
@@ -123,21 +134,24 @@ class JobRunner:
     ) -> Trained:
         """Train the current repeat, from its checkpoint if it has one."""
         budget, repeat = self._config.budget, checkpoint.state.repeat
-        is_trained = False
+        ends: list[EpochEnd] = []
 
         def on_checkpoint(end: EpochEnd) -> None:
-            nonlocal is_trained
-            is_trained = end.is_last
+            ends[:] = [end]
             checkpoint.save(end)
 
         def on_epoch(epoch: int, row: Row) -> None:
             cause = send(Epoch(repeat, epoch, row))
-            if cause is not None and not is_trained:
+            if ends[0].is_last:
+                return
+            if cause is None and repeat == 0 and isinstance(job, TrialJob):
+                cause = self._hopelessness(job, ends[0], checkpoint.epochs_so_far())
+            if cause is not None:
                 raise Pruned(cause)
 
         def train(start: Start | None) -> Trained:
             return self._trainer.train(
-                configuration,
+                job.configuration,
                 seed=seed,
                 data_seed=data_seed,
                 limits=Limits(budget.trial_time, budget.trial_memory),
@@ -165,15 +179,41 @@ class JobRunner:
             report_data = self._trainer.report_data(trained.model, scores.embeddings)
             write_arrays(files.report_data, report_data)
 
-    def _futility(self, job: TrialJob, trained: Trained) -> str | None:
-        """Return why later seeds are not worth it, by the first seed's scores and those of the best trial."""
-        column, queries = self._data.objective.name, trained.scores.queries
-        if job.best_queries is None or column not in queries or self._data.valid.target is None:
+    def _hopelessness(self, job: TrialJob, end: EpochEnd, history: list[Row]) -> Cause | None:
+        """Return why the rest of a training cannot reach the best baseline, or None.
+
+        Early epochs of a good training are below a baseline too. So this waits for half of the epochs, and
+        adds to each query of the best epoch what training has gained since the first. Curves flatten, so the
+        rest usually gains less.
+        """
+        epoch, epochs, objective = int(end.row["epoch"]), self._config.fixed.epochs, self._data.objective
+        if 2 * epoch < epochs or objective.name not in end.best_queries:
             return None
-        if len(self._data.objectives) > 1 or not as_path(job.best_queries).is_file():
+        worths = [objective.worth(row[objective.name]) for row in history]
+        gain = max(worths) - worths[0]
+        return self._futility(
+            job,
+            job.baseline_queries,
+            {objective.name: end.best_queries[objective.name] + gain},
+            "the best baseline",
+            f"after {epoch} of {epochs} epochs, even if the rest gains as much again ({gain:.2g})",
+        )
+
+    def _futility(
+        self, job: TrialJob, file: str | None, queries: Arrays, better: str, when: str
+    ) -> Cause | None:
+        """Return why training is not worth it, compared with the scores by query in a file, or None."""
+        column = self._data.objective.name
+        if file is None or column not in queries or self._data.valid.target is None:
             return None
-        best = read_table(as_path(job.best_queries)).column(column).to_numpy()
-        return futility(queries[column], best, self._data.valid.target, job.seed_std)
+        if len(self._data.objectives) > 1 or not as_path(file).is_file():
+            return None
+        table = read_table(as_path(file))
+        if column not in table.column_names:
+            return None
+        best, classes = table.column(column).to_numpy(), self._data.valid.target
+        text = futility(queries[column], best, classes, job.seed_std, better, when)
+        return None if text is None else Cause("futility", text)
 
     # ------------------------------------------------------------- finalists
 
@@ -182,7 +222,7 @@ class JobRunner:
         data, objective = self._data, self._data.objective.name
         checkpoint = _resume(job)
         # The state stays at its last epoch: a job killed from here on is evaluated again, and not trained.
-        trained = self._train(job.configuration, job.seed, job.data_seed, checkpoint, send)
+        trained = self._train(job, job.seed, job.data_seed, checkpoint, send)
         measures = trained.scores.measures
         if not math.isfinite(measures[objective]):
             raise TrialFailure("nan", f"the objective {objective} is {measures[objective]}")
@@ -210,16 +250,21 @@ def _resume(job: TrialJob | RepeatJob) -> Checkpoint:
     return Checkpoint.resume(as_path(job.folder), as_path(job.resume) if job.resume else None)
 
 
-Z = 3.0  # standard errors below the best configuration
+Z = 3.0  # standard errors below what is better
 MIN_CLASSES = 5  # with fewer, how much classes differ cannot be estimated
 
 
 def futility(
-    scores: ArrayLike, best_scores: ArrayLike, classes: ArrayLike, seed_std: float = 0.0
+    scores: ArrayLike,
+    best_scores: ArrayLike,
+    classes: ArrayLike,
+    seed_std: float = 0.0,
+    better: str = "the best trial",
+    when: str = "after the first seed",
 ) -> str | None:
-    """Return why a configuration needs no more seeds, or None if it does.
+    """Return why a configuration needs no more training, or None if it does.
 
-    Both configurations answer the same queries, so the difference is taken query by query: that some queries
+    Both embeddings answer the same queries, so the difference is taken query by query: that some queries
     are hard for every model does not matter. The queries of one class succeed and fail together, so the
     standard error is clustered by class: with s_g the sum of the differences of class g minus their mean,
     G classes and n queries, it is √(G / (G - 1) Σ s_g²) / n. A configuration is futile if it is more than 3
@@ -230,9 +275,10 @@ def futility(
 
     Args:
         scores: `(n,)` the scores of its first seed by query, higher is better; NaN where a query has none.
-        best_scores: `(n,)` the scores of the best configuration, for the same queries in the same order.
+        best_scores: `(n,)` those of the best trial or baseline, for the same queries in the same order.
         classes: `(n,)` the class of each query.
         seed_std: the standard deviation of the objective between the seeds of one configuration.
+        better, when: what has these scores, and when it is compared, in words.
     """
     from scipy.special import ndtr, stdtrit  # late: slow to import
 
@@ -249,15 +295,15 @@ def futility(
     if mean <= bound or mean <= 0:
         return None
     return (
-        f"stopped for futility: {mean:.3g} below the best trial on the same {len(differences):,} queries "
-        f"after the first seed; up to {bound:.2g} could be chance"
+        f"stopped for futility: {mean:.3g} below {better} on the same {len(differences):,} queries {when}; "
+        f"up to {bound:.2g} could be chance"
     )
 
 
 def _paired(
     scores: ArrayLike, best_scores: ArrayLike, classes: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the lead of the best configuration, and the class, for each query with both scores."""
+    """Return the lead of the best scores, and the class, for each query with both scores."""
     differences = np.asarray(best_scores, float) - np.asarray(scores, float)
     finite = np.isfinite(differences)
     _, groups = np.unique(np.asarray(classes)[finite], return_inverse=True)

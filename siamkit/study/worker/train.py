@@ -425,8 +425,10 @@ class TrialCallback(keras.callbacks.Callback):
         is_last = self._best.ends(epoch + 1)
         if is_best:
             self.kept = KeptEpoch(self.model, scores)
+        assert self.kept is not None  # the first epoch is the best so far
         if self._on_checkpoint is not None:
-            self._on_checkpoint(EpochEnd(self.model, row, self._resolved_params, is_best, is_last))
+            queries = self.kept.scores.queries
+            self._on_checkpoint(EpochEnd(self.model, row, queries, self._resolved_params, is_best, is_last))
         with self._guard.paused():  # waiting for the storage is not the trial's time
             self._on_epoch(epoch + 1, row)
         self.model.stop_training = is_last

@@ -207,6 +207,7 @@ class EpochEnd:
     Args:
         model: the model.
         row: the measures of the epoch.
+        best_queries: the scores by query of the best epoch so far, for each measure.
         resolved_params: the parameters as the API takes them.
         is_best: whether it is the best epoch so far.
         is_last: whether nothing is left to train.
@@ -214,6 +215,7 @@ class EpochEnd:
 
     model: Model
     row: Row
+    best_queries: Arrays
     resolved_params: ResolvedParams
     is_best: bool
     is_last: bool

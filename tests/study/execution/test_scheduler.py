@@ -21,7 +21,7 @@ from siamkit.errors import StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.execution.scheduler import Scheduler, WorkClock
 from siamkit.study.execution.trial import ActiveTrials
-from siamkit.study.results.results import Results
+from siamkit.study.results.results import Results, answer
 from siamkit.study.worker.messages import Cause
 from siamkit.study.worker.trainer import TrialFailure
 
@@ -461,6 +461,64 @@ def test_later_seeds_of_what_is_far_behind_are_dropped(
         assert each.outcome == "pruned"
         assert each.cause.startswith("stopped for futility: 0.69")
     assert len(run().trials) == 4
+
+
+@pytest.fixture
+def easy(tmp_path: Path, run: Callable[..., Results], training: Training) -> Callable[..., Results]:
+    """Run the study, with the baseline `raw`, on 20 classes that raw values separate perfectly."""
+    training.value = lambda dim, epoch: {64: 0.9, 32: (0.1, 0.6, 0.7)[epoch - 1]}.get(dim, 0.2 + dim / 1e4)
+    training.scores = lambda dim, n: training.value(dim, 2) + 0.01 * np.cos(np.arange(n))
+
+    def run_easy(*changes: tuple[str, str]) -> Results:
+        classes = np.repeat(np.arange(20), 8)
+        noise = np.random.default_rng(0).normal(size=(160, 20))
+        np.savez(tmp_path / "items.npz", x=(np.eye(20)[classes] * 20 + noise).astype("float32"), y=classes)
+        return run(("baselines: null", "baselines: [raw]"), *changes)
+
+    return run_easy
+
+
+def test_what_is_far_below_the_best_baseline_ends_early(
+    easy: Callable[..., Results], training: Training
+) -> None:
+    results = easy(
+        ("{low: 2, high: 90}", "[10, 20, 30, 32]"),
+        ("confirm: null", "confirm: null\nenqueue: [{embedding_dim: 10}]"),
+    )
+    assert results.baseline is not None
+    assert (results.baseline.name, results.baseline.valid["map_at_r"]) == ("raw", 1.0)
+    first, *others = results.trials
+    # Nothing is compared before a trial is complete, so that there is a winner.
+    assert first.outcome == "complete"
+    assert answer(results).startswith("The winner is not better than the best baseline (raw")
+    for trial in others:
+        if trial.configuration["embedding_dim"] == 32:  # 0.6 after a gain of 0.5 is not hopeless
+            assert trial.outcome == "complete"
+            continue
+        assert (trial.outcome, trial.cause_kind) == ("pruned", "futility")
+        assert re.fullmatch(
+            r"stopped for futility: 0\.79\d below the best baseline on the same 40 queries after 2 of 3 "
+            r"epochs, even if the rest gains as much again \(0\); up to 0.0\d+ could be chance",
+            trial.cause,
+        )
+        history = pq.read_table(results.folder / trial.folder / "history.parquet")
+        assert history.column("epoch").to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("baselines: [raw]", "baselines: null")],
+        [("confirm: null", "confirm: null\npruner: none")],
+        [("confirm: null", "confirm: null\ndesign: factorial"), ("{low: 2, high: 90}", "[10, 20, 30, 40]")],
+        [("confirm: null", "confirm: null\nobjectives: {map_at_r: maximize, parameters: minimize}")],
+        [("epochs: 3", "epochs: 1")],  # after the last epoch nothing is left to save
+    ],
+)
+def test_who_asks_for_no_comparison_has_no_trial_stopped_by_a_baseline(
+    easy: Callable[..., Results], changes: list[tuple[str, str]]
+) -> None:
+    assert {trial.outcome for trial in easy(*changes).trials} == {"complete"}
 
 
 def test_the_front_of_several_objectives(run: Callable[..., Results], training: Training) -> None:

@@ -46,7 +46,7 @@ def progress(place: Path, epochs: int, last: bool = False, best: int | None = No
 def save(
     checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None, is_best: bool = True
 ) -> None:
-    checkpoint.save(EpochEnd(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, is_best, is_last))
+    checkpoint.save(EpochEnd(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, {}, is_best, is_last))
 
 
 def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_kill_while_the_best_model_becomes_the_attempts_costs_the_last_epoch_a
 def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
     state = Checkpoint(tmp_path / "a")
     state.state.measures = [{"eer": np.nan}]
-    state.save(EpochEnd(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, True, is_last=False))
+    state.save(EpochEnd(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, {}, True, is_last=False))
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
     assert np.isnan(taken.state.history[0]["map_at_r"])
     assert np.isnan(taken.state.measures[0]["eer"])

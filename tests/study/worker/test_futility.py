@@ -54,6 +54,8 @@ def test_the_bound_by_hand() -> None:
         told == "stopped for futility: 6 below the best trial on the same 6 queries after the first seed; "
         "up to 5.5 could be chance"
     )
+    told = futility(mine - 4, np.zeros(6), np.arange(6), better="it", when="at 8")
+    assert told == "stopped for futility: 6 below it on the same 6 queries at 8; up to 5.5 could be chance"
 
 
 def test_what_seeds_do_by_themselves_is_no_reason() -> None:
