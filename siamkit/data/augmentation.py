@@ -434,8 +434,7 @@ def augmenter(recipe: Recipe, kind: str) -> Vary | None:
         >>> mirror(images, np.random.default_rng(0)).ravel().tolist()
         [3.0, 2.0, 1.0, 0.0]
     """
-    kind = _PREPARED.get(kind, kind)
-    steps = [(AUGMENTATIONS[name].change, params) for name, params in _steps(recipe, kind).items()]
+    steps = [(AUGMENTATIONS[name].change, params) for name, params in recipe_steps(recipe, kind).items()]
     if not steps:
         return None
 
@@ -451,10 +450,22 @@ _PREPARED: Mapping[str, str] = {"records": "tabular"}
 """Prepared rows of a table are records of arrays."""
 
 
-def _steps(recipe: Recipe, kind: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the augmentations of a recipe, each with its valid parameters."""
+def recipe_steps(recipe: Recipe, kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the augmentations of a recipe in their order, each with all its parameters.
+
+    Args:
+        recipe, kind: as for `augmenter`.
+
+    Raises:
+        DataError: as `augmenter`.
+
+    Example:
+        >>> recipe_steps("light", "series")
+        {'scale': {'deviation': 0.1}, 'noise': {'deviation': 0.05}}
+    """
     if recipe is None:
         return {}
+    kind = _PREPARED.get(kind, kind)
     listed_steps = {recipe: None} if isinstance(recipe, str) else recipe
     for name in listed_steps:
         if name not in AUGMENTATIONS and not (isinstance(recipe, str) and name in PRESETS):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.data.augmentation import Recipe, augmenter, recipe_steps
 from siamkit.data.dataset import Dataset, Leaf, length, take
+from siamkit.data.preprocessing.base import Preprocessor
 from siamkit.errors import DataError
 
 THUMBNAIL_PIXELS = 48
@@ -132,6 +135,90 @@ def items_table(valid: Dataset) -> dict[str, list[Any]]:
             column[row] = value
         table[name] = column
     return table
+
+
+# ------------------------------------------------------------------ training items, augmented
+
+SHOWN_AUGMENTED = 8
+DRAWS = 3
+"""How often each of the items shown is augmented."""
+
+SHOWN_PIXELS = 64
+SHOWN_STEPS = 256
+SHOWN_FEATURES = 12
+
+
+def augmented_items(
+    training: Dataset, recipe: Recipe, kind: str, preprocessor: Preprocessor, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Return a few training items, each as it is and as augmented, for a report; empty without augmentation.
+
+    Args:
+        training: the prepared training items.
+        recipe: how they are augmented, as for `siamkit.data.augmenter`.
+        kind: the kind of input before preparation.
+        preprocessor: the preprocessor that prepared them.
+        seed: the seed of the choice of items and of the augmentation.
+
+    Returns:
+        `augmented_ids` (n,); `augmented_steps`, the augmentations with their parameters as JSON; and one of
+        these, in which version 0 is the item as it is: `augmented_images` (n, versions, height, width,
+        channels) in uint8; `augmented_series` (n, versions, steps), of the first feature;
+        `augmented_texts` (n, versions); `augmented_rows` (n, versions, features), with `augmented_columns`.
+    """
+    steps = recipe_steps(recipe, kind)
+    if (augment := augmenter(recipe, kind)) is None:
+        return {}
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(len(training), min(SHOWN_AUGMENTED, len(training)), replace=False))
+    view = take(training.views[0], rows)
+    versions = [preprocessor.restored(each) for each in (view, *(augment(view, rng) for _ in range(DRAWS)))]
+    return {
+        "augmented_ids": training.ids[rows].astype(np.str_),
+        "augmented_steps": np.array(json.dumps(steps)),
+        **_shown_versions(versions, kind),
+    }
+
+
+def _shown_versions(versions: list[Leaf], kind: str) -> dict[str, NDArray[Any]]:
+    if kind in ("vector", "tabular"):
+        return _shown_rows([leaf if isinstance(leaf, dict) else dict(enumerate(leaf.T)) for leaf in versions])
+    items = np.stack(versions, axis=1)  # type: ignore[arg-type]
+    if kind == "image":
+        low, high = float(items[:, 0].min()), float(items[:, 0].max())
+        scaled = np.clip((items - low) * (255.0 / (high - low or 1.0)), 0, 255).round().astype(np.uint8)
+        small = np.stack([_reduced(image) for image in scaled.reshape(-1, *items.shape[2:])])
+        return {"augmented_images": small.reshape(*items.shape[:2], *small.shape[1:])}
+    if kind == "series":
+        stride = -(-items.shape[2] // SHOWN_STEPS)
+        return {"augmented_series": items[:, :, ::stride, 0].astype(np.float32)}
+    if kind == "tokens":
+        items = np.array([[" ".join(str(token) for token in ids if token) for ids in item] for item in items])
+    return {"augmented_texts": items.astype(np.str_)}
+
+
+def _shown_rows(versions: Sequence[Mapping[Any, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    names = list(versions[0])[:SHOWN_FEATURES]
+    cells = [np.stack([_cells(version[name]) for name in names], axis=1) for version in versions]
+    return {"augmented_columns": np.array(names, np.str_), "augmented_rows": np.stack(cells, axis=1)}
+
+
+def _cells(column: NDArray[Any]) -> NDArray[np.str_]:
+    """Return the values of a column as texts; numbers with four digits, without errors of rounding."""
+    if column.dtype.kind != "f":
+        return column.astype(np.str_)
+    smallest = 1e-6 * np.nanmax(np.abs(column), initial=0)
+    return np.array([f"{0 if abs(value) < smallest else value:.4g}" for value in column.tolist()])
+
+
+def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image `(height, width, channels)` in at most `SHOWN_PIXELS` a side, with 1 or 3 channels."""
+    from PIL import Image
+
+    channels = 3 if image.shape[2] > 2 else 1
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image[..., :3])
+    picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    return np.asarray(picture).reshape(picture.height, picture.width, channels)
 
 
 def _thumbnail_columns(items: Dataset) -> dict[str, list[Any]]:

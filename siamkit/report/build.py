@@ -16,7 +16,7 @@ from siamkit.report.sections.effects import effects
 from siamkit.report.sections.embedding import embedding
 from siamkit.report.sections.ranking import baselines, finalists, leaderboard, sizes, trade_off
 from siamkit.report.sections.summary import about, lead, reliability, reproduction
-from siamkit.report.sections.training import failures, training_curves
+from siamkit.report.sections.training import augmentation, failures, training_curves
 from siamkit.report.sections.verification import verification
 from siamkit.stats.importance import METHODS, importances, variance_shares
 
@@ -39,6 +39,7 @@ def study_document(stored: StoredStudy) -> Document:
         sizes(stored),
         verification(stored),
         training_curves(stored),
+        augmentation(stored),
         embedding_section,
         failures(stored),
         reproduction(stored),

@@ -155,7 +155,25 @@ class Source:
     kind: Literal["source"] = "source"
 
 
-Block = Chart | Listing | Gallery | Explorer | Source
+@dataclass(frozen=True)
+class Picture:
+    """A picture.
+
+    Args:
+        name: the picture's name, unique in the report.
+        title: the title above the picture.
+        png: the contents of a PNG file.
+        caption: text that says what the picture shows.
+    """
+
+    name: str
+    title: str
+    png: bytes
+    caption: str
+    kind: Literal["picture"] = "picture"
+
+
+Block = Chart | Listing | Gallery | Explorer | Source | Picture
 
 
 @dataclass(frozen=True)

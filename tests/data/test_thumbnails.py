@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from PIL import Image
 
 import siamkit
 from siamkit.comparison.inputs import EmbeddingSet
-from siamkit.data.thumbnails import thumbnail_of, thumbnail_png, thumbnails_of
+from siamkit.data import Dataset, fit_preprocessor
+from siamkit.data.thumbnails import augmented_items, thumbnail_of, thumbnail_png, thumbnails_of
 from siamkit.errors import DataError
 
 DRAW = np.random.default_rng(0)
@@ -175,3 +178,70 @@ def test_what_models_embedded_is_shown(tmp_path: Path):
         image = np.asarray(data.views[0])[row, ..., 0]
         expected = (image - image.min()) * 255 / (image.max() - image.min())
         np.testing.assert_allclose(pixels(look.image or b""), expected, atol=1)
+
+
+# ---------------------------------------------------------------- training items, augmented
+
+TABLE = {
+    "price": np.arange(10.0),
+    "colour": np.array(["red", "blue"] * 5, object),
+    **{f"more {number}": np.arange(10.0) for number in range(20)},
+}
+KINDS = {
+    "image": (DRAW.integers(0, 256, (10, 130, 65, 3), dtype=np.uint8), {"flip": {"probability": 1}}),
+    "series": (DRAW.normal(5, 2, (10, 300, 2)), {"scale": {"deviation": 0.5}}),
+    "vector": (DRAW.normal(5, 2, (10, 20)), {"feature_dropout": {"probability": 1}}),
+    "tabular": (TABLE, {"feature_dropout": {"probability": 1}}),
+    "text": (np.array([f"a red fish {n}" for n in range(10)]), {"token_dropout": {"probability": 0.5}}),
+    "tokens": (np.arange(1, 61).reshape(10, 6), {"token_swap": {"probability": 1}}),
+}
+
+
+def augmented(kind: str, recipe: Any = None, seed: int = 0) -> dict[str, Any]:
+    items, own = KINDS[kind]
+    dataset = Dataset((items,), np.arange(10) % 2, "labels", kind)
+    preprocessor = fit_preprocessor(dataset)
+    names = {"text": "tokens", "tabular": "records"}
+    prepared = replace(dataset, views=(preprocessor(items),), input=names.get(kind, kind))
+    return augmented_items(prepared, recipe or own, kind, preprocessor, seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_augmented_items_follow_from_the_seed(kind):
+    first, again, other = augmented(kind), augmented(kind), augmented(kind, seed=1)
+    assert first["augmented_ids"].tolist() == sorted(first["augmented_ids"].tolist())
+    assert len(set(first["augmented_ids"].tolist())) == 8
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+    assert json.loads(str(first["augmented_steps"]))[next(iter(KINDS[kind][1]))]
+    assert augmented(kind, "none") == {}
+
+
+def test_augmented_images_are_small_and_keep_their_colors():
+    made, rows = augmented("image"), [int(name) for name in augmented("image")["augmented_ids"]]
+    images = made["augmented_images"]
+    assert (images.shape, images.dtype) == ((8, 4, 64, 32, 3), np.uint8)
+    # By Pillow: the same items, reduced; and mirrored by NumPy before that.
+    for shown, raw in zip(images, KINDS["image"][0][rows], strict=True):
+        for version, pixels_ in ((0, raw), (1, raw[:, ::-1]), (3, raw[:, ::-1])):
+            small = Image.fromarray(pixels_)
+            small.thumbnail((64, 64))
+            assert np.abs(shown[version].astype(int) - np.asarray(small)).max() <= 2
+
+
+def test_augmented_series_rows_and_texts_are_in_their_own_units():
+    made = augmented("series")
+    rows = [int(name) for name in made["augmented_ids"]]
+    np.testing.assert_allclose(made["augmented_series"][:, 0], KINDS["series"][0][rows][:, ::2, 0], atol=1e-4)
+    made = augmented("tabular")
+    rows = [int(name) for name in made["augmented_ids"]]
+    assert made["augmented_columns"].tolist()[:2] == ["price", "more 0"]
+    assert made["augmented_rows"][0, 0].tolist() == [f"{rows[0]}"] * 12
+    assert made["augmented_rows"][0, 1].tolist() == ["nan"] * 12
+    made = augmented("vector")
+    items = KINDS["vector"][0]
+    assert float(made["augmented_rows"][0, 0, 0]) == pytest.approx(items[0, 0], abs=1e-2)
+    assert float(made["augmented_rows"][0, 1, 0]) == pytest.approx(items[:, 0].mean(), abs=1e-2)
+    made = augmented("text")
+    assert made["augmented_texts"][:, 0].tolist() == [f"a red fish {name}" for name in made["augmented_ids"]]
+    assert augmented("tokens")["augmented_texts"][0, 0] == "1 2 3 4 5 6"

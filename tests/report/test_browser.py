@@ -80,6 +80,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             size_dim=np.array([8, 4, 4, 8, 8, 8]),
             size_bytes=np.array([32.0, 16, 16, 16, 8, 1]),
             size_worth=np.array([0.7, 0.6, 0.5, 0.7, 0.69, 0.4]),
+            augmented_ids=np.array(NAMES[:5]),
+            augmented_steps=np.array('{"noise": {"deviation": 0.1}}'),
+            augmented_series=rng.normal(size=(5, 4, 30)),
             **curves,
         )
     folder.page()
@@ -122,7 +125,7 @@ def test_every_chart_is_drawn_and_nothing_is_complained_of(page: Page) -> None:
     assert {
         "repeats", "leaderboard", "front", "importances", "level-loss", "interaction-metric",
         "interaction-encoder", "data-data.label_noise", "sizes", "roc", "det", "curves", "map-pca",
-        "map-t-sne", "confusion", "spectrum", "causes",
+        "map-t-sne", "confusion", "spectrum", "causes", "augmented",
     } <= set(names)  # fmt: skip
     # Drawn is more than a frame: each has marks, bars, lines or cells in it.
     marks = ".point, .js-line, .heatmaplayer image"

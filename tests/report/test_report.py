@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
@@ -393,6 +395,78 @@ def test_confusions_go_by_the_item_found_first(folder: Folder) -> None:
         ("b", "a"): 0,
         ("b", "b"): 1,
     }
+
+
+STEPS = json.dumps({"crop": {"padding": 0.1}, "erase": {"probability": 0.5, "largest": 0.4}})
+
+
+def augmented(folder: Folder, **arrays: Any) -> Any:
+    """The section on augmentation of a study whose winner is trial 1."""
+    ids = np.array(["item 3", "item 5"])
+    folder.study().trial(0, 0.3).trial(1, 0.5)
+    folder.exhibit("trials/1/t", augmented_ids=ids, augmented_steps=np.array(STEPS), **arrays)
+    [section] = [
+        each
+        for each in study_document(load_study_results(folder.path)).sections
+        if each.name == "augmentation"
+    ]
+    return section
+
+
+def test_augmented_images_are_columns_of_one_picture(folder: Folder) -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((3, 2, 1), np.uint8)
+    section = augmented(folder, augmented_images=images.reshape(2, 3, 3, 2, 1))
+    assert section.paragraphs == [
+        "Each time that the winner (#1) is trained on an item, it sees the item changed at random by crop "
+        "(padding 0.1), erase (probability 0.5, largest 0.4). Here are 2 training items as they are, and "
+        "each changed 2 times. Validation and test items are never changed."
+    ]
+    [picture] = section.blocks
+    pixels = np.asarray(Image.open(io.BytesIO(picture.png)))
+    # By hand: 3 rows of 3 pixels and 2 columns of 2, each with 2 white pixels around it.
+    assert pixels.shape == (3 * 7, 2 * 6)
+    assert [[int(pixels[row, column]) for column in (2, 8)] for row in (2, 9, 16)] == [[0, 3], [1, 4], [2, 5]]
+    assert (pixels[[0, 1, 5, 6]] == 255).all()
+    page = folder.page()
+    assert '<img class="picture" src="data:image/png;base64,' in page
+    assert "Augmented items" in write_report(folder.path, "markdown").read_text()
+    found = json.loads(write_report(folder.path, "json").read_text())
+    [told] = [each for each in found["sections"] if each["name"] == "augmentation"]
+    assert told["paragraphs"] == section.paragraphs
+
+
+def test_augmented_series_are_lines_around_the_item_itself(folder: Folder) -> None:
+    series = np.arange(24.0).reshape(2, 3, 4)
+    [chart] = augmented(folder, augmented_series=series).blocks
+    lines = [list(line.y) for line in chart.figure.data if line.name == "as it is"]
+    assert lines == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    assert sum(bool(line.showlegend) for line in chart.figure.data) == 2
+    assert chart.table.columns == ("item", "step", "as it is", "augmented 1", "augmented 2")
+    assert chart.table.rows[5] == ("item 5", 1, 13, 17, 21)
+
+
+def test_changes_of_augmented_texts_are_marked(folder: Folder) -> None:
+    texts = np.array([["a red hat", "a hat", "a red cap"], ["shoe", "shoe", "sho"]])
+    [listing] = augmented(folder, augmented_texts=texts).blocks
+    assert listing.table.rows == [
+        ("item 3", "a red hat", "a[- red-] hat", "a red [-h-]{+c+}a[-t-]{+p+}"),
+        ("item 5", "shoe", "shoe", "sho[-e-]"),
+    ]
+
+
+def test_augmented_rows_follow_their_item(folder: Folder) -> None:
+    cells = np.array([[["1", "red"], ["nan", "red"]], [["2", "blue"], ["2", ""]]])
+    names = np.array([EVIL, "color"])
+    section = augmented(folder, augmented_rows=cells, augmented_columns=names)
+    [listing] = section.blocks
+    assert listing.table.columns == ("item", "version", EVIL, "color")
+    assert listing.table.rows[1] == ("item 3", "augmented 1", "nan", "red")
+    assert EVIL not in folder.page()
+
+
+def test_nothing_is_said_of_augmentation_without_any(folder: Folder) -> None:
+    seen(folder)
+    assert "Augmented items" not in folder.page()
 
 
 def test_the_gallery_begins_with_the_worst_queries(folder: Folder) -> None:

@@ -116,6 +116,10 @@ class Preprocessor(ABC):
         """Return prepared items as training sees them, with random changes; unchanged by default."""
         return leaf
 
+    def restored(self, leaf: Leaf) -> Leaf:
+        """Return prepared items as raw ones, as far as preparing can be undone; by default unchanged."""
+        return leaf
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return the settings as JSON data."""

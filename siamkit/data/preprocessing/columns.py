@@ -126,6 +126,17 @@ class ColumnEncoder(Preprocessor):
             prepared["categorical"] = np.stack(codes, axis=1)
         return prepared
 
+    def restored(self, leaf: Leaf) -> dict[str, Array]:
+        """Return the columns: missing numbers as NaN, missing texts as "", unknown texts as "?"."""
+        assert isinstance(leaf, dict)
+        columns: dict[str, Array] = {}
+        if self.numeric:
+            numbers = np.where(leaf["missing"] > 0, np.nan, leaf["numeric"] * self.std + self.mean)
+            columns |= zip(self.numeric, numbers.T, strict=True)
+        for name, codes in zip(self.categorical, leaf.get("categorical", np.empty((0, 0))).T, strict=True):
+            columns[name] = np.array(["", "?", *self.categorical[name]], dtype=object)[codes]
+        return columns
+
     def config(self) -> dict[str, Any]:
         return {
             "numeric": list(self.numeric),

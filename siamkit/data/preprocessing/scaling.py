@@ -73,6 +73,9 @@ class ImageScaler(Preprocessor):
             images = self._resize(images)
         return _scale(images, self.mean, self.std)
 
+    def restored(self, leaf: Leaf) -> Array:
+        return single(leaf) * self.std + self.mean
+
     def config(self) -> dict[str, Any]:
         return {"size": list(self.size), "low": self.low, "high": self.high, "whole": self.whole}
 
@@ -167,6 +170,9 @@ class Standardizer(Preprocessor):
                 f"items should be numbers of shape {self.shape}, got {items.dtype} of shape {items.shape[1:]}"
             )
         return _scale(items, self.mean, self.std)
+
+    def restored(self, leaf: Leaf) -> Array:
+        return single(leaf) * self.std + self.mean
 
     def config(self) -> dict[str, Any]:
         return {"shape": list(self.shape)}

@@ -199,6 +199,12 @@ class TextTokenizer(Preprocessor):
             candidates = np.take_along_axis(_interleaved(split, split), order, axis=1)
         return ids
 
+    def restored(self, leaf: Leaf) -> Array:
+        """Return the texts of prepared items, without the ends that were cut, in Unicode's form NFC."""
+        texts = self._engine.decode_batch(single(leaf).tolist(), skip_special_tokens=True)
+        # The first piece begins with a space; a character that was cut in two ends as a replacement.
+        return np.array([text.removeprefix(" ").rstrip("\ufffd") for text in texts], dtype=object)
+
     def altered(self, leaf: Leaf) -> Altered:
         texts = _texts(single(leaf))
         # A piece has a byte or more, and a text begins with a space: shorter texts are not cut.

@@ -56,7 +56,7 @@ def _block(block: Block, document: Document) -> list[str]:
         return [title, table(Table.of(("why", "query", "nearest items, the nearest first"), rows))]
     if isinstance(block, Source):
         return [title, f"```json\n{block.text.replace('```', '` ` `')}\n```"]
-    return []  # an explorer needs a page
+    return []  # an explorer and a picture need a page
 
 
 def table(rows: Table) -> str:

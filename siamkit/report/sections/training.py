@@ -1,22 +1,29 @@
-"""How training went: the objective by epoch, and the trials that failed."""
+"""How training went: the objective by epoch, the items as augmented, and the trials that failed."""
 
 from __future__ import annotations
 
+import io
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
 from siamkit.plotting.figures import color, dressed
-from siamkit.report.load import Curve, StoredStudy
-from siamkit.report.model import Chart, Listing, Section, Table
+from siamkit.report.load import Curve, Row, StoredStudy
+from siamkit.report.model import Block, Chart, Listing, Picture, Section, Table
 from siamkit.report.sections._marks import bars, label, numbered
 
 MAX_LINES = 40
 """The number of best trials with a line of their own; the others are a band."""
 
 MAX_CAUSES = 12
+
+GAP_PIXELS = 2
+"""The white between the images of a picture."""
 
 
 def training_curves(stored: StoredStudy) -> Section:
@@ -88,6 +95,127 @@ def _band(curves: Sequence[Curve]) -> list[go.Scatter]:
             line={"color": "#7F7F7F", "dash": "dash"}, hovertemplate="epoch %{x}: %{y:.4f}<extra></extra>",
         ),
     ]  # fmt: skip
+
+
+# ------------------------------------------------------------------ augmentation
+
+
+def augmentation(stored: StoredStudy) -> Section:
+    """Return a few training items as they are and as the winner's training changes them at random."""
+    title = "Augmented items"
+    rows: list[Row] = [*stored.finalists, *stored.completed]
+    arrays = stored.report_data(rows[0]) if rows else {}
+    if "augmented_ids" not in arrays:
+        return Section("augmentation", title)
+    steps: Mapping[str, Mapping[str, float]] = json.loads(str(arrays["augmented_steps"]))
+    changes = ", ".join(
+        f"{name} ({', '.join(f'{key} {value:g}' for key, value in params.items())})"
+        for name, params in steps.items()
+    )
+    items, versions = next(arrays[name].shape[:2] for name in _BLOCKS if name in arrays)
+    paragraph = (
+        f"Each time that the winner (#{rows[0].trial}) is trained on an item, it sees the item changed at "
+        f"random by {changes}. Here are {items} training items as they are, and each changed {versions - 1} "
+        "times. Validation and test items are never changed."
+    )
+    blocks = [make(arrays) for name, make in _BLOCKS.items() if name in arrays]
+    return Section("augmentation", title, [paragraph], blocks)
+
+
+def _augmented_images(arrays: Mapping[str, np.ndarray]) -> Block:
+    images = arrays["augmented_images"]
+    gap = ((0, 0), (0, 0), (GAP_PIXELS, GAP_PIXELS), (GAP_PIXELS, GAP_PIXELS), (0, 0))
+    # A row of the picture is a version: (versions, height, items, width, channels).
+    sheet = np.pad(images, gap, constant_values=255).transpose(1, 2, 0, 3, 4)
+    pixels = sheet.reshape(sheet.shape[0] * sheet.shape[1], -1, sheet.shape[4])
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, format="PNG")
+    caption = "A column is an item. The first row: as it is; below: as augmented."
+    return Picture("augmented", "Images", stream.getvalue(), caption)
+
+
+def _augmented_series(arrays: Mapping[str, np.ndarray]) -> Block:
+    from plotly.subplots import make_subplots  # late: slow to import
+
+    series, ids = arrays["augmented_series"], arrays["augmented_ids"].tolist()
+    columns = min(4, len(series))
+    figure = make_subplots(-(-len(series) // columns), columns, subplot_titles=[label(name) for name in ids])
+    for item, lines in enumerate(series):
+        # The item itself is drawn last, above its changed versions.
+        for version in (*range(1, len(lines)), 0):
+            figure.add_trace(
+                go.Scatter(
+                    y=lines[version].tolist(),
+                    mode="lines",
+                    name="as augmented" if version else "as it is",
+                    legendgroup="augmented" if version else "original",
+                    showlegend=item == 0 and version < 2,
+                    line={"color": color(0 if version else 1), "width": 1 if version else 2},
+                    opacity=0.6 if version else 1,
+                    hoverinfo="skip",
+                ),
+                row=1 + item // columns,
+                col=1 + item % columns,
+            )
+    dressed(figure, height=90 + 170 * -(-len(series) // columns))
+    figure.update_layout(legend={"y": -0.1, "yanchor": "top"})
+    rows = [
+        (name, step, *values)
+        for name, lines in zip(ids, series, strict=True)
+        for step, values in enumerate(lines.T.tolist())
+    ]
+    table = Table.of(("item", "step", *_versions(series)), rows)
+    caption = "The first feature of each item."
+    return Chart("augmented", "Series", figure, table, caption)
+
+
+def _augmented_texts(arrays: Mapping[str, np.ndarray]) -> Block:
+    texts = arrays["augmented_texts"]
+    rows = [
+        (name, item[0], *(_changes(item[0], text) for text in item[1:]))
+        for name, item in zip(arrays["augmented_ids"].tolist(), texts.tolist(), strict=True)
+    ]
+    caption = "[-…-] was removed, {+…+} was added."
+    return Listing("augmented", "Texts", Table.of(("item", *_versions(texts)), rows), caption)
+
+
+def _changes(before: str, after: str) -> str:
+    """Return a changed text with its changes marked as in `wdiff`: `a [-red-] {+blue+} hat`."""
+    marked = []
+    for operation, start, end, first, last in SequenceMatcher(None, before, after, False).get_opcodes():
+        if operation == "equal":
+            marked.append(before[start:end])
+            continue
+        marked += [f"[-{before[start:end]}-]"] if end > start else []
+        marked += [f"{{+{after[first:last]}+}}"] if last > first else []
+    return "".join(marked)
+
+
+def _augmented_rows(arrays: Mapping[str, np.ndarray]) -> Block:
+    cells = arrays["augmented_rows"].tolist()
+    names = _versions(arrays["augmented_rows"])
+    rows = [
+        (item, name, *values)
+        for item, versions in zip(arrays["augmented_ids"].tolist(), cells, strict=True)
+        for name, values in zip(names, versions, strict=True)
+    ]
+    columns = ("item", "version", *arrays["augmented_columns"].tolist())
+    return Listing("augmented", "Rows", Table.of(columns, rows))
+
+
+def _versions(items: np.ndarray) -> list[str]:
+    return ["as it is", *(f"augmented {number}" for number in range(1, items.shape[1]))]
+
+
+_BLOCKS: Mapping[str, Callable[[Mapping[str, np.ndarray]], Block]] = {
+    "augmented_images": _augmented_images,
+    "augmented_series": _augmented_series,
+    "augmented_texts": _augmented_texts,
+    "augmented_rows": _augmented_rows,
+}
+
+
+# ------------------------------------------------------------------ failures
 
 
 def failures(stored: StoredStudy) -> Section:

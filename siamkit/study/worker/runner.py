@@ -11,11 +11,14 @@ import psutil
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.backend.precision import float32_required
+from siamkit.data.thumbnails import augmented_items
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
 from siamkit.io.paths import as_path
+from siamkit.runs.configuration import Configuration, derive_seed
 from siamkit.study.config.schema import StudyConfig
+from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.baselines import run_baselines
 from siamkit.study.worker.checkpoint import Checkpoint
 from siamkit.study.worker.messages import (
@@ -177,7 +180,7 @@ class JobRunner:
         if job.keep_above is None or objective.worth(scores.measures[objective.name]) > job.keep_above:
             write_array(files.embeddings, scores.embeddings)
             report_data = self._trainer.report_data(trained.model, scores.embeddings)
-            write_arrays(files.report_data, report_data)
+            write_arrays(files.report_data, report_data | self._augmented(job.configuration))
 
     def _hopelessness(self, job: TrialJob, end: EpochEnd, history: list[Row]) -> Cause | None:
         """Return why the rest of a training cannot reach the best baseline, or None.
@@ -236,7 +239,7 @@ class JobRunner:
             texts = {name: [str(value) for value in column] for name, column in columns.items()}
             write_table(checkpoint.files.test_queries, {**texts, **test.queries})
         report_data = self._trainer.report_data(trained.model, trained.scores.embeddings, test.embeddings)
-        write_arrays(checkpoint.files.report_data, report_data)
+        write_arrays(checkpoint.files.report_data, report_data | self._augmented(job.configuration))
         return Ended(
             "complete",
             measures=[measures],
@@ -244,6 +247,12 @@ class JobRunner:
             test_measures=test.measures,
             resolved_params=trained.resolved_params,
         )
+
+    def _augmented(self, configuration: Configuration) -> Arrays:
+        """Return a few training items as the configuration augments them, the same ones for all."""
+        data, seed = self._data, derive_seed(self._config.seed, "augmented items")
+        kind = str(data.record["input"])
+        return augmented_items(data.train, recipe_of(configuration), kind, data.preprocessor, seed)
 
 
 def _resume(job: TrialJob | RepeatJob) -> Checkpoint:

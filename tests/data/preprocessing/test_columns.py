@@ -197,3 +197,12 @@ def test_tables_can_be_taken_split_and_told_apart():
     empty = labelled(ROWS | {"city": np.array(["Bonn", "Ulm", "", "Ulm"])})
     word = labelled(ROWS | {"city": np.array(["Bonn", "Ulm", "None", "Ulm"])})
     assert empty.fingerprint() == data.fingerprint() != word.fingerprint()
+
+
+def test_prepared_rows_become_columns_again():
+    prepare = fitted()
+    restored = prepare.restored(prepare({**ROWS, "city": np.array(["Bonn", "Ulm", None, "Rom"], object)}))
+    np.testing.assert_allclose(restored["price"], ROWS["price"])
+    np.testing.assert_allclose(restored["size"], ROWS["size"])
+    assert restored["colour"].tolist() == ["red", "", "blue", "red"]
+    assert restored["city"].tolist() == ["Bonn", "Ulm", "", "?"]

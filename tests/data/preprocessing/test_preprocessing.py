@@ -396,3 +396,24 @@ def test_images_with_other_values_than_in_training_are_refused(change):
     unit = ImageScaler.fit([(images / 255.0).astype(np.float32)])
     with pytest.raises(DataError, match="from 0 to 1, as in training, got uint8 from 0 to 255"):
         unit(images)
+
+
+# ---------------------------------------------------------------- back to raw items
+
+
+def test_prepared_numbers_become_raw_ones_again():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 4, 3, 2), dtype=np.uint8)
+    series = rng.normal(7, 3, (5, 6, 2))
+    for items, kind in ((images, "image"), (series, "series")):
+        prepare = fitted(items, kind)
+        np.testing.assert_allclose(prepare.restored(prepare(items)), items, atol=1e-4)
+
+
+def test_prepared_texts_become_texts_again_but_for_what_was_cut():
+    texts = np.array(["réd 🦊 [PAD]", "", "a", "two  spaces", "x" * 30])
+    prepare = TextTokenizer.fit([texts], max_length=20)
+    # By hand: here each piece is a byte, and the first is a space.
+    assert prepare.restored(prepare(texts)).tolist() == [*texts[:4], "x" * 19]
+    # A character of four bytes that is cut in two is left out.
+    assert prepare.restored(prepare(np.array(["x" * 17 + "🦊"]))).tolist() == ["x" * 17]
