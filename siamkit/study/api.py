@@ -179,10 +179,10 @@ def retrain_trial(
             seed=seed,
             data_seed=derive_seed(study.config.seed, "data", 0),
             limits=Limits(),
-            on_epoch=lambda number, row: reporter.epoch(label, number, fixed.epochs, row),
+            on_epoch=lambda number, row: reporter.epoch(label, number, fixed.evaluations, row),
         )
     with atomic_path(place) as file:
         trained.model.save(file)
     measures, objective = trained.scores.measures, data.objective.name
     reporter.ended(label, "complete", measures[objective], None, done=1)
-    return Retrained(place, trial, fixed.epochs, seed, measures, stored.measures)
+    return Retrained(place, trial, fixed.evaluations, seed, measures, stored.measures)

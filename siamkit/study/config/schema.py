@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -323,7 +324,8 @@ class Data(Strict):
     text: Texts | None = None
 
 
-EVALUATIONS = 10  # of a training whose length is given in steps
+EVALUATIONS = 10  # of a training, unless its length is given in epochs
+MIN_STEPS = 300  # of a training whose length is not given
 
 
 class Fixed(Strict):
@@ -331,8 +333,12 @@ class Fixed(Strict):
 
     optimizer: Optimizer = "adamw"
     batch_size: int = Field(128, ge=2, le=10_000_000)
-    epochs: int = Field(
-        10, ge=1, le=10_000_000, description="passes over the training items; an evaluation after each"
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="passes over the training items; an evaluation after each; null: 10, or as many as make "
+        f"{MIN_STEPS} steps",
     )
     steps: int | None = Field(
         None,
@@ -382,9 +388,24 @@ class Fixed(Strict):
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
-        if self.steps is not None and {"epochs", "steps"} <= self.model_fields_set:
+        if self.steps is not None and self.epochs is not None:
             raise ValueError("has both epochs and steps; leave one of them out")
         return self
+
+    @property
+    def evaluations(self) -> int:
+        """The number of evaluations of a training, at equal distances."""
+        return EVALUATIONS if self.epochs is None else self.epochs
+
+    def steps_between(self, batches: int) -> int:
+        """Return the number of steps from one evaluation to the next.
+
+        Args:
+            batches: the number of batches in one pass over the training items.
+        """
+        if self.steps is not None:
+            return self.steps // EVALUATIONS
+        return batches if self.epochs is not None else max(batches, MIN_STEPS // EVALUATIONS)
 
 
 class DataFactors(Strict):
@@ -442,11 +463,28 @@ class Budget(Strict):
     trial_memory: Size | None = None
 
 
+SHARE_OF_SEARCH = 0.5
+
+
 class Confirm(Strict):
     """The finalists are trained again with several seeds, and scored on the test split."""
 
     top: int = Field(3, ge=1, le=10_000)
     seeds: int = Field(3, ge=1, le=10_000)
+    share: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="maximum training time, as a share of that of the search: there are fewer finalists and "
+        f"seeds if they would take longer; null: {SHARE_OF_SEARCH:g}, or no limit if top or seeds is given",
+    )
+
+    @property
+    def limit(self) -> float:
+        """The maximum training time as a share of that of the search; infinite without a limit."""
+        if self.share is not None:
+            return self.share
+        return math.inf if {"top", "seeds"} & self.model_fields_set else SHARE_OF_SEARCH
 
 
 class GivenBaseline(Strict):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from siamkit.errors import StudyError
 from siamkit.io.files import copy_file, disk_full_as_error, to_jsonable, write_atomic
 from siamkit.runs.configuration import Configuration, derive_seed, factors_of
-from siamkit.runs.results import RepeatResult, write_record
+from siamkit.runs.results import RepeatResult, TrialResult, write_record
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
+from siamkit.study.config.schema import Confirm
 from siamkit.study.execution.session import StudySession
 from siamkit.study.storage.trial_log import StoredTrial, TrialLog
 from siamkit.study.storage.trial_queue import MAX_RETRIES
@@ -28,19 +30,53 @@ from siamkit.study.worker.messages import (
 )
 
 
+@dataclass(frozen=True)
+class ConfirmationSize:
+    """The number of finalists, and how many seeds each is trained with."""
+
+    top: int
+    seeds: int
+
+
+def confirmation_size(
+    confirm: Confirm | None, ranked: list[TrialResult], spent: float
+) -> ConfirmationSize | None:
+    """Return the largest confirmation that takes at most the stated share of the search's training time.
+
+    At least one finalist is trained with one seed. Of two equally large ones, that with more seeds is taken.
+
+    Args:
+        confirm: the section of the study file.
+        ranked: the complete trials, the best first.
+        spent: the training time of all trials in seconds.
+    """
+    if confirm is None:
+        return None
+    # One training of each finalist.
+    seconds = [(trial.seconds or 0.0) / max(1, len(trial.repeats)) for trial in ranked[: confirm.top]]
+    affordable = [
+        ConfirmationSize(top, seeds)
+        for top in range(1, confirm.top + 1)
+        for seeds in range(1, confirm.seeds + 1)
+        if sum(seconds[:top]) * seeds <= confirm.limit * spent
+    ]
+    smallest = ConfirmationSize(1, 1)
+    return max(affordable, key=lambda size: (size.top * size.seeds, size.seeds), default=smallest)
+
+
 class Confirmation:
     """A source of jobs: the repeats of the finalists. Stored repeats are not run again.
 
     Args:
         session: the session of this process.
         trials: the trials of the study; the best of them are the finalists.
+        size: how many finalists and seeds; None for no confirmation.
     """
 
-    def __init__(self, session: StudySession, trials: TrialLog) -> None:
+    def __init__(self, session: StudySession, trials: TrialLog, size: ConfirmationSize | None) -> None:
         self._session = session
-        confirm = session.study.config.confirm
-        finalists = trials.ranked(confirm.top) if confirm is not None else []
-        repeats = range(confirm.seeds if confirm is not None else 0)
+        finalists = trials.ranked(size.top) if size is not None else []
+        repeats = range(size.seeds if size is not None else 0)
         stored = {(result.key, result.repeat) for result in session.folder.repeats()}
         self._waiting = [
             RepeatHandle(self, session, trial, repeat)
@@ -50,7 +86,7 @@ class Confirmation:
         ]
         self._total = len(finalists) * len(repeats)
         self._done = self._total - len(self._waiting)
-        if confirm is not None:
+        if size is not None:
             session.progress.begin("confirming", self._done, self._total, session.data.objective.name)
 
     def max_workers(self) -> int:
@@ -126,7 +162,7 @@ class RepeatHandle:
                 progress.run(label, self._configuration)
                 self._log("final started")
             case Epoch():
-                progress.epoch(label, event.number, self._session.study.config.fixed.epochs, event.row)
+                progress.epoch(label, event.number, self._session.study.config.fixed.evaluations, event.row)
             case Finished(ended, seconds):
                 self._on_finish(ended, seconds)
             case Died(cause):

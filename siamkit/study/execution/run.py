@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from siamkit.data.thumbnails import items_table
 from siamkit.errors import SiamkitError
@@ -15,7 +15,12 @@ from siamkit.io.paths import is_database, is_local
 from siamkit.report import write_report
 from siamkit.runs.outcome import StudyOutcome, read_outcome
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
-from siamkit.study.execution.confirmation import Confirmation, publish_best
+from siamkit.study.execution.confirmation import (
+    Confirmation,
+    ConfirmationSize,
+    confirmation_size,
+    publish_best,
+)
 from siamkit.study.execution.scheduler import Scheduler, WorkClock
 from siamkit.study.execution.session import SingleJob, StudySession
 from siamkit.study.execution.signals import StoppedAtOnce
@@ -201,7 +206,26 @@ class StudyRun:
         """Train the finalists again; return whether all repeats are done."""
         interval = self._queue.lease_seconds / RENEWALS
         with HeartbeatThread(self._lock.renew, interval) if self._lock is not None else nullcontext():
-            return self._work(Confirmation(self._session, self._queue.trials), trackers)
+            confirmation = Confirmation(self._session, self._queue.trials, self._confirmation_size())
+            return self._work(confirmation, trackers)
+
+    def _confirmation_size(self) -> ConfirmationSize | None:
+        """Return the size of the confirmation, and store it, since readers of the run folder need it."""
+        session, confirm = self._session, self._session.study.config.confirm
+        results = {trial.trial: trial for trial in session.folder.trials()}
+        ranked = [results[each.number] for each in self._queue.trials.ranked() if each.number in results]
+        spent = sum(trial.seconds or 0.0 for trial in results.values())
+        size = confirmation_size(confirm, ranked, spent)
+        if confirm is None or size is None or (size.top, size.seeds) == (confirm.top, confirm.seeds):
+            return size
+        session.progress.note(
+            f"confirming {size.top} finalists x {size.seeds} seeds: {confirm.top} x {confirm.seeds} would "
+            f"take more than {confirm.limit:.0%} of the search's training time (confirm.share)"
+        )
+        settings: Any = session.snapshot["settings"]
+        settings["confirm"] |= asdict(size)
+        write_json(session.folder.snapshot_file, session.snapshot)
+        return size
 
     def _work(
         self, source: JobSource, trackers: Trackers, release: Callable[[], None] = lambda: None

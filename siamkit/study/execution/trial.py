@@ -144,7 +144,7 @@ class TrialHandle:
 
     def _on_epoch(self, epoch: Epoch) -> Cause | None:
         study, data = self._session.study, self._session.data
-        epochs = study.config.fixed.epochs
+        epochs = study.config.fixed.evaluations
         last = self._history[-1] if self._history else {"repeat": -1, "epoch": 0}
         if (epoch.repeat, epoch.number) <= (last["repeat"], last["epoch"]):
             return None  # reported twice, because an answer was lost

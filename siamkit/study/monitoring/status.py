@@ -18,6 +18,7 @@ from siamkit.report.load import load_study_results
 from siamkit.runs.outcome import Winner, finalists, winner_kind
 from siamkit.runs.results import Direction, Objective, Snapshot, as_record
 from siamkit.runs.run_folder import AttemptFolder
+from siamkit.study.config.schema import EVALUATIONS
 from siamkit.study.monitoring.event_log import Event, EventLog, Owner, Owners, is_here
 from siamkit.study.monitoring.locate import StudyLocation, find_study, open_to_read, reading
 from siamkit.study.monitoring.progress import describe
@@ -273,7 +274,7 @@ class StatusReader:
             duplicates=found.duplicates,
             died=found.died,
             waiting=found.waiting,
-            epochs=fixed["epochs"],
+            epochs=fixed["epochs"] or EVALUATIONS,
             running=tuple(map(_running, found.running)),
             confirmed=confirmed,
             confirming=len(self._log.repeats) if True in alive else 0,

@@ -315,7 +315,11 @@ def _configuration(outcome: StudyOutcome) -> str:
         [f"`{name}`", f"{value:.4g}" if isinstance(value, float) else str(value)]
         for name, value in factors.items()
     ]
-    rows += [[f"`{name}`", str(fixed[name])] for name in ("epochs", "precision") if name in fixed]
+    rows += [
+        [f"`{name}`", str(fixed[name])]
+        for name in ("epochs", "steps", "precision")
+        if fixed.get(name) is not None
+    ]
     return f"The configuration of trial {outcome.trial}, the {outcome.kind}.\n\n" + _table(
         ["factor", "value"], rows
     )

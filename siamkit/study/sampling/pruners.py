@@ -32,7 +32,7 @@ MIN_EPOCHS = 2  # an untrained network can start with embeddings almost at one p
 
 def make_pruner(study: ResolvedStudy, objectives: int) -> BasePruner:
     """Return the pruner that compares a trial with the others after each epoch, if that is wanted."""
-    name, epochs = study.config.pruner, study.config.fixed.epochs
+    name, epochs = study.config.pruner, study.config.fixed.evaluations
     if not compares(study, objectives):
         return NopPruner()
     quarter = max(1, epochs // 4)

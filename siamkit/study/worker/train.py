@@ -106,7 +106,7 @@ class KerasTrainer:
         gc.collect()
         release_memory()
         keras.utils.set_random_seed(seed)
-        best = BestEpoch(data.objective, fixed.epochs, fixed.patience)
+        best = BestEpoch(data.objective, fixed.evaluations, fixed.patience)
         history = start.history if start is not None else []
         for row in history:
             best.add(int(row["epoch"]), row[data.objective.name])
@@ -137,16 +137,21 @@ class KerasTrainer:
             drop_last=getattr(model.loss, "batch_coupled", False),
             augment=recipe_of(configuration),
         )
-        if fixed.steps is not None:
-            batches = Rounds(batches, fixed.steps // fixed.epochs)
-        if (share := share_of_peak(configuration, fixed.epochs * len(batches))) is not None:
+        if (length := fixed.steps_between(len(batches))) != len(batches):
+            batches = Rounds(batches, length)
+        if (share := share_of_peak(configuration, fixed.evaluations * len(batches))) is not None:
             schedule_steps(model.optimizer, share)
         callback = TrialCallback(
             data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed, best, kept
         )
         batches.epoch = done
         model.fit(
-            batches, epochs=fixed.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[callback]
+            batches,
+            epochs=fixed.evaluations,
+            initial_epoch=done,
+            verbose=0,
+            shuffle=False,
+            callbacks=[callback],
         )
         assert callback.kept is not None  # an epoch has ended
         callback.kept.restore(model)
