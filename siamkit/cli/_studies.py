@@ -16,6 +16,7 @@ from siamkit.cli._terminal import (
     backend_option,
     force_option,
     json_option,
+    print_rows,
     progress_option,
     reader_exited,
     run_options,
@@ -25,8 +26,14 @@ from siamkit.cli._terminal import (
 
 @click.command(short_help="Run a study, or continue it.")
 @run_options
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Check the study and its data, and print what it will do and about how long that takes; nothing is "
+    "written.",
+)
 @click.pass_context
-def tune(ctx: click.Context, /, **options: Any) -> None:
+def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
     """Run the study in the file STUDY, or continue it where it stopped.
 
     The results, the best model and a report are written to the run folder. Ctrl-C stops the study; the same
@@ -39,6 +46,11 @@ def tune(ctx: click.Context, /, **options: Any) -> None:
     from siamkit.study import tune as run
     from siamkit.study.results.results import summary
 
+    if check:
+        from siamkit.study.api import check_study
+
+        print_rows(check_study(**options))
+        return
     results = run(**options)
     files = {"report": display_path(results.report_path), "model": display_path(results.model_path)}
     Console(highlight=False).print("", render_console(summary(results, files)))

@@ -94,6 +94,18 @@ def run_options(command: Command) -> Command:
 # ------------------------------------------------------------------ output
 
 
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print titles with texts, in two columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for title, text in rows:
+        table.add_row(Text(title), Text(text))
+    Console(highlight=False).print("", table)
+
+
 class _StandardFile(io.FileIO):
     """The file of a standard stream; once it takes nothing more, the null device takes its place."""
 

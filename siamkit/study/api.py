@@ -16,6 +16,7 @@ from siamkit.io.paths import check_writable
 from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import ResolvedStudy
+from siamkit.study.execution.forecast import describe_study, forecast
 from siamkit.study.execution.run import open_run
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import NullProgress
@@ -67,6 +68,36 @@ def tune(
         if end.outcome is not None:
             return Results.of(end.outcome, interrupted=is_interrupted)
         return Results(folder.path, dict(session.data.objectives), folder.trials(), None, {}, is_interrupted)
+
+
+def check_study(
+    study: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    plugins: Iterable[str] = (),
+    artifacts: str | os.PathLike[str] | None = None,
+    progress: str = "auto",
+) -> list[tuple[str, str]]:
+    """Check a study with its data, and return what it will do and how long that takes; nothing is written.
+
+    A worker trains a few steps with each encoder to measure the time.
+
+    Args:
+        study, backend, plugins, artifacts, progress: the same as for `tune`.
+
+    Returns:
+        Titles with texts, to print; a text without a title continues the one before it.
+
+    Raises:
+        StudyFileError: the file has errors; the message lists all of them.
+        StudyError: the study was started differently, or the backend cannot train it.
+        BackendError: the backend is not installed.
+    """
+    with open_session("check", study, backend, tuple(plugins), artifacts, progress) as session:
+        check_feeds(session)
+        rows = describe_study(session)
+        session.progress.note("timing a few steps of each encoder")
+        return [*rows, *forecast(session).rows()]
 
 
 def join(

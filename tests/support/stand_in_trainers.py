@@ -52,14 +52,14 @@ class StandIn:
         on_checkpoint: Any = None,
         start: Start | None = None,
     ) -> Trained:
-        best = BestEpoch(self.data.objective, self.fixed.epochs, self.fixed.patience)
+        best = BestEpoch(self.data.objective, self.fixed.evaluations, self.fixed.patience)
         name = self.data.objective.name
         for row in start.history if start is not None else []:
             best.add(int(row["epoch"]), row[name])
         done = start.epoch if start is not None else 0
         self.begin(configuration, seed, data_seed, done)
         # From the last epoch on there is nothing to train, only to evaluate.
-        for epoch in range(done + 1, self.fixed.epochs + 1):
+        for epoch in range(done + 1, self.fixed.evaluations + 1):
             if epoch > 1 and best.ends(epoch - 1):
                 break
             measures = self.measures(configuration, seed, epoch)

@@ -46,6 +46,7 @@ from siamkit.study.worker.messages import (
     JobEvent,
     Lost,
     Setup,
+    TimingJob,
 )
 from siamkit.study.worker.prepared_data import PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import write_data
@@ -261,16 +262,31 @@ def check_feeds(session: StudySession) -> None:
     sizes = study.space.factors["batch_size"]
     batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
     losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
-    check = SingleJob(FeedsJob(tuple(losses), tuple(sorted(batch_sizes))))
-    session.supervisor.run(check)
-    assert check.ended is not None
-    cause = check.ended.cause
+    run_single(session, FeedsJob(tuple(losses), tuple(sorted(batch_sizes))), "the data could not be checked")
+
+
+def run_single(session: StudySession, job: FeedsJob | TimingJob, failure: str) -> Ended:
+    """Run one job in a worker, before the study itself runs.
+
+    Args:
+        session: the session.
+        job: the job.
+        failure: the beginning of the message if the worker fails by our own fault.
+
+    Raises:
+        DataError: the job refused the data or a component.
+        StudyError: the worker failed.
+    """
+    source = SingleJob(job)
+    session.supervisor.run(source)
+    assert source.ended is not None
+    cause = source.ended.cause
     if cause is None:
-        return
+        return source.ended
     if cause.kind in ("crashed", "killed", "stopped"):
-        raise StudyError(f"the worker that checks the data died: {cause.text}")
+        raise StudyError(f"{failure}: the worker died: {cause.text}")
     if cause.traceback:
-        raise StudyError(f"the data could not be checked: {cause.text}\n{cause.traceback}")
+        raise StudyError(f"{failure}: {cause.text}\n{cause.traceback}")
     raise DataError(cause.text)
 
 
@@ -284,7 +300,7 @@ class SingleJob:
     attempt = None
     is_lost = False
 
-    def __init__(self, job: FeedsJob | BaselinesJob) -> None:
+    def __init__(self, job: FeedsJob | BaselinesJob | TimingJob) -> None:
         self.job = job
         self.ended: Ended | None = None
         self._is_assigned = False

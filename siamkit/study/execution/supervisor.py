@@ -121,6 +121,11 @@ class Supervisor:
         self._start_failures = 0
         self._listeners: Sequence[Listener] = ()
 
+    @property
+    def size(self) -> int:
+        """The number of workers that run at once."""
+        return self._engine.size
+
     def run(self, source: JobSource, listeners: Sequence[Listener] = ()) -> None:
         """Have the workers run all jobs of a source.
 

@@ -161,7 +161,21 @@ class FeedsJob:
     batch_sizes: tuple[int, ...]
 
 
-Job = TrialJob | RepeatJob | FeedsJob | BaselinesJob
+@dataclass(frozen=True)
+class TimingJob:
+    """A job: measure how long a training takes, by a few steps of it.
+
+    It ends with one mapping of `measures` for each configuration: the fields of
+    `siamkit.study.worker.trainer.Timing`.
+
+    Args:
+        configurations: the configurations, usually one for each encoder.
+    """
+
+    configurations: tuple[Configuration, ...]
+
+
+Job = TrialJob | RepeatJob | FeedsJob | BaselinesJob | TimingJob
 
 
 # ------------------------------------------------------------------ from a worker

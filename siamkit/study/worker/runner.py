@@ -32,6 +32,7 @@ from siamkit.study.worker.messages import (
     Resumed,
     Row,
     Send,
+    TimingJob,
     TrialJob,
 )
 from siamkit.study.worker.prepared_data import PreparedData
@@ -90,6 +91,10 @@ class JobRunner:
             case BaselinesJob():
                 run_baselines(job, self._data, self._trainer)
                 return Ended("complete")
+            case TimingJob():
+                self._trainer.timing(job.configurations[0])  # what a process does once is not of a training
+                timings = map(self._trainer.timing, job.configurations)
+                return Ended("complete", measures=[dataclasses.asdict(timing) for timing in timings])
 
     # ------------------------------------------------------------- trials
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -41,11 +42,13 @@ from siamkit.study.worker.trainer import (
     OnEpoch,
     Scores,
     Start,
+    Timing,
     Trained,
     TrialFailure,
 )
 
 SAMPLE_PAIRS = 512  # number of pairs for the typical distance
+TIMED_STEPS, TIMED_SECONDS = 5, 1.0  # what a timing measures: at least so many steps, up to about so long
 
 
 class KerasTrainer:
@@ -102,10 +105,7 @@ class KerasTrainer:
         start: Start | None = None,
     ) -> Trained:
         data, fixed = self._data, self._fixed
-        keras.utils.clear_session()
-        gc.collect()
-        release_memory()
-        keras.utils.set_random_seed(seed)
+        _begin(seed)
         best = BestEpoch(data.objective, fixed.evaluations, fixed.patience)
         history = start.history if start is not None else []
         for row in history:
@@ -120,33 +120,17 @@ class KerasTrainer:
             if start.model != start.best_model:
                 model = load_model(start.model)
         else:
-            keras.config.set_dtype_policy(fixed.precision)
-            try:
-                model, resolved_params = self._build(configuration)
-            finally:
-                keras.config.set_dtype_policy("float32")
-        supervision = self._supervision_of(resolve_spec("loss", _identifier(configuration["loss"])))
-        batches: Feed | Rounds = feed(
-            for_supervision(data, training_data(data, configuration, data_seed), supervision),
-            supervision,
-            batch_size=configuration["batch_size"],
-            seed=seed,
-            preprocessor=data.preprocessor,
-            preprocessed=True,
-            items_per_class=fixed.items_per_class,
-            drop_last=getattr(model.loss, "batch_coupled", False),
-            augment=recipe_of(configuration),
-        )
-        if (length := fixed.steps_between(len(batches))) != len(batches):
-            batches = Rounds(batches, length)
-        if (share := share_of_peak(configuration, fixed.evaluations * len(batches))) is not None:
+            model, resolved_params = self._build(configuration)
+        batches = self._batches(model, configuration, seed, data_seed)
+        rounds = Rounds(batches, fixed.steps_between(len(batches)))
+        if (share := share_of_peak(configuration, fixed.evaluations * len(rounds))) is not None:
             schedule_steps(model.optimizer, share)
         callback = TrialCallback(
             data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed, best, kept
         )
-        batches.epoch = done
+        rounds.epoch = done
         model.fit(
-            batches,
+            rounds,
             epochs=fixed.evaluations,
             initial_epoch=done,
             verbose=0,
@@ -166,9 +150,34 @@ class KerasTrainer:
     ) -> Scores:
         return judge(model, getattr(self._data, split), groups, threshold)
 
+    def timing(self, configuration: Configuration) -> Timing:
+        groups = QUICK | groups_of(self._data.objectives)
+        _begin(seed=0)
+        start = time.monotonic()
+        model, _ = self._build(configuration)
+        batches = self._batches(model, configuration, seed=0, data_seed=0)
+
+        def seconds(run: Callable[[], Any]) -> float:
+            before = time.monotonic()
+            run()
+            return time.monotonic() - before
+
+        def train(steps: int) -> float:
+            return seconds(lambda: model.fit(Rounds(batches, steps), verbose=0, shuffle=False))
+
+        train(1)
+        judge(model, self._data.valid, groups)
+        first = time.monotonic() - start
+        step = train(TIMED_STEPS) / TIMED_STEPS
+        more = round(min(TIMED_SECONDS / step, 10 * TIMED_STEPS))
+        step = min(step, train(more) / more) if more > TIMED_STEPS else step
+        evaluation = seconds(lambda: judge(model, self._data.valid, groups - {"speed"}))
+        evaluations = self._fixed.evaluations
+        steps = evaluations * self._fixed.steps_between(len(batches))
+        return Timing(first, step, evaluation, steps, evaluations)
+
     def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(0)
+        _begin(seed=0)
         model = Siamese(self._encoder(configuration), "cosine")
         return model.embed_views(getattr(self._data, split).views, preprocessed=True)
 
@@ -177,8 +186,30 @@ class KerasTrainer:
 
     # ------------------------------------------------------------- building
 
+    def _batches(self, model: Siamese, configuration: Configuration, seed: int, data_seed: int) -> Feed:
+        """Return the batches of the training items for the model's loss."""
+        supervision = self._supervision_of(resolve_spec("loss", _identifier(configuration["loss"])))
+        return feed(
+            for_supervision(self._data, training_data(self._data, configuration, data_seed), supervision),
+            supervision,
+            batch_size=configuration["batch_size"],
+            seed=seed,
+            preprocessor=self._data.preprocessor,
+            preprocessed=True,
+            items_per_class=self._fixed.items_per_class,
+            drop_last=getattr(model.loss, "batch_coupled", False),
+            augment=recipe_of(configuration),
+        )
+
     def _build(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
         """Return the compiled model, and the parameters as the API takes them."""
+        keras.config.set_dtype_policy(self._fixed.precision)
+        try:
+            return self._build_in_precision(configuration)
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    def _build_in_precision(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
         data, encoder = self._data, self._encoder(configuration)
         metric = get_metric(
             _identifier(configuration["metric"]), **self._component_needs("metric", configuration)
@@ -219,6 +250,14 @@ class KerasTrainer:
         supervision = supervision_for(given, loss)
         assert supervision is not None  # the study file was checked against the data
         return supervision
+
+
+def _begin(seed: int) -> None:
+    """Forget the models of earlier jobs, and seed the random generators."""
+    keras.utils.clear_session()
+    gc.collect()
+    release_memory()
+    keras.utils.set_random_seed(seed)
 
 
 def _identifier(component: ComponentConfig) -> dict[str, Any]:

@@ -132,6 +132,29 @@ class Trained:
     epoch: int
 
 
+@dataclass(frozen=True)
+class Timing:
+    """The times of a training, in seconds, measured by a few of its steps.
+
+    Args:
+        start: from nothing to the end of the first step and evaluation; a backend compiles in this time.
+        step: a later step.
+        evaluation: a later evaluation on the validation split.
+        steps, evaluations: the numbers of steps and evaluations in a whole training.
+    """
+
+    start: float
+    step: float
+    evaluation: float
+    steps: int
+    evaluations: int
+
+    @property
+    def training(self) -> float:
+        """A whole training."""
+        return self.start + (self.steps - 1) * self.step + (self.evaluations - 1) * self.evaluation
+
+
 # ------------------------------------------------------------------ the best epoch
 
 MIN_GAIN = 1e-3
@@ -284,6 +307,9 @@ class Trainer(Protocol):
             threshold: decision threshold at which false accepts and rejects are counted; by default the best
                 one of the split.
         """
+
+    def timing(self, configuration: Configuration) -> Timing:
+        """Return how long the training of a configuration takes, measured by a few of its steps."""
 
     def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
         """Return the embeddings of a split by a configuration's encoder before any training."""
