@@ -194,7 +194,7 @@ class JobRunner:
         adds to each query of the best epoch what training has gained since the first. Curves flatten, so the
         rest usually gains less.
         """
-        epoch, epochs, objective = int(end.row["epoch"]), self._config.fixed.epochs, self._data.objective
+        epoch, epochs, objective = int(end.row["epoch"]), self._config.fixed.evaluations, self._data.objective
         if 2 * epoch < epochs or objective.name not in end.best_queries:
             return None
         worths = [objective.worth(row[objective.name]) for row in history]
