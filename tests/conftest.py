@@ -33,7 +33,7 @@ def seeded(request):
     if request.node.get_closest_marker("keras"):
         import keras
 
-        from siamkit.backend.precision import require_float32
+        from siamkit.backend.select import require_float32
 
         keras.utils.set_random_seed(0)
         require_float32()

@@ -11,8 +11,15 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.backend.diagnosis import diagnose
-    from siamkit.backend.precision import float32_required, is_full_float32, require_float32
-    from siamkit.backend.select import BACKENDS, activate, choose_backend, installed
+    from siamkit.backend.select import (
+        BACKENDS,
+        activate,
+        choose_backend,
+        float32_required,
+        installed,
+        is_full_float32,
+        require_float32,
+    )
 
 __all__ = [
     "BACKENDS",
@@ -32,9 +39,9 @@ __getattr__, __dir__ = lazy_exports(
         "activate": "select",
         "choose_backend": "select",
         "diagnose": "diagnosis",
-        "float32_required": "precision",
+        "float32_required": "select",
         "installed": "select",
-        "is_full_float32": "precision",
-        "require_float32": "precision",
+        "is_full_float32": "select",
+        "require_float32": "select",
     },
 )

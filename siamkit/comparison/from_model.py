@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from siamkit.backend import select
-from siamkit.backend.precision import float32_required
+from siamkit.backend.select import float32_required
 from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnails_in_data
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing.base import Altered

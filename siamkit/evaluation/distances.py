@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.backend.precision import float32_required
+from siamkit.backend.select import float32_required
 from siamkit.errors import DataError, nearest
 
 BLOCK = 2**24

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from siamkit.backend.precision import float32_required
+from siamkit.backend.select import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from siamkit.backend.beyond_keras import is_concrete, running_argument, running_model
-from siamkit.backend.precision import float32_scope
+from siamkit.backend.select import float32_scope
 from siamkit.errors import ComponentError, DataError, ModelError
 from siamkit.io.targets import PairTarget, TargetRule
 from siamkit.metrics.base import Metric, Tensor, get_metric

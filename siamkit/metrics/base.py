@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
-from siamkit.backend.precision import float32_scope
+from siamkit.backend.select import float32_scope
 from siamkit.registry.lookup import get_component
 
 Tensor = Any  # a tensor of the backend that runs

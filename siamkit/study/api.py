@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.backend import select
-from siamkit.backend.precision import float32_required
+from siamkit.backend.select import float32_required
 from siamkit.errors import StudyError
 from siamkit.io.files import atomic_path, disk_full_as_error
 from siamkit.io.paths import check_writable

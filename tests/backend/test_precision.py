@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import siamkit
-from siamkit.backend.precision import float32_required, is_full_float32, require_float32
+from siamkit.backend.select import float32_required, is_full_float32, require_float32
 
 pytestmark = pytest.mark.keras
 BACKEND = keras.backend.backend()
@@ -74,7 +74,7 @@ def test_it_can_ask_for_a_while(default):
 def test_without_keras_nothing_is_imported():
     code = (
         "import sys\n"
-        "from siamkit.backend.precision import float32_required\n"
+        "from siamkit.backend.select import float32_required\n"
         "with float32_required(): pass\n"
         "print([name for name in ('keras', 'jax', 'torch', 'tensorflow') if name in sys.modules])"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.backend.precision import float32_required
+from siamkit.backend.select import float32_required
 from siamkit.data.thumbnails import augmented_items
 from siamkit.errors import SiamkitError
 from siamkit.evaluation.measures import GROUPS, groups_of
