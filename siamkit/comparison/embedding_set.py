@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,19 +20,14 @@ from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError, listed
 from siamkit.evaluation.distances import PLAIN, Metric
-from siamkit.io.paths import BROKEN_ARRAYS, arrow_file, existing_file, unreadable_as_error
+from siamkit.io.files import as_float32, holds_embeddings, read_embeddings_file
+from siamkit.io.paths import BROKEN_ARRAYS, existing_file, unreadable_as_error
 from siamkit.io.targets import graded_targets, is_graded
 from siamkit.io.values import as_array
 from siamkit.registry.catalog import CORE
 
 LABELS = ("label", "target", "y")
 """The names of columns of labels, the first one that a table has counts."""
-
-ENDINGS = (".npy", ".npz", ".parquet")
-"""Endings of files of embeddings."""
-
-ARRAYS = {"x": "embedding", "embeddings": "embedding", "y": "label", "labels": "label", "ids": "id"}
-"""The names of arrays in an `.npz` file, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +96,12 @@ def from_array(name: str, values: ArrayLike) -> EmbeddingSet:
         DataError: it is not an array of embeddings.
     """
     array = as_array(values)
-    if not _holds_vectors(array):
+    if not holds_embeddings(array):
         raise DataError(
             "embeddings should be numbers (n, dim), or of pairs (n, 2, dim), "
             f"got {array.dtype} of shape {array.shape}"
         )
-    return EmbeddingSet(name, _as_float32(array), None, None)
+    return EmbeddingSet(name, as_float32(array), None, None)
 
 
 def from_file(path: str | os.PathLike[str], name: str | None = None) -> EmbeddingSet:
@@ -123,41 +117,9 @@ def from_file(path: str | os.PathLike[str], name: str | None = None) -> Embeddin
     Raises:
         DataError: the file does not exist, or does not contain embeddings.
     """
-    file = Path(path)
-    if file.is_dir():
-        raise DataError(f"{str(file)!r} is a folder; a file of embeddings ends in {', '.join(ENDINGS)}")
-    if not file.is_file():
-        raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(ENDINGS)}")
-    description: dict[str, Any] = {}
-    with unreadable_as_error(file, "a file of embeddings", *BROKEN_ARRAYS):
-        if file.suffix == ".npy":
-            columns = {"embedding": np.load(file, allow_pickle=False)}
-        elif file.suffix == ".npz":
-            columns = _npz_columns(file)
-        elif file.suffix == ".parquet":
-            columns, description = _parquet_columns(file)
-        else:
-            raise DataError(f"a file of embeddings should end in {', '.join(ENDINGS)}, got {str(file)!r}")
-    vectors = np.asarray(columns["embedding"])
-    if not _holds_vectors(vectors):
-        raise DataError(
-            f"{str(file)!r} should contain embeddings, numbers (n, dim) or of pairs (n, 2, dim), "
-            f"got {vectors.dtype} of shape {vectors.shape}"
-        )
-    for key in ("label", "id"):
-        if key in columns and columns[key].ndim != 1:
-            raise DataError(
-                f"{str(file)!r} should have one {key} for each embedding, got the shape {columns[key].shape}"
-            )
-        if key in columns and len(columns[key]) != len(vectors):
-            raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(columns[key])} {key}s")
-    found = EmbeddingSet(
-        name or file.stem,
-        _as_float32(vectors),
-        columns.get("label"),
-        tuple(str(id) for id in columns["id"]) if "id" in columns else None,
-    )
-    return _with_metric(found, description) if description.get("metric") else found
+    stored = read_embeddings_file(Path(path))
+    found = EmbeddingSet(name or Path(path).stem, stored.embeddings, stored.labels, stored.ids)
+    return _with_metric(found, stored.description) if stored.description.get("metric") else found
 
 
 def _with_metric(embedding_set: EmbeddingSet, description: Mapping[str, Any]) -> EmbeddingSet:
@@ -249,74 +211,6 @@ def as_targets(labels: NDArray[Any], name: str) -> NDArray[np.float64]:
         with contextlib.suppress(ValueError):
             labels = labels.astype(np.float64)
     return graded_targets(labels, name=name) if is_graded(labels, name=name) else labels.astype(np.float64)
-
-
-def _as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Return embeddings as float32; overflow becomes infinity, which every evaluation refuses."""
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(vectors, dtype=np.float32)
-
-
-def _holds_vectors(array: NDArray[Any]) -> bool:
-    """Return whether an array has numbers `(n, dim)`, or `(n, 2, dim)` of pairs."""
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[1] == 2)
-    return shaped and array.dtype.kind in "fiu" and 0 not in array.shape
-
-
-def _npz_columns(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:  # NumPy would not close a damaged file
-        arrays = np.load(stream, allow_pickle=False)
-        if isinstance(arrays, np.ndarray):
-            raise ValueError("it contains a single array, not named ones")
-        columns = {ARRAYS[name]: arrays[name] for name in arrays.files if name in ARRAYS}
-        if "embedding" not in columns and {"a", "b"} <= set(arrays.files):
-            a, b = arrays["a"], arrays["b"]
-            if a.shape != b.shape:
-                raise DataError(
-                    f"{str(file)!r} should contain a and b of the same shape, got {a.shape} and {b.shape}"
-                )
-            columns["embedding"] = np.stack([a, b], axis=1)
-        if "embedding" not in columns:
-            raise DataError(
-                f"{str(file)!r} should contain an array x (n, dim) of embeddings, or a and b of pairs, "
-                f"got {', '.join(arrays.files)}"
-            )
-    return columns
-
-
-def _parquet_columns(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the columns, and the description of the model that `siamkit embed` wrote; empty without one."""
-    from pyarrow import compute, parquet, types  # late: slow to import
-
-    with arrow_file(file) as stream:
-        table = parquet.read_table(stream)
-    if "embedding" not in table.column_names:
-        raise DataError(
-            f"{str(file)!r} should have a column embedding, a list of numbers in each row, "
-            f"got {', '.join(table.column_names)}"
-        )
-    column = table.column("embedding")
-    if not (
-        types.is_list(column.type)
-        or types.is_large_list(column.type)
-        or types.is_fixed_size_list(column.type)
-    ):
-        raise DataError(
-            f"the column embedding of {str(file)!r} should have a list of numbers in each row, "
-            f"got {column.type}"
-        )
-    lengths = compute.unique(compute.list_value_length(column)).to_pylist()
-    if len(lengths) != 1 or not lengths[0]:
-        raise DataError(f"{str(file)!r} should have embeddings of one length, got {lengths[:5]}")
-    flat = np.asarray(compute.list_flatten(column))
-    columns: dict[str, Any] = {"embedding": flat.reshape(len(table), -1)}
-    for key in ("label", "id"):
-        if key in table.column_names:
-            columns[key] = as_array(table.column(key), name=key)
-    description = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
-    if not isinstance(description, dict):
-        raise ValueError("the description that siamkit wrote into it is damaged")
-    return columns, description
 
 
 def thumbnails_of_items(items: Sequence[Any], ids: Sequence[str]) -> ThumbnailLookup:

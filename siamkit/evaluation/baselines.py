@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from siamkit.data.dataset import Dataset, Leaf, length, take
 from siamkit.errors import DataError
-from siamkit.io.files import read_table
-from siamkit.io.paths import BROKEN_ARRAYS
+from siamkit.io.files import read_embeddings_file
 from siamkit.io.values import rows_not_finite
 
 MAX_FITTED = 10_000
@@ -284,38 +283,21 @@ def read_embeddings(file: Path, data: Dataset) -> Callable[[Sequence[str]], Vect
     """Return the function that gives the embeddings of items by their ids, from a file.
 
     Args:
-        file: a `.npy` file with a row for each item of the data, in their order, or a `.parquet` file with
-            the columns `id` and `embedding`, as `siamkit embed` writes it.
+        file: a file of embeddings (`siamkit.io.files.read_embeddings_file`). Without ids it has a row for
+            each item of the data, in their order.
         data: the data that the embeddings are of; `(n, dim)`, or `(n, 2, dim)` for pairs.
 
     Raises:
         DataError: the file cannot be read, or is not of these data.
     """
-    shown, views = repr(str(file)), len(data.views)
-    if file.suffix == ".parquet":
-        table = read_table(file)
-        if not {"id", "embedding"} <= {*table.column_names}:
-            raise DataError(f"{shown} should have the columns id and embedding, as siamkit embed writes")
-        ids = [str(id) for id in table.column("id").to_pylist()]
-        embeddings = np.array(table.column("embedding").to_pylist(), np.float32)
-    elif file.suffix == ".npy":
-        ids = data.ids.tolist()
-        try:
-            embeddings = np.load(file, allow_pickle=False)
-        except BROKEN_ARRAYS as error:
-            raise DataError(f"{shown} cannot be read: {error}") from None
-        if len(embeddings) != len(data):
-            raise DataError(
-                f"{shown} should have a row for each of {len(data):,} items, got {len(embeddings):,}"
-            )
-    else:
-        raise DataError(
-            f"{shown} should be a .npy or .parquet file of embeddings; a model embeds the data by 'siamkit "
-            f"embed MODEL DATA -o {file.stem}.parquet'"
-        )
-    if embeddings.ndim != (2 if views == 1 else 3) or embeddings.dtype.kind not in "fiu":
+    stored, shown, views = read_embeddings_file(file), repr(str(file)), len(data.views)
+    embeddings = stored.embeddings
+    if stored.ids is None and len(embeddings) != len(data):
+        raise DataError(f"{shown} should have a row for each of {len(data):,} items, got {len(embeddings):,}")
+    ids: Sequence[str] = data.ids.tolist() if stored.ids is None else stored.ids
+    if embeddings.ndim != (2 if views == 1 else 3):
         words = "(n, dim)" if views == 1 else f"(n, {views}, dim)"
-        raise DataError(f"{shown} should hold numbers {words}, got {embeddings.dtype} {embeddings.shape}")
+        raise DataError(f"{shown} should hold numbers {words}, got {embeddings.shape}")
     if len(bad := rows_not_finite(embeddings)):
         raise DataError(f"{shown} has NaN or infinity in the embedding of item {ids[bad[0]]!r}")
     rows = {id: row for row, id in enumerate(ids)}
@@ -326,6 +308,6 @@ def read_embeddings(file: Path, data: Dataset) -> Callable[[Sequence[str]], Vect
         missing = [id for id in wanted if id not in rows]
         if missing:
             raise DataError(f"{shown} has no embedding of {len(missing):,} items, such as {missing[0]!r}")
-        return np.asarray(embeddings[[rows[id] for id in wanted]], np.float32)
+        return embeddings[[rows[id] for id in wanted]]
 
     return embedding_of

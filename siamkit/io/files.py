@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all: text, JSON, tables and arrays."""
+"""Files that are written completely or not at all: text, JSON, tables and arrays; files of embeddings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from siamkit.errors import SiamkitError, StudyError
-from siamkit.io.paths import BROKEN_ARRAYS, display_path, is_local
+from siamkit.errors import DataError, SiamkitError, StudyError
+from siamkit.io.paths import BROKEN_ARRAYS, arrow_file, display_path, is_local, unreadable_as_error
+from siamkit.io.values import as_array
 
 _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 # The words of SQLite, HDF5 and NumPy, whose errors carry no code.
@@ -143,6 +146,144 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in arrays.files}
     except BROKEN_ARRAYS as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None
+
+
+# ------------------------------------------------------------------ embeddings
+
+ENDINGS = (".npy", ".npz", ".parquet")
+"""Endings of files of embeddings."""
+
+_ARRAYS = {"x": "embedding", "embeddings": "embedding", "y": "label", "labels": "label", "ids": "id"}
+
+
+@dataclass(frozen=True)
+class StoredEmbeddings:
+    """The content of a file of embeddings.
+
+    Args:
+        embeddings: `(n, dim)`, or of pairs `(n, 2, dim)`.
+        labels: `(n,)` labels; None without.
+        ids: `(n,)` ids; None without.
+        description: what `siamkit embed` wrote about its model; empty in other files.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[Any] | None
+    ids: tuple[str, ...] | None
+    description: dict[str, Any]
+
+
+def read_embeddings_file(file: Path) -> StoredEmbeddings:
+    """Read a file of embeddings.
+
+    Args:
+        file: `.npy` `(n, dim)`, or `(n, 2, dim)` of pairs; `.npz` with `x` or `embeddings` of such a shape,
+            or `a` and `b` `(n, dim)`, the two sides of pairs, and optionally `y` or `labels`, and `ids`;
+            `.parquet` with a list column `embedding` and optionally `label` and `id`.
+
+    Raises:
+        DataError: the file does not exist, or does not contain embeddings.
+    """
+    if file.is_dir():
+        raise DataError(f"{str(file)!r} is a folder; a file of embeddings ends in {', '.join(ENDINGS)}")
+    if not file.is_file():
+        raise DataError(f"{str(file)!r} does not exist; a file of embeddings ends in {', '.join(ENDINGS)}")
+    description: dict[str, Any] = {}
+    with unreadable_as_error(file, "a file of embeddings", *BROKEN_ARRAYS):
+        if file.suffix == ".npy":
+            columns = {"embedding": np.load(file, allow_pickle=False)}
+        elif file.suffix == ".npz":
+            columns = _npz_columns(file)
+        elif file.suffix == ".parquet":
+            columns, description = _parquet_columns(file)
+        else:
+            raise DataError(f"a file of embeddings should end in {', '.join(ENDINGS)}, got {str(file)!r}")
+    vectors = np.asarray(columns["embedding"])
+    if not holds_embeddings(vectors):
+        raise DataError(
+            f"{str(file)!r} should contain embeddings, numbers (n, dim) or of pairs (n, 2, dim), "
+            f"got {vectors.dtype} of shape {vectors.shape}"
+        )
+    for key in ("label", "id"):
+        if key in columns and columns[key].ndim != 1:
+            raise DataError(
+                f"{str(file)!r} should have one {key} for each embedding, got the shape {columns[key].shape}"
+            )
+        if key in columns and len(columns[key]) != len(vectors):
+            raise DataError(f"{str(file)!r} has {len(vectors)} embeddings but {len(columns[key])} {key}s")
+    ids = tuple(str(id) for id in columns["id"]) if "id" in columns else None
+    return StoredEmbeddings(as_float32(vectors), columns.get("label"), ids, description)
+
+
+def as_float32(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Return embeddings as float32; overflow becomes infinity, which every evaluation refuses."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def holds_embeddings(array: NDArray[Any]) -> bool:
+    """Return whether an array has numbers `(n, dim)`, or `(n, 2, dim)` of pairs."""
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[1] == 2)
+    return shaped and array.dtype.kind in "fiu" and 0 not in array.shape
+
+
+def _npz_columns(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:  # NumPy would not close a damaged file
+        arrays = np.load(stream, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it contains a single array, not named ones")
+        columns = {_ARRAYS[name]: arrays[name] for name in arrays.files if name in _ARRAYS}
+        if "embedding" not in columns and {"a", "b"} <= set(arrays.files):
+            a, b = arrays["a"], arrays["b"]
+            if a.shape != b.shape:
+                raise DataError(
+                    f"{str(file)!r} should contain a and b of the same shape, got {a.shape} and {b.shape}"
+                )
+            columns["embedding"] = np.stack([a, b], axis=1)
+        if "embedding" not in columns:
+            raise DataError(
+                f"{str(file)!r} should contain an array x (n, dim) of embeddings, or a and b of pairs, "
+                f"got {', '.join(arrays.files)}"
+            )
+    return columns
+
+
+def _parquet_columns(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns, and the description of the model that `siamkit embed` wrote; empty without one."""
+    from pyarrow import compute, types  # late: slow to import
+
+    with arrow_file(file) as stream:
+        table = pq.read_table(stream)
+    if "embedding" not in table.column_names:
+        raise DataError(
+            f"{str(file)!r} should have a column embedding, a list of numbers in each row, "
+            f"got {', '.join(table.column_names)}"
+        )
+    column = table.column("embedding")
+    if not (
+        types.is_list(column.type)
+        or types.is_large_list(column.type)
+        or types.is_fixed_size_list(column.type)
+    ):
+        raise DataError(
+            f"the column embedding of {str(file)!r} should have a list of numbers in each row, "
+            f"got {column.type}"
+        )
+    lengths = compute.unique(compute.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise DataError(f"{str(file)!r} should have embeddings of one length, got {lengths[:5]}")
+    flat = np.asarray(compute.list_flatten(column))
+    columns: dict[str, Any] = {"embedding": flat.reshape(len(table), -1)}
+    for key in ("label", "id"):
+        if key in table.column_names:
+            columns[key] = as_array(table.column(key), name=key)
+    description = json.loads((table.schema.metadata or {}).get(b"siamkit", b"{}"))
+    if not isinstance(description, dict):
+        raise ValueError("the description that siamkit wrote into it is damaged")
+    return columns, description
+
+
+# ------------------------------------------------------------------ errors and values
 
 
 @contextmanager

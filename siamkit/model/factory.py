@@ -127,19 +127,44 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> Siamese:
         return _load(file, path, compile)
 
 
+def load_embedder(path: str | os.PathLike[str]) -> Siamese:
+    """Load a model that embeds: a siamkit model, or any other Keras model from one input to `(batch, dim)`.
+
+    A model that is not of siamkit becomes an encoder without preprocessor, so it gets items as they are read.
+
+    Args:
+        path: a `.keras` file.
+
+    Raises:
+        ModelError: the file does not exist or cannot be loaded, or its model does not embed items.
+    """
+    try:
+        return load_model(path, compile=False)
+    except _ForeignModel:
+        return Siamese(_read(Path(path), Path(path), compile=False), "cosine")
+
+
 def _load(file: Path, path: Path, compile: bool) -> Siamese:
     """Load a local file; messages name the path that the user gave."""
     for kind, names in _components(file, path).items():
         for name in names:
             _import(path, kind, name)
+    model = _read(file, path, compile)
+    assert isinstance(model, Siamese)
+    return model
+
+
+def _read(file: Path, path: Path, compile: bool) -> keras.Model:
     try:
-        model = keras.saving.load_model(file, compile=compile, safe_mode=True)
+        return keras.saving.load_model(file, compile=compile, safe_mode=True)
     except Exception as error:
         # Keras raises errors of many kinds for a damaged or foreign file.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ModelError(f"{str(path)!r} cannot be loaded: {type(error).__name__}: {reason}") from error
-    assert isinstance(model, Siamese)
-    return model
+
+
+class _ForeignModel(ModelError):
+    """A file holds a Keras model that is not of siamkit."""
 
 
 def _components(file: Path, path: Path) -> dict[Kind, list[str]]:
@@ -148,7 +173,7 @@ def _components(file: Path, path: Path) -> dict[Kind, list[str]]:
         with zipfile.ZipFile(file) as archive:
             described: Any = json.loads(archive.read("config.json"))
         if described["registered_name"] != "siamkit>Siamese":
-            raise ModelError(
+            raise _ForeignModel(
                 f"{str(path)!r} holds a {described['registered_name'] or described['class_name']}, "
                 "not a siamkit model; load it with keras.saving.load_model"
             )

@@ -488,12 +488,12 @@ class Confirm(Strict):
 
 
 class GivenBaseline(Strict):
-    """Embeddings from elsewhere, to compare the trained ones with."""
+    """Embeddings or a model from elsewhere, to compare the trained embeddings with."""
 
     path: str = Field(
         min_length=1,
-        description="a .npy file with a row for each item of the data, in their order, or a .parquet file "
-        "that siamkit embed wrote; relative to this file",
+        description="a .npy or .npz file with a row for each item of the data, in their order, a .parquet "
+        "file that siamkit embed wrote, or a Keras model (.keras); relative to this file",
     )
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
 
@@ -501,7 +501,7 @@ class GivenBaseline(Strict):
 Baselines = list[BaselineName | GivenBaseline] | None
 BASELINES_DESCRIPTION = (
     "what trained embeddings are compared with: names, by default all that fit the data, and files of "
-    "embeddings; null: nothing"
+    "embeddings or models; null: nothing"
 )
 
 

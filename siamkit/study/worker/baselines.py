@@ -145,6 +145,8 @@ def _candidates(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> Iter
     for name in data.given:
         embeddings = data.given[name]
         yield Candidate(name, "embeddings from a file", {"": embeddings.__getitem__})
+    for name, file in data.models.items():
+        yield Candidate(name, "a model from a file", {"": partial(trainer.embedded_by, file)})
 
 
 def _random(data: PreparedData, split: SplitName) -> Array:
@@ -167,7 +169,7 @@ class _Fitted:
 
     def _items(self, split: SplitName) -> list[Items]:
         dataset: Dataset = getattr(self._data, split)
-        raw = self._data.texts.get(split, dataset.views)
+        raw = self._data.raw.get(split, dataset.views)
         codes = dataset.codes if dataset.supervision == "labels" else None
         return [Items(raw_view, view, codes) for raw_view, view in zip(raw, dataset.views, strict=True)]
 

@@ -45,8 +45,10 @@ class PreparedData:
             best.
         needs: the values of the training split that components need: `num_classes`, `vocabulary_size`, ….
         record: the description of the data and the split in the snapshot of the study.
-        texts: the views of each split as read, for data that hold texts: preparing them loses characters.
+        raw: the views of each split as read, if something needs them: preparing texts loses characters, and a
+            model that is a baseline prepares items itself.
         given: embeddings of each split from files that the study names as baselines, by the baseline's name.
+        models: the files of models that the study names as baselines, by the baseline's name.
         overlap: the items that splits have in common, if that was requested; it is not compared on resuming.
     """
 
@@ -57,8 +59,9 @@ class PreparedData:
     objectives: dict[str, Direction]
     needs: dict[str, Any]
     record: dict[str, JsonValue]
-    texts: Mapping[SplitName, tuple[Leaf, ...]] = field(default_factory=dict)
+    raw: Mapping[SplitName, tuple[Leaf, ...]] = field(default_factory=dict)
     given: Mapping[str, Mapping[SplitName, Array]] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     overlap: dict[str, JsonValue] | None = None
 
     @property
@@ -134,6 +137,7 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         ]
     if study.space.data:
         record["scarcest"] = scarcest(study.space.data)
+    given, models = _given(study, whole, splits)
     data = PreparedData(
         _prepared(train, preprocessor),
         _prepared(valid, preprocessor),
@@ -142,8 +146,9 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         study.objectives(dataset),
         needs,
         record,
-        {name: splits[name].views for name in SPLITS} if dataset.input in TEXTUAL else {},
-        _given(study, whole, splits),
+        {name: splits[name].views for name in SPLITS} if models or dataset.input in TEXTUAL else {},
+        given,
+        models,
         find_overlap(splits) if overlap else None,
     )
     return data, valid
@@ -151,20 +156,24 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
 
 def _given(
     study: ResolvedStudy, whole: Dataset, splits: Mapping[str, Dataset]
-) -> dict[str, dict[SplitName, Array]]:
-    """Return the embeddings from files that the study names as baselines, for each split."""
+) -> tuple[dict[str, dict[SplitName, Array]], dict[str, str]]:
+    """Return the baselines that the study names by a path: embeddings of each split, and files of models."""
     given: dict[str, dict[SplitName, Array]] = {}
+    models: dict[str, str] = {}
     for number, baseline in enumerate(study.config.baselines or []):
         if isinstance(baseline, str):
             continue
         name = baseline.name or Path(baseline.path).stem
         with _at(study, "baselines", number):
-            if name in given or name in BASELINE_NAMES:
+            if name in (*given, *models, *BASELINE_NAMES):
                 raise DataError(f"another baseline is called {name!r}; add `name:` with another name")
-            file = existing_file(study.document.folder / baseline.path, "a file of embeddings")
+            file = existing_file(study.document.folder / baseline.path, "a file of embeddings, or a model")
+            if file.suffix == ".keras":
+                models[name] = str(file.absolute())
+                continue
             embedding_of = read_embeddings(file, whole)
             given[name] = {key: embedding_of(splits[key].ids.tolist()) for key in SPLITS}
-    return given
+    return given, models
 
 
 @contextmanager

@@ -87,6 +87,8 @@ class JobRunner:
                 return self._run_repeat(job, send)
             case FeedsJob():
                 self._trainer.check_feeds(job.losses, job.batch_sizes)
+                for file in self._data.models.values():
+                    self._trainer.embedded_by(file, "valid", most=2)
                 return Ended("complete")
             case BaselinesJob():
                 run_baselines(job, self._data, self._trainer)

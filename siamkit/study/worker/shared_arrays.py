@@ -28,13 +28,14 @@ def write_data(data: PreparedData, folder: Path) -> None:
         "needs": {name: value for name, value in data.needs.items() if name not in facts},
         "record": data.record,
         "given": list(data.given),
+        "models": dict(data.models),
     }
     for name in SPLITS:
         dataset: Dataset = getattr(data, name)
         (folder / name).mkdir(parents=True)
         description[name] = {
             "views": _write_views(dataset.views, folder / name / "view"),
-            "texts": _write_views(data.texts.get(name, ()), folder / name / "text"),
+            "raw": _write_views(data.raw.get(name, ()), folder / name / "raw"),
             "given": _write_views([each[name] for each in data.given.values()], folder / name / "given"),
             "supervision": dataset.supervision,
             "input": dataset.input,
@@ -51,7 +52,7 @@ def map_data(folder: Path) -> PreparedData:
     """Return the prepared data that `write_data` wrote; the arrays are read from disk when they are used."""
     description = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     splits = {name: _map_split(folder / name, description[name]) for name in SPLITS}
-    texts = {name: _map_views(folder / name / "text", description[name]["texts"]) for name in SPLITS}
+    raw = {name: _map_views(folder / name / "raw", description[name]["raw"]) for name in SPLITS}
     given = {name: _map_views(folder / name / "given", description[name]["given"]) for name in SPLITS}
     preprocessor = load_preprocessor(str(folder / "preprocessor"))
     return PreparedData(
@@ -62,11 +63,12 @@ def map_data(folder: Path) -> PreparedData:
         description["objectives"],
         {**description["needs"], **preprocessor.facts},
         description["record"],
-        {name: views for name, views in texts.items() if views},
+        {name: views for name, views in raw.items() if views},
         {
             baseline: {name: np.asarray(arrays[number]) for name, arrays in given.items()}
             for number, baseline in enumerate(description["given"])
         },
+        description["models"],
     )
 
 
@@ -129,7 +131,7 @@ class PackedData:
 
     Args:
         splits: the datasets, by name.
-        objectives, needs, record, texts, given: the same as in `PreparedData`.
+        objectives, needs, record, raw, given, models: the same as in `PreparedData`.
         preprocessor: the content of the preprocessor's files, by name.
     """
 
@@ -138,8 +140,9 @@ class PackedData:
     needs: dict[str, Any]
     record: dict[str, JsonValue]
     preprocessor: dict[str, bytes]
-    texts: Mapping[SplitName, tuple[Leaf, ...]]
+    raw: Mapping[SplitName, tuple[Leaf, ...]]
     given: Mapping[str, Mapping[SplitName, Array]]
+    models: Mapping[str, str]
 
     @property
     def nbytes(self) -> int:
@@ -160,7 +163,9 @@ def pack(folder: Path) -> PackedData:
     data = map_data(folder)
     files = {file.name: file.read_bytes() for file in sorted((folder / "preprocessor").iterdir())}
     splits = {name: getattr(data, name) for name in SPLITS}
-    return PackedData(splits, data.objectives, data.needs, data.record, files, data.texts, data.given)
+    return PackedData(
+        splits, data.objectives, data.needs, data.record, files, data.raw, data.given, data.models
+    )
 
 
 def unpack(packed: PackedData) -> PreparedData:
@@ -178,6 +183,7 @@ def unpack(packed: PackedData) -> PreparedData:
         packed.objectives,
         packed.needs,
         packed.record,
-        packed.texts,
+        packed.raw,
         packed.given,
+        packed.models,
     )

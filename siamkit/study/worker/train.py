@@ -14,13 +14,13 @@ from keras import ops
 
 from siamkit.backend.beyond_keras import release_memory
 from siamkit.data.batches import Feed, Rounds, feed
-from siamkit.data.dataset import Dataset, take
+from siamkit.data.dataset import Dataset, length, take
 from siamkit.encoders.base import get_encoder
 from siamkit.errors import DataError
 from siamkit.evaluation.measures import QUICK, Group, groups_of
 from siamkit.losses.base import get_loss
 from siamkit.metrics.base import Metric, get_metric
-from siamkit.model.factory import load_model
+from siamkit.model.factory import load_embedder, load_model
 from siamkit.model.siamese import Siamese
 from siamkit.model.training_state import schedule_steps, swap_averages
 from siamkit.registry.compatibility import supervision_for
@@ -180,6 +180,18 @@ class KerasTrainer:
         _begin(seed=0)
         model = Siamese(self._encoder(configuration), "cosine")
         return model.embed_views(getattr(self._data, split).views, preprocessed=True)
+
+    def embedded_by(self, file: str, split: Literal["valid", "test"], most: int | None = None) -> np.ndarray:
+        views = [take(view, np.arange(length(view))[:most]) for view in self._data.raw[split]]
+        model = load_embedder(file)
+        try:
+            return model.embed_views(views)
+        except Exception as error:  # a model from elsewhere raises errors of many kinds
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"the baseline {file!r} cannot embed the items of this study ({self._data.record['input']}): "
+                f"{reason}"
+            ) from error
 
     def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
         return report_data(model, self._data, valid, test)

@@ -314,6 +314,13 @@ class Trainer(Protocol):
     def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
         """Return the embeddings of a split by a configuration's encoder before any training."""
 
+    def embedded_by(self, file: str, split: Literal["valid", "test"], most: int | None = None) -> np.ndarray:
+        """Return the embeddings of the first `most` items of a split by a model from elsewhere.
+
+        Raises:
+            DataError: the model cannot be loaded, or takes other items.
+        """
+
     def report_data(self, model: Any, valid: np.ndarray, test: np.ndarray | None = None) -> Arrays:
         """Return what a report shows of a model.
 

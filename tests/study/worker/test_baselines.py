@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import siamkit
-from siamkit.errors import StudyFileError
+from siamkit.data import Dataset, fit_preprocessor
+from siamkit.errors import DataError, StudyFileError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.distances import plain_metric
 from siamkit.study.results.results import answer
@@ -111,7 +113,7 @@ def test_embeddings_from_files_are_matched_by_position_and_by_id(tmp_path: Path,
     for wrong, words in {
         "{path: gone.npy}": "gone.npy",
         "{path: theirs.npy, name: raw}": "another baseline is called 'raw'",
-        "{path: items.npz}": "should be a .npy or .parquet file of embeddings",
+        "{path: study.yaml}": r"a file of embeddings should end in .npy, .npz, .parquet",
     }.items():
         path.write_text(path.read_text().split("baselines:")[0] + f"baselines: [{wrong}]\n")
         with pytest.raises(StudyFileError, match=r"study.yaml:10: .*" + words):
@@ -120,6 +122,59 @@ def test_embeddings_from_files_are_matched_by_position_and_by_id(tmp_path: Path,
     path.write_text(path.read_text().split("baselines:")[0] + "baselines: [{path: theirs.npy}]\n")
     with pytest.raises(StudyFileError, match="a row for each of 60 items, got 59"):
         siamkit.tune(path, progress="none")
+
+
+def test_a_model_from_elsewhere_is_a_baseline(tmp_path: Path, rng) -> None:
+    import keras
+
+    y = np.arange(60) % 3
+    x = np.concatenate([np.eye(3)[y] * 5, rng.normal(size=(60, 2)) * 50], axis=1)
+    # A model of siamkit prepares items itself, whatever the study does; one of Keras gets them as they are.
+    ours = siamkit.build("linear", "cosine", "triplet", embedding_dim=3, input_shape=(5,), normalize=False)
+    inputs = keras.Input((5,))
+    theirs = keras.Model(inputs, keras.layers.Dense(3, use_bias=False)(inputs))
+    for kernel in (ours.encoder.trainable_variables[0], theirs.trainable_variables[0]):
+        kernel.assign(np.eye(5, 3, dtype="float32"))  # the noise is left out
+    ours.preprocessor = fit_preprocessor(Dataset((x.astype("float32"),), y, "labels", "vector"))
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    more = "baselines: [raw, {path: ours.keras}, {path: theirs.keras, name: keras}]\n"
+    results = siamkit.tune(write(tmp_path, x, y, more=more), progress="none")
+    by_name = {each.name: each for each in results.baselines}
+    assert set(by_name) == {"raw", "chance", "ours", "keras"}
+    for name in ("ours", "keras"):
+        assert by_name[name].valid["map_at_r"] == by_name[name].test["map_at_r"] == 1.0
+        assert by_name[name].dim == 3
+    assert by_name["raw"].valid["map_at_r"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("other", r"cannot embed the items of this study \(vector\): .*\(.*5.*\).*3"),
+        ("images", r"cannot embed the items of this study \(vector\): .*image"),
+        ("broken", r"broken.keras' is not a siamkit model file, or it is damaged"),
+    ],
+)
+def test_a_model_of_other_items_is_refused_before_the_search(
+    tmp_path: Path, rng, model: str, words: str
+) -> None:
+    import keras
+
+    inputs = keras.Input((5,))
+    keras.Model(inputs, keras.layers.Dense(3)(inputs)).save(tmp_path / "other.keras")
+    images = siamkit.build("cnn", "cosine", "triplet", embedding_dim=3, input_shape=(8, 8, 1))
+    pixels = np.zeros((4, 8, 8, 1), "uint8")
+    images.preprocessor = fit_preprocessor(Dataset((pixels,), np.arange(4) % 2, "labels", "image"))
+    images.save(tmp_path / "images.keras")
+    (tmp_path / "broken.keras").write_text("not a model")
+    more = f"baselines: [{{path: {model}.keras}}]\n"
+    path = write(tmp_path, rng.normal(size=(40, 3)), np.arange(40) % 2, more=more)
+    with pytest.raises(DataError) as error:
+        siamkit.tune(path, progress="none")
+    assert re.search(words, str(error.value))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_split_is_evaluated_as_siamkit_evaluate_does(rng) -> None:
