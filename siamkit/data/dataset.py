@@ -21,6 +21,9 @@ Leaf = Array | dict[str, Array]
 """One view of n items: an array `(n, …)`, or a dict of arrays (columns, record fields)."""
 
 _VIEWS: Mapping[str, int] = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3}
+IMAGE_FITS = ("crop", "pad", "stretch")
+"""How an image can fit into a size of another shape."""
+
 _HASH_BYTES = 1 << 24  # bytes that are hashed at a time
 
 # The dtype kinds and numbers of axes that each kind of input may have, and the words for them.
@@ -58,7 +61,8 @@ class Dataset:
         input: the kind of input that a view holds, one of `siamkit.registry.specs.INPUTS`.
         columns: further columns `(n,)`, to split by.
         ids: `(n,)` names of the items; "0", "1", … by default.
-        notes: sentences about omitted items, to print with results.
+        notes: sentences about items that were omitted or resized, to print with results.
+        image_fit: how a model fits images of another size into the size of these, one of `IMAGE_FITS`.
 
     Raises:
         DataError: the arguments do not fit together.
@@ -71,6 +75,7 @@ class Dataset:
     columns: Mapping[str, Array] = field(default_factory=dict)
     ids: Array = field(default_factory=lambda: np.empty(0, dtype=np.str_))
     notes: tuple[str, ...] = ()
+    image_fit: str = "crop"
 
     def __post_init__(self) -> None:
         if self.supervision not in SUPERVISIONS:
@@ -79,6 +84,8 @@ class Dataset:
             )
         if self.input not in INPUTS:
             raise DataError(f"unknown input {self.input!r}; {nearest(self.input, INPUTS)}")
+        if self.image_fit not in IMAGE_FITS:
+            raise DataError(f"unknown image_fit {self.image_fit!r}; {nearest(self.image_fit, IMAGE_FITS)}")
         object.__setattr__(self, "views", tuple(self.views))
         count = _VIEWS.get(self.supervision)
         if len(self.views) != count if count else not self.views:

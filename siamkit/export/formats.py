@@ -270,8 +270,9 @@ def _ask(
 
 
 PREPARATION: Mapping[str, str] = {
-    "image_scaler": "Images of the size `config.size` (height, width), others resized bilinearly; then each "
-    "channel as (pixel - mean) / std in the units of the raw image, as float32.",
+    "image_scaler": "Images of the size `config.size` (height, width), others resized bilinearly as "
+    "`config.image_fit` says: cropped at the center, padded with white, or stretched; then each channel "
+    "as (pixel - mean) / std in the units of the raw image, as float32.",
     "standardizer": "Each feature as (value - mean) / std, as float32.",
     "token_padder": "Token ids cut or filled up with 0 to `config.max_length`; an id above `config.highest` "
     "becomes `highest + 1`; as int32.",

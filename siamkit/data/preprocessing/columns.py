@@ -219,7 +219,7 @@ def fit_preprocessor(
             raise DataError(f"{name} is for {kinds}, the data are {dataset.input}; leave it out")
     match dataset.input:
         case "image":
-            return ImageScaler.fit(dataset.views)
+            return ImageScaler.fit(dataset.views, dataset.image_fit)
         case "vector" | "series":
             return Standardizer.fit(dataset.views)
         case "tokens":

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Leaf, check_channels_last
+from siamkit.data.dataset import IMAGE_FITS, Array, Leaf, check_channels_last
 from siamkit.data.preprocessing.base import Preprocessor, single
-from siamkit.errors import DataError
+from siamkit.data.sources.images import Resizing, resize
+from siamkit.errors import DataError, nearest
 
 _CHUNK_VALUES = 1 << 22  # that are processed at a time
 
@@ -21,7 +22,7 @@ class ImageScaler(Preprocessor):
 
     Takes `(n, height, width, channels)` or `(n, height, width)`, bytes or floats with the value range they
     had in training; also an object array of images of different sizes. Images whose size differs from the
-    training images' are resized bilinearly.
+    training images' are resized bilinearly, as `image_fit` says.
 
     Args:
         size: (height, width) of prepared images, in pixels.
@@ -29,6 +30,8 @@ class ImageScaler(Preprocessor):
         low, high: the usual range that holds the values of the training images, such as 0 to 1 or 0 to 255;
             None in old files, where values are not checked.
         whole: whether the training images had whole numbers.
+        image_fit: how images of another shape fit into `size`: `crop` at the center, `pad` with the highest
+            value, or `stretch`, as in files of earlier versions.
 
     Raises:
         DataError: images have other values than in training, such as 0 to 1 instead of 0 to 255.
@@ -42,13 +45,16 @@ class ImageScaler(Preprocessor):
     low: float | None = None
     high: float | None = None
     whole: bool = False
+    image_fit: str = "stretch"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _sizes(self.size, 2))
+        if self.image_fit not in IMAGE_FITS:
+            raise DataError(f"unknown image_fit {self.image_fit!r}; {nearest(self.image_fit, IMAGE_FITS)}")
         _check(self.mean, self.std)
 
     @classmethod
-    def fit(cls, views: Sequence[Leaf]) -> ImageScaler:
+    def fit(cls, views: Sequence[Leaf], image_fit: str = "crop") -> ImageScaler:
         """Fit on the training images of all views; their size becomes the size of prepared images."""
         images = [with_channel(single(view)) for view in views]
         lowest = min(float(view.min()) for view in images)
@@ -58,7 +64,7 @@ class ImageScaler(Preprocessor):
         largest = max(abs(lowest), abs(highest))
         high = next((scale for scale in (1.0, 255.0, 65535.0) if largest <= scale), largest)
         low = 0.0 if lowest >= 0 else -high
-        return cls(images[0].shape[1:3], *moments(_same(images)), low, high, whole)
+        return cls(images[0].shape[1:3], *moments(_same(images)), low, high, whole, image_fit)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,7 +83,13 @@ class ImageScaler(Preprocessor):
         return single(leaf) * self.std + self.mean
 
     def config(self) -> dict[str, Any]:
-        return {"size": list(self.size), "low": self.low, "high": self.high, "whole": self.whole}
+        return {
+            "size": list(self.size),
+            "low": self.low,
+            "high": self.high,
+            "whole": self.whole,
+            "image_fit": self.image_fit,
+        }
 
     def arrays(self) -> dict[str, Array]:
         return {"mean": self.mean, "std": self.std}
@@ -96,11 +108,12 @@ class ImageScaler(Preprocessor):
         self._check_range(images)
         if images.shape[1:3] == self.size:
             return images
+        resizing, white = Resizing(self.size, self.image_fit), 255.0 if self.high is None else self.high
         resized = np.empty((len(images), *self.input_shape), dtype=np.float32)
         for image, result in zip(images, resized, strict=True):
             for channel in range(len(self.mean)):
                 plane = Image.fromarray(np.ascontiguousarray(image[..., channel], dtype=np.float32))
-                result[..., channel] = plane.resize(self.size[::-1], Image.Resampling.BILINEAR)
+                result[..., channel] = resize(plane, resizing, white)
         return resized
 
     def _check_range(self, images: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siamkit.data.dataset import IMAGE_FITS
 from siamkit.data.sources.arrays import digits, fashion_mnist, npz
 from siamkit.data.sources.images import image_folder
 from siamkit.data.sources.tables import table
@@ -54,7 +55,14 @@ DATASETS: list[DatasetSpec] = [
         summary="a folder of images with one subfolder per class, or without subfolders and labels",
         params={
             "path": Text(help="folder to read"),
-            "image_size": Int(None, minimum=1, help="side in pixels to resize the images to"),
+            "image_size": Int(
+                None, minimum=1, help="side in pixels to resize the images to; null: as the images suggest"
+            ),
+            "fit": Choice(
+                "auto",
+                options=("auto", *IMAGE_FITS),
+                help="how images of another shape fit: auto crops, or pads if much would be cut off",
+            ),
             "channels": Choice("rgb", options=("rgb", "grey"), help="color channels"),
             "skip_unreadable": Bool(False, help="whether to leave out images that cannot be read"),
         },

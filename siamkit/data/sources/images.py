@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Dataset
+from siamkit.data.dataset import IMAGE_FITS, Array, Dataset
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import existing_folder, path_text, unreadable_as_error
 from siamkit.registry.specs import Supervision
@@ -30,6 +33,7 @@ _NAMED = 5  # images in a message; the others are counted
 def image_folder(
     path: str | os.PathLike[str],
     image_size: int | tuple[int, int] | None = None,
+    fit: str = "auto",
     channels: str = "rgb",
     skip_unreadable: bool = False,
 ) -> Dataset:
@@ -40,8 +44,10 @@ def image_folder(
 
     Args:
         path: the folder.
-        image_size: the side, or (height, width), in pixels, to resize to; not needed if all images have one
-            size.
+        image_size: the side, or (height, width), in pixels, to resize to; by default as `choose_resizing`
+            chooses.
+        fit: how images of another shape fit into this size: `crop`, `pad`, `stretch`, or `auto`, as
+            `choose_resizing` chooses. A note says how many images were resized, and how.
         channels: `rgb` or `grey`.
         skip_unreadable: whether to leave out images that cannot be read, with a note, instead of refusing
             them.
@@ -50,14 +56,16 @@ def image_folder(
         Images `(height, width, channels)`; their ids are paths relative to the folder.
 
     Raises:
-        DataError: the folder is empty, or images cannot be read or differ in size.
+        DataError: the folder is empty, or images cannot be read.
     """
     if channels not in CHANNELS:
         raise DataError(f"unknown channels {channels!r}; {nearest(channels, CHANNELS)}")
+    if fit not in ("auto", *IMAGE_FITS):
+        raise DataError(f"unknown fit {fit!r}; {nearest(fit, ('auto', *IMAGE_FITS))}")
+    size = _size(image_size)
     reader = ImageReader(
         existing_folder(path, "a folder of images, one subfolder per class"),
         CHANNELS[channels],
-        _size(image_size),
         skip_unreadable,
         "write `skip_unreadable: true` under `data:`",
     )
@@ -65,29 +73,34 @@ def image_folder(
     files = list(reader.files())
     if not folders and not files:
         raise DataError(f"{root} should hold one subfolder per class, or images without labels; got none")
-    images: list[Array] = []
-    labels, ids = [], []
-    first: Path | None = None
-    for file, label in files:
-        pixels = reader.read(file)
+    sizes = reader.sizes(file for file, _ in files)
+    resizing = choose_resizing(sizes, size, fit)
+    images = np.empty((len(files), *resizing.size, CHANNELS[channels]), np.uint8)
+    labels: list[str | None] = []
+    ids: list[str] = []
+    for (file, label), pixels in zip(files, reader.read((file for file, _ in files), resizing), strict=True):
         if pixels is None:
             continue
-        first = first or file
-        if images and pixels.shape != images[0].shape:
-            raise DataError(
-                f"{first} is {_size_text(images[0])} pixels but {file} {_size_text(pixels)}; to resize all "
-                "images, write `image_size: 64` under `data:`"
-            )
-        images.append(pixels)
+        if pixels.dtype != images.dtype:  # grey of more than 8 bits
+            images = images.astype(np.float32)
+        images[len(ids)] = pixels
         labels.append(label)
         ids.append(reader.id(file))
-    notes, found = reader.notes(), set(labels)
+    notes, found = (*reader.notes(), *_resized_note(sizes, resizing)), set(labels)
     for folder in folders:
         if path_text(folder.name) not in found:
             raise DataError(f"{folder} should hold images of class {path_text(folder.name)!r}, got none")
     target = np.array(labels) if folders else None
     supervision: Supervision = "labels" if folders else "views"
-    return Dataset((np.stack(images),), target, supervision, "image", ids=np.array(ids), notes=notes)
+    return Dataset(
+        (images[: len(ids)],),
+        target,
+        supervision,
+        "image",
+        ids=np.array(ids),
+        notes=notes,
+        image_fit=resizing.fit,
+    )
 
 
 def _size(size: object) -> tuple[int, int] | None:
@@ -101,8 +114,118 @@ def _size(size: object) -> tuple[int, int] | None:
     raise DataError(f"image_size should be a side or (height, width) in pixels, got {size!r}")
 
 
-def _size_text(image: Array) -> str:
-    return f"{image.shape[0]}x{image.shape[1]}"
+# ------------------------------------------------------------------ one size for all
+
+_SIDES = (32, 96)  # pixels; of a chosen size
+_STEP = 8  # pixels, of which chosen sides are multiples: strides halve them
+_LARGEST = 128 * 128  # pixels of images that keep their size if all have the same
+_ALIKE, _MOST = np.log(1.1), 0.9  # a common shape: within 10 %, of 90 % of the images
+_KEPT = 0.5  # share of the pixels of a typical image that cropping has to keep
+
+
+class Resizing(NamedTuple):
+    """How images become of one size: the (height, width) in pixels, and the fit, one of `IMAGE_FITS`."""
+
+    size: tuple[int, int]
+    fit: str
+
+
+def choose_resizing(sizes: Array, size: tuple[int, int] | None = None, fit: str = "auto") -> Resizing:
+    """Return the size of images, and how those of another size fit into it.
+
+    - Images of one size with at most 128 · 128 pixels keep it. Of others, the area is that of a square with
+      the median of their sides, rounded down to a multiple of 8, from 32 to 96.
+    - The shape is theirs if 90 % of them have about the same one (within 10 %), else a square.
+    - The fit is `crop`, unless a typical image would lose more than half of its pixels; then it is `pad`.
+
+    Args:
+        sizes: `(n, 2)` height and width of each image.
+        size: the (height, width) to use instead of a chosen one.
+        fit: the fit to use, or `auto`.
+
+    Example:
+        >>> choose_resizing(np.array([[480, 640], [3000, 4000], [800, 600]]))
+        Resizing(size=(96, 96), fit='crop')
+    """
+    heights, widths = sizes.reshape(-1, 2).T.astype(np.float64)
+    if size is None:
+        size = _chosen_size(heights, widths)
+    if fit == "auto":
+        ratio = size[1] / size[0]
+        kept = np.minimum(heights, widths / ratio) * np.minimum(widths, heights * ratio) / (heights * widths)
+        fit = "pad" if len(kept) and np.median(kept) < _KEPT else "crop"
+    return Resizing(size, fit)
+
+
+def _chosen_size(heights: Array, widths: Array) -> tuple[int, int]:
+    if not len(heights):
+        return _SIDES[0], _SIDES[0]
+    height, width = int(heights[0]), int(widths[0])
+    is_same = bool((heights == height).all() and (widths == width).all())
+    if is_same and height * width <= _LARGEST:
+        return height, width
+    ratios = np.log(widths / heights)
+    typical = float(np.median(ratios))
+    has_shape = np.mean(np.abs(ratios - typical) < _ALIKE) >= _MOST
+    stretch = float(np.exp(typical / 2)) if has_shape else 1.0
+    # The side of a square with the area of the largest part of this shape.
+    sides = np.minimum(heights * stretch, widths / stretch)
+    side = float(np.clip(np.median(sides) // _STEP * _STEP, *_SIDES))
+    return _rounded(side / stretch), _rounded(side * stretch)
+
+
+def _rounded(side: float) -> int:
+    return max(1, round(side / _STEP)) * _STEP
+
+
+def _resized_note(sizes: Array, resizing: Resizing) -> tuple[str, ...]:
+    """Return a note about the images that are resized, if any."""
+    changed = sizes[(sizes != resizing.size).any(axis=1)]
+    if not len(changed):
+        return ()
+    order = np.argsort(changed.prod(axis=1), kind="stable")
+    smallest, largest = (size_text(changed[order[end]]) for end in (0, -1))
+    all_of = f"{len(changed):,} images" + (f" of {len(sizes):,}" if len(changed) < len(sizes) else "")
+    how = {"crop": "cropped at the center", "pad": "with white borders", "stretch": "stretched"}[resizing.fit]
+    return (
+        f"{all_of}, {smallest}{f' to {largest}' if largest != smallest else ''} pixels, were resized to "
+        f"{size_text(resizing.size)}, {how} (`image_size` and `fit` under `data:` change this).",
+    )
+
+
+def size_text(size: Sequence[int] | Array) -> str:
+    """Return a (height, width) as people write it: `640x480`, width first."""
+    return f"{size[1]}x{size[0]}"
+
+
+def resize(image: Image, resizing: Resizing, white: float = 255) -> Image:
+    """Return an image of this size, scaled bilinearly.
+
+    `crop` cuts off what is beyond the shape of the size, equally at both ends; `pad` scales the whole image
+    and adds white at both ends; `stretch` changes its proportions.
+
+    Args:
+        image: an image of a mode whose pixels are numbers: L, RGB, F.
+        resizing: the size and the fit.
+        white: the value of white, for `pad`.
+    """
+    from PIL import Image, ImageOps
+
+    size = resizing.size[::-1]
+    if image.size == size:
+        return image
+    if resizing.fit == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    if resizing.fit == "stretch":
+        return image.resize(size, Image.Resampling.BILINEAR)
+    color: Any = white if len(image.getbands()) == 1 else (int(white),) * 3
+    return ImageOps.pad(image, size, Image.Resampling.BILINEAR, color)
+
+
+# ------------------------------------------------------------------ folders
+
+_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without the interpreter's lock
+_AT_ONCE = 256  # images that are read before the first of them is handed over
 
 
 class ImageReader:
@@ -111,15 +234,12 @@ class ImageReader:
     Args:
         root: the folder; its subfolders are classes.
         channels: the number of color channels.
-        size: the (height, width) to resize to, or None.
         skip: whether to leave out images that cannot be read.
         remedy: what a user does to leave them out, for the message.
     """
 
-    def __init__(
-        self, root: Path, channels: int, size: tuple[int, int] | None, skip: bool, remedy: str
-    ) -> None:
-        self.root, self._channels, self._size = root, channels, size
+    def __init__(self, root: Path, channels: int, skip: bool, remedy: str) -> None:
+        self.root, self._channels = root, channels
         self._skip, self._remedy = skip, remedy
         self.unreadable: dict[str, str] = {}  # causes by id
         self._total = 0
@@ -141,14 +261,29 @@ class ImageReader:
         """Return the id of the image in a file: its path relative to the folder."""
         return path_text(file.relative_to(self.root).as_posix())
 
-    def read(self, file: Path) -> Array | None:
-        """Return the image in a file; None if it cannot be read, which `notes` reports for all of them."""
-        self._total += 1
-        try:
-            return read_image(file, self._channels, self._size)
-        except DataError as error:
-            self.unreadable[self.id(file)] = _cause(error.__cause__)
-            return None
+    def sizes(self, files: Iterable[Path]) -> Array:
+        """Return height and width of the images, `(n, 2)`, from their headers; without unreadable ones."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            headers = [each for each in pool.map(header_or_cause, files) if isinstance(each, ImageHeader)]
+        return np.array([header.size for header in headers], dtype=np.int64).reshape(-1, 2)
+
+    def read(self, files: Iterable[Path], resizing: Resizing) -> Iterator[Array | None]:
+        """Yield the image in each file; None if it cannot be read, which `notes` reports for all of them."""
+
+        def pixels_or_cause(file: Path) -> Array | str:
+            try:
+                return read_image(file, self._channels, resizing)
+            except DataError as error:
+                return _cause(error.__cause__)
+
+        remaining = iter(files)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while batch := list(islice(remaining, _AT_ONCE)):
+                for file, found in zip(batch, pool.map(pixels_or_cause, batch), strict=True):
+                    self._total += 1
+                    if isinstance(found, str):
+                        self.unreadable[self.id(file)] = found
+                    yield None if isinstance(found, str) else found
 
     def notes(self) -> tuple[str, ...]:
         """Return notes about images that were left out, if any; call it after the last image.
@@ -212,24 +347,66 @@ _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _WITH_PAGES = ("TIFF", "DCX", "SPIDER")
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> Array:
+class ImageHeader(NamedTuple):
+    """What the header of an image file says: (height, width) as a person sees it, and Pillow's mode."""
+
+    size: tuple[int, int]
+    mode: str
+
+
+def read_image(path: Path, channels: int, resizing: Resizing | None = None) -> Array:
     """Return the image in a file as `pixels_of` converts it.
+
+    A JPEG that is much larger than `resizing` needs is decoded at a half, a quarter or an eighth of its size.
 
     Raises:
         DataError: the file cannot be read as an image, or holds several pages.
     """
+    with _opened(path) as image:
+        if resizing is not None:
+            side = 2 * max(resizing.size)  # twice as many pixels as needed, so that scaling stays smooth
+            image.draft(None, (side, side))
+        return pixels_of(image, channels, resizing)
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Return what the header of an image file says, without decoding the image.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    with _opened(path) as image:
+        # Pillow would decode a PNG to look for EXIF data at its end, and has turned a TIFF's size already.
+        has_exif = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        is_turned = has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        size = (image.width, image.height) if is_turned else (image.height, image.width)
+        return ImageHeader(size, image.mode)
+
+
+def header_or_cause(path: Path) -> ImageHeader | str:
+    """Return what the header of an image file says, or why it cannot be read."""
+    try:
+        return read_header(path)
+    except DataError as error:
+        return _cause(error.__cause__)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """Open an image file; any error while it is read is a DataError."""
     from PIL import Image
 
     try:
         if not path.is_file():  # a link to nothing; or a pipe, which would be waited for
             raise ValueError("it is not a file")
-        with Image.open(path) as image:
-            return pixels_of(image, channels, size)
+        # Opened by its name, an uncompressed TIFF that is stored lying would be mapped with wrong rows.
+        with path.open("rb") as file, Image.open(file) as image:
+            yield image
     except Exception as error:  # of a damaged file, a decoder raises anything
         raise DataError(f"{path} cannot be read as an image: {_cause(error)}") from error
 
 
-def pixels_of(image: Image, channels: int, size: tuple[int, int] | None = None) -> Array:
+def pixels_of(image: Image, channels: int, resizing: Resizing | None = None) -> Array:
     """Return an image as a person sees it, from 0 (black) to 255 (white).
 
     - It is rotated as its EXIF data say; of an animation the first frame counts.
@@ -241,7 +418,7 @@ def pixels_of(image: Image, channels: int, size: tuple[int, int] | None = None) 
     Args:
         image: an image of Pillow, of any mode.
         channels: 1 (grey) or 3 (red, green, blue).
-        size: the (height, width) to resize to, bilinearly, or None.
+        resizing: the size and the fit, as for `resize`, or None to keep the size.
 
     Returns:
         The pixels `(height, width, channels)`, uint8 or float32.
@@ -249,7 +426,7 @@ def pixels_of(image: Image, channels: int, size: tuple[int, int] | None = None) 
     Raises:
         DataError: the file has several pages, or its greys are outside the range of its type.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     _check_one_page(image)
     image.load()  # some formats know their mode only then
@@ -258,8 +435,8 @@ def pixels_of(image: Image, channels: int, size: tuple[int, int] | None = None) 
     is_inverted = is_deep and image.format == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0
     upright = ImageOps.exif_transpose(image)
     plain = _deep_grey(upright, is_inverted) if is_deep else _eight_bits(upright, channels)
-    if size is not None and plain.size != size[::-1]:
-        plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
+    if resizing is not None:
+        plain = resize(plain, resizing)
     pixels = np.asarray(plain)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

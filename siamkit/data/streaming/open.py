@@ -17,7 +17,7 @@ import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.preprocessing.scaling import ImageScaler
-from siamkit.data.sources.images import CHANNELS, ImageReader
+from siamkit.data.sources.images import CHANNELS, ImageReader, Resizing
 from siamkit.data.sources.table_files import SUFFIXES
 from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest, table_stream
 from siamkit.errors import DataError, nearest
@@ -45,6 +45,10 @@ def open_items(data: str | os.PathLike[str], source: str | None, request: Stream
             yield stream
         return
     entry = components().find("dataset", source or str(data))
+    if entry.qualified == "siamkit/image_folder":  # in the model's size, not in the one of these images
+        with open_file(path, request) as stream:
+            yield stream
+        return
     arguments: dict[str, Any] = {"path": str(path)} if "path" in entry.spec.params else {}
     if not arguments and source is not None and source != str(data):
         raise DataError(
@@ -108,7 +112,8 @@ def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stre
     if not isinstance(scaler, ImageScaler) or scaler.input_shape[-1] not in CHANNELS.values():
         raise DataError(f"{path} is a folder of images, but the model does not take images read from files")
     remedy = "embed them with siamkit embed --skip-unreadable (in Python skip_unreadable=True)"
-    reader = ImageReader(path, scaler.input_shape[-1], scaler.size, request.skip_unreadable, remedy)
+    reader = ImageReader(path, scaler.input_shape[-1], request.skip_unreadable, remedy)
+    resizing = Resizing(scaler.size, scaler.image_fit)
     total = sum(1 for _ in reader.files())
     if not total:
         raise DataError(f"{path} should hold images, got none")
@@ -117,8 +122,8 @@ def _folder_stream(path: Path, request: StreamRequest, files: ExitStack) -> Stre
     def chunks() -> Iterator[Chunk]:
         remaining = reader.files()
         while files := list(islice(remaining, request.size)):
-            images = [(file, label, reader.read(file)) for file, label in files]
-            kept = [(file, label, pixels) for file, label, pixels in images if pixels is not None]
+            images = zip(files, reader.read((file for file, _ in files), resizing), strict=True)
+            kept = [(file, label, pixels) for (file, label), pixels in images if pixels is not None]
             # If images cannot be left out, the rest is only read to name them all at once.
             if kept and (request.skip_unreadable or not reader.unreadable):
                 ids = [reader.id(file) for file, _, _ in kept]

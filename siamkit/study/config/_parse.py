@@ -400,7 +400,7 @@ def parse_source(
             problems.add(
                 at,
                 f"is a parameter of the source {' and '.join(others)}; the source of these data is {name}, "
-                f"which has {', '.join(sorted(params)) or 'no parameters'}",
+                f"which has {', '.join(sorted(params.keys() - {'path'})) or 'no parameters'}",
             )
         else:
             problems.add(at, _unknown_key(key, params))

@@ -297,7 +297,7 @@ def _data(outcome: StudyOutcome) -> str:
     ]
     for part, values in (split.values or {}).items():
         rows.append([f"in {part}", _several(values)])
-    rows += [["left out", sentence] for sentence in data.all_left_out]
+    rows += [["note", sentence] for sentence in data.all_left_out]
     rows.append(["SHA-256", f"`{data.fingerprint}`"])
     return _table(["", ""], rows)
 

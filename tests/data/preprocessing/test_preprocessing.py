@@ -55,16 +55,42 @@ def test_grey_images_get_a_channel_and_other_sizes_the_fitted_one():
     scaler = fitted(ramp, "image")
     assert scaler.input_shape == (8, 8, 1)
     assert scaler(ramp).shape == (3, 8, 8, 1)
-    # A ramp of 16 columns, halved, has the means of neighbouring columns in its middle.
     wide = np.tile(np.arange(16.0), (2, 4, 1))
+    # Its middle has columns 6 to 9, which are doubled: each pixel is a quarter of a column from the next.
     resized = scaler(wide)[..., 0] * scaler.std + scaler.mean
     assert resized.shape == (2, 8, 8)
+    np.testing.assert_allclose(resized[0, 3, 2:6], [6.75, 7.25, 7.75, 8.25], atol=1e-4)
+    # Stretched, it is halved: each pixel is the mean of neighbouring columns.
+    stretch = ImageScaler.fit([ramp], "stretch")
+    resized = stretch(wide)[..., 0] * stretch.std + stretch.mean
     np.testing.assert_allclose(resized[0, 3, 2:6], [4.5, 6.5, 8.5, 10.5], atol=1e-4)
+    # Padded, two rows of halved columns are between rows of the highest value of the usual range.
+    pad = ImageScaler.fit([ramp], "pad")
+    resized = pad(wide)[..., 0] * pad.std + pad.mean
+    np.testing.assert_allclose(resized[0, 3, 2:6], [4.5, 6.5, 8.5, 10.5], atol=1e-4)
+    np.testing.assert_allclose(resized[0, [0, 1, 5, 7]], 255.0, rtol=1e-6)
+    unit = ImageScaler.fit([ramp / 7], "pad")
+    np.testing.assert_allclose(unit(wide / 15)[0, 0, :, 0] * unit.std + unit.mean, 1.0, rtol=1e-6)
+
     assert fitted(IMAGES, "image")(np.zeros((2, 9, 7, 3), np.uint8)).shape == (2, 4, 5, 3)
     mixed = np.empty(2, dtype=object)
     mixed[:] = [ramp[0], wide[0]]
     np.testing.assert_allclose(scaler(mixed)[1], scaler(wide)[0], atol=1e-6)
     np.testing.assert_array_equal(scaler([ramp[0], wide[0]]), scaler(mixed))
+
+
+def test_an_image_scaler_of_an_earlier_version_stretches(tmp_path):
+    fitted(np.zeros((3, 8, 8, 1)), "image").save(tmp_path)
+    header = json.loads((tmp_path / "preprocessor.json").read_text())
+    assert header["config"].pop("image_fit") == "crop"
+    (tmp_path / "preprocessor.json").write_text(json.dumps(header))
+    assert load_preprocessor(tmp_path).image_fit == "stretch"  # type: ignore[attr-defined]
+    header["config"]["image_fit"] = "cut"
+    (tmp_path / "preprocessor.json").write_text(json.dumps(header))
+    with pytest.raises(
+        DataError, match="is damaged: unknown image_fit 'cut'; choose from crop, pad, stretch"
+    ):
+        load_preprocessor(tmp_path)
 
 
 def test_images_with_other_channels_are_refused():

@@ -12,13 +12,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from selection import examples
 
+from siamkit.data import fit_preprocessor, load_preprocessor
 from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources import image_folder
-from siamkit.data.sources.images import pixels_of, read_image
-from siamkit.data.streaming.open import open_file
+from siamkit.data.sources.images import (
+    Resizing,
+    choose_resizing,
+    pixels_of,
+    read_header,
+    read_image,
+    resize,
+)
+from siamkit.data.streaming.open import open_file, open_items
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.errors import DataError
 
@@ -174,8 +182,9 @@ def test_a_stack_of_pages_is_refused_but_not_a_page_with_its_preview(tmp_path: P
     assert read_image(tmp_path / "x.tiff", 1).tolist() == [[[10]] * 8] * 8
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_rotated_as_their_exif_data_say(tmp_path: Path, orientation: int) -> None:
+def test_images_are_rotated_as_their_exif_data_say(tmp_path: Path, orientation: int, suffix: str) -> None:
     upright = np.array([[0, 60, 120], [180, 220, 250]], np.uint8)
     # The stored rows and columns of each orientation, from the EXIF specification.
     stored = {
@@ -191,8 +200,9 @@ def test_images_are_rotated_as_their_exif_data_say(tmp_path: Path, orientation: 
     image = Image.fromarray(np.ascontiguousarray(stored))
     exif = image.getexif()
     exif[0x0112] = orientation
-    image.save(tmp_path / "x.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "x.png", 1)[..., 0], upright)
+    image.save(tmp_path / f"x.{suffix}", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}", 1)[..., 0], upright)
+    assert read_header(tmp_path / f"x.{suffix}").size == upright.shape
 
 
 WHOLE = {}
@@ -319,6 +329,164 @@ def test_training_and_embedding_see_the_same_in_files_of_every_mode(tmp_path: Pa
         ids, labels, items, _ = streamed(tmp_path, channels)
         assert (ids, labels) == (data.ids.tolist(), data.target.tolist())
         np.testing.assert_array_equal(items, data.views[0])
+
+
+# ------------------------------------------------------------------ one size for all
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "fit"),
+    [
+        ([(28, 28)] * 3, (28, 28), "crop"),  # one size stays
+        ([(90, 120)] * 3, (90, 120), "crop"),
+        ([(3000, 4000)] * 3, (80, 112), "crop"),  # 96 · 96 pixels as 3 : 4 are 83 x 111
+        ([(48, 40), (200, 200), (90, 50)], (48, 48), "crop"),  # of 40, 200 and 50, down to a multiple of 8
+        ([(480, 640), (640, 480), (3000, 4000)], (96, 96), "crop"),
+        ([(9, 9), (7, 12), (20, 11)], (32, 32), "crop"),
+        ([(480, 640), (960, 1280), (3000, 4000)], (80, 112), "crop"),  # one shape, three sizes
+        ([(20, 60), (20, 100), (20, 200)], (32, 32), "pad"),  # of 20 x 100 a square keeps a fifth
+        ([(60, 20)], (60, 20), "crop"),
+        ([], (32, 32), "crop"),
+    ],
+)
+def test_the_size_and_the_fit_follow_from_the_images(sizes, size, fit) -> None:
+    assert choose_resizing(np.array(sizes, np.int64).reshape(-1, 2)) == (size, fit)
+
+
+def test_a_given_size_and_a_given_fit_are_kept() -> None:
+    sizes = np.array([(20, 60), (20, 100), (20, 200)])
+    assert choose_resizing(sizes, (64, 64)) == ((64, 64), "pad")
+    assert choose_resizing(sizes, (20, 90)) == ((20, 90), "crop")
+    assert choose_resizing(sizes, None, "stretch") == ((32, 32), "stretch")
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    st.sampled_from(("L", "RGB", "F")),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_images_are_resized_as_pillow_does(mode: str, before, after) -> None:
+    rng = np.random.default_rng(0)
+    shape = (before[1], before[0], 3) if mode == "RGB" else (before[1], before[0])
+    pixels = rng.integers(0, 256, shape)
+    image = Image.fromarray(pixels.astype(np.float32 if mode == "F" else np.uint8))
+    bilinear, size = Image.Resampling.BILINEAR, after[::-1]
+    white = (255,) * 3 if mode == "RGB" else 255
+    expected = {
+        "crop": ImageOps.fit(image, after, bilinear),
+        "pad": ImageOps.pad(image, after, bilinear, white),
+        "stretch": image.resize(after, bilinear),
+    }
+    for fit, wanted in expected.items():
+        np.testing.assert_array_equal(resize(image, Resizing(size, fit)), wanted, err_msg=fit)
+
+
+def photo(path: Path, width: int, height: int, seed: int, mode: str = "RGB", **options: object) -> None:
+    """A smooth picture, which survives compression."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small.resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(path, **options)
+
+
+def test_photos_of_all_sizes_become_of_one_size_without_squashing(tmp_path: Path) -> None:
+    shapes = {"cat/1.png": (64, 48), "cat/2.png": (48, 90), "dog/1.png": (200, 100), "dog/2.png": (56, 56)}
+    for number, (name, shape) in enumerate(shapes.items()):
+        photo(tmp_path / name, *shape, number)
+    data = image_folder(tmp_path)
+    assert data.views[0].shape == (4, 48, 48, 3)  # the median of 48, 48, 100 and 56 is 52
+    for name, pixels in zip(shapes, data.views[0], strict=True):
+        with Image.open(tmp_path / name) as image:
+            np.testing.assert_array_equal(pixels, ImageOps.fit(image, (48, 48), Image.Resampling.BILINEAR))
+    assert data.notes == (
+        "4 images, 64x48 to 200x100 pixels, were resized to 48x48, cropped at the center (`image_size` and "
+        "`fit` under `data:` change this).",
+    )
+    padded = image_folder(tmp_path, image_size=48, fit="pad")
+    assert (padded.views[0][2, [0, -1]] == 255).all()
+    assert padded.image_fit == "pad"
+    assert "were resized to 48x48, with white borders" in padded.notes[0]
+    photo(tmp_path / "dog/3.png", 48, 48, 9)
+    assert image_folder(tmp_path).notes[0].startswith("4 images of 5, 64x48 to 200x100 pixels, were")
+
+
+def test_images_of_one_size_are_left_alone_unless_it_is_huge(tmp_path: Path) -> None:
+    for number in range(2):
+        photo(tmp_path / f"{number}.png", 128, 128, number)
+    data = image_folder(tmp_path)
+    assert (data.views[0].shape, data.notes) == ((2, 128, 128, 3), ())
+    for number in range(2):
+        photo(tmp_path / f"{number}.png", 160, 120, number)
+    data = image_folder(tmp_path)
+    assert data.views[0].shape == (2, 80, 112, 3)
+    assert data.notes[0].startswith("2 images, 160x120 pixels, were resized to 112x80, cropped")
+
+
+def test_a_large_jpeg_is_not_decoded_whole_but_looks_the_same(tmp_path: Path, monkeypatch) -> None:
+    photo(tmp_path / "x.jpg", 1600, 1200, 0, quality=95)
+    seen = []
+
+    def spied(image, *rest):
+        seen.append(image.size)
+        return pixels_of(image, *rest)
+
+    monkeypatch.setattr("siamkit.data.sources.images.pixels_of", spied)
+    pixels = read_image(tmp_path / "x.jpg", 3, Resizing((64, 64), "crop"))
+    assert seen == [(200, 150)]  # an eighth
+    with Image.open(tmp_path / "x.jpg") as image:
+        whole = ImageOps.fit(image, (64, 64), Image.Resampling.BILINEAR)
+    assert np.abs(pixels.astype(int) - np.asarray(whole)).mean() < 1
+
+
+def test_sizes_are_read_from_headers(tmp_path: Path) -> None:
+    photo(tmp_path / "whole.jpg", 400, 300, 0)
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    assert read_header(tmp_path / "cut.jpg") == ((300, 400), "RGB")
+    with pytest.raises(DataError, match="image file is truncated"):
+        read_image(tmp_path / "cut.jpg", 3)
+    turned = Image.new("L", (6, 4))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    for name in ("turned.png", "turned.jpg", "turned.tiff"):
+        turned.save(tmp_path / name, exif=exif)
+        assert read_header(tmp_path / name) == ((6, 4), "L")
+        assert read_image(tmp_path / name, 1).shape[:2] == (6, 4)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(20, 300),
+            st.integers(20, 300),
+            st.sampled_from(("jpg:RGB", "jpg:L", "jpg:CMYK", "png:RGBA", "png:P", "webp:RGB", "bmp:L")),
+            st.integers(1, 8),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    st.sampled_from(("auto", "crop", "pad", "stretch")),
+    st.sampled_from((None, 24, 40)),
+    st.sampled_from(("rgb", "grey")),
+)
+def test_training_and_embedding_see_the_same_pixels(tmp_path_factory, photos, fit, side, channels) -> None:
+    folder = tmp_path_factory.mktemp("photos")
+    for number, (width, height, kind, orientation) in enumerate(photos):
+        suffix, mode = kind.split(":")
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options = {} if suffix == "bmp" else {"exif": exif}
+        photo(folder / "ab"[number % 2] / f"{number}.{suffix}", width, height, number, mode, **options)
+    data = image_folder(folder, image_size=side, fit=fit, channels=channels)
+    fit_preprocessor(data).save(folder / ".model")
+    request = StreamRequest(load_preprocessor(folder / ".model"), size=2)
+    for source in (None, "image_folder"):
+        with open_items(folder, source, request) as stream:
+            chunks = list(stream.chunks)
+        assert [id for chunk in chunks for id in chunk.ids] == data.ids.tolist()
+        np.testing.assert_array_equal(np.concatenate([chunk.items for chunk in chunks]), data.views[0])
 
 
 def test_a_header_that_promises_more_than_memory_is_a_sentence(tmp_path: Path) -> None:

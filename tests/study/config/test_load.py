@@ -819,7 +819,7 @@ def test_both_places_of_a_parameter_are_the_same_study(load: Load, tmp_path: Pat
         (
             "{path: photos, left: a}",
             "data.left: is a parameter of the source table; the source of these data is image_folder, which "
-            "has channels, image_size,",
+            "has channels, fit, image_size, skip_unreadable",
         ),
         (
             "{source: digits, image_size: 8}",
