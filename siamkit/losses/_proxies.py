@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from siamkit.errors import ModelError
+from siamkit.errors import ComponentError, ModelError
 from siamkit.losses._batch import check_count, check_not_negative, labels_and_items
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Tensor, unit
@@ -140,14 +140,41 @@ class ProxyLoss(Loss):
 
 
 class ClassSoftmax(ProxyLoss):
-    """Cross entropy of each item's class among all; a subclass implements `logits`."""
+    """Cross entropy of each item's class among all; a subclass implements `logits`.
+
+    L = -Σⱼ qⱼ log( e^lⱼ / Σₖ e^lₖ ),  qⱼ = (1 - ε)[j = y] + ε / C
+
+    Args:
+        num_classes: C, the number of classes; class ids run from 0 to C - 1.
+        learning_rate_multiplier, per_class, initializer: as in `ProxyLoss`.
+        label_smoothing: ε, from 0 to below 1 (Szegedy et al. 2016).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate_multiplier: float,
+        per_class: int = 1,
+        initializer: str = "normal",
+        label_smoothing: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ComponentError(f"label_smoothing should be from 0 to below 1, got {label_smoothing!r}")
+        super().__init__(num_classes, learning_rate_multiplier, per_class, initializer, **kwargs)
+        self.label_smoothing = label_smoothing
 
     def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
         own = self.class_mask(labels)
         logits = self.logits(embeddings, proxies, own)
         target = ops.sum(ops.where(own, logits, 0.0), axis=1, keepdims=True)
         # log Σ e^(l - l_own), not log Σ e^l less l_own: the difference of two large numbers loses digits.
-        return ops.logsumexp(logits - target, axis=1)
+        above = logits - target
+        value = ops.logsumexp(above, axis=1)
+        if not self.label_smoothing:
+            return value
+        # Σⱼ qⱼ (log Σ e^l - lⱼ) is the value without smoothing, less ε times the mean of l - l_own.
+        return value - self.label_smoothing * ops.mean(above, axis=1)
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
         """Return the logits, `(batch, num_classes)`.

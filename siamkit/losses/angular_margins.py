@@ -28,6 +28,7 @@ class CosFace(ClassSoftmax):
         margin: m, on the metric's own axis.
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition"; PML
     CosFaceLoss.
@@ -40,7 +41,7 @@ class CosFace(ClassSoftmax):
         1.3133
     """
 
-    params = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing")
 
     def __init__(
         self,
@@ -48,10 +49,11 @@ class CosFace(ClassSoftmax):
         margin: float = 0.35,
         scale: float = 64.0,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_positive(scale=scale)
-        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
         self.margin = margin
         self.scale = scale
 
@@ -76,6 +78,7 @@ class ArcFace(ClassSoftmax):
         margin: m, in degrees, from 0 to below 180.
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; PML
     ArcFaceLoss.
@@ -88,7 +91,13 @@ class ArcFace(ClassSoftmax):
         1.3133
     """
 
-    params: ClassVar[tuple[str, ...]] = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+    params: ClassVar[tuple[str, ...]] = (
+        "num_classes",
+        "margin",
+        "scale",
+        "learning_rate_multiplier",
+        "label_smoothing",
+    )
 
     def __init__(
         self,
@@ -96,12 +105,13 @@ class ArcFace(ClassSoftmax):
         margin: float = 28.6,
         scale: float = 64.0,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_positive(scale=scale)
         if not 0 <= margin < 180:
             raise ComponentError(f"margin should be from 0 to below 180 degrees, got {margin!r}")
-        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
         self.margin = margin
         self.scale = scale
 
@@ -135,6 +145,7 @@ class SubCenterArcFace(ArcFace):
         scale: σ, above 0.
         sub_centers: number of proxies per class.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
     Faces"; PML SubCenterArcFaceLoss.
@@ -147,7 +158,7 @@ class SubCenterArcFace(ArcFace):
         1.3133
     """
 
-    params = ("num_classes", "margin", "scale", "sub_centers", "learning_rate_multiplier")
+    params = ("num_classes", "margin", "scale", "sub_centers", "learning_rate_multiplier", "label_smoothing")
 
     def __init__(
         self,
@@ -156,12 +167,19 @@ class SubCenterArcFace(ArcFace):
         scale: float = 64.0,
         sub_centers: int = 3,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_count(sub_centers=sub_centers)
         self.sub_centers = int(sub_centers)
         super().__init__(
-            num_classes, margin, scale, learning_rate_multiplier, per_class=self.sub_centers, **kwargs
+            num_classes,
+            margin,
+            scale,
+            learning_rate_multiplier,
+            label_smoothing,
+            per_class=self.sub_centers,
+            **kwargs,
         )
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
@@ -187,6 +205,7 @@ class SphereFace(ClassSoftmax):
         margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face Recognition"; PML
     SphereFaceLoss.
@@ -199,7 +218,7 @@ class SphereFace(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "margin", "scale", "learning_rate_multiplier")
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing")
 
     def __init__(
         self,
@@ -207,11 +226,12 @@ class SphereFace(ClassSoftmax):
         margin: int = 4,
         scale: float = 1.0,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_count(margin=margin)
         check_positive(scale=scale)
-        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
         self.margin = int(margin)
         self.scale = scale
 
@@ -240,6 +260,7 @@ class LargeMarginSoftmax(SphereFace):
         margin: m, a whole number of at least 1; 1 means without a margin.
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks"; PML
     LargeMarginSoftmaxLoss.

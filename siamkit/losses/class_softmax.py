@@ -26,6 +26,7 @@ class NormalizedSoftmax(ClassSoftmax):
         num_classes: number of classes; labels run from 0 to num_classes - 1.
         temperature: t, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Zhai, Wu 2019, "Classification is a Strong Baseline for Deep Metric Learning"; PML
     NormalizedSoftmaxLoss.
@@ -38,17 +39,18 @@ class NormalizedSoftmax(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "temperature", "learning_rate_multiplier")
+    params = ("num_classes", "temperature", "learning_rate_multiplier", "label_smoothing")
 
     def __init__(
         self,
         num_classes: int,
         temperature: float = 0.05,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_positive(temperature=temperature)
-        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
         self.temperature = temperature
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
@@ -71,6 +73,7 @@ class ProxyNCA(ClassSoftmax):
         num_classes: number of classes; labels run from 0 to num_classes - 1.
         softmax_scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Movshovitz-Attias et al. 2017, "No Fuss Distance Metric Learning using Proxies"; PML
     ProxyNCALoss.
@@ -83,17 +86,18 @@ class ProxyNCA(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "softmax_scale", "learning_rate_multiplier")
+    params = ("num_classes", "softmax_scale", "learning_rate_multiplier", "label_smoothing")
 
     def __init__(
         self,
         num_classes: int,
         softmax_scale: float = 1.0,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_positive(softmax_scale=softmax_scale)
-        super().__init__(num_classes, learning_rate_multiplier, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
         self.softmax_scale = softmax_scale
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
@@ -118,6 +122,7 @@ class SoftTriple(ClassSoftmax):
         gamma: γ, above 0.
         margin: δ, subtracted from the similarity with the own class.
         learning_rate_multiplier: factor on the learning rate of the centers.
+        label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
 
     Reference: Qian et al. 2019, "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling"; PML
     SoftTripleLoss.
@@ -130,7 +135,15 @@ class SoftTriple(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "centers_per_class", "la", "gamma", "margin", "learning_rate_multiplier")
+    params = (
+        "num_classes",
+        "centers_per_class",
+        "la",
+        "gamma",
+        "margin",
+        "learning_rate_multiplier",
+        "label_smoothing",
+    )
 
     def __init__(
         self,
@@ -140,12 +153,20 @@ class SoftTriple(ClassSoftmax):
         gamma: float = 0.1,
         margin: float = 0.01,
         learning_rate_multiplier: float = 100.0,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_count(centers_per_class=centers_per_class)
         check_positive(la=la, gamma=gamma)
         self.centers_per_class = int(centers_per_class)
-        super().__init__(num_classes, learning_rate_multiplier, self.centers_per_class, "uniform", **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            self.centers_per_class,
+            "uniform",
+            label_smoothing=label_smoothing,
+            **kwargs,
+        )
         self.la = la
         self.gamma = gamma
         self.margin = margin

@@ -44,8 +44,8 @@ class Case(NamedTuple):
     distance: Any = None  # PML's, if not its default
     upright: bool = False  # PML keeps a proxy a row, not a column
 
-    def reference(self, labels: Any, **params: Any) -> Any:
-        """PML's loss as a function of embeddings and proxies."""
+    def reference(self, labels: Any, label_smoothing: float = 0.0, **params: Any) -> Any:
+        """PML's loss as a function of embeddings and proxies; PyTorch's cross entropy smooths the labels."""
         size = {"embedding_size": DIM}
         if self.theirs is losses.P2SGradLoss:
             size = {"descriptors_dim": DIM}
@@ -54,6 +54,11 @@ class Case(NamedTuple):
         with warnings.catch_warnings():  # some hand tensors to NumPy
             warnings.simplefilter("ignore", DeprecationWarning)
             module = self.theirs(num_classes=CLASSES, **size, **params).double()
+        if label_smoothing:
+            assert isinstance(module.cross_entropy, torch.nn.CrossEntropyLoss)
+            module.cross_entropy = torch.nn.CrossEntropyLoss(
+                reduction="none", label_smoothing=label_smoothing
+            )
         numbers = torch.tensor(labels)
 
         def function(x: Any, proxies: Any) -> Any:
@@ -172,6 +177,38 @@ def compare(title: str, seed: int, params: dict[str, Any]) -> None:
 def test_a_loss_has_the_value_and_gradients_of_pytorch_metric_learning(title, data):
     params = {key: data.draw(strategy) for key, strategy in CASES[title].params.items()}
     compare(title, data.draw(st.integers(0, 2**32 - 1)), params)
+
+
+WITH_CROSS_ENTROPY = [
+    "arcface", "subcenter_arcface", "cosface", "sphereface", "large_margin_softmax", "normalized_softmax",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("title", WITH_CROSS_ENTROPY)
+def test_smoothed_labels_give_the_value_and_gradients_of_pytorchs_cross_entropy(title):
+    compare(title, 2, {"label_smoothing": 0.3})
+
+
+@pytest.mark.parametrize("name", ["proxy_nca", "soft_triple"])
+def test_smoothed_labels_give_pytorchs_cross_entropy_of_logits_by_hand(name):
+    rng = np.random.default_rng(4)
+    labels, x = np.array([0, 1, 2, 3, 3, 0]), rng.normal(size=(N, DIM))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    proxies = rng.normal(size=(CLASSES * SEVERAL.get(name, 1), DIM))
+    units = proxies / np.linalg.norm(proxies, axis=1, keepdims=True)
+    if name == "proxy_nca":
+        logits = -3.0 * np.square(x[:, None] - units[None]).sum(axis=2)
+        params = {"softmax_scale": 3.0}
+    else:
+        near = (x @ units.T).reshape(N, CLASSES, -1)
+        weights = np.exp(near / 0.2)
+        logits = (weights * near).sum(axis=2) / weights.sum(axis=2)
+        logits[np.arange(N), labels] -= 0.1
+        logits *= 5.0
+        params = {"la": 5.0, "gamma": 0.2, "margin": 0.1}
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=0.3)(torch.tensor(logits), torch.tensor(labels))
+    loss = made(name, proxies, label_smoothing=0.3, **params, metric=metric_of(name))
+    assert number_of(loss(labels, x.astype("float32"))) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("title", CASES)
@@ -362,7 +399,7 @@ def test_a_fit_trains_the_proxies_and_refuses_an_unknown_class(name):
 # --------------------------------------------------------------------- config and words
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "arcface": {"margin": 20.0, "scale": 32.0},
+    "arcface": {"margin": 20.0, "scale": 32.0, "label_smoothing": 0.1},
     "subcenter_arcface": {"margin": 20.0, "scale": 32.0, "sub_centers": 2},
     "cosface": {"margin": 0.2, "scale": 32.0},
     "sphereface": {"margin": 3, "scale": 8.0},
@@ -371,7 +408,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "p2s_grad": {},
     "proxy_nca": {"softmax_scale": 3.0},
     "proxy_anchor": {"margin": 0.2, "alpha": 16.0},
-    "soft_triple": {"centers_per_class": 4, "la": 10.0, "gamma": 0.2, "margin": 0.1},
+    "soft_triple": {
+        "centers_per_class": 4,
+        "la": 10.0,
+        "gamma": 0.2,
+        "margin": 0.1,
+        "label_smoothing": 0.1,
+    },
     "center": {},
 }
 
@@ -427,6 +470,8 @@ def test_center_wants_what_is_at_least_0():
         ("large_margin_softmax", {"margin": 0}, "should be at least 1, got 0"),
         ("subcenter_arcface", {"sub_centers": 0}, "sub_centers .* should be at least 1, got 0"),
         ("soft_triple", {"centers_per_class": 0}, "centers_per_class .* should be at least 1, got 0"),
+        ("arcface", {"label_smoothing": 1.0}, "label_smoothing .* should be from 0 to 0.999, got 1"),
+        ("cosface", {"label_smoothing": -0.1}, "label_smoothing .* should be from 0 to 0.999, got -0.1"),
         ("p2s_grad", {"margin": 1}, "loss 'p2s_grad' has no parameter 'margin'"),
     ],
 )

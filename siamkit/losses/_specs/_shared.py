@@ -52,3 +52,11 @@ def proxy_loss(name: str, factory: str, params: Mapping[str, Param], **fields: A
         params={**params, "learning_rate_multiplier": steps},
         **fields,
     )
+
+
+def class_softmax(name: str, factory: str, params: Mapping[str, Param], **fields: Any) -> LossSpec:
+    """Return the spec of a loss by a softmax over classes, which can smooth its targets."""
+    smoothing = Float(
+        0.0, minimum=0.0, maximum=0.999, help="label smoothing: the share spread over all classes"
+    )
+    return proxy_loss(name, factory, {**params, "label_smoothing": smoothing}, **fields)

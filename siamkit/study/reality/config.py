@@ -266,6 +266,8 @@ def _loss_studies(combined: ResolvedStudy) -> list[LossStudy]:
             },
             "data": _with_absolute_path(data["data"], combined.document.folder),
         }
+        if isinstance(baselines := data.get("baselines"), list):
+            study["baselines"] = [_absolute(each, combined.document.folder) for each in baselines]
         studies.append(LossStudy(name, combined.folder / f"{short}.yaml", study))
     return studies
 
@@ -277,17 +279,19 @@ def _as_list(value: YamlValue) -> list[YamlValue]:
 def _with_absolute_path(data: YamlValue, folder: Path) -> YamlValue:
     """Return `data` of a study file with an absolute path, which can be at three places."""
 
-    def absolute(section: YamlValue) -> YamlValue:
-        if not isinstance(section, dict) or not isinstance(path := section.get("path"), str):
-            return section
-        return {**section, "path": str((folder / path).resolve())}
-
-    data = absolute(data)
+    data = _absolute(data, folder)
     if isinstance(data, dict) and isinstance(source := data.get("source"), dict):
         if "path" in source:
-            return {**data, "source": absolute(source)}
-        return {**data, "source": {name: absolute(params) for name, params in source.items()}}
+            return {**data, "source": _absolute(source, folder)}
+        return {**data, "source": {name: _absolute(params, folder) for name, params in source.items()}}
     return data
+
+
+def _absolute(section: YamlValue, folder: Path) -> YamlValue:
+    """Return a section with its path absolute, if it has one."""
+    if not isinstance(section, dict) or not isinstance(path := section.get("path"), str):
+        return section
+    return {**section, "path": str((folder / path).resolve())}
 
 
 def _comparable(data: Mapping[str, YamlValue]) -> dict[str, YamlValue]:

@@ -142,6 +142,16 @@ def test_a_range_on_a_margin_is_in_typical_distances_and_a_value_is_literal() ->
     assert make(loss="triplet").sample(Draws())["loss"]["params"]["margin"] == {"typical_distance": 0.05}
 
 
+def test_labels_are_smoothed_and_searched_only_where_the_file_says_so() -> None:
+    assert make(metric="cosine", loss="arcface").sample(Draws())["loss"]["params"]["label_smoothing"] == 0.0
+    space, draws = (
+        make(metric="cosine", loss={"arcface": {"label_smoothing": {"low": 0, "high": 0.2}}}),
+        Draws(),
+    )
+    space.sample(draws)
+    assert draws.asked["loss.arcface.label_smoothing"] == (0.0, 0.2, False)
+
+
 def test_factors_are_canonical_and_flat() -> None:
     drawn = make(
         loss={"triplet": {"margin": {"low": 0.1, "high": 0.4}, "mining": "hard"}}, fixed={"batch_size": 64}

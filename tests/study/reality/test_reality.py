@@ -401,8 +401,9 @@ def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
         ("{low: 2, high: 90}", "[4, 8]"),
         ("trials: 4", "trials: 2"),
         ("seeds: 3", "seeds: 2"),
-        ("baselines: null", "baselines: [raw]"),
+        ("baselines: null", "baselines: [raw, {path: theirs.npy}]"),  # relative to this file
     )
+    np.save(tmp_path / "theirs.npy", np.random.default_rng(0).normal(size=(1797, 2)))
     found = check(path)
     # Two short epochs hardly reach the pixels themselves.
     named, _, more = found.verdict().partition(" shown to be better than the best baseline (raw · ")
@@ -410,6 +411,7 @@ def test_losses_are_compared_for_real_on_digits(tmp_path: Path) -> None:
     for each in found.losses:
         assert each.loss in named or named == "No loss is" or (each.lead and each.lead.low > 0)
         raw = json.loads((each.folder / "baselines" / "raw" / "result.json").read_text())
+        assert (each.folder / "baselines" / "theirs" / "result.json").is_file()
         assert each.lead is not None
         assert each.test is not None
         assert each.lead.difference == pytest.approx(each.test - raw["test"]["map_at_r"])
