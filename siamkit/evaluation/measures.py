@@ -41,6 +41,11 @@ class Measure:
     group: Group
     summary: str
 
+    @property
+    def has_zero(self) -> bool:
+        """Whether 0 is an end or the middle of its scale, as for shares and correlations."""
+        return self.direction is not None and self.group not in ("geometry", "cost", "speed")
+
 
 _UP: Direction = "maximize"
 _DOWN: Direction = "minimize"

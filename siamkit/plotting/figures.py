@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -58,6 +58,83 @@ def logarithmic(figure: go.Figure, values: Sequence[float]) -> None:
 
 
 GREY = "#7F7F7F"
+
+MIN_SPREAD = 0.05
+"""The share of an axis below which differences cannot be seen."""
+
+
+@dataclass(frozen=True)
+class ReferenceLine:
+    """A line across a figure, at a value that others are compared with.
+
+    Args:
+        name: its name in the legend; any text, which is escaped.
+        value: its place on the axis.
+        dash: `dot` or `dash`.
+        color: its color.
+    """
+
+    name: str
+    value: float
+    dash: Literal["dot", "dash"]
+    color: str = GREY
+
+
+def measure_axis(figure: go.Figure, axis: Literal["x", "y"], lines: Sequence[ReferenceLine] = ()) -> None:
+    """Let the axis of a measure begin at 0, so that it does not exaggerate, and draw lines for reference.
+
+    If the values of the traces differ by less than `MIN_SPREAD` of such an axis, it begins near them instead,
+    and its title says so. Bars always begin at 0.
+
+    Args:
+        figure: the figure, which is changed in place; its axis has a title.
+        axis: the axis of the measure.
+        lines: the lines.
+    """
+    values = _values_on(figure, axis)
+    if not values:
+        return
+    low, high = min(0.0, *values), max(0.0, *values)
+    first, last = min([low, *(line.value for line in lines)]), max([high, *(line.value for line in lines)])
+    has_bars = any(trace.type == "bar" for trace in figure.data)
+    spread = max(values) - min(values)
+    title = figure.layout[f"{axis}axis"].title.text
+    if 0 < spread < MIN_SPREAD * (last - first) and not has_bars:
+        first, last = min(values) - spread / 4, max(values) + spread / 4
+        title = f"{title} (axis begins at {first:.4g})"
+    else:
+        margin = 0.03 * (last - first)
+        first -= margin if first < 0 or (min(values) < margin and not has_bars) else 0
+        last += margin
+    figure.update_layout({f"{axis}axis": {"range": [first, last], "title": {"text": title}}})
+    for trace in figure.data if lines else ():
+        if trace.name is None:
+            trace.showlegend = False
+    across = "y" if axis == "x" else "x"
+    for line in lines:
+        beyond = " (below the axis)" if line.value < first else " (above the axis)" * (line.value > last)
+        figure.update_layout(showlegend=True)
+        figure.add_shape(
+            type="line",
+            name=escape(line.name) + beyond,
+            showlegend=True,
+            layer="above",
+            line={"dash": line.dash, "color": line.color, "width": 1.5},
+            **{f"{axis}0": line.value, f"{axis}1": line.value},
+            **{f"{across}ref": f"{across} domain", f"{across}0": 0, f"{across}1": 1},
+        )
+
+
+def _values_on(figure: go.Figure, axis: str) -> list[float]:
+    """Return the numbers of all traces on an axis, and the ends of their intervals."""
+    values: list[float] = []
+    for trace in figure.data:
+        numbers = [value for value in trace[axis] if value is not None]
+        halves = trace[f"error_{axis}"].array
+        for sign in (-1, 1) if halves is not None else ():
+            values += [value + sign * half for value, half in zip(numbers, halves, strict=True)]
+        values += numbers
+    return [float(value) for value in values if math.isfinite(value)]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from siamkit.evaluation.distances import Cosine, Metric, resolve_metric
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
 from siamkit.io.targets import is_graded
 from siamkit.io.values import as_array, as_vectors, positive_int
-from siamkit.plotting.figures import SizePoint, size_plot
+from siamkit.plotting.figures import ReferenceLine, SizePoint, measure_axis, size_plot
 from siamkit.stats.results import front
 
 if TYPE_CHECKING:
@@ -101,8 +101,12 @@ class SizeCurve(Sequence[Size]):
             for size in self.sizes
         )
 
-    def plot(self) -> go.Figure:
-        """Return a Plotly figure of the first measure against bytes per vector, with the Pareto front."""
+    def plot(self, lines: Sequence[ReferenceLine] = ()) -> go.Figure:
+        """Return a Plotly figure of the first measure against bytes per vector, with the Pareto front.
+
+        Args:
+            lines: lines across the figure, such as the value of a baseline.
+        """
         name = self.measure
         better = "lower" if MEASURES[name].direction == "minimize" else "higher"
         points = [
@@ -115,7 +119,10 @@ class SizeCurve(Sequence[Size]):
             )
             for size in self.sizes
         ]
-        return size_plot(points, f"{name} ({better} is better)")
+        figure = size_plot(points, f"{name} ({better} is better)")
+        if MEASURES[name].has_zero:
+            measure_axis(figure, "y", lines)
+        return figure
 
 
 def size_curve(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
+from siamkit.plotting.figures import ReferenceLine, dressed, measure_axis
 from siamkit.report import write_report
 from siamkit.report.build import study_document
 from siamkit.report.load import load_study_results
@@ -97,6 +99,108 @@ def test_lower_is_better_where_the_study_says_so(folder: Folder) -> None:
         folder.trial(number, 0.5, figures={"eer": value, "map_at_r": 0.5})
     assert [trial.trial for trial in load_study_results(folder.path).completed] == [1, 2, 0]
     assert "eer 0.1000 on the validation split" in Page(folder.page()).text
+
+
+def lines(figure: Any) -> list[tuple[str, str, str, float]]:
+    """The lines across a figure: axis, name, dash, value."""
+    return [
+        (axis, line.name, line.line.dash, line[f"{axis}0"])
+        for line in figure.layout.shapes
+        for axis in "xy"
+        if line[f"{axis}0"] == line[f"{axis}1"]
+    ]
+
+
+def test_each_figure_of_the_objective_has_chance_and_the_best_baseline(folder: Folder) -> None:
+    objectives = {"map_at_r": "maximize", "eer": "minimize"}
+    folder.study(objectives=objectives).items(["a", "b"] * 10)
+    for number, value in enumerate([0.7, 0.5, 0.45, 0.6]):
+        factors = {
+            **result(0, 1)["factors"],
+            "loss": ["triplet", "contrastive"][number % 2],
+            "data.label_noise": 0.2 * (number // 2),
+        }
+        figures = {"map_at_r": value, "eer": 1 - value, "parameters": 7.0 + number}
+        folder.trial(number, value, factors=factors, figures=figures, curve=[0.3, value])
+    folder.confirmed("key0", 0, 0.7, 0.62).confirmed("key0", 1, 0.68, 0.6)
+    folder.exhibit(
+        "confirm/key0/0", rows=np.arange(20), embeddings=np.eye(20), size_how=np.array(["whole", "pca"]),
+        size_dim=np.array([8, 4]), size_bytes=np.array([32.0, 16.0]), size_worth=np.array([0.7, 0.6]),
+    )  # fmt: skip
+    folder.baseline("chance", {"map_at_r": 0.1, "eer": 0.5}, {"map_at_r": 0.12, "eer": 0.48})
+    folder.baseline("raw", {"map_at_r": 0.3, "eer": 0.4}, {"map_at_r": 0.66, "eer": 0.3})
+    folder.baseline("pca", {"map_at_r": 0.5, "eer": 0.2}, {"map_at_r": 0.52, "eer": 0.25})
+    stored = study_document(load_study_results(folder.path))
+    charts = stored.charts()
+    on_y = [("y", "chance", "dot", 0.1), ("y", "best baseline: pca", "dash", 0.5)]
+    for name in ("level-loss", "level-data.label_noise", "data-data.label_noise", "sizes", "curves"):
+        assert lines(charts[name]) == on_y, name
+        assert charts[name].layout.yaxis.range[0] == 0, name
+        assert charts[name].layout.showlegend
+    assert lines(charts["leaderboard"]) == [("x", *line[1:]) for line in on_y]
+    assert lines(charts["front"]) == [*on_y, ("x", "chance", "dot", 0.5), ("x", on_y[1][1], "dash", 0.2)]
+    # Validation and test have baselines of their own.
+    assert lines(charts["repeats"]) == [
+        ("x", "chance, validation", "dot", 0.1),
+        ("x", "best baseline: pca, validation", "dash", 0.5),
+        ("x", "chance, test", "dot", 0.12),
+        ("x", "best baseline: pca, test", "dash", 0.52),
+    ]
+    captions = [block.caption for section in stored.sections for block in section.blocks]
+    told = "Dotted: chance (0.1000). Dashed: best baseline: pca (0.5000)."
+    assert sum(told in caption for caption in captions) == 7
+
+
+def test_without_baselines_no_lines_are_drawn_and_axes_begin_at_zero(folder: Folder) -> None:
+    folder.study().trial(0, 0.7, curve=[0.6, 0.7]).trial(1, 0.4, curve=[0.5, 0.4])
+    chart = study_document(load_study_results(folder.path)).charts()["curves"]
+    assert lines(chart) == []
+    assert chart.layout.yaxis.range == (0, pytest.approx(0.721))
+
+
+def test_chance_that_is_the_best_baseline_is_one_line(folder: Folder) -> None:
+    folder.study().trial(0, 0.7).baseline("chance", {"map_at_r": 0.3}).baseline("raw", {"map_at_r": 0.2})
+    chart = study_document(load_study_results(folder.path)).charts()["leaderboard"]
+    assert lines(chart) == [("x", "chance", "dot", 0.3)]
+
+
+def test_an_objective_without_a_zero_keeps_its_axis(folder: Folder) -> None:
+    folder.study(objectives={"ms_per_item": "minimize"}).baseline("chance", {"ms_per_item": 5.0})
+    for number, value in enumerate([3.0, 4.0]):
+        folder.trial(number, 0.5, figures={"ms_per_item": value})
+    chart = study_document(load_study_results(folder.path)).charts()["leaderboard"]
+    assert (lines(chart), chart.layout.xaxis.range) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "start", "note"),
+    [
+        ([0.90, 0.95], "markers", 0, ""),  # 0.05 of 0.95 is visible
+        ([0.90, 0.94], "markers", 0.89, " (axis begins at 0.89)"),
+        ([0.90, 0.94], "bars", 0, ""),  # the length of a bar is its value
+        ([0.90, 0.90], "markers", 0, ""),
+        ([-0.2, 0.3], "markers", -0.215, ""),
+        ([0.001, 0.3], "markers", -0.009, ""),  # or the mark would be cut
+    ],
+)
+def test_axes_begin_at_zero_unless_nothing_could_be_seen(
+    values: list[float], kind: str, start: float, note: str
+) -> None:
+    trace = go.Bar(y=values) if kind == "bars" else go.Scatter(y=[*values, None])
+    figure = dressed(go.Figure(trace), "x", "map_at_r")
+    measure_axis(figure, "y", [ReferenceLine("<b>", 0.1, "dot")] if start in (0, 0.89) else [])
+    assert figure.layout.yaxis.range[0] == pytest.approx(start)
+    assert figure.layout.yaxis.title.text == f"map_at_r{note}"
+    if note:
+        assert figure.layout.shapes[0].name == "&lt;b&gt; (below the axis)"
+
+
+def test_intervals_are_inside_the_axis() -> None:
+    trace = go.Scatter(y=[0.5, 0.6], error_y={"type": "data", "array": [0.7, 0.1]})
+    figure = dressed(go.Figure(trace), "x", "map_at_r")
+    measure_axis(figure, "y")
+    low, high = figure.layout.yaxis.range
+    assert (low < -0.2, high > 1.2) == (True, True)
 
 
 def test_several_objectives_are_shown_against_each_other(folder: Folder) -> None:

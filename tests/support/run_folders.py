@@ -107,6 +107,13 @@ class Folder:
         )
         return self
 
+    def baseline(self, name: str, valid: dict[str, float], test: dict[str, float] | None = None) -> Folder:
+        place = self.path / "baselines" / name
+        place.mkdir(parents=True)
+        row = {"name": name, "metric": "cosine", "dim": 8, "valid": valid, "test": test}
+        (place / "result.json").write_text(json.dumps(row))
+        return self
+
     def page(self) -> str:
         return write_report(self.path).read_text(encoding="utf-8")
 

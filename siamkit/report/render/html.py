@@ -128,10 +128,10 @@ def _items(items: Items) -> Markup:
     )
 
 
-def _picture(file: bytes) -> str:
-    """Return a small PNG file as a URL; a large one is compressed further."""
+def _picture(file: bytes, compress: bool = True) -> str:
+    """Return a PNG file as a URL; a large one is compressed further unless its pixels must stay as they are."""
     kind = "png"
-    if len(file) > LARGE_BYTES:
+    if compress and len(file) > LARGE_BYTES:
         stream = io.BytesIO()
         with Image.open(io.BytesIO(file)) as picture:
             picture.convert("RGB").save(stream, format="WEBP", quality=60)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Literal
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.figures import COLORS
-from siamkit.report.load import Row
+from siamkit.evaluation.baselines import CHANCE
+from siamkit.evaluation.measures import MEASURES
+from siamkit.plotting.figures import COLORS, ReferenceLine, measure_axis
+from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import shorten
+
+SPLITS = {"valid": "validation", "test": "test"}
+"""The names of the splits that are evaluated."""
 
 MAX_LABEL = 90
 """The maximum number of characters of a name in a chart."""
@@ -51,6 +57,45 @@ def bars(names: Sequence[str], values: Sequence[float], texts: Sequence[str]) ->
     )
     figure.update_yaxes(type="category")
     return figure
+
+
+def measured(figure: go.Figure, axis: Literal["x", "y"], name: str, lines: Sequence[ReferenceLine]) -> str:
+    """Draw the axis of a measure with lines for reference; return the end of the caption, which names them.
+
+    Args:
+        figure: the figure, which is changed in place.
+        axis: the axis of the measure.
+        name: the name of the measure; the axis of a scale without a zero, such as seconds, stays as it is.
+        lines: the lines.
+    """
+    if _has_zero(name):
+        measure_axis(figure, axis, lines)
+    return legend(lines)
+
+
+def _has_zero(name: str) -> bool:
+    return name in MEASURES and MEASURES[name].has_zero
+
+
+def reference_lines(stored: StoredStudy, name: str, split: str = "valid") -> list[ReferenceLine]:
+    """Return chance and the best baseline on a split, for a scale with a zero, as far as they are known."""
+    if not _has_zero(name):
+        return []
+    chance = next((each for each in stored.baselines if each.result.name == CHANCE), None)
+    best = stored.baseline if stored.baseline is not chance else None
+    lines = []
+    if chance is not None and (value := chance.result.value(name, split)) is not None:
+        lines.append(ReferenceLine("chance", value, "dot"))
+    if best is not None and (value := best.result.value(name, split)) is not None:
+        title = f"best baseline: {shorten(best.result.name, 40)}"
+        lines.append(ReferenceLine(title, value, "dash", COLORS[1]))
+    return lines
+
+
+def legend(lines: Sequence[ReferenceLine]) -> str:
+    """Return the end of a caption that names lines."""
+    dashes = {"dot": "Dotted", "dash": "Dashed"}
+    return "".join(f" {dashes[line.dash]}: {line.name} ({number(line.value)})." for line in lines)
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from siamkit.plotting.figures import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Check, Section, Table
-from siamkit.report.sections._marks import bars, label, numbered
+from siamkit.report.sections._marks import bars, label, measured, numbered, reference_lines
 from siamkit.runs.results import TrialResult
 from siamkit.stats.effects import Level, is_number
 from siamkit.stats.importance import METHODS, Importances, Method, Share
@@ -152,7 +152,8 @@ def _level(stored: StoredStudy, name: str) -> Chart:
     if levels:
         first = levels[0].level
         best = f" Best mean: {f'{first:.4g}' if is_number(first) else first} ({levels[0].mean:.4f})."
-    return Chart(f"level-{name}", name, figure, table, f"{measure} by {name}.{best}", small=True)
+    lines = measured(figure, "y", measure, reference_lines(stored, measure))
+    return Chart(f"level-{name}", name, figure, table, f"{measure} by {name}.{best}{lines}", small=True)
 
 
 def _means(levels: Sequence[Level], numeric: bool) -> go.Scatter:
@@ -270,6 +271,7 @@ def _data_curves(stored: StoredStudy) -> list[Chart]:
             )
         dressed(figure, name, measure, height=360)
         table = Table.of(("loss", name, "trials", f"mean {measure}"), rows)
-        caption = f"The mean {measure} of each loss by {name}."
+        lines = measured(figure, "y", measure, reference_lines(stored, measure))
+        caption = f"The mean {measure} of each loss by {name}.{lines}"
         charts.append(Chart(f"data-{name}", f"Learning curve over {name}", figure, table, caption))
     return charts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from siamkit.plotting.figures import COLORS, color, dressed, logarithmic
 from siamkit.report.load import FinalistSummary, Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
-from siamkit.report.sections._marks import bars, label, numbered
+from siamkit.report.sections._marks import SPLITS, bars, label, legend, measured, numbered, reference_lines
 from siamkit.runs.results import TrialResult
 from siamkit.stats.compression import Size, SizeCurve
 from siamkit.stats.results import front
@@ -149,7 +150,7 @@ def _repeats(stored: StoredStudy) -> Chart:
     """Return every repeat of every finalist, on both splits."""
     figure = go.Figure()
     rows: list[tuple[Any, ...]] = []
-    for number, split in enumerate(("valid", "test")):
+    for number, (split, split_name) in enumerate(SPLITS.items()):
         marks = [(row, value) for row in stored.finalists[::-1] for value in row.values(split)]
         rows += [(row.trial, row.description, split, value) for row, value in marks]
         figure.add_trace(
@@ -158,19 +159,27 @@ def _repeats(stored: StoredStudy) -> Chart:
                 y=[f"#{row.trial}" for row, _ in marks],
                 text=[label(row.description) for row, _ in marks],
                 mode="markers",
-                name="validation" if split == "valid" else "test",
+                name=split_name,
                 marker={"color": color(number), "symbol": ("circle", "diamond")[number], "size": 10},
                 hovertemplate="%{y} %{text}<br>%{x:.4f}<extra></extra>",
             )
         )
     figure.update_yaxes(type="category")
     dressed(figure, stored.objective.name, height=150 + 34 * len(stored.finalists))
+    lines = [
+        replace(line, name=f"{line.name}, {name}", color=color(number))
+        for number, (split, name) in enumerate(SPLITS.items())
+        for line in reference_lines(stored, stored.objective.name, split)
+    ]
+    caption = (
+        "Each mark is one training with its own seed. The distance of marks in one row is due to the seed."
+    )
     return Chart(
         "repeats",
         "Every repeat",
         figure,
         Table.of(("trial", "configuration", "split", stored.objective.name), rows),
-        "Each mark is one training with its own seed. The distance of marks in one row is due to the seed.",
+        caption + measured(figure, "x", stored.objective.name, lines),
     )
 
 
@@ -190,14 +199,12 @@ def leaderboard(stored: StoredStudy) -> Section:
 
 
 def _bars(stored: StoredStudy) -> Chart:
-    name, best, baseline = stored.objective.name, stored.completed[:MAX_BARS], stored.baseline
+    name, best = stored.objective.name, stored.completed[:MAX_BARS]
     values = [trial.measures[name] for trial in best]
     figure = bars([f"#{trial.trial}" for trial in best], values, [trial.description for trial in best])
     dressed(figure, name, height=110 + 25 * len(best))
     caption = f"Each bar is a trial; its length is its {name}."
-    if baseline is not None:
-        figure.add_vline(x=baseline.value("valid"), line={"dash": "dash", "color": COLORS[1], "width": 1.5})
-        caption += f" The dashed line is the best baseline, {baseline.description}."
+    caption += measured(figure, "x", name, reference_lines(stored, name))
     title = f"The best {len(best)} trials" if len(stored.completed) > MAX_BARS else "The trials"
     rows = [(trial.trial, trial.description, value) for trial, value in zip(best, values, strict=True)]
     table = Table.of(("trial", "configuration", name), rows)
@@ -249,6 +256,8 @@ def trade_off(stored: StoredStudy) -> Section:
     costs = [row[1] for row in rows]
     if min(costs) > 0 and max(costs) >= 30 * min(costs):
         logarithmic(figure, costs)
+    lines = measured(figure, "y", names[0], reference_lines(stored, names[0]))
+    lines += measured(figure, "x", names[1], reference_lines(stored, names[1]))
     table = Table.of(
         ("trial", "configuration", *names, "Pareto-optimal"),
         [
@@ -262,7 +271,7 @@ def trade_off(stored: StoredStudy) -> Section:
         figure,
         table,
         "Every completed trial. A trial on the line is Pareto-optimal: no other trial is at least as good "
-        "in both measures and better in one. Its values can still be low.",
+        f"in both measures and better in one. Its values can still be low.{lines}",
     )
     return Section("trade-off", "Trade-off", [], [chart])
 
@@ -312,7 +321,9 @@ def sizes(stored: StoredStudy) -> Section:
     table = Table.of(columns, [(*row[:-1], "yes" if row[-1] else "no") for row in rows])
     used = {point.how for point in curve}
     methods = "; ".join(f"{method}: {text}" for method, text in SIZE_METHODS.items() if method in used)
-    chart = Chart("sizes", "Size curve", curve.plot(), table, f"{methods[0].upper()}{methods[1:]}.")
+    lines = reference_lines(stored, name)
+    caption = f"{methods[0].upper()}{methods[1:]}.{legend(lines)}"
+    chart = Chart("sizes", "Size curve", curve.plot(lines), table, caption)
     paragraph = (
         f"Compressed: {source}. Components and quantization steps were fitted on training items; the result "
         "was measured on the validation items that this report shows."

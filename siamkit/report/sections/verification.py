@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.figures import color, dressed
+from siamkit.plotting.figures import GREY, color, dressed
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Block, Chart, Listing, Section, Table
-from siamkit.report.sections._marks import numbered
+from siamkit.report.sections._marks import SPLITS, numbered
 
 MAX_CONFIGURATIONS = 5
 DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 MIN_DET_RATE = 5e-4
 """The lowest error rate that a DET curve shows, as its axes are infinite; lower rates are drawn here."""
-
-SPLITS = {"valid": "validation", "test": "test"}
 
 Curves = list[tuple[Row, dict[str, np.ndarray]]]
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -93,18 +91,18 @@ def _traces(curves: Curves, x: Transform, y: Transform) -> tuple[list[go.Scatter
 
 def _roc(curves: Curves) -> Chart:
     traces, rows = _traces(curves, lambda far: far, lambda frr: 1 - frr)
-    chance = go.Scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        name="chance",
-        line={"color": "#7F7F7F", "dash": "dot"},
-        hoverinfo="skip",
+    figure = dressed(
+        go.Figure([*traces, _chance([0, 1], [0, 1])]), "false accept rate", "true accept rate", height=500
     )
-    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "true accept rate", height=500)
     figure.update_layout(legend={"y": -0.24, "yanchor": "top"}, margin={"b": 130})
     caption = "The nearer to the upper left, the better. Solid: validation split; dashed: test split."
     return Chart("roc", "ROC", figure, _table(rows), caption, small=True)
+
+
+def _chance(x: Sequence[float], y: Sequence[float]) -> go.Scatter:
+    """Return the line of random decisions, which accept both kinds of pairs equally often."""
+    line = {"color": GREY, "dash": "dot"}
+    return go.Scatter(x=x, y=y, mode="lines", name="chance", line=line, hoverinfo="skip")
 
 
 def _det(curves: Curves) -> Chart:
@@ -114,7 +112,9 @@ def _det(curves: Curves) -> Chart:
         return np.asarray(ndtri(np.clip(rates, MIN_DET_RATE, 1 - MIN_DET_RATE)))
 
     traces, rows = _traces(curves, probit, probit)
-    figure = dressed(go.Figure(traces), "false accept rate", "false reject rate", height=500)
+    rates = np.array([DET_TICKS[0], 1 - DET_TICKS[0]])
+    chance = _chance(probit(rates).tolist(), probit(1 - rates).tolist())
+    figure = dressed(go.Figure([*traces, chance]), "false accept rate", "false reject rate", height=500)
     ticks = {
         "tickvals": probit(np.array(DET_TICKS)).tolist(),
         "ticktext": [f"{100 * rate:g}%" for rate in DET_TICKS],
