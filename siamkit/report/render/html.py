@@ -129,7 +129,7 @@ def _items(items: Items) -> Markup:
 
 
 def _picture(file: bytes, compress: bool = True) -> str:
-    """Return a PNG file as a URL; a large one is compressed further unless its pixels must stay as they are."""
+    """Return a PNG file as a URL; a large one is compressed further, which changes its pixels a little."""
     kind = "png"
     if compress and len(file) > LARGE_BYTES:
         stream = io.BytesIO()
