@@ -187,6 +187,14 @@ def _names(columns: str | None) -> tuple[str, ...]:
     "queries; for "
     "pairs, items if one is in several pairs, else pairs.",
 )
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="Embedding without training to compare with, such as raw, pca, hog or tfidf; repeatable; none for "
+    "none [default: all that fit, if the items can be read].",
+)
 @click.option("--html", "page", type=click.Path(), metavar="FILE", help="Also write a web page.")
 @json_option
 @backend_option(_BACKEND_DEFAULT)
@@ -198,6 +206,7 @@ def compare(
     metric: str | None,
     measures: tuple[str, ...],
     over: str,
+    baselines: tuple[str, ...],
     page: str | None,
     as_json: bool,
     backend: str | None,
@@ -228,6 +237,7 @@ def compare(
         metric=metric,
         measures=measures,
         over=over,  # type: ignore[arg-type]
+        baselines=None if baselines == ("none",) else baselines,
     )
     if page is not None:
         from siamkit.report.render.html import render_html

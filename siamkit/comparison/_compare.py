@@ -6,21 +6,28 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from siamkit.comparison.by_unit import ByPair, ByQuery
-from siamkit.comparison.embedding_set import EmbeddingSet, from_array, thumbnails_in_data, thumbnails_of_items
+from siamkit.comparison.embedding_set import (
+    EmbeddingSet,
+    from_array,
+    thumbnails_in_data,
+    thumbnails_of_items,
+)
 from siamkit.comparison.inputs import aligned, default_names, is_model, read_embeddings, with_labels
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
+from siamkit.comparison.untrained import untrained_in_data
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
-from siamkit.errors import DataError
-from siamkit.evaluation.distances import Metric, lightest_metric
+from siamkit.errors import DataError, SiamkitError
+from siamkit.evaluation.distances import PLAIN, Metric, lightest_metric
+from siamkit.evaluation.measures import MEASURES
 from siamkit.registry.registry import components
 from siamkit.stats.results import adjusted
 
@@ -41,6 +48,7 @@ def compare(
     most: int = 20,
     items: Sequence[Any] | None = None,
     drop_missing: bool = False,
+    baselines: Sequence[str] | None = (),
 ) -> Comparison:
     """Compare embeddings of the same items, or of the same pairs.
 
@@ -76,6 +84,11 @@ def compare(
             items are read from `data`.
         drop_missing: whether to leave out items whose label is missing (NaN, None, NaT, NA, null); by default
             they are refused.
+        baselines: names of the embeddings without training to compare with (`raw`, `pca`, `hog`, `tfidf`, …);
+            by default all that fit, None for none. This needs the items: `data`, or a trial by its study
+            file. Each is compared by the better of cosine and Euclidean distance; the best one in the first
+            measure has a difference to each embedding. Projections are fitted on a study's training items,
+            otherwise on the items of `data` without their labels.
 
     Raises:
         DataError: there are fewer than two embeddings, they are of different items, labels are missing, the
@@ -107,17 +120,22 @@ def compare(
     thumbnail_source = _thumbnail_source(sets, items, data, any(map(_is_model, embeddings)))
     sets, notes = aligned(sets)
     notes = [*(note for embedding_set in sets for note in embedding_set.notes), *notes]
-    sets, truth, missing_notes = with_labels(sets, labels, drop_missing=drop_missing)
+    untrained, baseline_notes = _untrained(sets, data, baselines)
+    count = len(sets)
+    kept, truth, missing_notes = with_labels([*sets, *untrained], labels, drop_missing=drop_missing)
+    sets, untrained = kept[:count], kept[count:]
     notes += missing_notes
     evaluated = (ByPair if sets[0].of_pairs else ByQuery)(
         sets, truth, tuple(dict.fromkeys(measures)), over, resamples=resamples, level=level, seed=seed
     )
     ids = _ids(sets)
+    baseline_names = _best_first(evaluated, untrained)
     values = {
         name: {measure: evaluated.interval(name, measure) for measure in evaluated.measures}
-        for name in set_names
+        for name in (*set_names, *baseline_names)
     }
-    pairs = [(couple, measure) for couple in combinations(set_names, 2) for measure in evaluated.measures]
+    couples = [*combinations(set_names, 2), *product(baseline_names[:1], set_names)]
+    pairs = [(couple, measure) for couple in couples for measure in evaluated.measures]
     disagreements = {
         couple: evaluated.disagreements(*couple, ids, most) for couple in combinations(set_names, 2)
     }
@@ -135,9 +153,66 @@ def compare(
         ],
         disagreements=disagreements,
         over=evaluated.over,
-        notes=[*notes, *evaluated.notes],
+        notes=[*notes, *evaluated.notes, *baseline_notes],
         thumbnails={row: thumbnails[ids[row]] for row in sorted(rows) if ids[row] in thumbnails},
+        baselines=baseline_names,
     )
+
+
+NO_ITEMS = (
+    "No embedding without training was compared, since the items are unknown: pass them as data= (--data), "
+    "or name a trial by its study file (study.yaml#14)."
+)
+
+
+def _untrained(
+    sets: Sequence[EmbeddingSet], data: str | os.PathLike[str] | None, wanted: Sequence[str] | None
+) -> tuple[list[EmbeddingSet], list[str]]:
+    """Return the baselines of the items of aligned embedding sets, on the same items; and notes."""
+    if wanted is None:
+        return [], []
+    untrained = next((each.untrained for each in sets if each.untrained is not None), None)
+    if untrained is None and data is not None:
+        untrained = partial(untrained_in_data, data, StreamRequest(), None)
+    if untrained is None:
+        if wanted:
+            raise DataError(f"the baseline {wanted[0]!r} needs the items. {NO_ITEMS}")
+        return [], [NO_ITEMS]
+    try:
+        found, notes = untrained(wanted)
+        together = [_on_items_of(sets[0], each) for each in found]
+    except SiamkitError as error:
+        if wanted:
+            raise
+        return [], [f"No embedding without training was compared: {error}"]
+    return together, notes
+
+
+def _on_items_of(first: EmbeddingSet, other: EmbeddingSet) -> EmbeddingSet:
+    """Return the other set on the items of the first, without other ids."""
+    if first.ids is None:
+        aligned([first, other])
+        return replace(other, ids=None)
+    _, found = aligned([first, other])[0]
+    if len(found.embeddings) < len(first.embeddings):
+        raise DataError(f"the data have {len(found.embeddings):,} of {len(first.embeddings):,} items only")
+    return found
+
+
+def _best_first(evaluated: ByQuery | ByPair, untrained: Sequence[EmbeddingSet]) -> tuple[str, ...]:
+    """Evaluate the baselines by cosine and by Euclidean distance; return the better of each, best first."""
+    measure = evaluated.measures[0]
+    lower_is_better = measure in MEASURES and MEASURES[measure].direction == "minimize"
+    chosen = []
+    for embedding_set in untrained:
+        found = []
+        for metric in PLAIN:
+            name = f"{embedding_set.name} · {metric}"
+            evaluated.add(replace(embedding_set, name=name, metric=PLAIN[metric]()))
+            value = evaluated.value(name, measure)
+            found.append((value if lower_is_better else -value, name))
+        chosen.append(min(found))
+    return tuple(name for _, name in sorted(chosen))
 
 
 def _names(sources: Sequence[Any], names: Sequence[str]) -> list[str]:

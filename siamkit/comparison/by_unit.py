@@ -18,7 +18,7 @@ from siamkit.io.targets import class_ids, is_binary
 from siamkit.stats.bootstrap import RESAMPLES, compare_queries, interval_of
 from siamkit.stats.pair_bootstrap import RESAMPLES as PAIR_RESAMPLES
 from siamkit.stats.pair_bootstrap import compare_pairs, interval_of_pairs
-from siamkit.stats.pair_measures import pair_scores
+from siamkit.stats.pair_measures import pair_scores, weighted_measure
 from siamkit.stats.resampling import MIN_CLASSES
 from siamkit.stats.results import Difference, Interval
 
@@ -83,7 +83,11 @@ class ByQuery:
         self._scores: dict[str, dict[str, NDArray[np.float64]]] = {}
         self._nearest: dict[str, NDArray[np.int64]] = {}
         for embedding_set in sets:
-            self._evaluate(embedding_set)
+            self.add(embedding_set)
+
+    def value(self, name: str, measure: str) -> float:
+        """Return a measure of one embedding set, without its interval."""
+        return float(np.nanmean(self._scores[name][measure]))
 
     def interval(self, name: str, measure: str) -> Interval:
         """Return a measure of one embedding set."""
@@ -113,7 +117,8 @@ class ByQuery:
             )
         return disagreements
 
-    def _evaluate(self, embedding_set: EmbeddingSet) -> None:
+    def add(self, embedding_set: EmbeddingSet) -> None:
+        """Evaluate another embedding set of the same items."""
         ks = {int(k) for name in self.measures if (k := name.rpartition("_at_")[2]).isdecimal()}
         groups: list[Group] = ["retrieval"]
         if {"mrr", "map"} & set(self.measures):
@@ -191,7 +196,13 @@ class ByPair:
         self._distances: dict[str, NDArray[np.float32]] = {}
         self._correct: dict[str, NDArray[np.bool_]] = {}
         for embedding_set in sets:
-            self._evaluate(embedding_set)
+            self.add(embedding_set)
+
+    def value(self, name: str, measure: str) -> float:
+        """Return a measure of one embedding set, without its interval."""
+        distances = self._distances[name]
+        value = weighted_measure(measure, distances.astype(np.float64), self._targets)
+        return float(value(np.ones((1, len(distances))))[0])
 
     def interval(self, name: str, measure: str) -> Interval:
         """Return a measure of one embedding set."""
@@ -215,7 +226,8 @@ class ByPair:
             for row in largest_differences(scores_a, scores_b, most)
         ]
 
-    def _evaluate(self, embedding_set: EmbeddingSet) -> None:
+    def add(self, embedding_set: EmbeddingSet) -> None:
+        """Evaluate another embedding set of the same items."""
         name, metric = embedding_set.name, resolve_metric(embedding_set.metric)
         if not self._binary:
             evaluation = evaluate_scores(embedding_set.embeddings, self._targets, metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class TrialOrigin:
     factors: Mapping[str, Any]
 
 
+Untrained = Callable[[Sequence[str]], tuple[list["EmbeddingSet"], list[str]]]
+"""Function of names of baselines; see `EmbeddingSet.untrained`."""
+
+
 @dataclass(frozen=True)
 class EmbeddingSet:
     """Embeddings of items or of pairs, and the information needed to evaluate them.
@@ -60,6 +64,8 @@ class EmbeddingSet:
         trial: the trial that the embeddings come from, or None.
         items: `(n, 2)`, for pairs the number of the item on each side, from 0; None if unknown.
         thumbnails: function that returns thumbnails for ids; None if items cannot be shown.
+        untrained: function that returns embeddings of the same items without training, given the names of
+            baselines (none: all that fit), and notes; None if the items cannot be read.
         notes: warnings to print with any result.
     """
 
@@ -73,6 +79,7 @@ class EmbeddingSet:
     trial: TrialOrigin | None = None
     items: NDArray[np.int64] | None = None
     thumbnails: ThumbnailLookup | None = field(default=None, repr=False)
+    untrained: Untrained | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from siamkit.backend import select
 from siamkit.backend.select import float32_required
 from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnails_in_data
+from siamkit.comparison.untrained import untrained_in_data, untrained_in_study
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing.base import Altered
 from siamkit.data.streaming.open import open_items
@@ -30,6 +31,9 @@ from siamkit.io.paths import BROKEN_ARRAYS, as_path, display_path, unreadable_as
 from siamkit.registry.catalog import CORE
 from siamkit.runs.results import Snapshot, TrialResult
 from siamkit.runs.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from siamkit.study.worker.prepared_data import PreparedData
 
 
 def from_model(
@@ -94,6 +98,7 @@ def from_model(
         loaded.count_params(),
         items=_item_numbers([side.keys for side in sides], towers > 1) if first.of_pairs else None,
         thumbnails=partial(thumbnails_in_data, data, options, source),
+        untrained=partial(untrained_in_data, data, options, source),
         notes=(f"{name}: {altered.sentence()}.",) if altered else (),
     )
 
@@ -199,6 +204,7 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
         parameters=None if parameters is None else int(parameters),
         trial=TrialOrigin(str(folder.path), result.trial, result.factors),
         thumbnails=partial(_stored_thumbnails, folder),
+        untrained=partial(_untrained, study, folder, snapshot) if study.endswith(_STUDY_FILES) else None,
         notes=tuple(notes),
     )
 
@@ -279,6 +285,21 @@ def _embed_again(
             "model can embed the validation items"
         )
     from siamkit.backend import select
+
+    prepared, ids, targets = _items_of(study, folder, snapshot)
+    select.prepare()
+    from siamkit.model.factory import load_model
+
+    model = load_model(file, compile=False)
+    with float32_required():
+        embeddings = model.embed_views(prepared.valid.views, preprocessed=True)
+    return embeddings, ids, targets
+
+
+def _items_of(
+    study: str, folder: RunFolder, snapshot: Snapshot
+) -> tuple[PreparedData, tuple[str, ...], NDArray[Any]]:
+    """Read the data of a study again; return them with the ids and targets of the validation items."""
     from siamkit.study.config.load import load_study
     from siamkit.study.storage.open import check_same_training
     from siamkit.study.worker.prepared_data import prepare_data
@@ -288,17 +309,17 @@ def _embed_again(
     prepared, raw = prepare_data(resolved)
     if prepared.record["fingerprint"] != snapshot.data.fingerprint:
         raise StudyError(
-            f"{trial} has no stored embeddings, and the data of the study have changed, so the model cannot "
-            "embed the same items"
+            f"the data of the study in {display_path(folder.path)!r} have changed, so the same items cannot "
+            "be embedded"
         )
-    select.prepare()
-    from siamkit.model.factory import load_model
-
-    model = load_model(file, compile=False)
-    with float32_required():
-        embeddings = model.embed_views(prepared.valid.views, preprocessed=True)
     assert raw.target is not None  # the study evaluated its trials with it
-    return embeddings, tuple(map(str, raw.ids)), np.array([str(target) for target in raw.target])
+    return prepared, tuple(map(str, raw.ids)), np.array([str(target) for target in raw.target])
+
+
+def _untrained(
+    study: str, folder: RunFolder, snapshot: Snapshot, wanted: Sequence[str]
+) -> tuple[list[EmbeddingSet], list[str]]:
+    return untrained_in_study(*_items_of(study, folder, snapshot), wanted)
 
 
 def _metric_of(folder: RunFolder, result: TrialResult) -> Metric:

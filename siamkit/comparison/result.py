@@ -83,6 +83,8 @@ class Comparison:
         over: the units resampled for the intervals.
         notes: warnings to read before using the result.
         thumbnails: thumbnails by row of the items in disagreements (for pairs, of both sides), if known.
+        baselines: names of the embeddings without training, which also have values, the best first. The best
+            has differences to each embedding too.
     """
 
     names: tuple[str, ...]
@@ -94,6 +96,7 @@ class Comparison:
     over: str
     notes: list[str]
     thumbnails: dict[int, tuple[Thumbnail, ...]] = field(default_factory=dict, repr=False)
+    baselines: tuple[str, ...] = ()
 
     def verdicts(self) -> list[str]:
         """Return a sentence for each difference."""
@@ -172,7 +175,7 @@ class Comparison:
         ]
         values = [
             (name, measure, interval.value, interval.low, interval.high)
-            for name in self.names
+            for name in (*self.names, *self.baselines)
             for measure, interval in self.values[name].items()
         ]
         return Section(

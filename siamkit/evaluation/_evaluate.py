@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.classification import KnnVotes, clustering_measures, few_shot_measures
+from siamkit.evaluation.classification import (
+    KnnVotes,
+    Rankings,
+    class_means,
+    clustering_measures,
+    few_shot_measures,
+)
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
 from siamkit.evaluation.geometry import Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
-from siamkit.evaluation.retrieval import Rankings, class_means
 from siamkit.evaluation.scan import Accumulator, scan_distances
 from siamkit.evaluation.verification import Evaluation, PairCounts, verification_measures
 from siamkit.io.targets import as_labels, class_ids, is_graded
@@ -151,8 +156,8 @@ def evaluate_labels(
         groups: groups of measures to compute:
 
             - `retrieval`: `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`
-              (`siamkit.evaluation.retrieval.query_scores`), means over queries, and with `_macro` means over
-              classes of the class means;
+              (`siamkit.evaluation.classification.query_scores`), means over queries, and with `_macro`
+              means over classes of the class means;
             - `ranking`: `map` and `mrr`, which sort the whole gallery for each query;
             - `verification`: `roc_auc`, `eer`, `average_precision`, `tar_at_far_<rate>`; `threshold` (in the
               metric's own orientation: a match is at most a distance, or at least a similarity) and, at this

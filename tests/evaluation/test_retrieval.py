@@ -13,7 +13,7 @@ from selection import examples
 
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
-from siamkit.evaluation.retrieval import query_scores
+from siamkit.evaluation.classification import query_scores
 
 
 class Cosine:

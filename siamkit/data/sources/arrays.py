@@ -68,7 +68,7 @@ def npz(
             raise DataError(f"{file} has no array {name!r}; {nearest(name, arrays)}")
     items = [arrays.pop(name) for name in names]
     target = None if is_unlabelled else arrays.pop(y)
-    kind = _kind(items[0], names[0]) if input == "auto" else input
+    kind = input_of(items[0], names[0]) if input == "auto" else input
     # A series of one feature may lack that axis.
     views = tuple(view[..., None] if kind == "series" and view.ndim == 2 else view for view in items)
     if target is None:
@@ -122,7 +122,12 @@ def load_arrays(path: Path, what: str) -> dict[str, Array]:
         return {name: loaded[name] for name in loaded.files}
 
 
-def _kind(array: Array, name: str) -> str:
+def input_of(array: Array, name: str) -> str:
+    """Return the kind of input that an array looks like.
+
+    Raises:
+        DataError: it looks like none.
+    """
     kind, axes = array.dtype.kind, array.ndim
     if kind in "UT" and axes == 1:
         return "text"

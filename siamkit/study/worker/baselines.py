@@ -134,7 +134,7 @@ def _candidates(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> Iter
     )
     for name, baseline in fitting.items():
         if not job.names or name in job.names:
-            yield Candidate(name, baseline.summary, {"": _Fitted(baseline.fit, data)})
+            yield Candidate(name, baseline.summary, {"": Fitted(baseline.fit, data)})
     if not job.names or UNTRAINED in job.names:
         variants = {
             configuration["encoder"]["name"].rpartition("/")[2]: partial(trainer.untrained, configuration)
@@ -154,7 +154,7 @@ def _random(data: PreparedData, split: SplitName) -> Array:
     return random_vectors(len(dataset), len(dataset.views))
 
 
-class _Fitted:
+class Fitted:
     """A baseline fitted on the training items of all views when a split is first embedded."""
 
     def __init__(self, fit: Callable[[Items], Callable[[Items], Array] | None], data: PreparedData) -> None:
