@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from siamkit.comparison.similarity import RepresentationSimilarity
 from siamkit.data.thumbnails import Thumbnail
-from siamkit.plotting.figures import DifferenceRow, forest_plot
+from siamkit.plotting import DifferenceRow, forest_plot
 from siamkit.report.model import Block, Chart, Document, Gallery, Items, Listing, Section, Table
 from siamkit.stats.results import Difference, Interval
 

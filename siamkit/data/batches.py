@@ -12,6 +12,7 @@ import numpy as np
 from siamkit.data.augmentation import Recipe, Vary, augmenter
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing.text import TextTokenizer
 from siamkit.data.splits import rank_in_group
 from siamkit.errors import DataError, nearest
 from siamkit.registry.compatibility import FEEDS
@@ -52,7 +53,7 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
         planner: function that makes the plan of an epoch.
         seed: random seed.
         vary: functions of prepared items and a random generator that change each view of each batch at
-            random, in this order: `Preprocessor.vary`, augmentation.
+            random, in this order: augmentation, `Preprocessor.vary`.
 
     Attributes:
         epoch: the current epoch, from 0.
@@ -180,12 +181,13 @@ def feed(
         planner = _sampled(dataset, supervision, batch_size, items_per_class)
     else:
         planner = _unsampled(dataset, supervision, batch_size, drop_last)
-    augmentation = augmenter(augment, dataset.input)
+    kind = "text" if isinstance(preprocessor, TextTokenizer) else dataset.input
+    augmentation = augmenter(augment, kind, preprocessor if isinstance(preprocessor, Preprocessor) else None)
     if augmentation is not None and not all(map(_is_prepared, leaves)):
         raise DataError(
             "augmentation needs prepared items, in float32 or int32; give the feed a preprocessor"
         )
-    varying = [vary for vary in (getattr(preprocessor, "vary", None), augmentation) if vary is not None]
+    varying = [vary for vary in (augmentation, getattr(preprocessor, "vary", None)) if vary is not None]
     if dataset.is_unlabelled and not _changes_items(preprocessor) and augmentation is None:
         raise DataError(
             "two equal views of an item teach nothing; items without labels need augmentation, for example "

@@ -167,7 +167,7 @@ def augmented_items(
         `augmented_texts` (n, versions); `augmented_rows` (n, versions, features), with `augmented_columns`.
     """
     steps = recipe_steps(recipe, kind)
-    if (augment := augmenter(recipe, kind)) is None:
+    if (augment := augmenter(recipe, kind, preprocessor)) is None:
         return {}
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(training), min(SHOWN_AUGMENTED, len(training)), replace=False))

@@ -15,7 +15,7 @@ from siamkit.evaluation.distances import Cosine, Metric, resolve_metric
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, MEASURES, Group, groups_of
 from siamkit.io.targets import is_graded
 from siamkit.io.values import as_array, as_vectors, positive_int
-from siamkit.plotting.figures import ReferenceLine, SizePoint, measure_axis, size_plot
+from siamkit.plotting import ReferenceLine, SizePoint, measure_axis, size_plot
 from siamkit.stats.results import front
 
 if TYPE_CHECKING:

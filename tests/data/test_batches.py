@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from selection import examples
 
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.data.batches import EpochPlan, Feed, feed
+from siamkit.data.preprocessing.scaling import Standardizer
 from siamkit.errors import DataError
 
 pytestmark = pytest.mark.keras
@@ -324,17 +327,42 @@ def test_augmentations_of_a_batch_follow_from_seed_epoch_and_number():
     assert not any(np.array_equal(noise(2, epoch=3), other) for other in others)
 
 
-def test_augmentation_comes_after_the_preprocessor_varied():
-    texts = Dataset((np.array(["a b", "c d", "e f", "g h"]),), np.array([0, 1, 0, 1]), "labels", "text")
-    x, _ = feed(
-        texts,
+def test_the_preprocessor_varies_what_is_augmented():
+    class Rounding(Standardizer):
+        def vary(self, leaf, rng):
+            return np.rint(leaf)
+
+    items = Dataset((np.zeros((40, 3), np.float32),), np.arange(40) % 2, "labels", "vector")
+    made = feed(
+        items,
         "labels",
-        batch_size=4,
+        batch_size=40,
         seed=0,
-        preprocessor=fit_preprocessor(texts),
-        augment={"token_dropout": {"probability": 1}},
-    )[0]
-    assert ((x > 0).sum(axis=1) == 1).all()
+        preprocessor=Rounding((3,), np.zeros(3), np.ones(3)),
+        augment={"noise": {"deviation": 9}},
+    )
+    x, _ = made[0]
+    assert (x == np.rint(x)).all()
+    assert len(np.unique(x)) > 5
+
+
+def test_typos_are_made_in_texts_before_they_are_tokenized():
+    texts = np.array(["a red hat", "réd 🦊", "blue", "green shoes"] * 3, object)
+    dataset = Dataset((texts,), np.arange(12) % 2, "labels", "text")
+    prepare = fit_preprocessor(dataset, dropout=0.0)
+    prepared = replace(dataset, views=(prepare(texts),), input="tokens")
+    for items, is_prepared in ((dataset, False), (prepared, True)):
+        made = feed(
+            items, "labels", batch_size=12, seed=0, preprocessor=prepare, preprocessed=is_prepared,
+            augment={"typos": {"probability": 0.3}},
+        )  # fmt: skip
+        x, _ = made[0]
+        written = prepare.restored(x)
+        assert (x.dtype, x.shape) == (np.int32, (12, prepare.max_length))
+        assert set(written) - set(texts)
+        assert set("".join(written)) <= set("".join(texts))
+    with pytest.raises(DataError, match=r"'typos' is for text, but the data are tokens; token_dropout"):
+        feed(prepared, "labels", batch_size=12, seed=0, augment="typos")
 
 
 def test_augmentation_that_does_not_fit_is_refused():

@@ -21,7 +21,7 @@ from PIL import Image
 from run_folders import EVIL, Folder, frozen, result
 
 from siamkit.errors import StudyError
-from siamkit.plotting.figures import ReferenceLine, dressed, measure_axis
+from siamkit.plotting import ReferenceLine, dressed, measure_axis
 from siamkit.report import write_report
 from siamkit.report.build import study_document
 from siamkit.report.load import load_study_results

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from siamkit.evaluation.baselines import CHANCE
 from siamkit.evaluation.measures import MEASURES
-from siamkit.plotting.figures import COLORS, ReferenceLine, measure_axis
+from siamkit.plotting import COLORS, ReferenceLine, measure_axis
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import shorten
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.figures import COLORS, color, dressed, logarithmic, symbol
+from siamkit.plotting import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Check, Section, Table
 from siamkit.report.sections._marks import bars, label, measured, numbered, reference_lines

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from siamkit.evaluation.measures import MEASURES
-from siamkit.plotting.figures import COLORS, SYMBOLS, color, dressed, symbol
+from siamkit.plotting import COLORS, SYMBOLS, color, dressed, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Explorer, Gallery, Items, Listing, Section, Table
 from siamkit.report.sections._marks import label

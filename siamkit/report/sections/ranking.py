@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from siamkit.plotting.figures import COLORS, color, dressed, logarithmic
+from siamkit.plotting import COLORS, color, dressed, logarithmic
 from siamkit.report.load import FinalistSummary, Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
 from siamkit.report.sections._marks import SPLITS, bars, label, legend, measured, numbered, reference_lines

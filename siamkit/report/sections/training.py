@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from siamkit.plotting.figures import color, dressed
+from siamkit.plotting import color, dressed
 from siamkit.report.load import Curve, Row, StoredStudy
 from siamkit.report.model import Block, Chart, Listing, Picture, Section, Table
 from siamkit.report.sections._marks import bars, label, measured, numbered, reference_lines

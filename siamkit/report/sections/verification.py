@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from siamkit.plotting.figures import GREY, color, dressed
+from siamkit.plotting import GREY, color, dressed
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Block, Chart, Listing, Section, Table
 from siamkit.report.sections._marks import SPLITS, numbered

@@ -18,8 +18,8 @@ from siamkit.errors import StudyError
 from siamkit.io.files import write_text
 from siamkit.io.paths import as_path
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.engines import _ray_cluster
-from siamkit.study.engines._ray_worker import Actor, JobRequest, NodeRejected, WorkerCrashed, WorkerUpdate
+from siamkit.study.engines import _ray
+from siamkit.study.engines._ray import Actor, JobRequest, NodeRejected, WorkerCrashed, WorkerUpdate
 from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import BaselinesJob, Cause, CauseKind, FeedsJob, Job, Message, Send, Setup
 from siamkit.study.worker.shared_arrays import pack
@@ -186,11 +186,11 @@ class RayEngine:
         self._cpus, self._memory = config.resources.cpus, config.budget.trial_memory
         self._workers_setting = config.workers
         packed = pack(Path(setup.data_folder))
-        self._connected = _ray_cluster.connect(packed.nbytes)
+        self._connected = _ray.connect(packed.nbytes)
         self._marker = FolderMarker(setup.run_folder)
         self._workers: list[RayWorker] = []
         try:
-            self._gpus = float(_ray_cluster.has_gpus()) if gpus is None else gpus
+            self._gpus = float(_ray.has_gpus()) if gpus is None else gpus
             self.size, self._counted = 0, 0.0
             self._count_workers()
             # The actors do not use the storage, so its password stays here.
@@ -204,12 +204,12 @@ class RayEngine:
 
     def _count_workers(self) -> None:
         """Set how many workers there should be; those of a lost node start again when there is room."""
-        room = _ray_cluster.room(self._cpus, self._gpus, self._memory)
+        room = _ray.room(self._cpus, self._gpus, self._memory)
         if not room and not self.size:
             memory = f" and {self._memory / 1e9:g} GB" if self._memory else ""
             raise StudyError(
                 f"no node of the Ray cluster has room for a worker of {self._cpus} CPUs, {self._gpus:g} GPUs"
-                f"{memory}: {_ray_cluster.largest_node()}"
+                f"{memory}: {_ray.largest_node()}"
             )
         is_auto = self._workers_setting == "auto"
         self.size = max(self.size, room) if is_auto else int(self._workers_setting)
@@ -248,7 +248,7 @@ class RayEngine:
         self._marker.remove()
         if self._connected:
             self._connected = False
-            _ray_cluster.disconnect()
+            _ray.disconnect()
 
 
 def _environment(backend: str, cpus: int, gpus: float) -> dict[str, str]:

@@ -748,7 +748,8 @@ def test_augmentations_for_other_data_are_refused_when_the_data_are_read(
     (told,) = caught.value.problems
     assert told.partition("study.yaml:")[2] == (
         f"{where}.augment: the augmentation 'window' is for series, but the data are image; crop, "
-        "resized_crop, flip, rotate, brightness, color, contrast, erase, noise would fit"
+        "resized_crop, flip, rotate, brightness, color, contrast, erase, randaugment, noise "
+        "would fit"
     )
 
 

@@ -207,7 +207,7 @@ def test_what_no_node_has_room_for_is_refused(nodes: Nodes, run: Run, tmp_path: 
 def test_without_the_package_it_is_a_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ray_engine", "_ray_cluster"):
+    for name in ("ray_engine", "_ray"):
         monkeypatch.delitem(sys.modules, f"siamkit.study.engines.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     sentence = refused(run, tmp_path)
@@ -382,7 +382,7 @@ def test_data_cross_as_they_are_and_texts_with_their_tokenizer(tmp_path: Path) -
 def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from siamkit.study.engines import _ray_worker as ray_worker
+    from siamkit.study.engines import _ray as ray_worker
     from siamkit.study.worker.messages import Cause, Ended, Epoch, FeedsJob, Job
 
     heard: list[Any] = []
@@ -419,7 +419,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
 
 
 def test_how_many_workers_there_is_room_for() -> None:
-    from siamkit.study.engines._ray_cluster import _room_on
+    from siamkit.study.engines._ray import _room_on
 
     node = {"CPU": 8.0, "GPU": 2.0, "memory": 16e9}
     assert _room_on(node, 1, 0, None) == 8
@@ -438,7 +438,7 @@ def test_how_many_workers_there_is_room_for() -> None:
 SCRIPT = """\
 import json, os, sys
 import psutil, ray
-from siamkit.study.engines import _ray_cluster as cluster
+from siamkit.study.engines import _ray as cluster
 assert cluster.connect(1000)
 nodes = [node["NodeManagerAddress"] for node in ray.nodes()]
 ours = psutil.Process().children(recursive=True)
