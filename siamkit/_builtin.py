@@ -6,24 +6,24 @@ from siamkit.data.sources import DATASETS
 from siamkit.encoders._specs import ENCODERS
 from siamkit.losses._specs import LOSSES
 from siamkit.metrics._specs import METRICS
-from siamkit.registry import hookspecs, specs
+from siamkit.registry import specs
 
 
-@hookspecs.hookimpl
+@specs.hookimpl
 def siamkit_encoders() -> list[specs.EncoderSpec]:
     return ENCODERS
 
 
-@hookspecs.hookimpl
+@specs.hookimpl
 def siamkit_metrics() -> list[specs.MetricSpec]:
     return METRICS
 
 
-@hookspecs.hookimpl
+@specs.hookimpl
 def siamkit_losses() -> list[specs.LossSpec]:
     return LOSSES
 
 
-@hookspecs.hookimpl
+@specs.hookimpl
 def siamkit_datasets() -> list[specs.DatasetSpec]:
     return DATASETS

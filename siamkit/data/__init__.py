@@ -15,19 +15,25 @@ if TYPE_CHECKING:
     from siamkit.data.augmentation import augmenter
     from siamkit.data.batches import feed
     from siamkit.data.dataset import Dataset, Leaf, length, take
+    from siamkit.data.inspection import ClassSizes, DataReport, Duplicates, ImageFacts, inspect
     from siamkit.data.leakage import find_overlap
     from siamkit.data.preprocessing.base import Altered, Preprocessor
     from siamkit.data.preprocessing.columns import fit_preprocessor, load_preprocessor
-    from siamkit.data.splits import Split, split
+    from siamkit.data.splits import Split, SplitOption, split
     from siamkit.data.thumbnails import Thumbnail, thumbnail_of
 
 __all__ = [
     "Altered",
     "ChannelStats",
+    "ClassSizes",
+    "DataReport",
     "Dataset",
+    "Duplicates",
+    "ImageFacts",
     "Leaf",
     "Preprocessor",
     "Split",
+    "SplitOption",
     "Thumbnail",
     "ablate",
     "augmenter",
@@ -35,6 +41,7 @@ __all__ = [
     "feed",
     "find_overlap",
     "fit_preprocessor",
+    "inspect",
     "length",
     "load_preprocessor",
     "split",
@@ -56,6 +63,12 @@ __getattr__, __dir__ = lazy_exports(
         "ablate": "ablation",
         "augmenter": "augmentation",
         "feed": "batches",
+        "ClassSizes": "inspection",
+        "DataReport": "inspection",
+        "Duplicates": "inspection",
+        "ImageFacts": "inspection",
+        "inspect": "inspection",
+        "SplitOption": "splits",
         "find_overlap": "leakage",
         "fit_preprocessor": "preprocessing.columns",
         "length": "dataset",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Leaf
+from siamkit.data.dataset import Array, Leaf, take
 
 IMAGE_SIDE = 32  # pixels of a side that images are scaled to
 MAX_WAVES = 6  # waves across an image up to which its spectrum is described
@@ -238,3 +239,45 @@ def _unit(rows: Array) -> Array:
 def _squared_distances(a: Array, b: Array) -> Array:
     """Return the squared distances `(n, m)`."""
     return np.asarray((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T)
+
+
+# ------------------------------------------------------------------ items of one set that are equal
+
+
+def equal_items(
+    keys: Sequence[bytes], labels: Sequence[str | None] | None
+) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return how many items equal an earlier one, how many of these are of another class; and such pairs."""
+    first: dict[bytes, int] = {}
+    pairs = []
+    for row, key in enumerate(keys):
+        if first.setdefault(key, row) != row:
+            pairs.append((first[key], row))
+    across = [pair for pair in pairs if labels is not None and labels[pair[0]] != labels[pair[1]]]
+    return (len(pairs), len(across)), across + [pair for pair in pairs if pair not in set(across)]
+
+
+def nearly_equal_items(sketch: Sketch, leaf: Leaf, keys: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return pairs of items of different keys: an item and its nearest one, if they are nearly identical."""
+    if len(keys) < 3:
+        return []
+    rows = sketch.rows(leaf)
+    squares = (rows**2).sum(axis=1)
+    codes = np.unique(np.array(keys, dtype=object), return_inverse=True)[1].ravel()
+    nearest_row = np.empty(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), 512):
+        block = slice(start, start + 512)
+        distances = squares - 2 * rows[block] @ rows.T
+        distances[codes[block][:, None] == codes] = np.inf
+        nearest_row[block] = distances.argmin(axis=1)
+    everything = np.arange(len(rows))
+    is_same = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), 512):
+        block = slice(start, start + 512)
+        is_same[block] = sketch.same(take(leaf, everything[block]), take(leaf, nearest_row[block]))
+    is_same &= codes != codes[nearest_row]  # all items may be equal
+    found = {
+        (min(a, b), max(a, b))
+        for a, b in zip(everything[is_same].tolist(), nearest_row[is_same].tolist(), strict=True)
+    }
+    return sorted(found)

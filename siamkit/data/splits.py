@@ -333,3 +333,85 @@ def _as_json(shares: Mapping[str, Share]) -> dict[str, Any]:
         part: share if isinstance(share, (int, float)) else [str(value) for value in share]
         for part, share in shares.items()
     }
+
+
+# ------------------------------------------------------------------ which split is possible
+
+MIN_CLASSES = 20  # for a split by class: 4 in validation and 4 in test
+MIN_ITEMS = 10  # of a class, for a split by item: 2 in validation and 2 in test
+MAX_LARGEST = 0.5  # share of the pairs in the largest group of a split by groups
+
+
+@dataclass(frozen=True)
+class SplitOption:
+    """A rule to split by: what to write as `by`, whether it is possible, and why it is sensible or not."""
+
+    by: By
+    is_possible: bool
+    reason: str
+
+
+def options_for_labels(sizes: Sequence[int], part: str = "", group: str = "") -> list[SplitOption]:
+    """Return the rules to split labelled items by, the sensible one first.
+
+    Args:
+        sizes: the number of items of each class.
+        part: the column that names the parts, if there is one.
+        group: the column whose values should stay together, if there is one.
+
+    Example:
+        >>> options_for_labels([25] * 12)[0].by, options_for_labels([25] * 40)[0].by
+        ('item', 'class')
+    """
+    count, median = len(sizes), float(np.median(sizes))
+    many = count >= MIN_CLASSES
+    tiny = median < MIN_ITEMS and count >= MIN_CLASSES // 2
+    by_class = SplitOption(
+        "class",
+        count >= len(PARTS),
+        f"{count} classes are enough to evaluate on classes that were not trained"
+        if many
+        else f"classes of {median:g} items are too small to be split, so each is in one part"
+        if tiny
+        else f"{count} classes are few to keep some for validation and test ({MIN_CLASSES} are enough)",
+    )
+    by_item = SplitOption(
+        "item",
+        sum(sizes) >= len(PARTS),
+        "the items of each class are in all parts"
+        + ("" if many or tiny else f", since {count} classes are too few to keep some for validation"),
+    )
+    options = [by_class, by_item] if many or tiny else [by_item, by_class]
+    if group:
+        options.insert(0, SplitOption(group, True, f"rows with the same {group} stay together"))
+    if part:
+        options.insert(0, SplitOption(part, True, f"the column {part} names the parts"))
+    return options
+
+
+def options_for_pairs(dataset: Dataset) -> list[SplitOption]:
+    """Return the rules to split pairs by, the sensible one first."""
+    digests = [item_digests(view, dataset.input) for view in dataset.views]
+    by_item = SplitOption("item", len(dataset) >= len(PARTS), "no item is in two pairs")
+    rules: list[tuple[By, str]] = [
+        ("components", "pairs that share an item stay together"),
+        ({"side": "left"}, "pairs with the same left item stay together"),
+        ({"side": "right"}, "pairs with the same right item stay together"),
+    ]
+    options = []
+    for by, reason in rules:
+        sizes = np.bincount(item_groups(digests, by))
+        if by == "components" and len(sizes) == len(dataset):
+            return [by_item]
+        share = sizes.max() / len(dataset)
+        is_possible = len(sizes) >= len(PARTS) and share <= MAX_LARGEST
+        unless = "" if is_possible else f"; but the largest group has {share:.0%} of all pairs"
+        options.append(SplitOption(by, is_possible, reason + unless))
+    shared = SplitOption(
+        "item", by_item.is_possible, "but items of the training part are in other parts, too"
+    )
+    return [
+        *(each for each in options if each.is_possible),
+        shared,
+        *(each for each in options if not each.is_possible),
+    ]

@@ -8,10 +8,18 @@ from siamkit._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from siamkit.registry.catalog import CORE, Catalog, Origin, Problem, Registered
-    from siamkit.registry.hookspecs import hookimpl
     from siamkit.registry.lookup import create
     from siamkit.registry.registry import Registry, components, record_of, register
-    from siamkit.registry.specs import DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Param, Spec
+    from siamkit.registry.specs import (
+        DatasetSpec,
+        EncoderSpec,
+        Kind,
+        LossSpec,
+        MetricSpec,
+        Param,
+        Spec,
+        hookimpl,
+    )
 
 __all__ = [
     "CORE",
@@ -52,7 +60,7 @@ __getattr__, __dir__ = lazy_exports(
         "Spec": "specs",
         "components": "registry",
         "create": "lookup",
-        "hookimpl": "hookspecs",
+        "hookimpl": "specs",
         "record_of": "registry",
         "register": "registry",
     },

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from siamkit.errors import ComponentError, PluginError, nearest
-from siamkit.registry import hookspecs
+from siamkit.registry import specs
 from siamkit.registry.catalog import CORE, SESSION, Catalog, Origin, Problem, Registered, importable_from
 from siamkit.registry.specs import API, DatasetSpec, EncoderSpec, Kind, LossSpec, MetricSpec, Spec
 
@@ -56,8 +56,8 @@ class Registry:
 
     def __post_init__(self) -> None:
         self._folder: Path | None = None  # of the module that `load_module` is loading
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = pluggy.PluginManager(specs.PROJECT)
+        self._manager.add_hookspecs(specs)
         points = [(_origin(point), point) for point in self.entry_points]
         # siamkit's own first: its names are reserved before those of plugins come.
         for origin, point in sorted(points, key=lambda pair: pair[0].distribution != CORE):
@@ -261,7 +261,7 @@ def components() -> Registry:
             allowed = frozenset(_normal(name.strip()) for name in selection.split(",") if name.strip())
         _filling = True
         try:
-            _current = Registry(metadata.entry_points(group=hookspecs.PROJECT), allowed)
+            _current = Registry(metadata.entry_points(group=specs.PROJECT), allowed)
         finally:
             _filling = False
     return _current

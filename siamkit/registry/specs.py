@@ -1,7 +1,13 @@
-"""Specs: descriptions of components that are cheap to import.
+"""Specs: descriptions of components that are cheap to import; and the hooks that return them.
 
 A spec imports no backend: it names its factory as `"module:attribute"`, which is imported only when the
-component is made.
+component is made. A plugin is a module named by an entry point of the group `siamkit`,
+
+    [project.entry-points.siamkit]
+    acme = "acme_siamkit"
+
+that implements any of the four hooks, each of which returns a list of specs. It must not import a backend or
+Keras.
 """
 
 from __future__ import annotations
@@ -11,6 +17,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+import pluggy
 
 from siamkit.registry.parameters import Bool, Choice, Component, Float, Int, Ints, Kind, Param, Text
 
@@ -34,6 +42,7 @@ __all__ = [
     "Spec",
     "Supervision",
     "Text",
+    "hookimpl",
 ]
 
 API = 1
@@ -188,6 +197,37 @@ class DatasetSpec(Spec):
         object.__setattr__(self, "supervision", _some_of("supervision", self.supervision, SUPERVISIONS))
         object.__setattr__(self, "inputs", _some_of("inputs", self.inputs, INPUTS))
         object.__setattr__(self, "suffixes", _texts("suffixes", self.suffixes))
+
+
+# ------------------------------------------------------------------ hooks
+
+PROJECT = "siamkit"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def siamkit_encoders() -> list[EncoderSpec]:  # type: ignore[empty-body]
+    """Encoders: Keras models that turn one input into one embedding."""
+
+
+@hookspec
+def siamkit_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """Metrics: Keras layers that compare two embeddings."""
+
+
+@hookspec
+def siamkit_losses() -> list[LossSpec]:  # type: ignore[empty-body]
+    """Losses on `(y_true, embeddings)` that compare through a metric."""
+
+
+@hookspec
+def siamkit_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
+    """Sources of data."""
+
+
+# ------------------------------------------------------------------ values of specs
 
 
 def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import siamkit.losses._specs as specs
-from siamkit.losses._specs._shared import MINING
+from siamkit.losses._specs import MINING
 from siamkit.registry.specs import Choice
 
 FOLDER = Path(specs.__file__).parent

@@ -62,7 +62,7 @@ def image_folder(
         raise DataError(f"unknown channels {channels!r}; {nearest(channels, CHANNELS)}")
     if fit not in ("auto", *IMAGE_FITS):
         raise DataError(f"unknown fit {fit!r}; {nearest(fit, ('auto', *IMAGE_FITS))}")
-    size = _size(image_size)
+    size = image_size_of(image_size)
     reader = ImageReader(
         existing_folder(path, "a folder of images, one subfolder per class"),
         CHANNELS[channels],
@@ -73,7 +73,9 @@ def image_folder(
     files = list(reader.files())
     if not folders and not files:
         raise DataError(f"{root} should hold one subfolder per class, or images without labels; got none")
-    sizes = reader.sizes(file for file, _ in files)
+    headers = reader.headers(file for file, _ in files)
+    sizes = np.array([header.size for header in headers if isinstance(header, ImageHeader)], dtype=np.int64)
+    sizes = sizes.reshape(-1, 2)
     resizing = choose_resizing(sizes, size, fit)
     images = np.empty((len(files), *resizing.size, CHANNELS[channels]), np.uint8)
     labels: list[str | None] = []
@@ -103,7 +105,8 @@ def image_folder(
     )
 
 
-def _size(size: object) -> tuple[int, int] | None:
+def image_size_of(size: object) -> tuple[int, int] | None:
+    """Return the (height, width) that an image size means: a side, both sides, or None."""
     match size:
         case None:
             return None
@@ -261,11 +264,17 @@ class ImageReader:
         """Return the id of the image in a file: its path relative to the folder."""
         return path_text(file.relative_to(self.root).as_posix())
 
-    def sizes(self, files: Iterable[Path]) -> Array:
-        """Return height and width of the images, `(n, 2)`, from their headers; without unreadable ones."""
+    def headers(self, files: Iterable[Path]) -> list[ImageHeader | str]:
+        """Return what the header of each image says, or why it cannot be read."""
+
+        def header_or_cause(file: Path) -> ImageHeader | str:
+            try:
+                return read_header(file)
+            except DataError as error:
+                return _cause(error.__cause__)
+
         with ThreadPoolExecutor(_THREADS) as pool:
-            headers = [each for each in pool.map(header_or_cause, files) if isinstance(each, ImageHeader)]
-        return np.array([header.size for header in headers], dtype=np.int64).reshape(-1, 2)
+            return list(pool.map(header_or_cause, files))
 
     def read(self, files: Iterable[Path], resizing: Resizing) -> Iterator[Array | None]:
         """Yield the image in each file; None if it cannot be read, which `notes` reports for all of them."""
@@ -381,14 +390,6 @@ def read_header(path: Path) -> ImageHeader:
         is_turned = has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         size = (image.width, image.height) if is_turned else (image.height, image.width)
         return ImageHeader(size, image.mode)
-
-
-def header_or_cause(path: Path) -> ImageHeader | str:
-    """Return what the header of an image file says, or why it cannot be read."""
-    try:
-        return read_header(path)
-    except DataError as error:
-        return _cause(error.__cause__)
 
 
 @contextmanager
