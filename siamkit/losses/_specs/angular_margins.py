@@ -1,6 +1,6 @@
 """The specs of the losses with an angular margin."""
 
-from siamkit.losses._specs._shared import ANGLES, class_softmax, sharpness
+from siamkit.losses._specs import ANGLES, sharpness, softmax_loss
 from siamkit.registry.specs import Float, Int
 
 _SCALE = sharpness(64.0, 8.0, 128.0, "inverse softmax temperature")
@@ -9,7 +9,7 @@ _DEGREES = Float(28.6, low=5.0, high=45.0, minimum=0.0, maximum=179.0, help="add
 _FACTOR = Int(4, low=2, high=5, minimum=1, help="factor of the angle")
 
 SPECS = [
-    class_softmax(
+    softmax_loss(
         "cosface",
         "siamkit.losses.angular_margins:CosFace",
         {
@@ -23,7 +23,7 @@ SPECS = [
         reference="Wang et al. 2018; PML CosFaceLoss",
         formula="log Σⱼ e^(lⱼ - l_y),  lⱼ = σ (s(x, pⱼ) - m[j = y])",
     ),
-    class_softmax(
+    softmax_loss(
         "arcface",
         "siamkit.losses.angular_margins:ArcFace",
         {"margin": _DEGREES, "scale": _SCALE},
@@ -32,7 +32,7 @@ SPECS = [
         reference="Deng et al. 2019; PML ArcFaceLoss",
         formula="log Σⱼ e^(lⱼ - l_y),  lⱼ = σ cos(θⱼ + m[j = y])",
     ),
-    class_softmax(
+    softmax_loss(
         "subcenter_arcface",
         "siamkit.losses.angular_margins:SubCenterArcFace",
         {
@@ -45,7 +45,7 @@ SPECS = [
         reference="Deng et al. 2020; PML SubCenterArcFaceLoss",
         formula="log Σⱼ e^(lⱼ - l_y),  lⱼ = σ cos(θⱼ + m[j = y]),  cos θⱼ = maxₖ cos θⱼₖ",
     ),
-    class_softmax(
+    softmax_loss(
         "sphereface",
         "siamkit.losses.angular_margins:SphereFace",
         {"margin": _FACTOR, "scale": _SOFT_SCALE},
@@ -54,7 +54,7 @@ SPECS = [
         reference="Liu et al. 2017; PML SphereFaceLoss",
         formula="log Σⱼ e^(lⱼ - l_y),  l_y = σ |x| ((-1)ᵏ cos(m θ_y) - 2k),  lⱼ = σ |x| cos θⱼ",
     ),
-    class_softmax(
+    softmax_loss(
         "large_margin_softmax",
         "siamkit.losses.angular_margins:LargeMarginSoftmax",
         {"margin": _FACTOR, "scale": _SOFT_SCALE},

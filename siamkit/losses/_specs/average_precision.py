@@ -1,6 +1,6 @@
 """The specs of the losses on the ranking of a batch."""
 
-from siamkit.losses._specs._shared import sharpness
+from siamkit.losses._specs import sharpness
 from siamkit.registry.specs import Choice, Float, Int, LossSpec
 
 SPECS = [

@@ -1,6 +1,6 @@
 """The specs of the losses by a softmax over the pairs of a batch."""
 
-from siamkit.losses._specs._shared import MINING, sharpness
+from siamkit.losses._specs import MINING, sharpness
 from siamkit.registry.specs import Float, LossSpec
 
 SPECS = [

@@ -1,10 +1,10 @@
 """The specs of the losses by a softmax over class proxies."""
 
-from siamkit.losses._specs._shared import class_softmax, sharpness
+from siamkit.losses._specs import sharpness, softmax_loss
 from siamkit.registry.specs import Float, Int
 
 SPECS = [
-    class_softmax(
+    softmax_loss(
         "proxy_nca",
         "siamkit.losses.class_softmax:ProxyNCA",
         {"softmax_scale": sharpness(1.0, 1.0, 32.0, "inverse softmax temperature")},
@@ -13,7 +13,7 @@ SPECS = [
         reference="Movshovitz-Attias et al. 2017; PML ProxyNCALoss",
         formula="log Σⱼ e^(lⱼ - l_y),  lⱼ = σ s(x, pⱼ / |pⱼ|)",
     ),
-    class_softmax(
+    softmax_loss(
         "normalized_softmax",
         "siamkit.losses.class_softmax:NormalizedSoftmax",
         {"temperature": sharpness(0.05, 0.01, 0.5, "softmax temperature")},
@@ -22,7 +22,7 @@ SPECS = [
         reference="Zhai and Wu 2019; PML NormalizedSoftmaxLoss",
         formula="log Σⱼ e^(lⱼ - l_y),  lⱼ = s(x, pⱼ / |pⱼ|) / t",
     ),
-    class_softmax(
+    softmax_loss(
         "soft_triple",
         "siamkit.losses.class_softmax:SoftTriple",
         {

@@ -1,6 +1,6 @@
 """The specs of the losses over pairs."""
 
-from siamkit.losses._specs._shared import MINING, margins
+from siamkit.losses._specs import MINING, margins
 from siamkit.registry.specs import Float, LossSpec
 
 SPECS = [

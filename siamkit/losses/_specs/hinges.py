@@ -1,6 +1,6 @@
 """The specs of the losses of hinges."""
 
-from siamkit.losses._specs._shared import MINING
+from siamkit.losses._specs import MINING
 from siamkit.registry.specs import Float, Int, LossSpec
 
 SPECS = [

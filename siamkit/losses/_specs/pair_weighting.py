@@ -1,6 +1,6 @@
 """The specs of the losses that weight pairs by their hardness."""
 
-from siamkit.losses._specs._shared import MINING, margins, sharpness
+from siamkit.losses._specs import MINING, margins, sharpness
 from siamkit.registry.specs import Float, LossSpec
 
 SPECS = [

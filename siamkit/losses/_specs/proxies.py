@@ -1,6 +1,6 @@
 """The specs of the losses that compare items with learned proxies."""
 
-from siamkit.losses._specs._shared import ANGLES, proxy_loss
+from siamkit.losses._specs import ANGLES, proxy_loss
 from siamkit.registry.specs import Float, Int, LossSpec
 
 SPECS = [

@@ -1,6 +1,6 @@
 """The specs of the losses over graded pairs."""
 
-from siamkit.losses._specs._shared import SCALE
+from siamkit.losses._specs import SCALE
 from siamkit.registry.specs import LossSpec
 
 SPECS = [

@@ -1,6 +1,6 @@
 """The specs of the losses over triplets."""
 
-from siamkit.losses._specs._shared import MINING
+from siamkit.losses._specs import MINING
 from siamkit.registry.specs import Bool, Choice, Float, Int, LossSpec
 
 _MINING = Choice(
