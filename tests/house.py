@@ -47,6 +47,7 @@ LAYERS = (
 STUDY_LAYERS = (
     "reality",
     "api",
+    "_proposal",
     "results",
     "execution",
     "monitoring",

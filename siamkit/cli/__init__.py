@@ -15,6 +15,7 @@ from siamkit.study.execution.signals import none_is_dropped
 __all__ = ["main"]
 
 _COMMANDS = {
+    "init": "_studies",
     "tune": "_studies",
     "reality-check": "_studies",
     "worker": "_studies",
@@ -71,5 +72,6 @@ class _Commands(click.Group):
 def main() -> None:
     """Find out by experiment which encoder, metric, loss and embedding size fit your data.
 
-    A study file (.yaml) describes the data and the choices; 'siamkit tune STUDY' runs it and writes a report.
+    A study file (.yaml) describes the data and the choices. 'siamkit init DATA' writes one for your data;
+    'siamkit tune STUDY' runs it and writes a report.
     """

@@ -16,6 +16,7 @@ from siamkit.cli._terminal import (
     backend_option,
     force_option,
     json_option,
+    plugin_option,
     print_rows,
     progress_option,
     reader_exited,
@@ -23,9 +24,46 @@ from siamkit.cli._terminal import (
     study_argument,
 )
 
+time_option = click.option(
+    "--time",
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="About how long the proposed study should take, such as 90s, 10m or 2h.",
+)
+
+
+@click.command(short_help="Propose a study for your data.")
+@click.argument("data", type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    default="study.yaml",
+    show_default=True,
+    metavar="FILE",
+    help="Study file to write.",
+)
+@force_option
+@time_option
+@plugin_option
+@backend_option("KERAS_BACKEND, else the backend of Keras's configuration, else the first installed")
+@progress_option
+def init(data: str, output: str, **options: Any) -> None:
+    """Look at the file or folder DATA, and write a study file for it.
+
+    The file has a search, a number of training steps and a budget that fit the data and this machine, with
+    comments. To measure the time, a few steps are trained with each encoder.
+    """
+    from siamkit.study.api import propose_study
+
+    print_rows(propose_study(data, output, **options))
+    click.echo(f"\nrun it with: siamkit tune {click.format_filename(output)}")
+
 
 @click.command(short_help="Run a study, or continue it.")
 @run_options
+@time_option
 @click.option(
     "--check",
     is_flag=True,
@@ -36,6 +74,7 @@ from siamkit.cli._terminal import (
 def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
     """Run the study in the file STUDY, or continue it where it stopped.
 
+    STUDY can also be a file or folder of data: then 'siamkit init' first writes study.yaml for it.
     The results, the best model and a report are written to the run folder. Ctrl-C stops the study; the same
     command continues it.
     """
@@ -44,11 +83,17 @@ def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
     from siamkit.io.paths import display_path
     from siamkit.report.render.text import render_console
     from siamkit.study import tune as run
+    from siamkit.study.api import check_study, is_data, study_file_for
     from siamkit.study.results.results import summary
 
+    study, time = options["study"], options.pop("time")
+    if is_data(study):
+        if check:
+            raise click.UsageError("--check needs a study file; 'siamkit init DATA' writes one", ctx)
+        known = {key: options[key] for key in ("backend", "plugins", "progress")}
+        options["study"], rows = study_file_for(study, time=time, **known)
+        print_rows(rows)
     if check:
-        from siamkit.study.api import check_study
-
         print_rows(check_study(**options))
         return
     results = run(**options)

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from siamkit.backend import select
 from siamkit.backend.select import float32_required
 from siamkit.errors import StudyError
-from siamkit.io.files import atomic_path, disk_full_as_error
-from siamkit.io.paths import check_writable
+from siamkit.io.files import atomic_path, disk_full_as_error, write_text
+from siamkit.io.paths import check_writable, display_path
 from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.config.load import ResolvedStudy
+from siamkit.study._proposal import propose
+from siamkit.study.config.given import (
+    GivenData,
+    GivenStudy,
+    given_dataset,
+    given_document,
+    given_folder,
+    store_data,
+    with_data,
+    write_study,
+)
+from siamkit.study.config.load import ResolvedStudy, resolve_study
+from siamkit.study.config.schema import duration
+from siamkit.study.config.yaml import YamlValue, read_document
 from siamkit.study.execution.forecast import describe_study, forecast
 from siamkit.study.execution.run import open_run
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import NullProgress
 from siamkit.study.results.results import Results
+from siamkit.study.sampling.plan import check_plan
+from siamkit.study.sampling.samplers import check_sampler
 from siamkit.study.storage.open import check_same_training
 from siamkit.study.worker.prepared_data import prepare_data
 from siamkit.study.worker.trainer import Limits
 
+DEFAULT_TIME = "10m"
+
 
 def tune(
-    study: str | os.PathLike[str],
+    study: GivenStudy | None = None,
     *,
+    data: GivenData | None = None,
+    time: str = DEFAULT_TIME,
     backend: str | None = None,
     plugins: Iterable[str] = (),
     artifacts: str | os.PathLike[str] | None = None,
@@ -37,11 +57,17 @@ def tune(
     """Run a study, or resume one that was stopped.
 
     Args:
-        study: the study file.
+        study: the study file, or its content as a dict. Without it, siamkit proposes a study of the data, as
+            `siamkit init` does.
+        data: the data, in place of those that the study names: a file or folder; a `siamkit.Dataset`; (x,
+            labels), where x is an array of items, a list of texts, or a dict or data frame of columns; or (a,
+            b, targets) for pairs. Data in memory are stored in the run folder.
+        time: about how long a proposed study should take, such as `10m` or `2h`.
         backend: Keras backend (jax, torch, tensorflow); by default KERAS_BACKEND, else the study file's, else
             an installed one.
         plugins: modules of your own that register components, in addition to those that the file names.
-        artifacts: the run folder, instead of the file's own.
+        artifacts: the run folder, instead of the file's own; without a file, runs/NAME in the working
+            directory.
         progress: kind of progress display: `live`, `plain`, `none`, or `auto` (live in a terminal, else
             plain).
 
@@ -49,25 +75,168 @@ def tune(
         The results, which are also in the run folder.
 
     Raises:
-        StudyFileError: the file has errors; the message lists all of them.
+        StudyFileError: the study has errors; the message lists all of them.
         StudyError: the study was started differently, is already running, or cannot be written.
+        DataError: the data cannot be read, or a study cannot be proposed for them.
         BackendError: the backend is not installed.
 
     Example:
         >>> import siamkit
         >>> results = siamkit.tune("study.yaml")        # doctest: +SKIP
+        >>> results = siamkit.tune(data=(x, labels))    # doctest: +SKIP
         >>> model = results.load_model()                # doctest: +SKIP
     """
-    with open_session("tune", study, backend, tuple(plugins), artifacts, progress) as session:
+    plugins = tuple(plugins)
+    if data is None and isinstance(study, (str, os.PathLike)) and is_data(study):
+        study, data = None, study
+    resolved = _resolved(study, data, time, backend, plugins, artifacts, progress)
+    with open_session("tune", resolved, backend, plugins, artifacts, progress) as session:
         # Nothing is written before it is known that the data fit the study.
         check_feeds(session)
         folder = session.folder
         with folder.locked(), open_run(session) as run, disk_full_as_error(folder.path):
+            if not resolved.document.lines:
+                write_study(resolved.document, folder.path)
             end = run.tune()
         is_interrupted = not end.is_finished
         if end.outcome is not None:
             return Results.of(end.outcome, interrupted=is_interrupted)
         return Results(folder.path, dict(session.data.objectives), folder.trials(), None, {}, is_interrupted)
+
+
+def _resolved(
+    study: GivenStudy | None,
+    data: GivenData | None,
+    time: str,
+    backend: str | None,
+    plugins: tuple[str, ...],
+    artifacts: str | os.PathLike[str] | None,
+    progress: str,
+) -> ResolvedStudy:
+    """Return the study to run, on the data to run it on."""
+    checks = [check_sampler, check_plan]
+    document = None if study is None else given_document(study)
+    if data is None:
+        if document is None:
+            raise StudyError("tune needs a study file, a study as a dict, or data")
+        return resolve_study(document, plugins, artifacts, checks=checks)
+    if isinstance(data, (str, os.PathLike)):
+        section: dict[str, YamlValue] = {"path": str(Path(data).resolve())}
+    else:
+        dataset = given_dataset(data)
+        if document is not None:  # it is checked before the data are written
+            placeholder = with_data(document, {"source": "digits"})
+            resolve_study(placeholder, plugins, artifacts, checks=checks).check_data(dataset)
+        section = store_data(dataset, given_folder(document, artifacts))
+    if document is not None:
+        document = with_data(document, section)
+    else:
+        name = _study_name(data) if isinstance(data, (str, os.PathLike)) else DEFAULT_NAME
+        proposal = propose(
+            section,
+            duration(time),
+            name=name,
+            folder=Path(),
+            backend=backend,
+            plugins=plugins,
+            progress=progress,
+        )
+        document = replace(proposal.document, name="the proposed study", lines={})
+    return resolve_study(document, plugins, artifacts, checks=checks)
+
+
+def propose_study(
+    data: str | os.PathLike[str],
+    path: str | os.PathLike[str] = "study.yaml",
+    *,
+    time: str = DEFAULT_TIME,
+    force: bool = False,
+    backend: str | None = None,
+    plugins: Iterable[str] = (),
+    progress: str = "auto",
+) -> list[tuple[str, str]]:
+    """Look at data, and write a study file with a search, steps and a budget that fit them and this machine.
+
+    A worker trains a few steps with each encoder to measure the time.
+
+    Args:
+        data: a file or folder.
+        path: the study file to write.
+        time: about how long the study should take, such as `10m` or `2h`.
+        force: whether to replace an existing file.
+        backend, plugins, progress: the same as for `tune`.
+
+    Returns:
+        What the data are like, and how long the study takes: titles with texts, to print.
+
+    Raises:
+        StudyError: the file exists, or the worker failed.
+        DataError: the data cannot be read, or have nothing to compare embeddings by.
+    """
+    file = Path(path)
+    if file.exists() and not force:
+        raise StudyError(f"{str(file)!r} already exists; write another file with --output, or use --force")
+    check_writable(file)
+    folder = file.parent
+    proposal = propose(
+        {"path": os.path.relpath(Path(data), folder)},
+        duration(time),
+        name=_study_name(data),
+        folder=folder,
+        backend=backend,
+        plugins=tuple(plugins),
+        progress=progress,
+    )
+    write_text(file, proposal.text)
+    lines = [("data" if not number else "", line) for number, line in enumerate(proposal.report.lines())]
+    return [*lines, *proposal.forecast.rows(), ("study file", display_path(file))]
+
+
+def study_file_for(
+    data: str | os.PathLike[str],
+    path: str | os.PathLike[str] = "study.yaml",
+    *,
+    time: str = DEFAULT_TIME,
+    backend: str | None = None,
+    plugins: Iterable[str] = (),
+    progress: str = "auto",
+) -> tuple[Path, list[tuple[str, str]]]:
+    """Return the study file of data, proposed if it does not exist yet, and what `propose_study` returns.
+
+    Args:
+        data: a file or folder.
+        path: the study file.
+        time, backend, plugins, progress: the same as for `propose_study`.
+
+    Raises:
+        StudyError: the file is a study of other data.
+    """
+    file = Path(path)
+    if not file.exists():
+        rows = propose_study(data, file, time=time, backend=backend, plugins=plugins, progress=progress)
+        return file, rows
+    section = read_document(file).data.get("data")
+    used = section.get("path") if isinstance(section, dict) else None
+    if not isinstance(used, str) or (file.parent / used).resolve() != Path(data).resolve():
+        raise StudyError(
+            f"{str(file)!r} is a study of other data, {used!r}; write one for these with 'siamkit init "
+            f"{data} --output FILE', and run that file"
+        )
+    return file, [("study file", f"{display_path(file)} (it exists, and is used)")]
+
+
+DEFAULT_NAME = "study"
+
+
+def _study_name(data: str | os.PathLike[str]) -> str:
+    """Return a name for a study of these data, which its schema allows."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data).resolve().stem).strip("-._")
+    return name[:100] or DEFAULT_NAME
+
+
+def is_data(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is one of data rather than of a study file."""
+    return Path(path).is_dir() or Path(path).suffix.lower() in (".npz", ".csv", ".tsv", ".parquet", ".jsonl")
 
 
 def check_study(

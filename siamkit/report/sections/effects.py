@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from siamkit.plotting import COLORS, color, dressed, logarithmic, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Check, Section, Table
-from siamkit.report.sections._marks import bars, label, measured, numbered, reference_lines
+from siamkit.report.sections import bars, label, measured, numbered, reference_lines
 from siamkit.runs.results import TrialResult
 from siamkit.stats.effects import Level, is_number
 from siamkit.stats.importance import METHODS, Importances, Method, Share

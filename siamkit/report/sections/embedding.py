@@ -14,7 +14,7 @@ from siamkit.evaluation.measures import MEASURES
 from siamkit.plotting import COLORS, SYMBOLS, color, dressed, symbol
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Block, Chart, Explorer, Gallery, Items, Listing, Section, Table
-from siamkit.report.sections._marks import label
+from siamkit.report.sections import label
 
 MAX_MAP_CLASSES = len(COLORS) * len(SYMBOLS)
 """The number of classes with a mark of their own on a map; the others are gray."""

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from siamkit.plotting import COLORS, color, dressed, logarithmic
 from siamkit.report.load import FinalistSummary, Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
-from siamkit.report.sections._marks import SPLITS, bars, label, legend, measured, numbered, reference_lines
+from siamkit.report.sections import SPLITS, bars, label, legend, measured, numbered, reference_lines
 from siamkit.runs.results import TrialResult
 from siamkit.stats.compression import Size, SizeCurve
 from siamkit.stats.results import front

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from siamkit.report.checks import check_baseline, check_reliability, verdict
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section, Source
-from siamkit.report.sections._marks import duration, number
+from siamkit.report.sections import duration, number
 from siamkit.stats.effects import MIN_TRIALS
 from siamkit.stats.importance import Importances, Share
 

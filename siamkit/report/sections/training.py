@@ -15,7 +15,7 @@ from PIL import Image
 from siamkit.plotting import color, dressed
 from siamkit.report.load import Curve, Row, StoredStudy
 from siamkit.report.model import Block, Chart, Listing, Picture, Section, Table
-from siamkit.report.sections._marks import bars, label, measured, numbered, reference_lines
+from siamkit.report.sections import bars, label, measured, numbered, reference_lines
 
 MAX_LINES = 40
 """The number of best trials with a line of their own; the others are a band."""

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from siamkit.plotting import GREY, color, dressed
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import Block, Chart, Listing, Section, Table
-from siamkit.report.sections._marks import SPLITS, numbered
+from siamkit.report.sections import SPLITS, numbered
 
 MAX_CONFIGURATIONS = 5
 DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)

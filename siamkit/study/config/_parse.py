@@ -9,7 +9,8 @@ from typing import Any
 
 from siamkit.data import ablation
 from siamkit.data.augmentation import AUGMENTATIONS, PRESETS
-from siamkit.errors import ComponentError, nearest
+from siamkit.data.dataset import Dataset
+from siamkit.errors import ComponentError, PluginError, nearest
 from siamkit.registry.catalog import Registered
 from siamkit.registry.compatibility import fitting_metrics, metric_misfit
 from siamkit.registry.registry import Registry
@@ -336,6 +337,21 @@ class DataSource:
 
     entry: Registered[DatasetSpec]
     arguments: dict[str, Any]
+
+    def load(self) -> Dataset:
+        """Read the data.
+
+        Raises:
+            DataError: they cannot be read.
+            PluginError: the factory cannot be imported, or returns something else.
+        """
+        dataset = self.entry.factory()(**self.arguments)
+        if not isinstance(dataset, Dataset):
+            raise PluginError(
+                f"the dataset {self.entry.qualified!r} should return a siamkit.Dataset, got "
+                f"{type(dataset).__name__}"
+            )
+        return dataset
 
 
 def parse_source(

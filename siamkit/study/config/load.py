@@ -52,23 +52,25 @@ class ResolvedStudy:
         Raises:
             StudyFileError: they cannot be read, or do not fit the encoders, losses and objectives.
         """
-        entry = self.source.entry
-        problems = Problems(self.document)
         try:
-            dataset = entry.factory()(**self.source.arguments)
+            dataset = self.source.load()
         except (DataError, PluginError) as error:
+            problems = Problems(self.document)
             problems.add(("data",), str(error))
             raise problems.error() from error
-        if not isinstance(dataset, Dataset):
-            got = type(dataset).__name__
-            problems.add(
-                ("data",), f"the dataset {entry.qualified!r} should return a siamkit.Dataset, got {got}"
-            )
-            raise problems.error()
+        self.check_data(dataset)
+        return dataset
+
+    def check_data(self, dataset: Dataset) -> None:
+        """Check that data fit the encoders, losses and objectives.
+
+        Raises:
+            StudyFileError: they do not.
+        """
+        problems = Problems(self.document)
         _check_data(self, dataset, problems)
         if problems:
             raise problems.error()
-        return dataset
 
     def unchangeable(self) -> dict[str, JsonValue]:
         """Return the keys of the file that must not change while the study is resumed, as plain data."""
@@ -153,6 +155,24 @@ def resolve_study(
     if problems or config is None or space is None or source is None:
         raise problems.error()
     return ResolvedStudy(config, space, source, document, run_folder(config, document.folder, artifacts))
+
+
+def read_data(data: Mapping[str, YamlValue], folder: Path) -> Dataset:
+    """Return the data that a section `data` names, without a study.
+
+    Args:
+        data: the section: a source or a path, and the source's parameters.
+        folder: the folder to which a relative path refers.
+
+    Raises:
+        StudyFileError: the section has problems.
+        DataError: the data cannot be read.
+    """
+    problems = Problems(Document(str(folder / "the data"), {"data": dict(data)}, {}))
+    source = parse_source(data, components(), problems, data_required=True)
+    if source is None or problems:
+        raise problems.error()
+    return source.load()
 
 
 def run_folder(config: StudyConfig, folder: Path, artifacts: str | os.PathLike[str] | None = None) -> Path:

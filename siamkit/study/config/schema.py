@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.ablation import CORRUPTIONS
 from siamkit.data.splits import SIDES
-from siamkit.errors import nearest
+from siamkit.errors import StudyError, nearest
 from siamkit.evaluation.baselines import BASELINES, CHANCE, UNTRAINED
 from siamkit.io.paths import url_problem
 from siamkit.registry.registry import components
@@ -47,6 +47,18 @@ def _duration(value: object) -> object:
     if not 0 < seconds <= _TEN_YEARS:
         raise ValueError(f"should be longer than 0s and at most 3650d, got {value!r}")
     return seconds
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a text such as `90s`, `20m`, `2h` or `1h30m`.
+
+    Raises:
+        StudyError: it is not a duration.
+    """
+    try:
+        return cast(float, _duration(text))
+    except ValueError as error:
+        raise StudyError(f"the time {error}") from None
 
 
 def _size(value: object) -> object:

@@ -49,7 +49,7 @@ class Document:
     Args:
         name: the path of the file.
         data: the content of the file.
-        lines: the line of each key and list item, by its path.
+        lines: the line of each key and list item, by its path; empty if the data were given in Python.
         written_at: function from a path in `data` to its path in the file; they differ if `data` was
             rearranged.
     """
@@ -71,9 +71,10 @@ class Document:
         return next((self.lines[ancestor] for ancestor in ancestors if ancestor in self.lines), 1)
 
     def at(self, path: Sequence[str | int]) -> str:
-        """Return where a path is written: `study.yaml:12: search.loss`."""
+        """Return where a path is written: `study.yaml:12: search.loss`; without a file, no line."""
         keys = ".".join(map(str, self.written_at(tuple(path))))
-        return f"{self.name}:{self.line(path)}: {keys}" if keys else f"{self.name}:{self.line(path)}"
+        file = f"{self.name}:{self.line(path)}" if self.lines else self.name
+        return f"{file}: {keys}" if keys else file
 
 
 def read_document(path: Path) -> Document:
@@ -93,6 +94,15 @@ def read_document(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError([f"{name}: cannot be read as UTF-8 text: {error}"]) from None
+    return parse_document(text, name)
+
+
+def parse_document(text: str, name: str) -> Document:
+    """Return the document that a YAML text of this name holds.
+
+    Raises:
+        StudyFileError: as `read_document`.
+    """
     try:
         _check_tokens(name, YAML(typ="rt", pure=True).scan(text))
         content = YAML(typ="rt", pure=True).load(text)

@@ -1,5 +1,89 @@
-"""Engines: where the workers of a study run. Used by siamkit alone."""
+"""The interface of engines and their workers, and the engine that a study file names."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from siamkit.errors import StudyError
+from siamkit.study.config.schema import StudyConfig
+from siamkit.study.worker.messages import Cause, Job, Message, Send, Setup
+
+ENGINES = {
+    "inline": "siamkit.study.engines.local:InlineEngine",
+    "local": "siamkit.study.engines.local:LocalEngine",
+    "ray": "siamkit.study.engines.ray_engine:RayEngine",
+}
+
+
+class Worker(Protocol):
+    """A training process, as its supervisor sees it."""
+
+    def assign(self, job: Job, send: Send) -> None:
+        """Give the worker a job. A worker in this process runs it now and calls `send`; others send later."""
+
+    def answer(self, cause: Cause | None) -> None:
+        """Answer the message of an epoch: None to continue training, or the cause to stop it."""
+
+    def poll(self) -> list[Message]:
+        """Return the messages since the last call."""
+
+    def death(self) -> Cause | None:
+        """Return the cause if its process has ended, `crashed` or `killed`; None while it runs."""
+
+    def is_suspended(self) -> bool:
+        """Return whether its process exists but does not run (SIGSTOP)."""
+
+    def memory(self) -> float:
+        """Return the bytes that its process holds; 0 if unknown."""
+
+    def error_output(self) -> str:
+        """Return the end of its standard error."""
+
+    def kill(self) -> None:
+        """End its process at once."""
+
+
+class Engine(Protocol):
+    """A place where workers run.
+
+    Attributes:
+        size: the number of workers that should run.
+    """
+
+    size: int
+
+    def start(self, number: int) -> Worker:
+        """Start a worker; the number, below `size`, decides which device and cores it gets."""
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> None:
+        """Wait until one of the workers has a message, at most `seconds`."""
+
+    def close(self) -> None:
+        """End all workers, and remove what they shared."""
+
+
+def make_engine(config: StudyConfig, setup: Setup, scratch: Path) -> Engine:
+    """Return the engine that a study file names.
+
+    Args:
+        config: the parsed study file.
+        setup: the settings of each worker, such as the backend and the study.
+        scratch: a folder for temporary files.
+
+    Raises:
+        StudyError: the engine's package is not installed, or the engine has no room for a single worker.
+    """
+    module_name, _, class_name = ENGINES[config.engine].partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != config.engine:
+            raise
+        raise StudyError(
+            f"the engine {config.engine} needs the package {error.name}; pip install 'siamkit[{error.name}]'"
+        ) from None
+    engine: Engine = getattr(module, class_name)(config, setup, scratch)
+    return engine

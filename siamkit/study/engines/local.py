@@ -22,7 +22,7 @@ import psutil
 
 from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.engines.base import Worker
+from siamkit.study.engines import Worker
 from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
 from siamkit.study.worker.process import runner_for
 from siamkit.study.worker.runner import JobRunner

@@ -18,9 +18,8 @@ from siamkit.errors import StudyError
 from siamkit.io.files import write_text
 from siamkit.io.paths import as_path
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.engines import _ray
+from siamkit.study.engines import Worker, _ray
 from siamkit.study.engines._ray import Actor, JobRequest, NodeRejected, WorkerCrashed, WorkerUpdate
-from siamkit.study.engines.base import Worker
 from siamkit.study.worker.messages import BaselinesJob, Cause, CauseKind, FeedsJob, Job, Message, Send, Setup
 from siamkit.study.worker.shared_arrays import pack
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from siamkit.evaluation.baselines import CHANCE, UNTRAINED, baselines_for
 from siamkit.io.paths import display_path
@@ -63,6 +63,11 @@ class Forecast:
     def total(self) -> float:
         """The time of the whole study in seconds, without its baselines and its report."""
         return WORKER_SECONDS + self.search + self.confirmation
+
+    def with_steps(self, steps: int) -> Forecast:
+        """Return the forecast for trainings of another length."""
+        timings = {name: replace(timing, steps=steps) for name, timing in self.timings.items()}
+        return replace(self, timings=timings)
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the forecast in words: titles with texts."""

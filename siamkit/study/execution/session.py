@@ -26,7 +26,7 @@ from siamkit.runs.results import Snapshot, Versions, as_record, versions
 from siamkit.runs.run_folder import LAYOUT, RunFolder
 from siamkit.study.config.load import ResolvedStudy, load_study
 from siamkit.study.config.schema import RESUMABLE
-from siamkit.study.engines.base import make_engine
+from siamkit.study.engines import make_engine
 from siamkit.study.execution.signals import Interrupts
 from siamkit.study.execution.supervisor import Supervisor
 from siamkit.study.monitoring.progress import NullProgress, make_progress
@@ -48,7 +48,7 @@ from siamkit.study.worker.messages import (
     Setup,
     TimingJob,
 )
-from siamkit.study.worker.prepared_data import PreparedData, prepare_data
+from siamkit.study.worker.prepared_data import SPLITS, PreparedData, prepare_data
 from siamkit.study.worker.shared_arrays import write_data
 from siamkit.study.worker.trainer import Limits
 
@@ -144,6 +144,8 @@ def _open(
     progress.note(f"backend {backend} ({reason})")
     needs_overlap = role == "tune" and (stored is None or stored.overlap is None)
     data, valid_items = prepare_data(study, overlap=needs_overlap)
+    sizes = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in SPLITS)
+    progress.note(f"{data.record['items']:,} items: {sizes}")
     installed = versions(backend, _plugin_versions(study))
     snapshot = _snapshot(study, data, installed)
     # Not compared on resuming: a study that was started without it can be resumed.

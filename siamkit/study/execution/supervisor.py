@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from siamkit.errors import StudyError
-from siamkit.study.engines.base import Engine, Worker
+from siamkit.study.engines import Engine, Worker
 from siamkit.study.execution.signals import Interrupts
 from siamkit.study.worker.messages import (
     Attempt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from siamkit.errors import StudyError
 from siamkit.runs.configuration import Configuration, factors_of
 
 MARK = "  ← best"
+MAX_SILENCE = 30.0  # seconds without a line
 
 
 class NullProgress:
@@ -90,9 +92,12 @@ class PlainProgress(NullProgress):
         self._done, self._total, self._objective = 0, 0, ""
         self._lines: dict[str, str] = {}
         self._best: float | None = None
+        self._has_run = False
+        self._noted = time.monotonic()
 
     def note(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
+        self._noted = time.monotonic()
 
     def begin(self, title: str, done: int, total: int, objective: str) -> None:
         self._done, self._total, self._objective = done, total, objective
@@ -101,6 +106,18 @@ class PlainProgress(NullProgress):
 
     def run(self, label: str, configuration: Configuration) -> None:
         self._lines[label] = f"{label:<10} {one_line(describe(configuration))}"
+        if not self._has_run:
+            self._while_silent(f"{label} is training; its first steps wait for the compiler")
+        self._has_run = True
+
+    def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:
+        if time.monotonic() - self._noted > MAX_SILENCE:
+            value = measures.get(self._objective, math.nan)
+            self._while_silent(f"{label}: epoch {number} of {epochs}, {self._objective} {value:.4f}")
+
+    def _while_silent(self, text: str) -> None:
+        """Report what happens while no run ends."""
+        self.note(text)
 
     def ended(
         self,
@@ -188,6 +205,9 @@ class LiveProgress(PlainProgress):
         if run is not None:
             run.epoch, run.epochs, run.value = number, epochs, measures.get(self._objective)
 
+    def _while_silent(self, text: str) -> None:
+        pass  # the display shows it
+
     def _over(self, label: str, state: str) -> None:
         self._running.pop(label, None)
         self._counts[state] += 1
@@ -238,7 +258,7 @@ class LiveProgress(PlainProgress):
                 Text(f"  {label}"),
                 Text(run.configuration),
                 bar,
-                f"{run.epoch}/{run.epochs}" if run.epochs else "",
+                f"{run.epoch}/{run.epochs}" if run.epochs else "compiling",
                 f"{run.value:.4f}" if run.value is not None else "",
                 Text(spell(now - run.since), style="dim"),
             )

@@ -1,0 +1,242 @@
+"""Propose a study for some data: a search, steps and a budget that fit the data, the machine and a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+
+from siamkit.data.dataset import Dataset
+from siamkit.data.inspection import DataReport, inspect
+from siamkit.errors import DataError
+from siamkit.registry.specs import Supervision
+from siamkit.study.config.load import ResolvedStudy, read_data, resolve_study
+from siamkit.study.config.yaml import Document, YamlValue, parse_document
+from siamkit.study.execution.forecast import Forecast, forecast
+from siamkit.study.execution.session import check_feeds, open_session
+from siamkit.study.monitoring.progress import spell
+
+BATCH_SIZE, ITEMS_PER_CLASS = 64, 8
+STEPS, MIN_STEPS = 300, 100
+MAX_TRIALS, MIN_TRIALS = 40, 6
+SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
+TRAINING_SHARE = 0.6  # of the items or classes
+SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.5, 0.6
+# Of the time: what the trials should take, and the limit of the search. The confirmation may take half as
+# long as the search; the rest is for the start, the baselines and the report.
+
+ENCODERS: Mapping[str, str] = {
+    "image": "[linear_pca, {cnn: {pooling: [flatten, average_max]}}]",
+    "vector": "[linear_pca, mlp]",
+    "tabular": "[tabular]",
+    "text": "[bag, ngrams]",
+    "tokens": "[bag, ngrams]",
+    "series": "[kernels, inception_time]",
+}
+"""The encoders that do best on small data, by kind of input (benchmarks/results/encoders.md)."""
+
+LOSSES: Mapping[Supervision, str] = {
+    "labels": "[multi_similarity, {triplet: {mining: [all, semihard]}}]",
+    "pairs": "[contrastive, cosent]",
+    "scores": "[cosent, cosine_mse]",
+}
+METRICS: Mapping[Supervision, str] = {
+    "labels": "[cosine, euclidean]",
+    "pairs": "[cosine, euclidean]",
+    "scores": "cosine",
+}
+AUGMENTED = ("image", "series")
+"""The kinds of input for which light augmentation is searched."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed study.
+
+    Args:
+        document: the content of the study file.
+        text: its text, with comments.
+        report: what the data are like.
+        forecast: how long the study takes.
+    """
+
+    document: Document
+    text: str
+    report: DataReport
+    forecast: Forecast
+
+
+def propose(
+    data: Mapping[str, YamlValue],
+    seconds: float,
+    *,
+    name: str,
+    folder: Path,
+    backend: str | None = None,
+    plugins: tuple[str, ...] = (),
+    progress: str = "auto",
+) -> Proposal:
+    """Look at data, and propose a study of them that takes about so long.
+
+    A worker trains a few steps with each encoder to measure the time.
+
+    Args:
+        data: the source and its parameters, as under `data:` in a study file.
+        seconds: the time that the study should take.
+        name: the name of the study.
+        folder: the folder of the study file, to which a relative path in it refers.
+        backend, plugins, progress: the same as for `siamkit.tune`.
+
+    Raises:
+        DataError: the data cannot be read, or have no labels, pairs or scores to compare embeddings by.
+        StudyError: the worker failed.
+    """
+    params = {key: value for key, value in data.items() if key != "path"}
+    report = inspect(folder / str(data["path"]), **params)  # type: ignore[arg-type]
+    if report.problems or report.split is None:
+        problems = report.problems or (f"{report.path} has too few items to split",)
+        raise DataError("; ".join(problems))
+    section = {**report.data, "path": data["path"]}
+    source = {key: value for key, value in section.items() if key in ("path", *report.params)}
+    plan = Plan.of(name, section, report.split.reason, read_data(source, folder))
+    with open_session("check", _resolve(plan, folder, plugins), backend, plugins, None, progress) as session:
+        check_feeds(session)
+        session.progress.note("timing a few steps of each encoder")
+        plan, timed = plan.fitted(forecast(session), seconds)
+    text = plan.text(report, timed, seconds)
+    return Proposal(parse_document(text, str(folder / "study.yaml")), text, report, timed)
+
+
+def _resolve(plan: Plan, folder: Path, plugins: tuple[str, ...]) -> ResolvedStudy:
+    document = parse_document("\n".join(plan.lines()), str(folder / "the proposed study"))
+    return resolve_study(document, plugins)
+
+
+# ------------------------------------------------------------------ the plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a proposed study does, before it has comments.
+
+    Args:
+        name: its name.
+        data: the section `data` of its file.
+        reason: why the items are split as they are.
+        supervision, kind: the supervision and the kind of input.
+        batch_size, items_per_class: the size of a batch, and the items of a class in it.
+        steps: the steps of a training.
+        trials: the trials of the search.
+        limit: the maximum time of the search in seconds; None for no limit.
+    """
+
+    name: str
+    data: Mapping[str, YamlValue]
+    reason: str
+    supervision: Supervision
+    kind: str
+    batch_size: int = BATCH_SIZE
+    items_per_class: int = ITEMS_PER_CLASS
+    steps: int = STEPS
+    trials: int = MIN_TRIALS
+    limit: float | None = None
+
+    @classmethod
+    def of(cls, name: str, data: Mapping[str, YamlValue], reason: str, dataset: Dataset) -> Plan:
+        """Return a plan for a dataset."""
+        plan = cls(name, data, reason, dataset.supervision, dataset.input)
+        if dataset.supervision != "labels":
+            training = int(TRAINING_SHARE * len(dataset))
+            return dataclasses.replace(plan, batch_size=max(2, min(BATCH_SIZE, training)))
+        sizes = np.bincount(dataset.codes)
+        smallest = data.get("min_items_per_class")
+        sizes = sizes[sizes >= (smallest if isinstance(smallest, int) else 1)]
+        by_class = data["split"] == {"by": "class"}
+        classes = max(2, int(TRAINING_SHARE * len(sizes))) if by_class else len(sizes)
+        smaller = float(np.quantile(sizes if by_class else TRAINING_SHARE * sizes, 0.25))
+        in_batch = int(np.clip(smaller, 2, ITEMS_PER_CLASS))
+        batch = in_batch * min(BATCH_SIZE // in_batch, classes)
+        return dataclasses.replace(plan, items_per_class=in_batch, batch_size=batch)
+
+    def fitted(self, timed: Forecast, seconds: float) -> tuple[Plan, Forecast]:
+        """Return the plan with as many trials as fit the time, and its forecast.
+
+        Where few trials would fit, trainings have fewer steps, but never fewer than `MIN_STEPS`.
+        """
+        available = seconds * SHARE_OF_TRIALS * timed.workers
+        steps, trials = self.steps, int(available / timed.training)
+        while trials < MIN_TRIALS and steps > MIN_STEPS:
+            steps -= 50
+            timed = timed.with_steps(steps)
+            trials = int(available / timed.training)
+        trials = int(np.clip(trials, MIN_TRIALS, MAX_TRIALS))
+        limit = SECONDS_BEFORE + max(seconds * SHARE_OF_SEARCH, trials * timed.training / timed.workers)
+        plan = dataclasses.replace(self, steps=steps, trials=trials, limit=limit)
+        return plan, dataclasses.replace(timed, trials=trials, limit=limit)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the study file, without comments."""
+        yield "version: 1"
+        yield f"name: {_scalar(self.name)}"
+        yield "data:"
+        for key, value in self.data.items():
+            yield f"  {key}: {_scalar(value)}"
+        yield "fixed:"
+        yield f"  batch_size: {self.batch_size}"
+        if self.supervision == "labels":
+            yield f"  items_per_class: {self.items_per_class}"
+        yield f"  steps: {self.steps}"
+        yield "search:"
+        yield f"  encoder: {ENCODERS[self.kind]}"
+        yield f"  metric: {METRICS[self.supervision]}"
+        yield f"  loss: {LOSSES[self.supervision]}"
+        yield "  embedding_dim: {low: 16, high: 128, log: true}"
+        yield "  learning_rate: {low: 3e-4, high: 3e-3, log: true}"
+        if self.kind in AUGMENTED:
+            yield "  augment: [none, light]"
+        limit = "" if self.limit is None else f", time: {math.ceil(self.limit)}s"
+        yield f"budget: {{trials: {self.trials}{limit}}}"
+
+    def text(self, report: DataReport, timed: Forecast, seconds: float) -> str:
+        """Return the text of the study file, with comments."""
+        trainings = ", ".join(f"{name} {spell(timing.training)}" for name, timing in timed.timings.items())
+        comments = {
+            "split": self.reason,
+            "skip_unreadable": "images that cannot be read are left out",
+            "min_items_per_class": "classes with fewer items are left out",
+            "items_per_class": "of one class in a batch",
+            "steps": f"of one training: {trainings} on this machine",
+            "augment": "random changes of training items",
+            "budget": f"about {spell(timed.total)} in all, {timed.workers} at a time; the best are then "
+            "trained again with new seeds, and only these are tested",
+        }
+        head = [
+            "# A study that siamkit proposed for these data. Change what you like; all keys: docs/study.md.",
+            *(f"# {part}" for line in report.lines() for part in wrap(line, 100)),
+        ]
+        if timed.total > 1.3 * seconds:
+            head.append(f"# It takes longer than the {spell(seconds)} asked for.")
+        body = []
+        for line in self.lines():
+            comment = comments.get(line.strip().partition(":")[0], "")
+            indent = " " * (len(line) - len(line.lstrip()))
+            body += [f"{indent}# {text}" for text in wrap(comment, 100)]
+            body.append(line)
+        return "\n".join([*head, *body, ""])
+
+
+def _scalar(value: YamlValue) -> str:
+    """Return a value as YAML: a plain text where it cannot be taken for anything else."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_scalar(each)}' for key, each in value.items())}}}"
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z./_]([\w ./-]*[\w/])?", value) is not None
+    if plain and str(value).lower() not in ("true", "false", "null"):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,154 @@
+"""Data and studies given as Python objects: what they become, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from siamkit.data.dataset import Dataset
+from siamkit.errors import DataError, StudyError, StudyFileError
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.config.given import (
+    given_dataset,
+    given_document,
+    given_folder,
+    store_data,
+    with_data,
+    write_study,
+)
+from siamkit.study.config.load import load_study, read_data, resolve_study
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(12) % 3
+STUDY: dict[str, Any] = {
+    "version": 1,
+    "name": "given",
+    "data": {"path": "old.npz", "split": {"by": "class"}, "input": "vector"},
+    "search": {"encoder": "mlp", "metric": "cosine", "loss": "triplet"},
+}
+
+FRAME = pd.DataFrame({"height": RNG.normal(size=12), "colour": ["red", None, "blue"] * 4})
+ITEMS: dict[str, tuple[Any, str]] = {
+    "vector": (RNG.normal(size=(12, 4)).astype(np.float32), "vector"),
+    "numeric frame": (pd.DataFrame(RNG.normal(size=(12, 2)), columns=["a", "b"]), "vector"),
+    "image": (RNG.integers(0, 255, (12, 8, 8, 3)).astype(np.uint8), "image"),
+    "series": (RNG.normal(size=(12, 20, 2)), "series"),
+    "tokens": (RNG.integers(0, 9, (12, 5)), "tokens"),
+    "text": ([f"text, {number}" for number in range(12)], "text"),
+    "frame": (FRAME, "tabular"),
+    "dict": ({"height": list(FRAME["height"]), "colour": ["red", "", "blue"] * 4}, "tabular"),
+}
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_labelled_items_are_the_same_when_a_study_reads_them(name: str, tmp_path: Path) -> None:
+    items, kind = ITEMS[name]
+    dataset = given_dataset((items, LABELS))
+    assert (dataset.input, dataset.supervision) == (kind, "labels")
+    read = read_data(store_data(dataset, tmp_path), Path())
+    assert (read.input, read.supervision) == (kind, "labels")
+    assert list(map(str, np.asarray(read.target))) == list(map(str, LABELS))
+    for expected, actual in zip(dataset.views, read.views, strict=True):
+        if isinstance(expected, dict):
+            assert isinstance(actual, dict)
+            assert list(expected) == list(actual)
+            pairs = [(expected[key], actual[key]) for key in expected]
+        else:
+            pairs = [(expected, actual)]
+        for ours, theirs in pairs:
+            if ours.dtype.kind in "biuf":
+                np.testing.assert_array_equal(ours, theirs)
+            else:
+                assert list(map(str, ours)) == ["" if each is None else str(each) for each in theirs]
+
+
+@pytest.mark.parametrize("name", ["vector", "text", "frame"])
+@pytest.mark.parametrize(
+    ("targets", "supervision"), [(LABELS % 2, "pairs"), (np.linspace(0, 1, 12), "scores")]
+)
+def test_pairs_stay_pairs(name: str, targets: Any, supervision: str, tmp_path: Path) -> None:
+    items, kind = ITEMS[name]
+    dataset = given_dataset((items, items, targets))
+    read = read_data(store_data(dataset, tmp_path), Path())
+    assert (read.input, read.supervision, len(read.views)) == (kind, supervision, 2)
+    np.testing.assert_allclose(np.asarray(read.target), targets)
+
+
+def test_columns_to_split_by_are_stored_too(tmp_path: Path) -> None:
+    columns = {"site": np.array(["a", "b"] * 6, dtype=object)}
+    dataset = Dataset((ITEMS["vector"][0],), LABELS, "labels", "vector", columns)
+    read = read_data(store_data(dataset, tmp_path), Path())
+    assert list(read.columns["site"]) == ["a", "b"] * 6
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (5, "data should be a path, a siamkit.Dataset, (x, labels), or (a, b, targets)"),
+        ((np.ones((3, 2)),), "(x, labels)"),
+        ((np.ones((3, 2)), [0, 1]), "view 1 holds 3 items but the target 2"),
+        (
+            (np.ones((3, 2)), ["a"] * 3, [0, 1, 1]),
+            "of one kind, got text and vector",
+        ),
+        ((np.ones((3, 2)), np.ones((3, 2)), [-1, 1, 1]), "the targets should be 1 (alike) or 0 (not)"),
+        ((np.ones((3, 2)), [0, None, 1]), "missing"),
+    ],
+)
+def test_data_that_could_mean_something_else_are_refused(data: Any, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        given_dataset(data)
+    assert words in str(caught.value)
+
+
+def test_the_data_of_a_started_study_are_not_replaced(tmp_path: Path) -> None:
+    dataset = given_dataset((ITEMS["vector"][0], LABELS))
+    other = given_dataset((ITEMS["vector"][0] + 1, LABELS))
+    store_data(other, tmp_path)
+    store_data(dataset, tmp_path)  # no study uses the earlier ones
+    RunFolder(tmp_path).snapshot_file.write_text("{}")
+    before = (tmp_path / "data.npz").read_bytes()
+    assert store_data(dataset, tmp_path)["path"] == str(tmp_path / "data.npz")
+    with pytest.raises(StudyError, match="holds other data than those given"):
+        store_data(other, tmp_path)
+    assert (tmp_path / "data.npz").read_bytes() == before
+
+
+def test_a_name_that_no_study_file_can_hold_is_refused(tmp_path: Path) -> None:
+    dataset = given_dataset(({"a, b": ["x"] * 12, "c": ["y"] * 12}, LABELS))
+    with pytest.raises(DataError, match="should have no comma"):
+        store_data(dataset, tmp_path)
+
+
+def test_a_study_keeps_its_split_and_gets_the_data() -> None:
+    document = with_data(given_document(STUDY), {"path": "new.csv", "label": "y"})
+    assert document.data["data"] == {"split": {"by": "class"}, "path": "new.csv", "label": "y"}
+    assert STUDY["data"]["path"] == "old.npz"
+
+
+def test_the_problems_of_a_dict_have_no_lines() -> None:
+    search = {**STUDY["search"], "loss": "tripletx"}
+    with pytest.raises(StudyFileError) as caught:
+        resolve_study(given_document({**STUDY, "search": search}), data_required=False)
+    assert str(caught.value).startswith("the study: search.loss: unknown loss 'tripletx'; did you mean ")
+
+
+def test_the_run_folder_of_data_in_memory(tmp_path: Path) -> None:
+    assert given_folder(None, None) == Path("runs/study")
+    assert given_folder(given_document(STUDY), None) == Path("runs/given")
+    assert given_folder(given_document(STUDY), tmp_path) == tmp_path
+    with pytest.raises(StudyError, match="should be on this machine"):
+        given_folder(given_document({**STUDY, "artifacts": "s3://bucket/x"}), None)
+
+
+def test_the_command_line_can_read_a_study_given_in_python(tmp_path: Path) -> None:
+    section = store_data(given_dataset((ITEMS["vector"][0], LABELS)), tmp_path / "runs/given")
+    document = with_data(given_document(STUDY), section)
+    write_study(document, tmp_path / "runs/given")
+    study = load_study(tmp_path / "runs/given/study.yaml")
+    assert study.folder == tmp_path / "runs/given"
+    assert study.load_data().input == "vector"

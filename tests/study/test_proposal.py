@@ -1,0 +1,181 @@
+"""Proposed studies: what fits which data, how the time is spent, and one that is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import siamkit
+from siamkit.data.dataset import Dataset
+from siamkit.errors import DataError, StudyError
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study._proposal import ENCODERS, LOSSES, METRICS, MIN_STEPS, MIN_TRIALS, Plan
+from siamkit.study.api import is_data, propose_study, study_file_for
+from siamkit.study.config.load import load_study, resolve_study
+from siamkit.study.config.yaml import parse_document
+from siamkit.study.execution.forecast import Forecast
+from siamkit.study.worker.trainer import Timing
+
+RNG = np.random.default_rng(0)
+BY_ITEM = {"path": "items.npz", "split": {"by": "item"}}
+BY_CLASS = {"path": "items.npz", "split": {"by": "class"}}
+
+
+def labelled(sizes: list[int]) -> Dataset:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return Dataset((RNG.normal(size=(len(labels), 3)),), labels, "labels", "vector")
+
+
+# ---------------------------------------------------------------- what fits the data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "data", "batch", "in_class"),
+    [
+        ([100] * 10, BY_ITEM, 64, 8),
+        ([100] * 3, BY_ITEM, 24, 8),  # a batch has each class once
+        ([20] * 60, BY_CLASS, 64, 8),
+        ([4] * 200, BY_CLASS, 64, 4),
+        ([4] * 12, BY_CLASS, 28, 4),  # 7 of the 12 classes are for training
+        ([5] * 6, BY_ITEM, 18, 3),
+        ([100] * 9 + [1], BY_ITEM, 64, 8),
+        ([5, 5, 5, 1, 1, 1], BY_ITEM | {"min_items_per_class": 2}, 9, 3),  # the small ones are left out
+    ],
+)
+def test_the_batch_fits_the_classes(
+    sizes: list[int], data: dict[str, Any], batch: int, in_class: int
+) -> None:
+    plan = Plan.of("x", data, "", labelled(sizes))
+    assert (plan.batch_size, plan.items_per_class) == (batch, in_class)
+
+
+def test_a_batch_of_pairs_is_not_larger_than_what_there_is_to_train_on() -> None:
+    items = RNG.normal(size=(40, 3))
+    pairs = Dataset((items, items), np.arange(40) % 2, "pairs", "vector")
+    assert Plan.of("x", BY_ITEM, "", pairs).batch_size == 24
+    assert "items_per_class" not in "\n".join(Plan.of("x", BY_ITEM, "", pairs).lines())
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("supervision", LOSSES)
+def test_a_study_of_each_kind_of_data_is_valid(kind: str, supervision: str, tmp_path: Path) -> None:
+    plan = Plan("x", {"source": "digits"}, "", supervision, kind)  # type: ignore[arg-type]
+    study = resolve_study(parse_document("\n".join(plan.lines()), str(tmp_path / "study.yaml")))
+    assert study.config.fixed.steps == plan.steps
+    # Each metric serves a loss, and each loss a metric: the file is checked for it.
+    assert len(study.space.metric.alternatives) == METRICS[supervision].count(",") + 1  # type: ignore[index]
+
+
+def test_names_and_paths_are_quoted_where_yaml_would_read_something_else() -> None:
+    for name in ("my photos", "a: b #1", "true", "1e3", "- x", "ä/ö", "'", "a\nb"):
+        plan = Plan("x", {"path": name, "split": {"by": "class"}, "n": 3}, "", "labels", "vector")
+        data = parse_document("\n".join(plan.lines()), "study.yaml").data["data"]
+        assert data == {"path": name, "split": {"by": "class"}, "n": 3}
+
+
+# ---------------------------------------------------------------- how the time is spent
+
+PLAN = Plan.of("x", BY_ITEM, "", labelled([100] * 10))
+
+
+def timed(start: float, step: float) -> Forecast:
+    timing = Timing(start=start, step=step, evaluation=0.0, steps=PLAN.steps, evaluations=10)
+    return Forecast({"mlp": timing}, trials=MIN_TRIALS, seeds=1, finals=9, share=0.5, workers=2)
+
+
+def test_as_many_trials_as_fit_half_of_the_time() -> None:
+    plan, found = PLAN.fitted(timed(1.01, 0.03), 600.0)  # 9.98 s each, 2 at a time
+    assert (plan.steps, plan.trials, plan.limit) == (300, 40, 380.0)
+    plan, found = PLAN.fitted(timed(10.0, 0.1), 600.0)  # 39.9 s each
+    assert (plan.steps, plan.trials) == (300, 15)
+    assert found.total < 600.0
+
+
+def test_trainings_are_shorter_where_few_would_fit() -> None:
+    plan, found = PLAN.fitted(timed(10.0, 0.5), 600.0)  # 159.5 s: 3 would fit
+    assert (plan.steps, plan.trials) == (150, 7)  # 84.5 s
+    assert found.timings["mlp"].steps == 150
+    plan, found = PLAN.fitted(timed(10.0, 5.0), 600.0)  # however short, too long
+    assert (plan.steps, plan.trials) == (MIN_STEPS, MIN_TRIALS)
+    assert plan.limit == pytest.approx(20 + MIN_TRIALS * (10.0 + (MIN_STEPS - 1) * 5.0) / 2)
+    assert found.total > 600.0
+
+
+# ---------------------------------------------------------------- as a user does it
+
+
+@pytest.fixture
+def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Vectors of 4 classes, of which 2 of 12 dimensions tell."""
+    monkeypatch.chdir(tmp_path)
+    labels = np.repeat(np.arange(4), 25)
+    x = RNG.normal(size=(100, 12))
+    x[:, :2] = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])[labels] + RNG.normal(size=(100, 2)) * 0.1
+    np.savez(tmp_path / "my blobs.npz", x=x.astype(np.float32), y=labels)
+    return tmp_path / "my blobs.npz"
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_a_proposed_study_runs_and_continues(blobs: Path) -> None:
+    rows = dict(propose_study("my blobs.npz", time="20s", progress="none"))
+    assert rows["study file"] == "study.yaml"
+    assert re.match(r"\d{3} steps with 10 evaluations; linear_pca .*s, mlp .*s$", rows["training"])
+    text = Path("study.yaml").read_text()
+    assert "# A study that siamkit proposed" in text
+    study = load_study("study.yaml")
+    assert study.config.name == "my-blobs"
+    assert study.config.budget.time == 32.0
+    assert study.config.budget.trials >= MIN_TRIALS
+    with pytest.raises(StudyError, match=r"'study.yaml' already exists"):
+        propose_study("my blobs.npz", progress="none")
+    assert Path("study.yaml").read_text() == text
+    file, rows_again = study_file_for("my blobs.npz", progress="none")
+    assert (str(file), dict(rows_again)) == (
+        "study.yaml",
+        {"study file": "study.yaml (it exists, and is used)"},
+    )
+    np.savez("others.npz", x=np.ones((2, 2)), y=[0, 1])
+    with pytest.raises(StudyError, match=r"is a study of other data, 'my blobs.npz'"):
+        study_file_for("others.npz", progress="none")
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_arrays_alone_give_an_answer(blobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamkit.study._proposal.MIN_TRIALS", 2)
+    with np.load(blobs) as arrays:
+        x, y = arrays["x"], arrays["y"]
+    results = siamkit.tune(data=(x, y), time="5s", progress="none")
+    assert results.folder == blobs.parent / "runs/study"
+    baselines = {baseline.name: baseline for baseline in RunFolder(results.folder).baselines()}
+    raw = baselines["raw"].value("map_at_r", "test")
+    assert raw is not None
+    assert results.measures["test"]["map_at_r"] > raw
+    assert load_study("runs/study/study.yaml").folder == results.folder
+
+
+def test_what_is_data_and_what_a_study(tmp_path: Path) -> None:
+    assert is_data(tmp_path)
+    assert is_data("x.NPZ")
+    assert not is_data("study.yaml")
+    assert not is_data("study.yml")
+
+
+def test_neither_study_nor_data() -> None:
+    with pytest.raises(StudyError, match="a study file, a study as a dict, or data"):
+        siamkit.tune()
+    with pytest.raises(StudyError, match="the time should be a duration such as 90s"):
+        siamkit.tune(data="x.npz", time="soon")
+
+
+def test_nothing_is_written_for_data_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", x=np.ones((9, 2)))
+    with pytest.raises(DataError, match="the items have no labels, which a study needs"):
+        propose_study("x.npz", progress="none")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
