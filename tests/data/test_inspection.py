@@ -127,7 +127,7 @@ def test_only_so_many_pixels_are_decoded(photos: Path, monkeypatch) -> None:
     monkeypatch.setattr("siamkit.data.inspection.MAX_PIXELS", 6 * 40 * 40)
     report = inspect(photos)
     assert report.images is not None
-    assert (report.items, report.images.decoded) == (15, 6)
+    assert (report.items, report.images.decoded, report.params) == (15, 6, {"skip_unreadable": True})
     assert "Only 6 images were decoded; some of the other 9 may be damaged." in report.lines()
 
 
@@ -440,6 +440,10 @@ def test_pairs_are_split_so_that_shared_items_stay_together(tmp_path: Path) -> N
     groups = pairs(tmp_path, [f"l {n // 4}" for n in range(20)], [f"r {n}" for n in range(20)])
     assert groups.split is not None
     assert groups.split.by == "components"
+    # 12 of 20 pairs are linked by one right item: too many for a part.
+    linked = pairs(tmp_path, [f"l {n}" for n in range(20)], ["hub"] * 12 + [f"r {n}" for n in range(8)])
+    assert linked.split is not None
+    assert linked.split.by == {"side": "left"}
     # All left items meet the same right item, so only the left side can be kept apart.
     star = pairs(tmp_path, [f"l {n // 2}" for n in range(20)], ["hub"] * 20)
     assert star.split is not None
@@ -473,6 +477,12 @@ def test_small_classes_are_left_out(tmp_path: Path) -> None:
     assert report.min_items_per_class == report.data["min_items_per_class"] == 2
     assert "1 class with a single item: c." in report.lines()
     assert "The largest class has 28 times the items of the smallest." in report.lines()
+
+
+def test_classes_of_three_items_may_have_one_in_training(tmp_path: Path) -> None:
+    columns = {"x": NUMBERS, "z": NUMBERS[::-1], "label": ["a", "b", "c"] * 19 + ["d"] * 3}
+    assert inspect(csv(tmp_path, columns)).min_items_per_class == 2
+    assert inspect(csv(tmp_path, {**columns, "label": ["a", "b", "c"] * 20})).min_items_per_class is None
 
 
 def test_arrays_of_other_names_are_found(tmp_path: Path) -> None:

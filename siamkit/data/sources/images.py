@@ -357,10 +357,11 @@ _WITH_PAGES = ("TIFF", "DCX", "SPIDER")
 
 
 class ImageHeader(NamedTuple):
-    """What the header of an image file says: (height, width) as a person sees it, and Pillow's mode."""
+    """What an image's header says: (height, width) as a person sees it; Pillow's mode and format."""
 
     size: tuple[int, int]
     mode: str
+    format: str
 
 
 def read_image(path: Path, channels: int, resizing: Resizing | None = None) -> Array:
@@ -389,7 +390,7 @@ def read_header(path: Path) -> ImageHeader:
         has_exif = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         is_turned = has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         size = (image.width, image.height) if is_turned else (image.height, image.width)
-        return ImageHeader(size, image.mode)
+        return ImageHeader(size, image.mode, image.format or "")
 
 
 @contextmanager

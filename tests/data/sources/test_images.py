@@ -443,7 +443,7 @@ def test_sizes_are_read_from_headers(tmp_path: Path) -> None:
     photo(tmp_path / "whole.jpg", 400, 300, 0)
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    assert read_header(tmp_path / "cut.jpg") == ((300, 400), "RGB")
+    assert read_header(tmp_path / "cut.jpg") == ((300, 400), "RGB", "JPEG")
     with pytest.raises(DataError, match="image file is truncated"):
         read_image(tmp_path / "cut.jpg", 3)
     turned = Image.new("L", (6, 4))
@@ -451,7 +451,7 @@ def test_sizes_are_read_from_headers(tmp_path: Path) -> None:
     exif[0x0112] = 6
     for name in ("turned.png", "turned.jpg", "turned.tiff"):
         turned.save(tmp_path / name, exif=exif)
-        assert read_header(tmp_path / name) == ((6, 4), "L")
+        assert read_header(tmp_path / name)[:2] == ((6, 4), "L")
         assert read_image(tmp_path / name, 1).shape[:2] == (6, 4)
 
 
