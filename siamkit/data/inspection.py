@@ -195,7 +195,7 @@ class DataReport:
         if self.classes is None:
             return f"{what}."
         sizes = self.classes
-        spread = f"{sizes.smallest:,} to {sizes.largest:,} items each, {sizes.median:g} in the middle"
+        spread = f"{sizes.smallest:,} to {sizes.largest:,} items each, median {sizes.median:g}"
         if sizes.smallest == sizes.largest:
             spread = f"{sizes.smallest:,} items each"
         return f"{what} in {sizes.count:,} classes ({spread})."
@@ -478,7 +478,13 @@ class _ImageFile(NamedTuple):
 
 
 def _duplicate_images(images: Sequence[_ImageFile], decoded: Array, pictures: Array | None) -> Duplicates:
-    keys = [_file_digest(image.path) for image in images]
+    keys = [str(image.path.stat().st_size).encode() for image in images]
+    for most in (1 << 16, None):  # files that are equal so far are compared further, at last whole
+        often = Counter(keys)
+        keys = [
+            key if often[key] == 1 else key + _file_digest(image.path, most)
+            for image, key in zip(images, keys, strict=True)
+        ]
     exact, pairs = equal_items(keys, [image.label for image in images])
     near = []
     if pictures is not None:
@@ -504,13 +510,10 @@ def _pixels(header: ImageHeader) -> int:
     return header.size[0] * header.size[1] // (_JPEG if header.format in ("JPEG", "MPO") else 1)
 
 
-def _file_digest(path: Path) -> bytes:
-    """Return a digest of the size, the beginning and the end of a file: those of images differ somewhere."""
+def _file_digest(path: Path, most: int | None) -> bytes:
+    """Return a digest of the first bytes of a file, at most so many."""
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(1 << 16)
-        file.seek(max(0, size - (1 << 16)))
-        return hashlib.blake2b(f"{size} ".encode() + content + file.read(), digest_size=16).digest()
+        return hashlib.blake2b(file.read(-1 if most is None else most), digest_size=16).digest()
 
 
 def _no_images(folder: Path) -> str:

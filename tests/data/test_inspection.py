@@ -111,6 +111,17 @@ def test_copies_are_counted_within_and_across_classes(photos: Path) -> None:
     assert "1 item nearly equal another." in report.lines()
 
 
+def test_large_files_that_differ_in_their_middle_are_no_copies(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (3, 200, 300, 3), dtype=np.uint8)
+    pixels[1:] = pixels[0]
+    pixels[1, 100, 150] += 1
+    for number, image in enumerate(pixels):
+        (tmp_path / f"{number % 2}").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f"{number % 2}/{number}.bmp")
+    copies = inspect(tmp_path).duplicates
+    assert (copies.exact, copies.near, copies.examples) == (1, 2, (("0/0.bmp", "0/2.bmp"),))
+
+
 def test_all_unreadable_images_are_named_at_once(photos: Path) -> None:
     (photos / "kind0/text.png").write_text("no image")
     content = (photos / "kind1/0.png").read_bytes()
