@@ -168,7 +168,10 @@ class DataReport:
     @property
     def data(self) -> dict[str, Any]:
         """What to write under `data:` of a study file; the path is as it was given."""
-        section: dict[str, Any] = {"path": str(self.path), **self.params}
+        section: dict[str, Any] = {"path": str(self.path)}
+        if self.source != _source_by_suffix(self.path):
+            section["source"] = self.source
+        section |= self.params
         if self.split is not None:
             section["split"] = {"by": self.split.by}
         if self.min_items_per_class is not None:
@@ -274,7 +277,13 @@ def inspect(path: str | os.PathLike[str], *, source: str | None = None, **params
     """
     path = Path(path)
     path = existing_folder(path, "data") if path.is_dir() else existing_file(path, "data")
-    source = source or _source_of(path)
+    source = source or _source_by_suffix(path)
+    if source is None:
+        suffixes = {suffix for entry in components().datasets.all() for suffix in entry.spec.suffixes} - {"/"}
+        raise DataError(
+            f"{path} should be a folder of images or end in {', '.join(sorted(suffixes))}, got "
+            f"{path.suffix or 'no suffix'!r}"
+        )
     entry = components().find("dataset", source)
     for name in params:
         if name not in entry.spec.params:
@@ -298,15 +307,11 @@ def inspect(path: str | os.PathLike[str], *, source: str | None = None, **params
     return findings.report()
 
 
-def _source_of(path: Path) -> str:
+def _source_by_suffix(path: Path) -> str | None:
     suffix = "/" if path.is_dir() else path.suffix.lower()
-    suffixes: set[str] = set()
-    for name, entry in components().datasets.items():
-        if suffix in entry.spec.suffixes:
-            return name
-        suffixes |= set(entry.spec.suffixes)
-    known = ", ".join(sorted(suffixes - {"/"}))
-    raise DataError(f"{path} should be a folder of images or end in {known}, got {suffix or 'no suffix'!r}")
+    return next(
+        (name for name, entry in components().datasets.items() if suffix in entry.spec.suffixes), None
+    )
 
 
 def _path_of(path: Path, params: Iterable[str]) -> dict[str, str]:

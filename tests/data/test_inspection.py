@@ -534,6 +534,13 @@ def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
     assert "cannot be read" in inspect(tmp_path / "t.npz").problems[0]
 
 
+def test_a_dataset_that_the_suffix_does_not_name_is_written(tmp_path: Path) -> None:
+    (tmp_path / "idx").mkdir()
+    report = inspect(tmp_path / "idx", source="fashion_mnist", part="test")
+    assert report.data == {"path": str(tmp_path / "idx"), "source": "fashion_mnist", "part": "test"}
+    assert "does not exist" in report.problems[0]
+
+
 def test_what_no_dataset_reads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         inspect(tmp_path / "nowhere")
