@@ -14,6 +14,7 @@ from siamkit.backend.select import float32_required
 from siamkit.errors import StudyError
 from siamkit.io.files import atomic_path, disk_full_as_error, write_text
 from siamkit.io.paths import check_writable, display_path
+from siamkit.registry.catalog import importable_from
 from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study._proposal import propose
@@ -373,7 +374,7 @@ def retrain_trial(
     reporter.begin("retraining", 0, 1, data.objective.name)
     label = f"trial {trial}"
     reporter.run(label, configuration)
-    with float32_required():
+    with float32_required(), importable_from(study.document.folder):  # for callbacks of the user
         trained = KerasTrainer(data, fixed).train(
             configuration,
             seed=seed,

@@ -398,6 +398,13 @@ class Fixed(Strict):
         description="momentum of an average of the weights over steps, which replaces them; null: no average",
     )
 
+    callbacks: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        description="my_module.my_function: a function of yours without arguments that returns Keras "
+        "callbacks, new ones for each training; the module is also searched next to this file",
+    )
+
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if self.steps is not None and self.epochs is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,6 +64,7 @@ class KerasTrainer:
         self._data, self._fixed = data, fixed
 
     def check_feeds(self, losses: Sequence[LossSpec], batch_sizes: Sequence[int]) -> None:
+        made_callbacks(self._fixed.callbacks)
         splits = {"": self._data.train, **scarcest_data(self._data)}
         for loss in losses:
             self._check_wrapping(loss)
@@ -135,7 +137,11 @@ class KerasTrainer:
             initial_epoch=done,
             verbose=0,
             shuffle=False,
-            callbacks=[callback],
+            callbacks=[
+                callback,
+                *made_callbacks(fixed.callbacks),
+                keras.callbacks.LambdaCallback(on_epoch_end=callback.report),
+            ],
         )
         assert callback.kept is not None  # an epoch has ended
         callback.kept.restore(model)
@@ -389,6 +395,32 @@ def share_of_peak(configuration: Configuration, steps: int) -> Callable[[Any], A
     return share
 
 
+def made_callbacks(name: str | None) -> list[keras.callbacks.Callback]:
+    """Return the user's own Keras callbacks, new ones for each training.
+
+    Args:
+        name: the dotted name of a function without arguments that returns them; None for no callbacks.
+
+    Raises:
+        DataError: the function cannot be imported, or returns something else.
+    """
+    if name is None:
+        return []
+    module, _, function = name.rpartition(".")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise DataError(f"fixed.callbacks: {name!r} cannot be imported: {error}") from error
+    callbacks = make()
+    is_list = isinstance(callbacks, (list, tuple))
+    if not is_list or not all(isinstance(each, keras.callbacks.Callback) for each in callbacks):
+        raise DataError(
+            f"fixed.callbacks: {name!r} should return a list of keras.callbacks.Callback, got "
+            f"{callbacks!r:.80}"
+        )
+    return list(callbacks)
+
+
 # ------------------------------------------------------------------ during training
 
 
@@ -417,7 +449,9 @@ class KeptEpoch:
 
 
 class TrialCallback(keras.callbacks.Callback):
-    """A Keras callback that evaluates each epoch, reports it, and checks the limits.
+    """A Keras callback that evaluates each epoch, and checks the limits; `report` reports the epoch.
+
+    Between the two, callbacks of the user see the measures of the epoch in their logs, and may end training.
 
     Args:
         valid: the validation split.
@@ -451,6 +485,8 @@ class TrialCallback(keras.callbacks.Callback):
         self._on_epoch, self._on_checkpoint = on_epoch, on_checkpoint
         self._resolved_params, self._seed, self._best = resolved_params, seed, best
         self._ms_per_item: float | None = None
+        self._row: Row = {}
+        self._is_best = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Model files do not store the state of random generators, so the dropout of an epoch follows from its
@@ -467,26 +503,39 @@ class TrialCallback(keras.callbacks.Callback):
         self._guard.check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        loss = float((logs or {}).get("loss", math.nan))
+        logs = {} if logs is None else logs
+        loss = float(logs.get("loss", math.nan))
         if not math.isfinite(loss):
             raise TrialFailure("nan", f"the loss of epoch {epoch + 1} is {loss}")
         swap_averages(self.model)
         scores = self._evaluate()
         measures = scores.measures
-        row: Row = {"epoch": epoch + 1, "loss": loss}
-        row |= {name: float(value) for name, value in measures.items()}
+        logs.update((name, float(value)) for name, value in measures.items())
+        self._row = {"epoch": epoch + 1, "loss": loss}
+        self._row |= {name: float(value) for name, value in measures.items()}
         threshold = measures.get("threshold", math.nan)
         self.model.threshold = threshold if math.isfinite(threshold) else None
-        is_best = self._best.add(epoch + 1, row[self._best.objective.name])
-        is_last = self._best.ends(epoch + 1)
-        if is_best:
+        self._is_best = self._best.add(epoch + 1, self._row[self._best.objective.name])
+        if self._is_best:
             self.kept = KeptEpoch(self.model, scores)
+
+    def report(self, epoch: int, logs: Any = None) -> None:
+        """Store and report an epoch that was evaluated."""
+        is_last = self._best.ends(epoch + 1) or self.model.stop_training
         assert self.kept is not None  # the first epoch is the best so far
         if self._on_checkpoint is not None:
-            queries = self.kept.scores.queries
-            self._on_checkpoint(EpochEnd(self.model, row, queries, self._resolved_params, is_best, is_last))
+            self._on_checkpoint(
+                EpochEnd(
+                    self.model,
+                    self._row,
+                    self.kept.scores.queries,
+                    self._resolved_params,
+                    self._is_best,
+                    is_last,
+                )
+            )
         with self._guard.paused():  # waiting for the storage is not the trial's time
-            self._on_epoch(epoch + 1, row)
+            self._on_epoch(epoch + 1, self._row)
         self.model.stop_training = is_last
 
     def _evaluate(self) -> Scores:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from attempts import FINAL, Killed, bench, do, weights
 
+from siamkit.errors import StudyFileError
 from siamkit.runs.results import Objective
-from siamkit.study.worker.messages import Epoch, TrialJob
+from siamkit.study.worker.messages import Epoch, FeedsJob, TrialJob
 from siamkit.study.worker.trainer import MIN_GAIN, BestEpoch
 
 # ------------------------------------------------------------------ the best epoch
@@ -147,6 +150,136 @@ def test_training_ends_when_patience_does_and_is_not_continued(
     assert not [each for each in said if isinstance(each, Epoch)]
     assert (ended.epochs, ended.values) == ([2], [0.7])
     assert (tmp_path / "b" / FINAL).is_file()
+
+
+SEEN = """
+class Seen(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        with open(PLACE, "a") as file:
+            print(logs["map_at_r"], file=file)
+
+
+documented = make
+make = lambda: [*documented(), Seen()]
+"""
+
+
+@keras_only
+@pytest.mark.one_backend
+def test_callbacks_of_the_user_see_measures_and_may_end_training(tmp_path: Path) -> None:
+    import siamkit
+
+    # The module of docs/study.md, which ends training after the second epoch.
+    page = (Path(__file__).parents[3] / "docs/study.md").read_text()
+    module = page.partition("# my_callbacks.py\n")[2].partition("```")[0]
+    assert module.count("> 0.95") == 1
+    seen = tmp_path / "seen.txt"
+    module = module.replace("> 0.95", "> -1 and epoch == 1") + SEEN.replace("PLACE", repr(str(seen)))
+    (tmp_path / "my_callbacks.py").write_text(module)
+    labels = np.repeat(np.arange(4), 12)
+    items = np.random.default_rng(0).normal(size=(48, 5)).astype("float32")
+    np.savez(tmp_path / "items.npz", x=items, y=labels)
+    (tmp_path / "study.yaml").write_text(
+        "version: 1\nname: s\nengine: inline\nbaselines: null\nconfirm: null\n"
+        "data: {path: items.npz}\nbudget: {trials: 1}\n"
+        "fixed: {epochs: 6, batch_size: 8, embedding_dim: 4, callbacks: my_callbacks.make}\n"
+        "search: {encoder: {mlp: {depth: 1, width: 8}}, metric: cosine, loss: triplet}\n"
+    )
+    results = siamkit.tune(tmp_path / "study.yaml", progress="none")
+    (trial,) = results.trials
+    assert trial.outcome == "complete", trial.cause
+    assert trial.best_epochs[0] <= 2
+    history = pq.read_table(results.folder / trial.folder / "history.parquet").to_pydict()
+    assert history["epoch"] == [1, 2]
+    assert [float(line) for line in seen.read_text().splitlines()] == history["map_at_r"]
+    model: Any = siamkit.load_model(results.folder / trial.folder / FINAL)
+    assert int(model.optimizer.iterations.numpy()) == trial.best_epochs[0] * 3
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+HERE = Path(__file__).parent
+
+
+class Spoil(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= 2:  # from the third epoch on the model has forgotten everything
+            for variable in self.model.trainable_variables:
+                variable.assign(np.zeros(variable.shape))
+
+    def on_train_batch_end(self, batch, logs=None):
+        epochs_done, first = int(ops.convert_to_numpy(self.model.optimizer.iterations)) // 3, HERE / "kill"
+        if epochs_done == 3 and batch == 1 and first.exists():  # in the middle of the fourth epoch
+            first.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make():
+    return [Spoil()]
+"""
+
+
+@keras_only
+@pytest.mark.one_backend
+@pytest.mark.waits
+def test_a_worker_that_is_killed_after_its_best_epoch_still_returns_it(tmp_path: Path) -> None:
+    import siamkit
+
+    (tmp_path / "killed.py").write_text(KILLED)
+    labels = np.repeat(np.arange(4), 12)
+    items = np.random.default_rng(0).normal(size=(48, 5)).astype("float32") + labels[:, None]
+    np.savez(tmp_path / "items.npz", x=items, y=labels)
+    (tmp_path / "study.yaml").write_text(
+        "version: 1\nname: s\nworkers: 1\nbaselines: null\nconfirm: null\ndata: {path: items.npz}\n"
+        "budget: {trials: 1}\npruner: none\n"
+        "fixed: {epochs: 4, batch_size: 8, embedding_dim: 4, ema: 0.01, callbacks: killed.make}\n"
+        "search: {encoder: {mlp: {depth: 1, width: 8}}, metric: cosine, loss: triplet}\n"
+    )
+    (tmp_path / "kill").touch()
+    found = []
+    for place in ("killed", "whole"):  # in the second study the process lives
+        results = siamkit.tune(tmp_path / "study.yaml", artifacts=tmp_path / place, progress="none")
+        (trial,) = results.trials
+        assert trial.outcome == "complete", trial.cause
+        assert trial.attempt == (2 if place == "killed" else 1)
+        folder, (best,) = results.folder / trial.folder, trial.best_epochs
+        values = pq.read_table(folder / "history.parquet").column("map_at_r").to_pylist()
+        assert best <= 2
+        assert max(values[2:]) < values[best - 1] - 0.05
+        assert trial.values == [pytest.approx(values[best - 1], rel=1e-5)]
+        found.append([np.array(values), *weights(folder), np.load(folder / "embeddings.npy")])
+    assert not (tmp_path / "kill").exists()
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    model: Any = siamkit.load_model(folder / FINAL)
+    assert int(model.optimizer.iterations.numpy()) == best * 3
+
+
+@keras_only
+@pytest.mark.one_backend
+def test_callbacks_that_are_none_are_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrong_callbacks.py").write_text("def make():\n    return ['EarlyStopping']\n")
+    for name, words in {
+        "gone_callbacks.make": "'gone_callbacks.make' cannot be imported: No module named 'gone_callbacks'",
+        "wrong_callbacks.gone": "'wrong_callbacks.gone' cannot be imported: .* has no attribute 'gone'",
+        "wrong_callbacks.make": r"should return a list of keras.callbacks.Callback, got \['EarlyStopping'\]",
+    }.items():
+        runner, _ = bench(tmp_path, fixed=f"epochs: 1, callbacks: {name}")
+        cause = runner.run(FeedsJob((), ()), lambda message: None).cause
+        assert cause is not None
+        assert cause.kind == "error"
+        assert re.search(words, cause.text)
+    with pytest.raises(StudyFileError, match=r"fixed.callbacks"):
+        bench(tmp_path, fixed="epochs: 1, callbacks: make")
 
 
 @keras_only
