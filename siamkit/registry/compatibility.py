@@ -31,7 +31,10 @@ similarity.
 
 
 def supervision_for(data: Supervision, loss: LossSpec) -> Supervision | None:
-    """Return the supervision under which data of one kind feed a loss; None if they cannot."""
+    """Return the supervision under which data of one kind feed a loss; None if they cannot.
+
+    It is the first that the spec lists and the data can feed. Nearly all losses list labels before views.
+    """
     return next((kind for kind in loss.supervision if kind in FEEDS[data]), None)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import optuna
 import pytest
 
-from siamkit.data import augmentation
+import siamkit
+from siamkit.data import Dataset, augmentation, feed
+from siamkit.data.augmentation import Recipe
 from siamkit.errors import StudyFileError
 from siamkit.runs.configuration import Configuration
 from siamkit.study.config.load import load_study
@@ -96,6 +98,8 @@ def test_the_model_learns_from_augmented_items(tmp_path: Path) -> None:
         (0.25, "multi_similarity", "labels"),
         (0.25, "online_contrastive", "pairs"),
         (0.25, "info_nce", "views"),
+        (0.25, "nt_xent", "labels"),
+        (0.25, "instance", "views"),
         (0.0, "nt_xent", "views"),
         (0.0, "vicreg", "views"),
         (0.0, "barlow_twins", "views"),
@@ -166,3 +170,49 @@ def test_a_study_without_any_labels_is_refused_in_one_sentence(tmp_path: Path) -
 def test_every_supervision_is_augmented(tmp_path: Path, loss: str) -> None:
     _, trained = train(tmp_path, ", augment: strong", loss)
     assert np.isfinite(trained.scores.embeddings).all()
+
+
+# ---------------------------------------------------------------- a known answer
+
+GAPS = ((40, 40), (120, 120), (60, 120), (90, 90))
+"""Of each class the angles between three spots on a circle, in degrees."""
+
+
+def spots(labels: Any, turned: bool, rng: np.random.Generator) -> Any:
+    """Images of three spots, upright or turned by any angle."""
+    y, x = np.mgrid[-6:7, -6:7]
+    images = []
+    for label in labels:
+        angles = np.deg2rad(turned * rng.uniform(0, 360) + np.cumsum((0, *GAPS[label])))
+        image = sum(np.exp(-((x - 4 * np.cos(a)) ** 2 + (y - 4 * np.sin(a)) ** 2) / 2) for a in angles)
+        images.append(image + rng.normal(0, 0.05, x.shape))
+    return np.array(images, np.float32)[..., None]
+
+
+def test_augmentation_removes_a_nuisance_that_training_items_do_not_have() -> None:
+    import keras
+
+    rng = np.random.default_rng(0)
+    labels, queries = np.repeat(np.arange(4), 32), np.repeat(np.arange(4), 20)
+    upright, turned = spots(labels, False, rng), spots(queries, True, rng)
+    mean, deviation = upright.mean(), upright.std()
+    items = Dataset(((upright - mean) / deviation,), labels, "labels", "image")
+    turned = (turned - mean) / deviation
+
+    def quality(embeddings: Any) -> float:
+        return siamkit.evaluate(embeddings, queries, metric="cosine")["map_at_r"]
+
+    def trained(augment: Recipe) -> float:
+        keras.utils.set_random_seed(0)
+        encoder = {"mlp": {"depth": 1, "width": 128}}
+        model = siamkit.build(
+            encoder=encoder, metric="cosine", loss="multi_similarity", embedding_dim=16,
+            input_shape=(13, 13, 1), optimizer=keras.optimizers.Adam(0.01),
+        )  # fmt: skip
+        batches = feed(items, "labels", batch_size=40, seed=0, items_per_class=10, augment=augment)
+        model.fit(batches, epochs=40, shuffle=False, verbose=0)
+        return quality(model.embed(turned))
+
+    assert quality(turned.reshape(80, -1)) < 0.35
+    assert trained(None) < 0.35
+    assert trained({"rotate": {"degrees": 180}}) > 0.85
