@@ -209,6 +209,15 @@ def tables(folder: Path) -> Iterator[tuple[str, Task]]:
         "letters",
         prepared("tabular", "16 numbers, judged on 13 unseen letters", columns, letters, train, test),
     )
+    # Every second column as a category: how far apart two of its values are is left to learning.
+    mixed = {
+        name: values if number % 2 else np.array([f"v{value:.0f}" for value in values], dtype=object)
+        for number, (name, values) in enumerate(columns.items())
+    }
+    yield (
+        "mixed",
+        prepared("tabular", "the same, every second number a category", mixed, letters, train, test),
+    )
     for name, load in (("wine", load_wine), ("cancer", load_breast_cancer)):
         x, y = load(return_X_y=True)
         order = rng.permutation(len(y))
@@ -241,8 +250,10 @@ def plainest(task: Task) -> Any:
     shape = task.facts["input_shape"]
     if task.kind == "tabular":
         inputs = {key: keras.Input(size, name=key) for key, size in shape.items()}
-        x = layers.Concatenate()(list(inputs.values())) if len(inputs) > 1 else next(iter(inputs.values()))
-        x = layers.Dense(64, activation="relu")(x)
+        parts = [inputs[key] for key in inputs if key != "categorical"]
+        for column, count in enumerate(task.facts["columns"]["categorical"].values()):
+            parts.append(keras.ops.one_hot(inputs["categorical"][:, column], count))
+        x = layers.Dense(64, activation="relu")(layers.Concatenate()(parts))
     elif task.kind == "text":
         inputs = keras.Input(shape, dtype="int32")
         x = layers.Embedding(task.facts["vocabulary_size"], 32, mask_zero=True)(inputs)
@@ -340,16 +351,26 @@ def quality(embeddings: np.ndarray, task: Task) -> float:
     return float((precision.sum(axis=1) / relevant[:, 0])[relevant[:, 0] > 0].mean())
 
 
+def standardized(task: Task) -> float:
+    """Return the quality of series, each of whose channels has mean 0 and deviation 1 over the steps."""
+    x = np.asarray(task.items[1], dtype="float64")
+    x = x - x.mean(axis=1, keepdims=True)
+    x /= np.maximum(x.std(axis=1, keepdims=True), 1e-9)
+    return quality(x.reshape(len(x), -1), task)
+
+
 def raw(task: Task) -> float:
     """Return the quality of the items themselves; of texts, of how often each token is in them."""
-    import keras
-
     x = task.items[1]
     if task.kind == "text":
         counts = np.zeros((len(x), task.facts["vocabulary_size"]), dtype="float32")
         np.add.at(counts, (np.repeat(np.arange(len(x)), x.shape[1]), x.ravel()), 1)
         return quality(counts[:, 1:], task)
-    flat = [np.asarray(leaf, dtype="float32").reshape(len(leaf), -1) for leaf in keras.tree.flatten(x)]
+    leaves = dict(x) if isinstance(x, dict) else {"items": x}
+    codes = leaves.pop("categorical", np.empty((0, 0)))
+    flat = [np.asarray(leaf, dtype="float32").reshape(len(leaf), -1) for leaf in leaves.values()]
+    for column, count in enumerate(task.facts.get("columns", {}).get("categorical", {}).values()):
+        flat.append(np.eye(count, dtype="float32")[codes[:, column]])
     return quality(np.concatenate(flat, axis=1), task)
 
 
@@ -399,8 +420,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kinds", default=",".join(TASKS))
     parser.add_argument("--only", default="", help="encoders, separated by commas")
+    parser.add_argument("--data", default="", help="data sets, separated by commas")
     arguments = parser.parse_args()
     only = arguments.only.split(",") if arguments.only else None
+    wanted = arguments.data.split(",") if arguments.data else None
     cells = stored()
     for kind in arguments.kinds.split(","):
         tasks = dict(TASKS[kind](arguments.folder))
@@ -408,15 +431,16 @@ def main() -> None:
         for name in encoders_of(kind):
             if only is None or name in only:
                 rows[f"`{name}`"] = partial(encoder_of, name)
-        for network, make in {"raw": None, **rows}.items():
+        floors = {"raw": raw} | ({"raw, each series standardized": standardized} if kind == "series" else {})
+        for network in [*floors, *rows]:
             for name, task in tasks.items():
                 key = (kind, network, f"{name}: {task.about}")
-                if key in cells:
+                if key in cells or (wanted is not None and name not in wanted):
                     continue
-                if make is None:
-                    cells[key] = f"{raw(task):.3f}"
+                if network in floors:
+                    cells[key] = f"{floors[network](task):.3f}"
                 else:
-                    mean, spread, seconds, weights = measure(task, make)
+                    mean, spread, seconds, weights = measure(task, rows[network])
                     cells[key] = f"{mean:.3f} ± {spread:.3f}, {seconds:.1f} s, {weights:,} weights"
                 print(*key, cells[key], flush=True)
                 row = dict(zip(("kind", "network", "data"), key, strict=True), cell=cells[key])

@@ -55,14 +55,14 @@ _IMAGES = [
         factory="siamkit.encoders.image:cnn",
         inputs=("image",),
         summary="plain convolutional network",
-        formula="xᵢ₊₁ = relu(norm(conv(xᵢ))), every second pixel; W [x at each place]",
+        formula="xᵢ₊₁ = relu(norm(max₂(conv(xᵢ)))); W [x at each place]",
         params={
             "depth": Int(
                 None, low=2, high=4, minimum=1, help="blocks; by default enough to reach 4 pixels, at least 3"
             ),
-            "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "filters": Int(16, low=8, high=32, log=True, minimum=1, help="filters of the first block"),
             "strides": Choice(
-                2, options=(2, 1), search=(2,), help="2 halves by the convolution, 1 by a maximum"
+                1, options=(1, 2), search=(1,), help="1 halves by a maximum, 2 by the convolution: quicker"
             ),
             "normalization": Choice(
                 "group",
@@ -72,6 +72,22 @@ _IMAGES = [
             ),
             "pooling": _pooling,
             "grid": Int(4, minimum=1, help="places a side of the pooling grid"),
+            "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="cnn_pca",
+        factory="siamkit.encoders.image:cnn_pca",
+        inputs=("image",),
+        summary="a network as `cnn`, and principal components of the training items that are not trained",
+        formula="[cnn(x), V (x - mean)], each half of the dimensions and of unit length",
+        needs=("training_items",),
+        params={
+            "depth": Int(
+                None, low=2, high=4, minimum=1, help="blocks; by default enough to reach 4 pixels, at least 3"
+            ),
+            "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
+            "pooling": replace(_pooling, default="gem", search=("gem", "average_max")),
             "dropout": _dropout,
         },
     ),
@@ -137,11 +153,12 @@ _TOKENS = [
         name="ngrams",
         factory="siamkit.encoders.tokens:ngrams",
         inputs=("tokens", "text"),
-        summary="mean of the embeddings of hashed n-grams of pieces, padding masked",
+        summary="means of the embeddings of pieces and of hashed n-grams of pieces, padding masked",
         reference="Bojanowski et al. 2017",
-        formula="Σ_g e(hash(g)) / n over the n-grams g of 1 to N pieces",
+        formula="mean e(t) over the pieces t + mean f(hash(g)) over the n-grams g of 2 to N pieces",
+        needs=("vocabulary_size",),
         params={
-            "longest": Int(3, low=2, high=5, minimum=1, help="pieces in the longest n-gram"),
+            "longest": Int(3, low=2, high=5, minimum=2, help="pieces in the longest n-gram"),
             "buckets": Int(
                 16384, low=4096, high=65521, log=True, minimum=2, maximum=65521, help="rows of the table"
             ),
@@ -276,7 +293,7 @@ _TABULAR = [
         inputs=("tabular", "vector"),
         summary="categories embedded, then an MLP over them, the numbers and what is missing",
         reference="Guo and Berkhahn 2016",
-        formula="mlp([x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]])",
+        formula="mlp(h) + V h, h = [x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]]",
         needs=("columns",),
         params={
             "category_dim": Int(
@@ -285,6 +302,7 @@ _TABULAR = [
             "depth": Int(2, low=1, high=4, minimum=0, help="hidden layers"),
             "width": Int(128, low=32, high=512, log=True, minimum=1, help="units per layer"),
             "dropout": _unit_dropout,
+            "shortcut": Bool(True, search=False, help="add a linear function of the inputs"),
         },
     ),
     EncoderSpec(

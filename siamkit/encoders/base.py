@@ -149,11 +149,33 @@ class UnitNormalization(keras.layers.Layer):
         return input_shape
 
 
-def finish(inputs: Tensor, features: Tensor, embedding_dim: int, normalize: bool, name: str) -> keras.Model:
-    """Return the encoder from its inputs and last features `(batch, n)`: a projection, then unit length."""
+def finish(
+    inputs: Tensor,
+    features: Tensor,
+    embedding_dim: int,
+    normalize: bool,
+    name: str,
+    shortcut: Tensor | None = None,
+) -> keras.Model:
+    """Return the encoder from its inputs and last features `(batch, n)`: a projection, then unit length.
+
+    Args:
+        inputs: the encoder's inputs.
+        features: its last features.
+        embedding_dim: number of dimensions of an embedding.
+        normalize: whether to scale embeddings to unit length.
+        name: the name of the model.
+        shortcut: earlier features `(batch, m)` of which a linear function is added to the projection. The
+            projection then starts at a tenth: the encoder is almost linear at first.
+    """
     if embedding_dim < 1:
         raise ComponentError(f"embedding_dim should be at least 1, got {embedding_dim!r}")
-    outputs = keras.layers.Dense(embedding_dim, name="projection")(features)
+    scale = 1.0 if shortcut is None else 0.01  # variances
+    start = keras.initializers.VarianceScaling(scale, mode="fan_avg", distribution="uniform")
+    outputs = keras.layers.Dense(embedding_dim, kernel_initializer=start, name="projection")(features)
+    if shortcut is not None:
+        linear = keras.layers.Dense(embedding_dim, use_bias=False, name="shortcut")(shortcut)
+        outputs = keras.layers.Add()([linear, outputs])
     if normalize:
         outputs = UnitNormalization(name="unit")(outputs)
     return keras.Model(inputs, outputs, name=name)

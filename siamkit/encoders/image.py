@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.encoders.base import LayerScale, Positions, attend, finish, of_rank
+from siamkit.encoders.base import LayerScale, Positions, UnitNormalization, attend, finish, of_rank
+from siamkit.encoders.tabular import principal_components
 from siamkit.metrics.base import Tensor
 
 SMALLEST = 4  # a feature map narrower than twice this is not pooled any further
@@ -21,8 +22,8 @@ def cnn(
     embedding_dim: int,
     normalize: bool = True,
     depth: int | None = None,
-    filters: int = 32,
-    strides: int = 2,
+    filters: int = 16,
+    strides: int = 1,
     normalization: str = "group",
     pooling: str = "flatten",
     grid: int = 4,
@@ -32,7 +33,8 @@ def cnn(
 
     Each block halves the image until a side has 4 to 7 pixels, and doubles the filters, at most three times.
     The default pooling keeps the places of the last feature map apart, so the embedding depends on where
-    something is; the other poolings know what is in the image, and less of where it is.
+    something is; the other poolings know what is in the image, and less of where it is. On classes that are
+    not in the training data, `"gem"` was better (benchmarks/results/encoders.md).
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -40,8 +42,8 @@ def cnn(
         normalize: whether to scale embeddings to unit length.
         depth: number of blocks; by default enough to halve the image down to 4 pixels, and at least 3.
         filters: number of filters of the first block.
-        strides: how a block halves the image: 2, its convolution looks at every second pixel; 1, by a
-            maximum over 2 by 2 pixels after the convolution, which takes about three times as long.
+        strides: how a block halves the image: 1, by a maximum over 2 by 2 pixels after the convolution; 2,
+            its convolution looks at every second pixel, in about a third of the time, and sees less.
         normalization: `"group"`, over all places and each of up to 8 groups of filters; `"batch"`;
             `"layer"`, over the filters of each place; or `"none"`. Layer normalisation forgets how bright a
             place is. With batch normalisation, what an item adds to the loss depends on the rest of the
@@ -75,6 +77,71 @@ def cnn(
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "cnn")
+
+
+def cnn_pca(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    training_items: Any,
+    normalize: bool = True,
+    depth: int | None = None,
+    filters: int = 32,
+    pooling: str = "gem",
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Return a `cnn` next to the principal components of the training items, which are not trained.
+
+    Each of the two has half of the dimensions and unit length, so the cosine similarity of two images is the
+    mean of theirs. Training cannot forget in what the images differ without labels: meant for classes that
+    the training data do not have. A component is divided by the square root of its standard deviation, so
+    that the first few do not decide alone; those beyond the number of components are 0.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        embedding_dim: number of dimensions of an embedding; 1 leaves no place for components.
+        training_items: prepared training items, `(n, height, width, channels)`.
+        normalize: whether to scale embeddings to unit length; else each half has unit length.
+        depth: number of blocks of the network, as for `cnn`.
+        filters: number of filters of the first block.
+        pooling: how the last feature map becomes one vector, as for `cnn`.
+        dropout: fraction of features dropped in training, before the projection.
+
+    Returns:
+        A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: training items of another shape.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> x = np.random.default_rng(0).normal(size=(50, 28, 28, 1))
+        >>> siamkit.get_encoder(
+        ...     "cnn_pca", input_shape=(28, 28, 1), embedding_dim=16, training_items=x).output_shape
+        (None, 16)
+    """
+    shape = of_rank(input_shape, 3, "cnn_pca", "(height, width, channels)")
+    count = embedding_dim // 2
+    network = cnn(
+        input_shape=shape,
+        embedding_dim=embedding_dim - count,
+        depth=depth,
+        filters=filters,
+        strides=2,
+        pooling=pooling,
+        dropout=dropout,
+    )
+    if not count:
+        return network
+    axes, mean, deviation = principal_components(training_items, shape, count, "cnn_pca")
+    axes = axes / np.sqrt(np.where(deviation > 0, deviation, 1))
+    layer = keras.layers.Dense(count, trainable=False, name="components")
+    components = layer(keras.layers.Flatten()(network.input))
+    layer.set_weights([axes, -mean @ axes])
+    x = keras.layers.Concatenate()([network.output, UnitNormalization()(components)])
+    if normalize:
+        x = UnitNormalization()(x)
+    return keras.Model(network.input, x, name="cnn_pca")
 
 
 def _normalized(x: Tensor, normalization: str) -> Tensor:

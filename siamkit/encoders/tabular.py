@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from siamkit.encoders.base import attention_layer, finish
 from siamkit.errors import ComponentError
@@ -100,24 +101,44 @@ def linear_pca(
         ...     "linear_pca", input_shape=(10,), embedding_dim=4, training_items=x).output_shape
         (None, 4)
     """
+    inputs, x = _flattened(input_shape, "linear_pca")
+    kernel, mean, _ = principal_components(training_items, input_shape, embedding_dim, "linear_pca")
+    encoder = finish(inputs, x, embedding_dim, normalize, "linear_pca")
+    encoder.get_layer("projection").set_weights([kernel, -mean @ kernel])
+    return encoder
+
+
+def principal_components(
+    training_items: Any, input_shape: tuple[int, ...], count: int, name: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return axes `(size, count)`, mean `(size,)` and deviations `(count,)` of flattened training items.
+
+    Axes beyond the number of components are 0. More than 5,000 items are sampled.
+
+    Args:
+        training_items: prepared items, `(n, *input_shape)`.
+        input_shape: shape of one item.
+        count: number of axes.
+        name: the encoder, for messages.
+
+    Raises:
+        ComponentError: training items of another shape.
+    """
     from sklearn.decomposition import PCA
 
-    inputs, x = _flattened(input_shape, "linear_pca")
     items = np.asarray(training_items)
     if items.shape[1:] != tuple(input_shape) or not len(items):
-        raise ComponentError(
-            f"linear_pca needs training_items of shape {('n', *input_shape)}, got {items.shape}"
-        )
+        raise ComponentError(f"{name} needs training_items of shape {('n', *input_shape)}, got {items.shape}")
     rng = np.random.default_rng(0)
     if len(items) > MAX_PCA_ITEMS:
         items = items[np.sort(rng.choice(len(items), MAX_PCA_ITEMS, replace=False))]
     flat = items.reshape(len(items), -1).astype("float32")
-    pca = PCA(min(embedding_dim, *flat.shape), random_state=0).fit(flat)
-    kernel = np.zeros((flat.shape[1], embedding_dim), dtype="float32")
-    kernel[:, : pca.n_components_] = pca.components_.T
-    encoder = finish(inputs, x, embedding_dim, normalize, "linear_pca")
-    encoder.get_layer("projection").set_weights([kernel, -pca.mean_ @ kernel])
-    return encoder
+    pca = PCA(min(count, *flat.shape), random_state=0).fit(flat)
+    axes = np.zeros((flat.shape[1], count), dtype="float32")
+    axes[:, : pca.n_components_] = pca.components_.T
+    deviation = np.zeros(count, dtype="float32")
+    deviation[: pca.n_components_] = np.sqrt(pca.explained_variance_)
+    return axes, pca.mean_, deviation
 
 
 def _flattened(input_shape: tuple[int, ...], name: str) -> tuple[Tensor, Tensor]:
@@ -142,11 +163,13 @@ def tabular(
     depth: int = 2,
     width: int = 128,
     dropout: float = 0.0,
+    shortcut: bool = True,
 ) -> keras.Model:
     """Return a multilayer perceptron over embedded categories, numbers, and flags of missing numbers.
 
     h₀ = [x₁, …, x_k, missing₁, …, missing_k, E₁[c₁], …, E_c[c_c]], each column with a table E of its own;
-    then `depth` ReLU layers and the projection.
+    then `depth` ReLU layers and the projection, to which a linear shortcut adds V h₀. The projection starts
+    at a tenth, so that training starts with an almost linear encoder.
 
     Args:
         input_shape: shape of one row, `{"numeric": (k,), "missing": (k,), "categorical": (c,)}` without the
@@ -159,6 +182,7 @@ def tabular(
         depth: number of hidden layers.
         width: units per layer.
         dropout: fraction of units dropped in training.
+        shortcut: whether to add a linear function of h₀ to the projection.
 
     Returns:
         A `keras.Model`, a dict of `(batch, ·)` (or an array) -> `(batch, embedding_dim)`.
@@ -179,12 +203,13 @@ def tabular(
     features = [part for part in (parts.get("numeric"), parts.get("missing")) if part is not None]
     if codes is not None:
         features.append(keras.layers.Flatten()(_embedded(codes, category_dim)))
-    x = keras.layers.Concatenate()(features) if len(features) > 1 else features[0]
+    x = start = keras.layers.Concatenate()(features) if len(features) > 1 else features[0]
     for _ in range(depth):
         x = keras.layers.Dense(width, activation="relu", kernel_initializer="he_normal")(x)
         if dropout:
             x = keras.layers.Dropout(dropout)(x)
-    return finish(inputs, x, embedding_dim, normalize, "tabular")
+    linear_path = start if shortcut and depth else None
+    return finish(inputs, x, embedding_dim, normalize, "tabular", shortcut=linear_path)
 
 
 def ft_transformer(

@@ -55,25 +55,28 @@ def ngrams(
     *,
     input_shape: tuple[int, ...],
     embedding_dim: int,
+    vocabulary_size: int,
     normalize: bool = True,
     longest: int = 3,
     buckets: int = 16384,
     token_dim: int = 128,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Return a bag of n-grams: the mean of the embeddings of all runs of 1 to `longest` pieces, projected.
+    """Return a bag of n-grams: the mean embedding of all pieces plus that of all longer n-grams, projected.
 
-    As in fastText, an n-gram's embedding is a row of one table, chosen by a hash. Texts with few words have
-    pieces of a character or two (see `data.text`), so these are character n-grams; untrained, their means are
-    a random projection of how often each n-gram occurs.
+    A piece has an embedding of its own. As in fastText, that of an n-gram of 2 to `longest` pieces is a row
+    of one table, chosen by a hash. These rows start at 0: at first the encoder is a bag of pieces, and
+    n-grams that training did not have say nothing. Texts with few words have pieces of a character or two
+    (see `data.text`), so these are character n-grams.
 
     Args:
         input_shape: `(length,)`.
         embedding_dim: number of dimensions of an embedding.
+        vocabulary_size: token ids run from 0 (padding) to vocabulary_size - 1.
         normalize: whether to scale embeddings to unit length.
         longest: number of pieces in the longest n-gram.
         buckets: number of rows of the table; n-grams of one row share their embedding.
-        token_dim: number of dimensions of an n-gram's embedding.
+        token_dim: number of dimensions of an embedding of a piece or an n-gram.
         dropout: fraction of features dropped in training, before the projection.
 
     Returns:
@@ -83,12 +86,16 @@ def ngrams(
 
     Example:
         >>> import siamkit
-        >>> siamkit.get_encoder("ngrams", input_shape=(50,), embedding_dim=8).output_shape
+        >>> siamkit.get_encoder(
+        ...     "ngrams", input_shape=(50,), embedding_dim=8, vocabulary_size=100).output_shape
         (None, 8)
     """
-    inputs = keras.Input(of_rank(input_shape, 1, "ngrams", "(length,) of token ids"), dtype="int32")
-    rows = HashedNgrams(longest, buckets)(inputs)
-    x = RealMean()(keras.layers.Embedding(buckets, token_dim)(rows), RealTokens()(rows))
+    inputs = _token_ids(input_shape, vocabulary_size, "ngrams")
+    x = RealMean()(keras.layers.Embedding(vocabulary_size, token_dim)(inputs), RealTokens()(inputs))
+    if inputs.shape[1] > 1:
+        rows = HashedNgrams(longest, buckets)(inputs)
+        table = keras.layers.Embedding(buckets, token_dim, embeddings_initializer="zeros")
+        x = keras.layers.Add()([x, RealMean()(table(rows), RealTokens()(rows))])
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "ngrams")
@@ -96,7 +103,7 @@ def ngrams(
 
 @keras.saving.register_keras_serializable("siamkit")
 class HashedNgrams(keras.layers.Layer):
-    """The hash of each run of 1 to `longest` ids, `(batch, length)` -> `(batch, n-grams)`; 0 with padding.
+    """The hash of each run of 2 to `longest` ids, `(batch, length)` -> `(batch, n-grams)`; 0 with padding.
 
     h₀ = n, hₖ = (31337 hₖ₋₁ + idₖ) mod 65521, row = 1 + h mod (buckets - 1): all within 32 bits.
 
@@ -112,7 +119,7 @@ class HashedNgrams(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         ids, length = ops.cast(inputs, "int32"), inputs.shape[1]
         found = []
-        for size in range(1, min(self.longest, length) + 1):
+        for size in range(2, min(self.longest, length) + 1):
             parts = [ids[:, start : length - size + 1 + start] for start in range(size)]
             value, real = ops.full_like(parts[0], size), ops.not_equal(parts[0], 0)
             for part in parts:
@@ -123,7 +130,7 @@ class HashedNgrams(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         batch, length = inputs.shape
-        count = sum(length - size for size in range(min(self.longest, length)))
+        count = sum(length - size + 1 for size in range(2, min(self.longest, length) + 1))
         return keras.KerasTensor((batch, count), dtype="int32")
 
     def flops(self, input_shape: tuple[int, ...]) -> int:

@@ -45,9 +45,9 @@ def test_each_stage_halves_the_image_until_it_is_small(name, smallest):
 )
 def test_the_depth_of_a_cnn_follows_the_side_of_the_image(side, blocks, last):
     encoder = siamkit.get_encoder("cnn", input_shape=(side, side + 3, 1), embedding_dim=2, filters=2)
-    maps = [layer.output.shape for layer in encoder.layers if "conv2d" in layer.name]
+    maps = [layer.output.shape for layer in encoder.layers if isinstance(layer, keras.layers.ReLU)]
     assert len(maps) == blocks
-    # At most 4 to 7 pixels; an odd side is rounded up.
+    # At most 4 to 7 pixels; half a pixel is left out.
     assert last <= maps[-1][1] <= min(side, 7)
     assert maps[-1][3] == 2 * 2 ** min(blocks - 1, 3)
 
@@ -59,6 +59,43 @@ def test_a_cnn_that_halves_by_strides_costs_a_third():
     )
     assert by_strides.count_params() == by_maximum.count_params()
     assert cost(by_maximum).flops > 3 * cost(by_strides).flops
+
+
+def test_half_of_cnn_pca_are_principal_components_that_training_leaves():
+    rng = np.random.default_rng(5)
+    x = (rng.normal(size=(20, 9, 8, 1)) + rng.normal(size=(9, 8, 1))).astype("float32")
+    arguments = {"input_shape": (9, 8, 1), "training_items": x, "filters": 2, "depth": 1}
+    encoder = siamkit.get_encoder("cnn_pca", embedding_dim=7, **arguments)
+    flat = x.reshape(20, -1).astype("float64")
+    _, sizes, axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    components = (flat - flat.mean(axis=0)) @ axes[:3].T / np.sqrt(sizes[:3] / np.sqrt(19))
+    components /= np.linalg.norm(components, axis=1, keepdims=True)
+
+    def half():
+        found = np.asarray(encoder.predict(x, verbose=0), dtype="float64")
+        np.testing.assert_allclose(np.linalg.norm(found[:, :4], axis=1), math.sqrt(0.5), rtol=1e-5)
+        return found[:, 4:] * math.sqrt(2)
+
+    # The sign of an axis is free.
+    np.testing.assert_allclose(np.abs(half()), np.abs(components), atol=1e-4)
+    encoder.compile(keras.optimizers.Adam(0.1), "mse")
+    encoder.fit(x, np.zeros((20, 7), dtype="float32"), epochs=1, verbose=0)
+    np.testing.assert_allclose(np.abs(half()), np.abs(components), atol=1e-4)
+
+    free = siamkit.get_encoder("cnn_pca", embedding_dim=7, normalize=False, **arguments)
+    lengths = np.linalg.norm(free.predict(x, verbose=0), axis=1)
+    np.testing.assert_allclose(lengths, math.sqrt(2), rtol=1e-5)
+    assert siamkit.get_encoder("cnn_pca", embedding_dim=1, **arguments).output_shape == (None, 1)
+
+
+def test_components_beyond_those_of_the_training_items_are_zero():
+    x = np.random.default_rng(6).normal(size=(3, 9, 8, 1)).astype("float32")
+    encoder = siamkit.get_encoder(
+        "cnn_pca", input_shape=(9, 8, 1), embedding_dim=20, training_items=x, filters=2, depth=1
+    )
+    found = encoder.predict(x, verbose=0)
+    assert np.isfinite(found).all()
+    assert not found[:, 13:].any()
 
 
 def cells(sides, grid):
@@ -121,7 +158,7 @@ def test_a_generalized_mean_runs_from_the_average_to_the_maximum_and_learns_wher
 )
 def test_a_cnn_has_the_normalisation_asked_for_after_each_convolution(normalization, kind):
     encoder = siamkit.get_encoder(
-        "cnn", input_shape=(8, 8, 1), embedding_dim=2, filters=6, normalization=normalization
+        "cnn", input_shape=(8, 8, 1), embedding_dim=2, filters=6, strides=2, normalization=normalization
     )
     after = [encoder.layers[i + 1] for i, layer in enumerate(encoder.layers) if "conv2d" in layer.name]
     assert len(after) == 3

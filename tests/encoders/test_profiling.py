@@ -136,7 +136,9 @@ def test_a_tabular_encoder_costs_its_dense_layers():
     encoder = siamkit.get_encoder(
         "tabular", input_shape=TABLE, embedding_dim=4, columns=COLUMNS, category_dim=2, depth=1, width=8
     )
-    assert cost(encoder) == Cost(9 * 2 + 10 * 8 + 8 + 8 * 4 + 4, 2 * (10 * 8 + 8 * 4))
+    # The table of categories, the hidden layer, the projection and the shortcut around it.
+    weights = 10 * 8 + 8 * 4 + 10 * 4
+    assert cost(encoder) == Cost(9 * 2 + weights + 8 + 4, 2 * weights)
 
 
 NETS = {

@@ -95,20 +95,28 @@ def attention(x, w, heads):
 def test_tabular_is_an_mlp_over_numbers_missing_flags_and_embedded_categories():
     encoder, x = made("tabular", normalize=False), rows()
     w = weights(encoder)
-    ((table,), (hidden, projection)) = (
-        kinds(encoder, keras.layers.Embedding),
-        kinds(encoder, keras.layers.Dense),
-    )
-    table = table["embeddings"]
+    ((table,), (hidden, *_)) = kinds(encoder, keras.layers.Embedding), kinds(encoder, keras.layers.Dense)
+    table, projection, shortcut = table["embeddings"], w["projection"], w["shortcut"]
     expected = []
     for number, absent, (c, d) in zip(x["numeric"], x["missing"], x["categorical"], strict=True):
         # The tables of the columns, of 4 and 5 codes, lie one after the other.
         features = np.concatenate([number, absent, table[c], table[4 + d]])
         h = relu(features @ hidden["kernel"] + hidden["bias"])
-        expected.append(h @ projection["kernel"] + projection["bias"])
+        expected.append(h @ projection["kernel"] + projection["bias"] + features @ shortcut["kernel"])
     assert table.shape == (9, 3)
-    assert w["projection"]["kernel"].shape == (8, 5)
+    assert projection["kernel"].shape == (8, 5)
     np.testing.assert_allclose(embed(encoder, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tabular_starts_almost_linear():
+    arguments = {"input_shape": SHAPE, "embedding_dim": 5, "columns": COLUMNS, **SMALL["tabular"]}
+    w = weights(siamkit.get_encoder("tabular", **arguments))
+    # Glorot's limits for 8 units and for 3 numbers, 3 flags and 2 embeddings of 3, to 5 dimensions.
+    assert np.abs(w["projection"]["kernel"]).max() <= 0.1 * np.sqrt(6 / (8 + 5))
+    assert 0.5 * np.sqrt(6 / (12 + 5)) < np.abs(w["shortcut"]["kernel"]).max() <= np.sqrt(6 / (12 + 5))
+    without = weights(siamkit.get_encoder("tabular", shortcut=False, **arguments))
+    assert "shortcut" not in without
+    assert np.abs(without["projection"]["kernel"]).max() > 0.5 * np.sqrt(6 / (8 + 5))
 
 
 def test_ft_transformer_is_the_papers():
@@ -294,9 +302,10 @@ def test_a_study_of_mixed_columns_trains_judges_and_tells_the_cost(tmp_path):
     measures = results.trials[0].measures
     # The colour and the price tell the class; by chance it would be about 0.2.
     assert measures["map_at_r"] > 0.4
-    # 2 numbers, 2 flags and 8 of the colour (red, blue, missing, unknown), 8 units, 3 of the embedding.
-    assert measures["parameters"] == 4 * 8 + (12 + 1) * 8 + (8 + 1) * 3
-    assert measures["flops"] == 2 * (12 * 8 + 8 * 3)
+    # 2 numbers, 2 flags and 8 of the colour (red, blue, missing, unknown), 8 units, 3 of the embedding, and
+    # the shortcut to it.
+    assert measures["parameters"] == 4 * 8 + (12 + 1) * 8 + (8 + 1) * 3 + 12 * 3
+    assert measures["flops"] == 2 * (12 * 8 + 8 * 3 + 12 * 3)
     frozen = json.loads((tmp_path / "runs/table/study.json").read_text())
     assert frozen["data"]["input_shape"] == {"numeric": [2], "missing": [2], "categorical": [1]}
     items = parquet.read_table(tmp_path / "runs/table/items.parquet").to_pylist()

@@ -185,24 +185,39 @@ def test_hashed_ngrams_are_those_of_a_loop_and_leave_out_padding():
     layer = HashedNgrams(longest=3, buckets=40)
     found = keras.ops.convert_to_numpy(layer(ids))
     shape = layer.compute_output_spec(keras.KerasTensor((3, 5), "int32")).shape
-    assert found.shape == tuple(shape) == (3, 12)
+    assert found.shape == tuple(shape) == (3, 7)
     for row, tokens in zip(found, ids.tolist(), strict=True):
         expected = []
-        for size in (1, 2, 3):
+        for size in (2, 3):
             for start in range(5 - size + 1):
                 ngram, value = tokens[start : start + size], size
                 for token in ngram:
                     value = (31337 * value + token) % 65521
                 expected.append(0 if 0 in ngram else 1 + value % 39)
         np.testing.assert_array_equal(row, expected)
-    assert found[0, 0] == found[0, 2] != found[0, 1]  # 7, 7 and 8
+    assert found[0, 0] == found[0, 2] != found[0, 1]  # 7 8, 7 8 and 8 7
     # The largest hash and id stay within 32 bits.
     large = keras.ops.convert_to_numpy(HashedNgrams(2, 65521)(np.full((1, 4), 1_000_000, dtype="int32")))
     assert large.min() > 0
 
 
-def test_a_bag_of_ngrams_knows_the_order_of_neighbours():
-    encoder = siamkit.get_encoder("ngrams", input_shape=(4,), embedding_dim=4, buckets=500)
-    found = encoder.predict(np.array([[1, 2, 3, 0], [1, 2, 3, 0], [3, 2, 1, 0]], dtype="int32"), verbose=0)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+def test_a_bag_of_ngrams_starts_as_a_bag_of_pieces_and_learns_their_order():
+    encoder = siamkit.get_encoder(
+        "ngrams", input_shape=(4,), embedding_dim=4, vocabulary_size=5, buckets=500, token_dim=8
+    )
+    x = np.array([[1, 2, 3, 0], [2, 1, 3, 0], [3, 1, 2, 0], [4, 4, 0, 0]], dtype="int32")
+    embed = lambda: encoder.predict(x, verbose=0)  # noqa: E731
+    pieces, rows = (layer for layer in encoder.layers if isinstance(layer, keras.layers.Embedding))
+    # Independently: the mean of the pieces' embeddings, projected, of unit length.
+    table = keras.ops.convert_to_numpy(pieces.embeddings)
+    kernel, bias = encoder.get_layer("projection").get_weights()
+    means = np.stack([table[row[row > 0]].mean(axis=0) for row in x]) @ kernel + bias
+    np.testing.assert_allclose(embed(), means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
+
+    rows.set_weights([np.random.default_rng(0).normal(size=(500, 8)).astype("float32")])
+    found = embed()
+    assert np.abs(found[0] - found[1]).max() > 1e-2
     assert np.abs(found[0] - found[2]).max() > 1e-2
+    # A text of one piece has no longer n-grams.
+    single = siamkit.get_encoder("ngrams", input_shape=(1,), embedding_dim=4, vocabulary_size=5)
+    assert single.predict(np.array([[1]], dtype="int32"), verbose=0).shape == (1, 4)
