@@ -55,7 +55,7 @@ _IMAGES = [
         factory="siamkit.encoders.image:cnn",
         inputs=("image",),
         summary="plain convolutional network",
-        formula="xᵢ₊₁ = relu(norm(max₂(conv(xᵢ)))); W [x at each place]",
+        formula="xᵢ₊₁ = relu(norm(max₂(conv(xᵢ)))); W [x at each place] + V x₀",
         params={
             "depth": Int(
                 None, low=2, high=4, minimum=1, help="blocks; by default enough to reach 4 pixels, at least 3"
@@ -73,6 +73,7 @@ _IMAGES = [
             "pooling": _pooling,
             "grid": Int(4, minimum=1, help="places a side of the pooling grid"),
             "dropout": _dropout,
+            "shortcut": Bool(True, search=False, help="add a linear function of the image"),
         },
     ),
     EncoderSpec(

@@ -14,6 +14,7 @@ from siamkit.encoders.tabular import principal_components
 from siamkit.metrics.base import Tensor
 
 SMALLEST = 4  # a feature map narrower than twice this is not pooled any further
+SHORTCUT_SIDE = 64  # pixels a side that a linear shortcut reads
 
 
 def cnn(
@@ -28,6 +29,7 @@ def cnn(
     pooling: str = "flatten",
     grid: int = 4,
     dropout: float = 0.0,
+    shortcut: bool = True,
 ) -> keras.Model:
     """Return a plain convolutional network: blocks of convolution, normalisation and ReLU, then pooling.
 
@@ -35,6 +37,9 @@ def cnn(
     The default pooling keeps the places of the last feature map apart, so the embedding depends on where
     something is; the other poolings know what is in the image, and less of where it is. On classes that are
     not in the training data, `"gem"` was better (benchmarks/results/encoders.md).
+
+    A linear function of the image is added to the projection, which starts at a tenth: training starts with
+    an almost linear encoder, and keeps what maxima lose, such as the sum over many noisy pixels.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -53,6 +58,7 @@ def cnn(
             generalized mean (Radenović et al. 2018).
         grid: number of places a side of `pooling="grid"`.
         dropout: fraction of features dropped in training, before the projection.
+        shortcut: whether to add a linear function of the image, averaged to at most 64 pixels a side.
 
     Returns:
         A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
@@ -76,7 +82,16 @@ def cnn(
     x = _pooled(x, pooling, grid)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
-    return finish(inputs, x, embedding_dim, normalize, "cnn")
+    return finish(inputs, x, embedding_dim, normalize, "cnn", shortcut=_pixels(inputs) if shortcut else None)
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """Return the values of an image, averaged to at most `SHORTCUT_SIDE` pixels a side, as one vector."""
+    height, width = x.shape[1:3]
+    size = tuple(-(-side // SHORTCUT_SIDE) for side in (height, width))
+    if max(size) > 1:
+        x = keras.layers.AveragePooling2D(size, data_format="channels_last")(x)
+    return keras.layers.Flatten()(x)
 
 
 def cnn_pca(
@@ -130,11 +145,12 @@ def cnn_pca(
         strides=2,
         pooling=pooling,
         dropout=dropout,
+        shortcut=False,
     )
     if not count:
         return network
     axes, mean, deviation = principal_components(training_items, shape, count, "cnn_pca")
-    axes = axes / np.sqrt(np.where(deviation > 0, deviation, 1))
+    axes = (axes / np.sqrt(np.where(deviation > 0, deviation, 1))).astype(np.float32)
     layer = keras.layers.Dense(count, trainable=False, name="components")
     components = layer(keras.layers.Flatten()(network.input))
     layer.set_weights([axes, -mean @ axes])

@@ -61,6 +61,28 @@ def test_a_cnn_that_halves_by_strides_costs_a_third():
     assert cost(by_maximum).flops > 3 * cost(by_strides).flops
 
 
+def test_the_shortcut_of_a_cnn_is_a_linear_function_of_at_most_64_pixels_a_side():
+    encoder = siamkit.get_encoder(
+        "cnn",
+        input_shape=(130, 70, 2),
+        embedding_dim=3,
+        normalize=False,
+        filters=2,
+        depth=1,
+        pooling="average",
+    )
+    kernel, bias = encoder.get_layer("projection").get_weights()
+    assert np.abs(kernel).max() <= 0.1 * math.sqrt(6 / (2 + 3))  # a tenth of Glorot's limit
+    encoder.get_layer("projection").set_weights([np.zeros_like(kernel), bias + 1])
+    x = np.random.default_rng(7).normal(size=(2, 130, 70, 2)).astype("float32")
+    # 3 by 2 pixels become one; the last row, which has no two others, is left out.
+    pixels = x[:, :129].astype("float64").reshape(2, 43, 3, 35, 2, 2).mean(axis=(2, 4)).reshape(2, -1)
+    (linear,) = encoder.get_layer("shortcut").get_weights()
+    np.testing.assert_allclose(encoder.predict(x, verbose=0), pixels @ linear + 1, rtol=1e-4, atol=1e-5)
+    without = siamkit.get_encoder("cnn", input_shape=(8, 8, 1), embedding_dim=3, shortcut=False)
+    assert "shortcut" not in [layer.name for layer in without.layers]
+
+
 def test_half_of_cnn_pca_are_principal_components_that_training_leaves():
     rng = np.random.default_rng(5)
     x = (rng.normal(size=(20, 9, 8, 1)) + rng.normal(size=(9, 8, 1))).astype("float32")
