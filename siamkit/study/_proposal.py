@@ -19,6 +19,7 @@ from siamkit.errors import DataError
 from siamkit.registry.specs import Supervision
 from siamkit.study.config.load import ResolvedStudy, read_data, resolve_study
 from siamkit.study.config.yaml import Document, YamlValue, parse_document
+from siamkit.study.engines.local import accelerators
 from siamkit.study.execution.forecast import Forecast, forecast
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import spell
@@ -26,21 +27,40 @@ from siamkit.study.monitoring.progress import spell
 BATCH_SIZE, ITEMS_PER_CLASS = 64, 8
 STEPS, MIN_STEPS = 300, 100
 MAX_TRIALS, MIN_TRIALS = 40, 6
-SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
 TRAINING_SHARE = 0.6  # of the items or classes
-SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.5, 0.6
-# Of the time: what the trials should take, and the limit of the search. The confirmation may take half as
-# long as the search; the rest is for the start, the baselines and the report.
+# Of the time: what the trials should take, and the limit of the search. The confirmation may take as long.
+SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.4, 0.45
+SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
 
-ENCODERS: Mapping[str, str] = {
-    "image": "[linear_pca, {cnn: {pooling: [flatten, average_max]}}]",
-    "vector": "[linear_pca, mlp]",
-    "tabular": "[tabular]",
-    "text": "[bag, ngrams]",
-    "tokens": "[bag, ngrams]",
-    "series": "[kernels, inception_time]",
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched for a kind of input: encoders, sizes of the embedding and learning rates, as YAML."""
+
+    encoder: str
+    embedding_dim: str = "[32, 64, 128]"
+    learning_rate: str = "{low: 3e-4, high: 3e-3, log: true}"
+    augment: str = ""
+
+
+SPACES: Mapping[str, Space] = {
+    "image": Space("[linear_pca, cnn]", augment="[none, light]"),
+    "vector": Space("[linear_pca, mlp]"),
+    "tabular": Space("[tabular]"),
+    "text": Space("[bag, ngrams]", "[64, 128, 256]", "{low: 1e-3, high: 1e-2, log: true}"),
+    "tokens": Space("[bag, ngrams]", "[64, 128, 256]", "{low: 1e-3, high: 1e-2, log: true}"),
+    "series": Space("[kernels, inception_time]", augment="[none, light]"),
 }
 """The encoders that do best on small data, by kind of input (benchmarks/results/encoders.md)."""
+
+UNSEEN: Mapping[str, Space] = {
+    "image": Space(
+        "[linear_pca, {cnn: {pooling: [gem, average_max]}}]",
+        learning_rate="{low: 1e-4, high: 1e-3, log: true}",
+        augment="[none, light]",
+    ),
+}
+"""The same where classes of the test split are not in training, if that changes what is best."""
 
 LOSSES: Mapping[Supervision, str] = {
     "labels": "[multi_similarity, {triplet: {mining: [all, semihard]}}]",
@@ -52,8 +72,8 @@ METRICS: Mapping[Supervision, str] = {
     "pairs": "[cosine, euclidean]",
     "scores": "cosine",
 }
-AUGMENTED = ("image", "series")
-"""The kinds of input for which light augmentation is searched."""
+IMAGE_SIDE = 64
+"""The side in pixels of larger images on a machine without accelerators: half the time of 96."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,9 @@ def propose(
         problems = report.problems or (f"{report.path} has too few items to split",)
         raise DataError("; ".join(problems))
     section = {**report.data, "path": data["path"]}
-    source = {key: value for key, value in section.items() if key in ("path", *report.params)}
+    if report.images is not None and min(report.images.resizing.size) > IMAGE_SIDE and not accelerators():
+        section = {"path": data["path"], "image_size": IMAGE_SIDE, **section}
+    source = {key: value for key, value in section.items() if key in ("path", "image_size", *report.params)}
     plan = Plan.of(name, section, report.split.reason, read_data(source, folder))
     with open_session("check", _resolve(plan, folder, plugins), backend, plugins, None, progress) as session:
         check_feeds(session)
@@ -193,16 +215,20 @@ class Plan:
         if self.supervision == "labels":
             yield f"  items_per_class: {self.items_per_class}"
         yield f"  steps: {self.steps}"
+        space = (UNSEEN if self.data["split"] == {"by": "class"} else SPACES).get(
+            self.kind, SPACES[self.kind]
+        )
         yield "search:"
-        yield f"  encoder: {ENCODERS[self.kind]}"
+        yield f"  encoder: {space.encoder}"
         yield f"  metric: {METRICS[self.supervision]}"
         yield f"  loss: {LOSSES[self.supervision]}"
-        yield "  embedding_dim: {low: 16, high: 128, log: true}"
-        yield "  learning_rate: {low: 3e-4, high: 3e-3, log: true}"
-        if self.kind in AUGMENTED:
-            yield "  augment: [none, light]"
+        yield f"  embedding_dim: {space.embedding_dim}"
+        yield f"  learning_rate: {space.learning_rate}"
+        if space.augment:
+            yield f"  augment: {space.augment}"
         limit = "" if self.limit is None else f", time: {math.ceil(self.limit)}s"
         yield f"budget: {{trials: {self.trials}{limit}}}"
+        yield "confirm: {top: 2, seeds: 3, share: 1}"
 
     def text(self, report: DataReport, timed: Forecast, seconds: float) -> str:
         """Return the text of the study file, with comments."""
@@ -214,8 +240,9 @@ class Plan:
             "items_per_class": "of one class in a batch",
             "steps": f"of one training: {trainings} on this machine",
             "augment": "random changes of training items",
-            "budget": f"about {spell(timed.total)} in all, {timed.workers} at a time; the best are then "
-            "trained again with new seeds, and only these are tested",
+            "image_size": "a machine with an accelerator could use larger images",
+            "budget": f"about {spell(timed.total)} in all; {timed.workers} trials at a time",
+            "confirm": "the best are trained again with new seeds, and tested; at most as long as the search",
         }
         head = [
             "# A study that siamkit proposed for these data. Change what you like; all keys: docs/study.md.",
