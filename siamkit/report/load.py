@@ -132,11 +132,12 @@ Row = TrialResult | FinalistSummary
 
 @dataclass(frozen=True)
 class Curve:
-    """The objective by epoch, of the first repeat of a trial."""
+    """The objective by epoch, of the first repeat of a trial; `kept` is the epoch whose model it has."""
 
     trial: TrialResult
     epochs: list[float]
     values: list[float | None]
+    kept: float | None = None
 
 
 @dataclass(frozen=True)
@@ -351,7 +352,8 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
     table = read_table(file)
     _check_columns(file, table, "repeat", "epoch")
     rows = [row for row in table.to_pylist() if row["repeat"] == 0]
-    return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows])
+    kept = next((row["epoch"] for row in rows if row.get("is_best")), None)
+    return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows], kept)
 
 
 def _on_test(

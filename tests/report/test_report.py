@@ -158,6 +158,19 @@ def test_without_baselines_no_lines_are_drawn_and_axes_begin_at_zero(folder: Fol
     assert chart.layout.yaxis.range == (0, pytest.approx(0.721))
 
 
+def test_the_epoch_that_is_kept_is_marked_in_its_curve(folder: Folder) -> None:
+    folder.study().trial(0, 0.7, curve=[0.6, 0.7, 0.65]).trial(1, 0.4, curve=[0.5, 0.4])
+    file = next(folder.path.glob("trials/0/*/history.parquet"))
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("is_best", pa.array([False, True, False])), file)
+    document = study_document(load_study_results(folder.path))
+    chart = document.charts()["curves"]
+    assert [list(trace.marker.size) for trace in chart.data] == [[4, 9, 4], [4, 4]]
+    assert [row[-1] for row in document.tables()["curves"].rows] == ["", "yes", "", "", ""]
+    captions = [block.caption for section in document.sections for block in section.blocks]
+    assert sum("A large mark is the epoch whose model is kept." in each for each in captions) == 1
+
+
 def test_chance_that_is_the_best_baseline_is_one_line(folder: Folder) -> None:
     folder.study().trial(0, 0.7).baseline("chance", {"map_at_r": 0.3}).baseline("raw", {"map_at_r": 0.2})
     chart = study_document(load_study_results(folder.path)).charts()["leaderboard"]

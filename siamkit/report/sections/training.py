@@ -20,6 +20,9 @@ from siamkit.report.sections import bars, label, measured, numbered, reference_l
 MAX_LINES = 40
 """The number of best trials with a line of their own; the others are a band."""
 
+KEPT_SIZE = 9
+"""The size of the mark of the epoch that is kept, in pixels."""
+
 MAX_CAUSES = 12
 
 GAP_PIXELS = 2
@@ -48,7 +51,7 @@ def training_curves(stored: StoredStudy) -> Section:
                 legendgroup=label(loss),
                 showlegend=loss not in in_legend,
                 line={"color": color(losses.index(loss)), "width": 1.5},
-                marker={"size": 4},
+                marker={"size": [KEPT_SIZE if epoch == curve.kept else 4 for epoch in curve.epochs]},
                 text=[numbered(curve.trial)] * len(curve.epochs),
                 hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
             )
@@ -58,17 +61,19 @@ def training_curves(stored: StoredStudy) -> Section:
     if max(len(curve.epochs) for curve in curves) <= 20:
         figure.update_xaxes(dtick=1)  # else Plotly marks half epochs
     rows = [
-        (curve.trial.trial, curve.trial.description, epoch, value)
+        (curve.trial.trial, curve.trial.description, epoch, value, "yes" if epoch == curve.kept else "")
         for curve in best
         for epoch, value in zip(curve.epochs, curve.values, strict=True)
     ]
-    table = Table.of(("trial", "configuration", "epoch", name), rows)
+    table = Table.of(("trial", "configuration", "epoch", name, "kept"), rows)
     caption = f"{name} on the validation split after each epoch of the first seed, a line for each trial"
     caption += (
         f": the best {MAX_LINES}; of the other {len(others)} the median and the range of the middle 80%."
         if others
         else "."
     )
+    if any(curve.kept is not None for curve in best):
+        caption += " A large mark is the epoch whose model is kept."
     caption += measured(figure, "y", name, reference_lines(stored, name))
     return Section("curves", "Training curves", [], [Chart("curves", "By epoch", figure, table, caption)])
 

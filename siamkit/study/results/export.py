@@ -314,6 +314,7 @@ def _configuration(outcome: StudyOutcome) -> str:
     rows = [
         [f"`{name}`", f"{value:.4g}" if isinstance(value, float) else str(value)]
         for name, value in factors.items()
+        if value is not None
     ]
     rows += [
         [f"`{name}`", str(fixed[name])]

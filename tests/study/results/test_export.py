@@ -165,6 +165,7 @@ def test_the_description_and_the_card_say_what_it_is(
         "embedder.onnx",
     ):
         assert said in card, said
+    assert "None |" not in card  # what the recipe leaves to Keras
 
 
 def test_a_folder_that_holds_something_is_left_alone(study: Path, results: Results, tmp_path: Path) -> None:

@@ -152,6 +152,46 @@ def test_training_ends_when_patience_does_and_is_not_continued(
     assert (tmp_path / "b" / FINAL).is_file()
 
 
+@keras_only
+def test_with_ema_averages_are_evaluated_and_kept_and_the_weights_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+    from keras import ops
+
+    from siamkit import load_model
+    from siamkit.study.worker import train
+
+    trained: list[list[np.ndarray]] = []
+    evaluated: list[list[np.ndarray]] = []
+
+    def values(model: Any) -> list[np.ndarray]:
+        return [np.array(ops.convert_to_numpy(each)) for each in model.trainable_variables]
+
+    class Recorder(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            trained.append(values(self.model))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            evaluated.append(values(self.model))
+
+    monkeypatch.setattr(train, "made_callbacks", lambda name: [Recorder()])
+    # Epochs of one step: what is trained at the beginning of an epoch is what the step before it left.
+    runner, configuration = bench(tmp_path, fixed="steps: 10, learning_rate: 0.05, ema: 0.6")
+    ended, _ = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)))
+    assert ended.outcome == "complete", ended.cause
+    average = trained[1]
+    for step in range(1, 10):
+        if step > 1:
+            average = [0.6 * mean + 0.4 * weight for mean, weight in zip(average, trained[step], strict=True)]
+        for one, other in zip(evaluated[step - 1], average, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert max(np.abs(one - other).max() for one, other in zip(average, trained[9], strict=True)) > 0.01
+    kept = values(load_model(tmp_path / "a" / FINAL))
+    for one, other in zip(kept, evaluated[ended.epochs[0] - 1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 SEEN = """
 class Seen(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
