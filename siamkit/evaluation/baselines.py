@@ -20,7 +20,7 @@ MAX_FITTED = 10_000
 """The most training items that a baseline is fitted on."""
 
 MAX_NCA_ITEMS = 1_000
-"""The same for neighborhood components, whose time grows with the square."""
+"""The same for neighborhood components, whose time grows with the square, and for the scale of kernels."""
 
 MAX_DIM = 64
 """The most dimensions of projections."""
@@ -30,6 +30,11 @@ MAX_SIDE = 32
 
 MAX_TERMS = 4_096
 """The most n-grams that are counted, those of the most texts."""
+
+KERNELS, KERNEL = 512, 9  # random kernels of series, and their steps
+
+KERNEL_VALUES = 2**19
+"""The most values of a convolution that are in memory at a time; few, so that they are in the cache."""
 
 Vectors = NDArray[np.float32]
 
@@ -154,6 +159,59 @@ def _znorm(train: Items) -> Embed:
     return embed
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """Random kernels of one dilation: weights `(9, features, count)` of mean 0 over the steps, and biases."""
+
+    dilation: int
+    weights: Vectors
+    biases: Vectors
+
+
+def random_kernels(steps: int, features: int) -> list[Kernels]:
+    """Return 512 kernels for series of a length, always the same ones, in equal parts for each dilation."""
+    rng = np.random.default_rng(0)
+    dilations = [2**power for power in range(max(1, ((steps - 1) // (KERNEL - 1)).bit_length()))]
+    kernels = []
+    for part, dilation in zip(np.array_split(np.arange(KERNELS), len(dilations)), dilations, strict=True):
+        weights = rng.normal(size=(KERNEL, features, len(part))) / features**0.5
+        biases = rng.uniform(-1, 1, len(part)).astype(np.float32)
+        kernels.append(Kernels(dilation, (weights - weights.mean(axis=0)).astype(np.float32), biases))
+    return kernels
+
+
+def _kernels(train: Items) -> Embed:
+    """Convolve with random kernels (Dempster et al. 2020, ROCKET): shares of positive steps, and maxima.
+
+    Each is scaled to mean 0 and deviation 1 over the training items.
+    """
+    train = train.sample(MAX_NCA_ITEMS)
+    kernels = random_kernels(*np.asarray(train.prepared).shape[1:])
+
+    def features(items: Items) -> Vectors:
+        series = np.asarray(items.prepared, np.float32)
+        size = max(1, KERNEL_VALUES // (series.shape[1] * max(KERNEL * series.shape[2], KERNELS)))
+        chunks = [series[start : start + size] for start in range(0, len(series), size)]
+        return np.concatenate([_convolved(chunk, kernels) for chunk in chunks])
+
+    found = features(train)
+    mean, deviation = found.mean(axis=0), np.maximum(found.std(axis=0), 1e-6)
+    return lambda items: (features(items) - mean) / deviation
+
+
+def _convolved(series: Vectors, kernels: Sequence[Kernels]) -> Vectors:
+    shares, maxima, steps = [], [], series.shape[1]
+    for each in kernels:
+        half = each.dilation * (KERNEL // 2)
+        padded = np.pad(series, ((0, 0), (half, half), (0, 0)))
+        shifted = [padded[:, each.dilation * tap :][:, :steps] for tap in range(KERNEL)]
+        weights = each.weights.reshape(-1, each.weights.shape[2])
+        values = np.concatenate(shifted, axis=2) @ weights + each.biases
+        shares.append(np.count_nonzero(values > 0, axis=1) / steps)
+        maxima.append(values.max(axis=1))
+    return np.concatenate([*shares, *maxima], axis=1).astype(np.float32)
+
+
 # ------------------------------------------------------------------ projections, fitted on training items
 
 
@@ -258,6 +316,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "nca": Baseline("neighborhood components of the training classes", ("vector",), _nca, True),
         "tfidf": Baseline("TF-IDF of 2 to 4 characters in a row, or of tokens", _TEXTS, _tfidf),
         "znorm": Baseline("series, each scaled to mean 0 and deviation 1", ("series",), _znorm),
+        "kernels": Baseline("random convolutions, as in ROCKET", ("series",), _kernels),
         "hog": Baseline("histograms of oriented gradients", ("image",), _hog),
     }
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
 
-from siamkit.evaluation.baselines import BASELINES, Items, baselines_for
+from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.baselines import BASELINES, Items, baselines_for, random_kernels
 
 
 def fitted(name, raw, prepared=None, codes=None):
@@ -25,7 +27,7 @@ def test_each_kind_of_input_has_a_baseline():
     assert list(baselines_for("vector", True)) == ["raw", "pca", "lda", "nca"]
     assert list(baselines_for("vector", False)) == ["raw", "pca"]
     assert list(baselines_for("image", True)) == ["raw", "pca", "hog"]
-    assert list(baselines_for("series", True)) == ["raw", "pca", "znorm"]
+    assert list(baselines_for("series", True)) == ["raw", "pca", "znorm", "kernels"]
     assert list(baselines_for("text", True)) == list(baselines_for("tokens", False)) == ["tfidf"]
     assert list(baselines_for("tabular", True)) == ["raw", "pca", "tfidf"]
 
@@ -84,6 +86,42 @@ def test_tfidf_knows_texts_by_their_characters():
     assert z[0] @ z[1] > 0.8
     assert z[0] @ z[2] == 0
     assert fitted("tfidf", np.array(["", ""])) is None
+
+
+def test_kernels_are_convolutions_as_a_slow_loop_computes_them(rng):
+    series = rng.normal(size=(3, 20, 2))
+    expected = []
+    for one in series:
+        shares, maxima = [], []
+        for each in random_kernels(20, 2):
+            assert each.dilation in (1, 2, 4)
+            np.testing.assert_allclose(each.weights.sum(axis=0), 0, atol=1e-5)
+            for kernel, bias in zip(each.weights.transpose(2, 0, 1), each.biases, strict=True):
+                values = []
+                for step in range(20):
+                    at = [step + (tap - 4) * each.dilation for tap in range(9)]
+                    values.append(bias + sum(one[s] @ kernel[tap] for tap, s in enumerate(at) if 0 <= s < 20))
+                shares.append(np.mean(np.array(values) > 0))
+                maxima.append(max(values))
+        expected.append([*shares, *maxima])
+    assert np.shape(expected) == (3, 1024)
+    expected = StandardScaler().fit_transform(expected)
+    varying = np.std(expected, axis=0) > 0
+    got = fitted("kernels", series)(items(series))
+    np.testing.assert_allclose(got[:, varying], expected[:, varying], rtol=1e-3, atol=1e-3)
+
+
+def test_kernels_find_a_shape_wherever_it_is(rng):
+    labels, series = np.arange(60) % 2, 0.1 * rng.normal(size=(60, 64, 1))
+    shapes = np.array([[1, 2, 3, 2, 1, 0], [1, -1, 1, -1, 1, -1]]) * 2.0
+    for row, start in enumerate(rng.integers(0, 58, 60)):
+        series[row, start : start + 6, 0] += shapes[labels[row]]
+
+    def map_at_r(name):
+        embeddings = fitted(name, series)(items(series))
+        return evaluate_labels(embeddings, labels, "cosine", groups={"retrieval"}).measures["map_at_r"]
+
+    assert map_at_r("kernels") > map_at_r("znorm") + 0.3
 
 
 def test_znorm_forgets_height_and_scale(rng):
