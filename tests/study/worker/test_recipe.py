@@ -275,7 +275,7 @@ def test_a_worker_that_is_killed_after_its_best_epoch_still_returns_it(tmp_path:
     labels = np.repeat(np.arange(4), 12)
     items = np.random.default_rng(0).normal(size=(48, 5)).astype("float32") + labels[:, None]
     np.savez(tmp_path / "items.npz", x=items, y=labels)
-    (tmp_path / "study.yaml").write_text(
+    study = (
         "version: 1\nname: s\nworkers: 1\nbaselines: null\nconfirm: null\ndata: {path: items.npz}\n"
         "budget: {trials: 1}\npruner: none\n"
         "fixed: {epochs: 4, batch_size: 8, embedding_dim: 4, ema: 0.01, callbacks: killed.make}\n"
@@ -283,7 +283,8 @@ def test_a_worker_that_is_killed_after_its_best_epoch_still_returns_it(tmp_path:
     )
     (tmp_path / "kill").touch()
     found = []
-    for place in ("killed", "whole"):  # in the second study the process lives
+    for place, engine in {"killed": "local", "whole": "inline"}.items():
+        (tmp_path / "study.yaml").write_text(f"{study}engine: {engine}\n")
         results = siamkit.tune(tmp_path / "study.yaml", artifacts=tmp_path / place, progress="none")
         (trial,) = results.trials
         assert trial.outcome == "complete", trial.cause
