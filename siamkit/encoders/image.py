@@ -353,7 +353,7 @@ def convnext(
     There are `depth` stages of `blocks`; each halves the image at its start, and doubles the filters of
     the one before. The last feature map is averaged over its positions. For small images: the stem halves
     where the paper's quarters, and layer scale starts at 0.1, as Touvron et al. 2021 advise for
-    shallow networks, not at 1e-6.
+    shallow networks, not at 1e-6. It learns slowly: after 200 steps on 1,000 images `cnn` is far better.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -418,7 +418,8 @@ def vit(
     """Return a vision transformer: the image in square patches, learnt positions, pre-norm blocks.
 
     The patches' last features are averaged, which does as well as a class token (Beyer et al. 2022). An
-    image whose sides are not a multiple of the patch is padded with zeros on all sides.
+    image whose sides are not a multiple of the patch is padded with zeros on all sides. For many images and
+    many steps: after 200 steps on 1,000 images `cnn` is far better.
 
     Args:
         input_shape: `(height, width, channels)`.
