@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study._proposal import propose
 from siamkit.study.config.given import (
+    STUDY_FILE,
     GivenData,
     GivenStudy,
     given_dataset,
     given_document,
     given_folder,
-    store_data,
+    stored_data,
     with_data,
     write_study,
 )
@@ -90,13 +92,22 @@ def tune(
     plugins = tuple(plugins)
     if data is None and isinstance(study, (str, os.PathLike)) and is_data(study):
         study, data = None, study
-    resolved = _resolved(study, data, time, backend, plugins, artifacts, progress)
-    with open_session("tune", resolved, backend, plugins, artifacts, progress) as session:
+    with ExitStack() as until_done:
+        resolved = _resolved(study, data, time, backend, plugins, artifacts, progress, until_done)
+        session = until_done.enter_context(
+            open_session("tune", resolved, backend, plugins, artifacts, progress)
+        )
         # Nothing is written before it is known that the data fit the study.
         check_feeds(session)
         folder = session.folder
+        is_written = not resolved.document.lines
+        if is_written and not folder.exists() and (folder.path / STUDY_FILE).exists():
+            raise StudyError(
+                f"{str(folder.path / STUDY_FILE)!r} already exists, where the study would be stored; name "
+                "another run folder (artifacts)"
+            )
         with folder.locked(), open_run(session) as run, disk_full_as_error(folder.path):
-            if not resolved.document.lines:
+            if is_written:
                 write_study(resolved.document, folder.path)
             end = run.tune()
         is_interrupted = not end.is_finished
@@ -113,8 +124,9 @@ def _resolved(
     plugins: tuple[str, ...],
     artifacts: str | os.PathLike[str] | None,
     progress: str,
+    until_done: ExitStack,
 ) -> ResolvedStudy:
-    """Return the study to run, on the data to run it on."""
+    """Return the study to run, on the data to run it on; data in memory are stored until it is done."""
     checks = [check_sampler, check_plan]
     document = None if study is None else given_document(study)
     if data is None:
@@ -128,7 +140,7 @@ def _resolved(
         if document is not None:  # it is checked before the data are written
             placeholder = with_data(document, {"source": "digits"})
             resolve_study(placeholder, plugins, artifacts, checks=checks).check_data(dataset)
-        section = store_data(dataset, given_folder(document, artifacts))
+        section = until_done.enter_context(stored_data(dataset, given_folder(document, artifacts)))
     if document is not None:
         document = with_data(document, section)
     else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -13,17 +14,18 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from siamkit.data.dataset import Array, Dataset, Leaf
-from siamkit.data.sources.arrays import input_of, supervision_of_pairs
+from siamkit.data.sources.arrays import input_of
 from siamkit.errors import DataError, StudyError
 from siamkit.io.files import read_arrays, read_table, to_jsonable, write_arrays, write_table, write_text
 from siamkit.io.paths import as_path, is_local
-from siamkit.io.targets import as_labels
+from siamkit.io.targets import as_labels, is_graded
 from siamkit.io.values import as_array, as_column, column_and_missing
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.schema import Data
 from siamkit.study.config.yaml import Document, YamlValue, read_document
 
 DATA_NAME = "data"  # of the file of data in memory, without its suffix
+STUDY_FILE = "study.yaml"
 MAX_LINE = 10_000  # characters; paths stay in one line
 
 GivenStudy: TypeAlias = "str | os.PathLike[str] | Mapping[str, YamlValue]"
@@ -94,46 +96,81 @@ def given_dataset(data: Dataset | Sequence[Any]) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if not isinstance(data, Sequence) or isinstance(data, str) or len(data) not in (2, 3):
+        found = f"{len(data)} values" if isinstance(data, (tuple, list)) else type(data).__name__
         raise DataError(
             "data should be a path, a siamkit.Dataset, (x, labels), or (a, b, targets) for pairs, got "
-            f"{type(data).__name__}"
+            f"{found}"
         )
     *items, target = data
     names = ("x",) if len(items) == 1 else ("a", "b")
-    views = tuple(map(_view, items, names))
-    kinds = {
-        "tabular" if isinstance(view, dict) else input_of(view, name)
-        for view, name in zip(views, names, strict=True)
-    }
+    sides = [_columns(side, name) or side for side, name in zip(items, names, strict=True)]
+    if all(isinstance(side, dict) for side in sides) and all(
+        side.keys() == sides[0].keys() for side in sides
+    ):
+        # Of two tables with the same names, those count, not the order of the columns.
+        sides = [{name: side[name] for name in sides[0]} for side in sides]
+    views = tuple(map(_view, sides, names))
+    kinds = {_kind(view, side, name) for view, side, name in zip(views, sides, names, strict=True)}
     if len(kinds) > 1:
         raise DataError(f"both sides of pairs should be of one kind, got {' and '.join(sorted(kinds))}")
     if len(views) == 1:
         return Dataset(views, as_labels(target), "labels", kinds.pop())
-    targets = as_column(target, name="targets")
-    return Dataset(views, targets, supervision_of_pairs(targets, "auto", "the targets"), kinds.pop())
+    targets, kind = as_column(target, name="targets"), kinds.pop()
+    remedy = f'pass siamkit.Dataset((a, b), targets, "scores", "{kind}")'
+    graded = is_graded(targets, name="the targets", remedy=remedy)
+    return Dataset(views, targets, "scores" if graded else "pairs", kind)
 
 
-def _view(items: Any, name: str) -> Leaf:
-    """Return one side's items: an array, or columns if any of them has texts or missing values."""
-    table = items if isinstance(items, Mapping) else None
-    if table is None and hasattr(items, "columns"):  # a data frame of pandas or polars
-        table = {column: items[column] for column in items.columns}
-    if table is None:
-        is_text = isinstance(items, (list, tuple)) and len(items) > 0 and isinstance(items[0], str)
-        return as_column(items, name=name) if is_text else as_array(items, name=name)
-    columns = {str(key): _column(values, f"column {key!r} of {name}") for key, values in table.items()}
-    numbers = [values for values in columns.values() if values.dtype.kind in "biuf"]
-    if len(numbers) == len(columns) > 1 and not any(np.isnan(values).any() for values in numbers):
-        return np.stack(numbers, axis=1).astype(np.float32)
-    return columns
+def _columns(items: Any, name: str) -> dict[str, Array] | None:
+    """Return the columns of a dict or data frame by their names; None for other items."""
+    names = list(items.columns if hasattr(items, "columns") else items if isinstance(items, Mapping) else ())
+    texts = [str(key) for key in names]
+    if double := next((text for text in texts if texts.count(text) > 1), None):
+        raise DataError(f"{name} should name each column once, got {double!r} twice")
+    columns = {
+        text: _column(items[key], f"column {text!r} of {name}")
+        for key, text in zip(names, texts, strict=True)
+    }
+    if len({len(values) for values in columns.values()}) > 1:
+        sizes = ", ".join(f"{key!r} {len(values)}" for key, values in columns.items())
+        raise DataError(f"the columns of {name} should have one length, got {sizes}")
+    return columns or None
 
 
 def _column(values: Any, name: str) -> Array:
     """Return a column of a table; missing are NaN among numbers, and empty among texts."""
     column, missing = column_and_missing(values, name=name)
+    if column.dtype.kind not in "biufOUT":
+        raise DataError(f"{name} should be numbers or texts, got {column.dtype}")
     if column.dtype.kind not in "biuf":
         return np.where(missing, "", column)
     return np.where(missing, np.nan, column) if missing.any() else column
+
+
+def _view(items: Any, name: str) -> Leaf:
+    """Return one side's items as a file of them is read: columns only if a vector or text is not enough."""
+    if isinstance(items, dict):
+        numbers = [values for values in items.values() if values.dtype.kind in "biuf"]
+        if len(numbers) == len(items) and not any(np.isnan(values).any() for values in numbers):
+            return np.stack(numbers, axis=1).astype(np.float32)
+        is_text = len(items) == 1 and not numbers and all(items[key].all() for key in items)
+        return next(iter(items.values())) if is_text else items
+    array = as_array(items, name=name)
+    return as_column(items, name=name) if array.ndim == 1 and array.dtype.kind in "OUT" else array
+
+
+def _kind(view: Leaf, items: Any, name: str) -> str:
+    """Return the kind of input of one side's items."""
+    if isinstance(view, dict):
+        return "tabular"
+    try:
+        return input_of(view, name)
+    except DataError:
+        found = type(items).__name__ if view.ndim == 0 else f"{view.dtype} of shape {view.shape}"
+        raise DataError(
+            f"{name} should be an array such as (n, features) or (n, height, width, channels), a list of "
+            f"texts, or a dict or data frame of columns, got {found}"
+        ) from None
 
 
 # ------------------------------------------------------------------ as files
@@ -151,15 +188,18 @@ def write_study(document: Document, folder: Path) -> None:
     text, yaml = StringIO(), YAML()
     yaml.width = MAX_LINE
     yaml.dump(content, text)
-    write_text(folder / "study.yaml", text.getvalue())
+    write_text(folder / STUDY_FILE, text.getvalue())
 
 
-def store_data(dataset: Dataset, folder: Path) -> dict[str, YamlValue]:
-    """Write a dataset into a folder, and return the section `data` of a study file that reads it.
+@contextmanager
+def stored_data(dataset: Dataset, folder: Path) -> Iterator[dict[str, YamlValue]]:
+    """Write a dataset into a folder, and yield the section `data` of a study file that reads it.
+
+    On leaving the context, what it wrote is removed if no study was started in the folder.
 
     Args:
         dataset: the data.
-        folder: the run folder. If its study was started, it must hold the same data already.
+        folder: the run folder. If it holds data already, they must be the same.
 
     Raises:
         StudyError: the folder holds other data.
@@ -170,23 +210,34 @@ def store_data(dataset: Dataset, folder: Path) -> dict[str, YamlValue]:
     in_table = any(isinstance(view, dict) or view.dtype.kind in "OUT" for view in dataset.views)
     path = folder / f"{DATA_NAME}.{'parquet' if in_table else 'npz'}"
     section, columns = (_as_table if in_table else _as_arrays)(dataset)
+    if hidden := columns.keys() & dataset.columns.keys():
+        raise DataError(f"a column to split by should not be called {min(hidden)!r}; give it another name")
     columns |= {
         # NumPy's files hold texts of fixed length only.
         name: values.astype(np.str_) if values.dtype.kind in "OUT" else values
         for name, values in dataset.columns.items()
-        if name not in columns
     }
-    if path.exists() and RunFolder(folder).exists():
-        stored = _read(path)
+    written: list[Path] = []
+    if path.exists() or RunFolder(folder).exists():
+        stored = _read(path) if path.exists() else {}
         if stored.keys() != columns.keys() or not all(_equal(stored[key], columns[key]) for key in columns):
             raise StudyError(
-                f"{str(path)!r} holds other data than those given; give the study another name, or another "
+                f"{str(folder)!r} holds other data than those given; give the study another name, or another "
                 "run folder (artifacts)"
             )
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (write_table if in_table else write_arrays)(path, columns)
-    return {"path": str(path.resolve()), **section}
+        written = [path, *(parent for parent in path.parents if not parent.exists())]
+    try:
+        if written:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (write_table if in_table else write_arrays)(path, columns)
+        yield {"path": str(path.resolve()), **section}
+    finally:
+        if written and not RunFolder(folder).exists():
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that something else was written into
+                for parent in written[1:]:
+                    parent.rmdir()
 
 
 def _as_arrays(dataset: Dataset) -> tuple[dict[str, YamlValue], dict[str, Array]]:
@@ -200,14 +251,19 @@ def _as_arrays(dataset: Dataset) -> tuple[dict[str, YamlValue], dict[str, Array]
 
 def _as_table(dataset: Dataset) -> tuple[dict[str, YamlValue], dict[str, Array]]:
     sides = [view if isinstance(view, dict) else {"x": view} for view in dataset.views]
-    prefixes = ("",) if len(sides) == 1 else ("left_", "right_")
+    # Tabular pairs are embedded by the names of their left columns, so these stay.
+    prefix = "right_"
+    while any(prefix + name in sides[0] for name in sides[-1]):
+        prefix += "_"
     named = [
         {prefix + name: np.asarray(values) for name, values in side.items()}
-        for prefix, side in zip(prefixes, sides, strict=True)
+        for side, prefix in zip(sides, ("", prefix), strict=False)
     ]
-    if wrong := [name for side in named for name in side if "," in name or name != name.strip()]:
+    wrong = [name for side in sides for name in side if not name or "," in name or name != name.strip()]
+    if wrong:
         raise DataError(
-            f"the name of a column should have no comma and no space at its ends, got {wrong[0]!r}"
+            "the name of a column should not be empty, and have no comma and no space at its ends, got "
+            f"{wrong[0]!r}"
         )
     keys = ("features",) if len(sides) == 1 else ("left", "right")
     section: dict[str, YamlValue] = {key: ", ".join(side) for key, side in zip(keys, named, strict=True)}

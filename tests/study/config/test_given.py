@@ -16,11 +16,19 @@ from siamkit.study.config.given import (
     given_dataset,
     given_document,
     given_folder,
-    store_data,
+    stored_data,
     with_data,
     write_study,
 )
 from siamkit.study.config.load import load_study, read_data, resolve_study
+
+
+def store_data(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Store data as if their study had started, so that they stay."""
+    with stored_data(dataset, folder) as section:
+        RunFolder(folder).snapshot_file.write_text("{}")
+    return section
+
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(12) % 3
@@ -38,6 +46,10 @@ ITEMS: dict[str, tuple[Any, str]] = {
     "image": (RNG.integers(0, 255, (12, 8, 8, 3)).astype(np.uint8), "image"),
     "series": (RNG.normal(size=(12, 20, 2)), "series"),
     "tokens": (RNG.integers(0, 9, (12, 5)), "tokens"),
+    "series of texts": (pd.Series([f"text {number}" for number in range(12)]), "text"),
+    "objects": (np.array([f"text {number}" for number in range(12)], dtype=object), "text"),
+    "column of texts": (pd.DataFrame({"x": [f"text {number}" for number in range(12)]}), "text"),
+    "column of numbers": ({"x": np.arange(12.0)}, "vector"),
     "text": ([f"text, {number}" for number in range(12)], "text"),
     "frame": (FRAME, "tabular"),
     "dict": ({"height": list(FRAME["height"]), "colour": ["red", "", "blue"] * 4}, "tabular"),
@@ -78,6 +90,37 @@ def test_pairs_stay_pairs(name: str, targets: Any, supervision: str, tmp_path: P
     np.testing.assert_allclose(np.asarray(read.target), targets)
 
 
+def test_the_columns_of_pairs_go_together_by_name(tmp_path: Path) -> None:
+    numbers = {"a": np.arange(12.0), "b": np.arange(12.0) + 0.5}
+    for left in (numbers, {**numbers, "c": ["red", "blue"] * 6}):
+        right = dict(reversed(left.items()))
+        read = read_data(
+            store_data(given_dataset((left, right, LABELS % 2)), tmp_path / f"{len(left)}"), Path()
+        )
+        if isinstance(read.views[0], dict):  # the names are those of the left columns, as `embed` gets them
+            assert [list(view) for view in read.views] == [["a", "b", "c"]] * 2
+            read_views = [np.stack([view["a"], view["b"]], axis=1) for view in read.views]  # type: ignore[index]
+        else:
+            read_views = list(read.views)  # type: ignore[arg-type]
+        expected = np.stack([numbers["a"], numbers["b"]], axis=1)
+        for view in read_views:
+            np.testing.assert_array_equal(view, expected)
+
+
+def test_the_names_of_right_columns_do_not_hide_left_ones(tmp_path: Path) -> None:
+    side = {"a": ["x"] * 12, "right_a": ["y"] * 12}
+    dataset = given_dataset((side, {"a": ["z"] * 12, "right_a": ["w"] * 12}, LABELS % 2))
+    left, right = read_data(store_data(dataset, tmp_path), Path()).views
+    assert [(left[name][0], right[name][0]) for name in side] == [("x", "z"), ("y", "w")]  # type: ignore[index]
+
+
+def test_a_column_to_split_by_does_not_hide_the_items(tmp_path: Path) -> None:
+    dataset = Dataset((ITEMS["vector"][0],), LABELS, "labels", "vector", {"x": np.arange(12)})
+    with pytest.raises(DataError, match="should not be called 'x'"):
+        store_data(dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_columns_to_split_by_are_stored_too(tmp_path: Path) -> None:
     columns = {"site": np.array(["a", "b"] * 6, dtype=object)}
     dataset = Dataset((ITEMS["vector"][0],), LABELS, "labels", "vector", columns)
@@ -97,6 +140,16 @@ def test_columns_to_split_by_are_stored_too(tmp_path: Path) -> None:
         ),
         ((np.ones((3, 2)), np.ones((3, 2)), [-1, 1, 1]), "the targets should be 1 (alike) or 0 (not)"),
         ((np.ones((3, 2)), [0, None, 1]), "missing"),
+        ((np.ones((3, 2)),) * 4, "got 4 values"),
+        ((np.ones(3), [0, 1, 1]), "x should be an array such as (n, features)"),
+        (((row for row in "abc"), [0, 1, 1]), "got generator"),
+        ((["a", None, "b"], [0, 1, 1]), "x should not be missing, but 1 of 3 are"),
+        (({"a": [1, 2, 3], "b": [1, 2]}, [0, 1, 1]), "should have one length, got 'a' 3, 'b' 2"),
+        (({"1": [1, 2, 3], 1: [1, 2, 3]}, [0, 1, 1]), "should name each column once, got '1' twice"),
+        (
+            (pd.DataFrame({"day": pd.date_range("2020", periods=3)}), [0, 1, 1]),
+            "column 'day' of x should be numbers or texts, got datetime64",
+        ),
     ],
 )
 def test_data_that_could_mean_something_else_are_refused(data: Any, words: str) -> None:
@@ -105,23 +158,40 @@ def test_data_that_could_mean_something_else_are_refused(data: Any, words: str) 
     assert words in str(caught.value)
 
 
-def test_the_data_of_a_started_study_are_not_replaced(tmp_path: Path) -> None:
+def test_only_the_data_of_a_started_study_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/study"
+    dataset = given_dataset((ITEMS["vector"][0], LABELS))
+    with stored_data(dataset, folder) as section:
+        assert Path(str(section["path"])).is_file()
+    assert list(tmp_path.iterdir()) == []
+    store_data(dataset, folder)
+    assert (folder / "data.npz").is_file()
+
+
+def test_data_are_not_replaced(tmp_path: Path) -> None:
     dataset = given_dataset((ITEMS["vector"][0], LABELS))
     other = given_dataset((ITEMS["vector"][0] + 1, LABELS))
-    store_data(other, tmp_path)
-    store_data(dataset, tmp_path)  # no study uses the earlier ones
-    RunFolder(tmp_path).snapshot_file.write_text("{}")
+    texts = given_dataset((ITEMS["text"][0], LABELS))
+    np.savez(tmp_path / "data.npz", x=np.ones(3))  # a file of the user
     before = (tmp_path / "data.npz").read_bytes()
-    assert store_data(dataset, tmp_path)["path"] == str(tmp_path / "data.npz")
     with pytest.raises(StudyError, match="holds other data than those given"):
-        store_data(other, tmp_path)
+        store_data(dataset, tmp_path)
     assert (tmp_path / "data.npz").read_bytes() == before
+    store_data(dataset, tmp_path / "run")
+    before = (tmp_path / "run/data.npz").read_bytes()
+    assert store_data(dataset, tmp_path / "run")["path"] == str(tmp_path / "run/data.npz")
+    for wrong in (other, texts):
+        with pytest.raises(StudyError, match="holds other data than those given"):
+            store_data(wrong, tmp_path / "run")
+    assert (tmp_path / "run/data.npz").read_bytes() == before
+    assert not (tmp_path / "run/data.parquet").exists()
 
 
 def test_a_name_that_no_study_file_can_hold_is_refused(tmp_path: Path) -> None:
-    dataset = given_dataset(({"a, b": ["x"] * 12, "c": ["y"] * 12}, LABELS))
-    with pytest.raises(DataError, match="should have no comma"):
-        store_data(dataset, tmp_path)
+    for name in ("a, b", "", " a"):
+        dataset = given_dataset(({name: ["x"] * 12, "c": ["y"] * 12}, LABELS))
+        with pytest.raises(DataError, match="should not be empty, and have no comma"):
+            store_data(dataset, tmp_path)
 
 
 def test_a_study_keeps_its_split_and_gets_the_data() -> None:
