@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ def init(data: str, output: str, **options: Any) -> None:
     from siamkit.study.api import propose_study
 
     print_rows(propose_study(data, output, **options))
-    click.echo(f"\nrun it with: siamkit tune {click.format_filename(output)}")
+    click.echo(f"\nrun it with: siamkit tune {shlex.quote(click.format_filename(output))}")
 
 
 @click.command(short_help="Run a study, or continue it.")

@@ -129,6 +129,7 @@ class DataReport:
         classes: the sizes of the classes, for labels.
         images: facts about the files of a folder of images.
         unreadable: why items cannot be read, by their ids.
+        unused: images next to the folders of classes, which are not read.
         missing_labels: the number of rows without a label.
         duplicates: items that occur more than once.
         constant_columns: columns, or numbers of a vector, with the same value in all rows compared.
@@ -150,6 +151,7 @@ class DataReport:
     classes: ClassSizes | None = None
     images: ImageFacts | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
     missing_labels: int = 0
     duplicates: Duplicates = Duplicates()
     constant_columns: tuple[str, ...] = ()
@@ -192,7 +194,9 @@ class DataReport:
     def _what(self) -> str:
         if not self.items:
             return f"{self.path} holds no items that can be read."
-        noun = {"labels": "items", "views": "items without labels"}.get(self.supervision, self.supervision)
+        noun = {"labels": "items", "views": "items without labels", "scores": "pairs with scores"}.get(
+            self.supervision, self.supervision
+        )
         noun = noun.replace("items", "images") if self.input == "image" else f"{noun} of {self.input} input"
         what = f"{self.path} holds {self.items:,} {noun}"
         if self.classes is None:
@@ -227,6 +231,12 @@ class DataReport:
             found = [f"{name} ({cause})" for name, cause in self.unreadable.items()]
             noun = "image" if self.source == "image_folder" else "item"
             lines.append(f"{_counted(len(found), noun)} cannot be read: {_listed(found)}.")
+        if self.unused:
+            are, they = ("is", "it is") if len(self.unused) == 1 else ("are", "they are")
+            lines.append(
+                f"{_counted(len(self.unused), 'image')} {are} not in the folder of a class, so {they} not "
+                f"used: {_listed(self.unused)}."
+            )
         if self.classes is not None and (alone := self.classes.below(2)):
             lines.append(f"{_counted(len(alone), 'class', 'classes')} with a single item: {_listed(alone)}.")
         if self.classes is not None and self.classes.imbalance >= 10:
@@ -235,11 +245,13 @@ class DataReport:
             )
         if copies.exact:
             across = f", {copies.across:,} of them in another class" if copies.across else ""
-            lines.append(f"{_counted(copies.exact, 'item')} equal an earlier one{across}{_pair(copies)}.")
+            equal = "equals" if copies.exact == 1 else "equal"
+            lines.append(f"{_counted(copies.exact, 'item')} {equal} an earlier one{across}{_pair(copies)}.")
         if copies.near:
             among = f" among {copies.compared:,}" if copies.compared < self.items else ""
             pair = "" if copies.exact else _pair(copies)
-            lines.append(f"{_counted(copies.near, 'item')}{among} nearly equal another{pair}.")
+            equal = "equals" if copies.near == 1 else "equal"
+            lines.append(f"{_counted(copies.near, 'item')}{among} nearly {equal} another{pair}.")
         if self.constant_columns:
             lines.append(f"The same value in all rows: {_listed(self.constant_columns)}.")
         if self.id_columns:
@@ -370,9 +382,10 @@ class _Findings:
         classes = ClassSizes(sizes)
         self.found["classes"] = classes
         if classes.count < 2:
-            self.problems.append(
-                f"all items are of one class, {next(iter(sizes))!r}; a study compares classes"
-            )
+            if not self.problems:  # else the classes are elsewhere
+                self.problems.append(
+                    f"all items are of one class, {next(iter(sizes))!r}; a study compares classes"
+                )
             return
         self.splits = options_for_labels(list(sizes.values()), part, group)
         # Splitting each class leaves 60 % of its items for training.
@@ -471,6 +484,9 @@ def _inspect_images(findings: _Findings) -> None:
         findings.add_no_labels("put the images of each class into a folder of its own")
         return
     labels = [str(image.label) for image in images]
+    loose = [path for path in sorted(findings.path.iterdir()) if path.is_file()]
+    found = zip(loose, reader.headers(loose), strict=True)
+    findings.found["unused"] = tuple(reader.id(path) for path, header in found if not isinstance(header, str))
     _check_folders(findings, reader, set(labels))
     findings.add_classes(dict(sorted(Counter(labels).items())))
 
@@ -616,6 +632,12 @@ def _choose_labelled(findings: _Findings, facts: Mapping[str, ColumnFacts]) -> N
     if not features:
         findings.problems.append(f"{findings.path} has no column for the items besides the label {label}")
         return
+    if odd := [name for name in features if not name or "," in name or name != name.strip()]:
+        findings.problems.append(
+            f"rename the column {odd[0]!r} of {findings.path}: a name should not be empty, and have no comma "
+            "and no space at its ends"
+        )
+        return
     findings.params["features"] = ", ".join(features)
     findings.guesses.append(f"the features are {_listed(features)}")
 
@@ -644,6 +666,11 @@ def _inspect_npz(findings: _Findings) -> None:
         choices = {"x": _ITEM_ARRAYS, "y": _LABEL_ARRAYS}
         for role, names in choices.items():
             found = next((lower[name] for name in names if name in lower), None)
+            if found is None and role not in findings.given and len(arrays) > 1:
+                raise DataError(
+                    f"{findings.path} has no array {role!r}; name those of the items and labels, "
+                    f"`data: {{x: …, y: …, …}}`; there are {_listed(list(arrays))}"
+                )
             if role not in findings.given and found not in (None, role):
                 findings.params[role] = found
                 what = "items" if role == "x" else "labels"

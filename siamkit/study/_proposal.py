@@ -237,12 +237,13 @@ class Plan:
             "split": self.reason,
             "skip_unreadable": "images that cannot be read are left out",
             "min_items_per_class": "classes with fewer items are left out",
-            "items_per_class": "of one class in a batch",
-            "steps": f"of one training: {trainings} on this machine",
+            "items_per_class": "items of each class in a batch",
+            "steps": f"a training of so many takes about {trainings} on this machine",
             "augment": "random changes of training items",
             "image_size": "a machine with an accelerator could use larger images",
             "budget": f"about {spell(timed.total)} in all; {timed.workers} trials at a time",
-            "confirm": "the best are trained again with new seeds, and tested; at most as long as the search",
+            "confirm": "the best are trained again with new seeds, and tested; this takes at most as long as "
+            "the search",
         }
         head = [
             "# A study that siamkit proposed for these data. Change what you like; all keys: docs/study.md.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -192,7 +193,7 @@ def propose_study(
     check_writable(file)
     folder = file.parent
     proposal = propose(
-        {"path": os.path.relpath(Path(data), folder)},
+        {"path": _relative(Path(data), folder)},
         duration(time),
         name=_study_name(data),
         folder=folder,
@@ -203,6 +204,11 @@ def propose_study(
     write_text(file, proposal.text)
     lines = [("data" if not number else "", line) for number, line in enumerate(proposal.report.lines())]
     return [*lines, *proposal.forecast.rows(), ("study file", display_path(file))]
+
+
+def _relative(data: Path, folder: Path) -> str:
+    """Return the path of data relative to a folder, either of which may lie behind a symbolic link."""
+    return os.path.relpath(data.parent.resolve() / data.name, folder.resolve())
 
 
 def study_file_for(
@@ -231,9 +237,10 @@ def study_file_for(
     section = read_document(file).data.get("data")
     used = section.get("path") if isinstance(section, dict) else None
     if not isinstance(used, str) or (file.parent / used).resolve() != Path(data).resolve():
+        other = f", {used!r}" if isinstance(used, str) else ""
         raise StudyError(
-            f"{str(file)!r} is a study of other data, {used!r}; write one for these with 'siamkit init "
-            f"{data} --output FILE', and run that file"
+            f"{str(file)!r} is a study of other data{other}; write one for these with `siamkit init "
+            f"{shlex.quote(str(data))} --output FILE`, and run that file"
         )
     return file, [("study file", f"{display_path(file)} (it exists, and is used)")]
 

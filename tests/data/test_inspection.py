@@ -108,7 +108,23 @@ def test_copies_are_counted_within_and_across_classes(photos: Path) -> None:
     assert "2 items equal an earlier one, 1 of them in another class (kind0/0.png and kind1/copy.png)." in (
         report.lines()
     )
-    assert "1 item nearly equal another." in report.lines()
+    assert "1 item nearly equals another." in report.lines()
+
+
+def test_images_next_to_the_folders_of_classes_are_named(photos: Path) -> None:
+    picture(photos / "loose.png", 0)
+    (photos / "README.txt").write_text("not an image")
+    report = inspect(photos)
+    assert (report.items, report.unused) == (15, ("loose.png",))
+    assert "1 image is not in the folder of a class, so it is not used: loose.png." in report.lines()
+
+
+def test_classes_that_are_a_folder_deeper_are_one_problem(photos: Path) -> None:
+    photos.rename(photos.parent / "photos_")
+    (photos / "all").mkdir(parents=True)
+    for folder in (photos.parent / "photos_").iterdir():
+        folder.rename(photos / "all" / folder.name)
+    assert inspect(photos).problems == (f"the classes seem to be in {photos / 'all'}; use this folder",)
 
 
 def test_large_files_that_differ_in_their_middle_are_no_copies(tmp_path: Path) -> None:
@@ -379,6 +395,13 @@ def test_a_table_without_a_label_says_what_to_name(tmp_path: Path) -> None:
     assert report.problems[0].startswith(f"no column of {tmp_path / 't.csv'} looks like a label; name it and")
 
 
+@pytest.mark.parametrize("name", ["", " z"])
+def test_a_column_that_no_study_file_can_name_is_to_be_renamed(tmp_path: Path, name: str) -> None:
+    report = inspect(csv(tmp_path, {"x": NUMBERS, name: NUMBERS[::-1], "label": ["a", "b", "c"] * 20}))
+    (problem,) = report.problems
+    assert problem.startswith(f"rename the column {name!r} of {tmp_path / 't.csv'}: a name should")
+
+
 def test_tables_of_lists_are_inspected(tmp_path: Path) -> None:
     vectors = RNG.normal(size=(N, 4)).tolist()
     parquet.write_table(pyarrow.table({"vector": vectors, "topic": ["a", "b"] * 30}), tmp_path / "t.parquet")
@@ -519,12 +542,22 @@ def test_arrays_of_other_names_are_found(tmp_path: Path) -> None:
         ({"x": np.zeros((4, 2)), "y": [0] * 3}, "should hold one 'y' per item"),
         ({"x": np.array([1, "a"], object), "y": [0, 1]}, "cannot be read"),
         ({}, "has no array 'x'"),
+        (
+            {"feats": np.zeros((4, 2)), "lab": [0, 1] * 2},
+            "no array 'x'; name those of the items and labels, `data: {x: …, y: …, …}`; there are feats, lab",
+        ),
     ],
 )
 def test_arrays_that_do_not_do_are_reported(tmp_path: Path, arrays, sentence: str) -> None:
     np.savez(tmp_path / "t.npz", **arrays)
     (problem,) = inspect(tmp_path / "t.npz").problems
     assert sentence in problem
+
+
+def test_a_file_of_another_kind_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "t.npz").write_text("x,y")
+    (problem,) = inspect(tmp_path / "t.npz").problems
+    assert problem.endswith("cannot be read as an .npz file: it is a file of another kind")
 
 
 def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:

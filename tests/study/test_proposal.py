@@ -14,7 +14,7 @@ from siamkit.data.dataset import Dataset
 from siamkit.errors import DataError, StudyError
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study._proposal import LOSSES, METRICS, MIN_STEPS, MIN_TRIALS, SPACES, UNSEEN, Plan
-from siamkit.study.api import is_data, propose_study, study_file_for
+from siamkit.study.api import _relative, is_data, propose_study, study_file_for
 from siamkit.study.config.load import load_study, resolve_study
 from siamkit.study.config.yaml import parse_document
 from siamkit.study.execution.forecast import Forecast
@@ -166,6 +166,27 @@ def test_what_is_data_and_what_a_study(tmp_path: Path) -> None:
     assert is_data("x.NPZ")
     assert not is_data("study.yaml")
     assert not is_data("study.yml")
+
+
+def test_a_study_file_of_something_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, named in (("foo: bar\n", ""), ("data: {path: b.npz}\n", ", 'b.npz'")):
+        Path("study.yaml").write_text(text)
+        with pytest.raises(StudyError) as caught:
+            study_file_for("my data.npz", progress="none")
+        assert str(caught.value) == (
+            f"'study.yaml' is a study of other data{named}; write one for these with `siamkit init "
+            "'my data.npz' --output FILE`, and run that file"
+        )
+
+
+def test_the_path_in_a_study_file_leads_to_the_data_also_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er")
+    (tmp_path / "x.npz").touch()
+    for data, folder in (("x.npz", "link"), ("link/../../x.npz", "."), ("x.npz", "deep")):
+        path = _relative(tmp_path / data, tmp_path / folder)
+        assert (tmp_path / folder / path).samefile(tmp_path / "x.npz")
 
 
 def test_neither_study_nor_data() -> None:

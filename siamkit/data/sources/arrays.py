@@ -116,6 +116,9 @@ def load_arrays(path: Path, what: str) -> dict[str, Array]:
     """Return the named arrays of an `.npz` file; `what` names the kind of file in the error."""
     # Never unpickle: that can run any code.
     with unreadable_as_error(path, what, *BROKEN_ARRAYS), open(path, "rb") as file:
+        if file.read(2) not in (b"", b"PK", b"\x93N"):
+            raise ValueError("it is a file of another kind")
+        file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, not named ones")
