@@ -15,7 +15,7 @@ import numpy as np
 
 from siamkit.data.dataset import Dataset
 from siamkit.data.inspection import DataReport, inspect
-from siamkit.errors import DataError
+from siamkit.errors import DataError, StudyFileError
 from siamkit.registry.specs import Supervision
 from siamkit.study.config.load import ResolvedStudy, read_data, resolve_study
 from siamkit.study.config.yaml import Document, YamlValue, parse_document
@@ -128,10 +128,15 @@ def propose(
         section = {"path": data["path"], "image_size": IMAGE_SIDE, **section}
     source = {key: value for key, value in section.items() if key in ("path", "image_size", *report.params)}
     plan = Plan.of(name, section, report.split.reason, read_data(source, folder))
-    with open_session("check", _resolve(plan, folder, plugins), backend, plugins, None, progress) as session:
-        check_feeds(session)
-        session.progress.note("timing a few steps of each encoder")
-        plan, timed = plan.fitted(forecast(session), seconds)
+    study = _resolve(plan, folder, plugins)
+    try:
+        with open_session("check", study, backend, plugins, None, progress) as session:
+            check_feeds(session)
+            session.progress.note("timing a few steps of each encoder")
+            plan, timed = plan.fitted(forecast(session), seconds)
+    except StudyFileError as error:  # of a file that the user does not have
+        causes = [line.removeprefix(study.document.name).split(": ", 2)[-1] for line in error.problems]
+        raise DataError(f"no study can be proposed for these data: {'; '.join(causes)}") from error
     text = plan.text(report, timed, seconds)
     return Proposal(parse_document(text, str(folder / "study.yaml")), text, report, timed)
 

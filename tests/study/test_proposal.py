@@ -192,8 +192,22 @@ def test_the_path_in_a_study_file_leads_to_the_data_also_behind_links(tmp_path: 
 def test_neither_study_nor_data() -> None:
     with pytest.raises(StudyError, match="a study file, a study as a dict, or data"):
         siamkit.tune()
+    with pytest.raises(StudyError, match="a file or a dict, got tuple; pass data as `data=…`"):
+        siamkit.tune((np.ones((3, 2)), [0, 1, 1]))  # type: ignore[arg-type]
     with pytest.raises(StudyError, match="the time should be a duration such as 90s"):
         siamkit.tune(data="x.npz", time="soon")
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
+def test_data_that_no_proposal_fits_are_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        siamkit.tune(data=(np.ones((3, 2)), [0, 1, 1]), progress="none")
+    assert str(caught.value) == (
+        "no study can be proposed for these data: train, valid and test need at least 3 items, got 2"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_written_for_data_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,12 @@ def given_document(study: GivenStudy) -> Document:
 
     Raises:
         StudyFileError: the file cannot be read.
+        StudyError: it is neither a path nor a mapping.
     """
+    if not isinstance(study, (str, os.PathLike, Mapping)):
+        raise StudyError(
+            f"the study should be a file or a dict, got {type(study).__name__}; pass data as `data=…`"
+        )
     if not isinstance(study, Mapping):
         return read_document(Path(study))
     return Document("the study", cast("dict[str, YamlValue]", to_jsonable(dict(study))), {})
