@@ -237,7 +237,9 @@ class Plan:
 
     def text(self, report: DataReport, timed: Forecast, seconds: float) -> str:
         """Return the text of the study file, with comments."""
-        trainings = ", ".join(f"{name} {spell(timing.training)}" for name, timing in timed.timings.items())
+        trainings = ", ".join(
+            f"{spell(timing.training)} with {name}" for name, timing in timed.timings.items()
+        )
         comments = {
             "split": self.reason,
             "skip_unreadable": "images that cannot be read are left out",

@@ -29,6 +29,7 @@ from siamkit.study.config.given import (
     given_folder,
     stored_data,
     with_data,
+    with_path,
     write_study,
 )
 from siamkit.study.config.load import ResolvedStudy, resolve_study
@@ -135,6 +136,8 @@ def _resolved(
             raise StudyError("tune needs a study file, a study as a dict, or data")
         return resolve_study(document, plugins, artifacts, checks=checks)
     if isinstance(data, (str, os.PathLike)):
+        if document is not None:
+            return resolve_study(with_path(document, Path(data)), plugins, artifacts, checks=checks)
         section: dict[str, YamlValue] = {"path": str(Path(data).resolve())}
     else:
         dataset = given_dataset(data)
@@ -188,8 +191,7 @@ def propose_study(
         DataError: the data cannot be read, or have nothing to compare embeddings by.
     """
     file = Path(path)
-    if file.exists() and not force:
-        raise StudyError(f"{str(file)!r} already exists; write another file with --output, or use --force")
+    _check_new(file, force)
     check_writable(file)
     folder = file.parent
     proposal = propose(
@@ -201,9 +203,15 @@ def propose_study(
         plugins=tuple(plugins),
         progress=progress,
     )
+    _check_new(file, force)  # the timing took a while
     write_text(file, proposal.text)
     lines = [("data" if not number else "", line) for number, line in enumerate(proposal.report.lines())]
     return [*lines, *proposal.forecast.rows(), ("study file", display_path(file))]
+
+
+def _check_new(file: Path, force: bool) -> None:
+    if file.exists() and not force:
+        raise StudyError(f"{str(file)!r} already exists; write another file with --output, or use --force")
 
 
 def _relative(data: Path, folder: Path) -> str:

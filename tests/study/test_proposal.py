@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,21 @@ def test_a_study_file_of_something_else_is_not_used(tmp_path: Path, monkeypatch:
             f"'study.yaml' is a study of other data{named}; write one for these with `siamkit init "
             "'my data.npz' --output FILE`, and run that file"
         )
+
+
+def test_a_study_file_that_was_written_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "study.yaml"
+
+    def propose(*_: Any, **__: Any) -> SimpleNamespace:
+        file.write_text("another")
+        return SimpleNamespace(text="this one")
+
+    monkeypatch.setattr("siamkit.study.api.propose", propose)
+    with pytest.raises(StudyError, match="already exists"):
+        propose_study(tmp_path, file)
+    assert file.read_text() == "another"
 
 
 def test_the_path_in_a_study_file_leads_to_the_data_also_behind_links(tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def with_data(document: Document, section: Mapping[str, YamlValue]) -> Document:
     return replace(document, data={**document.data, "data": {**kept, **section}})
 
 
+def with_path(document: Document, path: Path) -> Document:
+    """Return a study with another file or folder of data, which is read with the parameters in the study."""
+    data = document.data.get("data")
+    kept = data if isinstance(data, dict) else {}
+    if "path" not in kept:  # a source that reads no path
+        kept = {key: value for key, value in kept.items() if key != "source"}
+    return replace(document, data={**document.data, "data": {**kept, "path": str(path.resolve())}})
+
+
 def given_dataset(data: Dataset | Sequence[Any]) -> Dataset:
     """Return data in memory as a dataset.
 

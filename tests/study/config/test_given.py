@@ -18,6 +18,7 @@ from siamkit.study.config.given import (
     given_folder,
     stored_data,
     with_data,
+    with_path,
     write_study,
 )
 from siamkit.study.config.load import load_study, read_data, resolve_study
@@ -198,6 +199,25 @@ def test_a_study_keeps_its_split_and_gets_the_data() -> None:
     document = with_data(given_document(STUDY), {"path": "new.csv", "label": "y"})
     assert document.data["data"] == {"split": {"by": "class"}, "path": "new.csv", "label": "y"}
     assert STUDY["data"]["path"] == "old.npz"
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (
+            {"path": "old.csv", "label": "y", "split": {"by": "class"}},
+            {"label": "y", "split": {"by": "class"}},
+        ),
+        ({"path": "old", "source": {"image_folder": {}}}, {"source": {"image_folder": {}}}),
+        ({"label": "y"}, {"label": "y"}),
+        ({"source": "digits", "split": {"by": "item"}}, {"split": {"by": "item"}}),
+        ("digits", {}),
+        (None, {}),
+    ],
+)
+def test_another_file_is_read_in_the_same_way(data: Any, kept: Any) -> None:
+    document = with_path(given_document({**STUDY, "data": data}), Path("new.csv"))
+    assert document.data["data"] == {**kept, "path": str(Path("new.csv").resolve())}
 
 
 def test_the_problems_of_a_dict_have_no_lines() -> None:
