@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from siamkit.cli._terminal import (
     Option,
@@ -53,8 +54,8 @@ time_option = click.option(
 def init(data: str, output: str, **options: Any) -> None:
     """Look at the file or folder DATA, and write a study file for it.
 
-    The file has a search, a number of training steps and a budget that fit the data and this machine, with
-    comments. To measure the time, a few steps are trained with each encoder.
+    The search, the number of training steps and the budget in it fit the data and this machine; comments
+    explain them. To measure the time, siamkit trains a few steps with each encoder.
     """
     from siamkit.study.api import propose_study
 
@@ -75,7 +76,7 @@ def init(data: str, output: str, **options: Any) -> None:
 def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
     """Run the study in the file STUDY, or continue it where it stopped.
 
-    STUDY can also be a file or folder of data: then 'siamkit init' first writes study.yaml for it.
+    STUDY can also be a file or folder of data: then study.yaml is first written, as by 'siamkit init'.
     The results, the best model and a report are written to the run folder. Ctrl-C stops the study; the same
     command continues it.
     """
@@ -94,6 +95,11 @@ def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
         known = {key: options[key] for key in ("backend", "plugins", "progress")}
         options["study"], rows = study_file_for(study, time=time, **known)
         print_rows(rows)
+    elif ctx.get_parameter_source("time") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            "--time is for data, for which a study is proposed; in a study file write `budget: {time: 2h}`",
+            ctx,
+        )
     if check:
         print_rows(check_study(**options))
         return

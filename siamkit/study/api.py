@@ -64,9 +64,10 @@ def tune(
     Args:
         study: the study file, or its content as a dict. Without it, siamkit proposes a study of the data, as
             `siamkit init` does.
-        data: the data, in place of those that the study names: a file or folder; a `siamkit.Dataset`; (x,
-            labels), where x is an array of items, a list of texts, or a dict or data frame of columns; or (a,
-            b, targets) for pairs. Data in memory are stored in the run folder.
+        data: the data, in place of those that the study names: a file or folder, which is read with the
+            parameters in the study; a `siamkit.Dataset`; (x, labels), where x is an array of items, a list of
+            texts, or a dict or data frame of columns; or (a, b, targets) for pairs. Data in memory are stored
+            in the run folder.
         time: about how long a proposed study should take, such as `10m` or `2h`.
         backend: Keras backend (jax, torch, tensorflow); by default KERAS_BACKEND, else the study file's, else
             an installed one.

@@ -312,6 +312,13 @@ def test_the_first_lines_of_a_command_can_be_read(command: str, tmp_path: Path) 
     assert (ran.stdout.split(), ran.stderr) == (["kind", "name", "from", "what", "0"], "")
 
 
+def test_a_time_for_a_study_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("version: 1\n")
+    result = click.testing.CliRunner().invoke(main, ["tune", str(tmp_path / "study.yaml"), "--time", "2h"])
+    assert result.exit_code == 2
+    assert "in a study file write `budget: {time: 2h}`" in result.output
+
+
 @pytest.mark.keras
 @pytest.mark.one_backend
 def test_tune_finishes_the_study_when_its_reader_has_exited(tmp_path: Path) -> None:
