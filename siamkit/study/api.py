@@ -27,6 +27,7 @@ from siamkit.study.config.given import (
     given_dataset,
     given_document,
     given_folder,
+    started_document,
     stored_data,
     with_data,
     with_path,
@@ -63,7 +64,7 @@ def tune(
 
     Args:
         study: the study file, or its content as a dict. Without it, siamkit proposes a study of the data, as
-            `siamkit init` does.
+            `siamkit init` does; the same call again continues it.
         data: the data, in place of those that the study names: a file or folder, which is read with the
             parameters in the study; a `siamkit.Dataset`; (x, labels), where x is an array of items, a list of
             texts, or a dict or data frame of columns; or (a, b, targets) for pairs. Data in memory are stored
@@ -150,6 +151,9 @@ def _resolved(
         document = with_data(document, section)
     else:
         name = _study_name(data) if isinstance(data, (str, os.PathLike)) else DEFAULT_NAME
+        started = started_document(Path(artifacts or f"runs/{name}"), section)
+        if started is not None:
+            return resolve_study(started, plugins, artifacts, checks=checks)
         proposal = propose(
             section,
             duration(time),

@@ -161,6 +161,17 @@ def test_arrays_alone_give_an_answer(blobs: Path, monkeypatch: pytest.MonkeyPatc
     assert results.measures["test"]["map_at_r"] > raw
     assert load_study("runs/study/study.yaml").folder == results.folder
 
+    def propose(*_: Any, **__: Any) -> None:
+        raise AssertionError("times differ from call to call, so a second proposal would be another study")
+
+    monkeypatch.setattr("siamkit.study.api.propose", propose)
+    again = siamkit.tune(data=(x, y), time="5s", progress="none")
+    assert (again.folder, len(again.trials)) == (results.folder, len(results.trials))
+    with pytest.raises(StudyError, match="holds other data than those given"):
+        siamkit.tune(data=(x + 1, y), time="5s", progress="none")
+    with pytest.raises(AssertionError, match="times differ"):  # a study of other data is not continued
+        siamkit.tune(data=blobs, artifacts="runs/study", progress="none")
+
 
 def test_what_is_data_and_what_a_study(tmp_path: Path) -> None:
     assert is_data(tmp_path)

@@ -205,6 +205,19 @@ def write_study(document: Document, folder: Path) -> None:
     write_text(folder / STUDY_FILE, text.getvalue())
 
 
+def started_document(folder: Path, section: Mapping[str, YamlValue]) -> Document | None:
+    """Return the study in a run folder, as `write_study` wrote it, if it was started with these data.
+
+    A new proposal would differ from it, since times differ from call to call.
+    """
+    file = folder / STUDY_FILE
+    if not (RunFolder(folder).exists() and file.is_file()):
+        return None
+    document = read_document(file)
+    data = document.data.get("data")
+    return document if isinstance(data, dict) and data.get("path") == section["path"] else None
+
+
 @contextmanager
 def stored_data(dataset: Dataset, folder: Path) -> Iterator[dict[str, YamlValue]]:
     """Write a dataset into a folder, and yield the section `data` of a study file that reads it.
