@@ -58,7 +58,7 @@ class ColumnFacts:
         values = set(texts)
         is_numeric = table.is_numeric(name)
         is_whole = is_numeric and all(re.fullmatch(r"-?\d+", text) for text in values)
-        words = float(np.mean([len(text.split()) for text in texts[:1000]])) if texts else 0.0
+        words = float(np.mean([_words(text) for text in texts[:1000]])) if texts else 0.0
         few = frozenset(values) if len(values) <= 100 else _MANY
         return cls(len(values), rows, is_numeric, is_whole, False, words, few)
 
@@ -82,6 +82,11 @@ class ColumnFacts:
         return (
             not self.is_numeric and not self.is_nested and self.words >= 2 and self.distinct > self.rows / 4
         )
+
+
+def _words(text: str) -> int:
+    """Return the number of words with letters, so that a date and a time are none."""
+    return sum(re.search(r"[^\W\d_]", word) is not None for word in text.split())
 
 
 def pair_columns(facts: Mapping[str, ColumnFacts]) -> dict[str, str]:

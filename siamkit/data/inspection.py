@@ -255,7 +255,8 @@ class DataReport:
         if self.constant_columns:
             lines.append(f"The same value in all rows: {_listed(self.constant_columns)}.")
         if self.id_columns:
-            lines.append(f"Another value in each row, so no feature: {_listed(self.id_columns)}.")
+            names = [name or "the column without a name" for name in self.id_columns]
+            lines.append(f"Another value in each row, so no feature: {_listed(names)}.")
         return lines
 
 

@@ -402,6 +402,14 @@ def test_a_column_that_no_study_file_can_name_is_to_be_renamed(tmp_path: Path, n
     assert problem.startswith(f"rename the column {name!r} of {tmp_path / 't.csv'}: a name should")
 
 
+def test_dates_are_no_texts_and_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
+    days = [f"2020-01-01 {n // 60:02}:{n % 60:02}:00" for n in range(N)]
+    columns = {"": list(range(N)), "x": NUMBERS, "when": days, "label": ["a", "b", "c"] * 20}
+    report = inspect(csv(tmp_path, columns))
+    assert (report.input, report.params["features"]) == ("vector", "x")
+    assert "Another value in each row, so no feature: the column without a name, when." in report.lines()
+
+
 def test_tables_of_lists_are_inspected(tmp_path: Path) -> None:
     vectors = RNG.normal(size=(N, 4)).tolist()
     parquet.write_table(pyarrow.table({"vector": vectors, "topic": ["a", "b"] * 30}), tmp_path / "t.parquet")

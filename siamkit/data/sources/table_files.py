@@ -215,7 +215,9 @@ def _json_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as a .jsonl file: line {number}: {error}") from error
     if not isinstance(row, dict):
-        raise DataError(f"line {number} of {path} should be an object {{…}}, got {line[:40]!r}")
+        raise DataError(
+            f"line {number} of {path} should be an object {{…}}, got {line[:40].decode(errors='replace')!r}"
+        )
     return row
 
 
