@@ -123,7 +123,8 @@ def _from_list(values: Any, name: str) -> NDArray[Any]:
         lossy = array.dtype.kind in "USf" and array.ndim <= 2
         return np.asarray(values, dtype=object) if lossy and not _all_floats(values) else array
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors that stay on their device
-        raise DataError(f"{name} should be an array, got {type(values).__name__}: {error}") from None
+        cause = "its items differ in shape" if "inhomogeneous" in str(error) else error
+        raise DataError(f"{name} should be an array, got {type(values).__name__}: {cause}") from None
 
 
 def _all_floats(values: Any) -> bool:

@@ -172,7 +172,7 @@ def test_json_keeps_times_and_long_numbers_as_they_are(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (b'{"y": "a", "t": "\\ud800"}\n', r"column 't' of .*t.jsonl has half a character"),
-        (b'{"y": "a"}\n[1]\n', r"line 2 of .*t.jsonl should be an object"),
+        (b'{"y": "a"}\n[1]\n', r"line 2 of .*t.jsonl should be an object {…}, got '\[1\]"),
         (b'{"y": "a"}\n{"y": \n', r"t.jsonl cannot be read as a .jsonl file: line 2: "),
         (b'{"y": "a", "t": 1}\n{"y": "a", "t": "p"}\n', r"column 't' of .* should hold values of one type"),
         (b'{"y": "caf\xe9"}\n', r"line 1: .*utf-8"),

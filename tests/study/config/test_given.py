@@ -142,6 +142,10 @@ def test_columns_to_split_by_are_stored_too(tmp_path: Path) -> None:
         ((np.ones((3, 2)), np.ones((3, 2)), [-1, 1, 1]), "the targets should be 1 (alike) or 0 (not)"),
         ((np.ones((3, 2)), [0, None, 1]), "missing"),
         ((np.ones((3, 2)),) * 4, "got 4 values"),
+        (
+            ([np.ones((4, 4, 3)), np.ones((5, 5, 3))], [0, 1]),
+            "x should be an array, got list: its items differ in shape",
+        ),
         ((np.ones(3), [0, 1, 1]), "x should be an array such as (n, features)"),
         (((row for row in "abc"), [0, 1, 1]), "got generator"),
         ((["a", None, "b"], [0, 1, 1]), "x should not be missing, but 1 of 3 are"),
