@@ -17,7 +17,7 @@ from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.sources.arrays import input_of
 from siamkit.errors import DataError, StudyError
 from siamkit.io.files import read_arrays, read_table, to_jsonable, write_arrays, write_table, write_text
-from siamkit.io.paths import as_path, is_local
+from siamkit.io.paths import as_path, check_writable, is_local
 from siamkit.io.targets import as_labels, is_graded
 from siamkit.io.values import as_array, as_column, column_and_missing
 from siamkit.runs.run_folder import RunFolder
@@ -256,13 +256,13 @@ def stored_data(dataset: Dataset, folder: Path) -> Iterator[dict[str, YamlValue]
         written = [path, *(parent for parent in path.parents if not parent.exists())]
     try:
         if written:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
             (write_table if in_table else write_arrays)(path, columns)
         yield {"path": str(path.resolve()), **section}
     finally:
         if written and not RunFolder(folder).exists():
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # a folder that something else was written into
+            with suppress(OSError):  # a folder that something else was written into, or that cannot be one
+                path.unlink(missing_ok=True)
                 for parent in written[1:]:
                     parent.rmdir()
 

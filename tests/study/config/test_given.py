@@ -192,6 +192,12 @@ def test_data_are_not_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "run/data.parquet").exists()
 
 
+def test_a_run_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"data.npz' cannot be written: (Not a directory|File exists)"):
+        store_data(given_dataset((ITEMS["vector"][0], LABELS)), tmp_path / "file")
+
+
 def test_a_name_that_no_study_file_can_hold_is_refused(tmp_path: Path) -> None:
     for name in ("a, b", "", " a"):
         dataset = given_dataset(({name: ["x"] * 12, "c": ["y"] * 12}, LABELS))
