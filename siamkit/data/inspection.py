@@ -604,8 +604,19 @@ def _inspect_table(findings: _Findings) -> None:
             return
     source = components().find("dataset", findings.source).factory()
     part = next((name for name in rest if facts[name].values <= set(PARTS) and facts[name].distinct == 3), "")
+    if not part and (parts := next((name for name in rest if _names_parts(facts[name])), "")):
+        values = ", ".join(sorted(facts[parts].values))
+        findings.guesses.append(
+            f"the column {parts} is not used; to split by it, its values should be {', '.join(PARTS)}, got "
+            f"{values}"
+        )
     group = next((name for name in rest if name.lower() in GROUPS and facts[name].repeats), "")
     findings.add_dataset(source(path=findings.path, **findings.params), part, group)
+
+
+def _names_parts(facts: ColumnFacts) -> bool:
+    """Return whether the values of a column are names of the parts of a split, also other than siamkit's."""
+    return facts.distinct > 1 and {value.lower() for value in facts.values} <= _PART_NAMES
 
 
 def _choose_labelled(findings: _Findings, facts: Mapping[str, ColumnFacts]) -> None:
@@ -626,7 +637,7 @@ def _choose_labelled(findings: _Findings, facts: Mapping[str, ColumnFacts]) -> N
         return
     constant = findings.found["constant_columns"]
     rest = [name for name in facts if name not in (label, *ids, *constant)]
-    rest = [name for name in rest if not (facts[name].values <= set(PARTS) or name.lower() in GROUPS)]
+    rest = [name for name in rest if not (_names_parts(facts[name]) or name.lower() in GROUPS)]
     nested = [name for name in rest if facts[name].is_nested]
     texts = [name for name in rest if facts[name].is_free_text]
     features = nested[:1] or sorted(texts, key=lambda name: -facts[name].words)[:1] or rest

@@ -390,6 +390,17 @@ def test_columns_that_name_parts_or_groups_are_what_to_split_by(tmp_path: Path) 
     loaded(report, tmp_path)
 
 
+@pytest.mark.parametrize("values", [["train", "test"], ["train", "val", "test"]])
+def test_a_column_of_other_parts_is_no_feature_and_is_named(tmp_path: Path, values: list[str]) -> None:
+    fold = (values * N)[:N]
+    report = inspect(csv(tmp_path, {"x": NUMBERS, "fold": fold, "label": ["a", "b", "c"] * 20}))
+    assert (report.params["features"], report.split and report.split.by) == ("x", "item")
+    assert report.guesses[-1] == (
+        "the column fold is not used; to split by it, its values should be train, valid, test, got "
+        + ", ".join(sorted(values))
+    )
+
+
 def test_a_table_without_a_label_says_what_to_name(tmp_path: Path) -> None:
     report = inspect(csv(tmp_path, {"x": NUMBERS, "z": NUMBERS[::-1]}))
     assert report.problems[0].startswith(f"no column of {tmp_path / 't.csv'} looks like a label; name it and")
