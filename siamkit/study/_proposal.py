@@ -25,7 +25,7 @@ from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import spell
 
 BATCH_SIZE, ITEMS_PER_CLASS = 64, 8
-STEPS, MIN_STEPS = 300, 100
+MIN_STEPS = 100
 MAX_TRIALS, MIN_TRIALS = 40, 6
 TRAINING_SHARE = 0.6  # of the items or classes
 # Of the time: what the trials should take, and the limit of the search. The confirmation may take as long.
@@ -35,32 +35,43 @@ SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluat
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched for a kind of input: encoders, sizes of the embedding and learning rates, as YAML."""
+    """What is searched for a kind of input, as YAML.
 
-    encoder: str
+    Args:
+        encoders: the encoders; each is tried first with its defaults.
+        embedding_dim, learning_rate: the sizes of the embedding and the learning rates.
+        augment: the augmentations; empty for none.
+        steps: the steps of a training.
+    """
+
+    encoders: tuple[str, ...]
     embedding_dim: str = "[32, 64, 128]"
     learning_rate: str = "{low: 3e-4, high: 3e-3, log: true}"
     augment: str = ""
+    steps: int = 300
 
 
 SPACES: Mapping[str, Space] = {
-    "image": Space("[linear_pca, cnn]", augment="[none, light]"),
-    "vector": Space("[linear_pca, mlp]"),
-    "tabular": Space("[tabular]"),
-    "text": Space("[bag, ngrams]", "[64, 128, 256]", "{low: 1e-3, high: 1e-2, log: true}"),
-    "tokens": Space("[bag, ngrams]", "[64, 128, 256]", "{low: 1e-3, high: 1e-2, log: true}"),
-    "series": Space("[kernels, inception_time]", augment="[none, light]"),
+    "image": Space(("{cnn: {filters: 32}}", "mlp"), augment="[none, light]"),
+    "vector": Space(("linear_pca", "mlp"), "[16, 32, 64]"),
+    "tabular": Space(("tabular",), "[32, 64]", steps=200),
+    "text": Space(("bag", "ngrams"), "[64, 128]"),
+    "tokens": Space(("ngrams", "bag"), "[64, 128]"),
+    "series": Space(
+        ("kernels", "inception_time"), learning_rate="{low: 1e-3, high: 3e-3, log: true}", steps=200
+    ),
 }
-"""The encoders that do best on small data, by kind of input (benchmarks/results/encoders.md)."""
+"""What does best on small data, by kind of input (benchmarks/results/encoders.md)."""
 
 UNSEEN: Mapping[str, Space] = {
     "image": Space(
-        "[linear_pca, {cnn: {pooling: [gem, average_max]}}]",
-        learning_rate="{low: 1e-4, high: 1e-3, log: true}",
+        ("linear_pca", "cnn_pca", "{cnn: {pooling: [average_max, gem]}}"),
+        learning_rate="{low: 3e-5, high: 5e-4, log: true}",
         augment="[none, light]",
+        steps=100,
     ),
 }
-"""The same where classes of the test split are not in training, if that changes what is best."""
+"""The same where classes of the test split are not in training, if something else is best there."""
 
 LOSSES: Mapping[Supervision, str] = {
     "labels": "[multi_similarity, {triplet: {mining: [all, semihard]}}]",
@@ -157,7 +168,8 @@ class Plan:
         name: its name.
         data: the section `data` of its file.
         reason: why the items are split as they are.
-        supervision, kind: the supervision and the kind of input.
+        supervision: the supervision of the data.
+        space: what is searched.
         batch_size, items_per_class: the size of a batch, and the items of a class in it.
         steps: the steps of a training.
         trials: the trials of the search.
@@ -168,24 +180,27 @@ class Plan:
     data: Mapping[str, YamlValue]
     reason: str
     supervision: Supervision
-    kind: str
+    space: Space
     batch_size: int = BATCH_SIZE
     items_per_class: int = ITEMS_PER_CLASS
-    steps: int = STEPS
+    steps: int = Space.steps
     trials: int = MIN_TRIALS
     limit: float | None = None
 
     @classmethod
     def of(cls, name: str, data: Mapping[str, YamlValue], reason: str, dataset: Dataset) -> Plan:
         """Return a plan for a dataset."""
-        plan = cls(name, data, reason, dataset.supervision, dataset.input)
+        by_class = data["split"] == {"by": "class"}
+        space = SPACES[dataset.input]
+        if by_class:
+            space = UNSEEN.get(dataset.input, space)
+        plan = cls(name, data, reason, dataset.supervision, space, steps=space.steps)
         if dataset.supervision != "labels":
             training = int(TRAINING_SHARE * len(dataset))
             return dataclasses.replace(plan, batch_size=max(2, min(BATCH_SIZE, training)))
         sizes = np.bincount(dataset.codes)
         smallest = data.get("min_items_per_class")
         sizes = sizes[sizes >= (smallest if isinstance(smallest, int) else 1)]
-        by_class = data["split"] == {"by": "class"}
         classes = max(2, int(TRAINING_SHARE * len(sizes))) if by_class else len(sizes)
         smaller = float(np.quantile(sizes if by_class else TRAINING_SHARE * sizes, 0.25))
         in_batch = int(np.clip(smaller, 2, ITEMS_PER_CLASS))
@@ -220,11 +235,9 @@ class Plan:
         if self.supervision == "labels":
             yield f"  items_per_class: {self.items_per_class}"
         yield f"  steps: {self.steps}"
-        space = (UNSEEN if self.data["split"] == {"by": "class"} else SPACES).get(
-            self.kind, SPACES[self.kind]
-        )
+        space = self.space
         yield "search:"
-        yield f"  encoder: {space.encoder}"
+        yield f"  encoder: [{', '.join(space.encoders)}]"
         yield f"  metric: {METRICS[self.supervision]}"
         yield f"  loss: {LOSSES[self.supervision]}"
         yield f"  embedding_dim: {space.embedding_dim}"
@@ -234,6 +247,8 @@ class Plan:
         limit = "" if self.limit is None else f", time: {math.ceil(self.limit)}s"
         yield f"budget: {{trials: {self.trials}{limit}}}"
         yield "confirm: {top: 2, seeds: 3, share: 1}"
+        if len(space.encoders) > 1:
+            yield f"enqueue: [{', '.join(f'{{encoder: {encoder}}}' for encoder in space.encoders)}]"
 
     def text(self, report: DataReport, timed: Forecast, seconds: float) -> str:
         """Return the text of the study file, with comments."""
@@ -247,6 +262,7 @@ class Plan:
             "items_per_class": "items of each class in a batch",
             "steps": f"a training of so many takes about {trainings} on this machine",
             "augment": "random changes of training items",
+            "enqueue": "tried first, so that each encoder has a trial",
             "image_size": "a machine with an accelerator could use larger images",
             "budget": f"about {spell(timed.total)} in all; {timed.workers} trials at a time",
             "confirm": "the best are trained again with new seeds, and tested; this takes at most as long as "

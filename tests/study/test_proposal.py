@@ -66,7 +66,8 @@ def test_a_batch_of_pairs_is_not_larger_than_what_there_is_to_train_on() -> None
 )
 @pytest.mark.parametrize("supervision", LOSSES)
 def test_a_study_of_each_kind_of_data_is_valid(kind: str, by: str, supervision: str, tmp_path: Path) -> None:
-    plan = Plan("x", {"source": "digits", "split": {"by": by}}, "", supervision, kind)  # type: ignore[arg-type]
+    space = (SPACES if by == "item" else UNSEEN)[kind]
+    plan = Plan("x", {"source": "digits", "split": {"by": by}}, "", supervision, space)  # type: ignore[arg-type]
     study = resolve_study(parse_document("\n".join(plan.lines()), str(tmp_path / "study.yaml")))
     assert study.config.fixed.steps == plan.steps
     # Each metric serves a loss, and each loss a metric: the file is checked for it.
@@ -75,7 +76,7 @@ def test_a_study_of_each_kind_of_data_is_valid(kind: str, by: str, supervision: 
 
 def test_names_and_paths_are_quoted_where_yaml_would_read_something_else() -> None:
     for name in ("my photos", "a: b #1", "true", "1e3", "- x", "ä/ö", "'", "a\nb"):
-        plan = Plan("x", {"path": name, "split": {"by": "class"}, "n": 3}, "", "labels", "vector")
+        plan = Plan("x", {"path": name, "split": {"by": "class"}, "n": 3}, "", "labels", SPACES["vector"])
         data = parse_document("\n".join(plan.lines()), "study.yaml").data["data"]
         assert data == {"path": name, "split": {"by": "class"}, "n": 3}
 
