@@ -29,7 +29,7 @@ MIN_STEPS = 100
 MAX_TRIALS, MIN_TRIALS = 40, 6
 TRAINING_SHARE = 0.6  # of the items or classes
 # Of the time: what the trials should take, and the limit of the search. The confirmation may take as long.
-SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.35, 0.4
+SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.3, 0.35
 SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
 
 
@@ -131,13 +131,15 @@ def propose(
     """
     params = {key: value for key, value in data.items() if key != "path"}
     report = inspect(folder / str(data["path"]), **params)  # type: ignore[arg-type]
+    side = 0 if report.images is None or "image_size" in params else min(report.images.resizing.size)
+    if side > IMAGE_SIDE and not accelerators():
+        params["image_size"] = IMAGE_SIDE
+        report = inspect(folder / str(data["path"]), **params)  # type: ignore[arg-type]
     if report.problems or report.split is None:
         problems = report.problems or (f"{report.path} has too few items to split",)
         raise DataError("; ".join(problems))
     section = {**report.data, "path": data["path"]}
-    if report.images is not None and min(report.images.resizing.size) > IMAGE_SIDE and not accelerators():
-        section = {"path": data["path"], "image_size": IMAGE_SIDE, **section}
-    source = {key: value for key, value in section.items() if key in ("path", "image_size", *report.params)}
+    source = {key: value for key, value in section.items() if key in ("path", *report.params)}
     plan = Plan.of(name, section, read_data(source, folder))
     study = _resolve(plan, folder, plugins)
     try:

@@ -54,7 +54,7 @@ def tune(
     study: GivenStudy | None = None,
     *,
     data: GivenData | None = None,
-    time: str = DEFAULT_TIME,
+    time: str | None = None,
     backend: str | None = None,
     plugins: Iterable[str] = (),
     artifacts: str | os.PathLike[str] | None = None,
@@ -69,7 +69,7 @@ def tune(
             parameters in the study; a `siamkit.Dataset`; (x, labels), where x is an array of items, a list of
             texts, or a dict or data frame of columns; or (a, b, targets) for pairs. Data in memory are stored
             in the run folder.
-        time: about how long a proposed study should take, such as `10m` or `2h`.
+        time: about how long a proposed study should take, such as `2h`; by default `10m`.
         backend: Keras backend (jax, torch, tensorflow); by default KERAS_BACKEND, else the study file's, else
             an installed one.
         plugins: modules of your own that register components, in addition to those that the file names.
@@ -123,7 +123,7 @@ def tune(
 def _resolved(
     study: GivenStudy | None,
     data: GivenData | None,
-    time: str,
+    time: str | None,
     backend: str | None,
     plugins: tuple[str, ...],
     artifacts: str | os.PathLike[str] | None,
@@ -133,6 +133,8 @@ def _resolved(
     """Return the study to run, on the data to run it on; data in memory are stored until it is done."""
     checks = [check_sampler, check_plan]
     document = None if study is None else given_document(study)
+    if document is not None and time is not None:
+        raise StudyError(f"time is for proposed studies; write budget: {{time: {time}}} into this study")
     if data is None:
         if document is None:
             raise StudyError("tune needs a study file, a study as a dict, or data")
@@ -156,7 +158,7 @@ def _resolved(
             return resolve_study(started, plugins, artifacts, checks=checks)
         proposal = propose(
             section,
-            duration(time),
+            duration(time or DEFAULT_TIME),
             name=name,
             folder=Path(),
             backend=backend,

@@ -28,10 +28,11 @@ class Forecast:
         timings: the times of a training by each encoder of the search space, with its default parameters.
         trials: the number of trials.
         seeds: the number of trainings of a trial.
-        finals: the largest number of trainings of finalists.
+        finals: the largest number of trainings of finalists that are left.
         share: the maximum training time of the finalists, as a share of that of the search.
         workers: the number of trainings at a time.
         limit: the maximum time of the search in seconds, or None.
+        tried: the number of trials that have ended already.
     """
 
     timings: dict[str, Timing]
@@ -41,6 +42,7 @@ class Forecast:
     share: float
     workers: int
     limit: float | None = None
+    tried: int = 0
 
     @property
     def training(self) -> float:
@@ -49,15 +51,18 @@ class Forecast:
 
     @property
     def search(self) -> float:
-        """The time of the search in seconds, if no trial ends early."""
-        rounds = math.ceil(self.trials * self.seeds / self.workers)
-        return min(rounds * self.training, math.inf if self.limit is None else self.limit)
+        """The time of the trials that are left in seconds, if none ends early."""
+        return self._search_of(max(0, self.trials - self.tried))
 
     @property
     def confirmation(self) -> float:
         """The time of the confirmation in seconds."""
         rounds = math.ceil(self.finals / self.workers)
-        return min(rounds * self.training, self.share * self.search) if self.finals else 0.0
+        return min(rounds * self.training, self.share * self._search_of(self.trials)) if self.finals else 0.0
+
+    def _search_of(self, trials: int) -> float:
+        rounds = math.ceil(trials * self.seeds / self.workers)
+        return min(rounds * self.training, math.inf if self.limit is None else self.limit)
 
     @property
     def total(self) -> float:
@@ -79,7 +84,8 @@ class Forecast:
         ]
         seeds = f", each with {self.seeds} seeds" if self.seeds > 1 else ""
         at_once = f", {self.workers} at a time" if self.workers > 1 else ""
-        rows.append(("search", f"{self.trials:,} trials{seeds}{at_once}: about {spell(self.search)}"))
+        trials = f"{self.trials:,} trials" + (f", of which {self.tried:,} have ended" if self.tried else "")
+        rows.append(("search", f"{trials}{seeds}{at_once}: about {spell(self.search)}"))
         if self.finals:
             rows.append(("finalists", f"up to {self.finals} trainings: about {spell(self.confirmation)}"))
         rows.append(("in all", f"about {spell(self.total)}, and a little for baselines and report"))
@@ -101,15 +107,17 @@ def forecast(session: StudySession) -> Forecast:
         for configuration, measures in zip(configurations, ended.measures, strict=True)
     }
     planned = sum(1 for _ in planned_trials(study)) if is_fully_planned(config) else math.inf
-    confirm = config.confirm
+    confirm, folder = config.confirm, session.folder
+    tried, confirmed = (len(folder.trials()), len(folder.repeats())) if folder.exists() else (0, 0)
     return Forecast(
         timings=timings,
         trials=int(min(config.budget.trials, planned, study.space.count())),
         seeds=config.seeds,
-        finals=0 if confirm is None else confirm.top * confirm.seeds,
+        finals=0 if confirm is None else max(0, confirm.top * confirm.seeds - confirmed),
         share=0.0 if confirm is None else confirm.limit,
         workers=session.supervisor.size,
         limit=config.budget.time,
+        tried=tried,
     )
 
 

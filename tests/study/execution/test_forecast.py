@@ -30,6 +30,12 @@ def test_the_budget_limits_the_search() -> None:
     assert not any(title == "finalists" for title, _ in found.rows())
 
 
+def test_trials_that_have_ended_take_no_time() -> None:
+    found = Forecast({"cnn": SLOW}, trials=4, seeds=1, finals=2, share=0.5, workers=1, tried=4)
+    assert (found.search, found.confirmation) == (0.0, 100.0)  # two trainings: half of the whole search
+    assert dict(found.rows())["search"].startswith("4 trials, of which 4 have ended: about 0")
+
+
 STUDY = """
 version: 1
 name: check
