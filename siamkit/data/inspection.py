@@ -292,9 +292,8 @@ def inspect(path: str | os.PathLike[str], *, source: str | None = None, **params
     path = existing_folder(path, "data") if path.is_dir() else existing_file(path, "data")
     source = source or _source_by_suffix(path)
     if source is None:
-        suffixes = {suffix for entry in components().datasets.all() for suffix in entry.spec.suffixes} - {"/"}
         raise DataError(
-            f"{path} should be a folder of images or end in {', '.join(sorted(suffixes))}, got "
+            f"{path} should be a folder of images or end in {', '.join(components().file_suffixes())}, got "
             f"{path.suffix or 'no suffix'!r}"
         )
     entry = components().find("dataset", source)
@@ -321,10 +320,7 @@ def inspect(path: str | os.PathLike[str], *, source: str | None = None, **params
 
 
 def _source_by_suffix(path: Path) -> str | None:
-    suffix = "/" if path.is_dir() else path.suffix.lower()
-    return next(
-        (name for name, entry in components().datasets.items() if suffix in entry.spec.suffixes), None
-    )
+    return components().dataset_for("/" if path.is_dir() else path.suffix.lower())
 
 
 def _path_of(path: Path, params: Iterable[str]) -> dict[str, str]:

@@ -76,6 +76,14 @@ class Registry:
         }
         return catalogs[kind]
 
+    def dataset_for(self, suffix: str) -> str | None:
+        """Return the name of the dataset that reads files with this suffix, or folders (`"/"`); else None."""
+        return next((name for name, entry in self.datasets.items() if suffix in entry.spec.suffixes), None)
+
+    def file_suffixes(self) -> list[str]:
+        """Return the suffixes of the files that datasets read, sorted."""
+        return sorted({suffix for entry in self.datasets.all() for suffix in entry.spec.suffixes} - {"/"})
+
     def catalogs(self) -> tuple[Catalog[Any], ...]:
         """Return the components of all kinds."""
         return (self.encoders, self.metrics, self.losses, self.datasets)

@@ -17,6 +17,7 @@ from siamkit.errors import StudyError
 from siamkit.io.files import atomic_path, disk_full_as_error, write_text
 from siamkit.io.paths import check_writable, display_path
 from siamkit.registry.catalog import importable_from
+from siamkit.registry.registry import components
 from siamkit.runs.configuration import derive_seed
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study._proposal import propose
@@ -271,7 +272,7 @@ def _study_name(data: str | os.PathLike[str]) -> str:
 
 def is_data(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is one of data rather than of a study file."""
-    return Path(path).is_dir() or Path(path).suffix.lower() in (".npz", ".csv", ".tsv", ".parquet", ".jsonl")
+    return Path(path).is_dir() or components().dataset_for(Path(path).suffix.lower()) is not None
 
 
 def check_study(

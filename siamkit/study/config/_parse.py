@@ -439,16 +439,14 @@ def _dataset_by_suffix(
     # If the data need not exist, a path without a suffix can only be that of a folder.
     is_folder = file.is_dir() or not (data_required or file.suffix)
     suffix = "/" if is_folder else file.suffix.lower()
-    for name, entry in registry.datasets.items():
-        if suffix in entry.spec.suffixes:
-            return name
+    if (name := registry.dataset_for(suffix)) is not None:
+        return name
     if not file.exists():
         problems.add(("data", "path"), f"{path!r} does not exist")
         return None
-    suffixes = {suffix for entry in registry.datasets.all() for suffix in entry.spec.suffixes} - {"/"}
     problems.add(
         ("data", "path"),
-        f"{path!r} is not a folder and has none of the suffixes {', '.join(sorted(suffixes))}; "
+        f"{path!r} is not a folder and has none of the suffixes {', '.join(registry.file_suffixes())}; "
         "name its source",
     )
     return None
