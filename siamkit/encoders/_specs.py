@@ -16,6 +16,7 @@ _pooling = Choice(
     search=("flatten", "grid", "average_max", "gem"),
     help="how the last feature map becomes a vector; flatten and grid keep places apart",
 )
+_z_norm = Bool(False, help="scale each feature of each series to mean 0 and deviation 1 first")
 _heads = Int(4, low=1, high=8, log=True, minimum=1, help="heads of the attention")
 
 _VECTORS = [
@@ -34,6 +35,15 @@ _VECTORS = [
         reference="Pearson 1901",
         formula="W (x - mean)",
         needs=("training_items",),
+    ),
+    EncoderSpec(
+        name="linear_lda",
+        factory="siamkit.encoders.tabular:linear_lda",
+        inputs=("vector", "image", "series"),
+        summary="one dense layer that starts as the linear discriminants of the training classes",
+        reference="Fisher 1936",
+        formula="W (x - mean)",
+        needs=("training_items", "training_labels"),
     ),
     EncoderSpec(
         name="mlp",
@@ -243,6 +253,7 @@ _SERIES = [
             "filters": Int(32, low=16, high=128, log=True, minimum=2, help="filters of each convolution"),
             "kernel": Int(3, low=2, high=8, minimum=1, help="steps a convolution looks at"),
             "dropout": _dropout,
+            "z_norm": _z_norm,
         },
     ),
     EncoderSpec(
@@ -257,6 +268,7 @@ _SERIES = [
             "filters": Int(16, low=8, high=64, log=True, minimum=1, help="filters of each of four branches"),
             "kernel": Int(40, low=8, high=64, log=True, minimum=1, help="steps of the longest convolution"),
             "dropout": _dropout,
+            "z_norm": _z_norm,
         },
     ),
     EncoderSpec(
@@ -269,6 +281,7 @@ _SERIES = [
         params={
             "kernels": Int(512, low=256, high=2048, log=True, minimum=1, help="number of random kernels"),
             "dropout": _dropout,
+            "z_norm": _z_norm,
         },
     ),
     EncoderSpec(
@@ -283,6 +296,7 @@ _SERIES = [
             "units": _units,
             "bidirectional": Bool(True, help="also read the sequence backwards"),
             "dropout": _dropout,
+            "z_norm": _z_norm,
         },
     ),
 ]

@@ -27,6 +27,7 @@ def tcn(
     filters: int = 32,
     kernel: int = 3,
     dropout: float = 0.0,
+    z_norm: bool = False,
 ) -> keras.Model:
     """Return a temporal convolutional network: residual blocks of two dilated causal convolutions.
 
@@ -42,6 +43,7 @@ def tcn(
         filters: number of filters of each convolution.
         kernel: length of a convolution, in steps.
         dropout: fraction of filters dropped in training, after each convolution.
+        z_norm: whether to scale each feature of each series to mean 0 and deviation 1 first.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -53,7 +55,7 @@ def tcn(
         >>> siamkit.get_encoder("tcn", input_shape=(50, 3), embedding_dim=8).output_shape
         (None, 8)
     """
-    inputs = x = keras.Input(of_rank(input_shape, 2, "tcn", "(steps, features)"))
+    inputs, x = _inputs(input_shape, "tcn", z_norm)
     for block in range(depth):
         shortcut = x if x.shape[-1] == filters else _convolution(x, filters, 1)
         for _ in range(2):
@@ -74,6 +76,7 @@ def inception_time(
     filters: int = 16,
     kernel: int = 40,
     dropout: float = 0.0,
+    z_norm: bool = False,
 ) -> keras.Model:
     """Return an InceptionTime network: modules of parallel convolutions of three lengths and a max pooling.
 
@@ -89,6 +92,7 @@ def inception_time(
         filters: number of filters of each of a module's four branches.
         kernel: length of the longest convolution, in steps; the others have a half and a quarter of it.
         dropout: fraction of features dropped in training, before the projection.
+        z_norm: whether to scale each feature of each series to mean 0 and deviation 1 first.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -100,7 +104,7 @@ def inception_time(
         >>> siamkit.get_encoder("inception_time", input_shape=(50, 3), embedding_dim=8).output_shape
         (None, 8)
     """
-    inputs = x = keras.Input(of_rank(input_shape, 2, "inception_time", "(steps, features)"))
+    inputs, x = _inputs(input_shape, "inception_time", z_norm)
     bridged = x
     for module in range(1, depth + 1):
         x = _inception(x, filters, kernel)
@@ -122,6 +126,7 @@ def rnn(
     units: int = 64,
     bidirectional: bool = True,
     dropout: float = 0.0,
+    z_norm: bool = False,
 ) -> keras.Model:
     """Return a recurrent network over the steps of a series: its last state, projected.
 
@@ -133,6 +138,7 @@ def rnn(
         units: number of units of the cell, in each direction.
         bidirectional: whether to also read the sequence backwards.
         dropout: fraction of the cell's inputs dropped in training.
+        z_norm: whether to scale each feature of each series to mean 0 and deviation 1 first.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -144,8 +150,8 @@ def rnn(
         >>> siamkit.get_encoder("rnn", input_shape=(50, 3), embedding_dim=8).output_shape
         (None, 8)
     """
-    inputs = keras.Input(of_rank(input_shape, 2, "rnn", "(steps, features)"))
-    x = last_state(inputs, cell, units, bidirectional, dropout)
+    inputs, x = _inputs(input_shape, "rnn", z_norm)
+    x = last_state(x, cell, units, bidirectional, dropout)
     return finish(inputs, x, embedding_dim, normalize, "rnn")
 
 
@@ -156,6 +162,7 @@ def kernels(
     normalize: bool = True,
     kernels: int = 512,
     dropout: float = 0.0,
+    z_norm: bool = False,
 ) -> keras.Model:
     """Return random convolutions that are not trained, two numbers of each, and their trained projection.
 
@@ -169,6 +176,7 @@ def kernels(
         normalize: whether to scale embeddings to unit length.
         kernels: number of random kernels.
         dropout: fraction of numbers dropped in training, before the projection.
+        z_norm: whether to scale each feature of each series to mean 0 and deviation 1 first.
 
     Returns:
         A `keras.Model`, `(batch, steps, features)` -> `(batch, embedding_dim)`.
@@ -180,8 +188,8 @@ def kernels(
         >>> siamkit.get_encoder("kernels", input_shape=(50, 3), embedding_dim=8).output_shape
         (None, 8)
     """
-    inputs = keras.Input(of_rank(input_shape, 2, "kernels", "(steps, features)"))
-    x = keras.layers.LayerNormalization()(RandomKernels(kernels)(inputs))
+    inputs, x = _inputs(input_shape, "kernels", z_norm)
+    x = keras.layers.LayerNormalization()(RandomKernels(kernels)(x))
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return finish(inputs, x, embedding_dim, normalize, "kernels")
@@ -243,6 +251,16 @@ def centred(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
     """Return normal weights `(steps, features, kernels)` with mean 0 over the steps of each kernel."""
     weights = keras.random.normal(shape, dtype=dtype, seed=keras.random.SeedGenerator()) / shape[1] ** 0.5
     return weights - ops.mean(weights, axis=0)
+
+
+def _inputs(input_shape: tuple[int, ...], name: str, z_norm: bool) -> tuple[Tensor, Tensor]:
+    """Return the input of an encoder, and the series as its first layer gets them."""
+    inputs = keras.Input(of_rank(input_shape, 2, name, "(steps, features)"))
+    if not z_norm:
+        return inputs, inputs
+    # As many groups as features: the statistics are those of the steps, of one series and feature.
+    layer = keras.layers.GroupNormalization(-1, center=False, scale=False, epsilon=1e-6, name="z_norm")
+    return inputs, layer(inputs)
 
 
 def _inception(x: Tensor, filters: int, kernel: int) -> Tensor:

@@ -14,7 +14,9 @@ from siamkit.encoders.base import attention_layer, finish
 from siamkit.errors import ComponentError
 from siamkit.metrics.base import Tensor
 
-MAX_PCA_ITEMS = 5000
+MAX_FITTED = 5000  # training items on which a start is fitted
+MAX_LDA_INPUTS = 256  # principal components that discriminants are made of
+SCALE_OF_THE_REST = 0.1  # of dimensions beyond the discriminants
 
 
 def mlp(
@@ -90,7 +92,7 @@ def linear_pca(
         A `keras.Model`, `(batch, *input_shape)` -> `(batch, embedding_dim)`.
 
     Raises:
-        ComponentError: training items of another shape.
+        ComponentError: training items of another shape, or that are all the same.
 
     Reference: Pearson 1901; Hotelling 1933.
 
@@ -108,6 +110,81 @@ def linear_pca(
     return encoder
 
 
+def linear_lda(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    training_items: Any,
+    training_labels: Any,
+    normalize: bool = True,
+) -> keras.Model:
+    """Return one dense layer that starts as the linear discriminants of the training classes, W (x - mean).
+
+    The discriminants are those of the first 256 principal components, with the covariance in classes shrunk
+    (Ledoit, Wolf 2004). k classes have k - 1 of them, each with the deviation 1 within classes. Further
+    dimensions start as principal components with the deviation 0.1. Then all are scaled by one factor, so
+    that the weights of discriminants have a median length of 1. More than 5,000 training items are sampled.
+
+    Args:
+        input_shape: shape of one item; anything but a vector is flattened.
+        embedding_dim: number of dimensions of an embedding.
+        training_items: prepared training items, `(n, *input_shape)`.
+        training_labels: `(n,)` the class of each training item as an integer, -1 for an unknown class.
+        normalize: whether to scale embeddings to unit length.
+
+    Returns:
+        A `keras.Model`, `(batch, *input_shape)` -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: training items of another shape, another number of labels, fewer than two classes of
+            two items, or items that do not differ within their class.
+
+    Reference: Fisher 1936; Rao 1948.
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.normal(size=(50, 10)), rng.integers(0, 3, 50)
+        >>> siamkit.get_encoder(
+        ...     "linear_lda", input_shape=(10,), embedding_dim=4, training_items=x, training_labels=y
+        ... ).output_shape
+        (None, 4)
+    """
+    inputs, x = _flattened(input_shape, "linear_lda")
+    items, labels = np.asarray(training_items), np.asarray(training_labels)
+    if labels.shape != items.shape[:1]:
+        raise ComponentError(f"linear_lda needs a label for each of {len(items)} items, got {labels.shape}")
+    classes, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    rows = _sample(np.flatnonzero(np.isin(labels, classes[sizes > 1])))
+    if len(np.unique(labels[rows])) < 2:
+        raise ComponentError("linear_lda needs training_labels with two classes of two items or more")
+    count = max(embedding_dim, MAX_LDA_INPUTS)
+    axes, mean, deviation = principal_components(items, input_shape, count, "linear_lda")
+    flat = items[rows].reshape(len(rows), -1).astype("float32")
+    real = deviation > 1e-6 * deviation[0]
+    axes, deviation = axes[:, real], deviation[real]
+    basis = axes[:, :MAX_LDA_INPUTS]
+    directions = basis @ _discriminants((flat - mean) @ basis, labels[rows])
+    columns = np.concatenate([directions, SCALE_OF_THE_REST * axes / deviation], axis=1)[:, :embedding_dim]
+    # A unit embedding does not depend on the length of these vectors, but how quickly they learn does.
+    columns = columns / np.median(np.linalg.norm(directions, axis=0))
+    kernel = np.pad(columns, ((0, 0), (0, embedding_dim - columns.shape[1])))
+    encoder = finish(inputs, x, embedding_dim, normalize, "linear_lda")
+    encoder.get_layer("projection").set_weights([kernel, -mean @ kernel])
+    return encoder
+
+
+def _discriminants(items: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the linear discriminants of items `(n, dim)`, `(dim, classes - 1)`."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    try:
+        fitted = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(items, labels)
+    except np.linalg.LinAlgError as error:
+        raise ComponentError("linear_lda needs training_items that differ within their class") from error
+    return np.asarray(fitted.scalings_[:, : len(fitted.classes_) - 1], "float32")
+
+
 def principal_components(
     training_items: Any, input_shape: tuple[int, ...], count: int, name: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -122,23 +199,30 @@ def principal_components(
         name: the encoder, for messages.
 
     Raises:
-        ComponentError: training items of another shape.
+        ComponentError: training items of another shape, or that are all the same.
     """
     from sklearn.decomposition import PCA
 
     items = np.asarray(training_items)
     if items.shape[1:] != tuple(input_shape) or not len(items):
         raise ComponentError(f"{name} needs training_items of shape {('n', *input_shape)}, got {items.shape}")
-    rng = np.random.default_rng(0)
-    if len(items) > MAX_PCA_ITEMS:
-        items = items[np.sort(rng.choice(len(items), MAX_PCA_ITEMS, replace=False))]
+    items = items[_sample(np.arange(len(items)))]
     flat = items.reshape(len(items), -1).astype("float32")
+    if not np.ptp(flat, axis=0).any():
+        raise ComponentError(f"{name} needs training_items that differ")
     pca = PCA(min(count, *flat.shape), random_state=0).fit(flat)
     axes = np.zeros((flat.shape[1], count), dtype="float32")
     axes[:, : pca.n_components_] = pca.components_.T
     deviation = np.zeros(count, dtype="float32")
     deviation[: pca.n_components_] = np.sqrt(pca.explained_variance_)
     return axes, pca.mean_, deviation
+
+
+def _sample(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return these rows, or `MAX_FITTED` random ones of them, always the same."""
+    if len(rows) <= MAX_FITTED:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, MAX_FITTED, replace=False))
 
 
 def _flattened(input_shape: tuple[int, ...], name: str) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from siamkit.errors import ComponentError, listed
 from siamkit.registry.registry import components, spec_of
-from siamkit.registry.specs import EncoderSpec, LossSpec, MetricSpec, Supervision
+from siamkit.registry.specs import EncoderSpec, LossSpec, MetricSpec, Spec, Supervision
 
 FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
     "labels": ("labels", "pairs", "triplets", "views"),
@@ -25,6 +25,9 @@ FEEDS: Mapping[Supervision, tuple[Supervision, ...]] = {
 Labelled data can be sampled as any other supervision except scores: labels say nothing about graded
 similarity.
 """
+
+OF_LABELS = ("num_classes", "training_labels")
+"""The needs of components that only data with labels have."""
 
 
 # ------------------------------------------------------------------ data
@@ -58,6 +61,14 @@ def input_misfit(encoder: EncoderSpec, kind: str) -> str | None:
         f"takes {' or '.join(encoder.inputs)}, but the data are {kind}; "
         f"{listed(fitting) or 'no installed encoder'} would fit"
     )
+
+
+def labels_misfit(spec: Spec, data: Supervision) -> str | None:
+    """Return why an encoder or a metric needs labels, if the data give something else."""
+    needs = [need for need in spec.needs if need in OF_LABELS]
+    if data == "labels" or not needs:
+        return None
+    return f"needs {' and '.join(needs)}, but the data give {data}, not labels"
 
 
 # ------------------------------------------------------------------ loss and metric

@@ -73,7 +73,8 @@ class Spec:
         formula: formula in one line; empty if there is none.
         params: the component's parameters, each with default, search range and meaning.
         needs: the facts about the training data that the component needs: `num_classes`, `vocabulary_size`,
-            `columns`, `max_length`, `training_items` (the prepared items themselves, of the first view).
+            `columns`, `max_length`, `training_items` (the prepared items themselves, of the first view),
+            `training_labels` (the class of each of them as an integer, -1 where it is unknown).
     """
 
     kind: ClassVar[Kind]

@@ -53,7 +53,7 @@ class Space:
 
 SPACES: Mapping[str, Space] = {
     "image": Space(("{cnn: {filters: 32}}", "mlp"), augment="[none, light]"),
-    "vector": Space(("linear_pca", "mlp"), "[16, 32, 64]"),
+    "vector": Space(("linear_pca", "linear_lda", "mlp"), "[16, 32, 64]"),
     "tabular": Space(("tabular",), "[32, 64]", steps=200),
     "text": Space(("bag", "ngrams"), "[64, 128]"),
     "tokens": Space(("ngrams", "bag"), "[64, 128]"),
@@ -72,6 +72,9 @@ UNSEEN: Mapping[str, Space] = {
     ),
 }
 """The same where classes of the test split are not in training, if something else is best there."""
+
+NEED_LABELS = ("linear_lda",)
+"""The encoders of these spaces that are for data with labels only."""
 
 LOSSES: Mapping[Supervision, str] = {
     "labels": "[multi_similarity, {triplet: {mining: [all, semihard]}}]",
@@ -194,6 +197,9 @@ class Plan:
         space = SPACES[dataset.input]
         if by_class:
             space = UNSEEN.get(dataset.input, space)
+        if dataset.supervision != "labels":
+            encoders = tuple(name for name in space.encoders if name not in NEED_LABELS)
+            space = dataclasses.replace(space, encoders=encoders)
         plan = cls(name, data, dataset.supervision, space, steps=space.steps)
         if dataset.supervision != "labels":
             training = int(TRAINING_SHARE * len(dataset))

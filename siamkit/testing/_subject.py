@@ -49,6 +49,7 @@ KNOWN: Mapping[str, Any] = {
     "max_length": SHAPES["tokens"][0],
     "columns": COLUMNS,
     "training_items": None,  # a batch of the kind of input
+    "training_labels": LABELS,
 }
 """The facts about the data that the kit can give a component."""
 

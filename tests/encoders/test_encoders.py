@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 from selection import EVERYTHING
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import siamkit
 from siamkit.errors import ComponentError
@@ -22,6 +24,11 @@ SMALL = {
     "linear_pca": {
         "input_shape": (5,),
         "training_items": np.random.default_rng(3).normal(size=(9, 5)).astype("float32"),
+    },
+    "linear_lda": {
+        "input_shape": (5,),
+        "training_items": np.random.default_rng(5).normal(size=(9, 5)).astype("float32"),
+        "training_labels": np.arange(9) % 3,
     },
     "mlp": {"input_shape": (5,), "width": 8},
     "cnn": {**IMAGE, "filters": 4, "depth": 2},
@@ -149,7 +156,7 @@ def test_a_saved_encoder_is_loaded_whole(name, tmp_path):
         np.testing.assert_allclose(embed(loaded, x), embed(made(name), x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "linear_pca"])  # its items decide
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("linear_pca", "linear_lda")])
 def test_a_seed_decides_the_weights(name):
     def weights(seed):
         keras.utils.set_random_seed(seed)
@@ -186,6 +193,79 @@ def test_a_linear_encoder_starts_as_the_principal_components_of_the_training_ite
     # The sign of an axis is free.
     np.testing.assert_allclose(np.abs(found[:, :6]), np.abs(expected), atol=1e-4)
     assert not found[:, 6:].any()
+
+
+def of_three_classes():
+    rng = np.random.default_rng(6)
+    labels = np.arange(90) % 3
+    x = (rng.normal(size=(90, 3, 2)) @ rng.normal(size=(2, 2)) + 5).astype("float32")
+    x[:, 0, 0] += labels
+    x[:, 1, 1] -= labels == 1
+    return x, labels
+
+
+def start_of_lda(x, labels, embedding_dim=8):
+    encoder = siamkit.get_encoder(
+        "linear_lda",
+        input_shape=x.shape[1:],
+        embedding_dim=embedding_dim,
+        normalize=False,
+        training_items=x,
+        training_labels=labels,
+    )
+    return embed(encoder, x)
+
+
+def test_a_linear_encoder_starts_as_the_discriminants_of_the_training_classes():
+    x, labels = of_three_classes()
+    found = start_of_lda(x, labels)
+    components = PCA().fit_transform(x.reshape(90, 6).astype("float64"))
+    fitted = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(components, labels)
+    scale = 1 / np.linalg.norm(fitted.scalings_[:, :2], axis=0).mean()  # of two numbers, the median too
+    expected = components @ fitted.scalings_[:, :2] * scale
+    np.testing.assert_allclose(np.abs(found[:, :2]), np.abs(expected), atol=2e-4)
+    # The other dimensions can learn: components of a small deviation. An item has no more than six of them.
+    scaled = components / components.std(axis=0, ddof=1) / 10 * scale
+    np.testing.assert_allclose(np.abs(found[:, 2:]), np.abs(scaled), atol=1e-4)
+    np.testing.assert_allclose(start_of_lda(x, labels, 3), found[:, :3], atol=1e-6)
+    assert not start_of_lda(x, labels, 12)[:, 8:].any()
+
+
+def test_discriminants_are_those_of_the_known_labels_of_classes_with_two_items():
+    x, labels = of_three_classes()
+    hidden = np.where(np.arange(90) < 60, labels, -1)
+    alone = np.where(np.arange(90) == 70, 3, hidden)
+    known = slice(0, 60)
+    found = start_of_lda(x, alone, 2)
+    components = PCA().fit(x.reshape(90, 6).astype("float64")).transform(x.reshape(90, 6))
+    fitted = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(
+        components[known], labels[known]
+    )
+    scale = 1 / np.linalg.norm(fitted.scalings_[:, :2], axis=0).mean()
+    np.testing.assert_allclose(np.abs(found), np.abs(components @ fitted.scalings_[:, :2]) * scale, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda x, labels: (x, labels[:-1]), r"linear_lda needs a label for each of 90 items, got \(89,\)"),
+        (lambda x, labels: (x, labels[:, None]), "linear_lda needs a label for each of 90 items"),
+        (lambda x, labels: (x, np.arange(90)), "needs training_labels with two classes of two items or more"),
+        (lambda x, labels: (x, 0 * labels), "needs training_labels with two classes of two items or more"),
+        (
+            lambda x, labels: (x, 0 * labels - 1),
+            "needs training_labels with two classes of two items or more",
+        ),
+        (
+            lambda x, labels: (x[labels], labels),
+            "linear_lda needs training_items that differ within their class",
+        ),
+        (lambda x, labels: (0 * x, labels), "linear_lda needs training_items that differ"),
+    ],
+)
+def test_labels_and_items_without_discriminants_are_refused(change, sentence):
+    with pytest.raises(ComponentError, match=sentence):
+        start_of_lda(*change(*of_three_classes()))
 
 
 @pytest.mark.parametrize(

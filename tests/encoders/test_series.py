@@ -36,6 +36,22 @@ def test_series_that_differ_in_their_height_alone_differ_in_their_embedding(name
     assert np.abs(found[0] - found[1]).max() > 1e-2
 
 
+@pytest.mark.parametrize("name", list(SMALL))
+def test_z_normalisation_scales_each_feature_of_each_series_over_its_steps(name):
+    encoder = siamkit.get_encoder(name, input_shape=(12, 2), embedding_dim=4, z_norm=True, **SMALL[name])
+    rng = np.random.default_rng(3)
+    x = (rng.normal(size=(3, 12, 2)) * [1, 20] + [0, 7]).astype("float32")
+    x[2, :, 0] = 4  # a feature that never changes becomes 0
+    found = keras.Model(encoder.input, encoder.get_layer("z_norm").output).predict(x, verbose=0)
+    centered = x - x.mean(axis=1, keepdims=True)
+    expected = centered / np.maximum(x.std(axis=1, keepdims=True), 1e-9)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    embeddings = encoder.predict(x, verbose=0)
+    np.testing.assert_allclose(encoder.predict(5 * x - 3, verbose=0), embeddings, atol=1e-4)
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-3
+    assert not encoder.get_layer("z_norm").weights
+
+
 @pytest.fixture(scope="module")
 def steps_of_a_tcn():
     """Which steps a change of the fifth of 24 reaches, before they are averaged: 3 blocks, kernel 2."""

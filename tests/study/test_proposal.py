@@ -61,6 +61,13 @@ def test_a_batch_of_pairs_is_not_larger_than_what_there_is_to_train_on() -> None
     assert "items_per_class" not in "\n".join(Plan.of("x", BY_ITEM, pairs).lines())
 
 
+def test_an_encoder_that_needs_labels_is_not_proposed_for_pairs() -> None:
+    items = RNG.normal(size=(40, 3))
+    pairs = Dataset((items, items), np.arange(40) % 2, "pairs", "vector")
+    assert Plan.of("x", BY_ITEM, pairs).space.encoders == ("linear_pca", "mlp")
+    assert "linear_lda" in Plan.of("x", BY_ITEM, labelled([9] * 3)).space.encoders
+
+
 @pytest.mark.parametrize(
     ("kind", "by"), [*((kind, "item") for kind in SPACES), *((kind, "class") for kind in UNSEEN)]
 )
@@ -128,7 +135,9 @@ def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_proposed_study_runs_and_continues(blobs: Path) -> None:
     rows = dict(propose_study("my blobs.npz", time="20s", progress="none"))
     assert rows["study file"] == "study.yaml"
-    assert re.match(r"\d{3} steps with 10 evaluations; linear_pca .*s, mlp .*s$", rows["training"])
+    assert re.match(
+        r"\d{3} steps with 10 evaluations; linear_pca .*s, linear_lda .*s, mlp .*s$", rows["training"]
+    )
     text = Path("study.yaml").read_text()
     assert "# A study that siamkit proposed" in text
     study = load_study("study.yaml")

@@ -17,7 +17,7 @@ from siamkit.evaluation.baselines import CHANCE, UNTRAINED, baselines_for
 from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, OBJECTIVES
 from siamkit.io.files import to_jsonable
 from siamkit.io.paths import as_path, unreachable_reason
-from siamkit.registry.compatibility import data_misfit, input_misfit, supervision_for
+from siamkit.registry.compatibility import data_misfit, input_misfit, labels_misfit, supervision_for
 from siamkit.registry.registry import components
 from siamkit.study.config._parse import DataSource, parse_source, parse_space
 from siamkit.study.config.schema import RESUMABLE, Data, Direction, StudyConfig
@@ -248,8 +248,12 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
             "scores",
         )
     for name, encoder in study.space.encoder.alternatives.items():
-        if (reason := input_misfit(encoder.entry.spec, kind)) is not None:
+        spec = encoder.entry.spec
+        if reason := input_misfit(spec, kind) or labels_misfit(spec, given):
             problems.add(("search", "encoder"), f"the encoder {name!r} {reason}")
+    for name, metric in study.space.metric.alternatives.items():
+        if reason := labels_misfit(metric.entry.spec, given):
+            problems.add(("search", "metric"), f"the metric {name!r} {reason}")
     for name, loss in study.space.loss.alternatives.items():
         for spec, _ in loss.specs():
             if (reason := data_misfit(spec, given)) is not None:

@@ -267,8 +267,9 @@ def _plain(shape: Shape) -> JsonValue:
 # ------------------------------------------------------------------ ablation of the training split
 #
 # The validation and test splits stay as they are, and so does everything that is fitted on the whole
-# training split and shared by all trials: the preprocessor, the needs of components, and the metric's
+# training split and shared by all trials: the preprocessor, the sizes that components need, and the metric's
 # typical distance. It is the unit of margins: measured on two items a class, it would differ between trials.
+# An encoder that starts from training items and labels starts from those of its trial.
 
 
 def training_data(data: PreparedData, configuration: Configuration, seed: int) -> Dataset:
@@ -283,6 +284,17 @@ def training_data(data: PreparedData, configuration: Configuration, seed: int) -
     return ablate(data.train, **factors, seed=derive_seed(seed, "data")) if factors else data.train
 
 
+def known_labels(data: PreparedData, dataset: Dataset) -> Array:
+    """Return the class of each training item, `(n,)`; -1 where the study hides it (`labelled_share`)."""
+    hidden: Any = data.record.get("labelled")
+    if hidden is None:
+        return dataset.codes
+    labels = np.full(len(dataset), -1)
+    rows = labelled_rows(dataset.codes, hidden["share"], hidden["seed"])
+    labels[rows] = dataset.codes[rows]
+    return labels
+
+
 def for_supervision(data: PreparedData, dataset: Dataset, supervision: Supervision) -> Dataset:
     """Return the training items that a loss with this supervision learns from.
 
@@ -294,7 +306,7 @@ def for_supervision(data: PreparedData, dataset: Dataset, supervision: Supervisi
         return dataset
     if supervision == "views":
         return dataset.unlabelled()
-    return dataset.take(labelled_rows(dataset.codes, hidden["share"], hidden["seed"]))
+    return dataset.take(np.flatnonzero(known_labels(data, dataset) >= 0))
 
 
 def scarcest(factors: Mapping[str, Values]) -> list[JsonValue]:

@@ -32,7 +32,13 @@ from siamkit.study.config.schema import MOMENTUM, Fixed
 from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.judge import judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row
-from siamkit.study.worker.prepared_data import PreparedData, for_supervision, scarcest_data, training_data
+from siamkit.study.worker.prepared_data import (
+    PreparedData,
+    for_supervision,
+    known_labels,
+    scarcest_data,
+    training_data,
+)
 from siamkit.study.worker.trainer import (
     Arrays,
     BestEpoch,
@@ -93,7 +99,7 @@ class KerasTrainer:
             return {spec.name: {key: identifier(inner) for key, inner in wrapped}}
 
         if spec.wrapped:
-            get_loss(identifier(spec), **self._needs(spec.needs))
+            get_loss(identifier(spec), **self._needs(spec.needs, self._data.train))
 
     def train(
         self,
@@ -113,6 +119,7 @@ class KerasTrainer:
         for row in history:
             best.add(int(row["epoch"]), row[data.objective.name])
         groups = QUICK | groups_of(data.objectives)
+        items = training_data(data, configuration, data_seed)
         done, kept = len(history), None
         if start is not None:
             model, resolved_params = load_model(start.best_model), start.resolved_params
@@ -122,8 +129,8 @@ class KerasTrainer:
             if start.model != start.best_model:
                 model = load_model(start.model)
         else:
-            model, resolved_params = self._build(configuration)
-        batches = self._batches(model, configuration, seed, data_seed)
+            model, resolved_params = self._build(configuration, items)
+        batches = self._batches(model, configuration, items, seed)
         rounds = Rounds(batches, fixed.steps_between(len(batches)))
         if (share := share_of_peak(configuration, fixed.evaluations * len(rounds))) is not None:
             schedule_steps(model.optimizer, share)
@@ -160,8 +167,9 @@ class KerasTrainer:
         groups = QUICK | groups_of(self._data.objectives)
         _begin(seed=0)
         start = time.monotonic()
-        model, _ = self._build(configuration)
-        batches = self._batches(model, configuration, seed=0, data_seed=0)
+        items = training_data(self._data, configuration, seed=0)
+        model, _ = self._build(configuration, items)
+        batches = self._batches(model, configuration, items, seed=0)
 
         def seconds(run: Callable[[], Any]) -> float:
             before = time.monotonic()
@@ -184,7 +192,7 @@ class KerasTrainer:
 
     def untrained(self, configuration: Configuration, split: Literal["valid", "test"]) -> np.ndarray:
         _begin(seed=0)
-        model = Siamese(self._encoder(configuration), "cosine")
+        model = Siamese(self._encoder(configuration, self._data.train), "cosine")
         return model.embed_views(getattr(self._data, split).views, preprocessed=True)
 
     def embedded_by(self, file: str, split: Literal["valid", "test"], most: int | None = None) -> np.ndarray:
@@ -204,11 +212,11 @@ class KerasTrainer:
 
     # ------------------------------------------------------------- building
 
-    def _batches(self, model: Siamese, configuration: Configuration, seed: int, data_seed: int) -> Feed:
-        """Return the batches of the training items for the model's loss."""
+    def _batches(self, model: Siamese, configuration: Configuration, items: Dataset, seed: int) -> Feed:
+        """Return the batches of a trial's training items for the model's loss."""
         supervision = self._supervision_of(resolve_spec("loss", _identifier(configuration["loss"])))
         return feed(
-            for_supervision(self._data, training_data(self._data, configuration, data_seed), supervision),
+            for_supervision(self._data, items, supervision),
             supervision,
             batch_size=configuration["batch_size"],
             seed=seed,
@@ -219,46 +227,50 @@ class KerasTrainer:
             augment=recipe_of(configuration),
         )
 
-    def _build(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
-        """Return the compiled model, and the parameters as the API takes them."""
+    def _build(self, configuration: Configuration, items: Dataset) -> tuple[Siamese, ResolvedParams]:
+        """Return the compiled model for the items of a trial, and the parameters as the API takes them."""
         keras.config.set_dtype_policy(self._fixed.precision)
         try:
-            return self._build_in_precision(configuration)
+            return self._build_in_precision(configuration, items)
         finally:
             keras.config.set_dtype_policy("float32")
 
-    def _build_in_precision(self, configuration: Configuration) -> tuple[Siamese, ResolvedParams]:
-        data, encoder = self._data, self._encoder(configuration)
+    def _build_in_precision(
+        self, configuration: Configuration, items: Dataset
+    ) -> tuple[Siamese, ResolvedParams]:
+        data, encoder = self._data, self._encoder(configuration, items)
         metric = get_metric(
-            _identifier(configuration["metric"]), **self._component_needs("metric", configuration)
+            _identifier(configuration["metric"]), **self._component_needs("metric", configuration, items)
         )
         typical = typical_distance(encoder, metric, data.train)
         loss_config = configuration["loss"]
         loss_params = resolve_units(loss_config["params"], metric, typical)
         loss = get_loss(
             _identifier({"name": loss_config["name"], "params": loss_params}),
-            **self._component_needs("loss", configuration),
+            **self._component_needs("loss", configuration, items),
         )
         model = Siamese(encoder, metric, preprocessor=data.preprocessor)
         model.compile(make_optimizer(configuration), loss)
         return model, {"loss": loss_params, "typical_distance": typical}
 
-    def _encoder(self, configuration: Configuration) -> keras.Model:
+    def _encoder(self, configuration: Configuration, items: Dataset) -> keras.Model:
         return get_encoder(
             _identifier(configuration["encoder"]),
             input_shape=self._data.preprocessor.input_shape,
             embedding_dim=configuration["embedding_dim"],
             normalize=configuration["normalize"],
-            **self._component_needs("encoder", configuration),
+            **self._component_needs("encoder", configuration, items),
         )
 
     def _component_needs(
-        self, kind: Literal["encoder", "metric", "loss"], configuration: Configuration
+        self, kind: Literal["encoder", "metric", "loss"], configuration: Configuration, items: Dataset
     ) -> dict[str, Any]:
-        return self._needs(resolve_spec(kind, _identifier(configuration[kind])).needs)
+        return self._needs(resolve_spec(kind, _identifier(configuration[kind])).needs, items)
 
-    def _needs(self, names: Iterable[str]) -> dict[str, Any]:
-        known = {**self._data.needs, "training_items": self._data.train.views[0]}
+    def _needs(self, names: Iterable[str], items: Dataset) -> dict[str, Any]:
+        known = {**self._data.needs, "training_items": items.views[0]}
+        if items.supervision == "labels":
+            known["training_labels"] = known_labels(self._data, items)
         return {name: known[name] for name in names if name in known}
 
     def _supervision_of(self, loss: LossSpec) -> Supervision:

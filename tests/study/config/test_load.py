@@ -424,6 +424,16 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(load: Load) -> None
             "7: search.encoder: the encoder 'lstm' takes tokens or text, but the data are image; linear, ",
         ),
         (
+            [
+                (ENCODER, "linear_lda"),
+                ("source: digits", "source: digits, labelled_share: 0"),
+                (LOSSES, "vicreg"),
+                ("epochs: 2", "epochs: 2, augment: light"),
+            ],
+            "7: search.encoder: the encoder 'linear_lda' needs training_labels, but the data give views, not "
+            "labels",
+        ),
+        (
             [(LAST, "objectives: {spearman: maximize}")],
             "12: objectives.spearman: cannot be computed on data with labels; choose from recall_at_1",
         ),

@@ -109,6 +109,49 @@ def test_data_that_could_not_be_fed_are_told_before_the_first_trial(write: Calla
 
 @pytest.mark.keras
 @pytest.mark.one_backend
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_encoder_starts_from_the_items_and_labels_of_its_trial(
+    make: Make, monkeypatch: pytest.MonkeyPatch, hidden: bool
+) -> None:
+    from siamkit.study.config.schema import Fixed
+    from siamkit.study.worker import train as training
+
+    data = make("items_per_class: [8], label_noise: [0.25]")
+    if hidden:
+        data.record["labelled"] = {"share": 0.5, "seed": 3}
+    given: dict[str, Any] = {}
+
+    class Given(Exception):
+        pass
+
+    def get_encoder(encoder: object, **facts: Any) -> Any:
+        given.update(facts)
+        raise Given
+
+    monkeypatch.setattr(training, "get_encoder", get_encoder)
+    configuration: Any = {
+        "encoder": {"name": "siamkit/linear_lda", "params": {}},
+        "embedding_dim": 4,
+        "normalize": True,
+        "data": {"items_per_class": 8, "label_noise": 0.25},
+    }
+    with pytest.raises(Given):
+        training.KerasTrainer(data, Fixed(epochs=1)).train(
+            configuration, seed=1, data_seed=5, limits=training.Limits(), on_epoch=lambda number, row: None
+        )
+    part = training_data(data, configuration, 5)
+    assert given["training_items"] is part.views[0] or (given["training_items"] == part.views[0]).all()
+    labels = given["training_labels"]
+    known = labels >= 0
+    np.testing.assert_array_equal(labels[known], part.codes[known])
+    truth = dict(zip(data.train.ids, data.train.target, strict=True))
+    assert sum(truth[id] != label for id, label in zip(part.ids, part.target, strict=True)) == 10
+    sizes = np.bincount(part.codes)
+    np.testing.assert_array_equal(np.bincount(labels[known]), np.rint(sizes / 2) if hidden else sizes)
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend
 def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
