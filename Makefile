@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage components clean
+.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage bench components clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -123,6 +123,9 @@ scaling: $(VENV)/.test packages  ## what coordination costs at 1 to 64 workers; 
 coverage: $(VENV)/.test  ## how often intervals hold the truth and p-values cry wolf, simulated; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py
 
+bench: $(VENV)/.bench  ## how quick siamkit is, side by side; ONLY=knn,losses runs some
+	$(BIN)/python benchmarks/bench.py --only "$(ONLY)"
+
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py
 
@@ -140,6 +143,11 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard plug
 	$(PIP) $(TENSORFLOW) -e ".[jax,test]"
 	$(PIP) ./plugins/siamkit-tanimoto
 	touch $@ $(VENV)/.demo
+
+# What siamkit is compared with.
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) faiss-cpu keras-tuner
+	touch $@
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
