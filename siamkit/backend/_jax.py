@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 EAGER_COMPILES = True
 FULL_FLOAT32 = "highest"
@@ -20,6 +21,11 @@ def version_and_devices() -> tuple[str, list[str]]:
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *leaves: jax.value_and_grad(function, argnums=tuple(range(len(leaves))))(*leaves)
+
+
+def search_rows(ascending: Any, values: Any, right: bool) -> Any:
+    side = "right" if right else "left"
+    return jax.vmap(lambda row, wanted: jnp.searchsorted(row, wanted, side=side))(ascending, values)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,6 +28,18 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def search_rows(ascending: Any, values: Any, right: bool) -> Any:
+    # Compiled by XLA, `tf.searchsorted` compares each value with the whole row.
+    compare = tf.less_equal if right else tf.less
+    size = tf.shape(ascending)[1]
+    count = tf.zeros(tf.shape(values), "int32")
+    for bit in reversed(range((ascending.shape[1] or 2**24).bit_length())):
+        more = count + 2**bit
+        number = tf.gather(ascending, tf.minimum(more, size) - 1, batch_dims=1)
+        count = tf.where((more <= size) & compare(number, values), more, count)
+    return count
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
 

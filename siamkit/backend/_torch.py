@@ -31,6 +31,10 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def search_rows(ascending: Any, values: Any, right: bool) -> Any:
+    return torch.searchsorted(ascending.contiguous(), values.contiguous(), right=right)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function  # Keras trains eagerly here, and `torch.compile` needs a C++ compiler on the machine
 

@@ -62,6 +62,25 @@ def gradient_function(
     return call
 
 
+def value_and_gradients(function: Function) -> Function:
+    """Return a function of tensors that gives a scalar function's value and its gradients, as tensors.
+
+    It works inside compiled functions and loops. No gradient passes through what it returns.
+    """
+    return backend_module().gradient(function)
+
+
+def search_rows(ascending: Any, values: Any, right: bool = False) -> Any:
+    """Return how many numbers of the same row are below each value, `(n, m)` int.
+
+    Args:
+        ascending: `(n, k)`, each row in ascending order.
+        values: `(n, m)`.
+        right: whether numbers equal to the value count too.
+    """
+    return backend_module().search_rows(ascending, values, right)
+
+
 def stateless(function: Function, inputs: int, variables: Sequence[Any]) -> Function:
     """Return the function with the variables' values as further arguments after its inputs."""
 

@@ -132,6 +132,9 @@ class Backend(Protocol):
     def gradient(self, function: Function) -> Function:
         """Return a function that gives a scalar function's value and its gradient by each argument."""
 
+    def search_rows(self, ascending: Any, values: Any, right: bool) -> Any:
+        """Return how many numbers of the same row are below each value; see `beyond_keras.search_rows`."""
+
     def compiled(self, function: Function) -> Function:
         """Return the function compiled, if Keras also compiles on this backend."""
 

@@ -173,3 +173,40 @@ def active_mean(values: Tensor, weight: Tensor, threshold: float = 0.0) -> Tenso
     active = ops.logical_not(values <= threshold)  # true for NaN, which should reach the loss
     active = ops.cast(active, "float32") * ops.cast(weight, "float32")
     return masked_mean(values, ops.stop_gradient(active))
+
+
+def bin_below(values: Tensor, low: float, width: float, bins: int) -> Tensor:
+    """Return the bin at or below each value, int32; values outside belong to the outermost bins.
+
+    Args:
+        values: numbers of any shape.
+        low: the middle of the first bin.
+        width: the distance between the middles of neighboring bins.
+        bins: the number of bins.
+    """
+    return _bin_index(ops.floor((values - low) / width), bins)
+
+
+def soft_histogram(values: Tensor, weight: Tensor, low: float, width: float, bins: int) -> Tensor:
+    """Return the sums of weights `(bins,)`, each divided between the two bins around its value.
+
+    Args:
+        values: numbers of any shape.
+        weight: their weights, of the same shape.
+        low, width, bins: as in `bin_below`.
+    """
+    position = (values - low) / width
+    below = ops.stop_gradient(ops.floor(position))
+    right = position - below
+    right = ops.where(ops.equal(right, 0.0), 0.0, right)  # without gradient in the middle of a bin
+    indices = [ops.reshape(_bin_index(index, bins), (-1,)) for index in (below, below + 1.0)]
+    shares = [ops.reshape(share, (-1,)) for share in (weight * (1.0 - right), weight * right)]
+    left, right = (
+        ops.segment_sum(share, index, num_segments=bins) for share, index in zip(shares, indices, strict=True)
+    )
+    return left + right
+
+
+def _bin_index(position: Tensor, bins: int) -> Tensor:
+    inside = ops.minimum(position, bins - 1.0)
+    return ops.cast(ops.where(position >= 0, inside, 0.0), "int32")  # NaN counts in the first bin

@@ -1,11 +1,16 @@
-"""Mining: selects the pairs and triplets of a batch that a loss compares, as dense weights of fixed shape."""
+"""Mining: selects the pairs and triplets of a batch that a loss compares; and sums over triplets.
+
+All shapes are fixed, and nothing needs memory for `batch³` numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
+from siamkit.backend.beyond_keras import search_rows, value_and_gradients
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, count_up
 from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
@@ -76,8 +81,10 @@ def mined_pairs(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, T
     """
     positive, negative = pairs.positive, pairs.negative
     if mining == "semihard":
-        triplets = mined_triplets(mining, distances, pairs)
-        return ops.sum(triplets, axis=2), ops.sum(triplets, axis=1)
+        both = _counts_in_triplets(_as_float(positive), _as_float(negative))
+        ranked = RankedPairs(distances, _as_float(positive), _as_float(negative))
+        nearer = ranked.triplets(0.0, or_equal=True)
+        return tuple(ops.where(ranked.unknown, b, b - n) for b, n in zip(both, nearer, strict=True))
     if mining == "hard":
         return _where_both(_nearest(-distances, positive), _nearest(distances, negative))
     if mining == "easy_positive":
@@ -96,21 +103,146 @@ def mined_pairs(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, T
     return _as_float(positive), _as_float(negative)
 
 
-def mined_triplets(mining: str, distances: Tensor, pairs: Pairs) -> Tensor:
-    """Return weights `(n, m, m)` of the triplets of anchor, positive, negative; arguments as above."""
+def mined_products(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Return weights of positives and of negatives; their product is the weight of a triplet.
+
+    With `semihard`, only triplets whose negative is farther than the positive count; arguments as above.
+    """
     if mining == "semihard":
-        both = ops.logical_and(pairs.positive[:, :, None], pairs.negative[:, None, :])
-        return _as_float(_without(both, distances[:, None, :] <= distances[:, :, None]))
+        return _as_float(pairs.positive), _as_float(pairs.negative)
     if mining == "distance_weighted":
-        return _as_float(pairs.positive)[:, :, None] * distance_weights(pairs)[:, None, :]
-    positive, negative = mined_pairs(mining, distances, pairs)
-    return positive[:, :, None] * negative[:, None, :]
+        return _as_float(pairs.positive), distance_weights(pairs)
+    return mined_pairs(mining, distances, pairs)
 
 
 def triplet_weights(mining: str, distances: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Return the number of mined triplets with each positive and with each negative pair; each `(n, m)`."""
     weights = mined_pairs(mining, distances, pairs)
     return weights if mining in ("semihard", "distance_weighted") else _counts_in_triplets(*weights)
+
+
+class RankedPairs:
+    """The pairs of each anchor in ascending order of their distance: counts triplets without listing them.
+
+    Args:
+        distances: `(n, m)`, without gradient.
+        positive, negative: `(n, m)` float32, the weights of the pairs; a triplet has their product.
+    """
+
+    def __init__(self, distances: Tensor, positive: Tensor, negative: Tensor) -> None:
+        self.unknown = ops.isnan(distances)  # has no place in the order
+        distances = ops.where(self.unknown, float("inf"), distances)
+        order = ops.argsort(distances, axis=1)
+        self.distances, self.positive, self.negative = distances, positive, negative
+        self.ascending = ops.take_along_axis(distances, order, axis=1)
+        self.positives_before = _sums_before(ops.take_along_axis(positive, order, axis=1))
+        self.negatives_before = _sums_before(ops.take_along_axis(negative, order, axis=1))
+
+    def triplets(self, margin: float, or_equal: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the weight of the triplets with each positive and with each negative, both `(n, m)`.
+
+        Args:
+            margin: a triplet counts if its negative is nearer than its positive plus this margin.
+            or_equal: whether a negative at exactly this distance counts.
+        """
+        # The positive's distance plus the margin is the number that both searches compare, so that rounding
+        # cannot count a triplet for its positive only.
+        below = search_rows(self.ascending, self.distances + margin, right=or_equal)
+        above = search_rows(self.ascending + margin, self.distances, right=not or_equal)
+        positives = self.positives_before[:, -1:] - ops.take_along_axis(self.positives_before, above, axis=1)
+        return (
+            self.positive * ops.take_along_axis(self.negatives_before, below, axis=1),
+            self.negative * positives,
+        )
+
+
+def hinge_over_triplets(
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, semihard: bool = False
+) -> Tensor:
+    """Return the mean of d(a, p) - d(a, n) + margin over the triplets in which it is above 0; 0 without any.
+
+    The sum is linear in the distances once the triplets above 0 are counted for each pair.
+
+    Args:
+        distances: `(n, m)`.
+        positive, negative: `(n, m)` float32, the weights of the pairs; a triplet has their product.
+        margin: the margin.
+        semihard: whether only the triplets count whose negative is farther than the positive.
+    """
+    frozen = ops.stop_gradient(distances)
+    ranked = RankedPairs(frozen, positive, negative)
+    pull, push = ranked.triplets(margin)
+    if semihard:
+        nearer = ranked.triplets(0.0, or_equal=True)
+        pull, push = ops.relu(pull - nearer[0]), ops.relu(push - nearer[1])
+    count = ops.sum(pull)
+    slope = pull - push  # no pair is both
+    # NaN should reach the loss; ∞ of a pair that does not count should not.
+    unknown = ops.any(ops.logical_and(ranked.unknown, positive + negative > 0))
+    total = ops.sum(slope * ops.where(ops.equal(slope, 0.0), 0.0, distances)) + margin * count
+    return ops.where(unknown, float("nan"), total / ops.where(count > 0, count, 1.0))
+
+
+BLOCK = 2**18  # numbers that are computed at once; one column of positives at least
+
+
+def over_triplets(
+    term: Callable[..., tuple[Tensor, Tensor]],
+    weight: Tensor,
+    values: Tensor,
+    among: Tensor | None = None,
+    tally: Any = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of a term over triplets, and a tally without gradient, a block of positives at a time.
+
+    The positives of an anchor come first in its row, so that as many blocks are computed as the anchor with
+    most positives needs. The gradient is computed with each block, so that nothing is stored for it.
+
+    Args:
+        term: function of the positives' weight `(n, c, 1)`, the values of the positives `(n, c, 1)`, those of
+            the anchor's pairs `(n, 1, m)`, and those among the references `(n, c, m)` or None; it returns the
+            sum over these triplets, and its tally.
+        weight: `(n, m)` float32, the weights of the positives, 0 for a pair that is none.
+        values: `(n, m)`, the values of all pairs.
+        among: `(m, m)`, the values among the references, if the term uses them.
+        tally: zeros of the tally's shape.
+    """
+    n, m = values.shape
+    columns = max(1, BLOCK // (n * m)) if n and m else 1
+    if m and columns >= m:
+        between = None if among is None else among[None]
+        return term(weight[:, :, None], values[:, :, None], values[:, None, :], between)
+    order = ops.argsort(-weight, axis=1)
+    count = ops.max(ops.sum(ops.cast(weight > 0, "int32"), axis=1))
+    weight = ops.take_along_axis(weight, order, axis=1)
+    spare = ((0, 0), (0, columns - 1))
+    order, weight = ops.pad(order, spare), ops.pad(weight, spare)
+    sources = (values,) if among is None else (values, among)
+    frozen = tuple(ops.stop_gradient(source) for source in sources)
+    start = (ops.convert_to_tensor(tally, "float32"), *frozen)
+
+    def body(first: Tensor, total: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
+        block = first + ops.arange(columns, dtype="int32")
+        chosen, weights = ops.take(order, block, axis=1), ops.take(weight, block, axis=1)
+
+        def of_block(tally: Tensor, values: Tensor, *among: Tensor) -> Tensor:
+            near = ops.take_along_axis(values, chosen, axis=1)[:, :, None]
+            between = ops.take(among[0], chosen, axis=0) if among else None
+            value, counted = term(weights[:, :, None], near, values[:, None, :], between)
+            return value + ops.sum(tally * ops.stop_gradient(counted))  # so that its gradient is the tally
+
+        value, gradients = value_and_gradients(of_block)(*start)
+        return (first + columns, total + value, *(s + g for s, g in zip(sums, gradients, strict=True)))
+
+    begin = (ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(0.0, "float32"))
+    _, total, counted, *slopes = ops.while_loop(
+        lambda first, *_: first < count, body, (*begin, *map(ops.zeros_like, start))
+    )
+    # Plus 0, with the gradient.
+    for source, known, slope in zip(sources, frozen, slopes, strict=True):
+        moved = ops.where(ops.isfinite(known), source - known, 0.0)
+        total = total + ops.sum(slope * moved)
+    return total, counted
 
 
 def distance_weights(pairs: Pairs) -> Tensor:
@@ -136,6 +268,11 @@ def _counts_in_triplets(positive: Tensor, negative: Tensor) -> tuple[Tensor, Ten
         positive * ops.sum(negative, axis=1, keepdims=True),
         negative * ops.sum(positive, axis=1, keepdims=True),
     )
+
+
+def _sums_before(weights: Tensor) -> Tensor:
+    """Return the sums of the first 0, 1, … weights of each row, `(n, m)` -> `(n, m + 1)`."""
+    return ops.pad(ops.cumsum(weights, axis=1), ((0, 0), (1, 0)))
 
 
 def _nearest(distances: Tensor, mask: Tensor) -> Tensor:

@@ -9,15 +9,16 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, check_positive
+from siamkit.losses._batch import BatchLoss, Pairs, check_positive, soft_histogram
+from siamkit.losses._mining import over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor, absolute
 
 VARIANTS = ("O", "Ds", "Dq", "Iu", "Ib")
 
 
-def soft_histogram(values: Tensor, weight: Tensor, centers: Tensor, width: float) -> Tensor:
-    """Return histograms of rows in which each weight is divided between the two bins around its value.
+def row_histograms(values: Tensor, weight: Tensor, centers: Tensor, width: float) -> Tensor:
+    """Return a histogram of each row, in which each weight is divided between the two bins around its value.
 
     Args:
         values: `(n, m)`.
@@ -70,8 +71,8 @@ class FastAP(BatchLoss):
         centers = ops.arange(self.num_bins + 1, dtype="float32") * width
         distances = self.distances(pairs)
         positive = ops.cast(pairs.positive, "float32")
-        positives = soft_histogram(distances, positive, centers, width)
-        items = positives + soft_histogram(distances, ops.cast(pairs.negative, "float32"), centers, width)
+        positives = row_histograms(distances, positive, centers, width)
+        items = positives + row_histograms(distances, ops.cast(pairs.negative, "float32"), centers, width)
         retrieved_positives, retrieved = ops.cumsum(positives, axis=1), ops.cumsum(items, axis=1)
         none = retrieved <= 0
         precision = ops.where(none, 0.0, retrieved_positives / ops.where(none, 1.0, retrieved))
@@ -128,14 +129,13 @@ class Histogram(BatchLoss):
     def compare(self, pairs: Pairs) -> Tensor:
         values = self.similarities(pairs)
         width = 2.0 / self.n_bins
-        centers = ops.arange(self.n_bins + 1, dtype="float32") * width - 1.0
         has_positives = ops.any(pairs.positive, axis=1)
         in_triplets = ops.logical_or(has_positives[:, None], has_positives[None, :])
         negative = ops.logical_and(pairs.negative, in_triplets)
 
         def histogram(mask: Tensor) -> Tensor:
             weight = ops.cast(mask, "float32")
-            counts = ops.sum(soft_histogram(values, weight, centers, width), axis=0)
+            counts = soft_histogram(values, weight, -1.0, width, self.n_bins + 1)
             total = ops.sum(weight)
             return counts / ops.where(total > 0, total, 1.0)
 
@@ -150,7 +150,7 @@ class PNP(BatchLoss):
 
     with f by variant: O: R; Ds: log(1 + R); Dq: 1 - (1 + R)^-α; Iu: (1 + R) log(1 + R);
     Ib: (b R - log(1 + b R)) / b². σ is the sigmoid, s the metric read as a similarity. As in PML, the anchor
-        is among its own positives. Needs memory for `batch³` numbers.
+    is among its own positives.
 
     Args:
         b: b of variant Ib, above 0.
@@ -192,12 +192,17 @@ class PNP(BatchLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         values = self.similarities(pairs)
-        # `(anchor, positive, negative)`
-        before = ops.sigmoid((values[:, None, :] - values[:, :, None]) / self.anneal)
-        ranks = ops.sum(before * ops.cast(pairs.negative, "float32")[:, None, :], axis=2)
+        negative = ops.cast(pairs.negative, "float32")[:, None, :]
+        anchors = ops.cast(ops.any(pairs.positive, axis=1, keepdims=True), "float32")
         same = ops.cast(ops.logical_not(pairs.negative), "float32")
-        rows = ops.sum(self._penalty(ranks) * same, axis=1) / ops.sum(same, axis=1)
-        return masked_mean(rows, ops.any(pairs.positive, axis=1))
+        shares = anchors * same / ops.sum(same, axis=1, keepdims=True)
+
+        def term(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
+            ranks = ops.sum(ops.sigmoid((far - near) / self.anneal) * negative, axis=2, keepdims=True)
+            return ops.sum(ops.where(weight > 0, self._penalty(ranks), 0.0) * weight), ops.sum(weight)
+
+        total, count = over_triplets(term, shares, values)
+        return total / ops.where(count > 0, count, 1.0)
 
     def _penalty(self, ranks: Tensor) -> Tensor:
         match self.variant:

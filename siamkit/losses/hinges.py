@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, check_not_negative
-from siamkit.losses._mining import PairLoss
+from siamkit.losses._batch import BatchLoss, Pairs, bin_below, check_not_negative, soft_histogram
+from siamkit.losses._mining import PairLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -194,29 +194,13 @@ class RunningHistogram(keras.layers.Layer):
     def call(self, embeddings: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.shares)
 
-    def updated(self, values: Tensor, weight: Tensor) -> Tensor:
-        """Return the histogram `(bins,)` with these values, each divided between the two bins around it."""
-        position = (values - self.low) / self.width
-        below = ops.floor(position)
-        right = position - below
-        new = self._sums(below, weight * (1.0 - right)) + self._sums(below + 1.0, weight * right)
+    def updated(self, new: Tensor) -> Tensor:
+        """Return the running histogram with the histogram of the current batch."""
         old = ops.convert_to_tensor(self.shares)
         momentum = ops.where(ops.sum(old) > 0, self.momentum, 1.0)
         mixed = (1.0 - momentum) * old + momentum * new
         total = ops.sum(mixed)
         return mixed / ops.where(total > 0, total, 1.0)
-
-    def bin_of(self, values: Tensor) -> Tensor:
-        """Return the bin below each value; values outside belong to the outermost bins."""
-        return self._index(ops.floor((values - self.low) / self.width))
-
-    def _index(self, position: Tensor) -> Tensor:
-        inside = ops.minimum(position, self.bins - 1.0)
-        return ops.cast(ops.where(position >= 0, inside, 0.0), "int32")  # NaN counts in the first bin
-
-    def _sums(self, position: Tensor, weight: Tensor) -> Tensor:
-        flat = ops.reshape(self._index(position), (-1,))
-        return ops.segment_sum(ops.reshape(weight, (-1,)), flat, num_segments=self.bins)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -237,7 +221,7 @@ class DynamicSoftMargin(BatchLoss):
     d is the metric read as a distance; CDF is the cumulative running histogram of x, stored in the state and
     used without gradient, as in the paper (in PML a gradient flows through the histogram's update, so that a
     second step fails). Values beyond the histogram count in its outermost bins. All triplets of the batch
-    count, which needs memory for `batch³` numbers; the paper uses only the hardest negative of each pair.
+    count; the paper uses only the hardest negative of each pair.
 
     Args:
         min_val: the low end of the histogram, below 0; the high end is -min_val.
@@ -275,14 +259,23 @@ class DynamicSoftMargin(BatchLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         self.state(pairs.queries)
+        bins = self.state.low, self.state.width, self.state.bins
         distances = self.distances(pairs)
-        gaps = distances[:, :, None] - distances[:, None, :]
-        triplets = ops.cast(
-            ops.logical_and(pairs.positive[:, :, None], pairs.negative[:, None, :]), "float32"
-        )
-        frozen = ops.stop_gradient(gaps)
-        shares = self.state.updated(frozen, triplets)
+        positive, negative = (ops.cast(mask, "float32") for mask in (pairs.positive, pairs.negative))
+
+        def tally(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
+            return ops.zeros(()), soft_histogram(near - far, weight * negative[:, None, :], *bins)
+
+        _, new = over_triplets(tally, positive, ops.stop_gradient(distances), tally=ops.zeros(self.num_bins))
+        shares = self.state.updated(new)
         if pairs.training:
             self.state.shares.assign(shares)
-        share_below = ops.take(ops.cumsum(shares), self.state.bin_of(frozen), axis=0)
-        return masked_mean(share_below * gaps, triplets)
+        share_up_to = ops.cumsum(shares)
+
+        def term(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
+            gaps, weight = near - far, weight * negative[:, None, :]
+            share_below = ops.take(share_up_to, bin_below(ops.stop_gradient(gaps), *bins), axis=0)
+            return ops.sum(ops.where(weight > 0, share_below * gaps, 0.0)), ops.sum(weight)
+
+        total, count = over_triplets(term, positive, distances)
+        return total / ops.where(count > 0, count, 1.0)

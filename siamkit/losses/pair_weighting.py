@@ -10,7 +10,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean, check_positive, log_sum_exp
-from siamkit.losses._mining import PairLoss
+from siamkit.losses._mining import PairLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -118,8 +118,7 @@ class Angular(BatchLoss):
 
     L = mean over positive pairs (a, p) of  log(1 + Σₙ e^{4 tan²α (s(a,n) + s(p,n)) - 2 (1 + tan²α) s(a,p)})
 
-    s is the metric, a similarity; the paper's is the inner product of unit vectors, which is cosine. Needs
-    memory for `batch³` numbers.
+    s is the metric, a similarity; the paper's is the inner product of unit vectors, which is cosine.
 
     Args:
         alpha: α, in degrees.
@@ -147,11 +146,15 @@ class Angular(BatchLoss):
         square = math.tan(math.radians(self.alpha)) ** 2
         values = self.similarities(pairs)
         among = self.pairwise_similarities(pairs.references, pairs.references)
-        # `(anchor, positive, negative)`
-        logits = 4.0 * square * (values[:, None, :] + among[None]) - 2.0 * (1.0 + square) * values[:, :, None]
-        negative = ops.logical_and(pairs.negative[:, None, :], ops.ones_like(logits) > 0)
-        losses = log_sum_exp(logits, negative, axis=2, plus_one=True)
-        return masked_mean(losses, pairs.positive)
+        positive = ops.cast(pairs.positive, "float32")
+
+        def term(weight: Tensor, near: Tensor, far: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
+            logits = 4.0 * square * (far + between) - 2.0 * (1.0 + square) * near
+            losses = log_sum_exp(logits, pairs.negative[:, None, :], axis=2, plus_one=True)[:, :, None]
+            return ops.sum(ops.where(weight > 0, losses, 0.0)), ops.sum(weight)
+
+        total, count = over_triplets(term, positive, values, among)
+        return total / ops.where(count > 0, count, 1.0)
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -11,9 +11,11 @@ from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean, split_views
 from siamkit.losses._mining import (
     checked_mining,
+    hinge_over_triplets,
     mined_pairs,
-    mined_triplets,
+    mined_products,
     mines_one_triplet,
+    over_triplets,
     triplet_weights,
 )
 from siamkit.metrics.base import Tensor
@@ -27,8 +29,7 @@ class Triplet(BatchLoss):
 
     d is the metric read as a distance. Over triplets `(batch, 3, dim)` it is the mean over the batch. Over
     labels it is the mean over the *active* mined triplets (loss above 0), as in PML, and 0 if there are none.
-    Mining compares all triplets of the batch, which needs memory for `batch³` numbers; `hard` and
-    `easy_positive` need `batch²`.
+    Memory grows with `batch²`. So does time, except with `swap` or `smooth_loss`: these compute each triplet.
 
     Args:
         margin: the margin, in the metric's own units.
@@ -82,13 +83,24 @@ class Triplet(BatchLoss):
             far = ops.sum(negative * distances, axis=1)
             if self.swap:
                 far = _smaller(far, ops.sum(positive @ self._among_references(pairs) * negative, axis=1))
-        else:
-            weights = mined_triplets(self.mining, frozen, pairs)
-            # `(anchor, positive, negative)`
-            near, far = distances[:, :, None], distances[:, None, :]
-            if self.swap:
-                far = _smaller(far, self._among_references(pairs)[None])
-        return active_mean(self._violation(near - far), weights)
+            return active_mean(self._violation(near - far), weights)
+        semihard = self.mining == "semihard"
+        positive, negative = mined_products(self.mining, frozen, pairs)
+        if not (self.swap or self.smooth_loss):
+            return hinge_over_triplets(distances, positive, negative, self.margin, semihard)
+
+        def term(weight: Tensor, near: Tensor, far: Tensor, between: Tensor | None) -> tuple[Tensor, Tensor]:
+            weight = weight * negative[:, None, :]
+            if semihard:
+                weight = ops.where(far <= near, 0.0, weight)
+            violation = self._violation(near - (far if between is None else _smaller(far, between)))
+            active = ops.logical_not(violation <= 0)  # true for NaN, which should reach the loss
+            weight = ops.stop_gradient(ops.where(active, weight, 0.0))
+            return ops.sum(ops.where(weight > 0, violation, 0.0) * weight), ops.sum(weight)
+
+        among = self._among_references(pairs) if self.swap else None
+        total, count = over_triplets(term, positive, distances, among)
+        return total / ops.where(count > 0, count, 1.0)
 
     def _among_references(self, pairs: Pairs) -> Tensor:
         """Return distances `(m, m)` among the references: of positives to negatives."""
