@@ -19,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", selection.MAIN)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["KERAS_BACKEND"] == "jax" and "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = selection.known_xla_flags("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("SIAMKIT_CACHE", "")  # commands and workers keep no compiled graphs
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
 os.environ.setdefault("SIAMKIT_PLUGINS", "siamkit-tanimoto")

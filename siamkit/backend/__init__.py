@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         float32_required,
         installed,
         is_full_float32,
+        keep_compiled,
         require_float32,
     )
 
@@ -29,6 +30,7 @@ __all__ = [
     "float32_required",
     "installed",
     "is_full_float32",
+    "keep_compiled",
     "require_float32",
 ]
 
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy_exports(
         "float32_required": "select",
         "installed": "select",
         "is_full_float32": "select",
+        "keep_compiled": "select",
         "require_float32": "select",
     },
 )

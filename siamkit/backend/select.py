@@ -4,12 +4,16 @@ The modules `_jax`, `_torch` and `_tensorflow` implement `Backend`; this module 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import platform
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,6 +112,82 @@ def _configured() -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return name if isinstance(name, str) else None
+
+
+# ------------------------------------------------------------------ graphs that are compiled once
+
+MAX_GRAPHS = 10_000  # that are kept; those that were not used for longest are removed
+
+
+def keep_compiled() -> None:
+    """Let JAX keep what it compiles in the user's cache folder, where later processes find it.
+
+    For siamkit's own processes, workers and commands, before JAX is imported. The folder is `siamkit` in
+    XDG_CACHE_HOME, else in `~/.cache`; SIAMKIT_CACHE names another one, and if that is empty, nothing is
+    kept. A user's own JAX_COMPILATION_CACHE_DIR is used as it is. TensorFlow keeps no graphs, and PyTorch
+    has a cache of its own.
+    """
+    folder = None if os.environ.get("JAX_COMPILATION_CACHE_DIR") else _cache_folder()
+    if folder is None:
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    # By default, graphs that compile within a second are not kept: most of a trial's.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    # A graph that is damaged, or cannot be written, is compiled; it needs no word.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+
+
+def _cache_folder() -> Path | None:
+    """Return the folder for graphs, or None if this user cannot write to it, or others can.
+
+    JAX runs what it finds there.
+    """
+    named = os.environ.get("SIAMKIT_CACHE")
+    if named == "":
+        return None
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = (Path(named) if named else home / "siamkit").absolute()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and root.stat().st_uid != os.getuid():
+            return None
+        root.chmod(0o700)
+        # A graph for one processor may not run on another one that shares the home folder.
+        folder = root / f"jax-{hashlib.sha256(_processor().encode()).hexdigest()[:16]}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        _remove_unused(folder)
+    except (OSError, RuntimeError):  # no home, or a folder that cannot be written
+        return None
+    return folder
+
+
+def _processor() -> str:
+    """Return what describes the processor: its name and its instructions."""
+    lines = [platform.machine(), platform.processor()]
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if not line.strip():
+                break  # the first core is like the others
+            if line.startswith(("model name", "flags", "Features", "CPU part")):
+                lines.append(line)
+    return "\n".join(lines)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove the graphs that were not used for longest, if there are too many, and empty files."""
+    graphs = []
+    for file in folder.glob("*-cache"):
+        with suppress(FileNotFoundError):  # another process removes them too
+            stat = file.stat()
+            # A process that was killed leaves an empty file, which JAX never replaces.
+            graphs.append((max(stat.st_atime, stat.st_mtime) if stat.st_size else 0.0, file))
+    graphs.sort(reverse=True)
+    for rank, (used, file) in enumerate(graphs):
+        if rank >= MAX_GRAPHS or not used:
+            file.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------ the backend that runs

@@ -104,6 +104,7 @@ def embed(
     for module in plugins:
         components().load_module(module)
     select.activate(select.choose_backend(backend)[0])
+    select.keep_compiled()
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("embedding"),
@@ -229,6 +230,7 @@ def compare(
         check_writable(Path(page))
     if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
+    select.keep_compiled()
     comparison = run(
         *inputs,
         data=data,
@@ -350,6 +352,7 @@ def evaluate(
         check_writable(Path(page))
     if backend is not None:  # else it is chosen when something needs a backend
         select.activate(select.choose_backend(backend)[0])
+    select.keep_compiled()
     embedded, _ = labeled(
         read_embeddings(model, data, source=source, columns=_names(columns), label=label),
         labels,

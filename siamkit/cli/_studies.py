@@ -192,6 +192,7 @@ def retrain(
 
     The study itself does not change. With the same number of epochs and the same seed, the model is the same.
     """
+    from siamkit.backend import select
     from siamkit.errors import StudyError
     from siamkit.io.paths import display_path
     from siamkit.study.api import retrain_trial
@@ -202,6 +203,7 @@ def retrain(
     path = Path(output or f"{resolved.config.name}-{trial}.keras")
     if path.exists() and not force:
         raise StudyError(f"{str(path)!r} already exists; choose another file with --output, or use --force")
+    select.keep_compiled()
     with make_progress(progress) as reporter:
         retrained = retrain_trial(
             resolved, trial, path, epochs=epochs, seed=seed, backend=backend, progress=reporter

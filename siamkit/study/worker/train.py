@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import math
 import time
@@ -284,8 +283,7 @@ class KerasTrainer:
 
 def _begin(seed: int) -> None:
     """Forget the models of earlier jobs, and seed the random generators."""
-    keras.utils.clear_session()
-    gc.collect()
+    keras.utils.clear_session()  # which also collects garbage
     release_memory()
     keras.utils.set_random_seed(seed)
 
@@ -307,9 +305,11 @@ def typical_distance(encoder: keras.Model, metric: Metric, data: Dataset) -> flo
     """Return the median distance of pairs of items under the untrained encoder: the unit of margins."""
     rng = np.random.default_rng(0)
     size = min(SAMPLE_PAIRS, len(data))
+    batch = min(size, 256)  # as in `embed`: nothing compiles twice
+    size -= size % batch
     first = rng.permutation(len(data))[:size]
     embeddings = [
-        encoder.predict(take(data.views[0], rows), batch_size=size, verbose=0)
+        encoder.predict(take(data.views[0], rows), batch_size=batch, verbose=0)
         for rows in (first, np.roll(first, 1))
     ]
     distances = ops.convert_to_numpy(metric.as_distance(metric(*embeddings)))
