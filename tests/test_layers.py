@@ -92,9 +92,9 @@ def run(script):
     return told.stdout
 
 
-def heavy_after(script):
-    """Which of Keras and its backends a fresh Python holds after running a script."""
-    end = f"\nimport sys\nprint('held:', *[n for n in {HEAVY!r} if n in sys.modules])"
+def heavy_after(script, modules=HEAVY):
+    """Which of these modules (Keras and its backends) a fresh Python holds after running a script."""
+    end = f"\nimport sys\nprint('held:', *[n for n in {modules!r} if n in sys.modules])"
     return run(script + end).strip().splitlines()[-1].removeprefix("held:").split()
 
 
@@ -119,18 +119,28 @@ def test_light_modules_together_import_no_backend():
     assert heavy_after(lines) == []
 
 
+# Each of these takes more time than all else that the command does (benchmarks/speed/cli.py).
+SLOW = ("numpy", "pandas", "pyarrow", "fsspec", "pydantic", "ruamel", "optuna", "rich", "jinja2", "plotly")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "--json"]], ids=" ".join)
-def test_the_command_line_lists_and_explains_without_a_backend(arguments):
+def test_the_command_line_lists_and_explains_quickly(arguments):
     script = f"""
-import sys
 from siamkit.cli import main
-sys.argv = ["siamkit", *{arguments!r}]
 try:
-    main()
+    main({arguments!r})
 except SystemExit as end:
     assert not end.code, end.code
 """
-    assert heavy_after(script) == []
+    modules = (*HEAVY, *SLOW)
+    if arguments == ["--help"]:  # it needs no component, and no module of a command
+        modules = (*modules, "pluggy", "importlib.metadata", "siamkit.registry", "siamkit.cli._studies")
+    assert heavy_after(script, modules) == []
+
+
+def test_local_files_are_read_without_the_packages_for_urls():
+    script = "import siamkit.io.files, siamkit.io.paths as paths; paths.is_local(paths.as_path('study.yaml'))"
+    assert heavy_after(script, ("fsspec", "upath", "pyarrow.parquet")) == []
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=of)

@@ -33,7 +33,7 @@ _BACKEND_DEFAULT = (
 )
 
 
-@click.command(short_help="Embed a file or folder of items with a trained model.")
+@click.command
 @click.argument("model", type=click.Path())
 @click.argument("data", type=click.Path())
 @click.option(
@@ -154,7 +154,7 @@ def _names(columns: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (columns or "").split(",") if name.strip())
 
 
-@click.command(short_help="Compare models, files of embeddings or trials of studies.")
+@click.command
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
 @click.option(
     "--data",
@@ -260,7 +260,7 @@ def compare(
         click.echo(f"page  {page}")
 
 
-@click.command(short_help="Evaluate one model, file of embeddings or trial of a study.")
+@click.command
 @click.argument("model", type=click.Path())
 @click.argument("data", type=click.Path(), required=False)
 @_labels_option

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from siamkit.cli._terminal import json_option
+from siamkit.cli._terminal import echo, json_option, print_table
 
 if TYPE_CHECKING:
     from siamkit.registry.registry import Registry
 
 
-@click.command(short_help="List all encoders, metrics, losses and datasets.")
+@click.command
 @json_option
 def plugins(as_json: bool) -> None:
     """List all encoders, metrics, losses and datasets with their origin, and the problems of plugins."""
@@ -28,29 +28,16 @@ def plugins(as_json: bool) -> None:
             json.dumps({"components": listed, "problems": _problems(registry)}, indent=1, ensure_ascii=False)
         )
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("kind", "name", "from", "what"):
-        table.add_column(column, no_wrap=column != "what")
-    for component in listed:
-        table.add_row(
-            component["kind"],
-            escape(component["name"]),
-            escape(f"{component['distribution']} {component['version']}"),
-            escape(component["summary"]),
-        )
-    console = Console()
-    if not console.is_terminal:
-        console.width = 1000  # one line each, for grep and less
-    console.print(table)
+    rows = [
+        (found["kind"], found["name"], f"{found['distribution']} {found['version']}", found["summary"])
+        for found in listed
+    ]
+    print_table(rows, header=("kind", "name", "from", "what"))
     for problem in registry.problems:
-        console.print(f"[bold red]problem[/] {escape(str(problem))}", soft_wrap=True)
+        echo(f"{click.style('problem', fg='red', bold=True)} {problem}")
 
 
-@click.command(short_help="Print the JSON Schema of a study file.")
+@click.command
 @click.option(
     "--reality-check",
     "of_reality_check",
@@ -66,7 +53,7 @@ def schema(of_reality_check: bool) -> None:
     click.echo(json.dumps(printed, indent=1, ensure_ascii=False))
 
 
-@click.command(short_help="Show installed backends, devices, plugins and problems.")
+@click.command
 @json_option
 def doctor(as_json: bool) -> None:
     """Show the installed backends with versions and devices, the plugins, and problems found."""

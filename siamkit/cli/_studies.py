@@ -19,7 +19,7 @@ from siamkit.cli._terminal import (
     force_option,
     json_option,
     plugin_option,
-    print_rows,
+    print_table,
     progress_option,
     reader_exited,
     run_options,
@@ -35,7 +35,7 @@ time_option = click.option(
 )
 
 
-@click.command(short_help="Propose a study for your data.")
+@click.command
 @click.argument("data", type=click.Path())
 @click.option(
     "-o",
@@ -59,11 +59,12 @@ def init(data: str, output: str, **options: Any) -> None:
     """
     from siamkit.study.api import propose_study
 
-    print_rows(propose_study(data, output, **options))
+    click.echo()
+    print_table(propose_study(data, output, **options))
     click.echo(f"\nrun it with: siamkit tune {shlex.quote(click.format_filename(output))}")
 
 
-@click.command(short_help="Run a study, or continue it.")
+@click.command
 @run_options
 @time_option
 @click.option(
@@ -94,14 +95,16 @@ def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
             raise click.UsageError("--check needs a study file; 'siamkit init DATA' writes one", ctx)
         known = {key: options[key] for key in ("backend", "plugins", "progress")}
         options["study"], rows = study_file_for(study, time=time, **known)
-        print_rows(rows)
+        click.echo()
+        print_table(rows)
     elif ctx.get_parameter_source("time") is ParameterSource.COMMANDLINE:
         raise click.UsageError(
             "--time is for data, for which a study is proposed; in a study file write `budget: {time: 2h}`",
             ctx,
         )
     if check:
-        print_rows(check_study(**options))
+        click.echo()
+        print_table(check_study(**options))
         return
     results = run(**options)
     files = {"report": display_path(results.report_path), "model": display_path(results.model_path)}
@@ -112,7 +115,7 @@ def tune(ctx: click.Context, /, check: bool, **options: Any) -> None:
         ctx.exit(1)
 
 
-@click.command("reality-check", short_help="Compare losses under one budget.")
+@click.command("reality-check")
 @run_options
 @click.pass_context
 def reality_check(ctx: click.Context, /, **options: Any) -> None:
@@ -140,7 +143,7 @@ def reality_check(ctx: click.Context, /, **options: Any) -> None:
         ctx.exit(1)
 
 
-@click.command(short_help="Join a running study as an additional worker.")
+@click.command
 @run_options
 @click.pass_context
 def worker(ctx: click.Context, /, **options: Any) -> None:
@@ -156,7 +159,7 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
         ctx.exit(130)
 
 
-@click.command(short_help="Train one trial of a study again and save its model.")
+@click.command
 @study_argument
 @click.option("--trial", type=click.IntRange(min=0), required=True, metavar="N", help="Number of the trial.")
 @click.option(
@@ -219,7 +222,7 @@ def retrain(
 WATCH_SECONDS = 2.0
 
 
-@click.command(short_help="Show the progress of a study.")
+@click.command
 @study_argument
 @artifacts_option
 @json_option
@@ -267,7 +270,7 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
         return
 
 
-@click.command(short_help="Open a study in optuna-dashboard.")
+@click.command
 @study_argument
 @artifacts_option
 @click.option(
@@ -295,7 +298,7 @@ def dashboard(study: str, artifacts: str | None, port: int, no_browser: bool) ->
             click.echo()
 
 
-@click.command(short_help="Show the best configuration of a study, and export its model.")
+@click.command
 @study_argument
 @artifacts_option
 @click.option(
@@ -348,7 +351,7 @@ def best(
         )
 
 
-@click.command(short_help="Write the report of a study again.")
+@click.command
 @study_argument
 @artifacts_option
 @click.option(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -94,16 +96,27 @@ def run_options(command: Command) -> Command:
 # ------------------------------------------------------------------ output
 
 
-def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Print titles with texts, in two columns."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def echo(text: str) -> None:
+    """Print a line in the encoding of standard output, also in ASCII, for which `click.echo` writes UTF-8."""
+    click.echo(text, file=sys.stdout)
 
-    table = Table.grid(padding=(0, 2))
-    for title, text in rows:
-        table.add_row(Text(title), Text(text))
-    Console(highlight=False).print("", table)
+
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Print rows of texts in columns; a terminal gets the last column wrapped, a file one line for each row.
+
+    Args:
+        rows: the texts of each row, of the same number in all.
+        header: the titles of the columns; by default none.
+    """
+    everything = [*([header] if header else []), *rows]
+    widths = [max(map(len, column)) + 2 for column in list(zip(*everything, strict=True))[:-1]]
+    indent = sum(widths)
+    room = max(20, shutil.get_terminal_size().columns - indent) if sys.stdout.isatty() else None
+    for cells in everything:
+        start = "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
+        lines = [cells[-1]] if room is None else textwrap.wrap(cells[-1], room) or [""]
+        text = (start + ("\n" + " " * indent).join(lines)).rstrip()
+        echo(click.style(text, bold=True) if cells is header else text)
 
 
 class _StandardFile(io.FileIO):

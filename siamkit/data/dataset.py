@@ -14,15 +14,13 @@ import numpy as np
 from siamkit.errors import DataError, nearest
 from siamkit.io.targets import as_labels
 from siamkit.io.values import rows_not_finite
-from siamkit.registry.specs import INPUTS, SUPERVISIONS, Supervision
+from siamkit.registry.specs import IMAGE_FITS, INPUTS, SUPERVISIONS, Supervision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Leaf = Array | dict[str, Array]
 """One view of n items: an array `(n, …)`, or a dict of arrays (columns, record fields)."""
 
 _VIEWS: Mapping[str, int] = {"labels": 1, "pairs": 2, "scores": 2, "triplets": 3}
-IMAGE_FITS = ("crop", "pad", "stretch")
-"""How an image can fit into a size of another shape."""
 
 _HASH_BYTES = 1 << 24  # bytes that are hashed at a time
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError, SiamkitError, StudyError
@@ -106,8 +105,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as Parquet."""
+    from pyarrow import parquet  # late: slow to import
+
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    write_atomic(path, lambda file: pq.write_table(table, file))
+    write_atomic(path, lambda file: parquet.write_table(table, file))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -126,10 +127,12 @@ def read_table(path: Path) -> pa.Table:
     Raises:
         StudyError: the file is damaged.
     """
+    from pyarrow import parquet  # late: slow to import
+
     try:
         # Not from the file: a thread of Arrow could drop its last reference while Python exits, which
         # aborts.
-        return pq.read_table(pa.BufferReader(path.read_bytes()), use_threads=False)
+        return parquet.read_table(pa.BufferReader(path.read_bytes()), use_threads=False)
     except pa.ArrowException as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None
 
@@ -250,10 +253,10 @@ def _npz_columns(file: Path) -> dict[str, Any]:
 
 def _parquet_columns(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the columns, and the description of the model that `siamkit embed` wrote; empty without one."""
-    from pyarrow import compute, types  # late: slow to import
+    from pyarrow import compute, parquet, types  # late: slow to import
 
     with arrow_file(file) as stream:
-        table = pq.read_table(stream)
+        table = parquet.read_table(stream)
     if "embedding" not in table.column_names:
         raise DataError(
             f"{str(file)!r} should have a column embedding, a list of numbers in each row, "

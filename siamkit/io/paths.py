@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fsspec.implementations.local import LocalFileSystem
-from upath import UPath
-
 from siamkit.errors import DataError, StudyError
 
 BROKEN_ARRAYS = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -28,10 +25,14 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     Raises:
         DataError: the kind of URL is unknown.
     """
-    if isinstance(path, str) and path.startswith(("file://", "local://")):
-        return Path(LocalFileSystem._strip_protocol(path))  # a local path, so with its locks and renames
     if "://" not in str(path):
         return Path(path)
+    # Late: slow to import, and most paths are local.
+    from fsspec.implementations.local import LocalFileSystem
+    from upath import UPath
+
+    if isinstance(path, str) and path.startswith(("file://", "local://")):
+        return Path(LocalFileSystem._strip_protocol(path))  # a local path, so with its locks and renames
     try:
         url: Any = UPath(path)
     except ValueError as error:
@@ -41,7 +42,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 def is_local(path: Path) -> bool:
     """Return whether the operating system itself can open a path."""
-    return isinstance(path, os.PathLike) and not isinstance(path, UPath)
+    return isinstance(path, os.PathLike) and "://" not in str(path)
 
 
 def display_path(path: Path) -> str:

@@ -11,7 +11,6 @@ from keras import ops, tree
 
 from siamkit._version import __version__
 from siamkit.data.preprocessing.base import Preprocessor
-from siamkit.data.preprocessing.columns import load_preprocessor
 from siamkit.encoders.base import check_items
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
@@ -338,6 +337,8 @@ class Siamese(EmbeddingModel):
 
     def load_assets(self, inner_path: str) -> None:
         if (Path(inner_path) / "preprocessor.json").is_file():
+            from siamkit.data.preprocessing.columns import load_preprocessor  # late: few models have one
+
             self.preprocessor = load_preprocessor(inner_path)
 
 

@@ -235,7 +235,8 @@ class Registry:
 def _origin(point: metadata.EntryPoint) -> Origin:
     if point.dist is None:
         return Origin(point.module)
-    return Origin(_normal(point.dist.name), point.dist.version)
+    fields = point.dist.metadata  # each use of it parses the file again
+    return Origin(_normal(fields["Name"]), fields["Version"])
 
 
 def _normal(distribution: str) -> str:

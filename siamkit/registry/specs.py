@@ -24,6 +24,7 @@ from siamkit.registry.parameters import Bool, Choice, Component, Float, Int, Int
 
 __all__ = [
     "API",
+    "IMAGE_FITS",
     "INPUTS",
     "SUPERVISIONS",
     "Bool",
@@ -53,6 +54,9 @@ Orientation = Literal["distance", "similarity"]
 
 SUPERVISIONS: tuple[Supervision, ...] = ("labels", "pairs", "scores", "triplets", "views")
 INPUTS = ("image", "tokens", "text", "series", "tabular", "records", "vector")
+IMAGE_FITS = ("crop", "pad", "stretch")
+"""How an image can fit into a size of another shape."""
+
 INFINITE = (-math.inf, math.inf)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

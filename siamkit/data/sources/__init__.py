@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from siamkit.data.dataset import IMAGE_FITS
-from siamkit.data.sources.arrays import digits, fashion_mnist, npz
-from siamkit.data.sources.images import image_folder
-from siamkit.data.sources.tables import table
-from siamkit.registry.specs import INPUTS, Bool, Choice, DatasetSpec, Int, Text
+from typing import TYPE_CHECKING
+
+from siamkit._lazy import lazy_exports
+from siamkit.registry.specs import IMAGE_FITS, INPUTS, Bool, Choice, DatasetSpec, Int, Text
+
+if TYPE_CHECKING:
+    from siamkit.data.sources.arrays import digits, fashion_mnist, npz
+    from siamkit.data.sources.images import image_folder
+    from siamkit.data.sources.tables import table
 
 __all__ = ["DATASETS", "digits", "fashion_mnist", "image_folder", "npz", "table"]
+
+# Lazy: listing the components needs the specs only, and no NumPy.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "digits": "arrays",
+        "fashion_mnist": "arrays",
+        "image_folder": "images",
+        "npz": "arrays",
+        "table": "tables",
+    },
+)
 
 DATASETS: list[DatasetSpec] = [
     DatasetSpec(

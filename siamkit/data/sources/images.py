@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from siamkit.data.dataset import IMAGE_FITS, Array, Dataset
+from siamkit.data.dataset import Array, Dataset
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import existing_folder, path_text, unreadable_as_error
-from siamkit.registry.specs import Supervision
+from siamkit.registry.specs import IMAGE_FITS, Supervision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
