@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import Metric, paired_distances, plain_metric
-from siamkit.evaluation.scan import nearest_neighbors
+from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.io.values import as_array, as_vectors, positive_int
 
 CHUNK = 2**22

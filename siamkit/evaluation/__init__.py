@@ -20,8 +20,8 @@ from siamkit.evaluation.measures import (
 if TYPE_CHECKING:
     from siamkit.evaluation._evaluate import evaluate, evaluate_labels, examine
     from siamkit.evaluation.geometry import effective_rank, spread
+    from siamkit.evaluation.neighbors import nearest_neighbors
     from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
-    from siamkit.evaluation.scan import nearest_neighbors
     from siamkit.evaluation.verification import Evaluation
 
 __all__ = [
@@ -52,7 +52,7 @@ __getattr__, __dir__ = lazy_exports(
         "evaluate_pairs": "pairs",
         "evaluate_scores": "pairs",
         "examine": "_evaluate",
-        "nearest_neighbors": "scan",
+        "nearest_neighbors": "neighbors",
         "spread": "geometry",
     },
 )

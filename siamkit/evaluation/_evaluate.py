@@ -21,7 +21,7 @@ from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
 from siamkit.evaluation.geometry import Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
-from siamkit.evaluation.scan import Accumulator, scan_distances
+from siamkit.evaluation.scan import Accumulator, scan
 from siamkit.evaluation.verification import Evaluation, PairCounts, verification_measures
 from siamkit.io.targets import as_labels, class_ids, is_graded
 from siamkit.io.values import as_array, as_vectors, column_and_missing, distinct_ks
@@ -142,9 +142,10 @@ def evaluate_labels(
     embeddings do no harm). Items of the query's class are relevant. Queries without a relevant item are
     excluded from retrieval and counted. Ties are ranked by index. Verification is over all pairs i < j, or
     all pairs of query and gallery, from a histogram of 2**20 bins (see
-    `siamkit.evaluation.scan.Histogram` for its resolution). Distances are computed on the metric's
-    backend and its device, and counted here, a chunk at a time: memory grows with the embeddings, not with
-    their square, and the measures do not depend on the chunks.
+    `siamkit.evaluation.scan.Histogram` for its resolution). If a group needs all distances, they are computed
+    on the metric's backend and its device, and counted here, a chunk at a time; else only the nearest items
+    are searched for. Memory grows with the embeddings, not with their square, and the measures do not depend
+    on the chunks.
 
     Args:
         embeddings: `(n, dim)`.
@@ -209,7 +210,7 @@ def evaluate_labels(
     accumulators += [votes] if "neighbors" in names else []
     accumulators += [occurrences] if "geometry" in names else []
     if accumulators:  # else the distances are not needed
-        scan_distances(resolved, queries, ids, pool, relevant, accumulators)
+        scan(resolved, queries, ids, pool, relevant, accumulators)
 
     measures: Measures = {}
     by_query: dict[str, NDArray[Any]] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, sized, unit
-from siamkit.evaluation.scan import DistanceChunk
+from siamkit.evaluation.scan import Chunk
 
 # ------------------------------------------------------------------ rankings
 
@@ -85,6 +85,8 @@ class Rankings:
         whole: whether to also score the whole ranking.
     """
 
+    needs_distances = False
+
     def __init__(self, ks: tuple[int, ...], whole: bool) -> None:
         self._ks, self._whole = tuple(sorted({1, *ks})), whole
         self._chunks: list[dict[str, NDArray[Any]]] = []
@@ -92,7 +94,7 @@ class Rankings:
     def depth(self, relevant: int, findable: int) -> int:
         return findable if self._whole else max(*self._ks, relevant)
 
-    def add(self, chunk: DistanceChunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         hits, total = chunk.hits, chunk.relevant
         # No deeper than R requires, or the cost would be that of the whole ranking.
         scores = query_scores(hits[:, : max(*self._ks, int(total.max()))], total, self._ks)
@@ -137,13 +139,15 @@ QUERIES = 15
 class KnnVotes:
     """Counts how often the nearest items vote for the class of the query; in a tie the nearer class wins."""
 
+    needs_distances = False
+
     def __init__(self) -> None:
         self._right = self._queries = 0
 
     def depth(self, relevant: int, findable: int) -> int:
         return VOTERS
 
-    def add(self, chunk: DistanceChunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         voters = chunk.ids[chunk.order[:, :VOTERS]]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         winners = votes.argmax(axis=1)  # the first with the most votes is the nearest of them

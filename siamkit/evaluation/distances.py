@@ -25,7 +25,10 @@ CHUNK = 2**22
 
 
 class Metric(Protocol):
-    """A metric, which compares two embeddings; see `siamkit.metrics`."""
+    """A metric, which compares two embeddings; see `siamkit.metrics`.
+
+    It may also have `ordered_by` and `points`, as `siamkit.metrics.Metric` does.
+    """
 
     orientation: Any
 
@@ -51,6 +54,17 @@ def resolve_metric(metric: str | Metric) -> Metric:
 def oriented(values: Any, metric: Metric) -> Any:
     """Convert the values of a metric to distances, or distances to its values: the same step both ways."""
     return 0 - values if metric.orientation == "similarity" else values
+
+
+def points_of(metric: Metric, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the points `(n, dim)` whose products or distances order items as the metric does."""
+    size = max(1, CHUNK // vectors.shape[1])
+    with float32_required():
+        chunks = [
+            _as_numpy(metric.points(vectors[start : start + size]))  # type: ignore[attr-defined]
+            for start in range(0, len(vectors), size)
+        ]
+    return np.concatenate(chunks)
 
 
 def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
@@ -85,8 +99,10 @@ def distance_chunks(
     Yields:
         The index of the first query of the chunk, and the distances `(chunk, m)`.
     """
-    _check_size(metric, queries, gallery)
-    rows, columns = _block_shape(len(queries), *gallery.shape)
+    check_size(metric, queries, gallery)
+    # By products, a few numbers a pair; by differences, as many as there are dimensions.
+    width = 4 if getattr(metric, "ordered_by", None) else gallery.shape[1]
+    rows, columns = _block_shape(len(queries), len(gallery), width)
     padded_queries, padded_gallery = _padded(queries, rows), _padded(gallery, columns)
     for start in range(0, len(queries), rows):
         block = padded_queries[start : start + rows]
@@ -101,7 +117,7 @@ def distance_chunks(
 
 def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
-    _check_size(metric, a, b)
+    check_size(metric, a, b)
     rows = _even_size(len(a), max(1, CHUNK // a.shape[1]))
     padded_a, padded_b = _padded(a, rows), _padded(b, rows)
     with float32_required():
@@ -116,7 +132,7 @@ LEAST = 2.0**-102
 """float32's smallest normal number times 2²⁴: below it, values lose digits that float32 has elsewhere."""
 
 
-def _check_size(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
+def check_size(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
     """Refuse embeddings so small that the metric's values underflow: they would all count as equal."""
     some_a, some_b = _some_rows(a), np.roll(_some_rows(b), 1, axis=0)  # not each with itself
     size = float(np.median(np.abs(np.concatenate([some_a, some_b])).max(axis=1)))
@@ -142,8 +158,8 @@ def _some_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors[rows], np.float32)
 
 
-def _block_shape(queries: int, gallery: int, dim: int) -> tuple[int, int]:
-    area = max(1, BLOCK // dim)
+def _block_shape(queries: int, gallery: int, width: int) -> tuple[int, int]:
+    area = max(1, BLOCK // width)
     rows = _even_size(queries, max(1, min(math.isqrt(area), CHUNK // gallery)))
     return rows, _even_size(gallery, max(1, area // rows))
 
@@ -188,6 +204,10 @@ class Euclidean:
     """√Σ (a - b)², in float64."""
 
     orientation: Literal["distance"] = "distance"
+    ordered_by: Literal["distance"] = "distance"
+
+    def points(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
+        return x
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm(a.astype(np.float64) - b, axis=1), np.float64)
@@ -202,6 +222,10 @@ class Cosine:
     """a · b / (|a| |b|), in float64; 0 with a zero vector."""
 
     orientation: Literal["similarity"] = "similarity"
+    ordered_by: Literal["product"] = "product"
+
+    def points(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
+        return unit(x).astype(np.float32)
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
         return np.asarray((unit(a) * unit(b)).sum(axis=1), np.float64)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import unit
-from siamkit.evaluation.scan import DistanceChunk
+from siamkit.evaluation.scan import Chunk
 
 SAMPLE = 10_000
 """The maximum number of items used for uniformity and intrinsic dimension."""
@@ -115,13 +115,15 @@ def geometry_measures(
 class Occurrences:
     """Counts how often each item of a gallery is among the nearest of a query."""
 
+    needs_distances = False
+
     def __init__(self, gallery: int) -> None:
         self._counts = np.zeros(gallery, np.int64)
 
     def depth(self, relevant: int, findable: int) -> int:
         return HUB_DEPTH
 
-    def add(self, chunk: DistanceChunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         self._counts += np.bincount(chunk.order[:, :HUB_DEPTH].ravel(), minlength=len(self._counts))
 
     def measures(self) -> dict[str, float]:

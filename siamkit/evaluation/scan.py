@@ -1,4 +1,4 @@
-"""One pass over all distances, a chunk of queries at a time: nearest neighbors, accumulators, counts."""
+"""One pass over all queries, a few at a time: their nearest items or all distances; accumulators, counts."""
 
 from __future__ import annotations
 
@@ -8,138 +8,55 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from siamkit.errors import DataError
-from siamkit.evaluation.distances import Metric, distance_chunks, oriented, resolve_metric
-from siamkit.io.values import as_column, as_vectors, positive_int
-
-_MAGNITUDE = np.int32(0x7FFFFFFF)
-
-
-def nearest_neighbors(
-    queries: ArrayLike,
-    gallery: ArrayLike,
-    metric: str | Metric,
-    k: int,
-    exclude: ArrayLike | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the k nearest items of the gallery, nearest first; ties in order of index.
-
-    Two items are equally near if the metric returns equal values; matrix products may round the values of
-    identical items differently in the last bit. The search is exact. Memory grows with the gallery times a
-    chunk of queries, not with queries times gallery.
-
-    Args:
-        queries: `(n, dim)`.
-        gallery: `(m, dim)`.
-        metric: a metric, or its name.
-        k: number of nearest items, at most m (m - 1 if anything is excluded).
-        exclude: `(n,)`, the gallery index to exclude for each query, -1 for none; `np.arange(n)`
-            searches a set within itself.
-
-    Returns:
-        Indices `(n, k)` into the gallery, and the values of the metric `(n, k)`.
-
-    Example:
-        >>> from siamkit.evaluation import nearest_neighbors
-        >>> line = [[0.0], [1.0], [3.0]]
-        >>> indices, values = nearest_neighbors(line, line, "euclidean", 1, exclude=[0, 1, 2])
-        >>> indices[:, 0].tolist()
-        [1, 0, 1]
-    """
-    query_vectors = as_vectors(queries, 2, name="queries")
-    gallery_vectors = as_vectors(gallery, 2, name="gallery")
-    if query_vectors.shape[1] != gallery_vectors.shape[1]:
-        raise DataError(
-            "queries and gallery should have the same dim, got "
-            f"{query_vectors.shape[1]} and {gallery_vectors.shape[1]}"
-        )
-    excluded = None if exclude is None else _excluded(exclude, len(query_vectors), len(gallery_vectors))
-    most = len(gallery_vectors) - (excluded is not None and bool((excluded >= 0).any()))
-    if positive_int(k) > most:
-        raise DataError(f"k should be at most {most}, the number of items to search, got {k}")
-    resolved = resolve_metric(metric)
-    indices = np.empty((len(query_vectors), k), np.int64)
-    values = np.empty((len(query_vectors), k), np.float32)
-    for start, distances in distance_chunks(resolved, query_vectors, gallery_vectors):
-        rows = slice(start, start + len(distances))
-        indices[rows], near = nearest_first(distances, k, None if excluded is None else excluded[rows])
-        values[rows] = oriented(near, resolved)
-    return indices, values
-
-
-def nearest_first(
-    distances: NDArray[np.float32], k: int, exclude: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return indices and values `(n, k)` of the k smallest of each row `(n, m)`, equal values by index.
-
-    The bits of a float, read as an integer, have the order of the float (mirrored for negative ones). With
-    the index in the lower bits all integers are distinct, so a plain partition is exact about ties, and
-    several times faster than a stable sort of the whole row.
-    """
-    bits = distances.view(np.int32)
-    ordered = np.where(bits < 0, bits ^ _MAGNITUDE, bits)
-    keys = ordered.astype(np.int64)
-    keys <<= 32
-    keys |= np.arange(distances.shape[1])
-    if exclude is not None:
-        rows = np.flatnonzero(exclude >= 0)
-        keys[rows, exclude[rows]] = np.iinfo(np.int64).max
-    if k < keys.shape[1]:
-        keys.partition(k - 1, axis=1)
-        keys = keys[:, :k].copy()
-    keys.sort(axis=1)
-    near = (keys >> 32).astype(np.int32)
-    values = np.where(near < 0, near ^ _MAGNITUDE, near).view(np.float32)
-    return keys & 0xFFFFFFFF, values
-
-
-def _excluded(exclude: ArrayLike, queries: int, gallery: int) -> NDArray[np.int64]:
-    array = as_column(exclude, queries, name="exclude")
-    if array.dtype.kind not in "iu" or array.min() < -1 or array.max() >= gallery:
-        raise DataError(f"exclude should be indices from -1 to {gallery - 1}, got {exclude!r}")
-    return array.astype(np.int64)
+from siamkit.evaluation.distances import Metric, distance_chunks
+from siamkit.evaluation.neighbors import is_shallow, nearest_first, search
 
 
 @dataclass(frozen=True)
-class DistanceChunk:
-    """A few queries and their distances to the gallery.
+class Chunk:
+    """A few queries, their nearest items, and their distances if an accumulator needs them.
 
     Args:
         start: the index of the first query.
-        distances: `(q, gallery)`.
-        alike: `(q, gallery)`, whether query and item have the same class.
         order: `(q, depth)`, indices of the nearest items, nearest first, without the query itself.
         hits: `(q, depth)`, whether these nearest items have the class of the query.
         relevant: `(q,)`, number of items of the gallery with the class of the query.
+        query_ids: `(q,)`, the classes of the queries.
         ids: `(gallery,)`, the classes of the gallery.
         within: whether the queries are the gallery.
+        distances: `(q, gallery)`; None if no accumulator needs them.
     """
 
     start: int
-    distances: NDArray[np.float32]
-    alike: NDArray[np.bool_]
     order: NDArray[np.int64]
     hits: NDArray[np.bool_]
     relevant: NDArray[np.int64]
+    query_ids: NDArray[np.int64]
     ids: NDArray[np.int64]
     within: bool
+    distances: NDArray[np.float32] | None = None
 
     def pairs(self) -> Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Yield distances and `alike` of the pairs i < j, or of all pairs if there is a gallery."""
+        """Yield distances, and whether classes are equal, of the pairs i < j, or of all with a gallery."""
+        assert self.distances is not None
         if not self.within:
-            yield self.distances, self.alike
+            yield self.distances, self.query_ids[:, None] == self.ids
             return
         # A triangle, and everything to its right.
         stop = self.start + len(self.distances)
-        above = np.triu(np.ones((len(self.distances), len(self.distances)), bool), 1)
-        yield self.distances[:, self.start : stop][above], self.alike[:, self.start : stop][above]
-        yield self.distances[:, stop:], self.alike[:, stop:]
+        right = self.distances[:, self.start :]
+        alike = self.query_ids[:, None] == self.ids[self.start :]
+        above = np.triu(np.ones((len(right), stop - self.start), bool), 1)
+        yield right[:, : len(right)][above], alike[:, : len(right)][above]
+        yield right[:, len(right) :], alike[:, len(right) :]
 
 
 class Accumulator(Protocol):
-    """An object that collects results during the pass."""
+    """An object that collects results during the pass; `needs_distances` if its chunks must have them."""
+
+    needs_distances: bool
 
     def depth(self, relevant: int, findable: int) -> int:
         """Return the number of nearest items that the accumulator needs.
@@ -149,11 +66,11 @@ class Accumulator(Protocol):
             findable: number of items that can be found.
         """
 
-    def add(self, chunk: DistanceChunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Add a chunk; keep none of its arrays, nor views of them."""
 
 
-def scan_distances(
+def scan(
     metric: Metric,
     queries: NDArray[np.float32],
     ids: NDArray[np.int64],
@@ -161,7 +78,7 @@ def scan_distances(
     relevant: NDArray[np.int64],
     accumulators: Iterable[Accumulator],
 ) -> None:
-    """Pass each chunk of distances to each accumulator once.
+    """Pass each chunk of queries to each accumulator once.
 
     Args:
         metric: the metric.
@@ -173,19 +90,28 @@ def scan_distances(
     pool, pool_ids = (queries, ids) if gallery is None else gallery
     findable = len(pool) - (gallery is None)
     accumulators = tuple(accumulators)
-    for start, distances in distance_chunks(metric, queries, pool):
-        rows = slice(start, start + len(distances))
-        alike = ids[rows, None] == pool_ids
+    itself = np.arange(len(queries)) if gallery is None else None
+
+    def depth(rows: slice) -> int:
         most = int(relevant[rows].max())
-        depth = max((accumulator.depth(most, findable) for accumulator in accumulators), default=1)
-        itself = np.arange(len(queries))[rows] if gallery is None else None
-        order, _ = nearest_first(distances, min(depth, findable), itself)
-        hits = np.take_along_axis(alike, order, axis=1)
-        chunk = DistanceChunk(
-            start, distances, alike, order, hits, relevant[rows], pool_ids, within=gallery is None
-        )
+        return min(findable, max(accumulator.depth(most, findable) for accumulator in accumulators))
+
+    def add(start: int, order: NDArray[np.int64], distances: NDArray[np.float32] | None = None) -> None:
+        rows = slice(start, start + len(order))
+        hits = pool_ids[order] == ids[rows, None]
+        chunk = Chunk(start, order, hits, relevant[rows], ids[rows], pool_ids, gallery is None, distances)
         for accumulator in accumulators:
             accumulator.add(chunk)
+
+    deepest = depth(slice(None))
+    if is_shallow(metric, deepest, len(pool)) and not any(each.needs_distances for each in accumulators):
+        for start, order in search(metric, queries, pool, deepest, itself):
+            add(start, order)
+        return
+    for start, distances in distance_chunks(metric, queries, pool):
+        rows = slice(start, start + len(distances))
+        order, _ = nearest_first(distances, depth(rows), None if itself is None else itself[rows])
+        add(start, order, distances)
 
 
 BINS = 2**20

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from siamkit.errors import DataError
 from siamkit.evaluation.measures import LIMITS, Measures, Threshold, ThresholdRule, as_threshold
-from siamkit.evaluation.scan import DistanceChunk, Histogram
+from siamkit.evaluation.scan import Chunk, Histogram
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """The false accept rates at which `tar_at_far_…` is measured."""
@@ -274,13 +274,15 @@ class Evaluation:
 class PairCounts:
     """An accumulator that counts the distances of matching and of non-matching pairs."""
 
+    needs_distances = True
+
     def __init__(self) -> None:
         self._histogram = Histogram()
 
     def depth(self, relevant: int, findable: int) -> int:
         return 1
 
-    def add(self, chunk: DistanceChunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         for distances, alike in chunk.pairs():
             self._histogram.add(distances, alike)
 

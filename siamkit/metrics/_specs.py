@@ -9,7 +9,7 @@ _DISTANCE = (0.0, math.inf)
 METRICS = [
     MetricSpec(
         name="euclidean",
-        factory="siamkit.metrics.distances:Euclidean",
+        factory="siamkit.metrics.fixed:Euclidean",
         orientation="distance",
         range=_DISTANCE,
         summary="length of the difference",
@@ -18,7 +18,7 @@ METRICS = [
     ),
     MetricSpec(
         name="squared_euclidean",
-        factory="siamkit.metrics.distances:SquaredEuclidean",
+        factory="siamkit.metrics.fixed:SquaredEuclidean",
         orientation="distance",
         range=_DISTANCE,
         summary="squared length of the difference",
@@ -27,7 +27,7 @@ METRICS = [
     ),
     MetricSpec(
         name="cosine",
-        factory="siamkit.metrics.angles:Cosine",
+        factory="siamkit.metrics.fixed:Cosine",
         orientation="similarity",
         range=(-1.0, 1.0),
         summary="cosine of the angle; 0 if a vector is zero",
@@ -36,7 +36,7 @@ METRICS = [
     ),
     MetricSpec(
         name="angular",
-        factory="siamkit.metrics.angles:AngularDistance",
+        factory="siamkit.metrics.fixed:AngularDistance",
         orientation="distance",
         range=(0.0, 1.0),
         summary="angle as a fraction of the half circle; ½ if a vector is zero",
@@ -45,7 +45,7 @@ METRICS = [
     ),
     MetricSpec(
         name="dot",
-        factory="siamkit.metrics.angles:Dot",
+        factory="siamkit.metrics.fixed:Dot",
         orientation="similarity",
         range=(-math.inf, math.inf),
         summary="dot product",
@@ -54,7 +54,7 @@ METRICS = [
     ),
     MetricSpec(
         name="manhattan",
-        factory="siamkit.metrics.distances:Manhattan",
+        factory="siamkit.metrics.fixed:Manhattan",
         orientation="distance",
         range=_DISTANCE,
         summary="sum of the differences of all coordinates",
@@ -63,7 +63,7 @@ METRICS = [
     ),
     MetricSpec(
         name="minkowski",
-        factory="siamkit.metrics.distances:Minkowski",
+        factory="siamkit.metrics.fixed:Minkowski",
         orientation="distance",
         range=_DISTANCE,
         summary="between Manhattan (p = 1), Euclidean (p = 2) and Chebyshev (p = ∞)",
@@ -77,7 +77,7 @@ METRICS = [
     ),
     MetricSpec(
         name="chebyshev",
-        factory="siamkit.metrics.distances:Chebyshev",
+        factory="siamkit.metrics.fixed:Chebyshev",
         orientation="distance",
         range=_DISTANCE,
         summary="largest difference of a coordinate",
@@ -86,7 +86,7 @@ METRICS = [
     ),
     MetricSpec(
         name="correlation",
-        factory="siamkit.metrics.angles:Correlation",
+        factory="siamkit.metrics.fixed:Correlation",
         orientation="distance",
         range=(0.0, 2.0),
         summary="1 minus Pearson's correlation of the coordinates; 1 if a vector is constant",
@@ -95,7 +95,7 @@ METRICS = [
     ),
     MetricSpec(
         name="canberra",
-        factory="siamkit.metrics.distances:Canberra",
+        factory="siamkit.metrics.fixed:Canberra",
         orientation="distance",
         range=_DISTANCE,
         summary="relative differences of the coordinates, summed; 0/0 counts 0",
@@ -104,7 +104,7 @@ METRICS = [
     ),
     MetricSpec(
         name="braycurtis",
-        factory="siamkit.metrics.distances:BrayCurtis",
+        factory="siamkit.metrics.fixed:BrayCurtis",
         orientation="distance",
         range=(0.0, 1e6),
         summary="summed differences over summed sums; capped at 1e6, for example if a = -b",
@@ -113,7 +113,7 @@ METRICS = [
     ),
     MetricSpec(
         name="snr",
-        factory="siamkit.metrics.distances:SNR",
+        factory="siamkit.metrics.fixed:SNR",
         orientation="distance",
         range=_DISTANCE,
         summary="noise over the anchor's signal; not symmetric",
@@ -122,7 +122,7 @@ METRICS = [
     ),
     MetricSpec(
         name="poincare",
-        factory="siamkit.metrics.distances:Poincare",
+        factory="siamkit.metrics.fixed:Poincare",
         orientation="distance",
         range=_DISTANCE,
         summary="distance in the Poincaré ball; points outside are brought to 1 - eps",

@@ -43,6 +43,8 @@ class Mahalanobis(Metric):
         5.0
     """
 
+    ordered_by = "distance"
+
     def __init__(
         self, form: Literal["full", "diagonal", "low_rank"] = "full", rank: int = 16, **kwargs: Any
     ) -> None:
@@ -65,6 +67,9 @@ class Mahalanobis(Metric):
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         return euclidean_distances(self._mapped(a), self._mapped(b))
+
+    def points(self, x: Tensor) -> Tensor:
+        return self._mapped(ops.cast(x, "float32"))
 
     def _mapped(self, x: Tensor) -> Tensor:
         """Return Lᵀ x."""

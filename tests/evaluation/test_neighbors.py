@@ -13,8 +13,15 @@ from sklearn.neighbors import NearestNeighbors
 
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.distances import Euclidean as Plain
 from siamkit.evaluation.distances import paired_distances
-from siamkit.evaluation.scan import nearest_first, nearest_neighbors
+from siamkit.evaluation.neighbors import (
+    Index,
+    nearest_first,
+    nearest_neighbors,
+    search,
+    smallest,
+)
 
 
 class Dot:
@@ -54,6 +61,18 @@ def test_nearest_first_is_a_stable_sort(data):
         indices, _ = nearest_first(distances, k, exclude)
         for row, order, left_out in zip(indices, expected, exclude, strict=True):
             assert row.tolist() == [j for j in order if j != left_out][:k]
+
+
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+def test_ties_among_many_are_in_order_of_index(levels):
+    rng = np.random.default_rng(levels)
+    distances = rng.integers(0, levels, (20, 500)).astype("float32")
+    exclude = rng.integers(-1, 500, 20)
+    indices, found = nearest_first(distances, 5, exclude)
+    expected = np.argsort(distances, axis=1, kind="stable")
+    for row, order, left_out in zip(indices, expected, exclude, strict=True):
+        assert row.tolist() == [j for j in order if j != left_out][:5]
+    np.testing.assert_array_equal(found, np.take_along_axis(distances, indices, axis=1))
 
 
 def test_neighbours_equal_those_of_scikit_learn():
@@ -153,3 +172,106 @@ def test_wrong_exclusions_are_refused(exclude):
 def test_dims_that_differ_are_refused():
     with pytest.raises(DataError, match="same dim, got 3 and 2"):
         nearest_neighbors(np.eye(3), np.eye(2), Dot(), 1)
+
+
+# ------------------------------------------------------------------ by candidates
+
+
+def nearest_by_definition(queries, gallery, by, k, exclude):
+    """Sort float64 scores that are rounded to float32, in a loop; equal ones by index."""
+    found = []
+    for query, left_out in zip(queries.astype("float64"), exclude, strict=True):
+        rows = [
+            float(np.float32(-(query @ item) if by == "product" else ((query - item) ** 2).sum()))
+            for item in gallery.astype("float64")
+        ]
+        found.append([j for j in np.argsort(rows, kind="stable") if j != left_out][:k])
+    return np.array(found)
+
+
+def points(kind, rng):
+    """Return a gallery of 400 points in which float32 has something to get wrong."""
+    x = rng.normal(size=(400, 5))
+    if kind == "far from zero":
+        x = 3e3 + x
+    if kind == "copies":
+        x = x[rng.integers(0, 8, 400)]
+    if kind == "a few copies":
+        x[rng.integers(0, 400, 40)] = x[0]
+    if kind == "nearly equal":
+        x = 1 + 1e-6 * x
+    if kind == "whole numbers":
+        x = rng.integers(-2, 3, (400, 5))
+    if kind == "one outlier":
+        x[7] *= 1e6
+    if kind == "huge":
+        x *= 1e30
+    return x.astype("float32")
+
+
+KINDS = ("plain", "far from zero", "copies", "a few copies", "nearly equal", "whole numbers", "one outlier")
+
+
+@pytest.mark.parametrize("by", ["product", "distance"])
+@pytest.mark.parametrize("kind", [*KINDS, "huge"])
+def test_neighbours_by_candidates_are_exact(monkeypatch, by, kind):
+    monkeypatch.setattr("siamkit.evaluation.neighbors.SEGMENT", 130)
+    monkeypatch.setattr("siamkit.evaluation.neighbors.QUERIES", 7)
+    rng = np.random.default_rng(len(kind))
+    gallery = points(kind, rng)
+    queries, exclude = gallery[:23], np.where(np.arange(23) % 3, np.arange(23), -1)
+
+    class Ordered(Euclidean):
+        ordered_by = by
+
+        def points(self, x):
+            return x
+
+        def __call__(self, a, b):
+            return np.zeros(len(a))
+
+    found = list(search(Ordered(), queries, gallery, 9, exclude))
+    assert [start for start, _ in found] == [0, 7, 14, 21]
+    scaled = np.ldexp(gallery, -int(np.frexp(np.abs(gallery).max())[1]))  # float32 has no squares of 1e30
+    expected = nearest_by_definition(scaled[:23], scaled, by, 9, exclude)
+    np.testing.assert_array_equal(np.concatenate([order for _, order in found]), expected)
+
+
+def test_more_candidates_are_compared_where_rounding_could_hide_a_neighbour(monkeypatch):
+    counts = []
+    candidates = Index._candidates
+
+    def counted(self, queries, count):
+        counts.append(count)
+        return candidates(self, queries, count)
+
+    monkeypatch.setattr(Index, "_candidates", counted)
+    rng = np.random.default_rng(0)
+    apart, copies = rng.normal(size=(400, 5)), np.ones((400, 5))
+    for gallery, expected in ((apart, [11]), (copies, [11, 44, 176, 400])):
+        counts.clear()
+        Index(gallery.astype("float32"), "product", 3).nearest(gallery[:5].astype("float32"))
+        assert counts == expected
+
+
+@settings(max_examples=examples(200))
+@given(st.integers(0, 2**32), st.integers(1, 700), st.integers(1, 40), st.sampled_from([1.0, 3.0, 1e6]))
+def test_no_value_is_below_the_smallest(seed, width, count, levels):
+    values = np.floor(levels * np.random.default_rng(seed).normal(size=(3, width))).astype("float32")
+    found, columns = smallest(values, count)
+    count = min(count, width)
+    assert found.shape == columns.shape == (3, count)
+    np.testing.assert_array_equal(np.take_along_axis(values, columns, axis=1), found)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(values, axis=1)[:, :count])
+    assert all(len(set(row)) == count for row in columns.tolist())
+
+
+def test_measures_of_retrieval_are_those_of_all_distances():
+    rng = np.random.default_rng(3)
+    labels = np.arange(600) % 150
+    embeddings = rng.normal(size=(150, 8))[labels] + rng.normal(size=(600, 8))
+    quick = evaluate_labels(embeddings, labels, Plain(), groups=("retrieval",))
+    whole = evaluate_labels(embeddings, labels, Plain(), groups=("retrieval", "verification"))
+    for name, value in quick.measures.items():
+        assert value == pytest.approx(whole.measures[name], rel=1e-12)
+    np.testing.assert_array_equal(quick.queries["nearest"], whole.queries["nearest"])

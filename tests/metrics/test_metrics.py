@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 import siamkit
 from siamkit.errors import ComponentError
+from siamkit.evaluation.neighbors import is_shallow, nearest_neighbors
 from siamkit.metrics.base import Metric, quotient, squared_distances, unit
 
 pytestmark = pytest.mark.keras
@@ -165,3 +166,25 @@ def test_a_layer_that_is_no_metric_and_parameters_of_a_finished_metric_are_refus
 def test_a_finished_metric_is_returned_as_it_is():
     metric = siamkit.get_metric({"mahalanobis": None})
     assert siamkit.get_metric(metric) is metric
+
+
+# ------------------------------------------------------------------- points
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "squared_euclidean", "mahalanobis"])
+def test_metrics_order_items_as_their_points_do(name):
+    metric = siamkit.get_metric(name)
+    assert metric.ordered_by == ("product" if name in ("cosine", "dot") else "distance")
+    x = np.random.default_rng(1).normal(size=(300, 6)).astype("float32")
+    metric(x[:1], x[:1])
+    if name == "mahalanobis":
+        metric.set_weights([np.random.default_rng(2).normal(size=(6, 6))])
+    assert is_shallow(metric, 8, 300)
+    itself = np.arange(20)
+    indices, values = nearest_neighbors(x[:20], x, metric, 8, exclude=itself)
+    whole = numpy(metric.matrix(x[:20], x))
+    whole = whole if metric.orientation == "distance" else -whole
+    whole[itself, itself] = np.inf
+    np.testing.assert_array_equal(indices, np.argsort(whole, axis=1, kind="stable")[:, :8])
+    expected = np.take_along_axis(np.abs(whole), indices, axis=1)
+    np.testing.assert_allclose(np.abs(values), expected, rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
 from siamkit.evaluation.geometry import shape_measures
 from siamkit.evaluation.measures import MEASURES, QUICK, Group
-from siamkit.evaluation.scan import nearest_neighbors
+from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.model.siamese import Siamese
 from siamkit.stats.compression import size_curve
 from siamkit.study.worker.baselines import evaluate_split

@@ -1,0 +1,304 @@
+"""Exact nearest neighbors, in memory for the gallery and a few queries.
+
+Metrics that order items as dot products or Euclidean distances do (`Metric.ordered_by`) are searched in two
+steps: a product in float32 finds more candidates than needed, and exact scores in float64 rank them. A bound
+on the rounding of float32 shows whether an item that is not a candidate could be among the nearest; then
+there are more candidates. Under other metrics all distances are computed.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamkit.errors import DataError
+from siamkit.evaluation.distances import (
+    Metric,
+    check_size,
+    distance_chunks,
+    oriented,
+    paired_distances,
+    points_of,
+    resolve_metric,
+)
+from siamkit.io.values import as_column, as_vectors, positive_int
+
+Indices = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+QUERIES = 256
+"""The number of queries that a thread searches for at a time."""
+
+SEGMENT = 2**15
+"""The number of items of the gallery that they are compared with at a time."""
+
+SHALLOW = 1 / 32
+"""The largest part of the gallery that is searched for by candidates."""
+
+_MAGNITUDE = np.int32(0x7FFFFFFF)
+_LAST = np.iinfo(np.int64).max
+
+
+def nearest_neighbors(
+    queries: ArrayLike,
+    gallery: ArrayLike,
+    metric: str | Metric,
+    k: int,
+    exclude: ArrayLike | None = None,
+) -> tuple[Indices, Vectors]:
+    """Return the k nearest items of the gallery, nearest first; ties in order of index.
+
+    Two items are equally near if their exact scores are equal when rounded to float32, or under a metric that
+    is neither ordered by products nor by distances, if the metric returns equal values. The search is exact.
+    Memory grows with the gallery times a chunk of queries, not with queries times gallery.
+
+    Args:
+        queries: `(n, dim)`.
+        gallery: `(m, dim)`.
+        metric: a metric, or its name.
+        k: number of nearest items, at most m (m - 1 if anything is excluded).
+        exclude: `(n,)`, the gallery index to exclude for each query, -1 for none; `np.arange(n)`
+            searches a set within itself.
+
+    Returns:
+        Indices `(n, k)` into the gallery, and the values of the metric `(n, k)`.
+
+    Example:
+        >>> from siamkit.evaluation import nearest_neighbors
+        >>> line = [[0.0], [1.0], [3.0]]
+        >>> indices, values = nearest_neighbors(line, line, "euclidean", 1, exclude=[0, 1, 2])
+        >>> indices[:, 0].tolist()
+        [1, 0, 1]
+    """
+    query_vectors = as_vectors(queries, 2, name="queries")
+    gallery_vectors = as_vectors(gallery, 2, name="gallery")
+    if query_vectors.shape[1] != gallery_vectors.shape[1]:
+        raise DataError(
+            "queries and gallery should have the same dim, got "
+            f"{query_vectors.shape[1]} and {gallery_vectors.shape[1]}"
+        )
+    excluded = None if exclude is None else _excluded(exclude, len(query_vectors), len(gallery_vectors))
+    most = len(gallery_vectors) - (excluded is not None and bool((excluded >= 0).any()))
+    if positive_int(k) > most:
+        raise DataError(f"k should be at most {most}, the number of items to search, got {k}")
+    resolved = resolve_metric(metric)
+    indices = np.empty((len(query_vectors), k), np.int64)
+    values = np.empty((len(query_vectors), k), np.float32)
+    if is_shallow(resolved, k, len(gallery_vectors)):
+        for start, order in search(resolved, query_vectors, gallery_vectors, k, excluded):
+            rows = slice(start, start + len(order))
+            indices[rows] = order
+            near = np.repeat(query_vectors[rows], k, axis=0)
+            found = paired_distances(resolved, near, gallery_vectors[order.ravel()])
+            values[rows] = oriented(found, resolved).reshape(order.shape)
+        return indices, values
+    for start, distances in distance_chunks(resolved, query_vectors, gallery_vectors):
+        rows = slice(start, start + len(distances))
+        indices[rows], near = nearest_first(distances, k, None if excluded is None else excluded[rows])
+        values[rows] = oriented(near, resolved)
+    return indices, values
+
+
+def _excluded(exclude: ArrayLike, queries: int, gallery: int) -> Indices:
+    array = as_column(exclude, queries, name="exclude")
+    if array.dtype.kind not in "iu" or array.min() < -1 or array.max() >= gallery:
+        raise DataError(f"exclude should be indices from -1 to {gallery - 1}, got {exclude!r}")
+    return array.astype(np.int64)
+
+
+# ------------------------------------------------------------------ among distances
+
+
+def nearest_first(distances: Vectors, k: int, exclude: Indices | None = None) -> tuple[Indices, Vectors]:
+    """Return indices and values `(n, k)` of the k smallest of each row `(n, m)`, equal values by index.
+
+    Args:
+        distances: `(n, m)`.
+        k: number of values.
+        exclude: `(n,)`, the column to exclude in each row, -1 for none.
+    """
+    width = distances.shape[1]
+    count = min(width, k + 1 + k // 4 + 2)
+    values, columns = smallest(distances, count)
+    order, near = _ranked(values, columns, k, exclude)
+    if count < width:
+        # A column that is not a candidate may equal the last one found, and come before it.
+        tied = np.flatnonzero(values.max(axis=1) <= near[:, -1])
+        if tied.size:
+            every = np.broadcast_to(np.arange(width), (len(tied), width))
+            left_out = None if exclude is None else exclude[tied]
+            order[tied], near[tied] = _ranked(distances[tied], every, k, left_out)
+    return order, near
+
+
+def smallest(values: Vectors, count: int) -> tuple[Vectors, Indices]:
+    """Return `count` values of each row that no other value is below, and their columns, in any order.
+
+    Columns are divided into groups. The values sought are in the `count` groups with the lowest minima, and
+    minima over whole vectors are much quicker to compute than a partition.
+    """
+    rows, width = values.shape
+    if count >= width:
+        return values, np.broadcast_to(np.arange(width), values.shape)
+    size = min(64, math.isqrt(width // count))
+    if size < 4:
+        columns = values.argpartition(count - 1, axis=1)[:, :count]
+        return np.take_along_axis(values, columns, axis=1), columns
+    groups = width // size
+    # A group has every `groups`-th column.
+    strides = (values.strides[0], groups * values.strides[1], values.strides[1])
+    minima = np.lib.stride_tricks.as_strided(values, (rows, size, groups), strides).min(axis=1)
+    _, lowest = smallest(minima, count)
+    columns = (lowest[:, :, None] + np.arange(size) * groups).reshape(rows, -1)
+    if rest := width - size * groups:
+        others = np.broadcast_to(np.arange(width - rest, width), (rows, rest))
+        columns = np.concatenate([columns, others], axis=1)
+    found, kept = smallest(np.take_along_axis(values, columns, axis=1), count)
+    return found, np.take_along_axis(columns, kept, axis=1)
+
+
+def _ranked(values: Vectors, columns: Indices, k: int, exclude: Indices | None) -> tuple[Indices, Vectors]:
+    """Return columns and values `(n, k)` of the k smallest values of each row, equal values by column.
+
+    The bits of a float, read as an integer, have the order of the float (mirrored for negative ones). With
+    the column in the lower bits all integers are distinct, so a plain sort is exact about ties.
+    """
+    bits = values.view(np.int32)
+    keys = np.where(bits < 0, bits ^ _MAGNITUDE, bits).astype(np.int64)
+    keys <<= 32
+    keys |= columns
+    if exclude is not None:
+        keys[columns == exclude[:, None]] = _LAST
+    if k < keys.shape[1]:
+        keys.partition(k - 1, axis=1)
+        keys = keys[:, :k].copy()
+    keys.sort(axis=1)
+    near = (keys >> 32).astype(np.int32)
+    return keys & 0xFFFFFFFF, np.where(near < 0, near ^ _MAGNITUDE, near).view(np.float32)
+
+
+# ------------------------------------------------------------------ by candidates
+
+
+def is_shallow(metric: Metric, k: int, gallery: int) -> bool:
+    """Return whether the k nearest items of a gallery are searched for by candidates."""
+    return getattr(metric, "ordered_by", None) is not None and k <= SHALLOW * gallery
+
+
+def search(
+    metric: Metric, queries: Vectors, gallery: Vectors, k: int, exclude: Indices | None = None
+) -> Iterator[tuple[int, Indices]]:
+    """Yield the index of the first of a few queries, and the k nearest items of each, nearest first.
+
+    As many threads compute as the library of linear algebra would use.
+
+    Args:
+        metric: a metric that is ordered by products or by distances.
+        queries: `(n, dim)`.
+        gallery: `(m, dim)`.
+        k: number of nearest items.
+        exclude: `(n,)`, the index of the item to exclude for each query, -1 for none.
+    """
+    from threadpoolctl import threadpool_info, threadpool_limits  # late: scikit-learn brings it
+
+    check_size(metric, queries, gallery)
+    paired_distances(metric, queries[:1], gallery[:1])  # a metric builds its weights when it is first called
+    points = points_of(metric, queries), points_of(metric, gallery)
+    _, exponent = np.frexp(max(float(np.abs(each).max()) for each in points))
+    points_a, points_b = (np.ldexp(each, -int(exponent)) for each in points)
+    index = Index(points_b, metric.ordered_by, k)  # type: ignore[attr-defined]
+    threads = max([1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")])
+
+    def nearest(start: int) -> tuple[int, Indices]:
+        rows = slice(start, start + QUERIES)
+        return start, index.nearest(points_a[rows], None if exclude is None else exclude[rows])
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(nearest, range(0, len(queries), QUERIES))
+
+
+class Index:
+    """The points of a gallery, ready for a search for the k nearest of them.
+
+    Args:
+        points: `(m, dim)`, of coordinates up to 1.
+        by: whether a high product or a low distance is near.
+        k: number of nearest points.
+    """
+
+    def __init__(self, points: Vectors, by: Literal["product", "distance"], k: int) -> None:
+        self._points, self._by, self._k = points, by, k
+        self._center = points.mean(axis=0, dtype=np.float64) if by == "distance" else np.float64(0)
+        self._segments, squares = [], [0.0]
+        for start in range(0, len(points), SEGMENT):
+            centered = points[start : start + SEGMENT] - self._center
+            square = (centered**2).sum(axis=1)
+            # |b|² / 2 - a·b orders points b as their distance from a does: [-a, 1] · [b, |b|² / 2].
+            offset = square / 2 if by == "distance" else 0 * square
+            extended = np.concatenate([centered, offset[:, None]], axis=1)
+            self._segments.append(np.ascontiguousarray(extended.T, np.float32))
+            squares.append(float(square.max()))
+        self._longest = math.sqrt(max(squares))
+        self._thread = threading.local()
+
+    def nearest(self, queries: Vectors, exclude: Indices | None = None) -> Indices:
+        """Return the k nearest points of each query, `(n, k)`, nearest first; ties in order of index."""
+        nearest = np.empty((len(queries), self._k), np.int64)
+        rows, count = np.arange(len(queries)), self._k + 1 + max(7, self._k // 4)
+        while rows.size:
+            count = min(count, len(self._points))
+            some = queries[rows]
+            bound, columns = self._candidates(some, count)
+            left_out = None if exclude is None else exclude[rows]
+            order, scores = _ranked(self._scores(some, columns), columns, self._k, left_out)
+            done = (scores[:, -1] < bound) | (count == len(self._points))
+            nearest[rows[done]] = order[done]
+            rows, count = rows[~done], 4 * count
+        return nearest
+
+    def _candidates(self, queries: Vectors, count: int) -> tuple[NDArray[np.float64], Indices]:
+        """Return candidates `(n, count)`, and a lower bound `(n,)` on the scores of all other points."""
+        centered = queries - self._center
+        ones = np.ones((len(queries), 1))
+        extended = np.concatenate([-centered, ones], axis=1).astype(np.float32)
+        values, columns = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        for number, segment in enumerate(self._segments):
+            found, at = smallest(self._products(extended, segment), count)
+            values = np.concatenate([values, found], axis=1)
+            columns = np.concatenate([columns, at + number * SEGMENT], axis=1)
+            values, kept = smallest(values, count)
+            columns = np.take_along_axis(columns, kept, axis=1)
+        lengths = np.sqrt((centered**2).sum(axis=1))
+        # A sum of dim products of float32 is wrong by at most dim units in the last place of its terms; twice
+        # that, since the points were rounded, too.
+        sizes = lengths * self._longest + (self._longest**2 / 2 if self._by == "distance" else 0)
+        bound = values.max(axis=1) - 2 * extended.shape[1] * 2.0**-24 * sizes
+        if self._by == "distance":
+            bound = lengths**2 + 2 * bound
+        return bound - 2.0**-23 * np.abs(bound), columns
+
+    def _products(self, queries: Vectors, segment: Vectors) -> Vectors:
+        """Return a product, in memory that the thread uses again: new pages would cost half as much time."""
+        if not hasattr(self._thread, "memory"):
+            self._thread.memory = np.empty(QUERIES * self._segments[0].shape[1], np.float32)
+        shape = len(queries), segment.shape[1]
+        memory: Vectors = self._thread.memory[: math.prod(shape)].reshape(shape)
+        return np.matmul(queries, segment, out=memory)
+
+    def _scores(self, queries: Vectors, columns: Indices) -> Vectors:
+        """Return the exact scores `(n, count)` of candidates, rounded to float32: low is near."""
+        wide, candidates = queries.astype(np.float64), self._points[columns].astype(np.float64)
+        if self._by == "distance":
+            candidates -= wide[:, None]
+            scores = np.einsum("qcd,qcd->qc", candidates, candidates)
+        else:
+            scores = -np.matmul(candidates, wide[:, :, None])[:, :, 0]
+        return np.asarray(scores, np.float32) + np.float32(
+            0
+        )  # no negative zeros: their bits rank before zero
