@@ -159,6 +159,7 @@ def run_study(study: str, started: float) -> None:
     select.activate(os.environ["KERAS_BACKEND"])
     select.keep_compiled()
     trainer = importlib.import_module("siamkit.study.worker.train")
+    trainer.keras.utils.set_random_seed(0)  # imports TensorFlow too, if it is installed
     gc.collect()
     gc.freeze()  # as workers do
     clock.leave()

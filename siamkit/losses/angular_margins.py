@@ -42,6 +42,7 @@ class CosFace(ClassSoftmax):
     """
 
     params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing")
+    numbers = ("margin", "scale")
 
     def __init__(
         self,

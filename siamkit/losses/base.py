@@ -50,6 +50,10 @@ class Loss(keras.losses.Loss):
     params: ClassVar[tuple[str, ...]] = ()
     """The names of the constructor's arguments, which are also attributes: `get_config` returns them."""
 
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Those of `params` that `call` uses in arithmetic with tensors only: a compiled step of a model takes
+    them when it runs, so models that differ in them share it."""
+
     uses_metric: bool = True
     """Whether the loss compares through the metric."""
 

@@ -47,6 +47,7 @@ class NTXent(PairLoss):
     """
 
     params = ("temperature", "mining")
+    numbers = ("temperature",)
 
     def __init__(self, temperature: float = 0.07, mining: str = "all", **kwargs: Any) -> None:
         check_positive(temperature=temperature)
@@ -85,6 +86,7 @@ class SupCon(PairLoss):
     """
 
     params = ("temperature", "mining")
+    numbers = ("temperature",)
 
     def __init__(self, temperature: float = 0.1, mining: str = "all", **kwargs: Any) -> None:
         check_positive(temperature=temperature)
@@ -167,6 +169,7 @@ class TupletMargin(PairLoss):
     """
 
     params = ("margin", "scale", "mining")
+    numbers = ("scale",)
 
     def __init__(self, margin: float = 5.73, scale: float = 64.0, mining: str = "all", **kwargs: Any) -> None:
         check_positive(scale=scale)
@@ -211,6 +214,7 @@ class Instance(Loss):
     """
 
     params = ("gamma",)
+    numbers = ("gamma",)
 
     def __init__(self, gamma: float = 64.0, **kwargs: Any) -> None:
         check_positive(gamma=gamma)
@@ -263,6 +267,7 @@ class NCA(BatchLoss):
     """
 
     params = ("softmax_scale",)
+    numbers = ("softmax_scale",)
 
     def __init__(self, softmax_scale: float = 1.0, **kwargs: Any) -> None:
         check_positive(softmax_scale=softmax_scale)
@@ -299,6 +304,7 @@ class SoftNearestNeighbor(BatchLoss):
     """
 
     params = ("temperature",)
+    numbers = ("temperature",)
 
     def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
         check_positive(temperature=temperature)

@@ -40,6 +40,7 @@ class NormalizedSoftmax(ClassSoftmax):
     """
 
     params = ("num_classes", "temperature", "learning_rate_multiplier", "label_smoothing")
+    numbers = ("temperature",)
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class ProxyNCA(ClassSoftmax):
     """
 
     params = ("num_classes", "softmax_scale", "learning_rate_multiplier", "label_smoothing")
+    numbers = ("softmax_scale",)
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class Contrastive(PairLoss):
     """
 
     params = ("neg_margin", "pos_margin", "power", "mining")
+    numbers = ("neg_margin", "pos_margin")
     pair_target = "binary"
 
     def __init__(
@@ -142,6 +143,7 @@ class OnlineContrastive(Loss):
     """
 
     params = ("margin",)
+    numbers = ("margin",)
     pair_target = "binary"
     batch_coupled = True
 

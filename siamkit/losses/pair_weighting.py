@@ -42,6 +42,7 @@ class MultiSimilarity(PairLoss):
     """
 
     params = ("alpha", "beta", "base", "mining")
+    numbers = ("alpha", "beta", "base")
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class Circle(PairLoss):
     """
 
     params = ("m", "gamma", "mining")
+    numbers = ("m", "gamma")
 
     def __init__(self, m: float = 0.4, gamma: float = 80.0, mining: str = "all", **kwargs: Any) -> None:
         check_positive(gamma=gamma)
@@ -182,6 +184,7 @@ class GeneralizedLiftedStructure(PairLoss):
     """
 
     params = ("neg_margin", "pos_margin", "mining")
+    numbers = ("neg_margin", "pos_margin")
 
     def __init__(
         self, neg_margin: float = 1.0, pos_margin: float = 0.0, mining: str = "all", **kwargs: Any
@@ -220,6 +223,7 @@ class LiftedStructure(BatchLoss):
     """
 
     params = ("neg_margin", "pos_margin")
+    numbers = ("neg_margin", "pos_margin")
     takes_references = False
 
     def __init__(self, neg_margin: float = 1.0, pos_margin: float = 0.0, **kwargs: Any) -> None:

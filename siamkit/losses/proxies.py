@@ -50,6 +50,7 @@ class ProxyAnchor(ProxyLoss):
     """
 
     params = ("num_classes", "margin", "alpha", "learning_rate_multiplier")
+    numbers = ("margin", "alpha")
 
     def __init__(
         self,

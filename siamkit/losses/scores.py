@@ -48,6 +48,7 @@ class OrderLoss(Loss):
     """
 
     params = ("scale",)
+    numbers = ("scale",)
     batch_coupled = True
 
     def __init__(self, scale: float = 20.0, **kwargs: Any) -> None:

@@ -49,6 +49,7 @@ class Triplet(BatchLoss):
     """
 
     params = ("margin", "swap", "smooth_loss", "mining")
+    numbers = ("margin",)
 
     def __init__(
         self,
@@ -174,6 +175,7 @@ class Margin(BatchLoss):
     """
 
     params = ("margin", "nu", "beta", "learn_beta", "num_classes", "mining")
+    numbers = ("margin",)
 
     def __init__(
         self,

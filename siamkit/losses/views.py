@@ -43,6 +43,7 @@ class MultipleNegativesRanking(Loss):
     """
 
     params = ("scale", "symmetric")
+    numbers = ("scale",)
     pair_target = "binary"
     batch_coupled = True
 
@@ -92,6 +93,7 @@ class InfoNCE(Loss):
 
     pair_target = "none"
     params = ("temperature",)
+    numbers = ("temperature",)
     batch_coupled = True
 
     def __init__(self, temperature: float = 0.07, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from siamkit.metrics.base import Metric, Tensor, get_metric
 from siamkit.model._embedding import EmbeddingModel
 from siamkit.model._inputs import checked_items, is_loader, prepared_arguments
 from siamkit.model.keras_metrics import bind_metrics
-from siamkit.model.training_state import LossStateHolder, multiply_steps, portable
+from siamkit.model.training_state import LossStateHolder, Numbers, multiply_steps, portable
 from siamkit.registry.registry import family, record_of, set_record
 
 
@@ -155,9 +156,23 @@ class Siamese(EmbeddingModel):
                 bind_metrics(self.metric, kwargs.get("metrics"), kwargs.get("weighted_metrics"))
         self._loss = loss
         self.loss_state_holder.hold(loss.state if isinstance(loss, Loss) else None, self.embedding_dim)
+        self.loss_state_holder.numbers = Numbers.of(loss)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         self._jit_asked = kwargs.get("jit_compile", "auto")
         multiply_steps(self.optimizer, lambda: self.loss_state_holder.state)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._read_numbers()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        self._read_numbers()
+        return super().make_test_function(force)
+
+    def _read_numbers(self) -> None:
+        """Let compiled steps compute with the numbers that the loss has now."""
+        if self.loss_state_holder.numbers is not None:
+            self.loss_state_holder.numbers.read()
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train as `keras.Model.fit` does; labels may be names or numbers of 64 bits, in any container.
@@ -229,7 +244,9 @@ class Siamese(EmbeddingModel):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         # Not through Keras's CompileLoss: it casts class ids to a float dtype and needs a y.
         if isinstance(self._loss, Loss):
-            total = self._loss.of_checked(y, y_pred, sample_weight, training)
+            numbers = self.loss_state_holder.numbers
+            with nullcontext() if numbers is None else numbers.lent():
+                total = self._loss.of_checked(y, y_pred, sample_weight, training)
         else:
             total = self._loss(y, y_pred, sample_weight)
         for extra in self.losses:

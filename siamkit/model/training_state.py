@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
+from siamkit.backend.select import backend_module
+from siamkit.losses.base import Loss
 from siamkit.losses.wrappers import LossStates
+from siamkit.registry.registry import family
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a loss, for a compiled step.
+
+    Not a weight: Keras does not find the variable in here, so it is neither counted nor saved.
+
+    Args:
+        places: each loss, among those that a loss wraps, with the name of a number of it.
+        variable: the numbers, `(places,)`.
+    """
+
+    places: list[tuple[Loss, str]]
+    variable: keras.Variable
+
+    @classmethod
+    def of(cls, loss: Any) -> Numbers | None:
+        """Return the numbers of a loss; None if it has none, or the backend keeps no compiled steps."""
+        if not isinstance(loss, Loss) or not backend_module().EAGER_COMPILES:
+            return None
+        losses = [each for each in family(loss) if isinstance(each, Loss)]
+        places = [(each, name) for each in losses for name in each.numbers]
+        places = [(each, name) for each, name in places if isinstance(getattr(each, name), float)]
+        if not places:
+            return None
+        values = [getattr(each, name) for each, name in places]
+        return cls(places, keras.Variable(values, trainable=False, dtype="float32", name="loss_numbers"))
+
+    def read(self) -> None:
+        """Take the values that the loss has now."""
+        self.variable.assign([getattr(each, name) for each, name in self.places])
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let the loss compute with the variable's values in place of its own."""
+        own = [getattr(each, name) for each, name in self.places]
+        try:
+            for index, (each, name) in enumerate(self.places):
+                setattr(each, name, self.variable.value[index])
+            yield
+        finally:
+            for value, (each, name) in zip(own, self.places, strict=True):
+                setattr(each, name, value)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -18,7 +67,14 @@ class LossStateHolder(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.state: keras.layers.Layer | None = None
+        self.numbers: Numbers | None = None
         self.built = True  # it has no weights of its own
+
+    @property
+    def variables(self) -> list[Any]:
+        """The state's variables, and the loss's numbers, which a step takes with them."""
+        numbers = [] if self.numbers is None else [self.numbers.variable]
+        return [*super().variables, *numbers]
 
     def hold(self, state: keras.layers.Layer | None, embedding_dim: int | None) -> None:
         """Replace the state, and build it if the embedding dimension is known."""
