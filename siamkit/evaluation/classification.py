@@ -55,26 +55,54 @@ def query_scores(
     return scores
 
 
-def whole_scores(relevant: NDArray[np.bool_], total: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def whole_scores(
+    rows: NDArray[np.int64], ranks: NDArray[np.int64], total: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
     """Return scores of each query from its whole ranking, NaN for a query without a relevant item.
 
     - mrr: 1 / rank of the first relevant item;
     - map: 1/R · Σ P(i) · rel(i) over all ranks, the average precision of information retrieval.
 
     Args:
-        relevant: `(n, gallery)`, whether each item of the ranking is relevant, nearest first.
+        rows, ranks: the query and the rank, from 1, of each relevant item; in order of the query, then rank.
         total: `(n,)`, R, the number of relevant items in the gallery.
 
     Returns:
         Arrays `(n,)` named `mrr` and `map`.
     """
     # The j-th relevant item of a query, at rank i, adds j / i: only relevant items are visited.
-    rows, columns = np.nonzero(relevant)
     starts = np.cumsum(total) - total
     nth = np.arange(1, len(rows) + 1) - starts[rows]
     divisor = np.where(total > 0, total, np.nan)
-    average = np.bincount(rows, weights=nth / (columns + 1), minlength=len(total)) / divisor
-    return {"mrr": 1 / (relevant.argmax(axis=1) + 1) + 0 * divisor, "map": average}
+    average = np.bincount(rows, weights=nth / ranks, minlength=len(total)) / divisor
+    first = np.full(len(total), np.nan)
+    first[rows[nth == 1]] = 1 / ranks[nth == 1]
+    return {"mrr": first, "map": average}
+
+
+FEW = 32
+"""The number of relevant items up to which counting nearer items is quicker than sorting the gallery."""
+
+
+def relevant_ranks(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return query and rank of each relevant item, as `whole_scores` takes them, by counting nearer items."""
+    assert chunk.distances is not None
+    found_rows, found_ranks = [], []
+    for row, distances in enumerate(chunk.distances):
+        relevant = chunk.ids == chunk.query_ids[row]
+        if chunk.within:
+            relevant[chunk.start + row] = False
+            distances = distances.copy()
+            distances[chunk.start + row] = np.inf
+        columns = np.flatnonzero(relevant)
+        values = distances[columns, None]
+        ranks = 1 + np.count_nonzero(distances < values, axis=1)
+        equal = distances == values
+        for number in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):  # ties are in order of index
+            ranks[number] += np.count_nonzero(equal[number, : columns[number]])
+        found_ranks.append(np.sort(ranks))
+        found_rows.append(np.full(len(ranks), row))
+    return np.concatenate(found_rows), np.concatenate(found_ranks)
 
 
 class Rankings:
@@ -85,21 +113,24 @@ class Rankings:
         whole: whether to also score the whole ranking.
     """
 
-    needs_distances = False
-
     def __init__(self, ks: tuple[int, ...], whole: bool) -> None:
+        self.needs_distances = whole
         self._ks, self._whole = tuple(sorted({1, *ks})), whole
         self._chunks: list[dict[str, NDArray[Any]]] = []
 
     def depth(self, relevant: int, findable: int) -> int:
-        return findable if self._whole else max(*self._ks, relevant)
+        return findable if self._whole and relevant > FEW else max(*self._ks, relevant)
 
     def add(self, chunk: Chunk) -> None:
         hits, total = chunk.hits, chunk.relevant
         # No deeper than R requires, or the cost would be that of the whole ranking.
         scores = query_scores(hits[:, : max(*self._ks, int(total.max()))], total, self._ks)
         if self._whole:
-            scores |= whole_scores(hits, total)
+            if total.max() > FEW:
+                rows, columns = np.nonzero(hits)
+                scores |= whole_scores(rows, columns + 1, total)
+            else:
+                scores |= whole_scores(*relevant_ranks(chunk), total)
         # A copy: a view would keep the whole ranking in memory.
         self._chunks.append({**scores, "nearest": chunk.order[:, 0].copy()})
 

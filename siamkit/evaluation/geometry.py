@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import unit
+from siamkit.evaluation.distances import Euclidean, unit
+from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.evaluation.scan import Chunk
 
 SAMPLE = 10_000
@@ -165,11 +166,9 @@ def _uniformity(unit: NDArray[np.float32]) -> float:
 def _intrinsic_dimension(vectors: NDArray[np.float32]) -> float:
     if len(vectors) < 3:
         return math.nan
-    from sklearn.neighbors import NearestNeighbors  # late: slow to import
-
-    near = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(vectors.astype(np.float64))
-    distances, _ = near.kneighbors()
-    first, second = distances.T
+    metric, itself = Euclidean(), np.arange(len(vectors))
+    nearest, _ = nearest_neighbors(vectors, vectors, metric, 2, exclude=itself)
+    first, second = (metric(vectors, vectors[nearest[:, rank]]) for rank in range(2))
     distinct = first > 0  # the ratio of a duplicate is undefined
     logs = float(np.log(second[distinct] / first[distinct]).sum())
     return float(distinct.sum() / logs) if logs > 0 else math.nan

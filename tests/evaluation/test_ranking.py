@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from selection import examples
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from siamkit.errors import DataError
-from siamkit.evaluation import evaluate, evaluate_labels
+from siamkit.evaluation import classification, evaluate, evaluate_labels
 
 ALL = ("retrieval", "ranking")
 
@@ -39,8 +41,8 @@ def slow_scores(hits, k):
 
 
 @settings(max_examples=examples(100))
-@given(data=st.data(), apart=st.booleans())
-def test_figures_equal_the_definitions_also_with_ties(data, apart):
+@given(data=st.data(), apart=st.booleans(), few=st.sampled_from([0, classification.FEW]))
+def test_figures_equal_the_definitions_also_with_ties(data, apart, few):
     n, m = data.draw(st.integers(2, 20)), data.draw(st.integers(1, 20))
     draw = np.random.default_rng(data.draw(st.integers(0, 1000)))
     queries, pool = (draw.integers(-1, 2, (size, 2)).astype(np.float32) for size in (n, m))
@@ -51,7 +53,8 @@ def test_figures_equal_the_definitions_also_with_ties(data, apart):
         with pytest.raises(DataError):
             evaluate_labels(queries, labels, Euclidean(), gallery=gallery, groups=ALL)
         return
-    found = evaluate_labels(queries, labels, Euclidean(), ks=(3,), gallery=gallery, groups=ALL)
+    with patch.object(classification, "FEW", few):  # by sorting, or by counting nearer items
+        found = evaluate_labels(queries, labels, Euclidean(), ks=(3,), gallery=gallery, groups=ALL)
     for name in ("precision_at_3", "ndcg_at_3", "mrr", "map"):
         expected = {i: slow_scores(hits, 3)[name] for i, hits in each.items()}
         for i, value in expected.items():
