@@ -131,8 +131,8 @@ def read_table(path: Path) -> pa.Table:
 
     try:
         # Not from the file: a thread of Arrow could drop its last reference while Python exits, which
-        # aborts.
-        return parquet.read_table(pa.BufferReader(path.read_bytes()), use_threads=False)
+        # aborts. `parquet.read_table` would take five times as long for a small file.
+        return parquet.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
     except pa.ArrowException as error:
         raise StudyError(f"{display_path(path)!r} is damaged: {error}") from None
 

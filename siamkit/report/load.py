@@ -351,7 +351,8 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
         return None
     table = read_table(file)
     _check_columns(file, table, "repeat", "epoch")
-    rows = [row for row in table.to_pylist() if row["repeat"] == 0]
+    names = [name for name in ("repeat", "epoch", measure, "is_best") if name in table.column_names]
+    rows = [row for row in table.select(names).to_pylist() if row["repeat"] == 0]
     kept = next((row["epoch"] for row in rows if row.get("is_best")), None)
     return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows], kept)
 
@@ -372,9 +373,9 @@ def _on_test(
     tables = [read_table(file) for file in files]
     for file, table in zip(files, tables, strict=True):
         _check_columns(file, table, "id")
-    ids = tables[0].column("id").to_pylist()
+    ids = tables[0].column("id")
     for table in tables:
-        if measure not in table.column_names or table.column("id").to_pylist() != ids:
+        if measure not in table.column_names or not table.column("id").equals(ids):
             return Repeats(measure, values)
     scores = np.array([table.column(measure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
     # Scores with another mean than the measure are scores of something else.
@@ -382,8 +383,8 @@ def _on_test(
         return Repeats(measure, values)
     if "target" not in tables[0].column_names:
         return Repeats(measure, values, scores)
-    classes = tables[0].column("target").to_numpy(zero_copy_only=False).astype(np.str_)
-    return Repeats(measure, values, scores, classes)
+    target = tables[0].column("target").combine_chunks()
+    return Repeats(measure, values, scores, target.dictionary_encode("encode").indices.to_numpy())
 
 
 # ------------------------------------------------------------------ damaged files

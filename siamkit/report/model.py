@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -55,10 +56,12 @@ class Table:
         """Return a table of any values: NumPy numbers become Python's, NaN and infinity become None."""
         return cls(tuple(columns), [tuple(_cell(value) for value in row) for row in rows])
 
-    def numeric(self, column: int) -> bool:
-        """Return whether a column holds numbers."""
-        cells = [row[column] for row in self.rows if row[column] is not None]
-        return bool(cells) and all(isinstance(cell, (int, float)) for cell in cells)
+    @cached_property
+    def numeric(self) -> tuple[bool, ...]:
+        """Whether each column holds numbers."""
+        columns = ([row[column] for row in self.rows] for column in range(len(self.columns)))
+        known = ([cell for cell in cells if cell is not None] for cells in columns)
+        return tuple(bool(cells) and all(isinstance(cell, (int, float)) for cell in cells) for cells in known)
 
     def frame(self) -> pd.DataFrame:
         """Return the same as a pandas table."""

@@ -16,13 +16,13 @@ from siamkit.io import files
 
 def test_a_table_is_read_without_threads_of_arrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A thread that outlives the read holds the Python file; if Python exits meanwhile, the process aborts.
-    read, threads = pq.read_table, []
+    read, threads = pq.ParquetFile.read, []
 
-    def recorded(source: Any, **options: Any) -> Any:
+    def recorded(file: Any, *arguments: Any, **options: Any) -> Any:
         threads.append(options.get("use_threads", True))
-        return read(source, **options)
+        return read(file, *arguments, **options)
 
-    monkeypatch.setattr(pq, "read_table", recorded)
+    monkeypatch.setattr(pq.ParquetFile, "read", recorded)
     path = tmp_path / "table.parquet"
     files.write_table(path, {"a": np.arange(3), "b": ["x", "y", "z"]})
     assert files.read_table(path).to_pydict() == {"a": [0, 1, 2], "b": ["x", "y", "z"]}

@@ -156,6 +156,19 @@ def test_people_with_screen_readers_and_keyboards_find_nothing_in_their_way(
     page.context.close()
 
 
+def test_plotly_starts_only_when_a_chart_comes_into_sight(browser: Browser, report: Path) -> None:
+    """It takes more time than all else on the page together."""
+    page = browser.new_context(viewport={"width": 600, "height": 100}).new_page()
+    page.goto(report.as_uri())
+    page.wait_for_timeout(200)
+    assert page.evaluate("typeof Plotly") == "undefined"
+    assert page.locator("[data-drawn]").count() == 0
+    assert page.locator("[data-listing=trials] tbody tr").count() == 50  # what needs no chart is there
+    page.locator("[data-chart]").last.scroll_into_view_if_needed()
+    expect(page.locator("[data-chart]").last).to_have_attribute("data-drawn", "yes")
+    page.context.close()
+
+
 def test_names_do_nothing(page: Page) -> None:
     assert page.locator("h1").inner_text() == EVIL
     assert page.evaluate("document.querySelectorAll('img[src=x], img[onerror]').length") == 0

@@ -94,12 +94,17 @@
     }
     return whole;
   };
+  // Plotly takes longer to start than all else here, so it waits until a chart comes into sight.
+  const plotly = () => {
+    if (!window.Plotly) document.head.append(make("script", document.getElementById("plotly").textContent));
+    return window.Plotly;
+  };
   const figures = new Map();
   const draw = (place) => {
     if (figures.has(place)) return;
     const figure = stored("chart-" + place.dataset.chart);
     figures.set(place, figure);
-    Plotly.newPlot(place, figure.data, dressed(figure.layout), { displayModeBar: false, responsive: true });
+    plotly().newPlot(place, figure.data, dressed(figure.layout), { displayModeBar: false, responsive: true });
     place.dataset.drawn = "yes";
     place.on("plotly_hover", ({ points, event }) => {
       const item = points[0].customdata;
@@ -116,7 +121,7 @@
     });
   };
   const redress = () => {
-    for (const [place, figure] of figures) Plotly.react(place, figure.data, dressed(figure.layout));
+    for (const [place, figure] of figures) plotly().react(place, figure.data, dressed(figure.layout));
   };
   const places = all("[data-chart]");
   const sight = new IntersectionObserver(

@@ -61,10 +61,9 @@ def _block(block: Block, document: Document) -> list[str]:
 
 def table(rows: Table) -> str:
     """Return a table in Markdown, cut after `MAX_ROWS` rows."""
-    columns = range(len(rows.columns))
     lines = [
         "| " + " | ".join(map(escape, rows.columns)) + " |",
-        "|" + "|".join(" ---: " if rows.numeric(column) else " --- " for column in columns) + "|",
+        "|" + "|".join(" ---: " if is_numeric else " --- " for is_numeric in rows.numeric) + "|",
         *("| " + " | ".join(escape(cell_text(cell)) for cell in row) + " |" for row in rows.rows[:MAX_ROWS]),
     ]
     if len(rows.rows) > MAX_ROWS:
@@ -155,10 +154,9 @@ class FittedTable:
         """Lay the table out in the width that `rich` gives."""
         cells = [[one_line(cell_text(cell)) for cell in row] for row in self.table.rows]
         names = [one_line(name) for name in self.table.columns]
-        numeric = [self.table.numeric(column) for column in range(len(names))]
         content = [*([names] if self.head else []), *cells]
         natural = [max((cell_len(row[column]) for row in content), default=0) for column in range(len(names))]
-        widths = fitted_widths(natural, numeric, options.max_width)
+        widths = fitted_widths(natural, self.table.numeric, options.max_width)
         if self.title:
             yield Text(one_line(self.title), style="bold")
         for number, row in enumerate(content):
@@ -166,7 +164,7 @@ class FittedTable:
             for column, width in enumerate(widths):
                 text = Text(row[column])
                 text.truncate(width, overflow="ellipsis")
-                text.align("right" if numeric[column] else "left", width)
+                text.align("right" if self.table.numeric[column] else "left", width)
                 line.append_text(text)
                 line.append(" " * GAP)
             line.rstrip()

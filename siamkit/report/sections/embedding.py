@@ -81,7 +81,7 @@ def _projections(embeddings: np.ndarray, seed: int = 0) -> Iterator[tuple[str, n
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         perplexity = min(30.0, (len(embeddings) - 1) / 3)
-        tsne = TSNE(init="pca", random_state=seed, perplexity=perplexity, max_iter=500)
+        tsne = TSNE(init="pca", random_state=seed, perplexity=perplexity, max_iter=500, angle=0.7)
         yield (
             "t-SNE",
             tsne.fit_transform(embeddings),
