@@ -19,6 +19,10 @@ def version_and_devices() -> tuple[str, list[str]]:
     ]
 
 
+def is_on_accelerator(tensor: Any) -> bool:
+    return any(device.platform != "cpu" for device in tensor.devices())
+
+
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *leaves: jax.value_and_grad(function, argnums=tuple(range(len(leaves))))(*leaves)
 

@@ -17,6 +17,10 @@ def version_and_devices() -> tuple[str, list[str]]:
     return tf.__version__, [device.name.removeprefix("/physical_device:").lower() for device in devices]
 
 
+def is_on_accelerator(tensor: Any) -> bool:
+    return "CPU" not in tensor.device
+
+
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*leaves: Any) -> tuple[Any, list[Any]]:
         with tf.GradientTape() as tape:

@@ -18,6 +18,10 @@ def version_and_devices() -> tuple[str, list[str]]:
     return torch.__version__, [*cuda, *mps, "cpu"]
 
 
+def is_on_accelerator(tensor: Any) -> bool:
+    return bool(tensor.device.type != "cpu")
+
+
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*leaves: Any) -> tuple[Any, list[Any]]:
         with torch.enable_grad():

@@ -209,6 +209,9 @@ class Backend(Protocol):
     def version_and_devices(self) -> tuple[str, list[str]]:
         """Return the backend's version and the names of its devices."""
 
+    def is_on_accelerator(self, tensor: Any) -> bool:
+        """Return whether a tensor is in the memory of an accelerator."""
+
     def gradient(self, function: Function) -> Function:
         """Return a function that gives a scalar function's value and its gradient by each argument."""
 
@@ -251,6 +254,15 @@ def backend_module(name: str | None = None) -> Backend:
     from siamkit.backend import _torch
 
     return _torch
+
+
+def on_accelerator() -> bool:
+    """Return whether Keras computes on an accelerator; False if Keras is not imported."""
+    if "keras" not in sys.modules:
+        return False
+    import keras
+
+    return backend_module().is_on_accelerator(keras.ops.zeros(1))
 
 
 # ------------------------------------------------------------------ the precision

@@ -1,8 +1,7 @@
 """Distances under any metric as NumPy arrays, block by block; cosine and Euclidean also without a backend.
 
-This is the only module of evaluation that uses a backend. Everything else compares *distances*, low for
-similar items: a similarity is negated here, which is exact, so ranking, the ROC curve and the threshold
-are implemented once.
+Everything else compares *distances*, low for similar items: a similarity is negated here, which is exact, so
+ranking, the ROC curve and the threshold are implemented once.
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from siamkit.backend.select import float32_required, on_accelerator
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import (
     Metric,
@@ -34,6 +35,9 @@ Vectors = NDArray[np.float32]
 
 QUERIES = 256
 """The number of queries that a thread searches for at a time."""
+
+DEVICE_QUERIES = 2048
+"""The number of queries that an accelerator searches for at a time."""
 
 SEGMENT = 2**15
 """The number of items of the gallery that they are compared with at a time."""
@@ -212,15 +216,21 @@ def search(
     points = points_of(metric, queries), points_of(metric, gallery)
     _, exponent = np.frexp(max(float(np.abs(each).max()) for each in points))
     points_a, points_b = (np.ldexp(each, -int(exponent)) for each in points)
-    index = Index(points_b, metric.ordered_by, k)  # type: ignore[attr-defined]
-    threads = max([1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")])
+    on_device = on_accelerator()
+    index = (DeviceIndex if on_device else Index)(points_b, metric.ordered_by, k)  # type: ignore[attr-defined]
+    size = DEVICE_QUERIES if on_device else QUERIES
 
     def nearest(start: int) -> tuple[int, Indices]:
-        rows = slice(start, start + QUERIES)
+        rows = slice(start, start + size)
         return start, index.nearest(points_a[rows], None if exclude is None else exclude[rows])
 
+    starts = range(0, len(queries), size)
+    if on_device:
+        yield from map(nearest, starts)
+        return
+    threads = max([1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")])
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(nearest, range(0, len(queries), QUERIES))
+        yield from pool.map(nearest, starts)
 
 
 class Index:
@@ -269,7 +279,7 @@ class Index:
         extended = np.concatenate([-centered, ones], axis=1).astype(np.float32)
         values, columns = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         for number, segment in enumerate(self._segments):
-            found, at = smallest(self._products(extended, segment), count)
+            found, at = self._smallest(extended, segment, count)
             values = np.concatenate([values, found], axis=1)
             columns = np.concatenate([columns, at + number * SEGMENT], axis=1)
             values, kept = smallest(values, count)
@@ -283,13 +293,14 @@ class Index:
             bound = lengths**2 + 2 * bound
         return bound - 2.0**-23 * np.abs(bound), columns
 
-    def _products(self, queries: Vectors, segment: Vectors) -> Vectors:
-        """Return a product, in memory that the thread uses again: new pages would cost half as much time."""
+    def _smallest(self, queries: Vectors, segment: Any, count: int) -> tuple[Vectors, Indices]:
+        """Return the smallest products of queries with a segment, and their columns."""
+        # In memory that the thread uses again: new pages would cost half as much time as the product.
         if not hasattr(self._thread, "memory"):
             self._thread.memory = np.empty(QUERIES * self._segments[0].shape[1], np.float32)
         shape = len(queries), segment.shape[1]
         memory: Vectors = self._thread.memory[: math.prod(shape)].reshape(shape)
-        return np.matmul(queries, segment, out=memory)
+        return smallest(np.matmul(queries, segment, out=memory), count)
 
     def _scores(self, queries: Vectors, columns: Indices) -> Vectors:
         """Return the exact scores `(n, count)` of candidates, rounded to float32: low is near."""
@@ -302,3 +313,23 @@ class Index:
         return np.asarray(scores, np.float32) + np.float32(
             0
         )  # no negative zeros: their bits rank before zero
+
+
+class DeviceIndex(Index):
+    """An index that finds candidates on an accelerator; blocks of queries have one shape."""
+
+    def __init__(self, points: Vectors, by: Literal["product", "distance"], k: int) -> None:
+        from keras import ops
+
+        super().__init__(points, by, k)
+        self._segments = [ops.convert_to_tensor(segment) for segment in self._segments]
+
+    def _smallest(self, queries: Vectors, segment: Any, count: int) -> tuple[Vectors, Indices]:
+        from keras import ops
+
+        block = np.zeros((DEVICE_QUERIES, queries.shape[1]), np.float32)
+        block[: len(queries)] = -queries
+        with float32_required():
+            largest = ops.top_k(ops.matmul(block, segment), min(count, segment.shape[1]), sorted=False)
+            values, columns = (ops.convert_to_numpy(each)[: len(queries)] for each in largest)
+        return -values, columns.astype(np.int64)

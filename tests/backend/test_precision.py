@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 import siamkit
-from siamkit.backend.select import float32_required, is_full_float32, require_float32
+from siamkit.backend.select import (
+    backend_module,
+    float32_required,
+    is_full_float32,
+    on_accelerator,
+    require_float32,
+)
 
 pytestmark = pytest.mark.keras
 BACKEND = keras.backend.backend()
@@ -140,3 +146,8 @@ def test_on_jax_metrics_and_losses_ask_for_it_themselves_gradient_included(defau
         count, full = products(function)
         assert count == full > 1
     assert products(lambda x: jnp.sum(x @ x.T)) == (3, 0)
+
+
+def test_an_accelerator_is_where_tensors_are():
+    _, devices = backend_module().version_and_devices()
+    assert on_accelerator() == any("cpu" not in device.lower() for device in devices)
