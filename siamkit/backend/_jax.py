@@ -36,6 +36,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)  # type: ignore[no-any-return]
 
 
+def mapped(function: Callable[..., Any], xs: list[Any], variables: list[Any]) -> Any:
+    # `lax.map` is a loop, across which XLA cannot merge the second computation with the first.
+    return jax.lax.map(lambda each: jax.checkpoint(function, prevent_cse=False)(*each), xs)
+
+
 def is_concrete(tensor: Any) -> bool:
     return not isinstance(tensor, jax.core.Tracer)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 EAGER_COMPILES = False
@@ -46,6 +47,23 @@ def search_rows(ascending: Any, values: Any, right: bool) -> Any:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
+
+
+def mapped(function: Callable[..., Any], xs: list[Any], variables: list[Any]) -> Any:
+    # In a loop, a recomputed function must not read variables; gradients are by its arguments only.
+    trained = [variable for variable in variables if variable.trainable]
+    # Not `value`, which mixed precision rounds.
+    values = {id(variable): tf.convert_to_tensor(variable._value) for variable in variables}
+
+    def recomputed(each: list[Any]) -> Any:
+        def run(*weights: Any) -> Any:
+            current = values | dict(zip(map(id, trained), weights, strict=True))
+            with keras.StatelessScope([(variable, current[id(variable)]) for variable in variables]):
+                return function(*each)
+
+        return tf.recompute_grad(run)(*(values[id(variable)] for variable in trained))
+
+    return tf.map_fn(recomputed, xs, parallel_iterations=1, fn_output_signature=tf.float32)
 
 
 def is_concrete(tensor: Any) -> bool:

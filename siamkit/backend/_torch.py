@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 EAGER_COMPILES = False
 FULL_FLOAT32 = ("highest", False)
@@ -41,6 +42,10 @@ def search_rows(ascending: Any, values: Any, right: bool) -> Any:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function  # Keras trains eagerly here, and `torch.compile` needs a C++ compiler on the machine
+
+
+def mapped(function: Callable[..., Any], xs: list[Any], variables: list[Any]) -> Any:
+    return torch.stack([checkpoint(function, *each, use_reentrant=False) for each in zip(*xs, strict=True)])
 
 
 def is_concrete(tensor: Any) -> bool:

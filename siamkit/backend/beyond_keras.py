@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from siamkit.backend.select import Function, backend_module
+from siamkit.errors import ModelError
 
 
 def value_and_gradient(
@@ -107,6 +108,93 @@ def is_concrete(value: Any) -> bool:
     if isinstance(value, keras.KerasTensor):
         return False
     return not ops.is_tensor(value) or backend_module().is_concrete(value)
+
+
+def encoded_in_parts(encoder: keras.Model, x: Any, size: int, training: bool | None) -> Any:
+    """Return a batch's embeddings, computed in micro-batches, with the memory of one micro-batch.
+
+    GradCache (Gao et al. 2021, https://arxiv.org/abs/2101.06983): a gradient by the embeddings becomes one by
+    the encoder's weights micro-batch by micro-batch; each is encoded again for it, with the same random
+    numbers. So a loss of all embeddings has its exact gradient.
+
+    Args:
+        encoder: a Keras model.
+        x: a view of n items, a tensor or a dict of tensors.
+        size: number of items of a micro-batch.
+        training: as in a call of the encoder.
+
+    Returns:
+        `(n, dim)` float32.
+
+    Raises:
+        ModelError: the encoder has layers that see the batch as a whole.
+    """
+    count = ops.shape(tree.flatten(x)[0])[0]
+    if isinstance(count, int) and count <= size:
+        return encoder(x, training=training)
+    parts = -(-count // size)
+    leaves = [_in_parts(leaf, parts, size) for leaf in tree.flatten(x)]
+    seeds = [each for each in encoder.non_trainable_variables if each.name == "seed_generator_state"]
+    # A state is a seed and the number of draws from it: each micro-batch has draws of its own.
+    draws = ops.stack([ops.zeros_like(ops.arange(parts)), DRAWS * ops.arange(parts)], axis=1)
+    states = [seed.value + ops.cast(draws, seed.dtype) for seed in seeds]
+
+    def encode(*rows: Any) -> Any:
+        views, state = tree.pack_sequence_as(x, rows[: len(leaves)]), rows[len(leaves) :]
+        with _InnerScope(list(zip(seeds, state, strict=True)), collect_losses=True) as scope:
+            embeddings = ops.cast(encoder(views, training=training), "float32")
+            _check_repeatable(encoder, scope, seeds)
+        return embeddings
+
+    embeddings = backend_module().mapped(encode, [*leaves, *states], encoder.variables)
+    for seed in seeds if training else ():
+        seed.assign(seed.value + ops.cast(ops.stack([0, DRAWS * parts]), seed.dtype))
+    return ops.reshape(embeddings, (-1, embeddings.shape[-1]))[:count]
+
+
+DRAWS = 1009
+"""How many draws of one random generator a micro-batch may need; prime, so that strides do not coincide."""
+
+
+def _in_parts(leaf: Any, parts: Any, size: int) -> Any:
+    """Return an array `(n, …)` as `(parts, size, …)`; the last item fills the last part."""
+    count = ops.shape(leaf)[0]
+    if not isinstance(count, int) or count % size:
+        leaf = ops.take(leaf, ops.minimum(ops.arange(parts * size), count - 1), axis=0)
+    return ops.reshape(leaf, (-1, size, *leaf.shape[1:]))
+
+
+class _InnerScope(keras.StatelessScope):
+    """A scope for some variables; others have their values of the scope around it, as in a JAX step."""
+
+    def get_current_value(self, variable: Any) -> Any:
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            value = self.original_scope.get_current_value(variable)
+        return value
+
+
+def _check_repeatable(encoder: keras.Model, scope: keras.StatelessScope, seeds: Sequence[Any]) -> None:
+    """Raise ModelError if a call of the encoder did more than return embeddings and draw random numbers."""
+    changed = scope.state_mapping.keys() - {id(seed) for seed in seeds}
+    if not changed and not scope.losses:
+        return
+    paths = [each.path for each in encoder.variables if id(each) in changed]
+    if paths:
+        reason = f"changes its variable {paths[0]!r} in each call, as batch normalisation does"
+        remedy = "use layer or group normalisation, freeze that layer (layer.trainable = False)"
+    elif changed:
+        reason = "draws random numbers without a keras.random.SeedGenerator of its own"
+        remedy = "give the layer that draws one"
+    else:
+        reason = "adds a loss of its activations"
+        remedy = "remove activity_regularizer and add_loss from its layers"
+    error: Any = ModelError(
+        f"the encoder {encoder.name!r} {reason}, so micro-batches would not give the gradients of the whole "
+        f"batch; {remedy}, or leave out micro_batch"
+    )
+    error._keras_call_info_injected = True  # else Keras adds a page on the call to the sentence
+    raise error
 
 
 def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], Any]) -> Any:

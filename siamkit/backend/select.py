@@ -221,6 +221,15 @@ class Backend(Protocol):
     def compiled(self, function: Function) -> Function:
         """Return the function compiled, if Keras also compiles on this backend."""
 
+    def mapped(self, function: Function, xs: list[Any], variables: list[Any]) -> Any:
+        """Return a function's float32 results for the rows of arrays, stacked; gradients compute them again.
+
+        Args:
+            function: function of one row of each array; none of its intermediate values is kept.
+            xs: arrays of as many rows.
+            variables: the Keras variables that the function reads.
+        """
+
     def is_concrete(self, tensor: Any) -> bool:
         """Return whether the values of a tensor are known now, and not only when traced code runs."""
 

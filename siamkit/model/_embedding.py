@@ -1,9 +1,10 @@
-"""The use of a trained model: embed items, compare them, and decide whether two are the same."""
+"""The use of a trained model: embed items, compare them, decide whether two are the same, and save it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
 from siamkit.evaluation.measures import Threshold, ThresholdRule, as_threshold
 from siamkit.evaluation.pairs import chosen_threshold
+from siamkit.io.files import atomic_path
 from siamkit.metrics.base import Metric
 
 
@@ -184,6 +186,48 @@ class EmbeddingModel(keras.Model):
         self._threshold = chosen_threshold(self.compare(a, b, batch_size), target, self.metric, rule)
         self.threshold_rule = rule
         return self._threshold
+
+    # ----------------------------------------------------------------- saving
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+        """Save as one `.keras` file, as `keras.Model.save` does; `siamkit.load_model` loads it.
+
+        Raises:
+            ModelError: the name has another ending, or the file would be a folder.
+        """
+        if not str(filepath).endswith(".keras") or zipped is False:
+            raise ModelError(
+                f"a siamkit model is saved as one .keras file, got {str(filepath)!r}"
+                f"{', zipped=False' if zipped is False else ''}; write model.save('model.keras')"
+            )
+        path = Path(filepath)
+        if path.exists() and not overwrite:
+            super().save(filepath, overwrite, zipped, **kwargs)  # which asks
+            return
+        with atomic_path(path) as temporary:  # a full disk must not destroy an older model
+            super().save(temporary, overwrite, zipped, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: other runtimes get the encoder, with its input, and the metric as a description.
+
+        Raises:
+            ModelError: always; it names what to call.
+        """
+        raise ModelError(
+            "a Siamese model has no single input to export; save it as model.keras and export its encoder: "
+            "siamkit.export.export_encoder(model, Path('model.keras'), Path('.'), ['onnx']), or for a study "
+            "'siamkit best STUDY --export FOLDER --format onnx'"
+        )
+
+    def save_assets(self, inner_path: str) -> None:
+        if self.preprocessor is not None:
+            self.preprocessor.save(inner_path)
+
+    def load_assets(self, inner_path: str) -> None:
+        if (Path(inner_path) / "preprocessor.json").is_file():
+            from siamkit.data.preprocessing.columns import load_preprocessor  # late: few models have one
+
+            self.preprocessor = load_preprocessor(inner_path)
 
 
 def _pad(leaf: np.ndarray, missing: int) -> np.ndarray:

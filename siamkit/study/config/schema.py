@@ -364,6 +364,11 @@ class Fixed(Strict):
         ge=1,
         description="stop after so many epochs without a better first objective on validation; null: never",
     )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="how many items an encoder gets at once, for batches larger than memory; null: all",
+    )
     items_per_class: int = Field(4, ge=2, le=10_000_000, description="K of balanced P×K batches")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     embedding_dim: int = Field(64, ge=1, le=10_000_000)

@@ -251,7 +251,7 @@ class KerasTrainer:
             **self._component_needs("loss", configuration, items),
         )
         model = Siamese(encoder, metric, preprocessor=data.preprocessor)
-        model.compile(make_optimizer(configuration), loss)
+        model.compile(make_optimizer(configuration), loss, micro_batch=self._fixed.micro_batch)
         return model, {"loss": loss_params, "typical_distance": typical}
 
     def _encoder(self, configuration: Configuration, items: Dataset) -> keras.Model:

@@ -153,6 +153,24 @@ def test_training_ends_when_patience_does_and_is_not_continued(
 
 
 @keras_only
+@pytest.mark.one_backend
+def test_micro_batches_are_kept_after_a_kill(tmp_path: Path) -> None:
+    from siamkit import load_model
+
+    runner, configuration = bench(tmp_path, fixed="epochs: 3, learning_rate: 0.01, micro_batch: 7")
+    do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    with pytest.raises(Killed):
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 1))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    ended, _ = do(runner, job)
+    assert ended.outcome == "complete", ended.cause
+    for one, other in zip(weights(tmp_path / "b"), weights(tmp_path / "whole"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    model: Any = load_model(tmp_path / "b" / FINAL)
+    assert model.get_compile_config()["micro_batch"] == 7
+
+
+@keras_only
 def test_with_ema_averages_are_evaluated_and_kept_and_the_weights_are_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
