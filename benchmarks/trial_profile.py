@@ -48,6 +48,10 @@ budget: {{trials: {trials}}}
 engine: inline
 artifacts: run
 """
+CNN = (
+    "{cnn: {depth: 3, filters: 16, strides: 1, normalization: group, pooling: flatten, dropout: 0.0, "
+    "shortcut: true}}"
+)
 DIGITS = "source: digits, split: {by: item, train: 0.5, valid: 0.25, test: 0.25}"
 CLOTHES = (
     "source: fashion_mnist, path: {folder}, split: {{by: item, train: 0.6, valid: 0.2, test: 0.2}}, "
@@ -252,7 +256,7 @@ def main() -> None:
     images = DIGITS if arguments.images is None else CLOTHES.format(folder=arguments.images.resolve())
     studies = {
         "mlp": (DIGITS, "{mlp: {depth: 2, width: 128, dropout: 0.0}}", 10),
-        "cnn": (images, "{cnn: {depth: 3, filters: 16, dropout: 0.0}}", 4),
+        "cnn": (images, CNN, 4),
     }
     for name in arguments.only.split(","):
         data, encoder, epochs = studies[name]
