@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -34,6 +36,102 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         ]
 
     return run
+
+
+# ------------------------------------------------------------------ recorded functions
+#
+# An operation through Keras takes about 20 µs on torch, one of torch itself 2 to 5. So a function that is
+# called often with the same shapes is recorded, together with its gradient, as a list of torch's operations,
+# and replayed from then on. No compiler is needed.
+
+RECORD_AFTER = 20  # calls; a recording takes as long as about a hundred calls
+MOST_RECORDINGS = 8  # of one owner
+_recordings: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def run_recorded(
+    owner: Any, key: Hashable, function: Callable[..., Any], pure: Callable[..., Any], inputs: Sequence[Any]
+) -> Any:
+    wanted = tuple(i for i, leaf in enumerate(inputs) if leaf.requires_grad)
+    if not wanted or not torch.is_grad_enabled() or _is_traced_or_cast():
+        return function()
+    own = _recordings.setdefault(owner, {})
+    key = (key, wanted, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in inputs))
+    graph = own.get(key, 0)
+    if isinstance(graph, int):  # the number of calls so far
+        if graph < RECORD_AFTER:
+            if graph or len(own) < MOST_RECORDINGS:
+                own[key] = graph + 1
+            return function()
+        graph = own[key] = _recorded(pure, inputs, wanted)
+    return function() if graph is None else _Replay.apply(graph, pure, wanted, *inputs)
+
+
+def _is_traced_or_cast() -> bool:
+    return (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled()
+        or torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+
+
+def _recorded(pure: Callable[..., Any], inputs: Sequence[Any], wanted: Sequence[int]) -> Any:
+    """Return a function that gives the scalar and its gradients; None if it cannot be recorded."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def both(*leaves: Any) -> tuple[Any, ...]:
+        value = pure(*leaves)
+        return value, *torch.autograd.grad(value, [leaves[i] for i in wanted], materialize_grads=True)
+
+    leaves = [leaf.detach().requires_grad_(i in wanted) for i, leaf in enumerate(inputs)]
+    try:
+        graph = make_fx(both)(*leaves)
+    except Exception:  # the values of tensors decide what it does
+        return None
+    return _scripted(graph, leaves) or graph.forward
+
+
+def _scripted(graph: Any, leaves: Sequence[Any]) -> Any:
+    """Return the recording as a TorchScript program, which runs without Python; None if torch has none."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecated, but nothing else does without a compiler
+        try:
+            program = torch.jit.trace(graph, tuple(leaves), check_trace=False)
+            program = torch.jit.freeze(program.eval())
+        except Exception:
+            return None
+
+    def run(*inputs: Any) -> Any:
+        with torch.jit.optimized_execution(False):  # as recorded: no fusion, which would compile
+            return program(*inputs)
+
+    return run
+
+
+class _Replay(torch.autograd.Function):
+    """A recorded scalar, whose gradient is computed with it."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Any, pure: Any, wanted: Any, *inputs: Any) -> Any:
+        value, *gradients = graph(*inputs)
+        ctx.pure, ctx.wanted = pure, wanted
+        ctx.save_for_backward(*inputs, *gradients)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        wanted, saved = ctx.wanted, ctx.saved_tensors
+        inputs, gradients = saved[: -len(wanted)], saved[-len(wanted) :]
+        if torch.is_grad_enabled():  # the gradient must be differentiable, so it needs a graph of its own
+            sources = [inputs[i] for i in wanted]
+            gradients = torch.autograd.grad(
+                ctx.pure(*inputs), sources, create_graph=True, materialize_grads=True
+            )
+        results: list[Any] = [None] * len(inputs)
+        for i, gradient in zip(wanted, gradients, strict=True):
+            results[i] = gradient * slopes[0]
+        return (None, None, None, *results)
 
 
 def search_rows(ascending: Any, values: Any, right: bool) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -69,6 +69,29 @@ def value_and_gradients(function: Function) -> Function:
     It works inside compiled functions and loops. No gradient passes through what it returns.
     """
     return backend_module().gradient(function)
+
+
+def run_recorded(
+    owner: Any, key: Hashable, function: Function, inputs: Sequence[Any], variables: Sequence[Any] = ()
+) -> Any:
+    """Return the result of a function of tensors; on torch by a recording once it was called often enough.
+
+    Only for functions whose result depends on nothing else, and that change nothing.
+
+    Args:
+        owner: the object that the function belongs to; its recordings are deleted with it.
+        key: what else the function depends on.
+        function: function of the inputs.
+        inputs: tensors.
+        variables: Keras variables that the function reads.
+    """
+    return backend_module().run_recorded(
+        owner,
+        key,
+        lambda: function(*inputs),
+        stateless(function, len(inputs), variables),
+        [*inputs, *(variable.value for variable in variables)],
+    )
 
 
 def search_rows(ascending: Any, values: Any, right: bool = False) -> Any:

@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 import weakref
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import is_concrete, running_argument, running_model
+from siamkit.backend.beyond_keras import is_concrete, run_recorded, running_argument, running_model
 from siamkit.backend.select import float32_scope
 from siamkit.errors import ComponentError, DataError, ModelError
 from siamkit.io.targets import PairTarget, TargetRule
@@ -181,7 +182,12 @@ class Loss(keras.losses.Loss):
         """Return the loss of a target that was checked on the host; arguments as for a call."""
         with keras.name_scope(self.name), float32_scope():
             embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-            values = self.apply(self._as_target(y_true, embeddings), embeddings, training)
+            target = self._as_target(y_true, embeddings)
+            variables = self._read_variables() if sample_weight is None else None
+            if variables is None:
+                values = self.apply(target, embeddings, training)
+            else:
+                values = self._mean(target, embeddings, training, variables)
             if len(embeddings.shape) == 2 and ops.is_tensor(y_true) and not is_concrete(y_true):
                 values = _nan_if_rounded(values, y_true)
             if not self._ownership_checked:
@@ -229,6 +235,27 @@ class Loss(keras.losses.Loss):
         cls: Any = type(self)
         options = {"training": training} if _takes_training(cls) else {}
         return self.call(y_true, y_pred, **options)
+
+    def _mean(
+        self, y_true: Tensor | None, y_pred: Tensor, training: bool, variables: Sequence[Any]
+    ) -> Tensor:
+        """Return the mean of the result of `apply`, a pure function; torch may record it."""
+
+        def mean(y_pred: Tensor, y_true: Tensor | None = None) -> Tensor:
+            values = self.apply(y_true, y_pred, training)
+            return ops.mean(values) if len(values.shape) else values
+
+        depends_on = (training, self._metric, *(repr(getattr(self, param)) for param in self.params))
+        inputs = [y_pred] if y_true is None else [y_pred, y_true]
+        return run_recorded(self, depends_on, mean, inputs, variables)
+
+    def _read_variables(self) -> list[Any] | None:
+        """Return the variables that a built-in loss only reads; None if it may have other effects."""
+        layers = [layer for layer in (self.state, self._metric) if layer is not None]
+        known = all(type(part).__module__.startswith("siamkit.") for part in (self, *layers))
+        variables = [variable for layer in layers for variable in layer.variables]
+        pure = known and not self.wrapped and all(layer.built for layer in layers)
+        return variables if pure and all(variable.trainable for variable in variables) else None
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **{param: getattr(self, param) for param in self.params}}

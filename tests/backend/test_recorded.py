@@ -1,0 +1,170 @@
+"""Losses that torch replays from a recording: the values and gradients of the calls that run as written."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import siamkit
+from siamkit.registry.catalog import CORE
+from siamkit.registry.registry import components
+
+pytestmark = [
+    pytest.mark.keras,
+    pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others compile whole training steps"),
+]
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1], "int32")
+OTHERS = np.array([2, 2, 0, 1, 1, 0, 0, 0], "int32")
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Record at the first call, and return the recordings by loss."""
+    from siamkit.backend import _torch
+
+    monkeypatch.setattr(_torch, "RECORD_AFTER", 0)
+    return _torch._recordings
+
+
+def points(seed=0, count=8):
+    import torch
+
+    return torch.tensor(np.random.default_rng(seed).normal(size=(count, 4)), dtype=torch.float32)
+
+
+def step(loss, labels, x):
+    """The value, the gradient by the embeddings and those by the loss's weights."""
+    import torch
+
+    x = x.clone().requires_grad_()
+    variables = [] if loss.state is None else [v.value for v in loss.state.trainable_variables]
+    value = loss(torch.tensor(labels), x)
+    gradients = torch.autograd.grad(value, [x, *variables], allow_unused=True)
+    return [value.detach(), *(torch.zeros(()) if g is None else g for g in gradients)]
+
+
+def graphs(recordings, loss):
+    return [graph for graph in recordings.get(loss, {}).values() if callable(graph)]
+
+
+def over_labels():
+    for entry in components().catalog("loss").all():
+        spec = entry.spec
+        if (
+            entry.origin.distribution == CORE
+            and "labels" in spec.supervision
+            and not {"loss", "losses"} & set(spec.params)
+        ):
+            yield spec.name
+
+
+# One updates a histogram, the other wraps losses.
+AS_WRITTEN = {"dynamic_soft_margin", "weighted_sum"}
+
+
+@pytest.mark.parametrize("name", list(over_labels()))
+def test_a_recorded_loss_has_the_value_and_gradients_of_the_loss_as_written(name, recorded, monkeypatch):
+    from siamkit.backend import _torch
+
+    spec = components().find("loss", name).spec
+    metric = "cosine" if spec.orientation == "similarity" else "euclidean"
+    metric = "snr" if name == "snr_contrastive" else metric
+    facts = {"num_classes": 3} if "num_classes" in spec.needs else {}
+    loss = siamkit.get_loss(name, metric=metric, **facts)
+    for _ in range(2):  # the first call makes its weights
+        step(loss, LABELS, points())
+    assert bool(graphs(recorded, loss)) == (name not in AS_WRITTEN)
+    cases = [
+        (LABELS, points(1)),
+        (OTHERS, points(2)),
+        (np.zeros(8, "int32"), points(3)),
+        (OTHERS, 0 * points()),
+    ]
+    if name in AS_WRITTEN:
+        return
+    got = [step(loss, *case) for case in cases]
+    monkeypatch.setattr(_torch, "RECORD_AFTER", 10**9)
+    recorded.pop(loss)
+    for case, results in zip(cases, got, strict=True):
+        for result, expected in zip(results, step(loss, *case), strict=True):
+            np.testing.assert_allclose(result.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_changed_parameter_or_metric_is_recorded_anew(recorded):
+    loss = siamkit.get_loss("triplet", metric="euclidean", margin=0.1)
+    before = [step(loss, LABELS, points())[0] for _ in range(2)]
+    loss.margin = 3.0
+    after = step(loss, LABELS, points())[0]
+    assert before[0] == before[1] < after
+    assert after == step(siamkit.get_loss("triplet", metric="euclidean", margin=3.0), LABELS, points())[0]
+    loss.bind(siamkit.get_metric("manhattan"))
+    other = siamkit.get_loss("triplet", metric="manhattan", margin=3.0)
+    assert step(loss, LABELS, points())[0] == step(other, LABELS, points())[0] != after
+
+
+def test_the_gradient_of_a_recorded_loss_can_be_differentiated(recorded):
+    import torch
+
+    loss = siamkit.get_loss("nt_xent", metric="cosine", temperature=0.5)
+    labels = torch.tensor(LABELS)
+
+    def penalty(x):
+        (slope,) = torch.autograd.grad(loss(labels, x), x, create_graph=True)
+        return (slope**2).sum()
+
+    step(loss, LABELS, points())
+    x = points().requires_grad_()
+    (got,) = torch.autograd.grad(penalty(x), x)
+    assert graphs(recorded, loss)
+    h = 1e-2
+    for index in np.ndindex(3, 2):
+        moved = torch.zeros(8, 4)
+        moved[index] = h
+        ends = [penalty((points() + sign * moved).requires_grad_()).detach() for sign in (1, -1)]
+        assert float(got[index]) == pytest.approx(float(ends[0] - ends[1]) / (2 * h), rel=0.05, abs=2e-3)
+
+
+def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, monkeypatch):
+    import torch
+
+    from siamkit.losses import _mining
+
+    monkeypatch.setattr(_mining, "BLOCK", 1)  # as many blocks as the class with most items needs
+    loss = siamkit.get_loss("angular", metric="cosine")
+    values = [step(loss, LABELS, points())[0] for _ in range(2)]
+    assert values[0] == values[1]
+    assert not graphs(recorded, loss)
+    loss = siamkit.get_loss("nt_xent", metric="cosine")
+    gradient = torch.func.grad(lambda x: loss(torch.tensor(LABELS), x))(points())
+    assert not graphs(recorded, loss)
+    np.testing.assert_allclose(gradient, step(loss, LABELS, points())[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_is_recorded_after_some_calls_and_for_a_few_shapes_only():
+    from siamkit.backend import _torch
+
+    loss = siamkit.get_loss("contrastive", metric="euclidean")
+    step(loss, LABELS, points())  # builds the metric
+    for call in range(_torch.RECORD_AFTER + 1):
+        assert not graphs(_torch._recordings, loss), call
+        step(loss, LABELS, points())
+    assert len(graphs(_torch._recordings, loss)) == 1
+    for count in range(2, 4 + _torch.MOST_RECORDINGS):
+        step(loss, np.arange(count, dtype="int32"), points(count=count))
+    assert len(_torch._recordings[loss]) == _torch.MOST_RECORDINGS
+
+
+def test_a_loss_of_another_package_is_never_recorded(recorded):
+    class Counting(siamkit.Loss):
+        calls = 0
+
+        def call(self, y_true, y_pred):
+            self.calls += 1
+            return keras.ops.mean(self.pairwise_distances(y_pred, y_pred))
+
+    loss = Counting()
+    loss.bind(siamkit.get_metric("euclidean"))
+    for _ in range(3):
+        step(loss, LABELS, points())
+    assert loss.calls == 3
