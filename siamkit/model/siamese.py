@@ -160,8 +160,8 @@ class Siamese(EmbeddingModel):
 
         With `micro_batch=64` the loss compares all items of a batch, but the encoder gets 64 at once, so a
         batch may be larger than memory. Gradients are those of the whole batch: each micro-batch is encoded
-        twice, with the same dropout (GradCache: Gao et al. 2021, https://arxiv.org/abs/2101.06983). Training
-        takes up to 4/3 of the time. Batch normalisation is refused unless its layers are frozen.
+        twice, with the same dropout (GradCache: Gao et al. 2021, https://arxiv.org/abs/2101.06983). A step
+        takes about a third longer. Batch normalisation is refused unless its layers are frozen.
 
         Args:
             optimizer, loss: as in Keras.
