@@ -2,8 +2,8 @@
 
 Metrics that order items as dot products or Euclidean distances do (`Metric.ordered_by`) are searched in two
 steps: a product in float32 finds more candidates than needed, and exact scores in float64 rank them. A bound
-on the rounding of float32 shows whether an item that is not a candidate could be among the nearest; then
-there are more candidates. Under other metrics all distances are computed.
+on the rounding of float32 shows whether an item that is not a candidate could be among the nearest; then more
+are compared. Under other metrics, and where too many items are equally near, all distances are computed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ DEVICE_QUERIES = 2048
 
 SEGMENT = 2**15
 """The number of items of the gallery that they are compared with at a time."""
+
+SCORED = 2**20
+"""The number of coordinates of candidates that a thread converts to float64 at a time."""
 
 SHALLOW = 1 / 32
 """The largest part of the gallery that is searched for by candidates."""
@@ -220,17 +223,20 @@ def search(
     index = (DeviceIndex if on_device else Index)(points_b, metric.ordered_by, k)  # type: ignore[attr-defined]
     size = DEVICE_QUERIES if on_device else QUERIES
 
-    def nearest(start: int) -> tuple[int, Indices]:
+    def nearest(start: int) -> tuple[Indices, NDArray[np.bool_]]:
         rows = slice(start, start + size)
-        return start, index.nearest(points_a[rows], None if exclude is None else exclude[rows])
+        return index.nearest(points_a[rows], None if exclude is None else exclude[rows])
 
     starts = range(0, len(queries), size)
-    if on_device:
-        yield from map(nearest, starts)
-        return
-    threads = max([1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")])
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(nearest, starts)
+    pools = [1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1 if on_device else max(pools)) as pool:
+        for start, (order, proven) in zip(starts, pool.map(nearest, starts), strict=True):
+            rows = start + np.flatnonzero(~proven)
+            for first, distances in distance_chunks(metric, queries[rows], gallery) if rows.size else ():
+                some = rows[first : first + len(distances)]
+                left_out = None if exclude is None else exclude[some]
+                order[some - start] = nearest_first(distances, k, left_out)[0]
+            yield start, order
 
 
 class Index:
@@ -257,20 +263,24 @@ class Index:
         self._longest = math.sqrt(max(squares))
         self._thread = threading.local()
 
-    def nearest(self, queries: Vectors, exclude: Indices | None = None) -> Indices:
-        """Return the k nearest points of each query, `(n, k)`, nearest first; ties in order of index."""
+    def nearest(self, queries: Vectors, exclude: Indices | None = None) -> tuple[Indices, NDArray[np.bool_]]:
+        """Return the k nearest points of each query, nearest first, ties in order of index; whether proven.
+
+        Returns:
+            Indices `(n, k)`; and `(n,)`, False if other points could be as near.
+        """
         nearest = np.empty((len(queries), self._k), np.int64)
-        rows, count = np.arange(len(queries)), self._k + 1 + max(7, self._k // 4)
-        while rows.size:
-            count = min(count, len(self._points))
-            some = queries[rows]
-            bound, columns = self._candidates(some, count)
+        rows, few = np.arange(len(queries)), self._k + 1 + max(7, self._k // 4)
+        for count in (few, 4 * few):
+            bound, columns = self._candidates(queries[rows], min(count, len(self._points)))
             left_out = None if exclude is None else exclude[rows]
-            order, scores = _ranked(self._scores(some, columns), columns, self._k, left_out)
-            done = (scores[:, -1] < bound) | (count == len(self._points))
-            nearest[rows[done]] = order[done]
-            rows, count = rows[~done], 4 * count
-        return nearest
+            nearest[rows], scores = _ranked(self._scores(queries[rows], columns), columns, self._k, left_out)
+            rows = rows[(scores[:, -1] >= bound) & (count < len(self._points))]
+            if not rows.size:
+                break
+        proven = np.ones(len(queries), bool)
+        proven[rows] = False
+        return nearest, proven
 
     def _candidates(self, queries: Vectors, count: int) -> tuple[NDArray[np.float64], Indices]:
         """Return candidates `(n, count)`, and a lower bound `(n,)` on the scores of all other points."""
@@ -304,15 +314,18 @@ class Index:
 
     def _scores(self, queries: Vectors, columns: Indices) -> Vectors:
         """Return the exact scores `(n, count)` of candidates, rounded to float32: low is near."""
-        wide, candidates = queries.astype(np.float64), self._points[columns].astype(np.float64)
-        if self._by == "distance":
-            candidates -= wide[:, None]
-            scores = np.einsum("qcd,qcd->qc", candidates, candidates)
-        else:
-            scores = -np.matmul(candidates, wide[:, :, None])[:, :, 0]
-        return np.asarray(scores, np.float32) + np.float32(
-            0
-        )  # no negative zeros: their bits rank before zero
+        scores = np.empty(columns.shape, np.float32)
+        size = max(1, SCORED // (columns.shape[1] * queries.shape[1]))
+        for start in range(0, len(queries), size):
+            rows = slice(start, start + size)
+            wide = queries[rows, None].astype(np.float64)
+            candidates = self._points[columns[rows]].astype(np.float64)
+            if self._by == "distance":
+                candidates -= wide
+                scores[rows] = np.einsum("qcd,qcd->qc", candidates, candidates)
+            else:
+                scores[rows] = -np.matmul(candidates, wide.swapaxes(1, 2))[:, :, 0]
+        return scores + np.float32(0)  # no negative zeros: their bits rank before zero
 
 
 class DeviceIndex(Index):

@@ -227,6 +227,10 @@ def test_neighbours_by_candidates_are_exact(monkeypatch, by, kind):
         def points(self, x):
             return x
 
+        def matrix(self, a, b):
+            a, b = a.astype("float64"), b.astype("float64")
+            return -a @ b.T if by == "product" else ((a[:, None] - b) ** 2).sum(2)
+
         def __call__(self, a, b):
             return np.zeros(len(a))
 
@@ -242,16 +246,22 @@ def test_more_candidates_are_compared_where_rounding_could_hide_a_neighbour(monk
     candidates = Index._candidates
 
     def counted(self, queries, count):
-        counts.append(count)
+        counts.append((len(queries), count))
         return candidates(self, queries, count)
 
     monkeypatch.setattr(Index, "_candidates", counted)
-    rng = np.random.default_rng(0)
-    apart, copies = rng.normal(size=(400, 5)), np.ones((400, 5))
-    for gallery, expected in ((apart, [11]), (copies, [11, 44, 176, 400])):
+    apart = np.random.default_rng(0).normal(size=(400, 5)).astype("float32")
+    some, many = apart.copy(), apart.copy()
+    some[7:30], many[7:70] = some[1], many[1]
+    for gallery, expected in (
+        (apart, [(5, 11)]),
+        (some, [(5, 11), (1, 44)]),  # item 1 has 23 copies
+        (many, [(5, 11), (1, 44)]),  # 63 copies: more than are compared
+    ):
         counts.clear()
-        Index(gallery.astype("float32"), "product", 3).nearest(gallery[:5].astype("float32"))
+        _, proven = Index(gallery, "distance", 3).nearest(gallery[:5])
         assert counts == expected
+        assert proven.tolist() == [True, gallery is not many, True, True, True]
 
 
 @settings(max_examples=examples(200))
