@@ -70,15 +70,20 @@ def test_a_test_whose_components_all_have_their_turn_elsewhere_runs_for_one_of_t
 @pytest.mark.keras
 @pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ["encoder", "metric", "loss"])
-def test_edge_cases_and_jit_of_every_component_run_on_each_backend(kind):
+def test_edge_cases_of_every_component_run_on_each_backend_and_jit_on_one(kind):
     from siamkit.registry.registry import components
     from siamkit.testing import cases
 
-    for backend in OTHERS:
-        for entry in components().catalog(kind).all():
-            items = [Item(f"kit[{case.id}]", KERAS, case=case) for case in cases(entry.qualified, kind=kind)]
-            here = [item.callspec.params["case"].check.__name__ for item in chosen(backend, items)]
-            assert here == ["edge_cases", "jit"], (backend, entry.qualified)
+    jit = []
+    for entry in components().catalog(kind).all():
+        items = [Item(f"kit[{case.id}]", KERAS, case=case) for case in cases(entry.qualified, kind=kind)]
+        here = {
+            backend: [item.callspec.params["case"].check.__name__ for item in chosen(backend, items)]
+            for backend in OTHERS
+        }
+        assert sorted(map(tuple, here.values())) == [("edge_cases",), ("edge_cases", "jit")], entry.qualified
+        jit += [backend for backend, checks in here.items() if "jit" in checks]
+    assert all(jit.count(backend) >= len(jit) / 4 for backend in OTHERS)
 
 
 def test_all_run_on_request(monkeypatch):

@@ -53,7 +53,12 @@ def run_recorded(
     owner: Any, key: Hashable, function: Callable[..., Any], pure: Callable[..., Any], inputs: Sequence[Any]
 ) -> Any:
     wanted = tuple(i for i, leaf in enumerate(inputs) if leaf.requires_grad)
-    if not wanted or not torch.is_grad_enabled() or _is_traced_or_cast():
+    if (
+        not wanted
+        or not torch.is_grad_enabled()
+        or torch.is_autocast_enabled()
+        or torch.compiler.is_compiling()
+    ):
         return function()
     own = _recordings.setdefault(owner, {})
     key = (key, wanted, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in inputs))
@@ -64,16 +69,12 @@ def run_recorded(
                 own[key] = graph + 1
             return function()
         graph = own[key] = _recorded(pure, inputs, wanted)
-    return function() if graph is None else _Replay.apply(graph, pure, wanted, *inputs)
-
-
-def _is_traced_or_cast() -> bool:
-    return (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled()
-        or torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func
-        or torch._C._len_torch_dispatch_stack() > 0
-    )
+    if graph is None:
+        return function()
+    try:
+        return _Replay.apply(graph, pure, wanted, *inputs)
+    except RuntimeError:  # inside torch.func, where a function with a gradient of its own cannot be called
+        return function()
 
 
 def _recorded(pure: Callable[..., Any], inputs: Sequence[Any], wanted: Sequence[int]) -> Any:

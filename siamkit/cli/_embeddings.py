@@ -23,6 +23,14 @@ _labels_option = click.option(
 _drop_missing_option = click.option(
     "--drop-missing", is_flag=True, help="Leave out items whose label is missing, and print how many."
 )
+_baseline_option = click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="Embedding without training to compare with, such as raw, pca, hog or tfidf; repeatable; none for "
+    "none [default: all that fit, if the items can be read].",
+)
 _source_option = click.option(
     "--source",
     metavar="NAME",
@@ -188,14 +196,7 @@ def _names(columns: str | None) -> tuple[str, ...]:
     "queries; for "
     "pairs, items if one is in several pairs, else pairs.",
 )
-@click.option(
-    "--baseline",
-    "baselines",
-    multiple=True,
-    metavar="NAME",
-    help="Embedding without training to compare with, such as raw, pca, hog or tfidf; repeatable; none for "
-    "none [default: all that fit, if the items can be read].",
-)
+@_baseline_option
 @click.option("--html", "page", type=click.Path(), metavar="FILE", help="Also write a web page.")
 @json_option
 @backend_option(_BACKEND_DEFAULT)
@@ -312,6 +313,7 @@ def compare(
     metavar="FILE",
     help="With --sizes: also write a web page.",
 )
+@_baseline_option
 @json_option
 @backend_option(_BACKEND_DEFAULT)
 def evaluate(
@@ -327,6 +329,7 @@ def evaluate(
     label: str | None,
     sizes: bool,
     page: str | None,
+    baselines: tuple[str, ...],
     as_json: bool,
     backend: str | None,
 ) -> None:
@@ -334,14 +337,21 @@ def evaluate(
 
     MODEL is a .keras file, a file of embeddings (.npy, .npz, .parquet) or a trial of a study (study.yaml#14,
     study.yaml#best, the winner); only a .keras file takes DATA. The measures cover retrieval, verification,
-    clustering, few-shot classification and the geometry of the embeddings. Error rates are listed at the
-    threshold that is given or chosen from these pairs, and at the model's own, if it has one.
+    clustering, few-shot classification and the geometry of the embeddings; beside them are those of the best
+    embedding without training of the same items (with --json only if --baseline names some). Error rates are
+    listed at the threshold that is given or chosen from these pairs, and at the model's own, if it has one.
     """
     from rich.console import Console
 
     from siamkit.backend import select
     from siamkit.comparison.inputs import labeled, read_embeddings
-    from siamkit.comparison.single import curve_document, curve_of, evaluate_set, measures_document
+    from siamkit.comparison.single import (
+        best_untrained,
+        curve_document,
+        curve_of,
+        evaluate_set,
+        measures_document,
+    )
     from siamkit.evaluation.measures import as_threshold
     from siamkit.io.files import to_jsonable, write_text
     from siamkit.io.paths import check_writable
@@ -372,9 +382,14 @@ def evaluate(
             Console().print(render_console(curve_document(embedded.name, curve, embedded.notes)))
         return
     measures = evaluate_set(embedded, groups or GROUPS, asked)  # type: ignore[arg-type]
+    best, told = None, list[str]()
+    if baselines != ("none",) and (baselines or not as_json):
+        best, told = best_untrained(embedded, groups or GROUPS, baselines)  # type: ignore[arg-type]
+    embedded = dataclasses.replace(embedded, notes=(*embedded.notes, *told))
     if as_json:
         for note in embedded.notes:
             click.echo(note, err=True)
-        click.echo(json.dumps(to_jsonable(measures), indent=1))
+        beside = {} if best is None else {"baseline": dataclasses.asdict(best)}
+        click.echo(json.dumps(to_jsonable({**measures, **beside}), indent=1))
         return
-    Console().print(render_console(measures_document(embedded, measures, asked)))
+    Console().print(render_console(measures_document(embedded, measures, asked, best)))

@@ -19,7 +19,14 @@ from siamkit.comparison.embedding_set import (
     thumbnails_in_data,
     thumbnails_of_items,
 )
-from siamkit.comparison.inputs import aligned, default_names, is_model, read_embeddings, with_labels
+from siamkit.comparison.inputs import (
+    aligned,
+    default_names,
+    is_model,
+    on_items_of,
+    read_embeddings,
+    with_labels,
+)
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
 from siamkit.comparison.untrained import untrained_in_data
@@ -180,23 +187,12 @@ def _untrained(
         return [], [NO_ITEMS]
     try:
         found, notes = untrained(wanted)
-        together = [_on_items_of(sets[0], each) for each in found]
+        together = [on_items_of(sets[0], each) for each in found]
     except SiamkitError as error:
         if wanted:
             raise
         return [], [f"No embedding without training was compared: {error}"]
     return together, notes
-
-
-def _on_items_of(first: EmbeddingSet, other: EmbeddingSet) -> EmbeddingSet:
-    """Return the other set on the items of the first, without other ids."""
-    if first.ids is None:
-        aligned([first, other])
-        return replace(other, ids=None)
-    _, found = aligned([first, other])[0]
-    if len(found.embeddings) < len(first.embeddings):
-        raise DataError(f"the data have {len(found.embeddings):,} of {len(first.embeddings):,} items only")
-    return found
 
 
 def _best_first(evaluated: ByQuery | ByPair, untrained: Sequence[EmbeddingSet]) -> tuple[str, ...]:

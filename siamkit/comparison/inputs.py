@@ -186,6 +186,17 @@ def aligned(sets: Sequence[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]
     return list(sets), []
 
 
+def on_items_of(first: EmbeddingSet, other: EmbeddingSet) -> EmbeddingSet:
+    """Return the other set on the items of the first, without other ids."""
+    if first.ids is None:
+        aligned([first, other])
+        return replace(other, ids=None)
+    _, found = aligned([first, other])[0]
+    if len(found.embeddings) < len(first.embeddings):
+        raise DataError(f"the data have {len(found.embeddings):,} of {len(first.embeddings):,} items only")
+    return found
+
+
 def with_labels(
     sets: Sequence[EmbeddingSet],
     labels: ArrayLike | str | os.PathLike[str] | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from siamkit.comparison.by_unit import BINARY_MEASURES, GRADED_MEASURES
 from siamkit.comparison.by_unit import MEASURES as QUERY_MEASURES
 from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.comparison.from_model import run_folder_of
-from siamkit.errors import DataError, StudyError, listed
+from siamkit.comparison.inputs import on_items_of
+from siamkit.errors import DataError, SiamkitError, StudyError, listed
 from siamkit.evaluation import evaluate
-from siamkit.evaluation.distances import lightest_metric
+from siamkit.evaluation.distances import PLAIN, lightest_metric
 from siamkit.evaluation.measures import (
+    DEFAULT_OBJECTIVE,
     GROUPS,
     MEASURES,
     Group,
@@ -61,6 +64,63 @@ def evaluate_set(
     if embedding_set.parameters is not None:
         measures["parameters"] = embedding_set.parameters
     return measures
+
+
+@dataclass(frozen=True)
+class BestUntrained:
+    """The best embedding without training of the items of an embedding set.
+
+    Args:
+        name: its name and metric.
+        measures: its measures, as `siamkit.evaluate` returns them.
+    """
+
+    name: str
+    measures: Measures
+
+
+def best_untrained(
+    embedding_set: EmbeddingSet, groups: Sequence[Group] = GROUPS, wanted: Sequence[str] = ()
+) -> tuple[BestUntrained | None, list[str]]:
+    """Return the best embedding without training of the same items, and notes; None if there is none.
+
+    The best is chosen by MAP@R of items, ROC-AUC of pairs, or Spearman's correlation of scores, under the
+    cosine similarity and the Euclidean distance.
+
+    Args:
+        embedding_set: the embeddings, with labels.
+        groups: the groups of measures to compute of the best.
+        wanted: names of baselines; by default all that fit.
+
+    Raises:
+        DataError: a baseline is wanted that cannot be computed.
+    """
+    if embedding_set.untrained is None:
+        if wanted:
+            raise DataError(f"the baseline {wanted[0]!r} needs the items, which {embedding_set.name!r} lacks")
+        return None, ["No embedding without training was evaluated, since the items are unknown."]
+    labels = embedding_set.labels
+    assert labels is not None
+    try:
+        found, notes = embedding_set.untrained(wanted)
+        sets = [on_items_of(embedding_set, each) for each in found]
+    except SiamkitError as error:
+        if wanted:
+            raise
+        return None, [f"No embedding without training was evaluated: {error}"]
+    contenders = []
+    for each in sets:
+        for name, metric in PLAIN.items():
+            quick = evaluate(
+                each.embeddings, labels, metric(), groups=("retrieval", "verification", "graded")
+            )
+            measure = next(name for name in DEFAULT_OBJECTIVE.values() if name in quick)
+            contenders.append((quick[measure], f"{each.name} · {name}", each.embeddings, metric()))
+    if not contenders:
+        return None, notes
+    _, name, embeddings, best = max(contenders, key=lambda contender: contender[0])
+    known = [group for group in groups if group not in ("cost", "speed")]
+    return BestUntrained(name, evaluate(embeddings, labels, best, groups=known)), notes
 
 
 def curve_of(embedding_set: EmbeddingSet) -> SizeCurve:
@@ -181,7 +241,10 @@ COUNTS = ("queries", "queries_excluded", "pairs_alike", "pairs_unlike", "pairs")
 
 
 def measures_document(
-    embedding_set: EmbeddingSet, measures: Mapping[str, float], threshold: Threshold | None = None
+    embedding_set: EmbeddingSet,
+    measures: Mapping[str, float],
+    threshold: Threshold | None = None,
+    untrained: BestUntrained | None = None,
 ) -> Document:
     """Return measures as a document: a table for each group and each threshold.
 
@@ -189,35 +252,42 @@ def measures_document(
         embedding_set: the evaluated embeddings.
         measures: the measures, as `siamkit.evaluate` returns them.
         threshold: the threshold that was asked for, as for `evaluate_set`.
+        untrained: the best embedding without training of the same items; it has a column in each table.
     """
     at_threshold = {"threshold", *AT_THRESHOLD}
     sections = []
+
+    def section(name: str, title: str, names: Mapping[str, str], beside: bool = False) -> None:
+        """Add a table of measures, given the names under which they are known."""
+        other = untrained if beside else None
+        rows = [
+            (
+                measure,
+                measures[key],
+                *(() if other is None else (other.measures.get(key),)),
+                _detail(key, measures),
+                MEASURES[measure].summary if measure in MEASURES else "",
+            )
+            for measure, key in names.items()
+        ]
+        columns = ("value",) if other is None else ("value", other.name)
+        table = Table.of(("measure", *columns, "interval or by class", "meaning"), rows)
+        sections.append(Section(name, title, (), [Listing(name, "", table)] if rows else []))
+
     for group in GROUPS:
         names = [name for name in measures if name in MEASURES and MEASURES[name].group == group]
-        rows = [_row(name, name, measures) for name in names if name not in at_threshold]
-        sections.append(_section(group, group, rows))
+        section(group, group, {name: name for name in names if name not in at_threshold}, beside=True)
     if "threshold" in measures:
         asked = as_threshold(threshold)
         how = f"chosen from these pairs for {asked}" if isinstance(asked, ThresholdRule) else "as given"
         title = f"at the threshold {measures['threshold']:.6g}, {how}"
-        rows = [_row(name, name, measures) for name in AT_THRESHOLD]
-        sections.append(_section("at-threshold", title, rows))
+        section("at-threshold", title, {name: name for name in AT_THRESHOLD})
     if "own_threshold" in measures:
         title = f"at the model's own threshold {measures['own_threshold']:.6g}"
-        rows = [_row(name, f"{name}_at_own_threshold", measures) for name in AT_THRESHOLD]
-        sections.append(_section("at-own-threshold", title, rows))
-    counts = [(name, measures[name], "", "") for name in COUNTS if name in measures]
-    sections.append(_section("counts", "counts", counts))
+        names_at_own = {name: f"{name}_at_own_threshold" for name in AT_THRESHOLD}
+        section("at-own-threshold", title, names_at_own)
+    section("counts", "counts", {name: name for name in COUNTS if name in measures})
     return Document(f"Measures of {embedding_set.name}", embedding_set.notes, sections)
-
-
-def _row(measure: str, name: str, measures: Mapping[str, float]) -> tuple[str, float, str, str]:
-    return measure, measures[name], _detail(name, measures), MEASURES[measure].summary
-
-
-def _section(name: str, title: str, rows: list[tuple[str, float, str, str]]) -> Section:
-    table = Table.of(("measure", "value", "interval or by class", "meaning"), rows)
-    return Section(name, title, (), [Listing(name, "", table)] if rows else [])
 
 
 def _detail(name: str, measures: Mapping[str, float]) -> str:

@@ -211,11 +211,11 @@ class DataReport:
         if self.images is None:
             return [f"An item has the shape {self.shape}."] if self.shape else []
         images = self.images
-        sizes = size_text(images.smallest)
+        sizes = f"{size_text(images.smallest)} pixels"
         if images.smallest != images.largest:
-            sizes += f" to {size_text(images.largest)}"
+            sizes = f"from {sizes} (the smallest) to {size_text(images.largest)} (the largest)"
         modes = ", ".join(f"{count:,} {mode}" for mode, count in images.modes.items())
-        lines = [f"Images have {sizes} pixels ({modes}); training uses {_resized(images.resizing)}."]
+        lines = [f"Images have {sizes}, {modes}; training uses {_resized(images.resizing)}."]
         if images.are_grey and self.params.get("channels", "rgb") == "grey":
             lines.append("All images are grey, so `channels: grey` saves two of three channels.")
         unseen = self.items - images.decoded

@@ -19,7 +19,7 @@ import filelock
 from siamkit.errors import StudyError, listed
 from siamkit.io.files import to_jsonable, write_text
 from siamkit.io.paths import is_local
-from siamkit.runs.results import BaselineResult, RepeatResult, Snapshot, TrialResult, read_record
+from siamkit.runs.results import BaselineResult, Objective, RepeatResult, Snapshot, TrialResult, read_record
 
 LAYOUT = 1
 
@@ -204,6 +204,11 @@ class RunFolder:
         return [
             read_record(file, BaselineResult) for file in sorted(self.path.glob("baselines/*/result.json"))
         ]
+
+    def best_baseline(self, objective: Objective, split: str = "valid") -> BaselineResult | None:
+        """Return the baseline that is best in an objective on a split; None if none has a value."""
+        found = [each for each in self.baselines() if each.value(objective.name, split) is not None]
+        return max(found, key=lambda each: objective.worth(each.value(objective.name, split)), default=None)
 
     # ------------------------------------------------------------------ writing
 

@@ -19,6 +19,7 @@ from siamkit.io.paths import check_writable, display_path
 from siamkit.registry.catalog import importable_from
 from siamkit.registry.registry import components
 from siamkit.runs.configuration import derive_seed
+from siamkit.runs.results import BaselineResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study._proposal import propose
 from siamkit.study.config.given import (
@@ -342,6 +343,7 @@ class Retrained:
         epochs, seed: the number of epochs and the seed of the new training.
         measures: the new model's measures on the validation split, by name.
         before: the same measures of the trial itself; empty if it did not complete.
+        baseline: the best embedding without training of the same items; None if none was evaluated.
     """
 
     path: Path
@@ -350,6 +352,7 @@ class Retrained:
     seed: int
     measures: dict[str, float]
     before: dict[str, float]
+    baseline: BaselineResult | None = None
 
 
 def retrain_trial(
@@ -421,4 +424,5 @@ def retrain_trial(
         trained.model.save(file)
     measures, objective = trained.scores.measures, data.objective.name
     reporter.ended(label, "complete", measures[objective], None, done=1)
-    return Retrained(place, trial, fixed.evaluations, seed, measures, stored.measures)
+    baseline = folder.best_baseline(data.objective)
+    return Retrained(place, trial, fixed.evaluations, seed, measures, stored.measures, baseline)

@@ -10,10 +10,7 @@ import siamkit
 from siamkit.registry.catalog import CORE
 from siamkit.registry.registry import components
 
-pytestmark = [
-    pytest.mark.keras,
-    pytest.mark.skipif(keras.backend.backend() != "torch", reason="the others compile whole training steps"),
-]
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1], "int32")
 OTHERS = np.array([2, 2, 0, 1, 1, 0, 0, 0], "int32")
 

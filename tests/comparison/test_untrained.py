@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,30 @@ def test_models_have_their_items_prepared_as_they_want_them(files: list[Path], t
     assert found.values[raw]["map_at_r"].value == 1.0
     sets, _ = untrained_in_data(files[2], StreamRequest(prepare), None, ["raw"])
     np.testing.assert_allclose(sets[0].embeddings, prepare(ITEMS), atol=1e-6)
+
+    # Also where one model alone is evaluated.
+    evaluated = ["evaluate", str(models[0]), str(files[2]), "--group", "retrieval"]
+    shown = CliRunner().invoke(main, evaluated, env={"COLUMNS": "200"}).stdout
+    (line,) = (line for line in shown.splitlines() if line.strip().startswith("map_at_r"))
+    assert "raw · " in shown
+    assert re.search(r"map_at_r +0\.\d+ +1\.0000 ", line)
+    without = CliRunner().invoke(main, [*evaluated, "--baseline", "none"], env={"COLUMNS": "200"}).stdout
+    assert "raw" not in without
+    as_json = json.loads(CliRunner().invoke(main, [*evaluated, "--baseline", "pca", "--json"]).stdout)
+    assert as_json["baseline"]["name"].startswith("pca · ")
+    assert "baseline" not in json.loads(CliRunner().invoke(main, [*evaluated, "--json"]).stdout)
+    refused = CliRunner().invoke(main, [*evaluated, "--baseline", "hog"])
+    assert refused.exit_code == 2
+    assert "the baseline 'hog' is not for these items" in refused.stderr
+
+
+def test_embeddings_without_items_are_evaluated_with_a_note(files: list[Path]) -> None:
+    shown = CliRunner().invoke(main, ["evaluate", str(files[0]), "--group", "retrieval"])
+    assert shown.exit_code == 0, shown.output
+    assert "No embedding without training was evaluated" in shown.stdout
+    refused = CliRunner().invoke(main, ["evaluate", str(files[0]), "--baseline", "raw"])
+    assert refused.exit_code == 2
+    assert "the baseline 'raw' needs the items" in refused.stderr
 
 
 def test_a_lower_error_is_better_also_among_baselines(tmp_path: Path) -> None:

@@ -72,7 +72,10 @@ def check_all_name(study: Path, trial: int, kind: str, value: float) -> None:
     named = read_embeddings(f"{study}#best")
     assert named.trial is not None
     assert named.trial.number == trial
-    assert f"study#best is trial {trial}, the {kind}, as trained in the search." in named.notes
+    assert (
+        f"study#best is trial {trial}, the {kind}, as trained in the search, on its validation split."
+        in named.notes
+    )
     np.testing.assert_array_equal(named.embeddings, np.eye(6, 4, k=-trial))
 
 
@@ -97,4 +100,7 @@ def test_evaluate_says_which_trial_best_is(study: Path) -> None:
     result = CliRunner().invoke(main, ["evaluate", f"{study}#best", "--group", "retrieval"])
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
-    assert "study#best is trial 2, the best finalist so far, as trained in the search." in said
+    assert (
+        "study#best is trial 2, the best finalist so far, as trained in the search, on its validation split."
+        in said
+    )

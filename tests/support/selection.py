@@ -26,7 +26,7 @@ import pytest
 MAIN = "torch"
 TURNS = {"torch": 0, "jax": 1, "tensorflow": 2}
 EVERYWHERE = ("edge_cases", "jit")
-"""Checks of the conformance kit that run for every component on each backend."""
+"""Checks of the conformance kit that run for every component on other backends: `jit` on every second one."""
 
 BACKEND = os.environ.get("KERAS_BACKEND", MAIN)
 EVERYTHING = os.environ.get("SIAMKIT_TESTS") == "all"
@@ -95,7 +95,8 @@ def runs_on(backend: str, item: Any) -> bool:
     if hasattr(case, "check"):
         subject, check = case.subject, case.check.__name__
         first = subject.kind != "loss" or subject.supervision == subject.spec.supervision[0]
-        return first and check in EVERYWHERE
+        turn = check != "jit" or zlib.crc32(subject.spec.name.encode()) % 2 == TURNS[backend] - 1
+        return first and check in EVERYWHERE and turn
     name = component_of(item)
     return name is None or name in components_on(backend)
 

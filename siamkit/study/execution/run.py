@@ -179,6 +179,10 @@ class StudyRun:
             return False
         if source.ended is not None and (cause := source.ended.cause) is not None:
             session.progress.note(f"the baselines could not be evaluated: {cause.text}")
+        objective = session.data.objective
+        if (best := session.folder.best_baseline(objective, split)) is not None:
+            value = best.value(objective.name, split)
+            session.progress.note(f"the best baseline: {best.description}, {objective.name} {value:.4f}")
         return True
 
     def _renew(self) -> None:
@@ -219,7 +223,7 @@ class StudyRun:
         if confirm is None or size is None or (size.top, size.seeds) == (confirm.top, confirm.seeds):
             return size
         session.progress.note(
-            f"confirming {size.top} finalists x {size.seeds} seeds: {confirm.top} x {confirm.seeds} would "
+            f"confirming finalists x seeds: {size.top} x {size.seeds}; {confirm.top} x {confirm.seeds} would "
             f"take more than {confirm.limit:.0%} of the search's training time (confirm.share)"
         )
         settings: Any = session.snapshot["settings"]

@@ -107,7 +107,7 @@ class PlainProgress(NullProgress):
     def run(self, label: str, configuration: Configuration) -> None:
         self._lines[label] = f"{label:<10} {one_line(describe(configuration))}"
         if not self._has_run:
-            self._while_silent(f"{label} is training; its first steps wait for the compiler")
+            self._while_silent(f"{label} is training")
         self._has_run = True
 
     def epoch(self, label: str, number: int, epochs: int, measures: dict[str, float]) -> None:

@@ -125,6 +125,14 @@ class Best:
 
 
 @dataclass(frozen=True)
+class Untrained:
+    """The best baseline: its description, and its value in the first objective on the validation split."""
+
+    description: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Failure:
     """A trial that failed because of its configuration, or whose process died."""
 
@@ -161,6 +169,7 @@ class Status:
         worked: seconds that `tune` has spent on the study.
         time: seconds that it may spend, if limited.
         failures: the failed and died trials, the latest first.
+        baseline: the best embedding without training, if baselines were evaluated.
         trust: one line about how reliable the numbers are, if the study is done.
     """
 
@@ -190,6 +199,7 @@ class Status:
     time: float | None
     failures: tuple[Failure, ...]
     trust: str = ""
+    baseline: Untrained | None = None
 
     def plain(self) -> dict[str, JsonValue]:
         """Return the status as plain data, for JSON."""
@@ -286,7 +296,14 @@ class StatusReader:
             time=limit,
             failures=tuple(self._failure(trial) for trial in found.failed[:-6:-1]),
             trust=self._trust() if state == "done" else "",
+            baseline=self._baseline(Objective.first(objectives)),
         )
+
+    def _baseline(self, objective: Objective) -> Untrained | None:
+        folder = self._where.folder
+        best = folder.best_baseline(objective) if folder.exists() else None
+        value = None if best is None else best.value(objective.name)
+        return None if best is None or value is None else Untrained(best.description, value)
 
     def _snapshot(self) -> Snapshot:
         """Return the snapshot in the run folder, or else the one in the storage."""

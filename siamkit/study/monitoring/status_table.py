@@ -61,6 +61,10 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
                     f"  {status.best.configuration}  (trial {status.best.trial}, {status.best.kind})"
                 )
             yield "" if number else "best", shown
+    if status.baseline is not None:
+        measure = next(iter(status.objectives))
+        shown = f"{measure} {status.baseline.value:.4f}  {status.baseline.description}, without training"
+        yield "baseline", Text(shown)
     if status.to_confirm and (status.confirmed or status.confirming or status.counted >= status.target):
         now = f", {status.confirming} under way" if status.confirming else ""
         yield "confirmed", Text(f"{status.confirmed} of {status.to_confirm}{now}")

@@ -170,8 +170,7 @@ def _purpose(outcome: StudyOutcome, model: Mapping[str, Any]) -> str:
     kind = outcome.snapshot.data.input
     metric = factors_of(outcome.configuration)["metric"]
     what = {
-        "labels": "items of one class are near each other and items of different classes apart; the measures "
-        "below say how far this holds for new classes",
+        "labels": "items of one class are near each other and items of different classes apart",
         "pairs": "similar items are near each other and others apart",
         "scores": "the more similar two items are, the nearer they are",
     }[outcome.snapshot.data.supervision]

@@ -60,7 +60,7 @@ def plain(tell: Callable[[NullProgress], None]) -> list[str]:
 def test_plain_is_one_line_a_run_that_ended() -> None:
     assert plain(two_workers) == [
         "trials: 2 of 12 are done already",
-        "trial 2 is training; its first steps wait for the compiler",
+        "trial 2 is training",
         "[ 3/12] trial 3    mlp · cosine · multi_similarity · 16-d            complete map_at_r 0.5000"
         "  ← best",
         "[ 4/12] trial 2    mlp · cosine · triplet · 8-d                      pruned   map_at_r 0.2500",

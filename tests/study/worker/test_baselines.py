@@ -15,6 +15,9 @@ from siamkit.data import Dataset, fit_preprocessor
 from siamkit.errors import DataError, StudyFileError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.distances import plain_metric
+from siamkit.runs.results import Objective
+from siamkit.runs.run_folder import RunFolder
+from siamkit.study.monitoring.status import Untrained, read_status
 from siamkit.study.results.results import answer
 from siamkit.study.worker.baselines import evaluate_split
 
@@ -59,6 +62,13 @@ def test_where_raw_distance_is_perfect_the_answer_begins_with_it(tmp_path: Path,
     random = next(each for each in results.baselines if each.name == "random")
     assert random.variant == "mlp"
     assert random.dim == 8
+    best = RunFolder(results.folder).best_baseline(Objective("map_at_r", "maximize"))
+    assert best is not None
+    assert best.name == "raw"
+    assert RunFolder(results.folder).best_baseline(Objective("eer", "minimize"), "test").name == "raw"
+    assert RunFolder(results.folder).best_baseline(Objective("spearman", "maximize")) is None
+    status = read_status(tmp_path / "study.yaml")
+    assert status.baseline == Untrained(best.description, 1.0)
     # Nothing is evaluated again when the study is run again.
     files = [results.folder / "baselines" / name / "result.json" for name in ("raw", "random")]
     times = [file.stat().st_mtime_ns for file in files]

@@ -85,7 +85,9 @@ VALUES = {1: 0.5, 2: 0.7, 3: 0.7005, 4: 0.6}
 
 
 @keras_only
-@pytest.mark.parametrize("die_after", [None, 2, 3, 4])
+@pytest.mark.parametrize(
+    "die_after", [2, *(pytest.param(epoch, marks=pytest.mark.one_backend) for epoch in (None, 3, 4))]
+)
 def test_the_best_epochs_model_is_kept_also_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_after: int | None
 ) -> None:
