@@ -3,7 +3,7 @@
     KERAS_BACKEND=torch python benchmarks/speed/knn.py [--sizes 10000,20000,60000] [--runs 5]
 
 FAISS only searches (`IndexFlatIP`); the others compute MAP@R. pytorch-metric-learning
-is timed on PyTorch only, and up to 20,000 items.
+is timed on PyTorch only, and up to 10,000 items.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
             "siamkit": ours,
             "FAISS": lambda x=x: searched(x, x, 11),  # type: ignore[misc]
         }
-        if backend == "torch" and n <= 20_000:
+        if backend == "torch" and n <= 10_000:
             contenders["pytorch-metric-learning"] = by_pml(x, labels)
         target = "at most 1.2 (TensorFlow 1.6) of FAISS, a third of pytorch-metric-learning"
         report(f"MAP@R of {n:,} × {DIM}", medians(contenders, arguments.runs), "siamkit", target)

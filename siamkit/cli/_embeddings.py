@@ -337,7 +337,7 @@ def evaluate(
 
     MODEL is a .keras file, a file of embeddings (.npy, .npz, .parquet) or a trial of a study (study.yaml#14,
     study.yaml#best, the winner); only a .keras file takes DATA. The measures cover retrieval, verification,
-    clustering, few-shot classification and the geometry of the embeddings; beside them are those of the best
+    clustering, few-shot classification and the geometry of the embeddings, and the same of the best
     embedding without training of the same items (with --json only if --baseline names some). Error rates are
     listed at the threshold that is given or chosen from these pairs, and at the model's own, if it has one.
     """

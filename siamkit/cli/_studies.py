@@ -215,10 +215,10 @@ def retrain(
         if name in retrained.measures:
             before = retrained.before.get(name)
             in_study = "" if before is None else f"   in the study {before:.4f}"
-            baseline = retrained.baseline
-            value = None if baseline is None else baseline.value(name)
-            beside = "" if value is None else f"   {baseline.description} {value:.4f}"
-            click.echo(f"{name:<12}{retrained.measures[name]:.4f}{in_study}{beside}")
+            untrained = ""
+            if (best := retrained.baseline) is not None and (value := best.value(name)) is not None:
+                untrained = f"   {best.description} {value:.4f}"
+            click.echo(f"{name:<12}{retrained.measures[name]:.4f}{in_study}{untrained}")
     click.echo(f"model   {display_path(retrained.path)}")
 
 

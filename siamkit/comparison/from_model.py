@@ -191,7 +191,11 @@ def from_trial(study: str, trial: str, name: str | None = None) -> EmbeddingSet:
         ids, labels = _stored_items(folder, len(embeddings))
     else:
         embeddings, ids, labels = _embed_again(study, folder, snapshot, result)
-    notes = [f"{name} is trial {result.trial}, the {kind}, as trained in the search, on its validation split."] if kind else []
+    notes = (
+        [f"{name} is trial {result.trial}, the {kind}, as trained in the search, on its validation split."]
+        if kind
+        else []
+    )
     if len(ids) < len(embeddings):
         notes.append(f"{name}: only the first {len(ids):,} of {len(embeddings):,} items have stored ids.")
     parameters = result.value("parameters")

@@ -104,7 +104,7 @@ class Parsed(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
         self.links += [given[name] for name in ("src", "href") if name in given]
-        self._held = given.get("id") if tag == "script" else None
+        self._held = given.get("id") if given.get("type") == "application/json" else None
 
     def handle_data(self, data):
         if self._held:

@@ -178,7 +178,7 @@ def test_given_parameters_are_kept(photos: Path) -> None:
     assert report.images is not None
     assert report.images.resizing == ((48, 48), "pad")
     assert (report.images.smallest, report.images.largest) == ((40, 40), (50, 200))
-    assert "Images have 40x40 to 200x50 pixels" in report.text()
+    assert "Images have from 40x40 pixels (the smallest) to 200x50 (the largest)" in report.text()
 
 
 def move_deeper(root: Path) -> None:

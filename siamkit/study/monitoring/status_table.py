@@ -63,8 +63,8 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
             yield "" if number else "best", shown
     if status.baseline is not None:
         measure = next(iter(status.objectives))
-        shown = f"{measure} {status.baseline.value:.4f}  {status.baseline.description}, without training"
-        yield "baseline", Text(shown)
+        best = f"{measure} {status.baseline.value:.4f}  {status.baseline.description}, without training"
+        yield "baseline", Text(best)
     if status.to_confirm and (status.confirmed or status.confirming or status.counted >= status.target):
         now = f", {status.confirming} under way" if status.confirming else ""
         yield "confirmed", Text(f"{status.confirmed} of {status.to_confirm}{now}")
