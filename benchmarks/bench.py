@@ -24,7 +24,15 @@ FOLDER = Path(__file__).parent / "speed"
 RESULTS = Path(__file__).parent / "results" / "bench"
 PAGE = RESULTS.with_suffix(".md")
 BACKENDS = ("torch", "jax", "tensorflow")
-PACKAGES = ("keras", *BACKENDS, "faiss-cpu", "pytorch-metric-learning", "keras-tuner", "numpy")
+PACKAGES = (
+    "keras",
+    *BACKENDS,
+    "tensorflow-cpu",
+    "faiss-cpu",
+    "pytorch-metric-learning",
+    "keras-tuner",
+    "numpy",
+)
 HEAD = """\
 # Speed, side by side
 
