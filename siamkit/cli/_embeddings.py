@@ -382,14 +382,15 @@ def evaluate(
             Console().print(render_console(curve_document(embedded.name, curve, embedded.notes)))
         return
     measures = evaluate_set(embedded, groups or GROUPS, asked)  # type: ignore[arg-type]
-    best, told = None, list[str]()
+    untrained, notes = None, list(embedded.notes)
     if baselines != ("none",) and (baselines or not as_json):
-        best, told = best_untrained(embedded, groups or GROUPS, baselines)  # type: ignore[arg-type]
-    embedded = dataclasses.replace(embedded, notes=(*embedded.notes, *told))
+        untrained, more_notes = best_untrained(embedded, groups or GROUPS, baselines)  # type: ignore[arg-type]
+        notes += more_notes
+    embedded = dataclasses.replace(embedded, notes=tuple(notes))
     if as_json:
         for note in embedded.notes:
             click.echo(note, err=True)
-        beside = {} if best is None else {"baseline": dataclasses.asdict(best)}
-        click.echo(json.dumps(to_jsonable({**measures, **beside}), indent=1))
+        baseline = {} if untrained is None else {"baseline": dataclasses.asdict(untrained)}
+        click.echo(json.dumps(to_jsonable({**measures, **baseline}), indent=1))
         return
-    Console().print(render_console(measures_document(embedded, measures, asked, best)))
+    Console().print(render_console(measures_document(embedded, measures, asked, untrained)))

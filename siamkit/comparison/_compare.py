@@ -23,8 +23,8 @@ from siamkit.comparison.inputs import (
     aligned,
     default_names,
     is_model,
-    on_items_of,
     read_embeddings,
+    untrained_sets,
     with_labels,
 )
 from siamkit.comparison.result import Comparison
@@ -32,7 +32,7 @@ from siamkit.comparison.similarity import representation_similarity
 from siamkit.comparison.untrained import untrained_in_data
 from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
-from siamkit.errors import DataError, SiamkitError
+from siamkit.errors import DataError
 from siamkit.evaluation.distances import PLAIN, Metric, lightest_metric
 from siamkit.evaluation.measures import MEASURES
 from siamkit.registry.registry import components
@@ -185,14 +185,7 @@ def _untrained(
         if wanted:
             raise DataError(f"the baseline {wanted[0]!r} needs the items. {NO_ITEMS}")
         return [], [NO_ITEMS]
-    try:
-        found, notes = untrained(wanted)
-        together = [on_items_of(sets[0], each) for each in found]
-    except SiamkitError as error:
-        if wanted:
-            raise
-        return [], [f"No embedding without training was compared: {error}"]
-    return together, notes
+    return untrained_sets(sets[0], untrained, wanted, "compared")
 
 
 def _best_first(evaluated: ByQuery | ByPair, untrained: Sequence[EmbeddingSet]) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.comparison.embedding_set import EmbeddingSet, as_targets, from_file, read_labels
+from siamkit.comparison.embedding_set import EmbeddingSet, Untrained, as_targets, from_file, read_labels
 from siamkit.comparison.from_model import from_model, from_trial, is_study, trial_in
-from siamkit.errors import DataError, ModelError, listed
+from siamkit.errors import DataError, ModelError, SiamkitError, listed
 from siamkit.io.paths import unreadable_as_error
 from siamkit.io.values import as_array, as_column, column_and_missing
 
@@ -186,7 +186,27 @@ def aligned(sets: Sequence[EmbeddingSet]) -> tuple[list[EmbeddingSet], list[str]
     return list(sets), []
 
 
-def on_items_of(first: EmbeddingSet, other: EmbeddingSet) -> EmbeddingSet:
+def untrained_sets(
+    first: EmbeddingSet, untrained: Untrained, wanted: Sequence[str], done: str
+) -> tuple[list[EmbeddingSet], list[str]]:
+    """Return embeddings without training on the items of an embedding set, and notes.
+
+    Args:
+        first: the embedding set.
+        untrained: function that returns the embeddings; see `EmbeddingSet.untrained`.
+        wanted: names of baselines; if there are none, a failure is only a note.
+        done: what happens to the embeddings, for that note: `compared`, `evaluated`.
+    """
+    try:
+        found, notes = untrained(wanted)
+        return [_on_items_of(first, each) for each in found], notes
+    except SiamkitError as error:
+        if wanted:
+            raise
+        return [], [f"No embedding without training was {done}: {error}"]
+
+
+def _on_items_of(first: EmbeddingSet, other: EmbeddingSet) -> EmbeddingSet:
     """Return the other set on the items of the first, without other ids."""
     if first.ids is None:
         aligned([first, other])

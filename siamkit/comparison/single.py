@@ -12,8 +12,8 @@ from siamkit.comparison.by_unit import BINARY_MEASURES, GRADED_MEASURES
 from siamkit.comparison.by_unit import MEASURES as QUERY_MEASURES
 from siamkit.comparison.embedding_set import EmbeddingSet
 from siamkit.comparison.from_model import run_folder_of
-from siamkit.comparison.inputs import on_items_of
-from siamkit.errors import DataError, SiamkitError, StudyError, listed
+from siamkit.comparison.inputs import untrained_sets
+from siamkit.errors import DataError, StudyError, listed
 from siamkit.evaluation import evaluate
 from siamkit.evaluation.distances import PLAIN, lightest_metric
 from siamkit.evaluation.measures import (
@@ -101,26 +101,19 @@ def best_untrained(
         return None, ["No embedding without training was evaluated, since the items are unknown."]
     labels = embedding_set.labels
     assert labels is not None
-    try:
-        found, notes = embedding_set.untrained(wanted)
-        sets = [on_items_of(embedding_set, each) for each in found]
-    except SiamkitError as error:
-        if wanted:
-            raise
-        return None, [f"No embedding without training was evaluated: {error}"]
+    sets, notes = untrained_sets(embedding_set, embedding_set.untrained, wanted, "evaluated")
+    quick: tuple[Group, ...] = ("verification", "graded") if embedding_set.of_pairs else ("retrieval",)
     contenders = []
     for each in sets:
-        for name, metric in PLAIN.items():
-            quick = evaluate(
-                each.embeddings, labels, metric(), groups=("retrieval", "verification", "graded")
-            )
-            measure = next(name for name in DEFAULT_OBJECTIVE.values() if name in quick)
-            contenders.append((quick[measure], f"{each.name} · {name}", each.embeddings, metric()))
+        for metric_name, metric in PLAIN.items():
+            measures = evaluate(each.embeddings, labels, metric(), groups=quick)
+            value = next(measures[name] for name in DEFAULT_OBJECTIVE.values() if name in measures)
+            contenders.append((value, f"{each.name} · {metric_name}", each.embeddings, metric))
     if not contenders:
         return None, notes
-    _, name, embeddings, best = max(contenders, key=lambda contender: contender[0])
+    _, best, embeddings, metric = max(contenders, key=lambda contender: contender[0])
     known = [group for group in groups if group not in ("cost", "speed")]
-    return BestUntrained(name, evaluate(embeddings, labels, best, groups=known)), notes
+    return BestUntrained(best, evaluate(embeddings, labels, metric(), groups=known)), notes
 
 
 def curve_of(embedding_set: EmbeddingSet) -> SizeCurve:

@@ -131,7 +131,7 @@ def nearest_first(distances: Vectors, k: int, exclude: Indices | None = None) ->
         exclude: `(n,)`, the column to exclude in each row, -1 for none.
     """
     width = distances.shape[1]
-    count = min(width, k + 1 + k // 4 + 2)
+    count = min(width, candidates_for(k))
     values, columns = smallest(distances, count)
     order, near = _ranked(values, columns, k, exclude)
     if count < width:
@@ -142,6 +142,11 @@ def nearest_first(distances: Vectors, k: int, exclude: Indices | None = None) ->
             left_out = None if exclude is None else exclude[tied]
             order[tied], near[tied] = _ranked(distances[tied], every, k, left_out)
     return order, near
+
+
+def candidates_for(k: int) -> int:
+    """Return how many candidates to take for the k nearest, one of which may be excluded."""
+    return k + 1 + max(7, k // 4)
 
 
 def smallest(values: Vectors, count: int) -> tuple[Vectors, Indices]:
@@ -270,7 +275,7 @@ class Index:
             Indices `(n, k)`; and `(n,)`, False if other points could be as near.
         """
         nearest = np.empty((len(queries), self._k), np.int64)
-        rows, few = np.arange(len(queries)), self._k + 1 + max(7, self._k // 4)
+        rows, few = np.arange(len(queries)), candidates_for(self._k)
         for count in (few, 4 * few):
             bound, columns = self._candidates(queries[rows], min(count, len(self._points)))
             left_out = None if exclude is None else exclude[rows]

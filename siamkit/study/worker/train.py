@@ -268,9 +268,9 @@ class KerasTrainer:
     ) -> dict[str, Any]:
         return self._needs(resolve_spec(kind, _identifier(configuration[kind])).needs, items)
 
-    def _needs(self, names: Iterable[str], items: Dataset) -> dict[str, Any]:
+    def _needs(self, names: Sequence[str], items: Dataset) -> dict[str, Any]:
         known = {**self._data.needs, "training_items": items.views[0]}
-        if items.supervision == "labels":
+        if "training_labels" in names and items.supervision == "labels":
             known["training_labels"] = known_labels(self._data, items)
         return {name: known[name] for name in names if name in known}
 
