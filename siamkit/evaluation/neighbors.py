@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamkit.backend.select import float32_required, on_accelerator
+from siamkit.backend.select import backend_module, float32_required, on_accelerator
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import (
     Metric,
@@ -234,7 +234,7 @@ def search(
 
     starts = range(0, len(queries), size)
     pools = [1, *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1 if on_device else max(pools)) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(pools)) as pool:
         for start, (order, proven) in zip(starts, pool.map(nearest, starts), strict=True):
             rows = start + np.flatnonzero(~proven)
             for first, distances in distance_chunks(metric, queries[rows], gallery) if rows.size else ():
@@ -259,11 +259,12 @@ class Index:
         self._segments, squares = [], [0.0]
         for start in range(0, len(points), SEGMENT):
             centered = points[start : start + SEGMENT] - self._center
-            square = (centered**2).sum(axis=1)
+            square = np.einsum("nd,nd->n", centered, centered)
             # |b|² / 2 - a·b orders points b as their distance from a does: [-a, 1] · [b, |b|² / 2].
-            offset = square / 2 if by == "distance" else 0 * square
-            extended = np.concatenate([centered, offset[:, None]], axis=1)
-            self._segments.append(np.ascontiguousarray(extended.T, np.float32))
+            segment = np.empty((points.shape[1] + 1, len(centered)), np.float32)
+            segment[:-1] = centered.T
+            segment[-1] = square / 2 if by == "distance" else 0
+            self._segments.append(segment)
             squares.append(float(square.max()))
         self._longest = math.sqrt(max(squares))
         self._thread = threading.local()
@@ -292,30 +293,32 @@ class Index:
         centered = queries - self._center
         ones = np.ones((len(queries), 1))
         extended = np.concatenate([-centered, ones], axis=1).astype(np.float32)
-        values, columns = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        for number, segment in enumerate(self._segments):
-            found, at = self._smallest(extended, segment, count)
-            values = np.concatenate([values, found], axis=1)
-            columns = np.concatenate([columns, at + number * SEGMENT], axis=1)
-            values, kept = smallest(values, count)
-            columns = np.take_along_axis(columns, kept, axis=1)
+        values, columns = self._smallest(extended, count)
         lengths = np.sqrt((centered**2).sum(axis=1))
         # A sum of dim products of float32 is wrong by at most dim units in the last place of its terms; twice
         # that, since the points were rounded, too.
-        sizes = lengths * self._longest + (self._longest**2 / 2 if self._by == "distance" else 0)
+        # 2⁻¹⁰⁰, since an accelerator may round the smallest numbers to 0.
+        sizes = lengths * self._longest + (self._longest**2 / 2 if self._by == "distance" else 0) + 2.0**-100
         bound = values.max(axis=1) - 2 * extended.shape[1] * 2.0**-24 * sizes
         if self._by == "distance":
             bound = lengths**2 + 2 * bound
         return bound - 2.0**-23 * np.abs(bound), columns
 
-    def _smallest(self, queries: Vectors, segment: Any, count: int) -> tuple[Vectors, Indices]:
-        """Return the smallest products of queries with a segment, and their columns."""
+    def _smallest(self, queries: Vectors, count: int) -> tuple[Vectors, Indices]:
+        """Return the smallest products `(n, count)` of queries with all points, and their columns."""
         # In memory that the thread uses again: new pages would cost half as much time as the product.
         if not hasattr(self._thread, "memory"):
             self._thread.memory = np.empty(QUERIES * self._segments[0].shape[1], np.float32)
-        shape = len(queries), segment.shape[1]
-        memory: Vectors = self._thread.memory[: math.prod(shape)].reshape(shape)
-        return smallest(np.matmul(queries, segment, out=memory), count)
+        values, columns = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        for number, segment in enumerate(self._segments):
+            shape = len(queries), segment.shape[1]
+            memory: Vectors = self._thread.memory[: math.prod(shape)].reshape(shape)
+            found, at = smallest(np.matmul(queries, segment, out=memory), count)
+            values = np.concatenate([values, found], axis=1)
+            columns = np.concatenate([columns, at + number * SEGMENT], axis=1)
+            values, kept = smallest(values, count)
+            columns = np.take_along_axis(columns, kept, axis=1)
+        return values, columns
 
     def _scores(self, queries: Vectors, columns: Indices) -> Vectors:
         """Return the exact scores `(n, count)` of candidates, rounded to float32: low is near."""
@@ -334,20 +337,65 @@ class Index:
 
 
 class DeviceIndex(Index):
-    """An index that finds candidates on an accelerator; blocks of queries have one shape."""
+    """An index that finds candidates on an accelerator, in blocks of one shape, one block at a time."""
 
     def __init__(self, points: Vectors, by: Literal["product", "distance"], k: int) -> None:
         from keras import ops
 
         super().__init__(points, by, k)
         self._segments = [ops.convert_to_tensor(segment) for segment in self._segments]
+        self._step = backend_module().compiled(_with_smallest_products)
+        self._one_block = threading.Lock()
 
-    def _smallest(self, queries: Vectors, segment: Any, count: int) -> tuple[Vectors, Indices]:
+    def _smallest(self, queries: Vectors, count: int) -> tuple[Vectors, Indices]:
         from keras import ops
 
         block = np.zeros((DEVICE_QUERIES, queries.shape[1]), np.float32)
-        block[: len(queries)] = -queries
-        with float32_required():
-            largest = ops.top_k(ops.matmul(block, segment), min(count, segment.shape[1]), sorted=False)
-            values, columns = (ops.convert_to_numpy(each)[: len(queries)] for each in largest)
-        return -values, columns.astype(np.int64)
+        block[: len(queries)] = queries
+        with self._one_block, float32_required():
+            on_device = ops.convert_to_tensor(block)
+            found = ops.full((DEVICE_QUERIES, count), np.inf), ops.zeros((DEVICE_QUERIES, count), "int32")
+            for number, segment in enumerate(self._segments):
+                found = self._step(on_device, segment, np.int32(number * SEGMENT), *found)
+            values, columns = (ops.convert_to_numpy(each)[: len(queries)] for each in found)
+        return values, columns.astype(np.int64)
+
+
+def _with_smallest_products(queries: Any, segment: Any, first: Any, values: Any, columns: Any) -> Any:
+    """Return the smallest of some values and of products with a segment, and their columns.
+
+    Args:
+        queries: `(n, dim)`.
+        segment: `(dim, m)`, points from the column `first` on.
+        first: the number of columns before the segment.
+        values: `(n, count)`, the smallest values so far.
+        columns: `(n, count)`, their columns.
+    """
+    from keras import ops
+
+    count = values.shape[1]
+    found, at = _smallest_of_tensor(ops.matmul(queries, segment), count)
+    values = ops.concatenate([values, found], axis=1)
+    columns = ops.concatenate([columns, ops.cast(at, "int32") + first], axis=1)
+    largest, kept = ops.top_k(-values, count)
+    return -largest, ops.take_along_axis(columns, kept, axis=1)
+
+
+def _smallest_of_tensor(values: Any, count: int) -> tuple[Any, Any]:
+    """Return what `smallest` does, for a tensor: a top-k of a whole row takes far longer than its minima."""
+    from keras import ops
+
+    rows, width = values.shape
+    size = min(64, math.isqrt(width // count)) if count < width else 0
+    if size < 4:
+        largest, columns = ops.top_k(-values, min(count, width))
+        return -largest, columns
+    groups = width // size
+    minima = ops.min(ops.reshape(values[:, : size * groups], (rows, size, groups)), axis=1)
+    _, lowest = _smallest_of_tensor(minima, count)
+    columns = ops.reshape(lowest[:, :, None] + ops.cast(ops.arange(size) * groups, lowest.dtype), (rows, -1))
+    if rest := width - size * groups:
+        others = ops.cast(ops.arange(width - rest, width), columns.dtype)
+        columns = ops.concatenate([columns, ops.broadcast_to(others, (rows, rest))], axis=1)
+    found, kept = _smallest_of_tensor(ops.take_along_axis(values, columns, axis=1), count)
+    return found, ops.take_along_axis(columns, kept, axis=1)
