@@ -1,4 +1,4 @@
-"""Time of a loss and its gradient, side by side with pytorch-metric-learning's (PML), on the CPU.
+"""Time of a loss and its gradient, side by side with pytorch-metric-learning's (PML), on the same device.
 
     KERAS_BACKEND=torch python benchmarks/speed/losses.py [--batches 32,256,1024] [--losses triplet,nt_xent]
 
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from learning import DIM, METRICS, PARAMS, references
 
 BATCHES = (32, 128, 512, 2048)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PER_CLASS = 4
 SEMIHARD = "triplet, semi-hard"
 WARM_UP = 25  # calls before the first is timed: siamkit records a loss on PyTorch after 20
@@ -40,12 +41,15 @@ SKIPPED = {
 
 def theirs(name: str, loss: Any, labels: np.ndarray, points: np.ndarray) -> Callable[[], object]:
     """Return a step of PML's loss: value and gradient."""
-    target, start = torch.tensor(labels), torch.tensor(points)
+    target, start = torch.tensor(labels, device=DEVICE), torch.tensor(points, device=DEVICE)
+    loss = loss.to(DEVICE) if isinstance(loss, torch.nn.Module) else loss
 
     def step() -> float:
         leaf = start.clone().requires_grad_()
         value = (loss() if name == "dynamic_soft_margin" else loss)(leaf, target)
         value.backward()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         return float(value.detach())
 
     return step
