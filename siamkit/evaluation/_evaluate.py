@@ -13,15 +13,15 @@ from siamkit.errors import DataError
 from siamkit.evaluation.classification import (
     KnnVotes,
     Rankings,
+    WholeRankings,
     class_means,
-    clustering_measures,
     few_shot_measures,
 )
 from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
-from siamkit.evaluation.geometry import Occurrences, geometry_measures
+from siamkit.evaluation.geometry import Occurrences, clustering_measures, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
-from siamkit.evaluation.scan import Accumulator, scan
+from siamkit.evaluation.scan import Accumulator, Queries, scan
 from siamkit.evaluation.verification import Evaluation, PairCounts, verification_measures
 from siamkit.io.targets import as_labels, class_ids, is_graded
 from siamkit.io.values import as_array, as_vectors, column_and_missing, distinct_ks
@@ -159,7 +159,7 @@ def evaluate_labels(
             - `retrieval`: `recall_at_<k>`, `precision_at_<k>`, `ndcg_at_<k>`, `r_precision`, `map_at_r`
               (`siamkit.evaluation.classification.query_scores`), means over queries, and with `_macro`
               means over classes of the class means;
-            - `ranking`: `map` and `mrr`, which sort the whole gallery for each query;
+            - `ranking`: `map` and `mrr`, of the whole ranking of each query;
             - `verification`: `roc_auc`, `eer`, `average_precision`, `tar_at_far_<rate>`; `threshold` (in the
               metric's own orientation: a match is at most a distance, or at least a similarity) and, at this
               threshold, `far`, `frr`, `false_accepts`, `false_rejects`, `precision`, `recall`, `f1`,
@@ -185,53 +185,53 @@ def evaluate_labels(
     """
     names = checked_groups(groups)
     depths = distinct_ks(ks)
-    queries = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
-    ids = as_labels(labels, len(queries))
-    pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None
+    vectors = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
+    ids = as_labels(labels, len(vectors))
     if gallery is None:
-        (ids,), pool = class_ids(ids), None
+        (ids,) = class_ids(ids)
+        pool, pool_ids = vectors, ids
     else:
-        vectors, (ids, pool_ids) = _gallery(gallery, queries, ids)
-        pool = vectors, pool_ids
-    counts = np.bincount(ids if pool is None else pool[1], minlength=int(ids.max()) + 1)
-    relevant = counts[ids] - (pool is None)
+        pool, (ids, pool_ids) = _gallery(gallery, vectors, ids)
+    counts = np.bincount(pool_ids, minlength=int(ids.max()) + 1)
+    relevant = counts[ids] - (gallery is None)
     if not relevant.any():
         raise DataError(
             "no class has two items, so no query has a relevant item"
-            if pool is None
+            if gallery is None
             else "no query has a relevant item in the gallery: they have no label in common"
         )
     resolved = resolve_metric(metric)
-    rankings = Rankings(depths, whole="ranking" in names)
-    pairs, votes = PairCounts(), KnnVotes()
-    occurrences = Occurrences(len(queries if pool is None else pool[0]))
+    queries = Queries(resolved, vectors, ids, pool, pool_ids, gallery is None, relevant)
+    rankings, whole = Rankings(depths), WholeRankings(len(vectors))
+    pairs, votes, occurrences = PairCounts(), KnnVotes(), Occurrences(len(pool))
     accumulators: list[Accumulator] = [rankings] if names & {"retrieval", "ranking"} else []
+    accumulators += [whole] if "ranking" in names else []
     accumulators += [pairs] if "verification" in names else []
     accumulators += [votes] if "neighbors" in names else []
     accumulators += [occurrences] if "geometry" in names else []
     if accumulators:  # else the distances are not needed
-        scan(resolved, queries, ids, pool, relevant, accumulators)
+        scan(queries, accumulators)
 
     measures: Measures = {}
     by_query: dict[str, NDArray[Any]] = {}
     curve = pairs.curve() if "verification" in names else None
     if names & {"retrieval", "ranking"}:
-        by_query = rankings.by_query()
+        by_query = rankings.by_query() | (whole.by_query() if "ranking" in names else {})
         measures |= _means(by_query, ids, depths, names)
     if "verification" in names:
         sign = -1 if resolved.orientation == "similarity" else 1
         measures |= verification_measures(curve, sign, threshold, own_threshold)
     if "neighbors" in names:
         measures |= votes.measures()
-        measures |= few_shot_measures(resolved, queries, ids)
+        measures |= few_shot_measures(resolved, vectors, ids)
     if "clustering" in names:
-        measures |= clustering_measures(queries, ids, ignores_length(resolved, queries))
+        measures |= clustering_measures(vectors, ids, ignores_length(resolved, vectors))
     if "geometry" in names:
-        measures |= geometry_measures(queries, ids) | occurrences.measures()
+        measures |= geometry_measures(vectors, ids) | occurrences.measures()
     measures |= {
         "queries": int((relevant > 0).sum()),
         "queries_excluded": int((relevant == 0).sum()),
-        "bytes_per_vector": 4 * queries.shape[1],
+        "bytes_per_vector": 4 * vectors.shape[1],
     }
     return Evaluation(measures, by_query, curve)
 

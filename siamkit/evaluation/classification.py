@@ -1,4 +1,4 @@
-"""How well embeddings separate the classes: rankings of queries, k-NN votes, few-shot episodes, clusters."""
+"""How well embeddings separate the classes: rankings of queries, k-NN votes, few-shot episodes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siamkit.evaluation.distances import CHUNK, Metric, paired_distances, sized, unit
-from siamkit.evaluation.scan import Chunk
+from siamkit.evaluation.distances import CHUNK, Metric, distance_chunks, paired_distances
+from siamkit.evaluation.scan import Accumulator, Chunk, Queries
 
 # ------------------------------------------------------------------ rankings
 
@@ -84,59 +84,103 @@ FEW = 32
 """The number of relevant items up to which counting nearer items is quicker than sorting the gallery."""
 
 
-def relevant_ranks(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return query and rank of each relevant item, as `whole_scores` takes them, by counting nearer items."""
-    assert chunk.distances is not None
+def relevant_ranks(
+    queries: Queries, rows: NDArray[np.int64], distances: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row and rank of each relevant item, as `whole_scores` takes them, by counting nearer items.
+
+    Args:
+        queries: all queries.
+        rows: `(q,)`, the indices of a few of them.
+        distances: `(q, m)`, their distances to the gallery.
+    """
     found_rows, found_ranks = [], []
-    for row, distances in enumerate(chunk.distances):
-        relevant = chunk.ids == chunk.query_ids[row]
-        if chunk.within:
-            relevant[chunk.start + row] = False
-            distances = distances.copy()
-            distances[chunk.start + row] = np.inf
+    for number, (row, near) in enumerate(zip(rows.tolist(), distances, strict=True)):
+        relevant = queries.gallery_ids == queries.ids[row]
+        if queries.within:
+            relevant[row] = False
+            near = near.copy()
+            near[row] = np.inf
         columns = np.flatnonzero(relevant)
-        values = distances[columns, None]
-        ranks = 1 + np.count_nonzero(distances < values, axis=1)
-        equal = distances == values
-        for number in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):  # ties are in order of index
-            ranks[number] += np.count_nonzero(equal[number, : columns[number]])
+        ranks = [  # ties are in order of index
+            1 + np.count_nonzero(near[:column] <= value) + np.count_nonzero(near[column + 1 :] < value)
+            for column, value in zip(columns.tolist(), near[columns], strict=True)
+        ]
         found_ranks.append(np.sort(ranks))
-        found_rows.append(np.full(len(ranks), row))
+        found_rows.append(np.full(len(ranks), number))
     return np.concatenate(found_rows), np.concatenate(found_ranks)
 
 
-class Rankings:
-    """An accumulator of the scores of each query.
+class Rankings(Accumulator):
+    """An accumulator of the scores of each query from the top of its ranking.
 
     Args:
         ks: the values of k of recall@k, precision@k and nDCG@k.
-        whole: whether to also score the whole ranking.
     """
 
-    def __init__(self, ks: tuple[int, ...], whole: bool) -> None:
-        self.needs_distances = whole
-        self._ks, self._whole = tuple(sorted({1, *ks})), whole
+    def __init__(self, ks: tuple[int, ...]) -> None:
+        self._ks = tuple(sorted({1, *ks}))
         self._chunks: list[dict[str, NDArray[Any]]] = []
 
     def depth(self, relevant: int, findable: int) -> int:
-        return findable if self._whole and relevant > FEW else max(*self._ks, relevant)
+        return max(*self._ks, relevant)
 
     def add(self, chunk: Chunk) -> None:
-        hits, total = chunk.hits, chunk.relevant
         # No deeper than R requires, or the cost would be that of the whole ranking.
-        scores = query_scores(hits[:, : max(*self._ks, int(total.max()))], total, self._ks)
-        if self._whole:
-            if total.max() > FEW:
-                rows, columns = np.nonzero(hits)
-                scores |= whole_scores(rows, columns + 1, total)
-            else:
-                scores |= whole_scores(*relevant_ranks(chunk), total)
+        hits = chunk.hits[:, : max(*self._ks, int(chunk.relevant.max()))]
+        scores: dict[str, NDArray[Any]] = {**query_scores(hits, chunk.relevant, self._ks)}
         # A copy: a view would keep the whole ranking in memory.
         self._chunks.append({**scores, "nearest": chunk.order[:, 0].copy()})
 
     def by_query(self) -> dict[str, NDArray[Any]]:
         """Return arrays `(n,)` of all queries."""
         return {name: np.concatenate([scores[name] for scores in self._chunks]) for name in self._chunks[0]}
+
+
+class WholeRankings(Accumulator):
+    """An accumulator of the scores of each query from its whole ranking.
+
+    A query whose relevant items are all among the nearest needs no other distances.
+
+    Args:
+        queries: number of queries.
+    """
+
+    def __init__(self, queries: int) -> None:
+        self._scores = {name: np.full(queries, np.nan) for name in ("mrr", "map")}
+        self._unfinished = np.zeros(queries, bool)
+
+    def depth(self, relevant: int, findable: int) -> int:
+        return findable if relevant > FEW else relevant
+
+    def add(self, chunk: Chunk) -> None:
+        complete = chunk.hits.sum(axis=1) == chunk.relevant
+        all_rows = np.arange(chunk.rows.start, chunk.rows.stop)
+        rows, columns = np.nonzero(chunk.hits[complete])
+        self._set(chunk.queries, all_rows[complete], rows, columns + 1)
+        if chunk.distances is None:
+            self._unfinished[all_rows[~complete]] = True
+        elif not complete.all():
+            self._count(chunk.queries, all_rows[~complete], chunk.distances[~complete])
+
+    def finish(self, queries: Queries) -> None:
+        rows = np.flatnonzero(self._unfinished)
+        if rows.size:
+            for first, near in distance_chunks(queries.metric, queries.vectors[rows], queries.gallery):
+                self._count(queries, rows[first : first + len(near)], near)
+
+    def _count(self, queries: Queries, rows: NDArray[np.int64], distances: NDArray[np.float32]) -> None:
+        self._set(queries, rows, *relevant_ranks(queries, rows, distances))
+
+    def _set(
+        self, queries: Queries, rows: NDArray[np.int64], found: NDArray[np.int64], ranks: NDArray[np.int64]
+    ) -> None:
+        for name, scores in whole_scores(found, ranks, queries.relevant[rows]).items():
+            self._scores[name][rows] = scores
+
+    def by_query(self) -> dict[str, NDArray[Any]]:
+        """Return arrays `(n,)` of all queries."""
+        return dict(self._scores)
 
 
 def class_means(scores: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -155,7 +199,7 @@ def _ndcg(relevant: NDArray[np.bool_], total: NDArray[np.float64]) -> NDArray[np
     return relevant @ discount / np.where(ideal > 0, ideal, np.nan)
 
 
-# ------------------------------------------------------------------ votes, episodes and clusters
+# ------------------------------------------------------------------ votes and episodes
 
 VOTERS = 5
 """The number of nearest items that vote for a class."""
@@ -167,10 +211,8 @@ EPISODES = 600
 QUERIES = 15
 
 
-class KnnVotes:
+class KnnVotes(Accumulator):
     """Counts how often the nearest items vote for the class of the query; in a tie the nearer class wins."""
-
-    needs_distances = False
 
     def __init__(self) -> None:
         self._right = self._queries = 0
@@ -179,7 +221,7 @@ class KnnVotes:
         return VOTERS
 
     def add(self, chunk: Chunk) -> None:
-        voters = chunk.ids[chunk.order[:, :VOTERS]]
+        voters = chunk.queries.gallery_ids[chunk.order[:, :VOTERS]]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         winners = votes.argmax(axis=1)  # the first with the most votes is the nearest of them
         right = chunk.hits[np.arange(len(winners)), winners]
@@ -278,41 +320,3 @@ def _accuracies(
         truth = np.repeat(np.arange(ways), items - shot)
         rates.append((distances.argmin(axis=2) == truth).mean(axis=1))
     return np.concatenate(rates)
-
-
-def clustering_measures(
-    embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
-) -> dict[str, float]:
-    """Compare k-means clusters, as many as there are classes, with the classes.
-
-    - nmi: normalized mutual information, by the arithmetic mean of the entropies;
-    - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
-    - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
-
-    k-means uses the Euclidean distance only. If the metric compares angles, the vectors are scaled to unit
-    length first, so that their Euclidean distance depends on angles only; under any other metric they are
-    clustered unchanged.
-
-    Args:
-        embeddings: `(n, dim)`.
-        ids: `(n,)`, class ids.
-        angular: whether the metric ignores the length of a vector.
-        seed: seed of the initial centers.
-
-    Returns:
-        `nmi`, `ami`, `ari`, as scikit-learn computes them.
-    """
-    from sklearn.cluster import KMeans  # late: slow to import
-    from sklearn.metrics import (
-        adjusted_mutual_info_score,
-        adjusted_rand_score,
-        normalized_mutual_info_score,
-    )
-
-    vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
-    clusters = KMeans(len(np.unique(ids)), n_init=1, random_state=seed).fit_predict(vectors)
-    return {
-        "nmi": float(normalized_mutual_info_score(ids, clusters)),
-        "ami": float(adjusted_mutual_info_score(ids, clusters)),
-        "ari": float(adjusted_rand_score(ids, clusters)),
-    }

@@ -114,6 +114,39 @@ def distance_chunks(
         yield start, _as_distances(values, metric)
 
 
+def distance_tiles(
+    metric: Metric, queries: NDArray[np.float32], gallery: NDArray[np.float32] | None
+) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Yield the distances of all pairs tile by tile; without a gallery each pair of queries at least once.
+
+    Without a gallery the tiles on the diagonal have their pairs twice, and each query with itself. Metrics
+    that are ordered by products or by distances need the least memory for square tiles.
+
+    Args:
+        metric: the metric, which is ordered by products or by distances.
+        queries: `(n, dim)`.
+        gallery: `(m, dim)`; None for the queries themselves.
+
+    Yields:
+        The rows, the columns, and their distances.
+    """
+    pool = queries if gallery is None else gallery
+    check_size(metric, queries, pool)
+    side = math.isqrt(CHUNK)
+    height = _even_size(len(queries), side)
+    width = height if gallery is None else _even_size(len(pool), side)
+    padded_queries, padded_pool = _padded(queries, height), _padded(pool, width)
+    for top in range(0, len(queries), height):
+        rows = slice(top, min(top + height, len(queries)))
+        block = padded_queries[top : top + height]
+        for left in range(top if gallery is None else 0, len(pool), width):
+            columns = slice(left, min(left + width, len(pool)))
+            with float32_required():
+                tile = _as_numpy(metric.matrix(block, padded_pool[left : left + width]))
+            kept = tile[: rows.stop - top, : columns.stop - left]
+            yield rows, columns, _as_distances(kept, metric)
+
+
 def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the distances `(n,)` between the rows of `a` and `b`, both `(n, dim)`."""
     check_size(metric, a, b)

@@ -1,4 +1,4 @@
-"""Geometry: the rank, width and dimension of embeddings, hubness, and the spread of classes."""
+"""Geometry: the rank, width and dimension of embeddings, hubness, clusters, and the spread of classes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import Euclidean, unit
+from siamkit.evaluation.distances import Euclidean, sized, unit
 from siamkit.evaluation.neighbors import nearest_neighbors
-from siamkit.evaluation.scan import Chunk
+from siamkit.evaluation.scan import Accumulator, Chunk
 
 SAMPLE = 10_000
 """The maximum number of items used for uniformity and intrinsic dimension."""
@@ -113,10 +113,8 @@ def geometry_measures(
     return measures
 
 
-class Occurrences:
+class Occurrences(Accumulator):
     """Counts how often each item of a gallery is among the nearest of a query."""
-
-    needs_distances = False
 
     def __init__(self, gallery: int) -> None:
         self._counts = np.zeros(gallery, np.int64)
@@ -130,6 +128,126 @@ class Occurrences:
     def measures(self) -> dict[str, float]:
         """Return `hubness`, the skewness of the counts (Radovanović, Nanopoulos and Ivanović 2010)."""
         return {"hubness": _skewness(self._counts)}
+
+
+# ------------------------------------------------------------------ clusters
+
+
+def clustering_measures(
+    embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
+) -> dict[str, float]:
+    """Compare k-means clusters, as many as there are classes, with the classes.
+
+    - nmi: normalized mutual information, by the arithmetic mean of the entropies;
+    - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
+    - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
+
+    k-means uses the Euclidean distance only. If the metric compares angles, the vectors are scaled to unit
+    length first, so that their Euclidean distance depends on angles only; under any other metric they are
+    clustered unchanged. It starts from `spread_centers`.
+
+    Args:
+        embeddings: `(n, dim)`.
+        ids: `(n,)`, class ids.
+        angular: whether the metric ignores the length of a vector.
+        seed: seed of the initial centers.
+
+    Returns:
+        `nmi`, `ami`, `ari`, as scikit-learn computes them.
+    """
+    from sklearn.cluster import KMeans  # late: slow to import
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
+    means = KMeans(len(np.unique(ids)), init=spread_centers, n_init=1, random_state=seed)
+    clusters = means.fit_predict(vectors)
+    return {
+        "nmi": float(normalized_mutual_info_score(ids, clusters)),
+        "ami": adjusted_mutual_information(ids, clusters),
+        "ari": float(adjusted_rand_score(ids, clusters)),
+    }
+
+
+def spread_centers(
+    vectors: NDArray[np.float32], count: int, random_state: np.random.RandomState
+) -> NDArray[np.float32]:
+    """Return initial centers of clusters `(count, dim)`, drawn from the vectors by greedy k-means++.
+
+    Each center is the best of 2 + log(count) vectors that are drawn with a probability proportional to their
+    squared distance D from the nearest center so far (Arthur and Vassilvitskii 2007, section 5). scikit-learn
+    draws in the same way, but compares a few vectors at a time with all others, which takes most of the time
+    of k-means if there are many clusters. Here many are drawn and compared at once; a vector that was drawn
+    by an older D is kept with the probability D / older D, so that it is drawn by D.
+
+    Args:
+        vectors: `(n, dim)`, with their mean at zero.
+        count: number of centers.
+        random_state: source of random numbers.
+    """
+    candidates = 2 + int(math.log(count))
+    size = max(candidates, CHUNK // len(vectors))
+    squares = (vectors**2).sum(axis=1)[:, None]
+    # |a - b|² = [-2a, |a|², 1] · [b, 1, |b|²].
+    left = np.concatenate([-2 * vectors, squares, np.ones_like(squares)], axis=1)
+    right = np.concatenate([vectors, np.ones_like(squares), squares], axis=1).T
+    centers = [int(random_state.randint(len(vectors)))]
+    nearest = np.maximum(left[centers[0]] @ right, 0)
+    while len(centers) < count and nearest.any():
+        weights = np.cumsum(nearest, dtype=np.float64)
+        drawn = np.searchsorted(weights, random_state.random_sample(size) * weights[-1], side="right")
+        distances = left[drawn] @ right
+        kept_above = random_state.random_sample(size) * nearest[drawn]
+        while len(centers) < count:
+            rows = np.flatnonzero(kept_above < nearest[drawn])[:candidates]
+            if len(rows) < candidates:
+                break
+            kept_above[: rows[-1] + 1] = np.inf  # each is drawn once
+            closer = np.minimum(distances[rows], nearest)
+            best = int(closer.sum(axis=1).argmin())
+            nearest = np.maximum(closer[best], 0)
+            centers.append(int(drawn[rows[best]]))
+    # If there are fewer distinct vectors than centers, all are centers already.
+    centers += random_state.randint(len(vectors), size=count - len(centers)).tolist()
+    return vectors[centers]
+
+
+def adjusted_mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
+    """Return the mutual information of two partitions, corrected for chance, as scikit-learn computes it.
+
+    (I - E) / ((H(a) + H(b)) / 2 - E), where E is the mean of I over all partitions with parts of these sizes
+    (Vinh, Epps and Bailey 2010). It is 1 if the partitions are equal, and about 0 if they are independent.
+    E depends on the sizes alone, so it is computed once for each pair of distinct sizes: scikit-learn takes
+    every pair of parts, which is slow for thousands of them.
+
+    Args:
+        a, b: `(n,)`, the part of each item, from 0.
+    """
+    from scipy.special import gammaln  # late: slow to import
+    from sklearn.metrics import mutual_info_score
+
+    n = len(a)
+    log_factorial = gammaln(np.arange(n + 1) + 1.0)
+    parts = [np.bincount(partition) for partition in (a, b)]
+    sizes_a, sizes_b = (np.unique(sizes[sizes > 0], return_counts=True) for sizes in parts)
+    entropies = [float(-(count * size / n * np.log(size / n)).sum()) for size, count in (sizes_a, sizes_b)]
+    expected = 0.0
+    for size_a, count_a in zip(*sizes_a, strict=True):
+        for size_b, count_b in zip(*sizes_b, strict=True):
+            common = np.arange(max(1, size_a + size_b - n), min(size_a, size_b) + 1)
+            # The probability that two such parts have so many items in common is hypergeometric.
+            logarithm = (
+                log_factorial[[size_a, size_b, n - size_a, n - size_b]].sum() - log_factorial[n]
+                - log_factorial[common] - log_factorial[size_a - common]
+                - log_factorial[size_b - common] - log_factorial[n - size_a - size_b + common]
+            )  # fmt: skip
+            terms = common / n * np.log(common * (n / size_a) / size_b) * np.exp(logarithm)
+            expected += count_a * count_b * float(terms.sum())
+    possible = sum(entropies) / 2 - expected
+    # Up to rounding it is 0 only if all parts are single items; then the partitions are equal.
+    return float((mutual_info_score(a, b) - expected) / possible) if possible > 1e-12 else 1.0
+
+
+# ------------------------------------------------------------------ parts
 
 
 def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[float, float]:
@@ -153,14 +271,17 @@ def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[floa
 
 
 def _uniformity(unit: NDArray[np.float32]) -> float:
-    size = max(1, CHUNK // len(unit))
-    total = 0.0
-    for start in range(0, len(unit), size):
-        cosines = unit[start : start + size] @ unit.T
-        total += float(np.exp(4 * np.minimum(cosines, 1) - 4).sum(dtype=np.float64))  # |u - u'|² = 2 - 2 u·u'
-    itself = float(np.exp(4 * (unit.astype(np.float64) ** 2).sum(axis=1) - 4).sum())
-    pairs = len(unit) * (len(unit) - 1)
-    return float(np.log((total - itself) / pairs)) if pairs else math.nan
+    side, total = 512, 0.0
+    for top in range(0, len(unit), side):
+        block = 4 * unit[top : top + side]
+        for left in range(top, len(unit), side):
+            values = np.exp(block @ unit[left : left + side].T)  # exp(-2 |u - u'|²) = exp(4 u·u' - 4)
+            pairs = float(values.sum(dtype=np.float64))
+            # On the diagonal each pair counts twice, and each item with itself.
+            itself = float(np.trace(values, dtype=np.float64))
+            total += pairs if left > top else (pairs - itself) / 2
+    pairs = len(unit) * (len(unit) - 1) // 2
+    return float(np.log(total / pairs)) - 4 if pairs else math.nan
 
 
 def _intrinsic_dimension(vectors: NDArray[np.float32]) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,48 +15,70 @@ from siamkit.evaluation.neighbors import is_shallow, nearest_first, search
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A few queries, their nearest items, and their distances if an accumulator needs them.
+class Queries:
+    """Queries, and the gallery that they search.
 
     Args:
-        start: the index of the first query.
-        order: `(q, depth)`, indices of the nearest items, nearest first, without the query itself.
-        hits: `(q, depth)`, whether these nearest items have the class of the query.
-        relevant: `(q,)`, number of items of the gallery with the class of the query.
-        query_ids: `(q,)`, the classes of the queries.
-        ids: `(gallery,)`, the classes of the gallery.
-        within: whether the queries are the gallery.
-        distances: `(q, gallery)`; None if no accumulator needs them.
+        metric: the metric.
+        vectors, ids: the queries `(n, dim)`, and their class ids `(n,)`.
+        gallery, gallery_ids: the items `(m, dim)`, and their class ids `(m,)`.
+        within: whether the gallery is the queries, each excluded by its index.
+        relevant: `(n,)`, number of items of the gallery with the class of each query.
     """
 
+    metric: Metric
+    vectors: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    gallery: NDArray[np.float32]
+    gallery_ids: NDArray[np.int64]
+    within: bool
+    relevant: NDArray[np.int64]
+
+    @property
+    def findable(self) -> int:
+        """The number of items that a query can find."""
+        return len(self.gallery) - self.within
+
+    @property
+    def itself(self) -> NDArray[np.int64] | None:
+        """`(n,)`, the index of each query in the gallery; None if it is not there."""
+        return np.arange(len(self.vectors)) if self.within else None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A few queries and their nearest items.
+
+    Args:
+        queries: all queries.
+        start: the index of the first query.
+        order: `(q, depth)`, indices of the nearest items, nearest first, without the query itself.
+        distances: `(q, m)` to all items if the search computes them; else None.
+    """
+
+    queries: Queries
     start: int
     order: NDArray[np.int64]
-    hits: NDArray[np.bool_]
-    relevant: NDArray[np.int64]
-    query_ids: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    within: bool
     distances: NDArray[np.float32] | None = None
 
-    def pairs(self) -> Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Yield distances, and whether classes are equal, of the pairs i < j, or of all with a gallery."""
-        assert self.distances is not None
-        if not self.within:
-            yield self.distances, self.query_ids[:, None] == self.ids
-            return
-        # A triangle, and everything to its right.
-        stop = self.start + len(self.distances)
-        right = self.distances[:, self.start :]
-        alike = self.query_ids[:, None] == self.ids[self.start :]
-        above = np.triu(np.ones((len(right), stop - self.start), bool), 1)
-        yield right[:, : len(right)][above], alike[:, : len(right)][above]
-        yield right[:, len(right) :], alike[:, len(right) :]
+    @property
+    def rows(self) -> slice:
+        """The indices of these queries."""
+        return slice(self.start, self.start + len(self.order))
+
+    @property
+    def relevant(self) -> NDArray[np.int64]:
+        """`(q,)`, number of items with the class of the query."""
+        return self.queries.relevant[self.rows]
+
+    @cached_property
+    def hits(self) -> NDArray[np.bool_]:
+        """`(q, depth)`, whether the nearest items have the class of the query."""
+        return np.asarray(self.queries.gallery_ids[self.order] == self.queries.ids[self.rows, None])
 
 
-class Accumulator(Protocol):
-    """An object that collects results during the pass; `needs_distances` if its chunks must have them."""
-
-    needs_distances: bool
+class Accumulator:
+    """An object that collects results during the pass."""
 
     def depth(self, relevant: int, findable: int) -> int:
         """Return the number of nearest items that the accumulator needs.
@@ -65,57 +87,54 @@ class Accumulator(Protocol):
             relevant: the maximum number of relevant items of a query in the chunk.
             findable: number of items that can be found.
         """
+        raise NotImplementedError
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk; keep none of its arrays, nor views of them."""
+        raise NotImplementedError
+
+    def finish(self, queries: Queries) -> None:
+        """Compute what needs distances that the search did not compute."""
 
 
-def scan(
-    metric: Metric,
-    queries: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    gallery: tuple[NDArray[np.float32], NDArray[np.int64]] | None,
-    relevant: NDArray[np.int64],
-    accumulators: Iterable[Accumulator],
-) -> None:
-    """Pass each chunk of queries to each accumulator once.
-
-    Args:
-        metric: the metric.
-        queries, ids: the queries `(n, dim)`, and their class ids `(n,)`.
-        gallery: items and their classes; None for the queries themselves, each excluded by its index.
-        relevant: `(n,)`, number of relevant items of each query.
-        accumulators: objects that collect results.
-    """
-    pool, pool_ids = (queries, ids) if gallery is None else gallery
-    findable = len(pool) - (gallery is None)
+def scan(queries: Queries, accumulators: Iterable[Accumulator]) -> None:
+    """Pass each chunk of queries to each accumulator once."""
     accumulators = tuple(accumulators)
-    itself = np.arange(len(queries)) if gallery is None else None
 
     def depth(rows: slice) -> int:
-        most = int(relevant[rows].max())
-        return min(findable, max(accumulator.depth(most, findable) for accumulator in accumulators))
+        most = int(queries.relevant[rows].max())
+        wanted = max(accumulator.depth(most, queries.findable) for accumulator in accumulators)
+        return min(queries.findable, wanted)
 
-    def add(start: int, order: NDArray[np.int64], distances: NDArray[np.float32] | None = None) -> None:
-        rows = slice(start, start + len(order))
-        hits = pool_ids[order] == ids[rows, None]
-        chunk = Chunk(start, order, hits, relevant[rows], ids[rows], pool_ids, gallery is None, distances)
+    metric, vectors, gallery, itself = queries.metric, queries.vectors, queries.gallery, queries.itself
+    deepest = depth(slice(None))
+    chunks: Iterator[Chunk]
+    if is_shallow(metric, deepest, len(gallery)):
+        searched = search(metric, vectors, gallery, deepest, itself)
+        chunks = (Chunk(queries, start, order) for start, order in searched)
+    else:
+        chunks = _compared(queries, depth)
+    for chunk in chunks:
         for accumulator in accumulators:
             accumulator.add(chunk)
+    for accumulator in accumulators:
+        accumulator.finish(queries)
 
-    deepest = depth(slice(None))
-    if is_shallow(metric, deepest, len(pool)) and not any(each.needs_distances for each in accumulators):
-        for start, order in search(metric, queries, pool, deepest, itself):
-            add(start, order)
-        return
-    for start, distances in distance_chunks(metric, queries, pool):
+
+def _compared(queries: Queries, depth: Callable[[slice], int]) -> Iterator[Chunk]:
+    """Yield chunks with all distances."""
+    itself = queries.itself
+    for start, distances in distance_chunks(queries.metric, queries.vectors, queries.gallery):
         rows = slice(start, start + len(distances))
-        order, _ = nearest_first(distances, depth(rows), None if itself is None else itself[rows])
-        add(start, order, distances)
+        exclude = None if itself is None else itself[rows]
+        yield Chunk(queries, start, nearest_first(distances, depth(rows), exclude)[0], distances)
 
 
 BINS = 2**20
 """The number of bins of a histogram."""
+
+CACHED = 2**15
+"""The number of distances that are converted to bins at a time."""
 
 _FINEST = -149  # as a power of two: the smallest positive float32
 
@@ -137,7 +156,7 @@ class Histogram:
     def __init__(self) -> None:
         self._exponent = _FINEST  # of w
         self._first = 0  # the lowest k
-        self._counts = np.zeros((BINS, 2), np.int64)  # not alike, alike
+        self._counts = np.zeros((2, BINS), np.int64)  # all, alike
         self._range: tuple[float, float] | None = None
 
     def add(self, distances: NDArray[np.float32], alike: NDArray[np.bool_]) -> None:
@@ -145,13 +164,17 @@ class Histogram:
         if not distances.size:
             return
         self._widen(float(distances.min()), float(distances.max()))
-        # Scaled by a power of two in float64, where nothing underflows, so that each quotient is exact.
-        scaled = np.multiply(distances, 2.0**-self._exponent, dtype=np.float64)
-        cells = np.ceil(scaled, out=scaled).astype(np.int32)
+        # Scaled by a power of two each quotient is exact, unless it underflows: in float64 nothing does.
+        precise = np.float32 if -126 <= self._exponent <= 0 else np.float64
+        factor = precise(2.0**-self._exponent)
+        flat, cells = distances.ravel(), np.empty(distances.size, np.int64)
+        for start in range(0, len(flat), CACHED):
+            part = slice(start, start + CACHED)
+            scaled = np.multiply(flat[part], factor, dtype=precise)
+            cells[part] = np.ceil(scaled, out=scaled)
         cells -= self._first
-        cells <<= 1
-        cells |= alike
-        self._counts += np.bincount(cells.ravel(), minlength=2 * BINS).reshape(BINS, 2)
+        for counts, counted in zip(self._counts, (cells, cells[alike.ravel()]), strict=True):
+            counts += np.bincount(counted, minlength=BINS)
 
     @property
     def width(self) -> float:
@@ -160,9 +183,10 @@ class Histogram:
 
     def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Return the centers of the filled bins, ascending, and their matching and non-matching pairs."""
-        filled = np.flatnonzero(self._counts.any(axis=1))
+        filled = np.flatnonzero(self._counts[0])
         centers = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
-        return centers, self._counts[filled, 1], self._counts[filled, 0]
+        every, alike = self._counts[:, filled]
+        return centers, alike, every - alike
 
     def _widen(self, low: float, high: float) -> None:
         if self._range is not None:
@@ -174,11 +198,12 @@ class Histogram:
         exponent = max(self._exponent, step)
         while _bin(high, exponent) - _bin(low, exponent) >= BINS:
             exponent += 1
-        filled = np.flatnonzero(self._counts.any(axis=1))
+        filled = np.flatnonzero(self._counts[0])
         first = _bin(low, exponent)
         moved = -(-(filled + self._first) >> (exponent - self._exponent)) - first  # rounds up, as bins do
         counts = np.zeros_like(self._counts)
-        np.add.at(counts, moved, self._counts[filled])
+        for old, new in zip(self._counts, counts, strict=True):
+            np.add.at(new, moved, old[filled])
         self._exponent, self._first, self._counts, self._range = exponent, first, counts, (low, high)
 
 

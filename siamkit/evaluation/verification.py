@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.errors import DataError
+from siamkit.evaluation.distances import distance_tiles
 from siamkit.evaluation.measures import LIMITS, Measures, Threshold, ThresholdRule, as_threshold
-from siamkit.evaluation.scan import Chunk, Histogram
+from siamkit.evaluation.scan import Accumulator, Chunk, Histogram, Queries
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """The false accept rates at which `tar_at_far_…` is measured."""
@@ -271,20 +272,37 @@ class Evaluation:
     curve: Curve | None
 
 
-class PairCounts:
-    """An accumulator that counts the distances of matching and of non-matching pairs."""
+class PairCounts(Accumulator):
+    """An accumulator that counts the distances of matching and of non-matching pairs.
 
-    needs_distances = True
+    The pairs are those of queries i < j, or all with a gallery.
+    """
 
     def __init__(self) -> None:
         self._histogram = Histogram()
+        self._counted = False
 
     def depth(self, relevant: int, findable: int) -> int:
         return 1
 
     def add(self, chunk: Chunk) -> None:
-        for distances, alike in chunk.pairs():
-            self._histogram.add(distances, alike)
+        if chunk.distances is not None:
+            self._count(chunk.queries, chunk.rows, slice(None), chunk.distances)
+            self._counted = True
+
+    def finish(self, queries: Queries) -> None:
+        if not self._counted:
+            gallery = None if queries.within else queries.gallery
+            for rows, columns, distances in distance_tiles(queries.metric, queries.vectors, gallery):
+                self._count(queries, rows, columns, distances)
+
+    def _count(self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]) -> None:
+        alike = queries.ids[rows, None] == queries.gallery_ids[columns]
+        first = columns.start or 0
+        if queries.within and first < rows.stop:
+            pairs = np.arange(first, first + distances.shape[1]) > np.arange(rows.start, rows.stop)[:, None]
+            distances, alike = distances[pairs], alike[pairs]
+        self._histogram.add(distances, alike)
 
     def curve(self) -> Curve | None:
         """Return the ROC curve; None if all pairs are of one kind."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy_metrics import Euclidean
 from scipy import stats
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from siamkit.evaluation import evaluate, evaluate_labels
+from siamkit.evaluation import evaluate, evaluate_labels, geometry
 from siamkit.evaluation.classification import few_shot_measures
 
 
@@ -82,12 +82,58 @@ def test_clusters_are_those_of_scikit_learn(metric):
     vectors = embeddings
     if isinstance(metric, Cosine):
         vectors = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    found = KMeans(4, n_init=1, random_state=0).fit_predict(vectors)
+    found = KMeans(4, init=geometry.spread_centers, n_init=1, random_state=0).fit_predict(vectors)
     measures = evaluate(embeddings, labels, metric, groups=("clustering",))
     assert 0.1 < measures["nmi"] < 0.99
     assert measures["nmi"] == pytest.approx(normalized_mutual_info_score(labels, found))
     assert measures["ami"] == pytest.approx(adjusted_mutual_info_score(labels, found))
     assert measures["ari"] == pytest.approx(adjusted_rand_score(labels, found))
+
+
+def test_centers_are_drawn_as_often_as_by_scikit_learn(monkeypatch):
+    line = np.array([0.0, 1.0, 3.0, 4.0, 9.0, 11.0], np.float32)[:, None]
+    line -= line.mean()
+    monkeypatch.setattr(geometry, "CHUNK", 60)  # ten are drawn at once, enough for several centers
+
+    def shares(draw):
+        sets = [tuple(np.sort(draw(seed).ravel())) for seed in range(2000)]
+        return {each: sets.count(each) / len(sets) for each in {*sets}}
+
+    ours = shares(lambda seed: geometry.spread_centers(line, 3, np.random.RandomState(seed)))
+    theirs = shares(lambda seed: kmeans_plusplus(line, 3, random_state=seed)[0])
+    assert len(ours) > 5
+    for each in {*ours, *theirs}:  # 4 standard errors of a difference of shares of 0.3
+        assert ours.get(each, 0) == pytest.approx(theirs.get(each, 0), abs=0.06)
+
+
+def test_clusters_start_as_well_apart_as_those_of_scikit_learn():
+    embeddings, _labels = clouds(60, 6, 1.0, dim=8)
+    ours, theirs = (
+        np.mean(
+            [
+                KMeans(60, init=init, n_init=1, random_state=seed).fit(embeddings).inertia_
+                for seed in range(10)
+            ]
+        )
+        for init in (geometry.spread_centers, "k-means++")
+    )
+    assert ours == pytest.approx(theirs, rel=0.02)
+
+
+def test_more_clusters_than_distinct_vectors_are_no_obstacle():
+    points = np.array([[0.0], [0.0], [5.0]], np.float32)
+    centers = geometry.spread_centers(points - points.mean(), 3, np.random.RandomState(0))
+    assert centers.shape == (3, 1)
+    assert len(np.unique(centers)) == 2
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (1, 4), (4, 1), (3, 5), (40, 2), (40, 40), (12, 30)])
+def test_mutual_information_corrected_for_chance_is_that_of_scikit_learn(a, b):
+    draw = np.random.default_rng(a * b)
+    first = np.arange(40) if a == 40 else draw.integers(0, a, 40)
+    second = draw.permutation(40) if b == 40 else (first + draw.integers(0, 2, 40)) % b
+    found = geometry.adjusted_mutual_information(first, second)
+    assert found == pytest.approx(adjusted_mutual_info_score(first, second), abs=1e-9)
 
 
 def test_clusters_far_apart_are_the_classes_and_noise_is_not():
@@ -149,7 +195,8 @@ def test_figures_equal_those_of_pytorch_metric_learning():
     embeddings, labels = clouds(6, 15, 1.0)
 
     def cluster(x, nmb_clusters, device=None):
-        return torch.tensor(KMeans(nmb_clusters, n_init=1, random_state=0).fit_predict(x.numpy()))
+        means = KMeans(nmb_clusters, init=geometry.spread_centers, n_init=1, random_state=0)
+        return torch.tensor(means.fit_predict(x.numpy()))
 
     calculator = AccuracyCalculator(
         include=(

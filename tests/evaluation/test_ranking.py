@@ -13,7 +13,7 @@ from selection import examples
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from siamkit.errors import DataError
-from siamkit.evaluation import classification, evaluate, evaluate_labels
+from siamkit.evaluation import classification, distances, evaluate, evaluate_labels
 
 ALL = ("retrieval", "ranking")
 
@@ -97,6 +97,21 @@ def test_the_whole_ranking_does_not_depend_on_how_the_work_is_portioned(monkeypa
     monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", 300)
     monkeypatch.setattr("siamkit.evaluation.distances.BLOCK", 500)
     assert evaluate(embeddings, labels, Euclidean()) == pytest.approx(whole, rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("chunk", [2**22, 4001, 900])
+def test_measures_are_the_same_whether_neighbors_are_searched_for_or_all_distances_computed(
+    apart, chunk, monkeypatch
+):
+    monkeypatch.setattr("siamkit.evaluation.distances.CHUNK", chunk)
+    draw = np.random.default_rng(4)
+    embeddings, labels = draw.integers(-3, 4, (500, 3)).astype(np.float32), draw.integers(0, 90, 500)
+    gallery = (embeddings[:430] + 1, labels[:430]) if apart else None
+    metrics = (distances.Euclidean(), Euclidean())
+    searched, compared = (evaluate(embeddings, labels, each, gallery=gallery, ks=(3,)) for each in metrics)
+    assert searched == pytest.approx(compared, rel=1e-6, nan_ok=True)
+    assert searched["mrr"] < 1 > searched["roc_auc"]
 
 
 def test_a_group_that_is_not_is_told():
