@@ -192,7 +192,9 @@ class Siamese(EmbeddingModel):
         self._loss = loss
         self.loss_state_holder.hold(loss.state if isinstance(loss, Loss) else None, self.embedding_dim)
         self.loss_state_holder.numbers = Numbers.of(loss)
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        # `compute_loss` calls the loss; Keras would wrap it, and trace the wrapper in each `fit`.
+        super().compile(optimizer=optimizer, loss=None, **kwargs)
+        self.loss = loss
         self._jit_asked = kwargs.get("jit_compile", "auto")
         multiply_steps(self.optimizer, lambda: self.loss_state_holder.state)
 
@@ -277,7 +279,7 @@ class Siamese(EmbeddingModel):
     ) -> Tensor:
         if self._loss is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        # Not through Keras's CompileLoss: it casts class ids to a float dtype and needs a y.
+        # Not by Keras's own method: it casts class ids to a float dtype and needs a y.
         if isinstance(self._loss, Loss):
             numbers = self.loss_state_holder.numbers
             with nullcontext() if numbers is None else numbers.lent():
@@ -339,6 +341,7 @@ class Siamese(EmbeddingModel):
         # Keras writes what "auto" came to here, which on another backend may be the wrong answer.
         return {
             **config,
+            "loss": keras.saving.serialize_keras_object(self.loss),
             "jit_compile": self._jit_asked,
             "micro_batch": self._micro_batch,
             "optimizer": portable(config["optimizer"]),
