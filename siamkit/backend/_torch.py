@@ -156,6 +156,12 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def limit_memory(share: float) -> None:
+    """Let this process allocate at most a share of the accelerator's memory; see `select.limit_memory`."""
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def precision() -> Any:
     return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 

@@ -1,16 +1,19 @@
-"""What is installed and which devices it sees, for `siamkit doctor`.
+"""What is installed and which devices it sees, for `siamkit doctor`; the accelerators of this machine.
 
-Each backend is imported in its own process: `python -m siamkit.backend.diagnosis NAME`.
+Each backend is imported in its own process: `python -m siamkit.backend.diagnosis NAME`. Accelerators are
+found without any backend.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from siamkit._version import __version__
 from siamkit.backend import select
@@ -101,6 +104,55 @@ def _diagnose(name: str) -> BackendDiagnosis:
     except (subprocess.TimeoutExpired, ValueError, IndexError) as failure:
         error = str(failure)
     return BackendDiagnosis(name, error=f"cannot be imported: {error}")
+
+
+# ------------------------------------------------------------------ the accelerators of this machine
+
+QUERY = "--query-gpu=memory.used,memory.total,utilization.gpu"
+
+
+def accelerators() -> list[str]:
+    """Return the names by which CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES selects each accelerator."""
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        value = os.environ.get(variable)
+        if value is not None:
+            return [name.strip() for name in value.split(",") if name.strip() not in ("", "-1")]
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+        lines = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
+        if listing.returncode == 0 and lines:
+            return [str(number) for number in range(len(lines))]
+    return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
+
+
+@dataclass(frozen=True)
+class Use:
+    """How an accelerator is used.
+
+    Args:
+        used: bytes in use.
+        total: bytes that it has.
+        busy: the share of the last moments in which it computed.
+    """
+
+    used: float
+    total: float
+    busy: float
+
+
+def read_use(device: str) -> Use | None:
+    """Return how an accelerator is used now, as nvidia-smi says; None without it, or if it does not say."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, QUERY, "--format=csv,noheader,nounits", "-i", device]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        used, total, percent = map(float, said.stdout.split(","))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return Use(used * 2**20, total * 2**20, percent / 100)
 
 
 def main(name: str) -> None:

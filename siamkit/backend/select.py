@@ -190,6 +190,36 @@ def _remove_unused(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+# ------------------------------------------------------------------ processes that share an accelerator
+
+USABLE_SHARE = 0.9  # of an accelerator's memory; each process needs some outside of what its backend manages
+
+
+def limit_memory(share: float | None) -> None:
+    """Limit how much of an accelerator's memory this process takes; call it before a backend is imported.
+
+    By default JAX reserves three quarters of the memory and TensorFlow all of it. TensorFlow knows no
+    limit: with a share below 1 it reserves what it needs.
+
+    Args:
+        share: the process's share of the memory; 1 for the backend's default, None for what it needs, as it
+            needs it.
+    """
+    if share == 1:
+        return
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    if share is None:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        return
+    limit = USABLE_SHARE * share
+    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{limit:.3f}"
+    os.environ.pop("XLA_CLIENT_MEM_FRACTION", None)  # a later name, which JAX refuses together with this one
+    if os.environ.get("KERAS_BACKEND") == "torch":
+        from siamkit.backend import _torch
+
+        _torch.limit_memory(limit)
+
+
 # ------------------------------------------------------------------ the backend that runs
 
 Function = Callable[..., Any]

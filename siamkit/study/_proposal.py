@@ -13,13 +13,13 @@ from textwrap import wrap
 
 import numpy as np
 
+from siamkit.backend.diagnosis import accelerators
 from siamkit.data.dataset import Dataset
 from siamkit.data.inspection import DataReport, inspect
 from siamkit.errors import DataError, StudyFileError
 from siamkit.registry.specs import Supervision
 from siamkit.study.config.load import ResolvedStudy, read_data, resolve_study
 from siamkit.study.config.yaml import Document, YamlValue, parse_document
-from siamkit.study.engines.local import accelerators
 from siamkit.study.execution.forecast import Forecast, forecast
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import spell

@@ -255,7 +255,8 @@ class Ordered(StandIn):
             "pid": os.getpid(),
             "environment": {
                 name: os.environ.get(name)
-                for name in ("KERAS_BACKEND", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+                for name in os.environ
+                if name.startswith(("KERAS_", "OMP_", "CUDA_", "XLA_", "TF_FORCE"))
             },
             "copied": view.flags.owndata or view.flags.writeable,
             "shape": self.data.preprocessor.input_shape,

@@ -530,11 +530,20 @@ BASELINES_DESCRIPTION = (
 
 
 class Resources(Strict):
-    """Resources of one trial: CPU cores, and accelerators (on engine ray, a fraction shares one)."""
+    """Resources of one trial: CPU cores, and accelerators (a fraction shares one)."""
 
-    cpus: int = Field(1, ge=1, le=10_000)
+    cpus: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="null: one; on engine local with an accelerator, an equal share of the cores",
+    )
     gpus: Annotated[float, AfterValidator(_accelerators)] | None = Field(
-        None, ge=0, le=10_000, allow_inf_nan=False, description="null: one accelerator if the machine has any"
+        None,
+        ge=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="null: one accelerator if the machine has any; with more `workers`, a share of one",
     )
 
 

@@ -1,18 +1,20 @@
-"""The interface of engines and their workers, and the engine that a study file names."""
+"""The interface of engines and their workers, the engine that a study file names, and the simplest one."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
-from siamkit.study.worker.messages import Cause, Job, Message, Send, Setup
+from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
+from siamkit.study.worker.process import runner_for
+from siamkit.study.worker.runner import JobRunner
 
 ENGINES = {
-    "inline": "siamkit.study.engines.local:InlineEngine",
+    "inline": "siamkit.study.engines:InlineEngine",
     "local": "siamkit.study.engines.local:LocalEngine",
     "ray": "siamkit.study.engines.ray_engine:RayEngine",
 }
@@ -65,13 +67,14 @@ class Engine(Protocol):
         """End all workers, and remove what they shared."""
 
 
-def make_engine(config: StudyConfig, setup: Setup, scratch: Path) -> Engine:
+def make_engine(config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]) -> Engine:
     """Return the engine that a study file names.
 
     Args:
         config: the parsed study file.
         setup: the settings of each worker, such as the backend and the study.
         scratch: a folder for temporary files.
+        notify: function that reports a sentence to the user.
 
     Raises:
         StudyError: the engine's package is not installed, or the engine has no room for a single worker.
@@ -85,5 +88,64 @@ def make_engine(config: StudyConfig, setup: Setup, scratch: Path) -> Engine:
         raise StudyError(
             f"the engine {config.engine} needs the package {error.name}; pip install 'siamkit[{error.name}]'"
         ) from None
-    engine: Engine = getattr(module, class_name)(config, setup, scratch)
+    engine: Engine = getattr(module, class_name)(config, setup, scratch, notify)
     return engine
+
+
+# ------------------------------------------------------------------ in this process
+
+
+class InlineWorker:
+    """A worker in the supervisor's own process: it runs a job as soon as it gets it."""
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self._messages: list[Message] = [Ready(0)]
+
+    def assign(self, job: Job, send: Send) -> None:
+        self._messages.append(self._runner.run(job, send))
+
+    def answer(self, cause: Cause | None) -> None:
+        raise AssertionError("`send` has returned the answer")
+
+    def poll(self) -> list[Message]:
+        messages, self._messages = self._messages, []
+        return messages
+
+    def death(self) -> Cause | None:
+        return None
+
+    def is_suspended(self) -> bool:
+        return False
+
+    def memory(self) -> float:
+        return 0.0
+
+    def error_output(self) -> str:
+        return ""
+
+    def kill(self) -> None:
+        pass
+
+
+class InlineEngine:
+    """The engine `inline`: one worker, in this process, for debuggers and notebooks.
+
+    If it crashes, the whole process crashes.
+    """
+
+    size = 1
+
+    def __init__(
+        self, config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]
+    ) -> None:
+        self._runner: JobRunner = runner_for(setup)
+
+    def start(self, number: int) -> InlineWorker:
+        return InlineWorker(self._runner)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -1,18 +1,17 @@
-"""Engines of this machine: workers in processes of their own (`local`), or one in this process (`inline`).
-
-An inline worker is for debuggers and notebooks: if it crashes, the whole process crashes.
-"""
+"""The engine of this machine: workers in processes of their own, which share its cores and accelerators."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +19,11 @@ from typing import Any, TypeVar
 import cloudpickle
 import psutil
 
+from siamkit.backend.diagnosis import Use, accelerators, read_use
 from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines import Worker
-from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
-from siamkit.study.worker.process import runner_for
-from siamkit.study.worker.runner import JobRunner
+from siamkit.study.worker.messages import Cause, Ended, Job, Message, Send, Setup, TrialJob
 
 DEFAULT_TRIAL_MEMORY = 2e9  # bytes, if the study sets no limit
 ERROR_OUTPUT_BYTES = 4000
@@ -44,9 +42,14 @@ class LocalWorker:
         environment: its environment variables.
         cores: the processor cores that it may use.
         errors: the file for its standard output and error.
+
+    Attributes:
+        trial_seconds: when its first trial began and ended, by the monotonic clock; 0 until then, and again
+            if the trial failed.
     """
 
     def __init__(self, setup: Setup, environment: dict[str, str], cores: set[int], errors: Path) -> None:
+        self.trial_seconds = (0.0, 0.0)
         ours, theirs = socket.socketpair()
         self._errors = errors
         with theirs, errors.open("ab") as sink:
@@ -70,6 +73,8 @@ class LocalWorker:
             self.connection.send_bytes(cloudpickle.dumps(message))
 
     def assign(self, job: Job, send: Send) -> None:
+        if isinstance(job, TrialJob) and not self.trial_seconds[1]:
+            self.trial_seconds = time.monotonic(), 0.0
         self._send(job)
 
     def answer(self, cause: Cause | None) -> None:
@@ -80,7 +85,13 @@ class LocalWorker:
         with contextlib.suppress(EOFError, OSError):
             while self.connection.poll(0):
                 messages.append(cloudpickle.loads(self.connection.recv_bytes()))
+                self._note_end(messages[-1])
         return messages
+
+    def _note_end(self, message: Message) -> None:
+        start, end = self.trial_seconds
+        if isinstance(message, Ended) and start and not end:
+            self.trial_seconds = (0.0, 0.0) if message.outcome == "failed" else (start, time.monotonic())
 
     def death(self) -> Cause | None:
         code = self._process.poll()
@@ -117,30 +128,57 @@ class LocalWorker:
 
 
 class LocalEngine:
-    """The engine `local`: one process for each accelerator, else as many as cores and memory allow."""
+    """The engine `local`: workers share the accelerators, else as many as cores and memory allow.
 
-    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
-        self._setup, self._scratch, self._cpus = setup, scratch, config.resources.cpus
-        self._gpus = 1.0 if config.resources.gpus is None else config.resources.gpus
-        self._devices = accelerators() if self._gpus else []
-        if len(self._devices) < (config.resources.gpus or 0):
+    By default each accelerator gets a worker. With `workers: auto`, the first trial shows how many fit.
+    """
+
+    def __init__(
+        self, config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]
+    ) -> None:
+        resources, workers = config.resources, config.workers
+        self._scratch, self._notify = scratch, notify
+        self._cpus, self._memory = resources.cpus, config.budget.trial_memory
+        self._devices = accelerators() if resources.gpus != 0 else []
+        count = len(self._devices)
+        if count < (resources.gpus or 0):
             raise StudyError(
-                f"resources.gpus asks for {self._gpus:g} accelerators for each trial, but this machine has "
-                f"{len(self._devices)}; lower it or leave it out"
+                f"resources.gpus asks for {resources.gpus:g} accelerators for each trial, but this machine "
+                f"has {count}; lower it or leave it out"
             )
-        memory = config.budget.trial_memory
-        auto = config.workers == "auto"
-        self.size = max_workers(self._cpus, self._gpus, memory) if auto else int(config.workers)
+        self._gpus = resources.gpus or 1.0
+        if resources.gpus is None and workers != "auto" and count:
+            self._gpus = 1 / -(-int(workers) // count) if int(workers) > count else 1.0
+        if not count:
+            room = max_workers(self._cpus or 1, self._memory)
+            self.size = room if workers == "auto" else int(workers)
+        else:
+            room = room_on(count, self._gpus)
+            self.size = room if workers == "auto" else min(int(workers), room)
+            if workers != "auto" and int(workers) > room:
+                notify(
+                    f"{self.size} workers run at a time, not {workers}: resources.gpus is {self._gpus:g}, "
+                    f"and this machine has {count} accelerator{'s' * (count > 1)}"
+                )
+        self._recorder: UseRecorder | None = None
+        share: float | None = min(1.0, self._gpus)
+        if count and workers == "auto" and resources.gpus is None:
+            before = read_use(self._devices[0])
+            if before is not None:
+                self._recorder, share = UseRecorder(self._devices[0], before), None
+        self._setup = replace(setup, memory_share=share)
         self._workers: list[LocalWorker] = []
 
     def start(self, number: int) -> LocalWorker:
         errors = self._scratch / f"worker-{number}.log"
         worker = LocalWorker(self._setup, self._environment(number), self._cores(number), errors)
         self._workers.append(worker)
+        if number == 0 and self._recorder is not None:
+            self._recorder.watch(worker)
         return worker
 
     def _environment(self, number: int) -> dict[str, str]:
-        threads = str(self._cpus)
+        threads = str(self._threads())
         variables = {
             "KERAS_BACKEND": self._setup.backend,
             "OMP_NUM_THREADS": threads,
@@ -150,24 +188,50 @@ class LocalEngine:
             "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
         }
         if self._devices:
-            first, count = int(number * self._gpus), max(1, int(self._gpus))
-            devices = [self._devices[(first + offset) % len(self._devices)] for offset in range(count)]
+            each = max(1, int(self._gpus))
+            devices = [self._devices[(number * each + i) % len(self._devices)] for i in range(each)]
             variables |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(devices))
         return {**os.environ, **variables}
 
+    def _threads(self) -> int:
+        """Return how many threads a worker uses: with an accelerator, an equal share of the cores."""
+        return self._cpus or (max(1, core_count() // self.size) if self._devices else 1)
+
     def _cores(self, number: int) -> set[int]:
-        """Return the cores of a worker: its own, or shared ones if there are more workers than cores."""
+        """Return the cores of a worker: its own, or shared ones if there are more workers than cores.
+
+        Workers with an accelerator share all cores: they compile on several, and use one at other times.
+        """
         try:
             available = sorted(os.sched_getaffinity(0))
         except AttributeError:
             available = list(range(core_count()))
-        first, count = number * self._cpus, min(self._cpus, len(available))
+        if self._devices and self._cpus is None:
+            return set(available)
+        cpus = self._cpus or 1
+        first, count = number * cpus, min(cpus, len(available))
         return {available[(first + offset) % len(available)] for offset in range(count)}
+
+    def _fill(self) -> None:
+        """Start more workers if the first trial left room on its accelerator."""
+        if self._recorder is None or (use := self._recorder.result()) is None:
+            return
+        self._recorder = None
+        count = len(self._devices)
+        on_host = count + max_workers(self._cpus or 1, self._memory, running=count)
+        self.size = max(count, min(count * use.room(), on_host))
+        self._notify(
+            f"the first trial took {use.taken / 1e9:.2g} GB of its accelerator and kept it busy for "
+            f"{use.busy:.0%} of the time: {self.size} worker{'s' * (self.size > 1)} at a time"
+        )
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
         wait([worker.connection for worker in workers if isinstance(worker, LocalWorker)], timeout=seconds)
+        self._fill()
 
     def close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.stop()
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 worker.kill()
@@ -184,81 +248,95 @@ def core_count() -> int:
         return os.cpu_count() or 1
 
 
-def accelerators() -> list[str]:
-    """Return the names by which CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES selects each accelerator."""
-    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        value = os.environ.get(variable)
-        if value is not None:
-            return [name.strip() for name in value.split(",") if name.strip() not in ("", "-1")]
-    tool = shutil.which("nvidia-smi")
-    if tool is not None:
-        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-        lines = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
-        if listing.returncode == 0 and lines:
-            return [str(number) for number in range(len(lines))]
-    return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
-
-
-def max_workers(cpus: int, gpus: float, memory: float | None) -> int:
-    """Return how many workers this machine has room for: by its accelerators, else by cores and free memory.
+def room_on(count: int, gpus: float) -> int:
+    """Return how many workers fit on accelerators; a fraction must fit on one of them.
 
     Args:
-        cpus, gpus: the cores and accelerators of each worker.
-        memory: the bytes of each worker; by default 2 GB.
+        count: the number of accelerators.
+        gpus: the accelerators of each worker.
     """
-    devices = accelerators() if gpus else []
-    if devices:
-        return max(1, int(len(devices) / gpus))
+    return int(count // gpus) if gpus >= 1 else count * int(1 / gpus + 1e-9)
+
+
+def max_workers(cpus: int, memory: float | None, running: int = 0) -> int:
+    """Return how many workers the cores and the free memory of this machine allow; at least one if none runs.
+
+    Args:
+        cpus: the cores of each worker.
+        memory: the bytes of each worker; by default 2 GB.
+        running: the number of workers that run already.
+    """
     by_memory = int(psutil.virtual_memory().available // (memory or DEFAULT_TRIAL_MEMORY))
-    return max(1, min(core_count() // cpus, by_memory))
+    return max(0 if running else 1, min(core_count() // cpus - running, by_memory))
 
 
-class InlineWorker:
-    """A worker in the supervisor's own process: it runs a job as soon as it gets it."""
+# ------------------------------------------------------------------ how an accelerator is used
 
-    def __init__(self, runner: JobRunner) -> None:
-        self._runner = runner
-        self._messages: list[Message] = [Ready(0)]
-
-    def assign(self, job: Job, send: Send) -> None:
-        self._messages.append(self._runner.run(job, send))
-
-    def answer(self, cause: Cause | None) -> None:
-        raise AssertionError("`send` has returned the answer")
-
-    def poll(self) -> list[Message]:
-        messages, self._messages = self._messages, []
-        return messages
-
-    def death(self) -> Cause | None:
-        return None
-
-    def is_suspended(self) -> bool:
-        return False
-
-    def memory(self) -> float:
-        return 0.0
-
-    def error_output(self) -> str:
-        return ""
-
-    def kill(self) -> None:
-        pass
+SAMPLE_SECONDS = 0.5
+FILLED_SHARE = 0.5  # of the free memory of an accelerator; other trials may need more than the first
 
 
-class InlineEngine:
-    """The engine `inline`: one worker, in this process."""
+@dataclass(frozen=True)
+class TrialUse:
+    """What a trial took of an accelerator.
 
-    size = 1
+    Args:
+        taken: bytes, at their peak.
+        free: bytes that were free before it.
+        busy: the share of its time in which the accelerator computed.
+    """
 
-    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
-        self._runner: JobRunner = runner_for(setup)
+    taken: float
+    free: float
+    busy: float
 
-    def start(self, number: int) -> InlineWorker:
-        return InlineWorker(self._runner)
+    def room(self) -> int:
+        """Return how many workers share the accelerator; at least one."""
+        by_memory = int(FILLED_SHARE * self.free / self.taken) if self.taken > 0 else 1
+        return max(1, min(by_memory, int(1 / max(self.busy, 0.01))))
 
-    def wait(self, workers: Sequence[Worker], seconds: float) -> None:
-        pass
 
-    def close(self) -> None:
-        pass
+class UseRecorder:
+    """A record of how an accelerator is used until the first trial of a worker has ended.
+
+    It counts all memory that comes into use, since nvidia-smi does not see the processes of a container.
+
+    Args:
+        device: the name of the accelerator.
+        before: how it is used before the worker starts.
+    """
+
+    def __init__(self, device: str, before: Use) -> None:
+        self._device, self._before = device, before
+        self._samples: list[tuple[float, Use]] = []
+        self._worker: LocalWorker | None = None
+        self._is_over = threading.Event()
+
+    def watch(self, worker: LocalWorker) -> None:
+        """Record while this worker runs, or its successor."""
+        is_first, self._worker = self._worker is None, worker
+        if is_first:
+            threading.Thread(target=self._record, daemon=True).start()
+
+    def _record(self) -> None:
+        while not self._is_over.wait(SAMPLE_SECONDS):
+            if (use := read_use(self._device)) is not None:
+                self._samples.append((time.monotonic(), use))
+
+    def stop(self) -> None:
+        """End the record."""
+        self._is_over.set()
+
+    def result(self) -> TrialUse | None:
+        """Return what the first trial took; None until it has ended."""
+        start, end = self._worker.trial_seconds if self._worker is not None else (0.0, 0.0)
+        samples = [*self._samples]
+        later = [(when, use) for when, use in samples if when > start]
+        if not end or not later:
+            return None
+        self.stop()
+        # A trial that is shorter than the time between two samples is probably like the next one.
+        during = [(when, use) for when, use in later if when <= end] or later[:1]
+        peak = max(use.used for when, use in samples if when <= during[-1][0])
+        busy = sum(use.busy for _, use in during) / len(during)
+        return TrialUse(peak - self._before.used, self._before.total - self._before.used, busy)

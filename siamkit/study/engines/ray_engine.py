@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,9 +180,11 @@ class FolderMarker:
 class RayEngine:
     """The engine `ray`: actors of a cluster, each with the CPUs and accelerators of one trial."""
 
-    def __init__(self, config: StudyConfig, setup: Setup, scratch: Path) -> None:
+    def __init__(
+        self, config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]
+    ) -> None:
         gpus = config.resources.gpus
-        self._cpus, self._memory = config.resources.cpus, config.budget.trial_memory
+        self._cpus, self._memory = config.resources.cpus or 1, config.budget.trial_memory
         self._workers_setting = config.workers
         packed = pack(Path(setup.data_folder))
         self._connected = _ray.connect(packed.nbytes)
@@ -194,7 +196,8 @@ class RayEngine:
             self._count_workers()
             # The actors do not use the storage, so its password stays here.
             config = config.model_copy(update={"storage": "sqlite"})
-            self._setup = ray.put(replace(setup, config=config, data_folder=""))
+            share = min(self._gpus, 1.0) or 1.0
+            self._setup = ray.put(replace(setup, config=config, data_folder="", memory_share=share))
             self._packed = ray.put(packed)
         except BaseException:
             self.close()
@@ -263,9 +266,4 @@ def _environment(backend: str, cpus: int, gpus: float) -> dict[str, str]:
     variables = {"KERAS_BACKEND": backend}
     if not gpus:
         variables |= {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
-    elif gpus < 1:  # by default backends take the whole memory of an accelerator
-        variables |= {
-            "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * gpus:.3f}",
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        }
     return {**passed_on, **threads, **variables}

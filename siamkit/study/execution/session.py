@@ -173,7 +173,7 @@ def _open(
     )
     interrupts = Interrupts(is_deferred=config.engine != "inline")
     supervisor = Supervisor(
-        make_engine(config, setup, scratch),
+        make_engine(config, setup, scratch, progress.note),
         Limits(config.budget.trial_time, config.budget.trial_memory),
         config.lease,
         interrupts,

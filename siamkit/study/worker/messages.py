@@ -70,6 +70,8 @@ class Setup:
         path: the supervisor's `sys.path`.
         versions: the installed versions, as `fingerprint.versions` returns them; other machines must have the
             same.
+        memory_share: the worker's share of an accelerator's memory; `siamkit.backend.select.limit_memory`
+            says more.
     """
 
     backend: str
@@ -81,6 +83,7 @@ class Setup:
     specs: tuple[Spec, ...]
     path: tuple[str, ...]
     versions: Versions
+    memory_share: float | None = 1.0
 
 
 @dataclass(frozen=True)

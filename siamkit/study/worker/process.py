@@ -44,6 +44,7 @@ def make_runner(setup: Setup, data: Any = None) -> Any:
             sys.path.append(folder)
     select.activate(setup.backend)
     select.keep_compiled()
+    select.limit_memory(setup.memory_share)
     for module in setup.modules:
         components().load_module(module)
     for spec in setup.specs:

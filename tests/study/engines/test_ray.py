@@ -130,6 +130,7 @@ def test_two_actors_at_once_with_a_share_of_an_accelerator_each(
     assert len({each["pid"] for each in done}) == 2
     assert {(each["resources"]["CPU"], each["resources"]["GPU"]) for each in done} == {(1.0, 0.5)}
     assert {each["environment"]["CUDA_VISIBLE_DEVICES"] for each in done} == {"0"}
+    assert {each["environment"]["XLA_PYTHON_CLIENT_MEM_FRACTION"] for each in done} == {"0.450"}
     began = [each["time"] for each in events(results) if each["event"] == "trial started"]
     ended = [each["time"] for each in events(results) if each["event"] == "trial ended"]
     assert began[1] < ended[0]

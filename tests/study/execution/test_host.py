@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from siamkit.backend.diagnosis import accelerators
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.study.engines import local
-from siamkit.study.engines.local import accelerators, max_workers
+from siamkit.study.engines.local import max_workers, room_on
 from siamkit.study.execution import session
 from siamkit.study.execution.session import process_scratch
 from siamkit.study.storage.leases import machine_name, process_name
@@ -74,32 +75,37 @@ def test_accelerators_are_counted_without_a_backend(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("cores", "devices", "free", "cpus", "gpus", "memory", "workers"),
+    ("cores", "free", "cpus", "memory", "running", "workers"),
     [
-        (8, [], 64e9, 1, 1.0, None, 8),
-        (8, [], 64e9, 3, 1.0, None, 2),
-        (8, [], 5e9, 1, 1.0, None, 2),
-        (8, [], 64e9, 1, 1.0, 30e9, 2),
-        (1, [], 1e9, 4, 1.0, None, 1),
-        (8, ["0", "1"], 64e9, 1, 1.0, None, 2),
-        (8, ["0", "1"], 64e9, 1, 0.5, None, 4),
-        (8, ["0", "1"], 64e9, 2, 0.0, None, 4),
+        (8, 64e9, 1, None, 0, 8),
+        (8, 64e9, 3, None, 0, 2),
+        (8, 5e9, 1, None, 0, 2),
+        (8, 64e9, 1, 30e9, 0, 2),
+        (1, 1e9, 4, None, 0, 1),
+        (8, 64e9, 2, None, 1, 3),
+        (1, 64e9, 1, None, 1, 0),
     ],
 )
 def test_how_many_workers_a_machine_has_room_for(
     monkeypatch: pytest.MonkeyPatch,
     cores: int,
-    devices: list[str],
     free: float,
     cpus: int,
-    gpus: float,
     memory: float | None,
+    running: int,
     workers: int,
 ) -> None:
     monkeypatch.setattr(local, "core_count", lambda: cores)
-    monkeypatch.setattr(local, "accelerators", lambda: devices)
     monkeypatch.setattr(local.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
-    assert max_workers(cpus, gpus, memory) == workers
+    assert max_workers(cpus, memory, running) == workers
+
+
+@pytest.mark.parametrize(
+    ("count", "gpus", "workers"),
+    [(2, 1.0, 2), (2, 0.5, 4), (1, 0.25, 4), (3, 0.1, 30), (2, 0.4, 4), (1, 0.7, 1), (5, 2.0, 2)],
+)
+def test_how_many_workers_accelerators_have_room_for(count: int, gpus: float, workers: int) -> None:
+    assert room_on(count, gpus) == workers
 
 
 def same(one: Any, other: Any) -> None:
