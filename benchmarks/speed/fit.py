@@ -15,6 +15,7 @@ from timing import medians, report
 import siamkit
 
 BATCH, PER_CLASS = 64, 4
+OPTIONS: dict[str, Any] = {"batch_size": BATCH, "epochs": 1, "shuffle": False, "verbose": 0}
 CASES: dict[str, tuple[tuple[int, ...], dict[str, Any], int]] = {
     "mlp, 64 numbers": ((64,), {"mlp": {"depth": 2, "width": 128}}, 12_800),
     "cnn of 16 filters, 28×28": ((28, 28, 1), {"cnn": {"filters": 16}}, 1_280),
@@ -43,10 +44,9 @@ def main() -> None:
         ours.compile(keras.optimizers.Adam(), "nt_xent")
         plain = keras.Sequential([keras.Input(shape), build()])
         plain.compile(keras.optimizers.Adam(), siamkit.get_loss("nt_xent", metric="cosine"))
-        options = {"batch_size": BATCH, "epochs": 1, "shuffle": False, "verbose": 0}
         contenders = {
-            "siamkit": lambda x=x, y=y, model=ours: model.fit(x, y, **options),  # type: ignore[misc]
-            "plain Keras": lambda x=x, y=y, model=plain: model.fit(x, y, **options),  # type: ignore[misc]
+            "siamkit": lambda x=x, y=y, model=ours: model.fit(x, y, **OPTIONS),  # type: ignore[misc]
+            "plain Keras": lambda x=x, y=y, model=plain: model.fit(x, y, **OPTIONS),  # type: ignore[misc]
         }
         report(f"an epoch, {title}", medians(contenders, runs), "siamkit", "at most 1.03")
 
