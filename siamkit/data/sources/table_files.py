@@ -39,6 +39,7 @@ def read_rows(path: Path) -> Any:
             parts = list(_read_csv(path) if suffix in DELIMITERS else _read_json(path))
         if not sum(map(len, parts)):
             raise DataError(f"{path} should hold rows, got none")
+        _check_digits(path, parts)
         arrow = pyarrow.concat_tables(parts, promote_options="permissive")
     check_unique(path, arrow.column_names)
     return arrow
@@ -243,6 +244,20 @@ def _json_table(path: Path, rows: Sequence[dict[str, Any]]) -> Any:
             # Whole numbers of more than 64 bits stay exact.
             columns[name] = pyarrow.array([None if value is None else Decimal(value) for value in values])
     return pyarrow.table(columns)
+
+
+def _check_digits(path: Path, parts: Sequence[Any]) -> None:
+    """Raise DataError if a column has whole numbers of more than 64 bits, and fractions in another part.
+
+    As floats, different whole numbers would be equal.
+    """
+    for name in dict.fromkeys(name for part in parts for name in part.column_names):
+        columns = [part[name] for part in parts if name in part.column_names]
+        if all(any(is_type(column, kind) for column in columns) for kind in ("decimal", "floating")):
+            raise DataError(
+                f"column {name!r} of {path} should hold values of one type: it has whole numbers of more "
+                "than 64 bits beside fractions; write them as texts"
+            )
 
 
 # ------------------------------------------------------------------ types

@@ -223,3 +223,14 @@ def test_a_csv_file_in_another_form_is_refused_with_what_to_do(content, words, t
     path.write_bytes(content)
     with pytest.raises(DataError, match=words):
         table(path, label="label", features="text")
+
+
+def test_whole_numbers_beyond_64_bits_do_not_become_floats(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        "".join(json.dumps({"label": n % 2, "x": x}) + "\n" for n, x in enumerate([2**64 + 1, 0.5] * 2))
+    )
+    for block in (1 << 20, 8):  # whether both are in one block
+        monkeypatch.setattr(table_files, "_BLOCK_BYTES", block)
+        with pytest.raises(DataError, match="column 'x' of .* should hold values of one type"):
+            table(path, label="label", features="x", categorical="x")
