@@ -221,10 +221,54 @@ def training() -> None:
     row("an epoch of 20,000 images, batch 128", ours, theirs, "floor: a classifier of bare Keras")
 
 
+def batches() -> None:
+    """Steps on batches that are gathered on the host, and on one that is in the device's memory already.
+
+    The second is the floor of any way to keep the items there.
+    """
+    import keras
+
+    import siamkit
+    from siamkit.data import Dataset, feed
+
+    class Resident(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+        """One batch, as tensors of the backend, again and again."""
+
+        def __init__(self, batch: Any, length: int) -> None:
+            super().__init__()
+            self._batch, self._length = keras.tree.map_structure(keras.ops.convert_to_tensor, batch), length
+
+        def __len__(self) -> int:
+            return self._length
+
+        def __getitem__(self, index: int) -> Any:
+            return self._batch
+
+    rng = np.random.default_rng(0)
+    for side, channels, n in ((28, 1, 20_000), (96, 3, 5_000)):
+        x, y = rng.random((n, side, side, channels), np.float32), rng.integers(0, 10, n)
+        gathered = feed(Dataset((x,), y, "labels", "image"), "labels", batch_size=128, seed=0)
+        resident = Resident(gathered[0], len(gathered))
+        shape = (side, side, channels)
+        encoder = siamkit.get_encoder("cnn", input_shape=shape, embedding_dim=64, filters=16)
+        model = siamkit.Siamese(encoder, "cosine")
+        model.compile("adam", "nt_xent")
+
+        def seconds(data: Any, model: Any = model) -> float:
+            return median_seconds(lambda: model.fit(data, verbose=0, shuffle=False), 5) / len(data)
+
+        row(
+            f"a step on 128 images of {side} × {side} × {channels}",
+            seconds(gathered),
+            seconds(resident),
+            f"floor: a batch in the device's memory; {gathered[0][0].nbytes / 1e6:.1f} MB a batch",
+        )
+
+
 def study() -> None:
-    """A study of 12 trials, its finalists confirmed, with one worker and with four that share the device."""
+    """A study of 12 trials with its finalists confirmed, by four workers on the device, as many as fit, one."""
     x, y = images(10_000)
-    for workers, share in ((4, "0.25"), (1, "1")):
+    for workers, share in ((4, "0.25"), ("auto", "null"), (1, "1")):
         with tempfile.TemporaryDirectory() as folder:
             np.savez(Path(folder) / "images.npz", x=(x * 255).astype("uint8"), y=y)
             (Path(folder) / "study.yaml").write_text(STUDY.format(workers=workers, share=share))
@@ -236,8 +280,10 @@ def study() -> None:
             seconds = time.perf_counter() - start
             if run.returncode:
                 print(log.read_text()[-3000:], file=sys.stderr, flush=True)
-            title = f"a study of 12 trials, 2 × 2 finalists; {workers} workers, gpus: {share}"
-            row(title, seconds if not run.returncode else f"exit code {run.returncode}", "", "60")
+            title = f"a study of 12 trials, 2 × 2 finalists; workers: {workers}, gpus: {share}"
+            said = [line for line in log.read_text().splitlines() if "the first trial took" in line]
+            note = " ".join(("60", *said))
+            row(title, seconds if not run.returncode else f"exit code {run.returncode}", "", note)
 
 
 def tests() -> None:
@@ -259,7 +305,8 @@ PARTS: dict[str, tuple[Callable[[], None], int]] = {
     "losses": (losses, 150),
     "memory": (memory, 90),
     "training": (training, 60),
-    "study": (study, 200),
+    "batches": (batches, 60),
+    "study": (study, 240),
     "tests": (tests, 150),
 }
 
