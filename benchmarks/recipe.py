@@ -51,9 +51,9 @@ def run(folder: str, data: str, recipe: str, loss: str, seed: int) -> dict[str, 
     from ruamel.yaml import YAML
 
     from siamkit.study.config.load import load_study
+    from siamkit.study.worker import train
     from siamkit.study.worker.prepared_data import prepare_data
-    from siamkit.study.worker.train import KerasTrainer
-    from siamkit.study.worker.trainer import EpochEnd, Limits
+    from siamkit.study.worker.trainer import Limits
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     source = DATA[data] | ({"path": folder} if data == "fashion" else {})
@@ -73,20 +73,19 @@ def run(folder: str, data: str, recipe: str, loss: str, seed: int) -> dict[str, 
     configuration = study.space.sample(optuna.create_study().ask())
     spec = next(iter(study.space.loss.alternatives.values())).entry.spec
     configuration["loss"]["params"] = spec.defaults()
-    trainer, found = KerasTrainer(prepared, study.config.fixed), {}
+    trainer, found = train.KerasTrainer(prepared, study.config.fixed), {}
 
-    def score(end: EpochEnd) -> None:
-        if end.is_best or end.is_last:
-            test = trainer.evaluate(end.model, "test", {"retrieval"}).measures["map_at_r"]
-            valid = end.row["map_at_r"]
-            for name in ["best"] * end.is_best + ["last"] * end.is_last:
-                found[name] = {"epoch": end.row["epoch"], "valid": valid, "test": test}
+    def score(epoch: int, logs: dict[str, float]) -> None:
+        test = trainer.evaluate(probe.model, "test", {"retrieval"}).measures["map_at_r"]
+        found[epoch + 1] = {"epoch": epoch + 1, "valid": logs["map_at_r"], "test": test}
 
-    trainer.train(
-        configuration, seed=seed, data_seed=0, limits=Limits(), on_epoch=lambda number, row: None,
-        on_checkpoint=score,
-    )  # fmt: skip
-    return {"data": data, "recipe": recipe, "loss": loss, "seed": seed, **found}
+    probe = train.keras.callbacks.LambdaCallback(on_epoch_end=score)
+    train.made_callbacks = lambda name: [probe]
+    trained = trainer.train(
+        configuration, seed=seed, data_seed=0, limits=Limits(), on_epoch=lambda number, row: None
+    )
+    values = {"best": found[trained.epoch], "last": found[max(found)]}
+    return {"data": data, "recipe": recipe, "loss": loss, "seed": seed, **values}
 
 
 def floors(folder: str) -> dict[str, float]:

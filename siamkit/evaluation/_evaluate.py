@@ -135,6 +135,7 @@ def evaluate_labels(
     groups: Iterable[Group] = QUICK,
     threshold: Threshold | None = None,
     own_threshold: float | None = None,
+    rows: ArrayLike | None = None,
 ) -> Evaluation:
     """Return the measures of labeled embeddings.
 
@@ -175,6 +176,12 @@ def evaluate_labels(
             for `evaluate`; by default the one with the highest balanced accuracy.
         own_threshold: a second threshold, such as the model's own; its measures are `own_threshold`,
             `far_at_own_threshold`, ….
+        rows: without a gallery, the indices of the items that are queries, by default all. They still search
+            all other items, so a mean over random queries estimates that over all. For the groups `retrieval`
+            and `ranking`; scores by query are those of these queries, in this order.
+
+    Raises:
+        DataError: the embeddings or labels cannot be used, or `rows` with a gallery or another group.
 
     Example:
         >>> from siamkit.evaluation import evaluate_labels
@@ -185,6 +192,8 @@ def evaluate_labels(
     """
     names = checked_groups(groups)
     depths = distinct_ks(ks)
+    if rows is not None and (gallery is not None or names - {"retrieval", "ranking"}):
+        raise DataError("rows are for the groups retrieval and ranking, without a gallery")
     vectors = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
     ids = as_labels(labels, len(vectors))
     if gallery is None:
@@ -192,6 +201,9 @@ def evaluate_labels(
         pool, pool_ids = vectors, ids
     else:
         pool, (ids, pool_ids) = _gallery(gallery, vectors, ids)
+    some = None if rows is None else np.asarray(rows, np.int64)
+    if some is not None:
+        vectors, ids = vectors[some], ids[some]
     counts = np.bincount(pool_ids, minlength=int(ids.max()) + 1)
     relevant = counts[ids] - (gallery is None)
     if not relevant.any():
@@ -201,7 +213,8 @@ def evaluate_labels(
             else "no query has a relevant item in the gallery: they have no label in common"
         )
     resolved = resolve_metric(metric)
-    queries = Queries(resolved, vectors, ids, pool, pool_ids, gallery is None, relevant)
+    within = gallery is None and some is None
+    queries = Queries(resolved, vectors, ids, pool, pool_ids, within, relevant, some)
     rankings, whole = Rankings(depths), WholeRankings(len(vectors))
     pairs, votes, occurrences = PairCounts(), KnnVotes(), Occurrences(len(pool))
     accumulators: list[Accumulator] = [rankings] if names & {"retrieval", "ranking"} else []

@@ -95,12 +95,13 @@ def relevant_ranks(
         distances: `(q, m)`, their distances to the gallery.
     """
     found_rows, found_ranks = [], []
+    itself = None if queries.itself is None else queries.itself[rows]
     for number, (row, near) in enumerate(zip(rows.tolist(), distances, strict=True)):
         relevant = queries.gallery_ids == queries.ids[row]
-        if queries.within:
-            relevant[row] = False
+        if itself is not None:
+            relevant[itself[number]] = False
             near = near.copy()
-            near[row] = np.inf
+            near[itself[number]] = np.inf
         columns = np.flatnonzero(relevant)
         ranks = [  # ties are in order of index
             1 + np.count_nonzero(near[:column] <= value) + np.count_nonzero(near[column + 1 :] < value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,15 @@ HUB_DEPTH = 10
 
 CHUNK = 1 << 22
 """The number of values converted to float64 at a time."""
+
+MIN_SPREAD = 0.01
+"""The spread below which embeddings are one point."""
+
+MIN_RANK = 1.1
+"""The effective rank below which embeddings are on a line."""
+
+MIN_DIM_FOR_RANK = 4
+"""The number of dimensions from which on a line is a fault: of two or three, a good embedding can use one."""
 
 ROUNDING = 1e-6  # a smaller spread is rounding of float32
 
@@ -65,6 +76,13 @@ def shape_measures(embeddings: ArrayLike) -> dict[str, float]:
     """Return `effective_rank` and `spread`, computed in one pass."""
     covariance, square = _moments(embeddings)
     return {"effective_rank": _rank(covariance, square), "spread": _spread(covariance, square)}
+
+
+def degenerate(measures: Mapping[str, float], dim: int) -> Literal["point", "line"] | None:
+    """Return what embeddings of some dimension have shrunk to, by their `spread` and `effective_rank`."""
+    if measures["spread"] < MIN_SPREAD:
+        return "point"
+    return "line" if measures["effective_rank"] < MIN_RANK and dim >= MIN_DIM_FOR_RANK else None
 
 
 def geometry_measures(

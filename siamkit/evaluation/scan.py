@@ -24,6 +24,7 @@ class Queries:
         gallery, gallery_ids: the items `(m, dim)`, and their class ids `(m,)`.
         within: whether the gallery is the queries, each excluded by its index.
         relevant: `(n,)`, number of items of the gallery with the class of each query.
+        rows: `(n,)`, the index of each query in the gallery if they are some of its items, each excluded.
     """
 
     metric: Metric
@@ -33,16 +34,17 @@ class Queries:
     gallery_ids: NDArray[np.int64]
     within: bool
     relevant: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
 
     @property
     def findable(self) -> int:
         """The number of items that a query can find."""
-        return len(self.gallery) - self.within
+        return len(self.gallery) - (self.itself is not None)
 
     @property
     def itself(self) -> NDArray[np.int64] | None:
         """`(n,)`, the index of each query in the gallery; None if it is not there."""
-        return np.arange(len(self.vectors)) if self.within else None
+        return np.arange(len(self.vectors)) if self.within else self.rows
 
 
 @dataclass(frozen=True)

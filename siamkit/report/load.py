@@ -132,12 +132,23 @@ Row = TrialResult | FinalistSummary
 
 @dataclass(frozen=True)
 class Curve:
-    """The objective by epoch, of the first repeat of a trial; `kept` is the epoch whose model it has."""
+    """The objective by epoch, of the first repeat of a trial.
+
+    Args:
+        trial: the trial.
+        epochs: the numbers of its epochs.
+        values: the objective after each.
+        kept: the epoch whose model it has.
+        queries: the number of queries that judged the other epochs, if these were not all.
+        standard_error: the largest standard error of the objective over these epochs.
+    """
 
     trial: TrialResult
     epochs: list[float]
     values: list[float | None]
     kept: float | None = None
+    queries: int | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -351,10 +362,20 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
         return None
     table = read_table(file)
     _check_columns(file, table, "repeat", "epoch")
-    names = [name for name in ("repeat", "epoch", measure, "is_best") if name in table.column_names]
+    names = ["repeat", "epoch", measure, "is_best", "queries", "standard_error"]
+    names = [name for name in names if name in table.column_names]
     rows = [row for row in table.select(names).to_pylist() if row["repeat"] == 0]
     kept = next((row["epoch"] for row in rows if row.get("is_best")), None)
-    return Curve(trial, [row["epoch"] for row in rows], [row.get(measure) for row in rows], kept)
+    values = [row.get(measure) for row in rows]
+    by_some = [row for row in rows if row.get("standard_error") is not None and not row.get("is_best")]
+    return Curve(
+        trial,
+        [row["epoch"] for row in rows],
+        values,
+        kept,
+        queries=max((int(row["queries"]) for row in by_some if row.get("queries")), default=None),
+        standard_error=max((row["standard_error"] for row in by_some), default=None),
+    )
 
 
 def _on_test(

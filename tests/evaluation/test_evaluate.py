@@ -317,3 +317,23 @@ def test_embeddings_below_the_range_of_float32_are_refused():
         evaluate(some, labels, Euclidean())
     some[5] = 0  # a zero vector is one
     evaluate(some, labels, Euclidean())
+
+
+@pytest.mark.parametrize("classes", [4, 200])  # deep rankings, and shallow ones
+def test_some_queries_have_the_scores_that_they_have_among_all(classes):
+    rng = np.random.default_rng(3)
+    labels = np.arange(900) % classes
+    embeddings = rng.normal(size=(900, 8)) + rng.normal(size=(classes, 8))[labels]
+    embeddings[100:200] = embeddings[0]  # ties: a query is excluded by its index
+    rows = np.sort(rng.choice(900, 50, replace=False))
+    groups = ("retrieval", "ranking")
+    whole = evaluate_labels(embeddings, labels, "euclidean", groups=groups)
+    some = evaluate_labels(embeddings, labels, "euclidean", groups=groups, rows=rows)
+    for name, scores in whole.queries.items():
+        np.testing.assert_allclose(some.queries[name], scores[rows], rtol=1e-12, err_msg=name)
+    assert some.measures["queries"] == 50
+    assert some.measures["map"] == pytest.approx(whole.queries["map"][rows].mean())
+    with pytest.raises(DataError, match="rows are for the groups retrieval and ranking"):
+        evaluate_labels(embeddings, labels, groups=("verification",), rows=rows)
+    with pytest.raises(DataError, match="rows are for the groups retrieval and ranking"):
+        evaluate_labels(embeddings, labels, groups=groups, gallery=(embeddings, labels), rows=rows)

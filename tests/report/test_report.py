@@ -171,6 +171,19 @@ def test_the_epoch_that_is_kept_is_marked_in_its_curve(folder: Folder) -> None:
     assert sum("A large mark is the epoch whose model is kept." in each for each in captions) == 1
 
 
+def test_epochs_that_some_queries_judged_are_reported_with_their_error(folder: Folder) -> None:
+    folder.study().trial(0, 0.7, curve=[0.6, 0.7, 0.65]).trial(1, 0.4, curve=[0.5, 0.4])
+    file = next(folder.path.glob("trials/0/*/history.parquet"))
+    table = pq.read_table(file)
+    table = table.append_column("is_best", pa.array([False, True, False]))
+    table = table.append_column("queries", pa.array([2000.0, 30000.0, 2000.0]))
+    pq.write_table(table.append_column("standard_error", pa.array([0.0061, 0.007, 0.0058])), file)
+    document = study_document(load_study_results(folder.path))
+    captions = [block.caption for section in document.sections for block in section.blocks]
+    text = "the other epochs on the same 2,000 random ones: their standard error is up to 0.0061."
+    assert sum(text in each for each in captions) == 1
+
+
 def test_chance_that_is_the_best_baseline_is_one_line(folder: Folder) -> None:
     folder.study().trial(0, 0.7).baseline("chance", {"map_at_r": 0.3}).baseline("raw", {"map_at_r": 0.2})
     chart = study_document(load_study_results(folder.path)).charts()["leaderboard"]

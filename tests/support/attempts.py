@@ -10,9 +10,13 @@ import optuna
 
 from siamkit.runs.configuration import Configuration
 from siamkit.study.config.load import load_study
+from siamkit.study.worker import checkpoint
 from siamkit.study.worker.messages import Cause, Ended, Epoch, Message, Resumed, TrialJob
 from siamkit.study.worker.prepared_data import prepare_data
 from siamkit.study.worker.runner import JobRunner
+
+# Tests train for less than the seconds that are worth a checkpoint.
+checkpoint.MIN_SECONDS = checkpoint.SECONDS_BETWEEN_KILLS = 0.0
 
 FINAL, STATE = "checkpoint.keras", "resume.json"
 

@@ -16,8 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from siamkit.study.worker import checkpoint
 from siamkit.study.worker.messages import Row
 from siamkit.study.worker.trainer import BestEpoch, EpochEnd, Scores, Start, Trained, TrialFailure
+
+# Tests train for less than the seconds that are worth a checkpoint.
+checkpoint.MIN_SECONDS = checkpoint.SECONDS_BETWEEN_KILLS = 0.0
 
 RESOLVED = {"loss": {"margin": 0.2}}
 
@@ -65,9 +69,10 @@ class StandIn:
             measures = self.measures(configuration, seed, epoch)
             row: Row = {"epoch": epoch, "loss": 1.0, **measures}
             self.during(configuration, seed, epoch)
-            is_best, is_last = best.add(epoch, row[name]), best.ends(epoch)
-            model, queries = self.model(configuration, seed, epoch), self.queries(configuration, seed)
-            on_checkpoint(EpochEnd(model, row, queries, RESOLVED, is_best, is_last))
+            best.add(epoch, row[name])
+            models = [self.model(configuration, seed, number) for number in (epoch, best.number)]
+            queries = self.queries(configuration, seed)
+            on_checkpoint(EpochEnd(*models, row, queries, RESOLVED, best.number, best.ends(epoch)))
             on_epoch(epoch, row)
         dim, items = configuration["embedding_dim"], len(self.data.valid)
         measures = self.measures(configuration, seed, best.number)

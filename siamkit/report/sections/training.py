@@ -74,6 +74,13 @@ def training_curves(stored: StoredStudy) -> Section:
     )
     if any(curve.kept is not None for curve in best):
         caption += " A large mark is the epoch whose model is kept."
+    errors = [(curve.standard_error, curve.queries) for curve in curves if curve.standard_error is not None]
+    if errors:
+        error, queries = max(errors)
+        caption += (
+            f" It was judged on all queries, the other epochs on the same {queries or 0:,} random ones: "
+            f"their standard error is up to {error:.2g}."
+        )
     caption += measured(figure, "y", name, reference_lines(stored, name))
     return Section("curves", "Training curves", [], [Chart("curves", "By epoch", figure, table, caption)])
 

@@ -253,9 +253,11 @@ class TrialHandle:
     def _write(self, ended: Ended, seconds: float) -> None:
         """Write the history and, last, the result."""
         if self._history:
-            best = dict(enumerate(ended.epochs))
+            best = {(repeat, epoch): ended.measures[repeat] for repeat, epoch in enumerate(ended.epochs)}
             for row in self._history:
-                row["is_best"] = row["epoch"] == best.get(int(row["repeat"]))
+                measures = best.get((int(row["repeat"]), int(row["epoch"])))
+                row["is_best"] = measures is not None
+                row |= measures or {}  # all of them, on all queries
             names = list(dict.fromkeys(name for row in self._history for name in row))
             columns = {name: [row.get(name) for row in self._history] for name in names}
             write_table(self._files.history, columns)

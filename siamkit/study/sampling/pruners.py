@@ -19,13 +19,12 @@ from optuna.pruners import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.evaluation.geometry import degenerate
 from siamkit.study.config.load import ResolvedStudy
 
 STARTUP_TRIALS = 5  # complete trials before the median pruner stops any
 REDUCTION_FACTOR = 3  # one of three trials continues, in hyperband and successive halving
 
-MIN_SPREAD = 0.01
-MIN_RANK, MIN_DIM_FOR_RANK = 1.1, 4  # with two or three dimensions, even a good embedding can use only one
 MIN_AUC, MIN_CORRELATION = 0.6, 0.1
 MIN_EPOCHS = 2  # an untrained network can start with embeddings almost at one point
 
@@ -150,17 +149,17 @@ def collapsed(measures: Mapping[str, float], embedding_dim: int, epoch: int) -> 
     """
     if epoch < MIN_EPOCHS or "spread" not in measures or "effective_rank" not in measures:
         return None
-    spread, rank = measures["spread"], measures["effective_rank"]
-    is_point = spread < MIN_SPREAD
-    is_line = rank < MIN_RANK and embedding_dim >= MIN_DIM_FOR_RANK
+    shape = degenerate(measures, embedding_dim)
     if "roc_auc" in measures:
         informative = measures["roc_auc"] >= MIN_AUC  # NaN is not informative
     elif "spearman" in measures:
         informative = abs(measures["spearman"]) >= MIN_CORRELATION
     else:
-        informative = not is_point
-    if informative or not (is_point or is_line):
+        informative = shape != "point"
+    if informative or shape is None:
         return None
-    if is_point:
+    if shape == "point":
+        spread = measures["spread"]
         return f"collapsed: all embeddings are one point (spread {spread:.1g}) after epoch {epoch}"
+    rank = measures["effective_rank"]
     return f"collapsed: effective rank {rank:.1f} of {embedding_dim} dimensions after epoch {epoch}"

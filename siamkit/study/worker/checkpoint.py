@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,9 +12,28 @@ from siamkit.io.files import copy_file, write_atomic, write_json
 from siamkit.runs.results import numbers
 from siamkit.runs.run_folder import AttemptFolder
 from siamkit.study.worker.messages import ResolvedParams, Row
-from siamkit.study.worker.trainer import EpochEnd
+from siamkit.study.worker.trainer import EpochEnd, Model
 
 MAX_READS = 5  # of an attempt that still writes
+
+MIN_SECONDS = 10.0
+"""Seconds of training that are worth a checkpoint."""
+
+SECONDS_BETWEEN_KILLS = 3600.0
+"""The mean time between kills that checkpoints are written for."""
+
+
+def seconds_between(cost: float) -> float:
+    """Return how many seconds of training to wait before the next checkpoint.
+
+    √(2 · cost · time between kills) minimizes the time spent for checkpoints plus the time that is trained
+    again after a kill (Young 1974, "A first order approximation to the optimum checkpoint interval"). It is
+    at least 10 s.
+
+    Args:
+        cost: the seconds that the last checkpoint took; 0 before the first.
+    """
+    return max(MIN_SECONDS, math.sqrt(2 * cost * SECONDS_BETWEEN_KILLS))
 
 
 @dataclass
@@ -42,7 +63,7 @@ class State:
 
 
 class Checkpoint:
-    """The checkpoint of an attempt (one try at a trial), in its folder, replaced after each epoch.
+    """The checkpoint of an attempt (one try at a trial), in its folder, replaced when it is due.
 
     Args:
         folder: the folder of the attempt.
@@ -52,6 +73,7 @@ class Checkpoint:
     def __init__(self, folder: Path, state: State | None = None) -> None:
         self.files = AttemptFolder(folder)
         self.state = state or State()
+        self._written, self._cost = time.monotonic(), 0.0
 
     @classmethod
     def resume(cls, folder: Path, earlier: Path | None) -> Checkpoint:
@@ -84,29 +106,31 @@ class Checkpoint:
         return [row for row in self.state.history if row["repeat"] == self.state.repeat]
 
     def save(self, end: EpochEnd) -> None:
-        """Store a model after an epoch. The file with the state names the models, and is written last.
+        """Record an epoch; store its model if a checkpoint is due, or if it is the attempt's result.
 
-        After the last epoch only the best model is of use; the first repeat's is the attempt's.
+        The file with the state names the models, and is written last. After the last epoch only the best
+        model is of use; the first repeat's is the attempt's.
         """
         state, before = self.state, (self.state.model, self.state.best_model)
         state.epoch = int(end.row["epoch"])
         state.resolved_params = end.resolved_params
         state.history.append({"repeat": state.repeat, **end.row})
-        name = f"resume-{state.repeat}-{state.epoch}.keras"
-        if end.is_last and state.repeat == 0:
-            name = self.files.model.name
-        target, best = self.files.path / name, self.files.path / str(state.best_model)
-        if end.is_best or not end.is_last:
-            write_atomic(target, end.model.save)
-        elif state.repeat == 0:
-            write_atomic(target, lambda path: copy_file(best, path))
-        else:
-            name = str(state.best_model)
-        state.model = name
-        if end.is_best or end.is_last:
-            state.best_model = name
+        is_result, start = end.is_last and state.repeat == 0, time.monotonic()
+        if not is_result and start - self._written < seconds_between(self._cost):
+            return
+        state.best_model = self._stored(end.best_model, end.best_epoch, is_result)
+        state.model = state.best_model if end.is_last else self._stored(end.model, state.epoch)
         self.write()
         self._remove(before)
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+    def _stored(self, model: Model, epoch: int, is_result: bool = False) -> str:
+        """Return the name of the file of a model after an epoch; it is written unless it is there."""
+        name = self.files.model.name if is_result else f"resume-{self.state.repeat}-{epoch}.keras"
+        if name not in (self.state.model, self.state.best_model):
+            write_atomic(self.files.path / name, model.save)
+        return name
 
     def next_repeat(self, measures: dict[str, float], epoch: int) -> None:
         """Record a repeat that is done: its measures, and its best epoch."""

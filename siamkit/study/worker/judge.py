@@ -10,8 +10,9 @@ from siamkit.data.dataset import Dataset
 from siamkit.data.thumbnails import shown_rows
 from siamkit.encoders.profiling import cost, ms_per_item
 from siamkit.errors import DataError
-from siamkit.evaluation.geometry import shape_measures
-from siamkit.evaluation.measures import MEASURES, QUICK, Group
+from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.geometry import degenerate, shape_measures
+from siamkit.evaluation.measures import MEASURES, QUICK, Group, groups_of
 from siamkit.evaluation.neighbors import nearest_neighbors
 from siamkit.model.siamese import Siamese
 from siamkit.stats.compression import size_curve
@@ -23,8 +24,19 @@ MAX_NEIGHBORS = 10  # of each item shown
 CURVE_POINTS = 300
 
 
+MAX_QUERIES = 2_000
+"""The number of queries that judge an epoch where the split is large."""
+
+LARGE = 4_000
+"""The number of queries above which not all of them judge an epoch."""
+
+
 def judge(
-    model: Siamese, dataset: Dataset, groups: Iterable[Group] = QUICK, threshold: float | None = None
+    model: Siamese,
+    dataset: Dataset,
+    groups: Iterable[Group] = QUICK,
+    threshold: float | None = None,
+    embeddings: np.ndarray | None = None,
 ) -> Scores:
     """Return the scores of a model on prepared data.
 
@@ -34,24 +46,104 @@ def judge(
         groups: the groups of measures; `speed` embeds the first items several more times.
         threshold: decision threshold at which false accepts and rejects are counted; by default the best one
             of the dataset.
+        embeddings: the model's embeddings of the items, if they are known.
 
     Raises:
         TrialFailure: an embedding has NaN or infinity.
     """
-    embeddings = model.embed_views(dataset.views, preprocessed=True)
-    if not np.isfinite(embeddings).all():
-        raise TrialFailure("nan", "the embeddings have NaN or infinity")
+    embeddings = _embeddings(model, dataset) if embeddings is None else embeddings
     groups = frozenset(groups)
     evaluation = evaluate_split(
         embeddings, dataset.target, dataset.supervision, model.metric, groups, threshold
     )
+    measures = evaluation.measures | _measures_of_model(model, dataset, embeddings, "speed" in groups)
+    return Scores(measures, evaluation.queries, embeddings)
+
+
+def _embeddings(model: Siamese, dataset: Dataset) -> np.ndarray:
+    embeddings = model.embed_views(dataset.views, preprocessed=True)
+    if not np.isfinite(embeddings).all():
+        raise TrialFailure("nan", "the embeddings have NaN or infinity")
+    return embeddings
+
+
+def _measures_of_model(
+    model: Siamese, dataset: Dataset, embeddings: np.ndarray, timed: bool
+) -> dict[str, float]:
     costs = [cost(encoder) for encoder in model.encoders]
-    measures = evaluation.measures | shape_measures(embeddings)
+    measures = shape_measures(embeddings)
     measures["parameters"] = sum(item.parameters for item in costs) + model.metric.count_params()
     measures["flops"] = sum(item.flops for item in costs)
-    if "speed" in groups:
+    if timed:
         measures["ms_per_item"] = sum(map(ms_per_item, model.encoders, dataset.views))
-    return Scores(measures, evaluation.queries, embeddings)
+    return measures
+
+
+class Judge:
+    """The judge of a training: at little cost after each epoch, in full for the epoch that is kept.
+
+    An epoch gets the measures that are computed with the first objective. If they are means over queries, and
+    the split has more than 4,000, they are means over 2,000 random ones, the same in each epoch and each
+    trial, which search the whole split. `standard_error` is that of the objective: with s the standard
+    deviation of the scores of n of N queries, s/√n · √(1 - n/N). The scores of other queries are NaN.
+
+    Args:
+        dataset: prepared items with a target.
+        objectives: the names of the objectives, the first one first.
+        in_full: whether each epoch gets all measures.
+    """
+
+    def __init__(self, dataset: Dataset, objectives: Iterable[str], in_full: bool = False) -> None:
+        names = tuple(objectives)
+        self._dataset, self._objective = dataset, names[0]
+        self._all = QUICK | groups_of(names)
+        self._groups = self._all if in_full else groups_of([self._objective])
+        self._rows: np.ndarray | None = None  # the queries that judge an epoch; None for all
+        if not in_full and dataset.supervision == "labels" and self._groups <= {"retrieval", "ranking"}:
+            self._findable = np.flatnonzero(np.bincount(dataset.codes)[dataset.codes] > 1)
+            if len(self._findable) > LARGE:
+                some = np.random.default_rng(0).choice(self._findable, MAX_QUERIES, replace=False)
+                self._rows = np.sort(some)
+        self._time: dict[str, float] = {}  # of an item: it does not change with the weights
+
+    def epoch(self, model: Siamese) -> Scores:
+        """Return the scores of a model after an epoch.
+
+        Raises:
+            TrialFailure: an embedding has NaN or infinity.
+        """
+        scores = self._judged(model, self._groups) if self._rows is None else self._by_some(model, self._rows)
+        if degenerate(scores.measures, scores.embeddings.shape[-1]) and not self._groups >= QUICK:
+            # The rule for collapsed embeddings also asks what they separate.
+            more = judge(model, self._dataset, QUICK, embeddings=scores.embeddings).measures
+            scores.measures.update((name, more[name]) for name in ("roc_auc", "spearman") if name in more)
+        return scores
+
+    def kept(self, model: Siamese, embeddings: np.ndarray) -> Scores:
+        """Return all scores of the model that is kept, from its embeddings."""
+        return self._judged(model, self._all, embeddings)
+
+    def _judged(
+        self, model: Siamese, groups: frozenset[Group], embeddings: np.ndarray | None = None
+    ) -> Scores:
+        known = groups - ({"speed"} if self._time else set())
+        scores = judge(model, self._dataset, known, embeddings=embeddings)
+        if "speed" in groups:
+            self._time = self._time or {"ms_per_item": scores.measures["ms_per_item"]}
+            scores.measures.update(self._time)
+        return scores
+
+    def _by_some(self, model: Siamese, rows: np.ndarray) -> Scores:
+        dataset, embeddings = self._dataset, _embeddings(model, self._dataset)
+        assert dataset.target is not None
+        found = evaluate_labels(embeddings, dataset.target, model.metric, groups=self._groups, rows=rows)
+        values = found.queries[self._objective]
+        unseen = 1 - len(rows) / len(self._findable)
+        error = float(values.std(ddof=1)) / np.sqrt(len(rows)) * np.sqrt(unseen)
+        measures = found.measures | _measures_of_model(model, dataset, embeddings, timed=False)
+        queries = np.full(len(embeddings), np.nan)
+        queries[rows] = values
+        return Scores(measures | {"standard_error": float(error)}, {self._objective: queries}, embeddings)
 
 
 # ------------------------------------------------------------------ for the report

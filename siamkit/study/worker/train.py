@@ -17,7 +17,7 @@ from siamkit.data.batches import Feed, Rounds, feed
 from siamkit.data.dataset import Dataset, length, take
 from siamkit.encoders.base import get_encoder
 from siamkit.errors import DataError
-from siamkit.evaluation.measures import QUICK, Group, groups_of
+from siamkit.evaluation.measures import Group
 from siamkit.losses.base import get_loss
 from siamkit.metrics.base import Metric, get_metric
 from siamkit.model.factory import load_embedder, load_model
@@ -29,7 +29,7 @@ from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.runs.configuration import ComponentConfig, Configuration, derive_seed
 from siamkit.study.config.schema import MOMENTUM, Fixed
 from siamkit.study.config.search_space import recipe_of
-from siamkit.study.worker.judge import judge, report_data
+from siamkit.study.worker.judge import Judge, judge, report_data
 from siamkit.study.worker.messages import ResolvedParams, Row
 from siamkit.study.worker.prepared_data import (
     PreparedData,
@@ -119,16 +119,16 @@ class KerasTrainer:
         history = start.history if start is not None else []
         for row in history:
             best.add(int(row["epoch"]), row[data.objective.name])
-        groups = QUICK | groups_of(data.objectives)
+        judging = Judge(data.valid, data.objectives, in_full=fixed.callbacks is not None)
         items = training_data(data, configuration, data_seed)
         done, kept = len(history), None
         if start is not None:
-            model, resolved_params = load_model(start.best_model), start.resolved_params
-            kept = KeptEpoch(model, judge(model, data.valid, groups))
+            best_model, resolved_params = load_model(start.best_model), start.resolved_params
+            scores, is_best = judging.epoch(best_model), best.ends(done) or start.model == start.best_model
+            model = best_model if is_best else load_model(start.model)
+            kept = KeptEpoch(model, scores, best_model)
             if best.ends(done):
-                return Trained(model, kept.scores, resolved_params, best.number)
-            if start.model != start.best_model:
-                model = load_model(start.model)
+                return Trained(model, kept.judged_by(judging), resolved_params, best.number)
         else:
             model, resolved_params = self._build(configuration, items)
         batches = self._batches(model, configuration, items, seed)
@@ -136,7 +136,7 @@ class KerasTrainer:
         if (share := share_of_peak(configuration, fixed.evaluations * len(rounds))) is not None:
             schedule_steps(model.optimizer, share)
         callback = TrialCallback(
-            data.valid, groups, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed, best, kept
+            judging, LimitGuard(limits), on_epoch, on_checkpoint, resolved_params, seed, best, kept
         )
         rounds.epoch = done
         model.fit(
@@ -152,7 +152,7 @@ class KerasTrainer:
             ],
         )
         assert callback.kept is not None  # an epoch has ended
-        callback.kept.restore(model)
+        callback.kept.restore()  # Keras may have changed the weights at the end of training
         return Trained(model, callback.kept.scores, resolved_params, best.number)
 
     def evaluate(
@@ -165,7 +165,7 @@ class KerasTrainer:
         return judge(model, getattr(self._data, split), groups, threshold)
 
     def timing(self, configuration: Configuration) -> Timing:
-        groups = QUICK | groups_of(self._data.objectives)
+        judging = Judge(self._data.valid, self._data.objectives, in_full=self._fixed.callbacks is not None)
         _begin(seed=0)
         start = time.monotonic()
         items = training_data(self._data, configuration, seed=0)
@@ -181,12 +181,12 @@ class KerasTrainer:
             return seconds(lambda: model.fit(Rounds(batches, steps), verbose=0, shuffle=False))
 
         train(1)
-        judge(model, self._data.valid, groups)
+        judging.kept(model, judging.epoch(model).embeddings)
         first = time.monotonic() - start
         step = train(TIMED_STEPS) / TIMED_STEPS
         more = round(min(TIMED_SECONDS / step, 10 * TIMED_STEPS))
         step = min(step, train(more) / more) if more > TIMED_STEPS else step
-        evaluation = seconds(lambda: judge(model, self._data.valid, groups - {"speed"}))
+        evaluation = seconds(lambda: judging.epoch(model))
         evaluations = self._fixed.evaluations
         steps = evaluations * self._fixed.steps_between(len(batches))
         return Timing(first, step, evaluation, steps, evaluations)
@@ -443,23 +443,48 @@ class KeptEpoch:
 
     Args:
         model: the model.
-        scores: its scores.
+        scores: its scores after the epoch.
+        source: the model to take the values from, if it is another one with the same variables.
+
+    Attributes:
+        scores: its scores; all of them once it is judged in full.
     """
 
-    def __init__(self, model: Siamese, scores: Scores) -> None:
-        self.scores, self._threshold = scores, model.threshold
+    def __init__(self, model: Siamese, scores: Scores, source: Siamese | None = None) -> None:
+        self.scores, self._model = scores, model
         # Copies: torch steps in place.
-        self._values = [np.array(ops.convert_to_numpy(each.value)) for each in self._variables(model)]
+        variables = self._variables(model if source is None else source)
+        self._values = [np.array(ops.convert_to_numpy(each.value)) for each in variables]
 
-    def restore(self, model: Siamese) -> None:
+    def restore(self) -> None:
         """Give the model back what it had then."""
-        model.threshold = self._threshold
-        for variable, value in zip(self._variables(model), self._values, strict=True):
+        for variable, value in zip(self._variables(self._model), self._values, strict=True):
             variable.assign(value)
+        set_threshold(self._model, self.scores)
+
+    def judged_by(self, judging: Judge) -> Scores:
+        """Restore the model, and return all of its scores."""
+        self.restore()
+        self.scores = judging.kept(self._model, self.scores.embeddings)
+        set_threshold(self._model, self.scores)
+        return self.scores
+
+    def save(self, path: Any) -> None:
+        """Write the model as it was then to a file."""
+        now = KeptEpoch(self._model, self.scores)
+        self.restore()
+        self._model.save(path)
+        now.restore()
 
     @staticmethod
     def _variables(model: Siamese) -> list[Any]:
         return [*model.variables, *model.optimizer.variables]
+
+
+def set_threshold(model: Siamese, scores: Scores) -> None:
+    """Give a model the threshold that was found when it was judged, None if there is none."""
+    threshold = scores.measures.get("threshold", math.nan)
+    model.threshold = threshold if math.isfinite(threshold) else None
 
 
 class TrialCallback(keras.callbacks.Callback):
@@ -468,8 +493,7 @@ class TrialCallback(keras.callbacks.Callback):
     Between the two, callbacks of the user see the measures of the epoch in their logs, and may end training.
 
     Args:
-        valid: the validation split.
-        groups: the groups of measures to compute.
+        judging: the judge of the epochs.
         guard: the guard that checks the limits.
         on_epoch, on_checkpoint: the same as in `Trainer.train`.
         resolved_params: the parameters to pass to `on_checkpoint`.
@@ -483,8 +507,7 @@ class TrialCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        valid: Dataset,
-        groups: frozenset[Group],
+        judging: Judge,
         guard: LimitGuard,
         on_epoch: OnEpoch,
         on_checkpoint: OnCheckpoint | None,
@@ -495,12 +518,10 @@ class TrialCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.kept = kept
-        self._valid, self._groups, self._guard = valid, groups, guard
+        self._judging, self._guard = judging, guard
         self._on_epoch, self._on_checkpoint = on_epoch, on_checkpoint
         self._resolved_params, self._seed, self._best = resolved_params, seed, best
-        self._ms_per_item: float | None = None
         self._row: Row = {}
-        self._is_best = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Model files do not store the state of random generators, so the dropout of an epoch follows from its
@@ -522,40 +543,27 @@ class TrialCallback(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise TrialFailure("nan", f"the loss of epoch {epoch + 1} is {loss}")
         swap_averages(self.model)
-        scores = self._evaluate()
-        measures = scores.measures
-        logs.update((name, float(value)) for name, value in measures.items())
-        self._row = {"epoch": epoch + 1, "loss": loss}
-        self._row |= {name: float(value) for name, value in measures.items()}
-        threshold = measures.get("threshold", math.nan)
-        self.model.threshold = threshold if math.isfinite(threshold) else None
-        self._is_best = self._best.add(epoch + 1, self._row[self._best.objective.name])
-        if self._is_best:
+        scores = self._judging.epoch(self.model)
+        set_threshold(self.model, scores)
+        measures = {name: float(value) for name, value in scores.measures.items()}
+        logs.update(measures)
+        self._row = {"epoch": epoch + 1, "loss": loss, **measures}
+        if self._best.add(epoch + 1, measures[self._best.objective.name]):
             self.kept = KeptEpoch(self.model, scores)
 
     def report(self, epoch: int, logs: Any = None) -> None:
         """Store and report an epoch that was evaluated."""
         is_last = self._best.ends(epoch + 1) or self.model.stop_training
-        assert self.kept is not None  # the first epoch is the best so far
+        kept = self.kept
+        assert kept is not None  # the first epoch is the best so far
+        queries, number = kept.scores.queries, self._best.number
+        if is_last:
+            kept.judged_by(self._judging)
         if self._on_checkpoint is not None:
+            best_model = self.model if is_last or number == epoch + 1 else kept
             self._on_checkpoint(
-                EpochEnd(
-                    self.model,
-                    self._row,
-                    self.kept.scores.queries,
-                    self._resolved_params,
-                    self._is_best,
-                    is_last,
-                )
+                EpochEnd(self.model, best_model, self._row, queries, self._resolved_params, number, is_last)
             )
         with self._guard.paused():  # waiting for the storage is not the trial's time
             self._on_epoch(epoch + 1, self._row)
         self.model.stop_training = is_last
-
-    def _evaluate(self) -> Scores:
-        """Evaluate the model; the time of an item is measured once, since it does not change with weights."""
-        known = {} if self._ms_per_item is None else {"ms_per_item": self._ms_per_item}
-        scores = judge(self.model, self._valid, self._groups - ({"speed"} if known else set()))
-        scores.measures.update(known)
-        self._ms_per_item = scores.measures.get("ms_per_item")
-        return scores

@@ -228,19 +228,21 @@ class EpochEnd:
     """An epoch that has ended, for the checkpoint.
 
     Args:
-        model: the model.
+        model: the model; after the last epoch it is that of the best epoch.
+        best_model: the model after the best epoch so far.
         row: the measures of the epoch.
         best_queries: the scores by query of the best epoch so far, for each measure.
         resolved_params: the parameters as the API takes them.
-        is_best: whether it is the best epoch so far.
+        best_epoch: the number of the best epoch so far.
         is_last: whether nothing is left to train.
     """
 
     model: Model
+    best_model: Model
     row: Row
     best_queries: Arrays
     resolved_params: ResolvedParams
-    is_best: bool
+    best_epoch: int
     is_last: bool
 
 
@@ -275,7 +277,8 @@ class Trainer(Protocol):
     ) -> Trained:
         """Train a configuration, and evaluate it on the validation split after each epoch.
 
-        The model that is returned is that of the best epoch (`BestEpoch`).
+        Epochs may be judged by less than all queries and measures. The model that is returned is that of the
+        best epoch (`BestEpoch`), with all of its scores.
 
         Args:
             configuration: the configuration.
@@ -283,7 +286,7 @@ class Trainer(Protocol):
             data_seed: the seed of the ablation of the training data, if the study varies them.
             limits: the limits of time and memory, checked after each batch.
             on_epoch: function that gets the measures of each epoch.
-            on_checkpoint: function that stores the model after each epoch.
+            on_checkpoint: function that gets each epoch with its model, and stores it if that is due.
             start: the point to continue from; the result is as if training had never stopped.
 
         Raises:

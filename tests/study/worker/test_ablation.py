@@ -156,6 +156,7 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from siamkit.study.config.schema import Fixed
+    from siamkit.study.worker import judge as judging
     from siamkit.study.worker import train as training
 
     data = {"items_per_class": 4, "num_classes": 3, "label_noise": 0.25, "corruption": "occlusion_2"}
@@ -177,10 +178,10 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     }
     fed: list[Dataset] = []
     judged: list[Dataset] = []
-    feed, judge = training.feed, training.judge
+    feed, judge = training.feed, judging.judge
     monkeypatch.setattr(training, "feed", lambda part, *a, **k: (fed.append(part), feed(part, *a, **k))[1])
     monkeypatch.setattr(
-        training, "judge", lambda model, part, *a: (judged.append(part), judge(model, part))[1]
+        judging, "judge", lambda model, part, *a, **k: (judged.append(part), judge(model, part))[1]
     )
     before = {part: getattr(task, part).fingerprint() for part in ("train", "valid", "test")}
     trained = training.KerasTrainer(task, Fixed(epochs=2)).train(
@@ -190,7 +191,11 @@ def test_a_trial_is_trained_on_worse_data_and_judged_on_clean_ones(
     assert part.fingerprint() == training_data(task, configuration, 5).fingerprint()
     assert np.bincount(part.codes).sum() == 12
     assert len(part.classes) == 3
-    assert [each is task.valid for each in judged] == [True, True]
+    assert [each is task.valid for each in judged] == [
+        True,
+        True,
+        True,
+    ]  # two epochs, and the one that is kept
     assert {name: getattr(task, name).fingerprint() for name in before} == before
     assert len(trained.scores.embeddings) == 30
     # The state of the loss has a proxy for each class of the whole training part.

@@ -17,6 +17,7 @@ from siamkit.study.worker.checkpoint import Checkpoint, remove_checkpoint
 from siamkit.study.worker.trainer import EpochEnd
 
 FINAL, STATE = "checkpoint.keras", "resume.json"
+SECONDS_BETWEEN = checkpoint.seconds_between
 
 
 class Model:
@@ -35,18 +36,26 @@ def names(place: Any) -> list[str]:
     return sorted(each.name for each in place.iterdir()) if place.exists() else []
 
 
+@pytest.fixture(autouse=True)
+def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "seconds_between", lambda cost: 0.0)
+
+
 def progress(place: Path, epochs: int, last: bool = False, best: int | None = None) -> Checkpoint:
     """Each epoch is better than the one before, up to the best."""
     state = Checkpoint(place)
     for epoch in range(1, epochs + 1):
-        save(state, epoch, is_last=last and epoch == epochs, is_best=epoch <= (best or epochs))
+        save(state, epoch, is_last=last and epoch == epochs, best=min(epoch, best or epochs))
     return state
 
 
 def save(
-    checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None, is_best: bool = True
+    checkpoint: Checkpoint, epoch: int, is_last: bool = False, model: Any = None, best: int | None = None
 ) -> None:
-    checkpoint.save(EpochEnd(model or Model(f"after {epoch}"), {"epoch": epoch}, {}, {}, is_best, is_last))
+    model = model or Model(f"after {epoch}")
+    best_model = model if best in (None, epoch) else Model(f"after {best}")
+    model = best_model if is_last else model
+    checkpoint.save(EpochEnd(model, best_model, {"epoch": epoch}, {}, {}, best or epoch, is_last))
 
 
 def test_each_epoch_replaces_the_one_before(tmp_path: Path) -> None:
@@ -84,7 +93,7 @@ def test_the_attempts_model_is_that_of_the_best_epoch(tmp_path: Path) -> None:
     # A later repeat has no model of its own at the end, and leaves the first one's.
     checkpoint.next_repeat({"map_at_r": 0.5}, 2)
     save(checkpoint, 1)
-    save(checkpoint, 2, is_best=False, is_last=True)
+    save(checkpoint, 2, best=1, is_last=True)
     assert names(tmp_path / "a") == [FINAL, "resume-1-1.keras", STATE]
     checkpoint.next_repeat({"map_at_r": 0.5}, 1)
     assert names(tmp_path / "a") == [FINAL, STATE]
@@ -105,7 +114,7 @@ def test_a_kill_while_the_best_model_becomes_the_attempts_costs_the_last_epoch_a
 
     monkeypatch.setattr("siamkit.io.files.os.replace", replace)
     with suppress(Killed):
-        save(state, 4, is_best=False, is_last=True)
+        save(state, 4, best=1, is_last=True)
     monkeypatch.undo()
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
     last, best = taken.files_to_continue() or (Path(), Path())
@@ -117,7 +126,8 @@ def test_a_kill_while_the_best_model_becomes_the_attempts_costs_the_last_epoch_a
 def test_a_figure_that_was_no_number_is_none_again(tmp_path: Path) -> None:
     state = Checkpoint(tmp_path / "a")
     state.state.measures = [{"eer": np.nan}]
-    state.save(EpochEnd(Model("after 1"), {"epoch": 1, "map_at_r": np.nan}, {}, {}, True, is_last=False))
+    row = {"epoch": 1, "map_at_r": np.nan}
+    state.save(EpochEnd(Model("after 1"), Model("after 1"), row, {}, {}, 1, is_last=False))
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
     assert np.isnan(taken.state.history[0]["map_at_r"])
     assert np.isnan(taken.state.measures[0]["eer"])
@@ -161,6 +171,53 @@ def test_a_kill_while_an_epoch_is_kept_costs_that_epoch_at_most(
     taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a").state
     assert taken.epoch == len(taken.history) == (2 if at == 3 else 1)
     assert (tmp_path / "b" / str(taken.model)).read_text() == f"after {taken.epoch}"
+
+
+def test_seconds_between_checkpoints_cost_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MIN_SECONDS", 10.0)  # other tests set them to 0
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_KILLS", 3600.0)
+
+    def cost(seconds: float, each: float) -> float:
+        """Of an hour with one kill: its checkpoints, and half of what is between two, trained again."""
+        return 3600 / seconds * each + seconds / 2
+
+    for each in (0.1, 1.0, 30.0):
+        wait = SECONDS_BETWEEN(each)
+        assert all(cost(wait, each) < cost(wait * factor, each) for factor in (0.8, 0.95, 1.05, 1.25))
+    assert SECONDS_BETWEEN(0.0) == SECONDS_BETWEEN(0.001) == 10
+
+
+def test_a_checkpoint_is_written_when_it_is_due_and_of_both_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "seconds_between", lambda cost: 10.0 if not cost else 30.0)
+
+    class Slow(Model):
+        def save(self, path: Path) -> None:
+            now[0] += 0.5
+            super().save(path)
+
+    state = Checkpoint(tmp_path / "a")
+    found = []
+    for epoch in range(1, 8):
+        now[0] += 6.0
+        save(state, epoch, model=Slow(f"after {epoch}"), best=min(epoch, 3))
+        found.append(names(tmp_path / "a"))
+    second, seventh = ["resume-0-2.keras", STATE], ["resume-0-3.keras", "resume-0-7.keras", STATE]
+    assert found == [[], *[second] * 5, seventh]
+    taken = Checkpoint.resume(tmp_path / "b", tmp_path / "a")
+    assert [row["epoch"] for row in taken.epochs_so_far()] == [1, 2, 3, 4, 5, 6, 7]
+    last, best = taken.files_to_continue() or (Path(), Path())
+    assert (last.read_text(), best.read_text()) == ("after 7", "after 3")
+    # The result is always written; a repeat without a checkpoint leaves none.
+    save(state, 8, best=3, is_last=True)
+    state.next_repeat({"map_at_r": 0.5}, 3)
+    save(state, 1, is_last=True)
+    assert names(tmp_path / "a") == [FINAL, STATE]
+    assert (tmp_path / "a" / FINAL).read_text() == "after 3"
+    assert Checkpoint.resume(tmp_path / "c", tmp_path / "a").state.epoch == 0
 
 
 def test_without_a_state_training_starts_afresh(tmp_path: Path) -> None:

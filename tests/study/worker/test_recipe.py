@@ -68,17 +68,17 @@ def judged(monkeypatch: pytest.MonkeyPatch, values: dict[int, float]) -> None:
     """Gives the epochs of a training, which are 2 steps long, these values of the objective."""
     from keras import ops
 
-    from siamkit.study.worker import train
+    from siamkit.study.worker import judge as module
 
-    judge = train.judge
+    judge = module.judge
 
-    def judge_by_epoch(model: Any, *args: Any) -> Any:
-        scores = judge(model, *args)
+    def judge_by_epoch(model: Any, *args: Any, **kwargs: Any) -> Any:
+        scores = judge(model, *args, **kwargs)
         epoch = int(ops.convert_to_numpy(model.optimizer.iterations)) // 2
         scores.measures["map_at_r"] = values[epoch]
         return scores
 
-    monkeypatch.setattr(train, "judge", judge_by_epoch)
+    monkeypatch.setattr(module, "judge", judge_by_epoch)
 
 
 VALUES = {1: 0.5, 2: 0.7, 3: 0.7005, 4: 0.6}
@@ -264,6 +264,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from siamkit.study.worker import checkpoint
+
+checkpoint.MIN_SECONDS = checkpoint.SECONDS_BETWEEN_KILLS = 0.0
 HERE = Path(__file__).parent
 
 
