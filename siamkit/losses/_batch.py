@@ -137,29 +137,31 @@ def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_sum_exp(
-    values: Tensor, mask: Tensor, axis: int, plus_one: bool = False, empty: float = LOG_0
+    values: Tensor, mask: Tensor | None, axis: int, plus_one: bool = False, empty: float = LOG_0
 ) -> Tensor:
     """Return log Σ exp(values) over the masked entries along an axis.
 
     Args:
         values: numbers of any shape.
-        mask: bool, of the same shape.
+        mask: bool, of the same shape; None for all entries.
         axis: the axis to sum over.
         plus_one: whether to add exp(0) to the sum, so that an empty mask gives 0.
         empty: the result if the mask is empty, without `plus_one`.
     """
-    top = ops.max(ops.where(mask, values, LOG_0), axis=axis, keepdims=True)
+    kept = values if mask is None else ops.where(mask, values, LOG_0)
+    top = ops.stop_gradient(ops.max(kept, axis=axis, keepdims=True))
     if plus_one:
         top = ops.maximum(top, 0.0)
-    top = ops.stop_gradient(top)
-    # Masked values are replaced before exp, not after: exp of a large one would be infinite.
-    shifted = ops.where(mask, ops.where(mask, values, 0.0) - ops.where(mask, top, 0.0), LOG_0)
-    total = ops.sum(ops.exp(shifted), axis=axis)
+    # Masked values are replaced before exp, not after: exp of a large one would be infinite. In a row without
+    # any, each term is e^(LOG_0 - LOG_0) = 1, and the result LOG_0.
+    total = ops.sum(ops.exp(kept - top), axis=axis)
     top = ops.squeeze(top, axis=axis)
     if plus_one:
         total = total + ops.exp(-top)
-    is_empty = total <= 0  # false for NaN
-    return ops.where(is_empty, empty, top + ops.log(ops.where(is_empty, 1.0, total)))
+    result = top + ops.log(total)
+    if plus_one or empty == LOG_0:
+        return result
+    return ops.where(top <= LOG_0, empty, result)  # false for NaN
 
 
 def active_mean(values: Tensor, weight: Tensor, threshold: float = 0.0) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import keras
@@ -56,7 +57,7 @@ class Metric(keras.layers.Layer):
         return x
 
     def call(self, a: Tensor, b: Tensor, pairwise: bool = False) -> Tensor:
-        a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
+        a, b = both(lambda x: ops.cast(x, "float32"), a, b)
         with float32_scope():
             return self.pairwise(a, b) if pairwise else self.paired(a, b)
 
@@ -75,6 +76,12 @@ class Metric(keras.layers.Layer):
             return values
         high = self.range[1]
         return high - values if math.isfinite(high) else -values
+
+
+def both(function: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a function of two tensors, computed once if they are one: a batch compared with itself."""
+    first = function(a)
+    return first, first if a is b else function(b)
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -98,8 +105,11 @@ def in_range(*points: Tensor, axis: int | None = None) -> Tensor:
         *points: tensors whose largest coordinate counts.
         axis: the axis of the coordinates, for a factor for each vector, `(..., 1)`; by default one factor.
     """
-    sizes = [ops.max(ops.abs(x), axis=axis, keepdims=axis is not None) for x in points]
-    largest = sizes[0] if len(sizes) == 1 else ops.maximum(*sizes)
+    first, *others = points
+    largest = ops.max(ops.abs(first), axis=axis, keepdims=axis is not None)
+    for x in others:
+        if x is not first:
+            largest = ops.maximum(largest, ops.max(ops.abs(x), axis=axis, keepdims=axis is not None))
     one = ops.ones_like(largest)
     return ops.where(largest > LARGE, 2.0**-70 * one, ops.where(largest < SMALL, 2.0**60 * one, one))
 
@@ -126,9 +136,9 @@ def norm(x: Tensor) -> Tensor:
 
 def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return Euclidean distances, `(n, dim)`, `(m, dim)` -> `(n, m)`, by matrix products, at any scale."""
-    a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
+    a, b = both(ops.convert_to_tensor, a, b)
     factor = in_range(a, b)
-    return safe_sqrt(squared_distances(a * factor, b * factor)) / factor
+    return safe_sqrt(_squared_or_below_0(*both(lambda x: x * factor, a, b))) / factor
 
 
 def absolute(x: Tensor) -> Tensor:
@@ -140,10 +150,9 @@ def unit(x: Tensor) -> Tensor:
     """Return vectors of length 1 along the last axis; a zero vector stays zero, with gradient 0."""
     # Divided by the largest coordinate before squaring: tiny and huge squares leave float32's range.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-    x = x / ops.where(largest > 0, largest, 1.0)
-    squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    zero = squares <= 0  # NaN is not
-    return ops.where(zero, 0.0, x * ops.rsqrt(ops.where(zero, 1.0, squares)))
+    x = x / ops.where(largest > 0, largest, math.inf)
+    squares = ops.sum(ops.square(x), axis=-1, keepdims=True)  # at least 1, but 0 for a zero vector
+    return x * ops.rsqrt(ops.where(squares <= 0, 1.0, squares))
 
 
 def is_zero(x: Tensor) -> Tensor:
@@ -175,27 +184,38 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     (the splitting of Ozaki et al. 2012); cancellation then affects only the small rest. The gradient
     flows through l and through the cross terms of the exact sum: it is 2(a - b).
     """
+    return ops.relu(_squared_or_below_0(a, b))
+
+
+def _squared_or_below_0(a: Tensor, b: Tensor) -> Tensor:
+    """Return squared distances; by rounding, those of close points may be slightly below 0."""
     centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
-    a, b = a - centre, b - centre
-    largest = ops.maximum(ops.max(ops.abs(a)), ops.max(ops.abs(b)))
+    a, b = both(lambda x: x - centre, a, b)
+    sizes = both(lambda x: ops.max(ops.abs(x)), a, b)
+    largest = sizes[0] if a is b else ops.maximum(*sizes)
     # |h_a|² + |h_b|² - 2 h_a h_b is exact while dim * (2 * 2^bits)² stays below 2^24.
     bits = max(1, int((24 - 2 - math.log2(max(1, a.shape[-1]))) // 2))
     exponent = ops.ceil(ops.log2(ops.where(largest > 0, largest, 1.0)))
     grid = ops.stop_gradient(ops.exp2(exponent - bits))
-    high_a = ops.stop_gradient(ops.round(a / grid) * grid)
-    high_b = ops.stop_gradient(ops.round(b / grid) * grid)
-    low_a, low_b = a - high_a, b - high_b
-
-    def dot(x: Tensor, y: Tensor) -> Tensor:
-        return ops.sum(x * y, axis=-1)
-
-    exact = (
-        dot(high_a, high_a)[:, None] + dot(high_b, high_b)[None, :] - 2.0 * (high_a @ ops.transpose(high_b))
-    )
-    rest = dot(low_a, high_a + a)[:, None] + dot(low_b, high_b + b)[None, :]
+    high_a, high_b = both(lambda x: ops.stop_gradient(ops.round(x / grid) * grid), a, b)
+    low_a = a - high_a
+    low_b = low_a if a is b else b - high_b
+    square_a, square_b = both(lambda x: _dot(x, x), high_a, high_b)
+    one_a, one_b = both(ops.ones_like, square_a, square_b)
+    exact = _product((high_a, square_a, one_a), (-2.0 * high_b, one_b, square_b))
+    rest_a = _dot(low_a, high_a + a)
+    rest_b = rest_a if a is b else _dot(low_b, high_b + b)
     # h_a l_b + l_a b in one product of twice the length.
-    cross = ops.concatenate([high_a, low_a], axis=-1) @ ops.transpose(ops.concatenate([low_b, b], axis=-1))
-    return ops.relu(exact + (rest - 2.0 * cross))
+    cross = _product((high_a, low_a), (2.0 * low_b, 2.0 * b))
+    return exact + (rest_a + ops.transpose(rest_b) - cross)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return ops.sum(x * y, axis=-1, keepdims=True)
+
+
+def _product(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+    return ops.concatenate(a, axis=-1) @ ops.transpose(ops.concatenate(b, axis=-1))
 
 
 def get_metric(metric: Any, /, **params: Any) -> Metric:

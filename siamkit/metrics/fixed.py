@@ -12,6 +12,7 @@ from siamkit.metrics.base import (
     Metric,
     Tensor,
     absolute,
+    both,
     centred,
     euclidean_distances,
     in_range,
@@ -151,8 +152,8 @@ class SNR(Metric):
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         factor = in_range(a, b)
-        a, b = a * factor, b * factor
-        noise = squared_distances(centred(a), centred(b)) / a.shape[-1]
+        a, b = both(lambda x: x * factor, a, b)
+        noise = squared_distances(*both(centred, a, b)) / a.shape[-1]
         return _noise_to_signal(noise, a[:, None], factor)
 
 
@@ -242,7 +243,7 @@ class Poincare(Metric):
         return _poincare_distance(norm(a - b), room_a * room_b)
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        (a, room_a), (b, room_b) = self._inside(a), self._inside(b)
+        (a, room_a), (b, room_b) = both(self._inside, a, b)
         return _poincare_distance(euclidean_distances(a, b), room_a[:, None] * room_b[None, :])
 
     def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -310,7 +311,8 @@ class Cosine(Metric):
         return ops.sum(unit(a) * unit(b), axis=-1)
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        return unit(a) @ ops.transpose(unit(b))
+        u, v = both(unit, a, b)
+        return u @ ops.transpose(v)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -340,7 +342,7 @@ class AngularDistance(Metric):
         return _half_circle(apart, together, ops.logical_and(is_zero(u), is_zero(v)))
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        u, v = unit(a), unit(b)
+        u, v = both(unit, a, b)
         neither = ops.logical_and(is_zero(u)[:, None], is_zero(v)[None, :])
         return _half_circle(squared_distances(u, v), squared_distances(u, -v), neither)
 
@@ -379,7 +381,7 @@ class Correlation(Metric):
         return (ops.sum(ops.square(u - v), axis=-1) + _missing(u) + _missing(v)) / 2
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        u, v = unit(centred(a)), unit(centred(b))
+        u, v = both(lambda x: unit(centred(x)), a, b)
         return (squared_distances(u, v) + _missing(u)[:, None] + _missing(v)[None, :]) / 2
 
 

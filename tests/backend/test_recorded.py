@@ -165,3 +165,38 @@ def test_a_loss_of_another_package_is_never_recorded(recorded):
     for _ in range(3):
         step(loss, LABELS, points())
     assert loss.calls == 3
+
+
+def test_a_recording_computes_nothing_twice_and_keeps_constants():
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend._torch import _simplify
+
+    def wasteful(x):
+        mask = (x > 0).detach()
+        kept = torch.where(mask, torch.where(x > 0, x, 0.0), 1.0)
+        apart = torch.ones_like(x).cumsum(0) * (kept * 1.0).t().t()
+        return apart + x.neg().neg() * mask.float(), torch.where(mask, x, 0.0) * mask.float()
+
+    graph = make_fx(wasteful)(torch.ones(2, 2))
+    _simplify(graph)
+    operations = [node.target for node in graph.graph.nodes if node.op == "call_function"]
+    assert len(operations) == 7, operations  # a mask, its numbers, two choices, two products and a sum
+    x = torch.tensor([[-1.0, 2.0], [float("nan"), 0.5]])
+    for result, expected in zip(graph(x), wasteful(x), strict=True):
+        assert torch.allclose(result, expected, equal_nan=True)
+
+
+def test_the_exponential_of_a_recording_is_0_where_it_would_be_subnormal():
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend._torch import _simplify
+
+    x = torch.tensor([0.0, -80.0, -86.0, -95.0, -3e38, -float("inf"), float("nan"), 90.0, 1.5])
+    graph = make_fx(torch.exp)(x)
+    _simplify(graph)
+    expected = torch.exp(x)
+    expected[3] = 0.0
+    assert torch.equal(graph(x).nan_to_num(7.0), expected.nan_to_num(7.0))
