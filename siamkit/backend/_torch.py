@@ -92,6 +92,7 @@ def _recorded(pure: Callable[..., Any], inputs: Sequence[Any], wanted: Sequence[
         return None
     with torch.no_grad():
         _simplify(graph)
+        _reuse_memory(graph)
     return _scripted(graph, leaves) or graph.forward
 
 
@@ -245,6 +246,83 @@ def _flush(node: Any) -> None:
     lowest.meta["val"] = kept.meta["val"] = node.meta["val"]
     for user in users:
         user.replace_input_with(node, kept)
+
+
+# The system takes back the memory of large results, and clears it for the next: half the time of a step.
+# So a large result is written over one that is no longer needed.
+
+LARGE = 2**16  # bytes
+_INTO = {
+    operation: getattr(getattr(_aten, operation.name().split("::")[1].split(".")[0]), overload)
+    for overload, operations in {
+        "out": (
+            *(_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor, _aten.mm.default),
+            *(_aten.exp.default, _aten.log.default, _aten.sqrt.default, _aten.rsqrt.default),
+            *(_aten.neg.default, _aten.abs.default, _aten.sigmoid.default, _aten.softplus.default),
+            *(_aten.clamp_min.default, _aten.threshold.default, _aten.maximum.default),
+            *(_aten.logical_and.default, _aten.logical_or.default, _aten.logical_not.default),
+        ),
+        "self_out": (_aten.where.self,),
+        "grad_input": (_aten.threshold_backward.default, _aten.softplus_backward.default),
+        "Tensor_Scalar_out": (_aten.pow.Tensor_Scalar,),
+        "Scalar_out": (_aten.gt.Scalar, _aten.ge.Scalar, _aten.lt.Scalar, _aten.le.Scalar),
+        "Tensor_out": (_aten.gt.Tensor, _aten.lt.Tensor, _aten.le.Tensor, _aten.eq.Tensor),
+    }.items()
+    for operation in operations
+}
+"""Operations, and their forms that write into a given tensor."""
+
+
+def _reuse_memory(module: torch.fx.GraphModule) -> None:
+    """Let operations of a recording write large results into memory that is no longer needed."""
+    nodes = list(module.graph.nodes)
+    source: dict[Any, Any] = {}  # the node whose memory a node's result has
+    last: dict[Any, Any] = {}  # the last node that reads that memory
+    for node in nodes:
+        view = node.op == "call_function" and _is_view(node)
+        source[node] = source[node.all_input_nodes[0]] if view else node
+        for argument in node.all_input_nodes:
+            last[source[argument]] = node
+    free: dict[Hashable, list[Any]] = {}
+    owned: set[Any] = set()  # the nodes with memory of their own
+    for node in nodes:
+        ends = {source[each] for each in node.all_input_nodes if last[source[each]] is node} & owned
+        if node.target is _aten.mul.Scalar:
+            node.target = _aten.mul.Tensor
+        if node.target is _aten.relu.default:
+            node.target, node.args = _aten.clamp_min.default, (node.args[0], 0.0)
+        if node.target in _INTO and node.meta["val"].numel() * node.meta["val"].element_size() >= LARGE:
+            kind = _kind(node)
+            spare = free.get(kind, [])
+            # An operation on numbers one by one may overwrite an argument, unless it also reads it as a view.
+            own = [
+                each
+                for each in node.all_input_nodes
+                if node.target is not _aten.mm.default
+                and each in ends
+                and _kind(each) == kind
+                and sum(source[other] is each for other in node.all_input_nodes) == 1
+            ]
+            memory = own[0] if own else spare.pop() if spare else None
+            owned.add(node)
+            if memory is not None:
+                ends.discard(memory)
+                node.target = _INTO[node.target]
+                node.kwargs = {**node.kwargs, node.target._schema.arguments[-1].name: memory}
+        for each in ends:
+            free.setdefault(_kind(each), []).append(each)
+    module.recompile()
+
+
+def _is_view(node: Any) -> bool:
+    """Return whether a result may share the memory of the first argument."""
+    results = getattr(node.target, "_schema", None)
+    return results is None or any(each.alias_info is not None for each in results.returns)
+
+
+def _kind(node: Any) -> Hashable:
+    value = node.meta["val"]
+    return value.shape, value.dtype, value.device
 
 
 class _Replay(torch.autograd.Function):

@@ -17,10 +17,11 @@ OTHERS = np.array([2, 2, 0, 1, 1, 0, 0, 0], "int32")
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Record at the first call, and return the recordings by loss."""
+    """Record at the first call, with results of any size in used memory; return the recordings by loss."""
     from siamkit.backend import _torch
 
     monkeypatch.setattr(_torch, "RECORD_AFTER", 0)
+    monkeypatch.setattr(_torch, "LARGE", 0)
     return _torch._recordings
 
 
@@ -200,3 +201,29 @@ def test_the_exponential_of_a_recording_is_0_where_it_would_be_subnormal():
     expected = torch.exp(x)
     expected[3] = 0.0
     assert torch.equal(graph(x).nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
+def test_large_results_are_written_over_those_that_are_no_longer_needed(monkeypatch):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend import _torch
+
+    monkeypatch.setattr(_torch, "LARGE", 0)
+
+    def chain(x):
+        a = x * 2.0  # read again at the end, as a view
+        b = torch.exp(a)
+        c = torch.where(b > 1.0, b, x)  # over b
+        d = c + c.t()  # reads c as a view too, so not over it
+        return d.sqrt(), a.t() + d  # over c and d
+
+    x = torch.rand(3, 3)
+    graph = make_fx(chain)(x)
+    _torch._reuse_memory(graph)
+    kept = x.clone()
+    for result, expected in zip(graph(x), chain(x), strict=True):
+        assert torch.equal(result, expected)
+    assert torch.equal(x, kept)
+    memory = {node.name: node.kwargs["out"].name for node in graph.graph.nodes if "out" in node.kwargs}
+    assert memory == {"where": "exp", "sqrt": "where", "add_1": "add"}
