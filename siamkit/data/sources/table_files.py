@@ -256,7 +256,7 @@ def _check_digits(path: Path, parts: Sequence[Any]) -> None:
         if all(any(is_type(column, kind) for column in columns) for kind in ("decimal", "floating")):
             raise DataError(
                 f"column {name!r} of {path} should hold values of one type: it has whole numbers of more "
-                "than 64 bits beside fractions; write them as texts"
+                "than 64 bits and also fractions; write them as texts"
             )
 
 
