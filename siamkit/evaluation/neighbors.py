@@ -130,18 +130,8 @@ def nearest_first(distances: Vectors, k: int, exclude: Indices | None = None) ->
         k: number of values.
         exclude: `(n,)`, the column to exclude in each row, -1 for none.
     """
-    width = distances.shape[1]
-    count = min(width, candidates_for(k))
-    values, columns = smallest(distances, count)
-    order, near = _ranked(values, columns, k, exclude)
-    if count < width:
-        # A column that is not a candidate may equal the last one found, and come before it.
-        tied = np.flatnonzero(values.max(axis=1) <= near[:, -1])
-        if tied.size:
-            every = np.broadcast_to(np.arange(width), (len(tied), width))
-            left_out = None if exclude is None else exclude[tied]
-            order[tied], near[tied] = _ranked(distances[tied], every, k, left_out)
-    return order, near
+    count = min(k + 1, distances.shape[1])  # one may be excluded
+    return _ranked(*below(distances, limit_of_smallest(distances, count)), k, exclude)
 
 
 def candidates_for(k: int) -> int:
@@ -149,30 +139,36 @@ def candidates_for(k: int) -> int:
     return k + 1 + max(7, k // 4)
 
 
-def smallest(values: Vectors, count: int) -> tuple[Vectors, Indices]:
-    """Return `count` values of each row that no other value is below, and their columns, in any order.
+def limit_of_smallest(values: Vectors, count: int) -> Vectors:
+    """Return a limit for each row `(n, m)` that at least `count` of its values are below, and few more.
 
-    Columns are divided into groups. The values sought are in the `count` groups with the lowest minima, and
-    minima over whole vectors are much quicker to compute than a partition.
+    Columns are divided into groups, and the limit is just above the `count`-th smallest of their minima,
+    which are much quicker to compute than a partition. All values that equal the `count`-th smallest are
+    below it, too.
     """
     rows, width = values.shape
     if count >= width:
-        return values, np.broadcast_to(np.arange(width), values.shape)
+        return np.full(rows, np.inf, np.float32)
     size = min(64, math.isqrt(width // count))
-    if size < 4:
-        columns = values.argpartition(count - 1, axis=1)[:, :count]
-        return np.take_along_axis(values, columns, axis=1), columns
-    groups = width // size
-    # A group has every `groups`-th column.
-    strides = (values.strides[0], groups * values.strides[1], values.strides[1])
-    minima = np.lib.stride_tricks.as_strided(values, (rows, size, groups), strides).min(axis=1)
-    _, lowest = smallest(minima, count)
-    columns = (lowest[:, :, None] + np.arange(size) * groups).reshape(rows, -1)
-    if rest := width - size * groups:
-        others = np.broadcast_to(np.arange(width - rest, width), (rows, rest))
-        columns = np.concatenate([columns, others], axis=1)
-    found, kept = smallest(np.take_along_axis(values, columns, axis=1), count)
-    return found, np.take_along_axis(columns, kept, axis=1)
+    groups = width // size  # a group has every `groups`-th column
+    minima = values[:, : size * groups].reshape(rows, size, groups).min(axis=1)
+    return np.nextafter(np.partition(minima, count - 1, axis=1)[:, count - 1], np.float32(np.inf))
+
+
+def below(values: Vectors, limits: Vectors) -> tuple[Vectors, Indices]:
+    """Return the values of each row `(n, m)` that are below its limit `(n,)`, and their columns.
+
+    Rows that have fewer of them than others are filled with infinity.
+    """
+    rows, width = values.shape
+    flat = np.flatnonzero(values < limits[:, None])
+    row, column = np.divmod(flat, width)
+    counts = np.bincount(row, minlength=rows)
+    cells = row, np.arange(len(flat)) - (np.cumsum(counts) - counts)[row]
+    shape = rows, int(counts.max())
+    found, columns = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int64)
+    found[cells], columns[cells] = values.ravel()[flat], column
+    return found, columns
 
 
 def _ranked(values: Vectors, columns: Indices, k: int, exclude: Indices | None) -> tuple[Indices, Vectors]:
@@ -313,11 +309,16 @@ class Index:
         for number, segment in enumerate(self._segments):
             shape = len(queries), segment.shape[1]
             memory: Vectors = self._thread.memory[: math.prod(shape)].reshape(shape)
-            found, at = smallest(np.matmul(queries, segment, out=memory), count)
+            products = np.matmul(queries, segment, out=memory)
+            known = values.shape[1] == count
+            limits = values.max(axis=1) if known else limit_of_smallest(products, count)
+            found, at = below(products, limits)
             values = np.concatenate([values, found], axis=1)
             columns = np.concatenate([columns, at + number * SEGMENT], axis=1)
-            values, kept = smallest(values, count)
-            columns = np.take_along_axis(columns, kept, axis=1)
+            if values.shape[1] > count:
+                kept = values.argpartition(count - 1, axis=1)[:, :count]
+                values = np.take_along_axis(values, kept, axis=1)
+                columns = np.take_along_axis(columns, kept, axis=1)
         return values, columns
 
     def _scores(self, queries: Vectors, columns: Indices) -> Vectors:
@@ -382,7 +383,7 @@ def _with_smallest_products(queries: Any, segment: Any, first: Any, values: Any,
 
 
 def _smallest_of_tensor(values: Any, count: int) -> tuple[Any, Any]:
-    """Return what `smallest` does, for a tensor: a top-k of a whole row takes far longer than its minima."""
+    """Return the smallest values of each row, and their columns: a top-k takes far longer than minima."""
     from keras import ops
 
     rows, width = values.shape

@@ -17,10 +17,11 @@ from siamkit.evaluation.distances import Euclidean as Plain
 from siamkit.evaluation.distances import paired_distances
 from siamkit.evaluation.neighbors import (
     Index,
+    below,
+    limit_of_smallest,
     nearest_first,
     nearest_neighbors,
     search,
-    smallest,
 )
 
 
@@ -266,14 +267,34 @@ def test_more_candidates_are_compared_where_rounding_could_hide_a_neighbour(monk
 
 @settings(max_examples=examples(200))
 @given(st.integers(0, 2**32), st.integers(1, 700), st.integers(1, 40), st.sampled_from([1.0, 3.0, 1e6]))
-def test_no_value_is_below_the_smallest(seed, width, count, levels):
+def test_the_smallest_values_are_below_the_limit(seed, width, count, levels):
     values = np.floor(levels * np.random.default_rng(seed).normal(size=(3, width))).astype("float32")
-    found, columns = smallest(values, count)
+    limits = limit_of_smallest(values, count)
+    found, columns = below(values, limits)
     count = min(count, width)
-    assert found.shape == columns.shape == (3, count)
-    np.testing.assert_array_equal(np.take_along_axis(values, columns, axis=1), found)
-    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(values, axis=1)[:, :count])
-    assert all(len(set(row)) == count for row in columns.tolist())
+    for row, limit, near, at in zip(values, limits, found, columns, strict=True):
+        assert (near[np.isfinite(near)] == row[at[np.isfinite(near)]]).all()
+        np.testing.assert_array_equal(np.sort(at[np.isfinite(near)]), np.flatnonzero(row < limit))
+        # All that equal the last of the smallest are below the limit, too: ties are resolved among them.
+        assert (row < limit).sum() >= (row <= np.sort(row)[count - 1]).sum() >= count
+
+
+def test_few_more_values_than_wanted_are_below_the_limit():
+    values = np.random.default_rng(0).normal(size=(8, 20_000)).astype("float32")
+    assert ((values < limit_of_smallest(values, 100)[:, None]).sum(axis=1) < 130).all()
+
+
+@pytest.mark.parametrize("k", [3, 40])
+def test_the_nearest_in_many_segments_are_those_of_all_distances(k, monkeypatch):
+    monkeypatch.setattr("siamkit.evaluation.neighbors.SEGMENT", 50)
+    draw = np.random.default_rng(k)
+    gallery = draw.integers(-3, 4, (1500, 4)).astype("float32")  # many are equally near
+    distances = np.square(gallery[:9, None] - gallery).sum(-1)
+    found, proven = Index(gallery, "distance", k).nearest(gallery[:9])
+    expected = np.lexsort((np.broadcast_to(np.arange(1500), distances.shape), distances))[:, :k]
+    np.testing.assert_array_equal(found[proven], expected[proven])
+    indices, _ = nearest_neighbors(gallery[:9], gallery, Plain(), k)
+    np.testing.assert_array_equal(indices, expected)
 
 
 def test_measures_of_retrieval_are_those_of_all_distances():
