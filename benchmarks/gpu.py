@@ -266,7 +266,7 @@ def batches() -> None:
 
 
 def study() -> None:
-    """A study of 12 trials with its finalists confirmed, by four workers on the device, as many as fit, one."""
+    """A study of 12 trials with its finalists confirmed: by four workers, by as many as fit, by one."""
     x, y = images(10_000)
     for workers, share in ((4, "0.25"), ("auto", "null"), (1, "1")):
         with tempfile.TemporaryDirectory() as folder:
