@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage bench components clean
+.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage bench naive components clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -125,6 +125,9 @@ coverage: $(VENV)/.test  ## how often intervals hold the truth and p-values cry 
 
 bench: $(VENV)/.bench  ## how quick siamkit is, side by side; ONLY=knn,losses runs some
 	$(BIN)/python benchmarks/bench.py --only "$(ONLY)"
+
+naive: $(VENV)/.test  ## how much sooner a study reaches the best of a naive search; DATA=folder of the IDX files
+	$(BIN)/python benchmarks/naive.py $(DATA)
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

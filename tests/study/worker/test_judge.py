@@ -59,9 +59,11 @@ def test_some_queries_judge_an_epoch_of_a_large_split(monkeypatch: pytest.Monkey
     assert scored.sum() == found.measures["queries"] == 40
     np.testing.assert_array_equal(found.queries["map_at_r"][scored], whole[scored])
     assert found.measures["map_at_r"] == pytest.approx(whole[scored].mean())
-    # Of 119 queries that can find anything, 40 without replacement: by drawing them often.
-    draws = [RNG.choice(whole[:-1], 40, replace=False).mean() for _ in range(4000)]
-    assert found.measures["standard_error"] == pytest.approx(np.std(draws), rel=0.2)
+    # 40 of the 119 queries that can find anything, without replacement: by drawing them often.
+    draws = [RNG.choice(whole[:-1], 40, replace=False).mean() for _ in range(20_000)]
+    by_drawing = np.std(draws) / np.std(whole[:-1], ddof=1)
+    deviation = np.std(whole[scored], ddof=1)
+    assert found.measures["standard_error"] / deviation == pytest.approx(by_drawing, rel=0.03)
     again = module.Judge(dataset, ["map_at_r"]).epoch(model).queries["map_at_r"]
     np.testing.assert_array_equal(scored, np.isfinite(again))
     assert judging.kept(model, found.embeddings).measures["map_at_r"] == pytest.approx(np.nanmean(whole))

@@ -14,6 +14,7 @@ from attempts import FINAL, Killed, bench, do, weights
 
 from siamkit.errors import StudyFileError
 from siamkit.runs.results import Objective
+from siamkit.study.worker import checkpoint
 from siamkit.study.worker.messages import Epoch, FeedsJob, TrialJob
 from siamkit.study.worker.trainer import MIN_GAIN, BestEpoch
 
@@ -110,6 +111,29 @@ def test_the_best_epochs_model_is_kept_also_after_a_kill(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     embeddings = [np.load(folder / "embeddings.npy") for folder in (Path(job.folder), tmp_path / "short")]
     np.testing.assert_allclose(*embeddings, rtol=1e-4, atol=1e-5)
+
+
+@keras_only
+def test_a_checkpoint_after_the_best_epoch_has_both_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(monkeypatch, VALUES)
+    epochs = iter(range(1, 9))
+    wait = {1: math.inf, 2: math.inf, 3: 0.0}
+    monkeypatch.setattr(checkpoint, "seconds_between", lambda cost: wait.get(next(epochs), 0.0))
+    recipe = "learning_rate: 0.01, ema: 0.5, schedule: constant"
+    runner, configuration = bench(tmp_path, fixed=f"epochs: 4, {recipe}")
+    whole, _ = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    epochs = iter(range(1, 9))
+    with pytest.raises(Killed):
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
+    assert len(list((tmp_path / "a").glob("resume-0-[23].keras"))) == 2
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    ended, said = do(runner, job)
+    assert [each.number for each in said if isinstance(each, Epoch)] == [4]
+    assert (ended.epochs, ended.values) == (whole.epochs, whole.values) == ([2], [0.7])
+    for one, other in zip(weights(tmp_path / "whole"), weights(tmp_path / "b"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 @keras_only
