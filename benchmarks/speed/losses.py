@@ -32,7 +32,7 @@ BATCHES = (32, 128, 512, 2048)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PER_CLASS = 4
 SEMIHARD = "triplet, semi-hard"
-WARM_UP = 25  # calls before the first is timed: siamkit records a loss on PyTorch after 20
+WARM_UP = 105  # calls before the first is timed: siamkit records a loss on PyTorch after 100
 SKIPPED = {
     "histogram": 512,  # PML's takes minutes beyond
     "dynamic_soft_margin": 2048,  # PML's second step fails, so that each of its steps makes a new loss
