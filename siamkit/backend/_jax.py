@@ -40,9 +40,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)  # type: ignore[no-any-return]
 
 
-def mapped(function: Callable[..., Any], xs: list[Any], variables: list[Any]) -> Any:
+def mapped(function: Callable[..., Any], xs: Any, shared: Any, variables: Any, by_xs: bool) -> Any:
     # `lax.map` is a loop, across which XLA cannot merge the second computation with the first.
-    return jax.lax.map(lambda each: jax.checkpoint(function, prevent_cse=False)(*each), xs)
+    once_more = jax.checkpoint(function, prevent_cse=False)
+    return jax.lax.map(lambda each: once_more(*each, *shared), xs)
 
 
 def is_concrete(tensor: Any) -> bool:

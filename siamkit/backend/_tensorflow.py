@@ -53,19 +53,26 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True)  # type: ignore[no-any-return]
 
 
-def mapped(function: Callable[..., Any], xs: list[Any], variables: list[Any]) -> Any:
+def mapped(function: Callable[..., Any], xs: Any, shared: Any, variables: Any, by_xs: bool) -> Any:
     # In a loop, a recomputed function must not read variables; gradients are by its arguments only.
     trained = [variable for variable in variables if variable.trainable]
     # Not `value`, which mixed precision rounds.
     values = {id(variable): tf.convert_to_tensor(variable._value) for variable in variables}
+    shared = [tf.convert_to_tensor(tensor) for tensor in shared]
 
-    def recomputed(each: list[Any]) -> Any:
-        def run(*weights: Any) -> Any:
-            current = values | dict(zip(map(id, trained), weights, strict=True))
-            with keras.StatelessScope([(variable, current[id(variable)]) for variable in variables]):
-                return function(*each)
+    def recomputed(row: list[Any]) -> Any:
+        given = [*row, *shared]
+        moving = [i for i, tensor in enumerate(given) if by_xs and tensor.dtype.is_floating]
 
-        return tf.recompute_grad(run)(*(values[id(variable)] for variable in trained))
+        def run(*leaves: Any) -> Any:
+            moved = dict(zip(moving, leaves, strict=False))
+            weights = dict(zip(map(id, trained), leaves[len(moving) :], strict=True))
+            state = [(variable, (values | weights)[id(variable)]) for variable in variables]
+            with keras.StatelessScope(state):
+                return function(*(moved.get(i, tensor) for i, tensor in enumerate(given)))
+
+        leaves = [*(given[i] for i in moving), *(values[id(variable)] for variable in trained)]
+        return tf.recompute_grad(run)(*leaves)
 
     return tf.map_fn(recomputed, xs, parallel_iterations=1, fn_output_signature=tf.float32)
 

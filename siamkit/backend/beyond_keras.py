@@ -169,7 +169,7 @@ def encoded_in_parts(encoder: keras.Model, x: Any, size: int, training: bool | N
             _check_repeatable(encoder, scope, seeds)
         return embeddings
 
-    embeddings = backend_module().mapped(encode, [*leaves, *states], encoder.variables)
+    embeddings = backend_module().mapped(encode, [*leaves, *states], [], encoder.variables, by_xs=False)
     for seed in seeds if training else ():
         seed.assign(seed.value + ops.cast(ops.stack([0, DRAWS * parts]), seed.dtype))
     return ops.reshape(embeddings, (-1, embeddings.shape[-1]))[:count]
@@ -218,6 +218,43 @@ def _check_repeatable(encoder: keras.Model, scope: keras.StatelessScope, seeds: 
     )
     error._keras_call_info_injected = True  # else Keras adds a page on the call to the sentence
     raise error
+
+
+def in_tiles(
+    function: Function, tiled: Sequence[Any], shared: Sequence[Any], size: int, variables: Sequence[Any] = ()
+) -> Any:
+    """Return a function's results for consecutive tiles of n rows, `(tiles, …)`, with the memory of one tile.
+
+    As in GradCache, a gradient computes each tile again, so that nothing of it is kept until then.
+
+    Args:
+        function: function of the numbers of a tile's rows, `(size,)` int32, of these rows of each array, and
+            of what is shared; it returns float32. The last row is repeated to fill the last tile, under
+            numbers from n on.
+        tiled: arrays of n rows each.
+        shared: tensors that each tile needs as a whole.
+        size: number of rows of a tile.
+        variables: Keras variables that the function reads.
+
+    Example:
+        >>> from keras import ops
+        >>> x, weight = ops.arange(5, dtype="float32"), ops.ones(1)
+        >>> sums = in_tiles(lambda rows, x, weight: ops.sum(weight * x), [x], [weight], size=2)
+        >>> [float(total) for total in sums]      # 0 + 1, 2 + 3, 4 + 4
+        [1.0, 5.0, 8.0]
+    """
+    count = ops.shape(tiled[0])[0]
+    tiles = -(-count // size)
+    leaves = [_in_parts(ops.convert_to_tensor(leaf), tiles, size) for leaf in tiled]
+    firsts = ops.cast(size * ops.arange(tiles), "int32")
+    constants = [*shared, *(variable.value for variable in variables)]
+
+    def of_tile(first: Any, *given: Any) -> Any:
+        arguments, values = given[: len(given) - len(variables)], given[len(given) - len(variables) :]
+        with _InnerScope(list(zip(variables, values, strict=True))):
+            return function(first + ops.arange(size, dtype="int32"), *arguments)
+
+    return backend_module().mapped(of_tile, [firsts, *leaves], constants, [], by_xs=True)
 
 
 def checked_tf_dataset(dataset: Any, check: Callable[[Any, int], Any]) -> Any:

@@ -254,13 +254,16 @@ class Backend(Protocol):
     def compiled(self, function: Function) -> Function:
         """Return the function compiled, if Keras also compiles on this backend."""
 
-    def mapped(self, function: Function, xs: list[Any], variables: list[Any]) -> Any:
+    def mapped(self, function: Function, xs: Any, shared: Any, variables: Any, by_xs: bool) -> Any:
         """Return a function's float32 results for the rows of arrays, stacked; gradients compute them again.
 
         Args:
-            function: function of one row of each array; none of its intermediate values is kept.
+            function: function of one row of each array, and of what is shared; none of its intermediate
+                values is kept.
             xs: arrays of as many rows.
+            shared: tensors that each call gets.
             variables: the Keras variables that the function reads.
+            by_xs: whether the gradient is by `xs` and `shared`, instead of by the variables.
         """
 
     def is_concrete(self, tensor: Any) -> bool:

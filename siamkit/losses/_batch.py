@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from typing import Any
 
 from keras import ops
 
+from siamkit.backend.beyond_keras import in_tiles
 from siamkit.errors import ComponentError, ModelError
 from siamkit.io.targets import PairTarget
 from siamkit.losses.base import Loss, masked_mean
-from siamkit.metrics.base import Tensor
+from siamkit.metrics.base import Metric, Tensor
 
 
 def check_positive(**values: float) -> None:
@@ -69,18 +73,52 @@ class Pairs:
     Args:
         queries: `(n, dim)`.
         references: `(m, dim)`.
-        positive: `(n, m)` bool, True where both have the same class, but False for an item with itself.
-        negative: `(n, m)` bool, True where the classes differ.
         labels: `(n,)` int32, the class ids of the queries.
+        reference_labels: `(m,)` int32, those of the references.
+        rows: `(n,)` int32, a number for each query.
+        reference_rows: `(m,)` int32, such numbers of the references: of the same number, it is the same item.
+        filled: `(m,)` bool, whether there is a reference at all; None if there is one everywhere.
         training: whether a loss may update its state.
     """
 
     queries: Tensor
     references: Tensor
-    positive: Tensor
-    negative: Tensor
     labels: Tensor
+    reference_labels: Tensor
+    rows: Tensor
+    reference_rows: Tensor
+    filled: Tensor | None = None
     training: bool = True
+
+    @classmethod
+    def of_batch(cls, labels: Tensor, embeddings: Tensor, training: bool = True) -> Pairs:
+        """Return the pairs of a batch with itself."""
+        rows = count_up(embeddings)
+        return cls(embeddings, embeddings, labels, labels, rows, rows, training=training)
+
+    def of(self, queries: Tensor, references: Tensor) -> Pairs:
+        """Return the same pairs, of other embeddings of their items."""
+        pairs = copy(self)  # with the masks that are computed already
+        vars(pairs).update(queries=queries, references=references)
+        return pairs
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """`(n, m)` bool, True where both have the same class, but False for an item with itself."""
+        itself = self.rows[:, None] == self.reference_rows[None, :]
+        return ops.logical_and(self._present(self._same), ops.logical_not(itself))
+
+    @cached_property
+    def negative(self) -> Tensor:
+        """`(n, m)` bool, True where the classes differ."""
+        return self._present(ops.logical_not(self._same))
+
+    @cached_property
+    def _same(self) -> Tensor:
+        return self.labels[:, None] == self.reference_labels[None, :]
+
+    def _present(self, mask: Tensor) -> Tensor:
+        return mask if self.filled is None else ops.logical_and(mask, self.filled[None, :])
 
 
 class BatchLoss(Loss):
@@ -92,7 +130,7 @@ class BatchLoss(Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
-        return self.compare(Pairs(embeddings, embeddings, *pair_masks(labels), labels, training))
+        return self.compare(Pairs.of_batch(labels, embeddings, training))
 
     def compare(self, pairs: Pairs) -> Tensor:
         """Return the loss over these pairs, a scalar."""
@@ -124,16 +162,10 @@ def labels_and_items(labels: Tensor | None, embeddings: Tensor, loss: str) -> tu
 
 def count_up(items: Tensor) -> Tensor:
     """Return 1, 2, … along the first axis, int32; also if TensorFlow does not know its length yet."""
+    if items.shape[0] is not None:
+        return ops.arange(1, items.shape[0] + 1, dtype="int32")
     first = items[(slice(None),) + (0,) * (len(items.shape) - 1)]
     return ops.cumsum(ops.cast(ops.ones_like(first), "int32"))
-
-
-def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return masks of the positive pairs (never an item with itself) and the negative ones, `(n, n)` bool."""
-    same = labels[:, None] == labels[None, :]
-    rows = count_up(labels)
-    itself = rows[:, None] == rows[None, :]
-    return ops.logical_and(same, ops.logical_not(itself)), ops.logical_not(same)
 
 
 def log_sum_exp(
@@ -212,3 +244,55 @@ def soft_histogram(values: Tensor, weight: Tensor, low: float, width: float, bin
 def _bin_index(position: Tensor, bins: int) -> Tensor:
     inside = ops.minimum(position, bins - 1.0)
     return ops.cast(ops.where(position >= 0, inside, 0.0), "int32")  # NaN counts in the first bin
+
+
+# ------------------------------------------------------------------ tiles: large batches, many classes
+
+DENSE = 2**24  # scores that are compared at once; with the gradient, about forty bytes each
+TILE = 2**22  # scores of a tile, if there are more
+
+
+def check_chunk_size(chunk_size: Any) -> None:
+    """Raise ComponentError if a chunk size is neither None nor a whole number of at least 1."""
+    if chunk_size is not None:
+        check_count(chunk_size=chunk_size)
+
+
+def rows_of_tile(chunk_size: int | None, rows: int | None, columns: int | None) -> int | None:
+    """Return how many rows of scores are computed at once, or None for all.
+
+    Args:
+        chunk_size: the number that the user chose; None for all rows, or few enough if there are many scores.
+        rows, columns: how many there are; None if TensorFlow does not know it yet.
+    """
+    if chunk_size is None and rows is not None and columns is not None and rows * columns > DENSE:
+        chunk_size = max(1, TILE // columns)
+    return chunk_size if chunk_size is None or rows is None or rows > chunk_size else None
+
+
+def by_rows(
+    terms: Callable[..., tuple[Tensor, ...]],
+    tiled: Sequence[Tensor],
+    shared: Sequence[Tensor],
+    size: int | None,
+    metric: Metric,
+) -> tuple[Tensor, ...]:
+    """Return numbers of each of n rows of scores, `(n,)` each, with the memory of one tile of rows.
+
+    Args:
+        terms: function of the rows' numbers from 1, of these rows of each array, and of what is shared; it
+            returns one number or several for each row.
+        tiled: arrays of n rows each.
+        shared: tensors that each row is compared with.
+        size: number of rows of a tile; None for all.
+        metric: the metric that the function compares through.
+    """
+    if size is None:
+        return terms(count_up(tiled[0]), *tiled, *shared)
+
+    def of_tile(rows: Tensor, *given: Tensor) -> Tensor:
+        return ops.stack(terms(rows + 1, *given), axis=1)
+
+    found = in_tiles(of_tile, tiled, shared, size, metric.variables)
+    found = ops.reshape(found, (-1, found.shape[-1]))[: ops.shape(tiled[0])[0]]
+    return tuple(ops.unstack(found, axis=1))

@@ -12,7 +12,7 @@ from keras import ops
 
 from siamkit.backend.beyond_keras import search_rows, value_and_gradients
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, count_up
+from siamkit.losses._batch import BatchLoss, Pairs, by_rows, check_chunk_size, count_up, rows_of_tile
 from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
 
 MINING = ("all", "hard", "semihard", "easy_positive", "distance_weighted", "multi_similarity")
@@ -48,14 +48,57 @@ class PairLoss(BatchLoss):
         self.mining = checked_mining(mining)
 
     def compare(self, pairs: Pairs) -> Tensor:
+        return self.compare_mined(pairs, *self.mined(pairs))
+
+    def mined(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Return the weights of the positive and of the negative pairs, each `(n, m)` float32."""
         if self.mining == "all":
-            positive, negative = _as_float(pairs.positive), _as_float(pairs.negative)
-        else:
-            positive, negative = mined_pairs(self.mining, ops.stop_gradient(self.distances(pairs)), pairs)
-        return self.compare_mined(pairs, positive, negative)
+            return _as_float(pairs.positive), _as_float(pairs.negative)
+        return mined_pairs(self.mining, ops.stop_gradient(self.distances(pairs)), pairs)
 
     def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss over pairs of these weights, each `(n, m)` float32, 0 for a pair left out."""
+        raise NotImplementedError
+
+
+class RowLoss(PairLoss):
+    """A loss made of numbers of each query, so that a few queries can be compared at a time.
+
+    A subclass implements `row_terms` and `total`.
+
+    Args:
+        mining: the rule that selects pairs, one of `MINING`.
+        chunk_size: how many queries are compared with all references at once. By default all of them, or few
+            enough for little memory if a batch has more than 4,096 items.
+    """
+
+    def __init__(self, mining: str = "all", chunk_size: int | None = None, **kwargs: Any) -> None:
+        check_chunk_size(chunk_size)
+        super().__init__(mining, **kwargs)
+        self.chunk_size = chunk_size
+
+    def compare(self, pairs: Pairs) -> Tensor:
+        size = rows_of_tile(self.chunk_size, pairs.queries.shape[0], pairs.references.shape[0])
+        if size is None:
+            return self.total(*self.row_terms(pairs, *self.mined(pairs)))
+
+        def terms(_: Tensor, *fields: Tensor) -> tuple[Tensor, ...]:
+            queries, labels, rows, references, reference_labels, reference_rows, *filled = fields
+            some = Pairs(queries, references, labels, reference_labels, rows, reference_rows, *filled)
+            return self.row_terms(some, *self.mined(some))
+
+        queries = [pairs.queries, pairs.labels, pairs.rows]
+        references = [pairs.references, pairs.reference_labels, pairs.reference_rows]
+        references += [] if pairs.filled is None else [pairs.filled]
+        self.build_metric(pairs.queries.shape[-1])
+        return self.total(*by_rows(terms, queries, references, size, self.metric))
+
+    def row_terms(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
+        """Return numbers of each query, `(n,)` each, from the weights of its pairs, each `(n, m)` float32."""
+        raise NotImplementedError
+
+    def total(self, *terms: Tensor) -> Tensor:
+        """Return the loss from these numbers of all queries."""
         raise NotImplementedError
 
 

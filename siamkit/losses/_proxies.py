@@ -9,8 +9,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.backend.beyond_keras import in_tiles
 from siamkit.errors import ComponentError, ModelError
-from siamkit.losses._batch import check_count, check_not_negative, labels_and_items
+from siamkit.losses._batch import (
+    check_chunk_size,
+    check_count,
+    check_not_negative,
+    labels_and_items,
+    log_sum_exp,
+    rows_of_tile,
+)
 from siamkit.losses.base import Loss
 from siamkit.metrics.base import Tensor, unit
 
@@ -91,6 +99,8 @@ class ProxyLoss(Loss):
         learning_rate_multiplier: factor on the learning rate of the proxies, at least 0.
         per_class: number of proxies per class.
         initializer: initializer of the proxies, a name in `INITIALIZERS`.
+        chunk_size: how many classes are compared with the batch at once, if the subclass can; None for all,
+            or few enough if there are very many.
     """
 
     state: Proxies
@@ -101,13 +111,16 @@ class ProxyLoss(Loss):
         learning_rate_multiplier: float,
         per_class: int = 1,
         initializer: str = "normal",
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_count(num_classes=num_classes)
+        check_chunk_size(chunk_size)
         check_not_negative(learning_rate_multiplier=learning_rate_multiplier)
         super().__init__(**kwargs)
         self.num_classes = int(num_classes)
         self.learning_rate_multiplier = learning_rate_multiplier
+        self.chunk_size = chunk_size
         self.state = Proxies(self.num_classes, learning_rate_multiplier, per_class, initializer)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -130,13 +143,19 @@ class ProxyLoss(Loss):
         """
         raise NotImplementedError
 
+    def classes_at_once(self, embeddings: Tensor) -> int | None:
+        """Return how many classes are compared with the batch at once, or None for all."""
+        batch = embeddings.shape[0]
+        columns = None if batch is None else batch * self.state.per_class
+        return rows_of_tile(self.chunk_size, self.state.num_classes, columns)
+
     def class_mask(self, labels: Tensor) -> Tensor:
         """Return the class of each item, `(batch, num_classes)` bool; all False for an unknown id."""
         return labels[:, None] == ops.arange(self.state.num_classes, dtype="int32")[None, :]
 
     def by_class(self, values: Tensor) -> Tensor:
-        """Return `(batch, num_classes · per_class)` as `(batch, num_classes, per_class)`."""
-        return ops.reshape(values, (-1, self.state.num_classes, self.state.per_class))
+        """Return `(batch, classes · per_class)` as `(batch, classes, per_class)`."""
+        return ops.reshape(values, (-1, values.shape[1] // self.state.per_class, self.state.per_class))
 
 
 class ClassSoftmax(ProxyLoss):
@@ -148,6 +167,8 @@ class ClassSoftmax(ProxyLoss):
         num_classes: C, the number of classes; class ids run from 0 to C - 1.
         learning_rate_multiplier, per_class, initializer: as in `ProxyLoss`.
         label_smoothing: ε, from 0 to below 1 (Szegedy et al. 2016).
+        chunk_size: how many classes are compared with the batch at once; None for all, or few enough if there
+            are very many.
     """
 
     def __init__(
@@ -157,14 +178,18 @@ class ClassSoftmax(ProxyLoss):
         per_class: int = 1,
         initializer: str = "normal",
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ComponentError(f"label_smoothing should be from 0 to below 1, got {label_smoothing!r}")
-        super().__init__(num_classes, learning_rate_multiplier, per_class, initializer, **kwargs)
+        super().__init__(num_classes, learning_rate_multiplier, per_class, initializer, chunk_size, **kwargs)
         self.label_smoothing = label_smoothing
 
     def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        size = self.classes_at_once(embeddings)
+        if size is not None:
+            return self._in_tiles(labels, embeddings, proxies, size)
         own = self.class_mask(labels)
         logits = self.logits(embeddings, proxies, own)
         target = ops.sum(ops.where(own, logits, 0.0), axis=1, keepdims=True)
@@ -176,12 +201,39 @@ class ClassSoftmax(ProxyLoss):
         # Σⱼ qⱼ (log Σ e^l - lⱼ) is the value without smoothing, less ε times the mean of l - l_own.
         return value - self.label_smoothing * ops.mean(above, axis=1)
 
+    def _in_tiles(self, labels: Tensor, embeddings: Tensor, proxies: Tensor, size: int) -> Tensor:
+        """Return the same values from the sums over some classes at a time."""
+
+        def of_tile(classes: Tensor, proxies: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+            exists = classes[None, :] < self.state.num_classes
+            own = ops.logical_and(labels[:, None] == classes[None, :], exists)
+            others = ops.logical_and(ops.logical_not(own), exists)
+            logits = self.logits(embeddings, ops.reshape(proxies, (-1, embeddings.shape[-1])), own)
+            return ops.stack(
+                [
+                    log_sum_exp(logits, ops.broadcast_to(others, ops.shape(logits)), axis=1),
+                    ops.sum(ops.where(own, logits, 0.0), axis=1),
+                    ops.sum(ops.where(others, logits, 0.0), axis=1),
+                ]
+            )
+
+        by_class = ops.reshape(proxies, (-1, self.state.per_class, proxies.shape[-1]))
+        self.build_metric(embeddings.shape[-1])
+        found = in_tiles(of_tile, [by_class], [labels, embeddings], size, self.metric.variables)
+        others, own = ops.logsumexp(found[:, 0], axis=0), ops.sum(found[:, 1], axis=0)
+        # log Σ e^l - l_own, whose own term is 0: exact however small it is
+        value = ops.softplus(others - own)
+        if not self.label_smoothing:
+            return value
+        mean = (ops.sum(found[:, 2], axis=0) + own) / self.state.num_classes
+        return value - self.label_smoothing * (mean - own)
+
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        """Return the logits, `(batch, num_classes)`.
+        """Return the logits, `(batch, classes)`, of all classes or of some.
 
         Args:
             embeddings: `(batch, dim)`.
-            proxies: `(num_classes · per_class, dim)`.
-            own: `(batch, num_classes)` bool, the class of each item.
+            proxies: `(classes · per_class, dim)`.
+            own: `(batch, classes)` bool, the class of each item.
         """
         raise NotImplementedError

@@ -29,6 +29,8 @@ class CosFace(ClassSoftmax):
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition"; PML
     CosFaceLoss.
@@ -41,7 +43,7 @@ class CosFace(ClassSoftmax):
         1.3133
     """
 
-    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing")
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing", "chunk_size")
     numbers = ("margin", "scale")
 
     def __init__(
@@ -51,10 +53,17 @@ class CosFace(ClassSoftmax):
         scale: float = 64.0,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_positive(scale=scale)
-        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
+            **kwargs,
+        )
         self.margin = margin
         self.scale = scale
 
@@ -80,6 +89,8 @@ class ArcFace(ClassSoftmax):
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; PML
     ArcFaceLoss.
@@ -98,6 +109,7 @@ class ArcFace(ClassSoftmax):
         "scale",
         "learning_rate_multiplier",
         "label_smoothing",
+        "chunk_size",
     )
 
     def __init__(
@@ -107,12 +119,19 @@ class ArcFace(ClassSoftmax):
         scale: float = 64.0,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_positive(scale=scale)
         if not 0 <= margin < 180:
             raise ComponentError(f"margin should be from 0 to below 180 degrees, got {margin!r}")
-        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
+            **kwargs,
+        )
         self.margin = margin
         self.scale = scale
 
@@ -147,6 +166,8 @@ class SubCenterArcFace(ArcFace):
         sub_centers: number of proxies per class.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
     Faces"; PML SubCenterArcFaceLoss.
@@ -159,7 +180,15 @@ class SubCenterArcFace(ArcFace):
         1.3133
     """
 
-    params = ("num_classes", "margin", "scale", "sub_centers", "learning_rate_multiplier", "label_smoothing")
+    params = (
+        "num_classes",
+        "margin",
+        "scale",
+        "sub_centers",
+        "learning_rate_multiplier",
+        "label_smoothing",
+        "chunk_size",
+    )
 
     def __init__(
         self,
@@ -169,6 +198,7 @@ class SubCenterArcFace(ArcFace):
         sub_centers: int = 3,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_count(sub_centers=sub_centers)
@@ -179,6 +209,7 @@ class SubCenterArcFace(ArcFace):
             scale,
             learning_rate_multiplier,
             label_smoothing,
+            chunk_size,
             per_class=self.sub_centers,
             **kwargs,
         )
@@ -207,6 +238,8 @@ class SphereFace(ClassSoftmax):
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face Recognition"; PML
     SphereFaceLoss.
@@ -219,7 +252,7 @@ class SphereFace(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing")
+    params = ("num_classes", "margin", "scale", "learning_rate_multiplier", "label_smoothing", "chunk_size")
 
     def __init__(
         self,
@@ -228,11 +261,18 @@ class SphereFace(ClassSoftmax):
         scale: float = 1.0,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_count(margin=margin)
         check_positive(scale=scale)
-        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
+            **kwargs,
+        )
         self.margin = int(margin)
         self.scale = scale
 
@@ -262,6 +302,8 @@ class LargeMarginSoftmax(SphereFace):
         scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks"; PML
     LargeMarginSoftmaxLoss.

@@ -143,6 +143,11 @@ class Loss(keras.losses.Loss):
             if model is not None:
                 loss._model = weakref.ref(model)
 
+    def build_metric(self, dim: int) -> None:
+        """Create the metric's weights for embeddings of this size, if it has none yet."""
+        if self._metric is not None and not self._metric.built:
+            self._metric(keras.KerasTensor((1, dim)), keras.KerasTensor((1, dim)))
+
     # Two forms in which a loss compares: paired, row by row, and pairwise, all with all.
 
     def paired_distances(self, a: Tensor, b: Tensor) -> Tensor:
@@ -349,10 +354,15 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
         weight: weights of the same shape: a mask, or numbers of at least 0.
     """
     weight = ops.cast(weight, "float32")
-    total = ops.sum(weight)
     # Values under weight 0 may be infinite; 0 · ∞ would spoil both the sum and its gradient.
     kept = ops.where(weight > 0, values, 0.0)
-    return ops.sum(kept * weight) / ops.where(total > 0, total, 1.0)
+    return mean_of_sums(kept * weight, weight)
+
+
+def mean_of_sums(sums: Tensor, weights: Tensor) -> Tensor:
+    """Return Σ sums / Σ weights, and 0 if all weights are 0: a mean from the sums of its parts."""
+    total = ops.sum(weights)
+    return ops.sum(sums) / ops.where(total > 0, total, 1.0)
 
 
 def _interchangeable(own: Metric | None, metric: Metric) -> bool:

@@ -17,13 +17,13 @@ from siamkit.losses._batch import (
     labels_and_items,
     log_sum_exp,
 )
-from siamkit.losses._mining import PairLoss
-from siamkit.losses.base import Loss, masked_mean
+from siamkit.losses._mining import PairLoss, RowLoss
+from siamkit.losses.base import Loss, masked_mean, mean_of_sums
 from siamkit.metrics.base import Tensor, safe_sqrt
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class NTXent(PairLoss):
+class NTXent(RowLoss):
     """Normalized-temperature cross entropy: each positive pair against the anchor's negatives.
 
     L = mean over positive pairs (a, p) of  -log( e^{s(a,p)/t} / (e^{s(a,p)/t} + Σₙ e^{s(a,n)/t}) )
@@ -35,6 +35,8 @@ class NTXent(PairLoss):
     Args:
         temperature: t, above 0.
         mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
+        chunk_size: how many items are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if a batch has more than 4,096 items.
 
     Reference: Sohn 2016; Chen et al. 2020, "SimCLR"; PML NTXentLoss.
 
@@ -46,23 +48,33 @@ class NTXent(PairLoss):
         0.5514
     """
 
-    params = ("temperature", "mining")
+    params = ("temperature", "mining", "chunk_size")
     numbers = ("temperature",)
 
-    def __init__(self, temperature: float = 0.07, mining: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        mining: str = "all",
+        chunk_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_positive(temperature=temperature)
-        super().__init__(mining, **kwargs)
+        super().__init__(mining, chunk_size, **kwargs)
         self.temperature = temperature
 
-    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def row_terms(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         logits = -self.distances(pairs) / self.temperature
         others = log_sum_exp(logits, negative > 0, axis=1)[:, None]
         # -log(e^x / (e^x + e^m)) = softplus(m - x)
-        return masked_mean(ops.softplus(others - logits), positive)
+        losses = ops.where(positive > 0, ops.softplus(others - logits), 0.0) * positive
+        return ops.sum(losses, axis=1), ops.sum(positive, axis=1)
+
+    def total(self, losses: Tensor, weights: Tensor) -> Tensor:
+        return mean_of_sums(losses, weights)
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class SupCon(PairLoss):
+class SupCon(RowLoss):
     """Supervised contrastive loss: the positives of each anchor against all its other pairs.
 
     L = mean over anchors of  -1/|P(a)| Σₚ log( e^{s(a,p)/t} / Σ_{i ≠ a} e^{s(a,i)/t} )
@@ -73,6 +85,8 @@ class SupCon(PairLoss):
     Args:
         temperature: t, above 0.
         mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
+        chunk_size: how many items are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if a batch has more than 4,096 items.
 
     Reference: Khosla et al. 2020, "Supervised Contrastive Learning" (L_out, without the factor t of the
     authors' code); PML SupConLoss.
@@ -85,23 +99,31 @@ class SupCon(PairLoss):
         0.5514
     """
 
-    params = ("temperature", "mining")
+    params = ("temperature", "mining", "chunk_size")
     numbers = ("temperature",)
 
-    def __init__(self, temperature: float = 0.1, mining: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        mining: str = "all",
+        chunk_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_positive(temperature=temperature)
-        super().__init__(mining, **kwargs)
+        super().__init__(mining, chunk_size, **kwargs)
         self.temperature = temperature
 
-    def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
+    def row_terms(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         logits = self.similarities(pairs) / self.temperature
         mined = ops.logical_or(positive > 0, negative > 0)
         terms = log_sum_exp(logits, mined, axis=1, empty=0.0)[:, None] - logits
         count = ops.sum(ops.cast(positive > 0, "float32"), axis=1)
         has_positives = count > 0
         rows = ops.sum(ops.where(positive > 0, terms, 0.0), axis=1) / ops.where(has_positives, count, 1.0)
-        has_negatives = ops.cast(ops.any(negative > 0), "float32")
-        return active_mean(rows, ops.cast(has_positives, "float32") * has_negatives)
+        return rows, ops.cast(has_positives, "float32"), ops.max(negative, axis=1)
+
+    def total(self, losses: Tensor, has_positives: Tensor, negatives: Tensor) -> Tensor:
+        return active_mean(losses, has_positives * ops.cast(ops.any(negatives > 0), "float32"))
 
 
 @keras.saving.register_keras_serializable("siamkit")

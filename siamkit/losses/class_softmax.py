@@ -27,6 +27,8 @@ class NormalizedSoftmax(ClassSoftmax):
         temperature: t, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Zhai, Wu 2019, "Classification is a Strong Baseline for Deep Metric Learning"; PML
     NormalizedSoftmaxLoss.
@@ -39,7 +41,7 @@ class NormalizedSoftmax(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "temperature", "learning_rate_multiplier", "label_smoothing")
+    params = ("num_classes", "temperature", "learning_rate_multiplier", "label_smoothing", "chunk_size")
     numbers = ("temperature",)
 
     def __init__(
@@ -48,10 +50,17 @@ class NormalizedSoftmax(ClassSoftmax):
         temperature: float = 0.05,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_positive(temperature=temperature)
-        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
+            **kwargs,
+        )
         self.temperature = temperature
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
@@ -75,6 +84,8 @@ class ProxyNCA(ClassSoftmax):
         softmax_scale: σ, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Movshovitz-Attias et al. 2017, "No Fuss Distance Metric Learning using Proxies"; PML
     ProxyNCALoss.
@@ -87,7 +98,7 @@ class ProxyNCA(ClassSoftmax):
         0.6931
     """
 
-    params = ("num_classes", "softmax_scale", "learning_rate_multiplier", "label_smoothing")
+    params = ("num_classes", "softmax_scale", "learning_rate_multiplier", "label_smoothing", "chunk_size")
     numbers = ("softmax_scale",)
 
     def __init__(
@@ -96,10 +107,17 @@ class ProxyNCA(ClassSoftmax):
         softmax_scale: float = 1.0,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_positive(softmax_scale=softmax_scale)
-        super().__init__(num_classes, learning_rate_multiplier, label_smoothing=label_smoothing, **kwargs)
+        super().__init__(
+            num_classes,
+            learning_rate_multiplier,
+            label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
+            **kwargs,
+        )
         self.softmax_scale = softmax_scale
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
@@ -125,6 +143,8 @@ class SoftTriple(ClassSoftmax):
         margin: δ, subtracted from the similarity with the own class.
         learning_rate_multiplier: factor on the learning rate of the centers.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Qian et al. 2019, "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling"; PML
     SoftTripleLoss.
@@ -145,6 +165,7 @@ class SoftTriple(ClassSoftmax):
         "margin",
         "learning_rate_multiplier",
         "label_smoothing",
+        "chunk_size",
     )
 
     def __init__(
@@ -156,6 +177,7 @@ class SoftTriple(ClassSoftmax):
         margin: float = 0.01,
         learning_rate_multiplier: float = 100.0,
         label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_count(centers_per_class=centers_per_class)
@@ -167,6 +189,7 @@ class SoftTriple(ClassSoftmax):
             self.centers_per_class,
             "uniform",
             label_smoothing=label_smoothing,
+            chunk_size=chunk_size,
             **kwargs,
         )
         self.la = la

@@ -11,6 +11,7 @@ from siamkit.errors import ComponentError
 from siamkit.losses._batch import (
     BatchLoss,
     Pairs,
+    by_rows,
     check_count,
     check_not_negative,
     check_positive,
@@ -39,6 +40,8 @@ class ProxyAnchor(ProxyLoss):
         margin: δ.
         alpha: α, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
+        chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
+            for all, or few enough if there are more than 16.8 million scores.
 
     Reference: Kim et al. 2020, "Proxy Anchor Loss for Deep Metric Learning"; PML ProxyAnchorLoss.
 
@@ -49,7 +52,7 @@ class ProxyAnchor(ProxyLoss):
         True
     """
 
-    params = ("num_classes", "margin", "alpha", "learning_rate_multiplier")
+    params = ("num_classes", "margin", "alpha", "learning_rate_multiplier", "chunk_size")
     numbers = ("margin", "alpha")
 
     def __init__(
@@ -58,21 +61,29 @@ class ProxyAnchor(ProxyLoss):
         margin: float = 0.1,
         alpha: float = 32.0,
         learning_rate_multiplier: float = 100.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_positive(alpha=alpha)
-        super().__init__(num_classes, learning_rate_multiplier, initializer="kaiming", **kwargs)
+        super().__init__(
+            num_classes, learning_rate_multiplier, initializer="kaiming", chunk_size=chunk_size, **kwargs
+        )
         self.margin = margin
         self.alpha = alpha
 
     def compare_with_proxies(self, labels: Tensor, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        similarities = self.pairwise_similarities(embeddings, proxies)
-        positive = self.class_mask(labels)
-        pull = log_sum_exp(-self.alpha * (similarities - self.margin), positive, axis=0, plus_one=True)
-        push = log_sum_exp(
-            self.alpha * (similarities + self.margin), ops.logical_not(positive), axis=0, plus_one=True
-        )
-        present = ops.cast(ops.any(positive, axis=0), "float32")
+        def terms(rows: Tensor, proxies: Tensor, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+            similarities = self.pairwise_similarities(embeddings, proxies)
+            positive = labels[:, None] == rows[None, :] - 1
+            pull = log_sum_exp(-self.alpha * (similarities - self.margin), positive, axis=0, plus_one=True)
+            push = log_sum_exp(
+                self.alpha * (similarities + self.margin), ops.logical_not(positive), axis=0, plus_one=True
+            )
+            return pull, push, ops.cast(ops.any(positive, axis=0), "float32")
+
+        size = self.classes_at_once(embeddings)
+        self.build_metric(embeddings.shape[-1])
+        pull, push, present = by_rows(terms, [proxies], [embeddings, labels], size, self.metric)
         return masked_mean(pull, present) + ops.mean(push)
 
 

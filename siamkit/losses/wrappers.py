@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -215,12 +215,18 @@ class CrossBatchMemory(WrapperLoss):
         contents = self.memory.with_batch(ops.stop_gradient(embeddings), labels)
         if training:
             self.memory.store(contents)
-        same = labels[:, None] == contents.labels[None, :]
-        itself = contents.batch_rows[:, None] == (count_up(contents.labels) - 1)[None, :]
-        filled = ops.cast(contents.filled, "bool")[None, :]
-        positive = ops.logical_and(ops.logical_and(same, filled), ops.logical_not(itself))
-        negative = ops.logical_and(ops.logical_not(same), filled)
-        return self.loss.compare(Pairs(embeddings, contents.embeddings, positive, negative, labels, training))
+        return self.loss.compare(
+            Pairs(
+                embeddings,
+                contents.embeddings,
+                labels,
+                contents.labels,
+                contents.batch_rows,
+                count_up(contents.labels) - 1,
+                ops.cast(contents.filled, "bool"),
+                training,
+            )
+        )
 
 
 # ------------------------------------------------------------------ nested dimensions
@@ -276,8 +282,7 @@ class Matryoshka(WrapperLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         def cut(dim: int) -> Pairs:
-            queries, references = (self._cut(items, dim) for items in (pairs.queries, pairs.references))
-            return replace(pairs, queries=queries, references=references)
+            return pairs.of(self._cut(pairs.queries, dim), self._cut(pairs.references, dim))
 
         return sum(self.loss.compare(cut(dim)) for dim in self._sizes(pairs.queries))
 
@@ -286,8 +291,7 @@ class Matryoshka(WrapperLoss):
         whole = int(embeddings.shape[-1])
         if self.state is not None:
             self.state(embeddings)
-        if self._metric is not None and not self._metric.built:
-            self._metric(keras.KerasTensor((1, whole)), keras.KerasTensor((1, whole)))
+        self.build_metric(whole)
         if self.dims is not None:
             sizes = [dim for dim in self.dims if dim <= whole]
             if not sizes:

@@ -26,6 +26,7 @@ CHECKED = {
     "multiple_negatives_ranking": "sentence-transformers' formulas (MultipleNegativesRankingLoss, "
     "MultipleNegativesSymmetricRankingLoss) in torch",
     "info_nce": "the formula of van den Oord et al. 2018 in torch, both directions as in CLIP",
+    "siglip": "the formula of Zhai et al. 2023 as a loop in torch",
     "online_contrastive": "sentence-transformers' formula (OnlineContrastiveLoss) in torch",
     "cosine_mse": "sentence-transformers' formula (CosineSimilarityLoss) in torch",
     "cosent": "sentence-transformers' formula (CoSENTLoss) as a loop in torch",
@@ -62,7 +63,7 @@ def row_distances(metric, e):
 # ------------------------------------------------------------------------- formulas
 
 
-def multiple_negatives_ranking(y, e, metric, scale, symmetric):
+def multiple_negatives_ranking(y, e, metric, scale, symmetric, chunk_size=None):
     similarity = metric if callable(metric) else SIMILARITY[metric]
     scores = scale * similarity(e[:, 0], e[:, 1:].transpose(0, 1).flatten(0, 1))
     own = torch.arange(len(e))
@@ -75,7 +76,7 @@ def multiple_negatives_ranking(y, e, metric, scale, symmetric):
     return terms.mean() if len(terms) else 0.0 * e.sum()
 
 
-def info_nce(y, e, metric, temperature):
+def info_nce(y, e, metric, temperature, chunk_size=None):
     similarity = metric if callable(metric) else SIMILARITY[metric]
     total = []
     for k, other in itertools.permutations(range(e.shape[1]), 2):
@@ -83,6 +84,16 @@ def info_nce(y, e, metric, temperature):
         for i in range(len(e)):
             total.append(-torch.log(scores[i, i].exp() / scores[i].exp().sum()))
     return torch.stack(total).mean()
+
+
+def siglip(y, e, metric, log_scale, offset):
+    scores = log_scale.exp() * SIMILARITY[metric](e[:, 0], e[:, 1:].transpose(0, 1).flatten(0, 1)) + offset
+    total = 0.0
+    for i, j in np.ndindex(*scores.shape):
+        # A target of zeros alone says nothing.
+        own = i == j and (y is None or e.shape[1] == 3 or not any(y) or y[i] == 1)
+        total = total - F.logsigmoid(scores[i, j] if own else -scores[i, j])
+    return total / len(scores)
 
 
 def online_contrastive(y, e, metric, margin):
@@ -150,15 +161,21 @@ FORMULAS = {name: globals()[name] for name in CHECKED}
 scales = st.floats(1.0, 30.0)
 temperatures = st.floats(0.05, 2.0)
 weights = st.floats(0.0, 30.0)
+chunks = st.sampled_from([None, 4])
 ANY = ("cosine", "manhattan")
 CASES = {
     # name: supervisions, metrics, parameters
     "multiple_negatives_ranking": (
         ("views", "triplets", "pairs"),
         ANY,
-        {"scale": scales, "symmetric": st.booleans()},
+        {"scale": scales, "symmetric": st.booleans(), "chunk_size": chunks},
     ),
-    "info_nce": (("views", "three views"), ANY, {"temperature": temperatures}),
+    "info_nce": (("views", "three views"), ANY, {"temperature": temperatures, "chunk_size": chunks}),
+    "siglip": (
+        ("views", "triplets", "pairs"),
+        ANY,
+        {"scale": scales, "bias": st.floats(-10.0, 1.0), "chunk_size": chunks},
+    ),
     "online_contrastive": (("pairs",), ANY, {"margin": st.floats(0.2, 4.0)}),
     "cosine_mse": (("scores",), ("cosine",), {}),
     "cosent": (("scores", "pairs"), ANY, {"scale": scales}),
@@ -218,7 +235,7 @@ def made(name, metric, **params):
 
 
 def variables_of(loss):
-    return [] if loss.state is None else [loss.state.raw_scale, loss.state.offset]
+    return [] if loss.state is None else list(loss.state.variables)
 
 
 def parity(name, metric, params, y, e):
@@ -434,7 +451,8 @@ def test_binary_cross_entropy_learns_its_scale_and_bias_with_the_encoder():
 def test_a_loss_comes_back_from_its_config(name):
     spec = siamkit.components().losses[name].spec
     changed = {
-        key: (not value) if isinstance(value, bool) else value * 1.5 for key, value in spec.defaults().items()
+        key: (not value) if isinstance(value, bool) else 3 if value is None else value * 1.5
+        for key, value in spec.defaults().items()
     }
     loss = siamkit.get_loss(name, **changed)
     stored = keras.saving.serialize_keras_object(loss)
@@ -458,6 +476,13 @@ def test_a_spec_has_the_defaults_of_its_class(name):
     [
         ("multiple_negatives_ranking", {"scale": 0.0}, "scale should be above 0, got 0.0"),
         ("info_nce", {"temperature": -1.0}, "temperature should be above 0, got -1.0"),
+        ("info_nce", {"chunk_size": 0}, "chunk_size should be a whole number of at least 1, got 0"),
+        ("siglip", {"scale": 0.0}, "scale should be above 0, got 0.0"),
+        (
+            "siglip",
+            {"learning_rate_multiplier": -1.0},
+            "learning_rate_multiplier should be at least 0, got -1.0",
+        ),
         ("cosent", {"scale": 0.0}, "scale should be above 0, got 0.0"),
         ("binary_cross_entropy", {"scale": 0.0}, "scale should be above 0, got 0.0"),
         ("soft_nearest_neighbor", {"temperature": 0.0}, "temperature should be above 0, got 0.0"),

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import siamkit
-from siamkit.losses._batch import pair_masks
+from siamkit.losses._batch import Pairs
 from siamkit.losses.base import masked_mean
 from siamkit.testing import cases
 
@@ -28,11 +28,16 @@ class Right(siamkit.Loss):
             alike = ops.cast(y_true, "float32")
             return alike * distances + (1 - alike) * ops.relu(self.margin - distances)
         distances = self.pairwise_distances(y_pred, y_pred)
-        alike, unlike = (ops.cast(mask, "float32") for mask in pair_masks(y_true))
+        alike, unlike = (ops.cast(mask, "float32") for mask in masks(y_true, y_pred))
         return masked_mean(distances, alike) + masked_mean(ops.relu(self.margin - distances), unlike)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+def masks(y_true, y_pred):
+    pairs = Pairs.of_batch(y_true, y_pred)
+    return pairs.positive, pairs.negative
 
 
 def spec(loss, **changes):
@@ -84,7 +89,7 @@ class NoPositives(Right):
     """0 / 0 where no pair of the batch is alike."""
 
     def call(self, y_true, y_pred):
-        alike, _ = pair_masks(y_true)
+        alike, _ = masks(y_true, y_pred)
         alike = ops.cast(alike, "float32")
         return ops.sum(alike * self.pairwise_distances(y_pred, y_pred)) / ops.sum(alike)
 

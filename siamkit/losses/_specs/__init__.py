@@ -11,7 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from siamkit.registry.specs import Choice, Float, LossSpec, Param
+from siamkit.registry.specs import Choice, Float, Int, LossSpec, Param
 
 MINING = Choice(
     "all",
@@ -19,6 +19,8 @@ MINING = Choice(
     search=("all", "multi_similarity"),
     help="rule that selects pairs of a batch",
 )
+
+CHUNK_SIZE = Int(None, minimum=1, help="items compared at once; by default all, or few of a very large batch")
 
 SCALE = Float(20.0, low=5.0, high=50.0, log=True, minimum=1e-6, help="inverse softmax temperature")
 
@@ -45,6 +47,12 @@ def margins(pos: float = 0.0, neg: float = 1.0) -> dict[str, Param]:
     }
 
 
+CLASS_CHUNKS: Mapping[str, Param] = {
+    "chunk_size": Int(None, minimum=1, help="classes compared at once; by default all, or few of very many")
+}
+"""The parameter of the losses that compare items with few classes at a time."""
+
+
 def proxy_loss(name: str, factory: str, params: Mapping[str, Param], **fields: Any) -> LossSpec:
     """Return the spec of a loss with class proxies."""
     steps = Float(
@@ -65,7 +73,7 @@ def softmax_loss(name: str, factory: str, params: Mapping[str, Param], **fields:
     smoothing = Float(
         0.0, minimum=0.0, maximum=0.999, help="label smoothing: the share spread over all classes"
     )
-    return proxy_loss(name, factory, {**params, "label_smoothing": smoothing}, **fields)
+    return proxy_loss(name, factory, {**params, "label_smoothing": smoothing, **CLASS_CHUNKS}, **fields)
 
 
 # Last, since the families import what is above.

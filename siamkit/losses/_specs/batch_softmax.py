@@ -1,6 +1,6 @@
 """The specs of the losses by a softmax over the pairs of a batch."""
 
-from siamkit.losses._specs import MINING, sharpness
+from siamkit.losses._specs import CHUNK_SIZE, MINING, sharpness
 from siamkit.registry.specs import Float, LossSpec
 
 SPECS = [
@@ -12,7 +12,11 @@ SPECS = [
         summary="each positive pair against the anchor's negatives",
         formula="-log(e^(s(a,p)/t) / (e^(s(a,p)/t) + Σₙ e^(s(a,n)/t)))",
         reference="Chen et al. 2020",
-        params={"temperature": sharpness(0.07, 0.02, 0.5, "softmax temperature"), "mining": MINING},
+        params={
+            "temperature": sharpness(0.07, 0.02, 0.5, "softmax temperature"),
+            "mining": MINING,
+            "chunk_size": CHUNK_SIZE,
+        },
     ),
     LossSpec(
         name="sup_con",
@@ -22,7 +26,11 @@ SPECS = [
         summary="all positives of an anchor against all its pairs",
         formula="-1/|P| Σₚ log(e^(s(a,p)/t) / Σᵢ e^(s(a,i)/t))",
         reference="Khosla et al. 2020",
-        params={"temperature": sharpness(0.1, 0.02, 0.5, "softmax temperature"), "mining": MINING},
+        params={
+            "temperature": sharpness(0.1, 0.02, 0.5, "softmax temperature"),
+            "mining": MINING,
+            "chunk_size": CHUNK_SIZE,
+        },
     ),
     LossSpec(
         name="n_pairs",

@@ -1,6 +1,6 @@
 """The specs of the losses that compare items with learned proxies."""
 
-from siamkit.losses._specs import ANGLES, proxy_loss
+from siamkit.losses._specs import ANGLES, CLASS_CHUNKS, proxy_loss
 from siamkit.registry.specs import Float, Int, LossSpec
 
 SPECS = [
@@ -10,6 +10,7 @@ SPECS = [
         {
             "margin": Float(0.1, low=0.02, high=0.5, unit="typical_distance", help="added to both sides"),
             "alpha": Float(32.0, low=8.0, high=64.0, log=True, minimum=1e-6, help="sharpness"),
+            **CLASS_CHUNKS,
         },
         normalized=True,
         summary="class proxies as anchors",

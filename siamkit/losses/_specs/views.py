@@ -1,6 +1,6 @@
 """The specs of the losses over views."""
 
-from siamkit.losses._specs import SCALE
+from siamkit.losses._specs import CHUNK_SIZE, SCALE
 from siamkit.registry.specs import Bool, Float, LossSpec
 
 SPECS = [
@@ -15,6 +15,26 @@ SPECS = [
         params={
             "scale": SCALE,
             "symmetric": Bool(False, help="also let positives find their anchors"),
+            "chunk_size": CHUNK_SIZE,
+        },
+    ),
+    LossSpec(
+        name="siglip",
+        factory="siamkit.losses.views:SigLIP",
+        supervision=("views", "triplets", "pairs"),
+        normalized=True,
+        summary="each anchor says of every candidate whether it is its own",
+        reference="Zhai et al. 2023",
+        formula="mean over i of Σⱼ -log σ(zᵢⱼ (t s(aᵢ, cⱼ) + b))",
+        params={
+            "scale": Float(
+                10.0, low=5.0, high=50.0, log=True, minimum=1e-6, help="t, at the start of training"
+            ),
+            "bias": Float(-10.0, low=-20.0, high=0.0, help="b, at the start of training"),
+            "learning_rate_multiplier": Float(
+                1.0, minimum=0.0, help="factor on the learning rate of log t and b"
+            ),
+            "chunk_size": CHUNK_SIZE,
         },
     ),
     LossSpec(
@@ -29,6 +49,7 @@ SPECS = [
             "temperature": Float(
                 0.07, low=0.02, high=0.5, log=True, minimum=1e-6, help="softmax temperature"
             ),
+            "chunk_size": CHUNK_SIZE,
         },
     ),
     LossSpec(
