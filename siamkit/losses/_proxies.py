@@ -211,7 +211,7 @@ class ClassSoftmax(ProxyLoss):
             logits = self.logits(embeddings, ops.reshape(proxies, (-1, embeddings.shape[-1])), own)
             return ops.stack(
                 [
-                    log_sum_exp(logits, ops.broadcast_to(others, ops.shape(logits)), axis=1),
+                    log_sum_exp(logits, others, axis=1),
                     ops.sum(ops.where(own, logits, 0.0), axis=1),
                     ops.sum(ops.where(others, logits, 0.0), axis=1),
                 ]

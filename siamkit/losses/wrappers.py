@@ -19,7 +19,7 @@ from siamkit.losses._batch import (
     labels_and_items,
 )
 from siamkit.losses.base import Loss
-from siamkit.metrics.base import Tensor, safe_sqrt, unit
+from siamkit.metrics.base import Tensor, both, safe_sqrt, unit
 from siamkit.registry.registry import family
 
 
@@ -282,7 +282,7 @@ class Matryoshka(WrapperLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         def cut(dim: int) -> Pairs:
-            return pairs.of(self._cut(pairs.queries, dim), self._cut(pairs.references, dim))
+            return pairs.of(*both(lambda items: self._cut(items, dim), pairs.queries, pairs.references))
 
         return sum(self.loss.compare(cut(dim)) for dim in self._sizes(pairs.queries))
 
