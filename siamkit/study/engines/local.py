@@ -139,7 +139,8 @@ class LocalEngine:
         resources, workers = config.resources, config.workers
         self._scratch, self._notify = scratch, notify
         self._cpus, self._memory = resources.cpus, config.budget.trial_memory
-        self._devices = accelerators() if resources.gpus != 0 else []
+        self._is_without = resources.gpus == 0
+        self._devices = [] if self._is_without else accelerators()
         count = len(self._devices)
         if count < (resources.gpus or 0):
             raise StudyError(
@@ -187,8 +188,8 @@ class LocalEngine:
             "TMPDIR": str(self._scratch),  # removed at the end; a killed worker removes nothing
             "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
         }
-        if self._devices:
-            each = max(1, int(self._gpus))
+        if self._devices or self._is_without:
+            each = max(1, int(self._gpus)) if self._devices else 0
             devices = [self._devices[(number * each + i) % len(self._devices)] for i in range(each)]
             variables |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(devices))
         return {**os.environ, **variables}

@@ -131,7 +131,7 @@ def started(found: LocalEngine, workers: Workers) -> list[Any]:
         (1, "workers: 1", ["0"], 1.0),
         (4, "resources: {gpus: 2}", ["0,1", "2,3"], 1.0),
         (2, "", ["0", "1"], 1.0),
-        (2, "workers: 2\nresources: {gpus: 0}", [None, None], 1.0),
+        (2, "workers: 2\nresources: {gpus: 0}", ["", ""], 1.0),
         (0, "workers: 2", [None, None], 1.0),
     ],
 )
