@@ -56,14 +56,17 @@ def oriented(values: Any, metric: Metric) -> Any:
 
 
 def points_of(metric: Metric, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the points `(n, dim)` whose products or distances order items as the metric does."""
+    """Return points `(n, dim)`, a new array, whose products or distances order items as the metric does."""
     size = max(1, CHUNK // vectors.shape[1])
-    with float32_required():
-        chunks = [
-            _as_numpy(metric.points(vectors[start : start + size]))  # type: ignore[attr-defined]
-            for start in range(0, len(vectors), size)
-        ]
-    return np.concatenate(chunks)
+    points: NDArray[np.float32] | None = None
+    for start in range(0, len(vectors), size):
+        with float32_required():
+            some = _as_numpy(metric.points(vectors[start : start + size]))  # type: ignore[attr-defined]
+        if points is None:
+            points = np.empty((len(vectors), some.shape[1]), np.float32)
+        points[start : start + size] = some
+    assert points is not None
+    return points
 
 
 def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
@@ -228,7 +231,7 @@ def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.flo
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return vectors `(n, dim)` scaled to length 1; a zero vector stays zero."""
     wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))[:, None]
     return np.asarray(wide / np.where(norms > 0, norms, 1), np.float64)
 
 
@@ -260,7 +263,10 @@ class Cosine:
         return unit(x).astype(np.float32)
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
-        return np.asarray((unit(a) * unit(b)).sum(axis=1), np.float64)
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        products, square_a, square_b = (np.einsum("nd,nd->n", x, y) for x, y in ((a, b), (a, a), (b, b)))
+        lengths = np.sqrt(square_a * square_b)
+        return np.asarray(products / np.where(lengths > 0, lengths, 1), np.float64)
 
     def matrix(self, a: NDArray[np.float32], b: NDArray[np.float32], /) -> NDArray[np.float64]:
         return np.asarray(unit(a) @ unit(b).T, np.float64)

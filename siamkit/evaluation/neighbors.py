@@ -217,9 +217,10 @@ def search(
 
     check_size(metric, queries, gallery)
     paired_distances(metric, queries[:1], gallery[:1])  # a metric builds its weights when it is first called
-    points = points_of(metric, queries), points_of(metric, gallery)
-    _, exponent = np.frexp(max(float(np.abs(each).max()) for each in points))
-    points_a, points_b = (np.ldexp(each, -int(exponent)) for each in points)
+    points_a, points_b = points_of(metric, queries), points_of(metric, gallery)
+    _, exponent = np.frexp(max(max(float(each.max()), -float(each.min())) for each in (points_a, points_b)))
+    for each in (points_a, points_b):
+        np.ldexp(each, -int(exponent), out=each)
     on_device = on_accelerator()
     index = (DeviceIndex if on_device else Index)(points_b, metric.ordered_by, k)  # type: ignore[attr-defined]
     size = DEVICE_QUERIES if on_device else QUERIES

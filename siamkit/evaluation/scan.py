@@ -112,7 +112,7 @@ def scan(queries: Queries, accumulators: Iterable[Accumulator]) -> None:
     deepest = depth(slice(None))
     chunks: Iterator[Chunk]
     if is_shallow(metric, deepest, len(gallery)):
-        searched = search(metric, vectors, gallery, deepest, itself)
+        searched = search(metric, vectors, gallery, deepest, itself) if deepest else iter(())
         chunks = (Chunk(queries, start, order) for start, order in searched)
     else:
         chunks = _compared(queries, depth)
@@ -129,7 +129,8 @@ def _compared(queries: Queries, depth: Callable[[slice], int]) -> Iterator[Chunk
     for start, distances in distance_chunks(queries.metric, queries.vectors, queries.gallery):
         rows = slice(start, start + len(distances))
         exclude = None if itself is None else itself[rows]
-        yield Chunk(queries, start, nearest_first(distances, depth(rows), exclude)[0], distances)
+        order, _ = nearest_first(distances, max(1, depth(rows)), exclude)
+        yield Chunk(queries, start, order, distances)
 
 
 BINS = 2**20

@@ -6,6 +6,7 @@ A threshold is compared in float32, as distances are computed: a pair at exactly
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -283,7 +284,7 @@ class PairCounts(Accumulator):
         self._counted = False
 
     def depth(self, relevant: int, findable: int) -> int:
-        return 1
+        return 0
 
     def add(self, chunk: Chunk) -> None:
         if chunk.distances is not None:
@@ -293,8 +294,13 @@ class PairCounts(Accumulator):
     def finish(self, queries: Queries) -> None:
         if not self._counted:
             gallery = None if queries.within else queries.gallery
-            for rows, columns, distances in distance_tiles(queries.metric, queries.vectors, gallery):
-                self._count(queries, rows, columns, distances)
+            # One tile is counted while the next one is computed.
+            with ThreadPoolExecutor(1) as thread:
+                counted: Future[None] = thread.submit(lambda: None)
+                for tile in distance_tiles(queries.metric, queries.vectors, gallery):
+                    counted.result()
+                    counted = thread.submit(self._count, queries, *tile)
+                counted.result()
 
     def _count(self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]) -> None:
         alike = queries.ids[rows, None] == queries.gallery_ids[columns]
