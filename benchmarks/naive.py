@@ -1,6 +1,6 @@
 """How much sooner a study reaches what a naive search finds.
 
-    python benchmarks/naive.py FOLDER [--seeds 5] [--trials 60]
+    python benchmarks/naive.py FOLDER [--seeds 5] [--trials 60] [--epochs 4]
 
 FOLDER holds Fashion-MNIST (`*.gz`). The naive search trains random configurations one after the other in one
 process, each to its end, and evaluates each once. The study is `siamkit tune` on the same search space, items
@@ -33,15 +33,15 @@ POLL_SECONDS = 0.1
 HEAD = """\
 # A study beside a naive search
 
-`python benchmarks/naive.py FOLDER`: 1,500 training images of Fashion-MNIST, 4 epochs, encoder × metric ×
+`python benchmarks/naive.py FOLDER`: 1,500 training images of Fashion-MNIST, encoder × metric ×
 loss × dimension with the losses' own parameters. The naive search trains random configurations one after
 the other in one process. The study has its own sampler and pruner and two workers; it ends when a trial
 is as good as the best of the naive search. All seconds are from the start of a process. The last two
 columns divide the seconds of the naive search, until its end and until it found its best, by those of
 the study.
 
-| backend | seed | naive: trials | seconds | best MAP@R | found | study: reached | trials | end | found |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| backend | epochs | seed | naive: trials | seconds | best MAP@R | found | study: after | trials | end | found |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 STUDY = """\
 version: 1
 name: naive
@@ -51,7 +51,7 @@ data:
   path: {folder}
   split: {{by: item, train: 0.6, valid: 0.2, test: 0.2}}
   limit: {{train: 1500, valid: 1000, test: 100}}
-fixed: {{batch_size: 64, epochs: 4}}
+fixed: {{batch_size: 64, epochs: {epochs}}}
 search:
   encoder: [mlp, {{cnn: {{depth: 2, filters: 8}}}}]
   metric: [euclidean, cosine, manhattan]
@@ -136,11 +136,11 @@ def study_until(folder: Path, target: float, limit: float) -> tuple[float | None
     return seconds, len(results), max(values)
 
 
-def measured(folder: Path, seed: int, trials: int) -> dict[str, Any]:
+def measured(folder: Path, seed: int, trials: int, epochs: int) -> dict[str, Any]:
     """Return the times of both searches for a seed."""
     with tempfile.TemporaryDirectory() as place:
         study = Path(place) / "study.yaml"
-        study.write_text(STUDY.format(seed=seed, folder=folder.resolve(), budget=10 * trials))
+        study.write_text(STUDY.format(seed=seed, folder=folder.resolve(), epochs=epochs, budget=10 * trials))
         found = list(naive_search(study.parent, trials, seed))
         seconds, best = max(found, key=lambda each: each[1])
         whole = found[-1][0]
@@ -149,6 +149,7 @@ def measured(folder: Path, seed: int, trials: int) -> dict[str, Any]:
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "seed": seed,
         "trials": trials,
+        "epochs": epochs,
         "best": best,
         "naive_seconds": whole,
         "naive_found": seconds,
@@ -162,12 +163,13 @@ def page(rows: list[dict[str, Any]]) -> str:
     """Return the table, in Markdown."""
     lines = [HEAD]
     ratios: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: (row["backend"], row["seed"])):
+    for row in sorted(rows, key=lambda row: (row["backend"], row["epochs"], row["seed"])):
         reached = row["study_seconds"]
         ratio = (row["naive_seconds"] / reached, row["naive_found"] / reached) if reached else (0.0, 0.0)
         ratios.append(ratio)
         cells = [
             row["backend"],
+            row["epochs"],
             row["seed"],
             row["trials"],
             f"{row['naive_seconds']:.0f}",
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a folder with Fashion-MNIST")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=60, help="trials of the naive search")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of a trial")
     parser.add_argument("--naive", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.naive is not None:
@@ -200,11 +203,11 @@ def main() -> None:
         return
     os.environ.setdefault("KERAS_BACKEND", "torch")
     rows = [json.loads(line) for line in MEASURED.read_text().splitlines()] if MEASURED.exists() else []
-    done = {(row["backend"], row["seed"], row["trials"]) for row in rows}
+    done = {(row["backend"], row["seed"], row["trials"], row["epochs"]) for row in rows}
     for seed in range(arguments.seeds):
-        if (os.environ["KERAS_BACKEND"], seed, arguments.trials) in done:
+        if (os.environ["KERAS_BACKEND"], seed, arguments.trials, arguments.epochs) in done:
             continue
-        rows.append(measured(arguments.folder, seed, arguments.trials))
+        rows.append(measured(arguments.folder, seed, arguments.trials, arguments.epochs))
         print(json.dumps(rows[-1]), flush=True)
         with MEASURED.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
