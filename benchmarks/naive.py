@@ -40,7 +40,7 @@ is as good as the best of the naive search. All seconds are from the start of a 
 columns divide the seconds of the naive search, until its end and until it found its best, by those of
 the study.
 
-| backend | epochs | seed | naive: trials | seconds | best MAP@R | found | study: after | trials | end | found |
+| backend | epochs | seed | naive: trials | seconds | MAP@R | found | study: after | trials | end | found |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 STUDY = """\
 version: 1
