@@ -203,7 +203,7 @@ def spread_centers(
         random_state: source of random numbers.
     """
     candidates = 2 + int(math.log(count))
-    size = max(candidates, CHUNK // len(vectors))
+    size = max(candidates, min(candidates * count, CHUNK // len(vectors)))  # drawn and compared at once
     squares = (vectors**2).sum(axis=1)[:, None]
     # |a - b|² = [-2a, |a|², 1] · [b, 1, |b|²].
     left = np.concatenate([-2 * vectors, squares, np.ones_like(squares)], axis=1)
