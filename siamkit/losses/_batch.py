@@ -221,22 +221,36 @@ def bin_below(values: Tensor, low: float, width: float, bins: int) -> Tensor:
     return _bin_index(ops.floor((values - low) / width), bins)
 
 
-def soft_histogram(values: Tensor, weight: Tensor, low: float, width: float, bins: int) -> Tensor:
-    """Return the sums of weights `(bins,)`, each divided between the two bins around its value.
+def soft_histogram(
+    values: Tensor,
+    weight: Tensor,
+    low: float,
+    width: float,
+    bins: int,
+    group: Tensor | None = None,
+    groups: Any = 1,
+) -> Tensor:
+    """Return the sums of weights `(groups · bins,)`, each divided between the two bins around its value.
 
     Args:
         values: numbers of any shape.
         weight: their weights, of the same shape.
         low, width, bins: as in `bin_below`.
+        group: the histogram that each value counts in, int32 of the same shape; by default there is one.
+        groups: the number of histograms.
     """
     position = (values - low) / width
     below = ops.stop_gradient(ops.floor(position))
     right = position - below
     right = ops.where(ops.equal(right, 0.0), 0.0, right)  # without gradient in the middle of a bin
-    indices = [ops.reshape(_bin_index(index, bins), (-1,)) for index in (below, below + 1.0)]
+    indices = [_bin_index(index, bins) for index in (below, below + 1.0)]
+    if group is not None:
+        indices = [index + bins * group for index in indices]
+    indices = [ops.reshape(index, (-1,)) for index in indices]
     shares = [ops.reshape(share, (-1,)) for share in (weight * (1.0 - right), weight * right)]
     left, right = (
-        ops.segment_sum(share, index, num_segments=bins) for share, index in zip(shares, indices, strict=True)
+        ops.segment_sum(share, index, num_segments=groups * bins)
+        for share, index in zip(shares, indices, strict=True)
     )
     return left + right
 

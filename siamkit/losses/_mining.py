@@ -238,8 +238,7 @@ def over_triplets(
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of a term over triplets, and a tally without gradient, a block of positives at a time.
 
-    The positives of an anchor come first in its row, so that as many blocks are computed as the anchor with
-    most positives needs. The gradient is computed with each block, so that nothing is stored for it.
+    As many blocks are computed as the anchor with most positives needs. The gradient is computed with each block, so that nothing is stored for it.
 
     Args:
         term: function of the positives' weight `(n, c, 1)`, the values of the positives `(n, c, 1)`, those of
@@ -255,18 +254,18 @@ def over_triplets(
     if m and columns >= m:
         between = None if among is None else among[None]
         return term(weight[:, :, None], values[:, :, None], values[:, None, :], between)
-    order = ops.argsort(-weight, axis=1)
-    count = ops.max(ops.sum(ops.cast(weight > 0, "int32"), axis=1))
-    weight = ops.take_along_axis(weight, order, axis=1)
-    spare = ((0, 0), (0, columns - 1))
-    order, weight = ops.pad(order, spare), ops.pad(weight, spare)
+    # The k-th positive of a row is the first column up to which k of them are counted.
+    counted_up = ops.cumsum(ops.cast(weight > 0, "int32"), axis=1)
+    of_row = counted_up[:, -1:]
+    count = ops.max(of_row)
     sources = (values,) if among is None else (values, among)
     frozen = tuple(ops.stop_gradient(source) for source in sources)
     start = (ops.convert_to_tensor(tally, "float32"), *frozen)
 
     def body(first: Tensor, total: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
-        block = first + ops.arange(columns, dtype="int32")
-        chosen, weights = ops.take(order, block, axis=1), ops.take(weight, block, axis=1)
+        block = first + ops.arange(1, columns + 1, dtype="int32")[None, :] + ops.zeros_like(of_row)
+        chosen = ops.minimum(ops.cast(search_rows(counted_up, block), "int32"), m - 1)
+        weights = ops.where(block <= of_row, ops.take_along_axis(weight, chosen, axis=1), 0.0)
 
         def of_block(tally: Tensor, values: Tensor, *among: Tensor) -> Tensor:
             near = ops.take_along_axis(values, chosen, axis=1)[:, :, None]

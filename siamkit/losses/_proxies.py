@@ -158,6 +158,16 @@ class ProxyLoss(Loss):
         return ops.reshape(values, (-1, values.shape[1] // self.state.per_class, self.state.per_class))
 
 
+def at_own(values: Tensor, own: Tensor) -> Tensor:
+    """Return the values at each item's own class, `(batch, 1)`; 0 for an unknown id.
+
+    Args:
+        values: `(batch, num_classes)`.
+        own: bool, of the same shape, the class of each item.
+    """
+    return ops.sum(ops.where(own, values, 0.0), axis=1, keepdims=True)
+
+
 class ClassSoftmax(ProxyLoss):
     """Cross entropy of each item's class among all; a subclass implements `logits`.
 
@@ -192,10 +202,9 @@ class ClassSoftmax(ProxyLoss):
             return self._in_tiles(labels, embeddings, proxies, size)
         own = self.class_mask(labels)
         logits = self.logits(embeddings, proxies, own)
-        target = ops.sum(ops.where(own, logits, 0.0), axis=1, keepdims=True)
         # log Σ e^(l - l_own), not log Σ e^l less l_own: the difference of two large numbers loses digits.
-        above = logits - target
-        value = ops.logsumexp(above, axis=1)
+        above = logits - at_own(logits, own)
+        value = log_sum_exp(above, None, axis=1)
         if not self.label_smoothing:
             return value
         # Σⱼ qⱼ (log Σ e^l - lⱼ) is the value without smoothing, less ε times the mean of l - l_own.

@@ -10,7 +10,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import check_count, check_positive
-from siamkit.losses._proxies import ClassSoftmax
+from siamkit.losses._proxies import ClassSoftmax, at_own
 from siamkit.metrics.base import Tensor, safe_sqrt
 
 
@@ -140,14 +140,15 @@ class ArcFace(ClassSoftmax):
         return self.pairwise_similarities(embeddings, proxies)
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        cosine = self.cosines(embeddings, proxies)
+        cosines = self.cosines(embeddings, proxies)
+        cosine = at_own(cosines, own)
         margin = math.radians(self.margin)
         # cos(θ + m) not through arccos, whose gradient is infinite where an embedding is on its proxy.
         sine = safe_sqrt((1.0 - cosine) * (1.0 + cosine))
         added = cosine * math.cos(margin) - sine * math.sin(margin)
         beyond = cosine < -math.cos(margin)  # θ > π - m
         relaxed = ops.where(beyond, cosine - margin * math.sin(margin), added)
-        return self.scale * ops.where(own, relaxed, cosine)
+        return self.scale * ops.where(own, relaxed, cosines)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -281,8 +282,8 @@ class SphereFace(ClassSoftmax):
         return length(embeddings)[:, None]
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        cosine = self.pairwise_similarities(embeddings, proxies)
-        with_margin = ops.where(own, _multiplied(cosine, self.margin), cosine)
+        cosines = self.pairwise_similarities(embeddings, proxies)
+        with_margin = ops.where(own, _multiplied(at_own(cosines, own), self.margin), cosines)
         return self.scale * self.lengths(embeddings, proxies) * with_margin
 
 

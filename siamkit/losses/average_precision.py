@@ -9,28 +9,12 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, check_positive, soft_histogram
+from siamkit.losses._batch import BatchLoss, Pairs, check_positive, count_up, soft_histogram
 from siamkit.losses._mining import over_triplets
 from siamkit.losses.base import masked_mean
-from siamkit.metrics.base import Tensor, absolute
+from siamkit.metrics.base import Tensor
 
 VARIANTS = ("O", "Ds", "Dq", "Iu", "Ib")
-
-
-def row_histograms(values: Tensor, weight: Tensor, centers: Tensor, width: float) -> Tensor:
-    """Return a histogram of each row, in which each weight is divided between the two bins around its value.
-
-    Args:
-        values: `(n, m)`.
-        weight: `(n, m)`.
-        centers: `(bins,)` the middles of the bins, `width` apart.
-        width: distance between the centers of neighboring bins.
-
-    Returns:
-        `(n, bins)`, summed over each row.
-    """
-    share = ops.relu(1.0 - absolute(values[:, :, None] - centers) / width)
-    return ops.sum(share * weight[:, :, None], axis=1)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -67,19 +51,30 @@ class FastAP(BatchLoss):
         self.max_distance = max_distance
 
     def compare(self, pairs: Pairs) -> Tensor:
-        width = self._last_bin() / self.num_bins
-        centers = ops.arange(self.num_bins + 1, dtype="float32") * width
-        distances = self.distances(pairs)
-        positive = ops.cast(pairs.positive, "float32")
-        positives = row_histograms(distances, positive, centers, width)
-        items = positives + row_histograms(distances, ops.cast(pairs.negative, "float32"), centers, width)
+        positives, negatives = self._histograms(pairs)
+        items = positives + negatives
         retrieved_positives, retrieved = ops.cumsum(positives, axis=1), ops.cumsum(items, axis=1)
         none = retrieved <= 0
         precision = ops.where(none, 0.0, retrieved_positives / ops.where(none, 1.0, retrieved))
-        count = ops.sum(positive, axis=1)
+        count = ops.sum(ops.cast(pairs.positive, "float32"), axis=1)
         has_positives = count > 0
         average = ops.sum(positives * precision, axis=1) / ops.where(has_positives, count, 1.0)
         return masked_mean(1.0 - average, has_positives)
+
+    def _histograms(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Return the histograms of each anchor's positives and of its negatives, each `(n, num_bins + 1)`."""
+        width = self._last_bin() / self.num_bins
+        counted = ops.cast(ops.logical_or(pairs.positive, pairs.negative), "float32")
+        rows = count_up(pairs.queries)[:, None] - 1
+        group = 2 * rows + ops.cast(pairs.negative, "int32")
+        # A bin more at both ends, for what is below the first bin and beyond the last one.
+        bins = self.num_bins + 3
+        groups = 2 * ops.shape(pairs.queries)[0]
+        counts = soft_histogram(self.distances(pairs), counted, -width, width, bins, group, groups)
+        counts = ops.reshape(counts, (-1, 2, bins))
+        unknown = 0.0 * counts[:, :, :1]  # NaN counts in the first bin
+        counts = counts[:, :, 1:-1] + unknown
+        return counts[:, 0], counts[:, 1]
 
     def _last_bin(self) -> float:
         if self.max_distance is not None:

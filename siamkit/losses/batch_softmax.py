@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from siamkit.backend.beyond_keras import search_rows
 from siamkit.losses._batch import (
     BatchLoss,
     Pairs,
@@ -153,17 +154,24 @@ class NPairs(BatchLoss):
     takes_references = False
 
     def compare(self, pairs: Pairs) -> Tensor:
-        rows = count_up(pairs.labels)
-        earlier = ops.logical_and(pairs.positive, rows[None, :] < rows[:, None])
-        first = ops.logical_and(ops.any(pairs.positive, axis=1), ops.logical_not(ops.any(earlier, axis=1)))
-        # The first positive of a class's first item is its second item.
-        partner = ops.cast(ops.argmax(ops.cast(pairs.positive, "int32"), axis=1), "int32")
-        partners = ops.take(pairs.references, partner, axis=0)
-        scores = self.pairwise_similarities(pairs.queries, partners)
-        others = ops.logical_and(first[None, :], rows[:, None] != rows[None, :])
+        order = ops.argsort(pairs.labels)  # items of a class stay in their order
+        first = _begins(ops.take(pairs.labels, order))
+        # A class's first item has a partner if the next item does not begin a class.
+        has_partner = ops.concatenate([ops.logical_not(first[1:]), ops.zeros_like(first[:1])], axis=0)
+        is_pair = ops.logical_and(first, has_partner)
+        # Half as many pairs as items at most; the places that have one come first.
+        count = (ops.shape(order)[0] + 1) // 2
+        chosen = ops.argsort(ops.cast(ops.logical_not(is_pair), "int32"))[:count]
+        exists = ops.take(is_pair, chosen)
+        anchors = ops.take(pairs.queries, ops.take(order, chosen), axis=0)
+        after = ops.minimum(chosen + 1, ops.shape(order)[0] - 1)
+        partners = ops.take(pairs.queries, ops.take(order, after), axis=0)
+        scores = self.pairwise_similarities(anchors, partners)
+        rows = count_up(scores)
+        others = ops.logical_and(exists[None, :], rows[:, None] != rows[None, :])
         against = log_sum_exp(scores, others, axis=1)
         # log(e^x + e^m) - x = softplus(m - x), exactly 0 without another pair
-        return masked_mean(ops.softplus(against - ops.diagonal(scores)), first)
+        return masked_mean(ops.softplus(against - ops.diagonal(scores)), exists)
 
 
 @keras.saving.register_keras_serializable("siamkit")
@@ -246,16 +254,23 @@ class Instance(Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
         logits = self.gamma * -self.pairwise_distances(embeddings, embeddings)
-        same = labels[:, None] == labels[None, :]
-        target = same if len(y_pred.shape) == 3 else self._ranked(labels, same)
-        return ops.mean(ops.logsumexp(logits, axis=1) - log_sum_exp(logits, target, axis=1))
+        if len(y_pred.shape) == 3:
+            own = log_sum_exp(logits, labels[:, None] == labels[None, :], axis=1)
+        else:
+            target = self._ranks(labels)[:, None] == count_up(labels)[None, :]
+            own = ops.sum(ops.where(target, logits, 0.0), axis=1)
+        return ops.mean(log_sum_exp(logits, None, axis=1) - own)
 
-    def _ranked(self, labels: Tensor, same: Tensor) -> Tensor:
-        """Return `(n, n)` bool: whether the rank of the row's class equals the column's index."""
-        rows = count_up(labels)
-        repeated = ops.any(ops.logical_and(same, rows[None, :] < rows[:, None]), axis=1)
-        lower = ops.logical_and(labels[None, :] < labels[:, None], ops.logical_not(repeated)[None, :])
-        return ops.sum(ops.cast(lower, "int32"), axis=1)[:, None] == rows[None, :] - 1
+    def _ranks(self, labels: Tensor) -> Tensor:
+        """Return the rank of each item's class among those of the batch, from 1, `(n,)` int32."""
+        ascending = ops.sort(labels)
+        ranks = ops.cumsum(ops.cast(_begins(ascending), "int32"))
+        return ops.take(ranks, search_rows(ascending[None], labels[None])[0])
+
+
+def _begins(ascending: Tensor) -> Tensor:
+    """Return whether each of some numbers in ascending order is the first of its value, `(n,)` bool."""
+    return ops.concatenate([ops.ones_like(ascending[:1]) > 0, ascending[1:] > ascending[:-1]], axis=0)
 
 
 def neighbor_entropy(logits: Tensor, pairs: Pairs) -> Tensor:
