@@ -248,10 +248,8 @@ def soft_histogram(
         indices = [index + bins * group for index in indices]
     indices = [ops.reshape(index, (-1,)) for index in indices]
     shares = [ops.reshape(share, (-1,)) for share in (weight * (1.0 - right), weight * right)]
-    left, right = (
-        ops.segment_sum(share, index, num_segments=groups * bins)
-        for share, index in zip(shares, indices, strict=True)
-    )
+    count = groups * bins
+    left, right = (ops.segment_sum(share, index, count) for share, index in zip(shares, indices, strict=True))
     return left + right
 
 

@@ -238,7 +238,8 @@ def over_triplets(
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of a term over triplets, and a tally without gradient, a block of positives at a time.
 
-    As many blocks are computed as the anchor with most positives needs. The gradient is computed with each block, so that nothing is stored for it.
+    As many blocks are computed as the anchor with most positives needs. The gradient is computed with each
+    block, so that nothing is stored for it.
 
     Args:
         term: function of the positives' weight `(n, c, 1)`, the values of the positives `(n, c, 1)`, those of
