@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -288,6 +289,11 @@ def backend_module(name: str | None = None) -> Backend:
         import keras
 
         name = keras.backend.backend()
+    return _module(name)
+
+
+@cache
+def _module(name: str) -> Backend:
     if name == "jax":
         from siamkit.backend import _jax
 

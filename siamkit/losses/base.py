@@ -186,7 +186,8 @@ class Loss(keras.losses.Loss):
     ) -> Tensor:
         """Return the loss of a target that was checked on the host; arguments as for a call."""
         with keras.name_scope(self.name), float32_scope():
-            embeddings = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+            y_pred = y_pred if ops.is_tensor(y_pred) else ops.convert_to_tensor(y_pred)
+            embeddings = ops.cast(y_pred, "float32")
             target = self._as_target(y_true, embeddings)
             variables = self._read_variables() if sample_weight is None else None
             if variables is None:
