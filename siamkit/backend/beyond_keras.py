@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -218,6 +219,13 @@ def _check_repeatable(encoder: keras.Model, scope: keras.StatelessScope, seeds: 
     )
     error._keras_call_info_injected = True  # else Keras adds a page on the call to the sentence
     raise error
+
+
+@cache
+def has_accelerator() -> bool:
+    """Return whether the backend has another device than the CPU; also while code is traced."""
+    _, devices = backend_module().version_and_devices()
+    return any(not device.startswith("cpu") for device in devices)
 
 
 def in_tiles(

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from siamkit.backend.beyond_keras import in_tiles
+from siamkit.backend.beyond_keras import has_accelerator, in_tiles
 from siamkit.errors import ComponentError, ModelError
 from siamkit.io.targets import PairTarget
 from siamkit.losses.base import Loss, masked_mean
@@ -260,8 +260,9 @@ def _bin_index(position: Tensor, bins: int) -> Tensor:
 
 # ------------------------------------------------------------------ tiles: large batches, many classes
 
-DENSE = 2**24  # scores that are compared at once; with the gradient, about forty bytes each
+DENSE = 2**23  # scores that are compared at once; with the gradient, about forty bytes each
 TILE = 2**22  # scores of a tile, if there are more
+ON_ACCELERATOR = 16  # times as many: each operation has a cost of its own there
 
 
 def check_chunk_size(chunk_size: Any) -> None:
@@ -274,12 +275,17 @@ def rows_of_tile(chunk_size: int | None, rows: int | None, columns: int | None) 
     """Return how many rows of scores are computed at once, or None for all.
 
     Args:
-        chunk_size: the number that the user chose; None for all rows, or few enough if there are many scores.
+        chunk_size: the most that the user chose; None for all rows, or few enough if there are many scores.
         rows, columns: how many there are; None if TensorFlow does not know it yet.
     """
     if chunk_size is None and rows is not None and columns is not None and rows * columns > DENSE:
-        chunk_size = max(1, TILE // columns)
-    return chunk_size if chunk_size is None or rows is None or rows > chunk_size else None
+        factor = ON_ACCELERATOR if has_accelerator() else 1
+        if rows * columns > factor * DENSE:
+            chunk_size = max(1, factor * TILE // columns)
+    if chunk_size is None or rows is None:
+        return chunk_size
+    tiles = -(-rows // chunk_size)
+    return -(-rows // tiles) if tiles > 1 else None  # as many rows in each tile: the last one is filled
 
 
 def by_rows(

@@ -30,7 +30,7 @@ class CosFace(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Wang et al. 2018, "CosFace: Large Margin Cosine Loss for Deep Face Recognition"; PML
     CosFaceLoss.
@@ -90,7 +90,7 @@ class ArcFace(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; PML
     ArcFaceLoss.
@@ -168,7 +168,7 @@ class SubCenterArcFace(ArcFace):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
     Faces"; PML SubCenterArcFaceLoss.
@@ -240,7 +240,7 @@ class SphereFace(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face Recognition"; PML
     SphereFaceLoss.
@@ -304,7 +304,7 @@ class LargeMarginSoftmax(SphereFace):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks"; PML
     LargeMarginSoftmaxLoss.

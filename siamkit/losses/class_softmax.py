@@ -28,7 +28,7 @@ class NormalizedSoftmax(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Zhai, Wu 2019, "Classification is a Strong Baseline for Deep Metric Learning"; PML
     NormalizedSoftmaxLoss.
@@ -85,7 +85,7 @@ class ProxyNCA(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the proxies.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Movshovitz-Attias et al. 2017, "No Fuss Distance Metric Learning using Proxies"; PML
     ProxyNCALoss.
@@ -144,7 +144,7 @@ class SoftTriple(ClassSoftmax):
         learning_rate_multiplier: factor on the learning rate of the centers.
         label_smoothing: ε, from 0 to below 1: the target of class j is (1 - ε)[j = y] + ε / num_classes.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Qian et al. 2019, "SoftTriple Loss: Deep Metric Learning Without Triplet Sampling"; PML
     SoftTripleLoss.

@@ -41,7 +41,7 @@ class ProxyAnchor(ProxyLoss):
         alpha: α, above 0.
         learning_rate_multiplier: factor on the learning rate of the proxies.
         chunk_size: how many classes are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if there are more than 16.8 million scores.
+            for all, or few enough if there are more than 8.4 million scores.
 
     Reference: Kim et al. 2020, "Proxy Anchor Loss for Deep Metric Learning"; PML ProxyAnchorLoss.
 

@@ -129,25 +129,30 @@ def test_many_scores_are_compared_in_tiles_by_themselves(monkeypatch):
     in_tiles = _batch.in_tiles
     monkeypatch.setattr(_batch, "DENSE", 100)
     monkeypatch.setattr(_batch, "TILE", 50)
+    monkeypatch.setattr(_batch, "has_accelerator", lambda: False)
     monkeypatch.setattr(_batch, "in_tiles", lambda *given: sizes.append(given[3]) or in_tiles(*given))
     y, e = batch("nt_xent")
     loss = siamkit.get_loss("nt_xent", metric="cosine")
     many = loss(y, e)
-    assert sizes == [50 // ROWS]
+    assert sizes == [4]  # of the 50 // 11
     monkeypatch.setattr(_batch, "DENSE", 1000)
     assert float(many) == pytest.approx(float(loss(y, e)), rel=1e-5)
     assert len(sizes) == 1
 
 
 @pytest.mark.one_backend
-def test_how_many_rows_a_tile_has():
-    assert rows_of_tile(None, 4096, 4096) is None
+def test_how_many_rows_a_tile_has(monkeypatch):
+    monkeypatch.setattr(_batch, "has_accelerator", lambda: False)
+    assert rows_of_tile(None, 2896, 2896) is None
     assert rows_of_tile(None, 8192, 8192) == 512
-    assert rows_of_tile(None, 50_000, 512) == 8192  # classes
+    assert rows_of_tile(None, 50_000, 512) == 7143  # classes: 7 tiles, not 6.1 of 8,192
     assert rows_of_tile(None, 2, 10**8) == 1
     assert rows_of_tile(None, None, 8192) is None  # TensorFlow does not know the batch
     assert rows_of_tile(100, 50, 50) is None
     assert rows_of_tile(7, 50, 50) == rows_of_tile(7, None, None) == 7
+    monkeypatch.setattr(_batch, "has_accelerator", lambda: True)
+    assert rows_of_tile(None, 8192, 8192) is None
+    assert rows_of_tile(None, 16_384, 16_384) == 4096
 
 
 @pytest.mark.one_backend
