@@ -19,7 +19,7 @@ from siamkit.backend.select import float32_required
 from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnails_in_data
 from siamkit.comparison.untrained import untrained_in_data, untrained_in_study
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.preprocessing.base import Altered
+from siamkit.data.preprocessing import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.data.thumbnails import Thumbnail

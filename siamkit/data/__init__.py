@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from siamkit.data.dataset import Dataset, Leaf, length, take
     from siamkit.data.inspection import ClassSizes, DataReport, Duplicates, ImageFacts, inspect
     from siamkit.data.leakage import find_overlap
-    from siamkit.data.preprocessing.base import Altered, Preprocessor
+    from siamkit.data.preprocessing import Altered, Preprocessor
     from siamkit.data.preprocessing.columns import fit_preprocessor, load_preprocessor
     from siamkit.data.splits import Split, SplitOption, split
     from siamkit.data.thumbnails import Thumbnail, thumbnail_of
@@ -54,8 +54,8 @@ __getattr__, __dir__ = lazy_exports(
     {
         "Dataset": "dataset",
         "Leaf": "dataset",
-        "Altered": "preprocessing.base",
-        "Preprocessor": "preprocessing.base",
+        "Altered": "preprocessing",
+        "Preprocessor": "preprocessing",
         "Split": "splits",
         "Thumbnail": "thumbnails",
         "ChannelStats": "ablation",

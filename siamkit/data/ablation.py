@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset
-from siamkit.data.preprocessing.base import single
+from siamkit.data.preprocessing import single
 from siamkit.data.preprocessing.scaling import with_channel
 from siamkit.data.splits import rank_in_group, stratified_order
 from siamkit.errors import DataError, listed

@@ -11,7 +11,7 @@ import numpy as np
 
 from siamkit.data.augmentation import Recipe, Vary, augmenter
 from siamkit.data.dataset import Array, Dataset, Leaf, take
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.data.preprocessing.text import TextTokenizer
 from siamkit.data.splits import rank_in_group
 from siamkit.errors import DataError, nearest

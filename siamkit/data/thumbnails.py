@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from siamkit.data.augmentation import Recipe, augmenter, recipe_steps
 from siamkit.data.dataset import Dataset, Leaf, length, take
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.errors import DataError
 
 THUMBNAIL_PIXELS = 48

@@ -23,7 +23,7 @@ import numpy as np
 from siamkit._version import __version__
 from siamkit.backend import select
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.errors import ModelError
 from siamkit.registry.registry import record_of
 

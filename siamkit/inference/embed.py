@@ -15,7 +15,7 @@ import numpy as np
 
 from siamkit.backend.select import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
-from siamkit.data.preprocessing.base import Altered
+from siamkit.data.preprocessing import Altered
 from siamkit.data.streaming.open import open_items
 from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError

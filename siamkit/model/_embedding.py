@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from siamkit.data.dataset import length
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.encoders.base import as_items, on_host
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError

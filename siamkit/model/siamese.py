@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from siamkit._version import __version__
 from siamkit.backend.beyond_keras import encoded_in_parts
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.encoders.base import check_items
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError

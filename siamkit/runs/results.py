@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from siamkit.data.preprocessing.base import Altered
+from siamkit.data.preprocessing import Altered
 from siamkit.errors import StudyError, listed
 from siamkit.evaluation.measures import COUNTS
 from siamkit.io.files import write_json

@@ -15,7 +15,7 @@ import numpy as np
 
 from siamkit.data.augmentation import images, rows
 from siamkit.data.dataset import Leaf
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.errors import DataError, listed, nearest
 from siamkit.registry.parameters import Float, Int, Param
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, Leaf, is_missing, is_numeric_column
-from siamkit.data.preprocessing.base import VERSION, Preprocessor, Shape
+from siamkit.data.preprocessing import VERSION, Preprocessor, Shape
 from siamkit.data.preprocessing.scaling import ImageScaler, Standardizer, moments
 from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder
 from siamkit.data.sources.arrays import load_arrays

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from siamkit.data.dataset import Array, Leaf, check_channels_last
-from siamkit.data.preprocessing.base import Preprocessor, single
+from siamkit.data.preprocessing import Preprocessor, single
 from siamkit.data.sources.images import Resizing, resize
 from siamkit.errors import DataError, nearest
 from siamkit.registry.specs import IMAGE_FITS

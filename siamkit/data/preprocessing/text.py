@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from siamkit.data.dataset import Array, Leaf
-from siamkit.data.preprocessing.base import Altered, Preprocessor, single
+from siamkit.data.preprocessing import Altered, Preprocessor, single
 from siamkit.errors import DataError
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"

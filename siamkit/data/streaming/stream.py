@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.data.dataset import Leaf
-from siamkit.data.preprocessing.base import Preprocessor
+from siamkit.data.preprocessing import Preprocessor
 from siamkit.data.preprocessing.columns import ColumnEncoder
 from siamkit.data.preprocessing.scaling import Standardizer
 from siamkit.data.preprocessing.text import TextTokenizer, TokenPadder

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from siamkit.data.ablation import ablate
 from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.data.leakage import find_overlap
-from siamkit.data.preprocessing.base import Altered, Preprocessor, Shape
+from siamkit.data.preprocessing import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.splits import Split, labelled_rows, rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError

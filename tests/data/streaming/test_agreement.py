@@ -232,5 +232,5 @@ def test_whole_numbers_beyond_64_bits_do_not_become_floats(tmp_path: Path, monke
     )
     for block in (1 << 20, 8):  # whether both are in one block
         monkeypatch.setattr(table_files, "_BLOCK_BYTES", block)
-        with pytest.raises(DataError, match="column 'x' of .* should hold values of one type"):
+        with pytest.raises(DataError, match=r"column 'x' of .* should hold values of one type"):
             table(path, label="label", features="x", categorical="x")
