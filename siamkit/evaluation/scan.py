@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.evaluation.candidates import nearest_first
 from siamkit.evaluation.distances import Metric, distance_chunks
-from siamkit.evaluation.neighbors import is_shallow, nearest_first, search
+from siamkit.evaluation.neighbors import is_shallow, search
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation.candidates import Index, OwnIndex, below, limit_of_smallest, nearest_first
 from siamkit.evaluation.distances import Euclidean as Plain
 from siamkit.evaluation.distances import paired_distances
-from siamkit.evaluation.neighbors import (
-    Index,
-    below,
-    limit_of_smallest,
-    nearest_first,
-    nearest_neighbors,
-    search,
-)
+from siamkit.evaluation.neighbors import nearest_neighbors, search
 
 
 class Dot:
@@ -213,42 +207,78 @@ def points(kind, rng):
 KINDS = ("plain", "far from zero", "copies", "a few copies", "nearly equal", "whole numbers", "one outlier")
 
 
+class Ordered(Euclidean):
+    """The metric whose order products or distances are, all in float64."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.ordered_by = by
+
+    def points(self, x):
+        return x
+
+    def matrix(self, a, b):
+        a, b = a.astype("float64"), b.astype("float64")
+        return -a @ b.T if self.ordered_by == "product" else ((a[:, None] - b) ** 2).sum(2)
+
+    def __call__(self, a, b):
+        return np.zeros(len(a))
+
+
 @pytest.mark.parametrize("by", ["product", "distance"])
 @pytest.mark.parametrize("kind", [*KINDS, "huge"])
 def test_neighbours_by_candidates_are_exact(monkeypatch, by, kind):
-    monkeypatch.setattr("siamkit.evaluation.neighbors.SEGMENT", 130)
-    monkeypatch.setattr("siamkit.evaluation.neighbors.QUERIES", 7)
+    monkeypatch.setattr("siamkit.evaluation.candidates.SEGMENT", 130)
+    monkeypatch.setattr("siamkit.evaluation.candidates.QUERIES", 7)
     rng = np.random.default_rng(len(kind))
     gallery = points(kind, rng)
     queries, exclude = gallery[:23], np.where(np.arange(23) % 3, np.arange(23), -1)
-
-    class Ordered(Euclidean):
-        ordered_by = by
-
-        def points(self, x):
-            return x
-
-        def matrix(self, a, b):
-            a, b = a.astype("float64"), b.astype("float64")
-            return -a @ b.T if by == "product" else ((a[:, None] - b) ** 2).sum(2)
-
-        def __call__(self, a, b):
-            return np.zeros(len(a))
-
-    found = list(search(Ordered(), queries, gallery, 9, exclude))
+    found = list(search(Ordered(by), queries, gallery, 9, exclude))
     assert [start for start, _ in found] == [0, 7, 14, 21]
     scaled = np.ldexp(gallery, -int(np.frexp(np.abs(gallery).max())[1]))  # float32 has no squares of 1e30
     expected = nearest_by_definition(scaled[:23], scaled, by, 9, exclude)
     np.testing.assert_array_equal(np.concatenate([order for _, order in found]), expected)
 
 
+@pytest.mark.parametrize("by", ["product", "distance"])
+@pytest.mark.parametrize("kind", [*KINDS, "huge", "ever nearer"])
+@pytest.mark.parametrize("tile", [5, 60, 90])  # fewer points than candidates, and points left over
+def test_neighbours_among_the_queries_themselves_are_exact(monkeypatch, by, kind, tile):
+    monkeypatch.setattr("siamkit.evaluation.candidates.TILE", tile)
+    rng = np.random.default_rng(len(kind))
+    x = points(kind, rng)
+    if kind == "ever nearer":  # to the points before: every tile has new candidates for them
+        x = x * np.linspace(9, 0.1, len(x), dtype=np.float32)[:, None]
+    itself = np.arange(len(x))
+    assert OwnIndex.pays(len(x), 4)
+    found = np.concatenate([order for _, order in search(Ordered(by), x, x, 4, itself)])
+    scaled = np.ldexp(x, -int(np.frexp(np.abs(x).max())[1]))
+    some = rng.choice(len(x), 30, replace=False)
+    np.testing.assert_array_equal(found[some], nearest_by_definition(scaled[some], scaled, by, 4, some))
+
+
+def test_products_among_the_queries_themselves_are_computed_once(monkeypatch):
+    monkeypatch.setattr("siamkit.evaluation.candidates.TILE", 50)
+    products = []
+    product = Index._product
+
+    def counted(self, left, right):
+        products.append(len(left) * right.shape[1])
+        return product(self, left, right)
+
+    monkeypatch.setattr(Index, "_product", counted)
+    x = points("plain", np.random.default_rng(0))
+    list(search(Ordered("distance"), x, x, 4, np.arange(400)))
+    assert sum(products) == 50 * 50 * 8 * 9 / 2
+
+
 def test_more_candidates_are_compared_where_rounding_could_hide_a_neighbour(monkeypatch):
     counts = []
     candidates = Index._candidates
 
-    def counted(self, queries, count):
+    def counted(self, queries, count, exclude):
         counts.append((len(queries), count))
-        return candidates(self, queries, count)
+        return candidates(self, queries, count, exclude)
 
     monkeypatch.setattr(Index, "_candidates", counted)
     apart = np.random.default_rng(0).normal(size=(400, 5)).astype("float32")
@@ -286,7 +316,7 @@ def test_few_more_values_than_wanted_are_below_the_limit():
 
 @pytest.mark.parametrize("k", [3, 40])
 def test_the_nearest_in_many_segments_are_those_of_all_distances(k, monkeypatch):
-    monkeypatch.setattr("siamkit.evaluation.neighbors.SEGMENT", 50)
+    monkeypatch.setattr("siamkit.evaluation.candidates.SEGMENT", 50)
     draw = np.random.default_rng(k)
     gallery = draw.integers(-3, 4, (1500, 4)).astype("float32")  # many are equally near
     distances = np.square(gallery[:9, None] - gallery).sum(-1)

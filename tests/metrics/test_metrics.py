@@ -175,8 +175,8 @@ def test_a_finished_metric_is_returned_as_it_is():
 @pytest.mark.parametrize("on_device", [False, True])
 def test_metrics_order_items_as_their_points_do(name, on_device, monkeypatch):
     monkeypatch.setattr("siamkit.evaluation.neighbors.on_accelerator", lambda: on_device)
-    monkeypatch.setattr("siamkit.evaluation.neighbors.DEVICE_QUERIES", 8)
-    monkeypatch.setattr("siamkit.evaluation.neighbors.SEGMENT", 110)
+    monkeypatch.setattr("siamkit.evaluation.candidates.DEVICE_QUERIES", 8)
+    monkeypatch.setattr("siamkit.evaluation.candidates.SEGMENT", 110)
     metric = siamkit.get_metric(name)
     assert metric.ordered_by == ("product" if name in ("cosine", "dot") else "distance")
     x = np.random.default_rng(1).normal(size=(300, 6)).astype("float32")
