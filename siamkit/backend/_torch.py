@@ -370,7 +370,7 @@ class _Mapped(torch.autograd.Function):
     """Results for the rows of arrays; the gradients are added up in tensors that are made once.
 
     A checkpoint of each row keeps small objects, for which the allocator divides the space of the large
-    tensors that were freed: a loss of 32,768 items took 7.6 GB so, in place of about 1 GB.
+    tensors that were freed: a loss of 32,768 items took 7.6 GB so.
     """
 
     @staticmethod
