@@ -30,7 +30,7 @@ from siamkit.comparison.inputs import (
 from siamkit.comparison.result import Comparison
 from siamkit.comparison.similarity import representation_similarity
 from siamkit.comparison.untrained import untrained_in_data
-from siamkit.data.streaming.stream import StreamRequest
+from siamkit.data.streaming import StreamRequest
 from siamkit.data.thumbnails import ThumbnailLookup
 from siamkit.errors import DataError
 from siamkit.evaluation.distances import PLAIN, Metric, lightest_metric

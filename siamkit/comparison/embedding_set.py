@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from siamkit.data.dataset import take
 from siamkit.data.sources.table_files import SUFFIXES, read_rows
 from siamkit.data.sources.tables import Table
+from siamkit.data.streaming import StreamRequest
 from siamkit.data.streaming.open import open_items
-from siamkit.data.streaming.stream import StreamRequest
 from siamkit.data.thumbnails import Thumbnail, ThumbnailLookup, thumbnail_of, thumbnails_of
 from siamkit.errors import DataError, listed
 from siamkit.evaluation.distances import PLAIN, Metric

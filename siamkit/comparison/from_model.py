@@ -20,8 +20,8 @@ from siamkit.comparison.embedding_set import EmbeddingSet, TrialOrigin, thumbnai
 from siamkit.comparison.untrained import untrained_in_data, untrained_in_study
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing import Altered
+from siamkit.data.streaming import Chunk, StreamRequest
 from siamkit.data.streaming.open import open_items
-from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.data.thumbnails import Thumbnail
 from siamkit.errors import ModelError, StudyError
 from siamkit.evaluation.distances import PLAIN, Metric

@@ -16,8 +16,8 @@ from siamkit.data.dataset import Dataset, Leaf, length, take
 from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.sources.arrays import input_of
 from siamkit.data.sources.images import image_folder
+from siamkit.data.streaming import Chunk, StreamRequest
 from siamkit.data.streaming.open import open_items
-from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.errors import DataError
 from siamkit.evaluation.baselines import MAX_FITTED, Baseline, Items, baselines_for
 

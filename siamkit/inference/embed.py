@@ -16,8 +16,8 @@ import numpy as np
 from siamkit.backend.select import float32_required
 from siamkit.data.dataset import Array, Leaf, length, take
 from siamkit.data.preprocessing import Altered
+from siamkit.data.streaming import Chunk, Stream, StreamRequest
 from siamkit.data.streaming.open import open_items
-from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest
 from siamkit.errors import DataError, ModelError
 from siamkit.io.files import atomic_path
 from siamkit.io.paths import arrow_file, check_writable

@@ -18,11 +18,11 @@ OTHERS = np.array([2, 2, 0, 1, 1, 0, 0, 0], "int32")
 @pytest.fixture
 def recorded(monkeypatch):
     """Record at the first call, with results of any size in used memory; return the recordings by loss."""
-    from siamkit.backend import _torch
+    from siamkit.backend import _torch_recordings
 
-    monkeypatch.setattr(_torch, "RECORD_AFTER", 0)
-    monkeypatch.setattr(_torch, "LARGE", 0)
-    return _torch._recordings
+    monkeypatch.setattr(_torch_recordings, "RECORD_AFTER", 0)
+    monkeypatch.setattr(_torch_recordings, "LARGE", 0)
+    return _torch_recordings._recordings
 
 
 def points(seed=0, count=8):
@@ -63,7 +63,7 @@ AS_WRITTEN = {"dynamic_soft_margin", "weighted_sum"}
 
 @pytest.mark.parametrize("name", list(over_labels()))
 def test_a_recorded_loss_has_the_value_and_gradients_of_the_loss_as_written(name, recorded, monkeypatch):
-    from siamkit.backend import _torch
+    from siamkit.backend import _torch_recordings
 
     spec = components().find("loss", name).spec
     metric = "cosine" if spec.orientation == "similarity" else "euclidean"
@@ -82,7 +82,7 @@ def test_a_recorded_loss_has_the_value_and_gradients_of_the_loss_as_written(name
     if name in AS_WRITTEN:
         return
     got = [step(loss, *case) for case in cases]
-    monkeypatch.setattr(_torch, "RECORD_AFTER", 10**9)
+    monkeypatch.setattr(_torch_recordings, "RECORD_AFTER", 10**9)
     recorded.pop(loss)
     for case, results in zip(cases, got, strict=True):
         for result, expected in zip(results, step(loss, *case), strict=True):
@@ -140,17 +140,16 @@ def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, 
 
 
 def test_a_loss_is_recorded_after_some_calls_and_for_a_few_shapes_only():
-    from siamkit.backend import _torch
 
     loss = siamkit.get_loss("contrastive", metric="euclidean")
     step(loss, LABELS, points())  # builds the metric
-    for call in range(_torch.RECORD_AFTER + 1):
-        assert not graphs(_torch._recordings, loss), call
+    for call in range(_torch_recordings.RECORD_AFTER + 1):
+        assert not graphs(_torch_recordings._recordings, loss), call
         step(loss, LABELS, points())
-    assert len(graphs(_torch._recordings, loss)) == 1
-    for count in range(2, 4 + _torch.MOST_RECORDINGS):
+    assert len(graphs(_torch_recordings._recordings, loss)) == 1
+    for count in range(2, 4 + _torch_recordings.MOST_RECORDINGS):
         step(loss, np.arange(count, dtype="int32"), points(count=count))
-    assert len(_torch._recordings[loss]) == _torch.MOST_RECORDINGS
+    assert len(_torch_recordings._recordings[loss]) == _torch_recordings.MOST_RECORDINGS
 
 
 def test_a_loss_of_another_package_is_never_recorded(recorded):
@@ -172,7 +171,7 @@ def test_a_recording_computes_nothing_twice_and_keeps_constants():
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from siamkit.backend._torch import _simplify
+    from siamkit.backend._torch_recordings import _simplify
 
     def wasteful(x):
         mask = (x > 0).detach()
@@ -193,7 +192,7 @@ def test_the_exponential_of_a_recording_is_0_where_it_would_be_subnormal():
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from siamkit.backend._torch import _simplify
+    from siamkit.backend._torch_recordings import _simplify
 
     x = torch.tensor([0.0, -80.0, -86.0, -95.0, -3e38, -float("inf"), float("nan"), 90.0, 1.5])
     graph = make_fx(torch.exp)(x)
@@ -207,9 +206,9 @@ def test_large_results_are_written_over_those_that_are_no_longer_needed(monkeypa
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from siamkit.backend import _torch
+    from siamkit.backend import _torch_recordings
 
-    monkeypatch.setattr(_torch, "LARGE", 0)
+    monkeypatch.setattr(_torch_recordings, "LARGE", 0)
 
     def chain(x):
         a = x * 2.0  # read again at the end, as a view
@@ -220,7 +219,7 @@ def test_large_results_are_written_over_those_that_are_no_longer_needed(monkeypa
 
     x = torch.rand(3, 3)
     graph = make_fx(chain)(x)
-    _torch._reuse_memory(graph)
+    _torch_recordings._reuse_memory(graph)
     kept = x.clone()
     for result, expected in zip(graph(x), chain(x), strict=True):
         assert torch.equal(result, expected)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import siamkit
 from siamkit.cli import main
 from siamkit.comparison.untrained import untrained_in_data
-from siamkit.data.streaming.stream import StreamRequest
+from siamkit.data.streaming import StreamRequest
 from siamkit.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -192,14 +192,14 @@ def test_nothing_of_a_tile_is_kept_for_the_gradient():
 def test_torch_does_not_record_tiles(monkeypatch):
     import torch
 
-    from siamkit.backend import _torch
+    from siamkit.backend import _torch_recordings
 
-    monkeypatch.setattr(_torch, "RECORD_AFTER", 0)
+    monkeypatch.setattr(_torch_recordings, "RECORD_AFTER", 0)
     y, e = batch("nt_xent")
     target, points = torch.tensor(y), torch.tensor(e, dtype=torch.float32, requires_grad=True)
     loss = siamkit.get_loss("nt_xent", metric="cosine", chunk_size=CHUNK)
     values = [loss(target, points).item() for _ in range(3)]
-    assert list(_torch._recordings[loss].values()) == [None]
+    assert list(_torch_recordings._recordings[loss].values()) == [None]
     assert values[0] == values[1] == values[2]
 
 

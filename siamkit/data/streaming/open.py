@@ -19,7 +19,7 @@ from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.preprocessing.scaling import ImageScaler
 from siamkit.data.sources.images import CHANNELS, ImageReader, Resizing
 from siamkit.data.sources.table_files import SUFFIXES
-from siamkit.data.streaming.stream import Chunk, Stream, StreamRequest, table_stream
+from siamkit.data.streaming import Chunk, Stream, StreamRequest, table_stream
 from siamkit.errors import DataError, nearest
 from siamkit.io.paths import BROKEN_ARRAYS, unreadable_as_error
 from siamkit.registry.registry import components

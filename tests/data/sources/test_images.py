@@ -26,8 +26,8 @@ from siamkit.data.sources.images import (
     read_image,
     resize,
 )
+from siamkit.data.streaming import StreamRequest
 from siamkit.data.streaming.open import open_file, open_items
-from siamkit.data.streaming.stream import StreamRequest
 from siamkit.errors import DataError
 
 Image.init()

@@ -17,8 +17,8 @@ from selection import examples
 
 from siamkit.data.preprocessing.columns import ColumnEncoder, fit_preprocessor
 from siamkit.data.sources import table, table_files
+from siamkit.data.streaming import StreamRequest
 from siamkit.data.streaming.open import open_file
-from siamkit.data.streaming.stream import StreamRequest
 from siamkit.errors import DataError
 
 # Cells that readers like to take for something else.

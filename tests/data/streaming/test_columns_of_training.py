@@ -10,8 +10,8 @@ import pytest
 
 from siamkit.data import fit_preprocessor, load_preprocessor
 from siamkit.data.sources import table
+from siamkit.data.streaming import Chunk, StreamRequest
 from siamkit.data.streaming.open import open_items
-from siamkit.data.streaming.stream import Chunk, StreamRequest
 from siamkit.errors import DataError
 from siamkit.study.config.load import load_study
 from siamkit.study.worker.prepared_data import prepare_data

@@ -16,8 +16,8 @@ from selection import examples
 
 from siamkit.data.preprocessing.columns import fit_preprocessor
 from siamkit.data.sources import image_folder, npz, table
+from siamkit.data.streaming import StreamRequest
 from siamkit.data.streaming.open import open_file
-from siamkit.data.streaming.stream import StreamRequest
 from siamkit.errors import DataError
 
 
