@@ -140,6 +140,7 @@ def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, 
 
 
 def test_a_loss_is_recorded_after_some_calls_and_for_a_few_shapes_only():
+    from siamkit.backend import _torch_recordings
 
     loss = siamkit.get_loss("contrastive", metric="euclidean")
     step(loss, LABELS, points())  # builds the metric
