@@ -49,19 +49,24 @@ def by_pml(x: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
     return lambda: calculator.get_accuracy(*tensors)
 
 
+def more_memory(run: Callable[[], object]) -> float:
+    """Return by how many GiB a function raises the peak of this process."""
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    before = peak()
+    run()
+    return round(peak() - before, 2)
+
+
 def large(runs: int) -> None:
     """Print a row for the ten nearest of 10,000 queries among 1,000,000 items."""
     x = np.random.default_rng(0).standard_normal((1_000_000, DIM), np.float32)
     x /= np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
     queries = x[:10_000]
-
-    def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
     nearest_neighbors(queries[:10], x[:1000], "cosine", 10)  # imports the backend
-    before = peak()
-    nearest_neighbors(queries, x, "cosine", 10)
-    over = round(peak() - before, 2)
+    over = more_memory(lambda: nearest_neighbors(queries, x, "cosine", 10))
     contenders: dict[str, Callable[[], object]] = {
         "siamkit": lambda: nearest_neighbors(queries, x, "cosine", 10),
         "FAISS": lambda: searched(x, queries, 10),
@@ -94,7 +99,9 @@ def main() -> None:
         if backend == "torch" and n <= 10_000:
             contenders["pytorch-metric-learning"] = by_pml(x, labels)
         target = "at most 1.2 (TensorFlow 1.6) of FAISS, a third of pytorch-metric-learning"
-        report(f"MAP@R of {n:,} × {DIM}", medians(contenders, arguments.runs), "siamkit", target)
+        over = more_memory(ours)
+        seconds = medians(contenders, arguments.runs)
+        report(f"MAP@R of {n:,} × {DIM}", seconds, "siamkit", target, gib_over_embeddings=over)
     x, labels = clusters(10_000)
     groups = {
         "all groups": lambda: siamkit.evaluate(x, labels),
