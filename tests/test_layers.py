@@ -17,7 +17,7 @@ PACKAGE = Path(siamkit.__file__).parent
 BACKENDS = ("tensorflow", "torch", "jax")
 HEAVY = ("keras", *BACKENDS)
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-ALLOWED = {PACKAGE / "backend" / f"_{name}.py" for name in BACKENDS}
+ALLOWED = {PACKAGE / "backend" / f"_{name}.py" for name in (*BACKENDS, "torch_recordings")}
 
 
 def is_light(path):

@@ -114,6 +114,7 @@ def test_the_best_epochs_model_is_kept_also_after_a_kill(
 
 
 @keras_only
+@pytest.mark.one_backend
 def test_a_checkpoint_after_the_best_epoch_has_both_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
