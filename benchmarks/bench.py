@@ -122,6 +122,8 @@ def main() -> None:
             for row in rows_of(known[name], backend):
                 rows.append(row)
                 print(described(row), flush=True)
+            if not rows:
+                continue  # the same on each backend, and measured on the first
             result = {"benchmark": name, "backend": backend, "machine": machine(), "rows": rows}
             (RESULTS / f"{name}-{backend}.json").write_text(
                 json.dumps(result, indent=1) + "\n", encoding="utf-8"

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -119,10 +120,10 @@ def accelerators() -> list[str]:
             return [name.strip() for name in value.split(",") if name.strip() not in ("", "-1")]
     tool = shutil.which("nvidia-smi")
     if tool is not None:
-        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-        lines = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
-        if listing.returncode == 0 and lines:
-            return [str(number) for number in range(len(lines))]
+        with suppress(OSError, subprocess.SubprocessError):
+            listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=True, timeout=10)
+            if lines := [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]:
+                return [str(number) for number in range(len(lines))]
     return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
 
 

@@ -193,7 +193,10 @@ def evaluate_labels(
     names = checked_groups(groups)
     depths = distinct_ks(ks)
     if rows is not None and (gallery is not None or names - {"retrieval", "ranking"}):
-        raise DataError("rows are for the groups retrieval and ranking, without a gallery")
+        raise DataError(
+            "rows can be used with the groups retrieval and ranking and without a gallery only; leave out "
+            "rows, or the gallery and the other groups"
+        )
     vectors = as_vectors(embeddings, 2, least=1 if gallery is not None else 2)
     ids = as_labels(labels, len(vectors))
     if gallery is None:
@@ -201,7 +204,7 @@ def evaluate_labels(
         pool, pool_ids = vectors, ids
     else:
         pool, (ids, pool_ids) = _gallery(gallery, vectors, ids)
-    some = None if rows is None else np.asarray(rows, np.int64)
+    some = None if rows is None else _rows(rows, len(vectors))
     if some is not None:
         vectors, ids = vectors[some], ids[some]
     counts = np.bincount(pool_ids, minlength=int(ids.max()) + 1)
@@ -262,6 +265,19 @@ def _means(
     names += ["mrr", "map"] if "ranking" in groups else []
     measures: Measures = {name: float(np.nanmean(by_query[name])) for name in names}
     return measures | {f"{name}_macro": float(class_means(by_query[name], ids).mean()) for name in names}
+
+
+def _rows(rows: ArrayLike, items: int) -> NDArray[np.int64]:
+    """Return the indices of some items, or raise DataError if they are none."""
+    found = np.asarray(rows)
+    if found.dtype.kind not in "iu" or found.ndim != 1 or not found.size:
+        raise DataError(
+            f"rows should be indices of items, 1-dimensional, got {found.dtype} of shape {found.shape}; of a "
+            "mask take np.flatnonzero(mask)"
+        )
+    if found.min() < 0 or found.max() >= items:
+        raise DataError(f"rows should be indices from 0 to {items - 1}, got {found.min()} to {found.max()}")
+    return found.astype(np.int64)
 
 
 def _gallery(

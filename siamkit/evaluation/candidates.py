@@ -30,7 +30,7 @@ DEVICE_QUERIES = 2048
 """The number of queries that an accelerator searches for at a time."""
 
 SEGMENT = 2**15
-"""The number of items of the gallery that they are compared with at a time."""
+"""The number of items of the gallery that queries are compared with at a time."""
 
 SCORED = 2**20
 """The number of coordinates of candidates that a thread converts to float64 at a time."""

@@ -76,8 +76,8 @@ class Pairs:
         labels: `(n,)` int32, the class ids of the queries.
         reference_labels: `(m,)` int32, those of the references.
         rows: `(n,)` int32, a number for each query.
-        reference_rows: `(m,)` int32, such numbers of the references: of the same number, it is the same item.
-        filled: `(m,)` bool, whether there is a reference at all; None if there is one everywhere.
+        reference_rows: `(m,)` int32, a number for each reference: the same number is the same item.
+        filled: `(m,)` bool, False where a place for a reference is empty; None if no place is.
         training: whether a loss may update its state.
     """
 
@@ -97,7 +97,7 @@ class Pairs:
         return cls(embeddings, embeddings, labels, labels, rows, rows, training=training)
 
     def of(self, queries: Tensor, references: Tensor) -> Pairs:
-        """Return the same pairs, of other embeddings of their items."""
+        """Return the same pairs with other embeddings."""
         pairs = copy(self)  # with the masks that are computed already
         vars(pairs).update(queries=queries, references=references)
         return pairs

@@ -216,7 +216,7 @@ def test_large_results_are_written_over_those_that_are_no_longer_needed(monkeypa
         b = torch.exp(a)
         c = torch.where(b > 1.0, b, x)  # over b
         d = c + c.t()  # reads c as a view too, so not over it
-        return d.sqrt(), a.t() + d  # over c and d
+        return d.sqrt(), d + a.t()  # over c and d
 
     x = torch.rand(3, 3)
     graph = make_fx(chain)(x)
@@ -227,3 +227,34 @@ def test_large_results_are_written_over_those_that_are_no_longer_needed(monkeypa
     assert torch.equal(x, kept)
     memory = {node.name: node.kwargs["out"].name for node in graph.graph.nodes if "out" in node.kwargs}
     assert memory == {"where": "exp", "sqrt": "where", "add_1": "add"}
+
+
+def test_what_a_recording_shortens_and_writes_over_gives_the_same_results(monkeypatch):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend import _torch_recordings
+    from siamkit.backend._torch_recordings import _reuse_memory, _simplify
+
+    monkeypatch.setattr(_torch_recordings, "LARGE", 0)
+
+    def unusual(x):
+        cube = x.reshape(3, 3, 3)
+        turned = cube.permute(1, 2, 0).permute(1, 2, 0)  # twice, and not as before
+        low = torch.exp(x - 200)
+        same = torch.exp(x - 200)  # computed twice; below the normal numbers
+        product = cube @ torch.ones(3, 5)  # a view of a product of matrices, of which the schema is silent
+        flat = x @ torch.full((3, 5), 2.0)
+        return turned.clone(), low + same, product + flat.reshape(3, 3, 5), torch.rand(3) - torch.rand(3)
+
+    x = torch.randn(9, 3)
+    graph = make_fx(unusual)(x)
+    with torch.no_grad():
+        _simplify(graph)
+        _reuse_memory(graph)
+    *found, difference = graph(x.clone())
+    *expected, _ = unusual(x)
+    for result, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(result, wanted, atol=1e-37, rtol=1e-6)
+    assert (found[1] == 0).all()
+    assert difference.abs().max() > 0

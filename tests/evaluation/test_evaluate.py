@@ -333,7 +333,13 @@ def test_some_queries_have_the_scores_that_they_have_among_all(classes):
         np.testing.assert_allclose(some.queries[name], scores[rows], rtol=1e-12, err_msg=name)
     assert some.measures["queries"] == 50
     assert some.measures["map"] == pytest.approx(whole.queries["map"][rows].mean())
-    with pytest.raises(DataError, match="rows are for the groups retrieval and ranking"):
+    with pytest.raises(DataError, match="rows can be used with the groups retrieval and ranking"):
         evaluate_labels(embeddings, labels, groups=("verification",), rows=rows)
-    with pytest.raises(DataError, match="rows are for the groups retrieval and ranking"):
+    with pytest.raises(DataError, match="rows can be used with the groups retrieval and ranking"):
         evaluate_labels(embeddings, labels, groups=groups, gallery=(embeddings, labels), rows=rows)
+
+
+@pytest.mark.parametrize("rows", [[True, False, True, False], [], [0.0, 1.0], [[0], [1]], [0, 4], [-1, 0]])
+def test_rows_are_indices_of_items(rows):
+    with pytest.raises(DataError, match="rows should be indices"):
+        evaluate_labels(np.eye(4), [0, 0, 1, 1], groups=("retrieval",), rows=rows)

@@ -257,7 +257,9 @@ class TrialHandle:
             for row in self._history:
                 measures = best.get((int(row["repeat"]), int(row["epoch"])))
                 row["is_best"] = measures is not None
-                row |= measures or {}  # all of them, on all queries
+                if measures is not None:  # all of them, on all queries
+                    row.pop("standard_error", None)
+                    row |= measures
             names = list(dict.fromkeys(name for row in self._history for name in row))
             columns = {name: [row.get(name) for row in self._history] for name in names}
             write_table(self._files.history, columns)

@@ -471,10 +471,11 @@ class KeptEpoch:
 
     def save(self, path: Any) -> None:
         """Write the model as it was then to a file."""
-        now = KeptEpoch(self._model, self.scores)
+        now, threshold = KeptEpoch(self._model, self.scores), self._model.threshold
         self.restore()
         self._model.save(path)
         now.restore()
+        self._model.threshold = threshold
 
     @staticmethod
     def _variables(model: Siamese) -> list[Any]:
