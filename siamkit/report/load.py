@@ -367,7 +367,7 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
     rows = [row for row in table.select(names).to_pylist() if row["repeat"] == 0]
     kept = next((row["epoch"] for row in rows if row.get("is_best")), None)
     values = [row.get(measure) for row in rows]
-    by_some = [row for row in rows if row.get("standard_error") is not None]
+    by_some = [row for row in rows if row.get("standard_error") is not None and not row.get("is_best")]
     return Curve(
         trial,
         [row["epoch"] for row in rows],
