@@ -257,8 +257,6 @@ def process_scratch() -> Path:
 def check_feeds(session: StudySession) -> None:
     """Check in a worker that the data can feed every loss; the supervisor itself imports no backend.
 
-    `tune` starts the workers of its trials meanwhile.
-
     Raises:
         DataError: the training data cannot feed a loss, or a loss cannot wrap another.
     """
@@ -266,26 +264,22 @@ def check_feeds(session: StudySession) -> None:
     sizes = study.space.factors["batch_size"]
     batch_sizes = {int(size) for size in (sizes.options or (sizes.low, sizes.high))}
     losses = [spec for loss in study.space.loss.alternatives.values() for spec, _ in loss.specs()]
-    job = FeedsJob(tuple(losses), tuple(sorted(batch_sizes)))
-    done = len(session.folder.trials()) if session.folder.exists() else 0
-    workers = study.config.budget.trials - done if session.is_tune else 1
-    run_single(session, job, "the data could not be checked", max(1, workers))
+    run_single(session, FeedsJob(tuple(losses), tuple(sorted(batch_sizes))), "the data could not be checked")
 
 
-def run_single(session: StudySession, job: FeedsJob | TimingJob, failure: str, workers: int = 1) -> Ended:
+def run_single(session: StudySession, job: FeedsJob | TimingJob, failure: str) -> Ended:
     """Run one job in a worker, before the study itself runs.
 
     Args:
         session: the session.
         job: the job.
         failure: the beginning of the message if the worker fails by our own fault.
-        workers: how many workers start; the others are ready sooner for later jobs.
 
     Raises:
         DataError: the job refused the data or a component.
         StudyError: the worker failed.
     """
-    source = SingleJob(job, workers)
+    source = SingleJob(job)
     session.supervisor.run(source)
     assert source.ended is not None
     cause = source.ended.cause
@@ -301,10 +295,6 @@ def run_single(session: StudySession, job: FeedsJob | TimingJob, failure: str, w
 class SingleJob:
     """A source of one job that trains nothing; it is also that job's handle.
 
-    Args:
-        job: the job.
-        workers: how many workers start meanwhile.
-
     Attributes:
         ended: how the job ended; None until then.
     """
@@ -312,14 +302,14 @@ class SingleJob:
     attempt = None
     is_lost = False
 
-    def __init__(self, job: FeedsJob | BaselinesJob | TimingJob, workers: int = 1) -> None:
-        self.job, self._workers = job, workers
+    def __init__(self, job: FeedsJob | BaselinesJob | TimingJob) -> None:
+        self.job = job
         self.ended: Ended | None = None
         self._is_assigned = False
         self._deaths = 0
 
     def max_workers(self) -> int:
-        return self._workers
+        return 1
 
     def tick(self) -> None:
         pass
