@@ -219,11 +219,15 @@ class LocalEngine:
             return
         self._recorder = None
         count = len(self._devices)
+        fit = count * use.room()
         on_host = count + max_workers(self._cpus or 1, self._memory, running=count)
-        self.size = max(count, min(count * use.room(), on_host))
+        self.size = max(count, min(fit, on_host))
+        limit = f"; {fit} would fit on it, but the machine's cores and memory allow no more"
         self._notify(
             f"the first trial took {use.taken / 1e9:.2g} GB of its accelerator and kept it busy for "
             f"{use.busy:.0%} of the time: {self.size} worker{'s' * (self.size > 1)} at a time"
+            + limit
+            * (self.size < fit)
         )
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:

@@ -200,14 +200,14 @@ def filled(found: LocalEngine, notes: list[str]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("count", "used", "percent", "said"),
+    ("count", "used", "percent", "said", "fit"),
     [
         # Of 79,000 free MiB half may be filled: by 19 trials of 2,000, of which four take all of the time.
-        (1, 3000, 25, "2.1 GB of its accelerator and kept it busy for 25% of the time: 4 workers"),
-        (1, 21_000, 10, "21 GB of its accelerator and kept it busy for 10% of the time: 1 worker"),
-        (1, 9000, 3, "8.4 GB of its accelerator and kept it busy for 3% of the time: 4 workers"),
-        (1, 1500, 1, "0.52 GB of its accelerator and kept it busy for 1% of the time: 16 workers"),  # cores
-        (2, 2000, 30, "1 GB of its accelerator and kept it busy for 30% of the time: 6 workers"),
+        (1, 3000, 25, "2.1 GB of its accelerator and kept it busy for 25% of the time: 4 workers", ""),
+        (1, 21_000, 10, "21 GB of its accelerator and kept it busy for 10% of the time: 1 worker", ""),
+        (1, 9000, 3, "8.4 GB of its accelerator and kept it busy for 3% of the time: 4 workers", ""),
+        (1, 1500, 1, "0.52 GB of its accelerator and kept it busy for 1% of the time: 16 workers", "79"),
+        (2, 2000, 30, "1 GB of its accelerator and kept it busy for 30% of the time: 6 workers", ""),
     ],
 )
 def test_the_first_trial_shows_how_many_workers_fit(
@@ -219,6 +219,7 @@ def test_the_first_trial_shows_how_many_workers_fit(
     used: int,
     percent: int,
     said: str,
+    fit: str,
 ) -> None:
     gpus(count)
     notes: list[str] = []
@@ -235,7 +236,8 @@ def test_the_first_trial_shows_how_many_workers_fit(
     first.trial_seconds = start, time.monotonic()
     play.use(70_000, 100)  # by the next trial
     size = filled(found, notes)
-    assert notes == [f"the first trial took {said} at a time"]
+    limit = f"; {fit} would fit on it, but the machine's cores and memory allow no more" if fit else ""
+    assert notes == [f"the first trial took {said} at a time{limit}"]
     assert size == int(said.split()[-2])
     found.close()
 
