@@ -78,6 +78,10 @@ class KerasTrainer:
     def __init__(self, data, fixed):
         self.data, self.fixed = data, fixed
 
+    @staticmethod
+    def prepare():
+        pass
+
     def check_feeds(self, losses, batch_sizes):
         pass
 

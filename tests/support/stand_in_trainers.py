@@ -42,6 +42,10 @@ class StandIn:
     def __init__(self, data: Any, fixed: Any) -> None:
         self.data, self.fixed = data, fixed
 
+    @staticmethod
+    def prepare() -> None:
+        pass
+
     def check_feeds(self, losses: Any, batch_sizes: Any) -> None:
         pass
 
@@ -108,9 +112,11 @@ class StandIn:
 CURRENT: list[Callable[[Any, Any], StandIn]] = []
 
 
-def current(data: Any, fixed: Any) -> StandIn:
+class Current(StandIn):
     """The stand-in of the running test."""
-    return CURRENT[-1](data, fixed)
+
+    def __new__(cls, data: Any, fixed: Any) -> Any:
+        return CURRENT[-1](data, fixed)
 
 
 class Hooked(StandIn):

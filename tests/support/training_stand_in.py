@@ -46,7 +46,7 @@ class Training:
 def use_stand_in(monkeypatch: pytest.MonkeyPatch, make: Callable[[Any, Any], Any]) -> None:
     """Has the sessions of this process train with a stand-in, until the test is over."""
     monkeypatch.setattr(stand_in_trainers, "CURRENT", [make])
-    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", "stand_in_trainers:current")
+    monkeypatch.setattr("siamkit.study.execution.session.TRAINER", "stand_in_trainers:Current")
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # of a test before
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.worker.messages import Cause, Job, Message, Ready, Send, Setup
-from siamkit.study.worker.process import runner_for
+from siamkit.study.worker.process import make_runner
 from siamkit.study.worker.runner import JobRunner
 
 ENGINES = {
@@ -57,6 +57,19 @@ class Engine(Protocol):
 
     size: int
 
+    def warm_up(self, count: int) -> None:
+        """Start up to so many workers while the data are prepared, if that is possible here.
+
+        They import their backend meanwhile, which takes several seconds.
+        """
+
+    def open(self) -> None:
+        """Use the data, which are now in the folder that the setup names; then workers can get jobs.
+
+        Raises:
+            StudyError: not even one worker fits.
+        """
+
     def start(self, number: int) -> Worker:
         """Start a worker; the number, below `size`, decides which device and cores it gets."""
 
@@ -77,7 +90,7 @@ def make_engine(config: StudyConfig, setup: Setup, scratch: Path, notify: Callab
         notify: function that reports a sentence to the user.
 
     Raises:
-        StudyError: the engine's package is not installed, or the engine has no room for a single worker.
+        StudyError: the engine's package is not installed, or this machine lacks an accelerator.
     """
     module_name, _, class_name = ENGINES[config.engine].partition(":")
     try:
@@ -139,9 +152,17 @@ class InlineEngine:
     def __init__(
         self, config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]
     ) -> None:
-        self._runner: JobRunner = runner_for(setup)
+        self._setup = setup
+        self._runner: JobRunner | None = None
+
+    def warm_up(self, count: int) -> None:
+        pass
+
+    def open(self) -> None:
+        self._runner = make_runner(self._setup)
 
     def start(self, number: int) -> InlineWorker:
+        assert self._runner is not None
         return InlineWorker(self._runner)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:

@@ -27,7 +27,7 @@ from siamkit.registry.catalog import SESSION
 from siamkit.registry.registry import components
 from siamkit.runs.results import Versions, differences, versions
 from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
-from siamkit.study.worker.process import make_runner
+from siamkit.study.worker.process import make_runner, prepare
 from siamkit.study.worker.shared_arrays import PackedData, unpack
 
 CONNECT_SECONDS = 5.0  # Ray itself would try for many minutes
@@ -247,6 +247,7 @@ class Actor:
         try:
             reason = version_mismatch(setup)
             if reason is None:
+                prepare(setup)
                 runner = make_runner(setup, unpack(packed))
                 reason = plugin_mismatch(setup)
             if reason is not None:

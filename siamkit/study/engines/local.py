@@ -23,7 +23,7 @@ from siamkit.backend.diagnosis import Use, accelerators, read_use
 from siamkit.errors import StudyError
 from siamkit.study.config.schema import StudyConfig
 from siamkit.study.engines import Worker
-from siamkit.study.worker.messages import Cause, Ended, Job, Message, Send, Setup, TrialJob
+from siamkit.study.worker.messages import Cause, DataWritten, Ended, Job, Message, Send, Setup, TrialJob
 
 DEFAULT_TRIAL_MEMORY = 2e9  # bytes, if the study sets no limit
 ERROR_OUTPUT_BYTES = 4000
@@ -71,6 +71,10 @@ class LocalWorker:
     def _send(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # it has exited, which `death` reports
             self.connection.send_bytes(cloudpickle.dumps(message))
+
+    def open(self) -> None:
+        """Let the worker read the data, which are now in the folder that its setup names."""
+        self._send(DataWritten())
 
     def assign(self, job: Job, send: Send) -> None:
         if isinstance(job, TrialJob) and not self.trial_seconds[1]:
@@ -169,11 +173,26 @@ class LocalEngine:
                 self._recorder, share = UseRecorder(self._devices[0], before), None
         self._setup = replace(setup, memory_share=share)
         self._workers: list[LocalWorker] = []
+        self._warm: dict[int, LocalWorker] = {}  # by number
 
-    def start(self, number: int) -> LocalWorker:
+    def warm_up(self, count: int) -> None:
+        self._warm = {number: self._begin(number) for number in range(min(count, self.size))}
+
+    def open(self) -> None:
+        for worker in self._warm.values():
+            worker.open()
+
+    def _begin(self, number: int) -> LocalWorker:
         errors = self._scratch / f"worker-{number}.log"
         worker = LocalWorker(self._setup, self._environment(number), self._cores(number), errors)
         self._workers.append(worker)
+        return worker
+
+    def start(self, number: int) -> LocalWorker:
+        worker = self._warm.pop(number, None)
+        if worker is None:
+            worker = self._begin(number)
+            worker.open()
         if number == 0 and self._recorder is not None:
             self._recorder.watch(worker)
         return worker
@@ -240,6 +259,7 @@ class LocalEngine:
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 worker.kill()
+        self._warm.clear()
 
 
 # ------------------------------------------------------------------ what the machine has

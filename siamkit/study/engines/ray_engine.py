@@ -183,26 +183,28 @@ class RayEngine:
     def __init__(
         self, config: StudyConfig, setup: Setup, scratch: Path, notify: Callable[[str], None]
     ) -> None:
-        gpus = config.resources.gpus
         self._cpus, self._memory = config.resources.cpus or 1, config.budget.trial_memory
-        self._workers_setting = config.workers
-        packed = pack(Path(setup.data_folder))
-        self._connected = _ray.connect(packed.nbytes)
+        self._config, self._setup = config, setup
         self._marker = FolderMarker(setup.run_folder)
         self._workers: list[RayWorker] = []
-        try:
-            self._gpus = float(_ray.has_gpus()) if gpus is None else gpus
-            self.size, self._counted = 0, 0.0
-            self._count_workers()
-            # The actors do not use the storage, so its password stays here.
-            config = config.model_copy(update={"storage": "sqlite"})
-            share = min(self._gpus, 1.0) or 1.0
-            self._setup = ray.put(replace(setup, config=config, data_folder="", memory_share=share))
-            self._packed = ray.put(packed)
-        except BaseException:
-            self.close()
-            raise
-        self._environment = _environment(setup.backend, self._cpus, self._gpus)
+        self._connected = False
+        self.size, self._counted, self._gpus = 0, 0.0, 0.0
+
+    def warm_up(self, count: int) -> None:
+        pass  # actors get the data when they are created
+
+    def open(self) -> None:
+        packed = pack(Path(self._setup.data_folder))
+        self._connected = _ray.connect(packed.nbytes)
+        gpus = self._config.resources.gpus
+        self._gpus = float(_ray.has_gpus()) if gpus is None else gpus
+        self._count_workers()
+        # The actors do not use the storage, so its password stays here.
+        config = self._config.model_copy(update={"storage": "sqlite"})
+        share = min(self._gpus, 1.0) or 1.0
+        self._shared = ray.put(replace(self._setup, config=config, data_folder="", memory_share=share))
+        self._packed = ray.put(packed)
+        self._environment = _environment(self._setup.backend, self._cpus, self._gpus)
 
     def _count_workers(self) -> None:
         """Set how many workers there should be; those of a lost node start again when there is room."""
@@ -213,8 +215,8 @@ class RayEngine:
                 f"no node of the Ray cluster has room for a worker of {self._cpus} CPUs, {self._gpus:g} GPUs"
                 f"{memory}: {_ray.largest_node()}"
             )
-        is_auto = self._workers_setting == "auto"
-        self.size = max(self.size, room) if is_auto else int(self._workers_setting)
+        is_auto = self._config.workers == "auto"
+        self.size = max(self.size, room) if is_auto else int(self._config.workers)
         self._counted = time.monotonic()
 
     def start(self, number: int) -> RayWorker:
@@ -227,7 +229,7 @@ class RayEngine:
             "scheduling_strategy": "SPREAD",
             "runtime_env": {"env_vars": self._environment},
         }
-        actor = ray.remote(Actor).options(**options).remote(self._setup, self._packed)
+        actor = ray.remote(Actor).options(**options).remote(self._shared, self._packed)
         worker = RayWorker(actor, self._marker)
         self._workers.append(worker)
         return worker

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -117,12 +117,8 @@ def open_session(
     else:
         study = load_study(path, plugins, artifacts, checks=[check_sampler, check_plan])
     check_trackers(study)
-    with importable_from(study.document.folder), _scratch_folder() as scratch:
-        session = _open(role, study, backend, plugins, progress, scratch)
-        try:
-            yield session
-        finally:
-            session.supervisor.close()
+    with importable_from(study.document.folder), _scratch_folder() as scratch, ExitStack() as until_closed:
+        yield _open(role, study, backend, plugins, progress, scratch, until_closed)
 
 
 def _open(
@@ -132,6 +128,7 @@ def _open(
     plugins: tuple[str, ...],
     progress_choice: str,
     scratch: Path,
+    until_closed: ExitStack,
 ) -> StudySession:
     config, owner = study.config, Owner.new(role)
     folder = RunFolder(study.folder, str(owner))
@@ -142,19 +139,7 @@ def _open(
     select.activate(backend)
     progress = make_progress(progress_choice)
     progress.note(f"backend {backend} ({reason})")
-    needs_overlap = role == "tune" and (stored is None or stored.overlap is None)
-    data, valid_items = prepare_data(study, overlap=needs_overlap)
-    sizes = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in SPLITS)
-    progress.note(f"{data.record['items']:,} items: {sizes}")
     installed = versions(backend, _plugin_versions(study))
-    snapshot = _snapshot(study, data, installed)
-    # Not compared on resuming: a study that was started without it can be resumed.
-    snapshot["overlap"] = data.overlap or _overlap(stored)
-    if role == "tune":
-        for sentence in notes_on_data(as_record(snapshot, Snapshot, "study.json")):
-            progress.note(sentence)
-    with disk_full_as_error(scratch):
-        write_data(data, scratch / "data")
     setup = Setup(
         backend=backend,
         config=config,
@@ -171,9 +156,25 @@ def _open(
         path=tuple(sys.path),
         versions=installed,
     )
+    # Workers start while the data are prepared, because both take seconds.
+    engine = until_closed.enter_context(closing(make_engine(config, setup, scratch, progress.note)))
+    engine.warm_up(1 if role == "check" else config.budget.trials)
+    needs_overlap = role == "tune" and (stored is None or stored.overlap is None)
+    data, valid_items = prepare_data(study, overlap=needs_overlap)
+    sizes = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in SPLITS)
+    progress.note(f"{data.record['items']:,} items: {sizes}")
+    snapshot = _snapshot(study, data, installed)
+    # Not compared on resuming: a study that was started without it can be resumed.
+    snapshot["overlap"] = data.overlap or _overlap(stored)
+    if role == "tune":
+        for sentence in notes_on_data(as_record(snapshot, Snapshot, "study.json")):
+            progress.note(sentence)
+    with disk_full_as_error(scratch):
+        write_data(data, scratch / "data")
+    engine.open()
     interrupts = Interrupts(is_deferred=config.engine != "inline")
     supervisor = Supervisor(
-        make_engine(config, setup, scratch, progress.note),
+        engine,
         Limits(config.budget.trial_time, config.budget.trial_memory),
         config.lease,
         interrupts,

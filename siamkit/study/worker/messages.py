@@ -87,6 +87,11 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class DataWritten:
+    """A message to a worker: the data are in the folder that its setup names."""
+
+
+@dataclass(frozen=True)
 class TrialJob:
     """A job: train and evaluate a configuration.
 

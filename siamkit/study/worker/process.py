@@ -21,21 +21,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
+from siamkit.study.worker.messages import Cause, DataWritten, Epoch, Job, Message, Ready, Setup
 
 ORPHANED = 70  # the exit code of a worker whose supervisor has exited
 
 
-def make_runner(setup: Setup, data: Any = None) -> Any:
-    """Prepare this process for the jobs of a study: its plugins, its backend, its data.
-
-    Args:
-        setup: the settings of the worker, such as the backend and the study.
-        data: the prepared data, if they are not in the folder that the setup names.
-
-    Returns:
-        A `siamkit.study.worker.runner.JobRunner`.
-    """
+def prepare(setup: Setup) -> None:
+    """Prepare this process for the jobs of a study: its plugins and its backend. This needs no data yet."""
     from siamkit.backend import select
     from siamkit.registry.registry import components
 
@@ -49,22 +41,35 @@ def make_runner(setup: Setup, data: Any = None) -> Any:
         components().load_module(module)
     for spec in setup.specs:
         components().register(spec)
-    runner = runner_for(setup, data)
+    _trainer_class(setup)
     gc.collect()
     gc.freeze()  # what is imported stays: to go through it again before each trial took 0.3 s
-    return runner
 
 
-def runner_for(setup: Setup, data: Any = None) -> Any:
-    """Return the runner of a process that has its plugins and its backend; see `make_runner`."""
-    # The trainer imports the backend, which must not take the time of the first trial.
-    module, _, name = setup.trainer.partition(":")
-    trainer_class = getattr(importlib.import_module(module), name)
+def make_runner(setup: Setup, data: Any = None) -> Any:
+    """Return what runs the jobs of a study in a process that has its plugins and its backend.
+
+    Args:
+        setup: the settings of the worker, such as the backend and the study.
+        data: the prepared data, if they are not in the folder that the setup names.
+
+    Returns:
+        A `siamkit.study.worker.runner.JobRunner`.
+    """
     from siamkit.study.worker.runner import JobRunner
     from siamkit.study.worker.shared_arrays import map_data
 
     data = data or map_data(Path(setup.data_folder))
-    return JobRunner(setup.config, data, trainer_class(data, setup.config.fixed))
+    return JobRunner(setup.config, data, _trainer_class(setup)(data, setup.config.fixed))
+
+
+def _trainer_class(setup: Setup) -> Any:
+    """Return the class that trains; what it imports must not take the time of the first trial."""
+    module, _, name = setup.trainer.partition(":")
+    trainer_class = getattr(importlib.import_module(module), name)
+    importlib.import_module("siamkit.study.worker.runner")
+    trainer_class.prepare()
+    return trainer_class
 
 
 class SupervisorConnection:
@@ -102,7 +107,10 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     _die_with_parent()
     connection = SupervisorConnection(descriptor)
-    runner = make_runner(connection.receive())
+    setup: Setup = connection.receive()
+    prepare(setup)
+    assert isinstance(connection.receive(), DataWritten)
+    runner = make_runner(setup)
     connection.send(Ready(os.getpid()))
     while True:
         job: Job = connection.receive()

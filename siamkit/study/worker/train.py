@@ -67,8 +67,10 @@ class KerasTrainer:
 
     def __init__(self, data: PreparedData, fixed: Fixed) -> None:
         self._data, self._fixed = data, fixed
-        # The first call imports what Keras seeds: TensorFlow too, if it is installed. Not in a trial's time.
-        keras.utils.set_random_seed(0)
+
+    @staticmethod
+    def prepare() -> None:
+        keras.utils.set_random_seed(0)  # imports what Keras seeds: TensorFlow too, if it is installed
 
     def check_feeds(self, losses: Sequence[LossSpec], batch_sizes: Sequence[int]) -> None:
         made_callbacks(self._fixed.callbacks)

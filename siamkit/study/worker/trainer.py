@@ -256,6 +256,10 @@ class Trainer(Protocol):
     Its class is called with the data (`PreparedData`) and the fixed settings (`Fixed`).
     """
 
+    @staticmethod
+    def prepare() -> None:
+        """Import what trainings need, before there are data."""
+
     def check_feeds(self, losses: Sequence[LossSpec], batch_sizes: Sequence[int]) -> None:
         """Check that the training data can feed all losses.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ray_cluster import STAND_IN, TRAINER, StandIn
@@ -16,7 +16,7 @@ from tiny_study import HEAD, Run, changing
 
 from siamkit.backend import select
 from siamkit.backend.diagnosis import Use, read_use
-from siamkit.errors import StudyError
+from siamkit.errors import DataError, StudyError
 from siamkit.runs.results import Versions
 from siamkit.study.config.load import resolve_study
 from siamkit.study.config.schema import StudyConfig
@@ -93,8 +93,11 @@ class Workers:
             threads=environment["OMP_NUM_THREADS"],
             cores=cores,
             trial_seconds=(0.0, 0.0),
-            kill=lambda: None,
+            is_open=False,
+            is_killed=False,
         )
+        worker.open = lambda: setattr(worker, "is_open", True)
+        worker.kill = lambda: setattr(worker, "is_killed", True)
         self.started.append(worker)
         return worker
 
@@ -186,6 +189,43 @@ def test_accelerators_that_do_not_exist_are_refused(
         StudyError, match=rf"resources\.gpus asks for {asked} accelerators .* has {count}; lower it or leave"
     ):
         engine(tmp_path, f"workers: 2\nresources: {{gpus: {asked}}}")
+
+
+# ------------------------------------------------------------------ before the data are there
+
+
+def test_workers_start_before_the_data_are_there(tmp_path: Path, gpus: Gpus, workers: Workers) -> None:
+    gpus(0)
+    found = engine(tmp_path, "workers: 3")
+    found.warm_up(2)
+    first, second = workers.started
+    assert not first.is_open
+    assert not second.is_open
+    found.open()
+    assert first.is_open
+    assert second.is_open
+    made: list[Any] = [found.start(number) for number in (1, 0, 2)]
+    assert made[:2] == [second, first]
+    assert made[2].is_open
+    found.warm_up(1)
+    found.close()
+    assert all(worker.is_killed for worker in workers.started)
+    assert not cast(Any, found.start(0)).is_killed
+
+
+def test_workers_end_if_the_data_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: Gpus, workers: Workers
+) -> None:
+    gpus(0)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DataError("no items")
+
+    monkeypatch.setattr("siamkit.study.execution.session.prepare_data", refuse)
+    run: Run = changing(tmp_path, f"{HEAD}workers: 2\n")
+    with pytest.raises(DataError, match="no items"):
+        run(("trials: 4", "trials: 3"))
+    assert [worker.is_killed for worker in workers.started] == [True, True]
 
 
 # ------------------------------------------------------------------ workers: auto

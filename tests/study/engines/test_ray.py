@@ -394,6 +394,7 @@ def test_what_got_lost_on_the_way_is_told_again_and_heard_once(monkeypatch: pyte
 
     for name, stub in {"version_mismatch": None, "plugin_mismatch": None, "unpack": None}.items():
         monkeypatch.setattr(ray_worker, name, lambda *_, stub=stub: stub)
+    monkeypatch.setattr(ray_worker, "prepare", lambda _: None)
     monkeypatch.setattr(ray_worker, "make_runner", lambda *_: SimpleNamespace(run=do))
     one = ray_worker.Actor(None, None)  # type: ignore[arg-type]
 
