@@ -33,7 +33,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def run_recorded(owner: Any, key: Any, function: Callable[..., Any], pure: Any, inputs: Any) -> Any:
+def run_recorded(owner: Any, key: Any, function: Callable[[], Any], *_: Any) -> Any:
     return function()  # a training step is compiled as a whole
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,9 +22,15 @@ _recordings: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
 def run_recorded(
-    owner: Any, key: Hashable, function: Callable[..., Any], pure: Callable[..., Any], inputs: Sequence[Any]
+    owner: Any,
+    key: Hashable,
+    function: Callable[..., Any],
+    pure: Callable[..., Any],
+    inputs: Sequence[Any],
+    variables: Sequence[Any],
 ) -> Any:
-    wanted = tuple(i for i, leaf in enumerate(inputs) if leaf.requires_grad)
+    leaves = [*inputs, *(variable.value for variable in variables)]
+    wanted = tuple(i for i, leaf in enumerate(leaves) if leaf.requires_grad)
     if (
         not wanted
         or not torch.is_grad_enabled()
@@ -32,45 +39,87 @@ def run_recorded(
     ):
         return function()
     own = _recordings.setdefault(owner, {})
-    key = (key, wanted, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in inputs))
-    graph = own.get(key, 0)
-    if isinstance(graph, int):  # the number of calls so far
-        if graph < RECORD_AFTER:
-            if graph or len(own) < MOST_RECORDINGS:
-                own[key] = graph + 1
+    key = (key, wanted, tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves))
+    recording = own.get(key, 0)
+    if isinstance(recording, int):  # the number of calls so far
+        if recording < RECORD_AFTER:
+            if recording or len(own) < MOST_RECORDINGS:
+                own[key] = recording + 1
             return function()
-        graph = own[key] = _recorded(pure, inputs, wanted)
-    if graph is None:
+        recording = own[key] = _recorded(pure, leaves, wanted, len(inputs))
+    if recording is None:
         return function()
     try:
-        return _Replay.apply(graph, pure, wanted, *inputs)
+        value, *state = _Replay.apply(recording, leaves, *(leaves[i] for i in wanted))
     except RuntimeError:  # inside torch.func, where a function with a gradient of its own cannot be called
         return function()
+    for i, new in zip(recording.changed, state, strict=True):
+        variables[i].assign(new)
+    return value
 
 
-def _recorded(pure: Callable[..., Any], inputs: Sequence[Any], wanted: Sequence[int]) -> Any:
-    """Return a function that gives the scalar and its gradients; None if it cannot be recorded."""
+@dataclass(frozen=True)
+class _Recording:
+    """A recorded function.
 
-    def both(*leaves: Any) -> tuple[Any, ...]:
-        value = pure(*leaves)
-        return value, *torch.autograd.grad(value, [leaves[i] for i in wanted], materialize_grads=True)
+    Args:
+        run: function of the leaves that gives the scalar, the new values of variables, and the gradients.
+        pure: the function itself, of the leaves; it returns the scalar and all variables' values.
+        wanted: the numbers of the leaves with a gradient.
+        changed: the numbers of the variables with a new value.
+        kept: the leaves as the gradient of the gradient needs them: True for one that will change.
+    """
 
-    leaves = [leaf.detach().requires_grad_(i in wanted) for i, leaf in enumerate(inputs)]
+    run: Callable[..., Any]
+    pure: Callable[..., Any]
+    wanted: tuple[int, ...]
+    changed: tuple[int, ...]
+    kept: tuple[bool, ...]
+
+
+def _recorded(
+    pure: Callable[..., Any], leaves: Sequence[Any], wanted: tuple[int, ...], inputs: int
+) -> _Recording | None:
+    """Return the recording of a function and its gradients; None if it cannot be recorded."""
+    changed: tuple[int, ...] = ()
+
+    def all_results(*leaves: Any) -> tuple[Any, ...]:
+        nonlocal changed
+        value, state = pure(*leaves)
+        changed = tuple(i for i, new in enumerate(state) if new is not None)
+        gradients = torch.autograd.grad(value, [leaves[i] for i in wanted], materialize_grads=True)
+        return value, *(state[i].detach() for i in changed), *gradients
+
+    leaves = [leaf.detach().requires_grad_(i in wanted) for i, leaf in enumerate(leaves)]
     try:
-        graph = make_fx(both)(*leaves)
+        graph = make_fx(all_results)(*leaves)
     except Exception:  # the values of tensors decide what it does
         return None
+    _return_what_is_written(graph)
     if not any(_changes_arguments(node) for node in graph.graph.nodes):
         with torch.no_grad():
             _simplify(graph)
             _reuse_memory(graph)
-    return _scripted(graph, leaves) or graph.forward
+    run = _scripted(graph, leaves) or graph.forward
+    return _Recording(run, pure, wanted, changed, tuple(i - inputs in changed for i in range(len(leaves))))
 
 
 def _changes_arguments(node: Any) -> bool:
     """Return whether an operation writes into its arguments, so that the order of all matters."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and bool(schema.is_mutable)
+
+
+def _return_what_is_written(module: Any) -> None:
+    """Let operations that write into a copy made for it return the result instead."""
+    for node in module.graph.nodes:
+        if node.target is _aten.index_put_.default and _is_call(node.args[0], _aten.clone.default):
+            copy = node.args[0]
+            if list(copy.users) == [node]:
+                node.target = _aten.index_put.default
+                node.replace_input_with(copy, copy.args[0])
+                module.graph.erase_node(copy)
+    module.recompile()
 
 
 def _scripted(graph: Any, leaves: Sequence[Any]) -> Any:
@@ -315,25 +364,28 @@ def _kind(node: Any) -> Hashable:
 
 
 class _Replay(torch.autograd.Function):
-    """A recorded scalar, whose gradient is computed with it."""
+    """A recorded scalar, whose gradient is computed with it, and the new values of variables."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Any, pure: Any, wanted: Any, *inputs: Any) -> Any:
-        value, *gradients = graph(*inputs)
-        ctx.pure, ctx.wanted = pure, wanted
-        ctx.save_for_backward(*inputs, *gradients)
-        return value
+    def forward(ctx: Any, recording: _Recording, leaves: Sequence[Any], *sources: Any) -> Any:
+        results = recording.run(*leaves)
+        count = 1 + len(recording.changed)
+        if count > 1:
+            ctx.mark_non_differentiable(*results[1:count])
+            leaves = [
+                leaf.clone() if changes else leaf
+                for leaf, changes in zip(leaves, recording.kept, strict=True)
+            ]
+        ctx.recording = recording
+        ctx.save_for_backward(*leaves, *results[count:])
+        return results[:count]
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Any) -> Any:
-        wanted, saved = ctx.wanted, ctx.saved_tensors
-        inputs, gradients = saved[: -len(wanted)], saved[-len(wanted) :]
+    def backward(ctx: Any, slope: Any, *_: Any) -> Any:
+        wanted, saved = ctx.recording.wanted, ctx.saved_tensors
+        leaves, gradients = saved[: -len(wanted)], saved[-len(wanted) :]
         if torch.is_grad_enabled():  # the gradient must be differentiable, so it needs a graph of its own
-            sources = [inputs[i] for i in wanted]
-            gradients = torch.autograd.grad(
-                ctx.pure(*inputs), sources, create_graph=True, materialize_grads=True
-            )
-        results: list[Any] = [None] * len(inputs)
-        for i, gradient in zip(wanted, gradients, strict=True):
-            results[i] = gradient * slopes[0]
-        return (None, None, None, *results)
+            value, _ = ctx.recording.pure(*leaves)
+            sources = [leaves[i] for i in wanted]
+            gradients = torch.autograd.grad(value, sources, create_graph=True, materialize_grads=True)
+        return None, None, *(gradient * slope for gradient in gradients)

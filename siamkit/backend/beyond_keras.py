@@ -77,22 +77,17 @@ def run_recorded(
 ) -> Any:
     """Return the result of a function of tensors; on torch by a recording once it was called often enough.
 
-    Only for functions whose result depends on nothing else, and that change nothing.
+    Only for functions whose result depends on nothing else, and that change nothing but the variables.
 
     Args:
         owner: the object that the function belongs to; its recordings are deleted with it.
         key: what else the function depends on.
         function: function of the inputs.
         inputs: tensors.
-        variables: Keras variables that the function reads.
+        variables: Keras variables that the function reads, and perhaps assigns to.
     """
-    return backend_module().run_recorded(
-        owner,
-        key,
-        lambda: function(*inputs),
-        stateless(function, len(inputs), variables),
-        [*inputs, *(variable.value for variable in variables)],
-    )
+    pure = with_changes(function, len(inputs), variables)
+    return backend_module().run_recorded(owner, key, lambda: function(*inputs), pure, inputs, variables)
 
 
 def search_rows(ascending: Any, values: Any, right: bool = False) -> Any:
@@ -108,11 +103,27 @@ def search_rows(ascending: Any, values: Any, right: bool = False) -> Any:
 
 def stateless(function: Function, inputs: int, variables: Sequence[Any]) -> Function:
     """Return the function with the variables' values as further arguments after its inputs."""
+    pure = with_changes(function, inputs, variables)
+    return lambda *values: pure(*values)[0]
 
-    def call(*values: Any) -> Any:
-        state = list(zip(variables, values[inputs:], strict=True))
-        with keras.StatelessScope(state_mapping=state):
-            return function(*values[:inputs])
+
+def with_changes(
+    function: Function, inputs: int, variables: Sequence[Any]
+) -> Callable[..., tuple[Any, list[Any]]]:
+    """Return the function as `stateless` does; it also returns each variable's new value, None for no change.
+
+    Args:
+        function: function of the inputs.
+        inputs: number of inputs.
+        variables: Keras variables that the function reads or assigns to.
+    """
+
+    def call(*values: Any) -> tuple[Any, list[Any]]:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values[inputs:], strict=True))) as scope:
+            before = [scope.get_current_value(variable) for variable in variables]
+            result = function(*values[:inputs])
+            after = [scope.get_current_value(variable) for variable in variables]
+        return result, [None if new is old else new for old, new in zip(before, after, strict=True)]
 
     return call
 
@@ -132,6 +143,12 @@ def is_concrete(value: Any) -> bool:
     if isinstance(value, keras.KerasTensor):
         return False
     return not ops.is_tensor(value) or backend_module().is_concrete(value)
+
+
+def is_readable(value: Any) -> bool:
+    """Return whether Python may read a tensor's values: nothing waits for it, and nothing is compiled."""
+    backend = backend_module()
+    return not backend.EAGER_COMPILES and is_concrete(value) and not backend.is_on_accelerator(value)
 
 
 def encoded_in_parts(encoder: keras.Model, x: Any, size: int, training: bool | None) -> Any:

@@ -246,7 +246,9 @@ class Backend(Protocol):
     def gradient(self, function: Function) -> Function:
         """Return a function that gives a scalar function's value and its gradient by each argument."""
 
-    def run_recorded(self, owner: Any, key: Any, function: Function, pure: Function, inputs: Any) -> Any:
+    def run_recorded(
+        self, owner: Any, key: Any, function: Function, pure: Function, inputs: Any, variables: Any
+    ) -> Any:
         """Return the result of a function, perhaps by a recording of it; see `beyond_keras.run_recorded`."""
 
     def search_rows(self, ascending: Any, values: Any, right: bool) -> Any:

@@ -9,9 +9,10 @@ from functools import cached_property
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import has_accelerator, in_tiles
+from siamkit.backend.beyond_keras import has_accelerator, in_tiles, is_readable
 from siamkit.errors import ComponentError, ModelError
 from siamkit.io.targets import PairTarget
 from siamkit.losses.base import Loss, masked_mean
@@ -79,6 +80,7 @@ class Pairs:
         reference_rows: `(m,)` int32, a number for each reference: the same number is the same item.
         filled: `(m,)` bool, False where a place for a reference is empty; None if no place is.
         training: whether a loss may update its state.
+        most_positives: no query has more positives; None if the host does not know it.
     """
 
     queries: Tensor
@@ -89,12 +91,15 @@ class Pairs:
     reference_rows: Tensor
     filled: Tensor | None = None
     training: bool = True
+    most_positives: int | None = None
 
     @classmethod
-    def of_batch(cls, labels: Tensor, embeddings: Tensor, training: bool = True) -> Pairs:
+    def of_batch(
+        cls, labels: Tensor, embeddings: Tensor, training: bool = True, most_positives: int | None = None
+    ) -> Pairs:
         """Return the pairs of a batch with itself."""
         rows = count_up(embeddings)
-        return cls(embeddings, embeddings, labels, labels, rows, rows, training=training)
+        return cls(embeddings, embeddings, labels, labels, rows, rows, None, training, most_positives)
 
     def of(self, queries: Tensor, references: Tensor) -> Pairs:
         """Return the same pairs with other embeddings."""
@@ -128,9 +133,20 @@ class BatchLoss(Loss):
     takes_references: bool = True
     """Whether the references may differ from the queries, as a cross-batch memory requires."""
 
+    lists_positives: bool = False
+    """Whether `most_positives` of the pairs decides shapes, as in `over_triplets`."""
+
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
-        return self.compare(Pairs.of_batch(labels, embeddings, training))
+        return self.compare(Pairs.of_batch(labels, embeddings, training, self._size))
+
+    def size_of(self, y_true: Tensor | None) -> int | None:
+        """Return the most positives of an item, rounded up to two binary digits, so that few differ."""
+        if not self.lists_positives or y_true is None or not is_readable(y_true):
+            return None
+        most = int(np.unique(ops.convert_to_numpy(y_true), return_counts=True)[1].max(initial=1)) - 1
+        unit = 1 << max(0, most.bit_length() - 2)
+        return -(-most // unit) * unit
 
     def compare(self, pairs: Pairs) -> Tensor:
         """Return the loss over these pairs, a scalar."""

@@ -235,6 +235,7 @@ def over_triplets(
     values: Tensor,
     among: Tensor | None = None,
     tally: Any = 0.0,
+    most: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the sum of a term over triplets, and a tally without gradient, a block of positives at a time.
 
@@ -249,9 +250,15 @@ def over_triplets(
         values: `(n, m)`, the values of all pairs.
         among: `(m, m)`, the values among the references, if the term uses them.
         tally: zeros of the tally's shape.
+        most: no row has more positives; a block that holds so many is computed without a loop.
     """
     n, m = values.shape
     columns = max(1, BLOCK // (n * m)) if n and m else 1
+    if most is not None and most < min(m, columns):
+        _, chosen = ops.top_k(weight, max(1, most))
+        near, weights = (ops.take_along_axis(each, chosen, axis=1)[:, :, None] for each in (values, weight))
+        between = None if among is None else ops.take(among, chosen, axis=0)
+        return term(weights, near, values[:, None, :], between)
     if m and columns >= m:
         between = None if among is None else among[None]
         return term(weight[:, :, None], values[:, :, None], values[:, None, :], between)

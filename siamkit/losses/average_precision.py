@@ -165,8 +165,8 @@ class PNP(BatchLoss):
     """
 
     params = ("b", "alpha", "anneal", "variant")
-
     takes_references = False
+    lists_positives = True
 
     def __init__(
         self,
@@ -196,7 +196,8 @@ class PNP(BatchLoss):
             ranks = ops.sum(ops.sigmoid((far - near) / self.anneal) * negative, axis=2, keepdims=True)
             return ops.sum(ops.where(weight > 0, self._penalty(ranks), 0.0) * weight), ops.sum(weight)
 
-        total, count = over_triplets(term, shares, values)
+        most = None if pairs.most_positives is None else pairs.most_positives + 1  # and the anchor
+        total, count = over_triplets(term, shares, values, most=most)
         return total / ops.where(count > 0, count, 1.0)
 
     def _penalty(self, ranks: Tensor) -> Tensor:

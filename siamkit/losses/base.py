@@ -80,6 +80,7 @@ class Loss(keras.losses.Loss):
     """The losses that this loss wraps."""
 
     _ownership_checked: bool = False
+    _size: int | None = None
     _metric: Metric | None = None
     _model: weakref.ref[Any] | None = None
 
@@ -185,30 +186,35 @@ class Loss(keras.losses.Loss):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """Return the loss of a target that was checked on the host; arguments as for a call."""
+        embeddings = y_pred if ops.is_tensor(y_pred) else ops.convert_to_tensor(y_pred)
+        embeddings = _cast(embeddings, "float32")
+        target = self._as_target(y_true, embeddings)
+        variables = self._known_variables() if sample_weight is None else None
+        if variables is None:
+            values = self._in_scopes(target, embeddings, training)
+        else:
+            values = self._mean(target, embeddings, training, variables)
+        if len(embeddings.shape) == 2 and ops.is_tensor(y_true) and not is_concrete(y_true):
+            values = _nan_if_rounded(values, y_true)
+        if len(values.shape) == 0:
+            if sample_weight is not None:
+                raise ModelError(
+                    f"the loss {self.name!r} compares the items of a batch with one another, so a "
+                    "sample weight has no meaning; leave it out"
+                )
+            return values
+        if sample_weight is None:
+            return ops.mean(values)
+        weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
+        return masked_mean(values, weight)
+
+    def _in_scopes(self, y_true: Tensor | None, y_pred: Tensor, training: bool) -> Tensor:
+        """Return the result of `apply`, computed in full float32."""
         with keras.name_scope(self.name), float32_scope():
-            y_pred = y_pred if ops.is_tensor(y_pred) else ops.convert_to_tensor(y_pred)
-            embeddings = ops.cast(y_pred, "float32")
-            target = self._as_target(y_true, embeddings)
-            variables = self._read_variables() if sample_weight is None else None
-            if variables is None:
-                values = self.apply(target, embeddings, training)
-            else:
-                values = self._mean(target, embeddings, training, variables)
-            if len(embeddings.shape) == 2 and ops.is_tensor(y_true) and not is_concrete(y_true):
-                values = _nan_if_rounded(values, y_true)
-            if not self._ownership_checked:
-                self._check_ownership()
-            if len(values.shape) == 0:
-                if sample_weight is not None:
-                    raise ModelError(
-                        f"the loss {self.name!r} compares the items of a batch with one another, so a "
-                        "sample weight has no meaning; leave it out"
-                    )
-                return values
-            if sample_weight is None:
-                return ops.mean(values)
-            weight = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
-            return masked_mean(values, weight)
+            values = self.apply(y_true, y_pred, training)
+        if not self._ownership_checked:
+            self._check_ownership()
+        return values
 
     def _check_ownership(self) -> None:
         """Warn once if a Keras model trains with this loss, but does not own the loss's weights."""
@@ -236,6 +242,10 @@ class Loss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    def size_of(self, y_true: Tensor | None) -> int | None:
+        """Return the number in a target that decides shapes, so that each has its recording; None without."""
+        return None
+
     def apply(self, y_true: Tensor | None, y_pred: Tensor, training: bool) -> Tensor:
         """Return the result of `call`, which gets `training` if it takes that argument."""
         cls: Any = type(self)
@@ -245,23 +255,30 @@ class Loss(keras.losses.Loss):
     def _mean(
         self, y_true: Tensor | None, y_pred: Tensor, training: bool, variables: Sequence[Any]
     ) -> Tensor:
-        """Return the mean of the result of `apply`, a pure function; torch may record it."""
+        """Return the mean of the result of `apply`; torch may record it."""
+        size = self.size_of(y_true) if len(y_pred.shape) == 2 else None
 
         def mean(y_pred: Tensor, y_true: Tensor | None = None) -> Tensor:
-            values = self.apply(y_true, y_pred, training)
+            self._size = size
+            values = self._in_scopes(y_true, y_pred, training)
             return ops.mean(values) if len(values.shape) else values
 
-        depends_on = (training, self._metric, *(repr(getattr(self, param)) for param in self.params))
+        depends_on = (
+            training,
+            size,
+            self._metric,
+            *(repr(getattr(loss, param)) for loss in family(self) for param in loss.params),
+        )
         inputs = [y_pred] if y_true is None else [y_pred, y_true]
         return run_recorded(self, depends_on, mean, inputs, variables)
 
-    def _read_variables(self) -> list[Any] | None:
-        """Return the variables that a built-in loss only reads; None if it may have other effects."""
+    def _known_variables(self) -> list[Any] | None:
+        """Return the variables that a built-in loss uses; None if a call may have other effects."""
         layers = [layer for layer in (self.state, self._metric) if layer is not None]
-        known = all(type(part).__module__.startswith("siamkit.") for part in (self, *layers))
-        variables = [variable for layer in layers for variable in layer.variables]
-        pure = known and not self.wrapped and all(layer.built for layer in layers)
-        return variables if pure and all(variable.trainable for variable in variables) else None
+        known = all(type(part).__module__.startswith("siamkit.") for part in (*family(self), *layers))
+        if not known or not all(layer.built for layer in layers):
+            return None
+        return [variable for layer in layers for variable in layer.variables]
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **{param: getattr(self, param) for param in self.params}}
@@ -331,7 +348,13 @@ class Loss(keras.losses.Loss):
         if renumber and not (self.target_rule.stateful or self.target_rule.num_classes):
             # The number of the first item with the same label: 32 bits would not hold the label itself.
             return ops.cast(ops.argmax(tensor[:, None] == tensor[None, :], axis=1), "int32")
-        return ops.cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32")
+        return _cast(tensor, "float32" if dtype.startswith(("float", "bfloat")) else "int32", dtype)
+
+
+def _cast(tensor: Tensor, dtype: str, own: str | None = None) -> Tensor:
+    """Return a tensor in a type; itself if it has that, since even then Keras's cast takes time."""
+    own = keras.backend.standardize_dtype(tensor.dtype) if own is None else own
+    return tensor if own == dtype else ops.cast(tensor, dtype)
 
 
 def _nan_if_rounded(values: Tensor, labels: Tensor) -> Tensor:

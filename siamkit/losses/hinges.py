@@ -241,6 +241,7 @@ class DynamicSoftMargin(BatchLoss):
     params = ("min_val", "num_bins", "momentum")
     state: RunningHistogram
     takes_references = False
+    lists_positives = True
 
     def __init__(
         self, min_val: float = -2.0, num_bins: int = 10, momentum: float = 0.01, **kwargs: Any
@@ -266,7 +267,8 @@ class DynamicSoftMargin(BatchLoss):
         def tally(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
             return ops.zeros(()), soft_histogram(near - far, weight * negative[:, None, :], *bins)
 
-        _, new = over_triplets(tally, positive, ops.stop_gradient(distances), tally=ops.zeros(self.num_bins))
+        frozen, most = ops.stop_gradient(distances), pairs.most_positives
+        _, new = over_triplets(tally, positive, frozen, tally=ops.zeros(self.num_bins), most=most)
         shares = self.state.updated(new)
         if pairs.training:
             self.state.shares.assign(shares)
@@ -277,5 +279,5 @@ class DynamicSoftMargin(BatchLoss):
             share_below = ops.take(share_up_to, bin_below(ops.stop_gradient(gaps), *bins), axis=0)
             return ops.sum(ops.where(weight > 0, share_below * gaps, 0.0)), ops.sum(weight)
 
-        total, count = over_triplets(term, positive, distances)
+        total, count = over_triplets(term, positive, distances, most=most)
         return total / ops.where(count > 0, count, 1.0)

@@ -137,6 +137,7 @@ class Angular(BatchLoss):
     """
 
     params = ("alpha",)
+    lists_positives = True
 
     def __init__(self, alpha: float = 40.0, **kwargs: Any) -> None:
         if not 0 < alpha < 90:
@@ -155,7 +156,7 @@ class Angular(BatchLoss):
             losses = log_sum_exp(logits, pairs.negative[:, None, :], axis=2, plus_one=True)[:, :, None]
             return ops.sum(ops.where(weight > 0, losses, 0.0)), ops.sum(weight)
 
-        total, count = over_triplets(term, positive, values, among)
+        total, count = over_triplets(term, positive, values, among, most=pairs.most_positives)
         return total / ops.where(count > 0, count, 1.0)
 
 

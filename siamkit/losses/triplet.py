@@ -64,6 +64,7 @@ class Triplet(BatchLoss):
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.mining = checked_mining(mining)
+        self.lists_positives = swap or smooth_loss
 
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         if len(y_pred.shape) != 3:
@@ -100,7 +101,7 @@ class Triplet(BatchLoss):
             return ops.sum(ops.where(weight > 0, violation, 0.0) * weight), ops.sum(weight)
 
         among = self._among_references(pairs) if self.swap else None
-        total, count = over_triplets(term, positive, distances, among)
+        total, count = over_triplets(term, positive, distances, among, most=pairs.most_positives)
         return total / ops.where(count > 0, count, 1.0)
 
     def _among_references(self, pairs: Pairs) -> Tensor:

@@ -15,6 +15,11 @@ LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1], "int32")
 OTHERS = np.array([2, 2, 0, 1, 1, 0, 0, 0], "int32")
 
 
+def numbers(loss):
+    state = [] if loss.state is None else loss.state.variables
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in state]
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """Record at the first call, with results of any size in used memory; return the recordings by loss."""
@@ -42,8 +47,14 @@ def step(loss, labels, x):
     return [value.detach(), *(torch.zeros(()) if g is None else g for g in gradients)]
 
 
+def torch_close(result, expected):
+    np.testing.assert_allclose(result.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
 def graphs(recordings, loss):
-    return [graph for graph in recordings.get(loss, {}).values() if callable(graph)]
+    return [
+        each for each in recordings.get(loss, {}).values() if each is not None and not isinstance(each, int)
+    ]
 
 
 def over_labels():
@@ -57,11 +68,14 @@ def over_labels():
             yield spec.name
 
 
-# One updates a histogram, the other wraps losses.
-AS_WRITTEN = {"dynamic_soft_margin", "weighted_sum"}
+WRAPPED = {
+    "cross_batch_memory": {"loss": "triplet", "memory_size": 20},
+    "matryoshka": {"loss": "nt_xent", "dims": [4, 2]},
+    "weighted_sum": {"first": "contrastive", "second": "dynamic_soft_margin"},
+}
 
 
-@pytest.mark.parametrize("name", list(over_labels()))
+@pytest.mark.parametrize("name", sorted({*over_labels(), *WRAPPED}))
 def test_a_recorded_loss_has_the_value_and_gradients_of_the_loss_as_written(name, recorded, monkeypatch):
     from siamkit.backend import _torch_recordings
 
@@ -69,24 +83,37 @@ def test_a_recorded_loss_has_the_value_and_gradients_of_the_loss_as_written(name
     metric = "cosine" if spec.orientation == "similarity" else "euclidean"
     metric = "snr" if name == "snr_contrastive" else metric
     facts = {"num_classes": 3} if "num_classes" in spec.needs else {}
-    loss = siamkit.get_loss(name, metric=metric, **facts)
+    loss = siamkit.get_loss(name, metric=metric, **facts, **WRAPPED.get(name, {}))
     for _ in range(2):  # the first call makes its weights
         step(loss, LABELS, points())
-    assert bool(graphs(recorded, loss)) == (name not in AS_WRITTEN)
+    assert graphs(recorded, loss)
     cases = [
         (LABELS, points(1)),
         (OTHERS, points(2)),
         (np.zeros(8, "int32"), points(3)),
         (OTHERS, 0 * points()),
     ]
-    if name in AS_WRITTEN:
-        return
-    got = [step(loss, *case) for case in cases]
+    state = [] if loss.state is None else loss.state.variables
+    start = numbers(loss)
+
+    def all_steps():
+        for variable, value in zip(state, start, strict=True):
+            variable.assign(value)
+        # The state after each step is one of its results: a memory, a histogram.
+        return [
+            [
+                *(result.numpy() for result in step(loss, *case)),
+                *([] if loss.state is None else numbers(loss)),
+            ]
+            for case in cases
+        ]
+
+    got = all_steps()
     monkeypatch.setattr(_torch_recordings, "RECORD_AFTER", 10**9)
     recorded.pop(loss)
-    for case, results in zip(cases, got, strict=True):
-        for result, expected in zip(results, step(loss, *case), strict=True):
-            np.testing.assert_allclose(result.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+    for results, expected in zip(got, all_steps(), strict=True):
+        for result, wanted in zip(results, expected, strict=True):
+            np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_changed_parameter_or_metric_is_recorded_anew(recorded):
@@ -121,6 +148,54 @@ def test_the_gradient_of_a_recorded_loss_can_be_differentiated(recorded):
         moved[index] = h
         ends = [penalty((points() + sign * moved).requires_grad_()).detach() for sign in (1, -1)]
         assert float(got[index]) == pytest.approx(float(ends[0] - ends[1]) / (2 * h), rel=0.05, abs=2e-3)
+
+
+def test_a_recorded_loss_that_changes_its_state_does_so_when_training_only(recorded):
+    import torch
+
+    loss = siamkit.get_loss("cross_batch_memory", metric="euclidean", loss="contrastive", memory_size=20)
+    for _ in range(2):
+        step(loss, LABELS, points())
+    before = numbers(loss)
+    for _ in range(2):
+        loss(torch.tensor(LABELS), points(1).requires_grad_(), training=False)
+    assert len(graphs(recorded, loss)) == 2
+    for old, new in zip(before, numbers(loss), strict=True):
+        np.testing.assert_array_equal(old, new)
+    x = points(1).requires_grad_()
+    value = loss(torch.tensor(LABELS), x)
+    for _ in range(3):  # the memory that the value was computed with is overwritten before its gradient's
+        step(loss, OTHERS, points(2))
+    (slope,) = torch.autograd.grad(value, x, create_graph=True)
+    (got,) = torch.autograd.grad((slope**2).sum(), x)
+    for variable, number in zip(loss.state.variables, before, strict=True):
+        variable.assign(number)
+    recorded.pop(loss)
+    x = points(1).requires_grad_()
+    (slope,) = torch.autograd.grad(loss(torch.tensor(LABELS), x), x, create_graph=True)
+    (expected,) = torch.autograd.grad((slope**2).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+def test_sums_over_triplets_are_recorded_for_each_number_of_positives(recorded, monkeypatch):
+    from siamkit.backend import _torch_recordings
+
+    loss = siamkit.get_loss("angular", metric="cosine")
+    for labels, count in (
+        (LABELS, 1),
+        (OTHERS, 2),
+        (np.zeros(8, "int32"), 3),
+        (LABELS, 3),
+        (LABELS[::-1].copy(), 3),
+    ):
+        got = [step(loss, labels, points(4)) for _ in range(2)][1]
+        assert len(graphs(recorded, loss)) == count
+        with monkeypatch.context() as patch:
+            patch.setattr(_torch_recordings, "RECORD_AFTER", 10**9)
+            patch.setattr(siamkit.losses.BatchLoss, "size_of", lambda *_: None)
+            other = siamkit.get_loss("angular", metric="cosine")
+            for result, expected in zip(got, step(other, labels, points(4)), strict=True):
+                torch_close(result, expected)
 
 
 def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, monkeypatch):
@@ -166,6 +241,18 @@ def test_a_loss_of_another_package_is_never_recorded(recorded):
     for _ in range(3):
         step(loss, LABELS, points())
     assert loss.calls == 3
+
+
+def test_a_loss_around_one_of_another_package_is_never_recorded(recorded):
+    class Other(siamkit.losses.BatchLoss):
+        def compare(self, pairs):
+            return keras.ops.mean(self.distances(pairs))
+
+    inner = Other()
+    loss = siamkit.get_loss("weighted_sum", metric="euclidean", first=inner, second="triplet")
+    for _ in range(3):
+        step(loss, LABELS, points())
+    assert not graphs(recorded, loss)
 
 
 def test_a_recording_computes_nothing_twice_and_keeps_constants():

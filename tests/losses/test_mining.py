@@ -102,21 +102,25 @@ def squares(values, among, positive, negative):
     return total, count, by_value, by_among
 
 
-@pytest.mark.parametrize("block", [1, 300, 10**6])  # one column of positives, two, and all at once
+# One column of positives, two, all references at once, and as many columns as a row has positives.
+@pytest.mark.parametrize(("block", "listed"), [(1, False), (300, False), (10**6, False), (10**6, True)])
 @pytest.mark.parametrize("labels", BATCHES)
-def test_sums_over_triplets_are_those_of_a_loop_whatever_the_size_of_a_block(labels, block, monkeypatch):
+def test_sums_over_triplets_are_those_of_a_loop_whatever_the_size_of_a_block(
+    labels, block, listed, monkeypatch
+):
     monkeypatch.setattr(_mining, "BLOCK", block)
     values, positive, negative = case(BATCHES[labels], ties=False, weighted=True)
     among = case(BATCHES[labels], ties=True)[0]
     total, count, *slopes = squares(values, among, positive, negative)
     far_weight = ops.cast(negative, "float32")[:, None, :]
+    most = int((positive > 0).sum(axis=1).max(initial=0)) if listed else None
 
     def term(weight, near, far, between):
         weight = weight * far_weight
         return ops.sum(weight * (near - 2.0 * far + 3.0 * between) ** 2), ops.sum(weight)
 
     def both(values, among):
-        result = over_triplets(term, ops.cast(positive, "float32"), values, among)
+        result = over_triplets(term, ops.cast(positive, "float32"), values, among, most=most)
         return result[0] + 1000.0 * ops.stop_gradient(result[1])
 
     got, gradients = value_and_gradient_at_once(both, values, among)
@@ -141,15 +145,18 @@ def test_a_loss_is_the_same_by_blocks_as_at_once(name, params, monkeypatch):
     labels = BATCHES["few classes"]
     points = np.random.default_rng(1).normal(size=(len(labels), 4)).astype("float32")
     results = []
-    for block in (10**6, 300):
+    sizes = siamkit.losses.BatchLoss.size_of
+    for block, size_of in ((10**6, sizes), (10**6, lambda *_: None), (300, sizes)):
         monkeypatch.setattr(_mining, "BLOCK", block)
+        monkeypatch.setattr(siamkit.losses.BatchLoss, "size_of", size_of)
         metric = "cosine" if name in ("angular", "pnp") else "euclidean"
         loss = siamkit.get_loss(name, metric=metric, **params)
         results.append(value_and_gradient_at_once(lambda x, loss=loss: loss(labels, x), points))
-    (value, (gradient,)), (by_blocks, (gradient_by_blocks,)) = results
+    (value, (gradient,)), *others = results
     assert value > 0
-    assert by_blocks == pytest.approx(value, rel=1e-5)
-    np.testing.assert_allclose(gradient_by_blocks, gradient, rtol=1e-4, atol=1e-5)
+    for other, (other_gradient,) in others:
+        assert other == pytest.approx(value, rel=1e-5)
+        np.testing.assert_allclose(other_gradient, gradient, rtol=1e-4, atol=1e-5)
 
 
 # ------------------------------------------------------------------ memory
