@@ -126,8 +126,8 @@ coverage: $(VENV)/.test  ## how often intervals hold the truth and p-values cry 
 bench: $(VENV)/.bench  ## how quick siamkit is, side by side; ONLY=knn,losses runs some
 	$(BIN)/python benchmarks/bench.py --only "$(ONLY)"
 
-naive: $(VENV)/.test  ## how much sooner a study reaches the best of a naive search; DATA=folder of the IDX files
-	$(BIN)/python benchmarks/naive.py $(DATA)
+naive: $(VENV)/torch/.ready  ## how much sooner a study reaches the best of a naive search; DATA=folder of the IDX files
+	$(VENV)/torch/bin/python benchmarks/naive.py $(DATA)
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py
@@ -150,6 +150,13 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard plug
 # What siamkit is compared with.
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) faiss-cpu keras-tuner
+	touch $@
+
+# With one backend, as users have it: Keras imports TensorFlow and JAX in every process, if they are installed.
+$(VENV)/torch/.ready: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(VENV)/bin/python -m venv $(VENV)/torch
+	$(VENV)/torch/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	$(VENV)/torch/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e .
 	touch $@
 
 clean:

@@ -38,9 +38,16 @@ class NotInSpaceError(ValueError):
 
 
 def default_trials(space: SearchSpace) -> Iterator[PlannedTrial]:
-    """Yield each loss with its default parameters, the first encoder, and the first metric that fits."""
-    for loss in space.loss.alternatives:
-        yield trial_with(space, {"loss": loss}, "defaults")
+    """Yield each loss with each encoder, both with default parameters, and the first metric that fits.
+
+    The order is that of a Latin square, so that a few trials already have each loss and each encoder: with
+    two encoders the first trial of each loss has one of them, by turns, and the second trial the other.
+    """
+    losses, encoders = list(space.loss.alternatives), list(space.encoder.alternatives)
+    for shift in range(len(encoders)):
+        for number, loss in enumerate(losses):
+            encoder = encoders[(number + shift) % len(encoders)]
+            yield trial_with(space, {"loss": loss, "encoder": encoder}, "defaults")
 
 
 def trial_with(space: SearchSpace, params: Mapping[str, Factor], reason: str) -> PlannedTrial:

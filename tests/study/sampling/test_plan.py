@@ -97,10 +97,16 @@ def test_a_vast_space_is_walked_lazily(load: Load) -> None:
 # ---------------------------------------------------------------- what is enqueued
 
 
-def test_defaults_come_first_one_for_each_loss(load: Load) -> None:
+def test_defaults_come_first_each_loss_with_each_encoder(load: Load) -> None:
     found = facts(load(trials=40))
-    assert [each["loss"] for each in found] == ["contrastive", "triplet", "cosine_mse"]
-    assert {each["encoder"] for each in found} == {"mlp"}
+    assert [(each["loss"], each["encoder"]) for each in found] == [
+        ("contrastive", "mlp"),
+        ("triplet", "cnn"),
+        ("cosine_mse", "mlp"),
+        ("contrastive", "cnn"),
+        ("triplet", "mlp"),
+        ("cosine_mse", "cnn"),
+    ]
     assert {each["metric"] for each in found} == {"cosine"}
     assert found[1]["loss.triplet.margin"] == 0.1  # triplet's default is 0.05: as near as the range goes
     assert found[1]["loss.triplet.mining"] == "all"  # its default, though listed second
