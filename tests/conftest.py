@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import tempfile
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -19,6 +21,10 @@ os.environ.setdefault("KERAS_BACKEND", selection.MAIN)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["KERAS_BACKEND"] == "jax" and "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = selection.known_xla_flags("--xla_cpu_use_fusion_emitters=false")
+if not selection.EVERYTHING:
+    processes = str(Path(__file__).parent / "support/processes")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (processes, os.environ.get("PYTHONPATH"))))
+    sys.path.append(processes)  # a study's workers get this
 os.environ.setdefault("SIAMKIT_CACHE", "")  # commands and workers keep no compiled graphs
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.
@@ -38,6 +44,15 @@ def seeded(request):
 
         keras.utils.set_random_seed(0)
         require_float32()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_graphs():
+    """Thousands of tiny graphs here too: TensorFlow optimizes them for longer than they run."""
+    if os.environ["KERAS_BACKEND"] == "tensorflow" and not selection.EVERYTHING:
+        import tensorflow
+
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="module", autouse=True)

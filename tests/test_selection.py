@@ -67,6 +67,22 @@ def test_a_test_whose_components_all_have_their_turn_elsewhere_runs_for_one_of_t
         assert names(backend, [*items, Item(f"test[{here}]", KERAS, name=here)]) == [f"test[{here}]"]
 
 
+def test_half_of_the_cases_of_a_test_and_component_run_on_each_other_backend():
+    for name in sorted(families()):
+        items = [Item(f"test[{name}-{case}]", KERAS, name=name) for case in range(20)]
+        alone, one = Item(f"other[{name}]", KERAS, name=name), Item(f"one[{name}]", KERAS, ONE, name=name)
+        items += [alone, one]
+        here = {
+            backend: {*names(backend, items)} - {alone.nodeid, one.nodeid}
+            for backend in OTHERS
+            if name in components_on(backend)
+        }
+        assert all(6 <= len(cases) <= 14 for cases in here.values()), name
+        assert len(set().union(*here.values())) == sum(map(len, here.values()))  # none on both
+        assert all(alone.nodeid in names(backend, items) for backend in here)
+        assert len(names(MAIN, items)) == 22
+
+
 @pytest.mark.keras
 @pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ["encoder", "metric", "loss"])
