@@ -99,7 +99,8 @@ def heavy_after(script, modules=HEAVY):
 
 
 def test_the_helper_sees_keras_where_it_is():
-    assert "keras" in heavy_after("import siamkit.metrics.base")
+    stand_in = "import sys, types; sys.modules['keras'] = types.ModuleType('keras')"
+    assert heavy_after(stand_in) == ["keras"]
 
 
 def test_importing_siamkit_imports_no_backend():

@@ -22,7 +22,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def small(loss="triplet", metric="cosine"):
+def small(loss="contrastive", metric="cosine"):
     return siamkit.build("mlp", metric, loss, embedding_dim=4, input_shape=(5,))
 
 
@@ -52,7 +52,7 @@ def map_at_r(similarity, labels):
 def test_values_are_those_of_all_items_that_were_evaluated(metric, eagerly, rng):
     model = small(metric=metric)
     names = ("map_at_r", "recall_at_1", "roc_auc", "mrr")
-    model.compile("adam", "triplet", metrics=siamkit.metrics_for(*names), run_eagerly=eagerly)
+    model.compile("adam", "contrastive", metrics=siamkit.metrics_for(*names), run_eagerly=eagerly)
     (x, y), (vx, vy) = labelled(rng), labelled(rng, n=29)
     vy = vy + 2**24  # float32 does not tell these apart
     history = model.fit(
@@ -83,7 +83,7 @@ def test_values_are_those_of_all_items_that_were_evaluated(metric, eagerly, rng)
 )
 def test_early_stopping_knows_the_better_direction(measure, values, epochs, rng, monkeypatch):
     model = small()
-    model.compile("adam", "triplet", metrics=siamkit.metrics_for(measure))
+    model.compile("adam", "contrastive", metrics=siamkit.metrics_for(measure))
     x, y = labelled(rng)
     name, left = f"val_{measure}", iter(values)
     replace = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update({name: next(left)}))
@@ -112,7 +112,7 @@ def test_pairs_and_scores(loss, rng):
 @pytest.mark.one_backend
 def test_the_models_learned_metric_is_used(rng):
     model = small(metric="mahalanobis")
-    model.compile("adam", "triplet", metrics=siamkit.metrics_for("roc_auc"))
+    model.compile("adam", "contrastive", metrics=siamkit.metrics_for("roc_auc"))
     x, y = labelled(rng)
     model.fit(x, y, verbose=0)
     model.metric.set_weights([np.diag([9.0, 0.1, 0.1, 0.1])])
@@ -169,7 +169,7 @@ def test_a_training_that_diverged_has_no_measures(rng):
 @pytest.mark.one_backend
 def test_a_saved_model_keeps_its_measures(rng, tmp_path):
     model = small()
-    model.compile("adam", "triplet", metrics=siamkit.metrics_for("map_at_r", max_items=500))
+    model.compile("adam", "contrastive", metrics=siamkit.metrics_for("map_at_r", max_items=500))
     x, y = labelled(rng)
     model.fit(x, y, verbose=0)
     expected = model.evaluate(x, y, return_dict=True, verbose=0)

@@ -86,7 +86,7 @@ def assert_alike(one, other, **tolerance):
     [
         ("labels", "multi_similarity", sgd),
         ("labels", {"proxy_anchor": {"num_classes": 3}}, adamw),
-        ("labels", {"cross_batch_memory": {"loss": "triplet", "memory_size": 32}}, sgd),
+        ("labels", {"cross_batch_memory": {"loss": "contrastive", "memory_size": 32}}, sgd),
         ("pairs", "contrastive", sgd),
         ("views", "nt_xent", adamw),
     ],
@@ -98,7 +98,7 @@ def test_training_is_that_of_the_whole_batch(supervision, loss, optimizer):
 
 
 @pytest.mark.parametrize(
-    ("supervision", "loss", "optimizer"), [("labels", "triplet", adamw), ("views", "nt_xent", sgd)]
+    ("supervision", "loss", "optimizer"), [("labels", "contrastive", adamw), ("views", "nt_xent", sgd)]
 )
 def test_both_passes_have_the_same_dropout(supervision, loss, optimizer):
     x, y = data(supervision, 2 * BATCH)
@@ -111,7 +111,7 @@ def test_both_passes_have_the_same_dropout(supervision, loss, optimizer):
 def test_micro_batches_and_steps_have_different_dropout():
     dropout = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5)])
     model = siamkit.Siamese(dropout, "cosine")
-    model.compile("sgd", "triplet", micro_batch=2)
+    model.compile("sgd", "contrastive", micro_batch=2)
     masks = [ops.convert_to_numpy(model(np.ones((4, 50), "float32"), training=True)) for _ in range(2)]
     rows = np.concatenate(masks) > 0
     assert len(np.unique(rows, axis=0)) == 8
@@ -120,8 +120,8 @@ def test_micro_batches_and_steps_have_different_dropout():
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="the same step, each operation compiled alone")
 def test_without_compilation():
     x, y = data("labels", BATCH + 3)
-    plain = trained(encoder(), "triplet", sgd(), x, y)
-    assert_alike(trained(encoder(), "triplet", sgd(), x, y, 5, compile={"jit_compile": False}), plain)
+    plain = trained(encoder(), "contrastive", sgd(), x, y)
+    assert_alike(trained(encoder(), "contrastive", sgd(), x, y, 5, compile={"jit_compile": False}), plain)
 
 
 @pytest.mark.one_backend
@@ -169,7 +169,7 @@ def test_a_view_of_columns_and_a_single_batch():
         keras.utils.set_random_seed(5)
         both = keras.layers.Concatenate()([inputs["age"], keras.layers.Embedding(4, 2)(inputs["town"])])
         made = siamkit.Siamese(keras.Model(inputs, keras.layers.Dense(DIM)(both)), "euclidean")
-        made.compile(sgd(), siamkit.get_loss("triplet", margin=1.0), micro_batch=micro_batch)
+        made.compile(sgd(), siamkit.get_loss("contrastive", neg_margin=1.0), micro_batch=micro_batch)
         return made
 
     rng = np.random.default_rng(0)
@@ -189,7 +189,7 @@ def test_a_view_of_columns_and_a_single_batch():
 def test_a_file_keeps_it(tmp_path):
     x, y = data("labels", BATCH)
     model = siamkit.Siamese(encoder(), "cosine")
-    model.compile(keras.optimizers.AdamW(0.01, epsilon=1e-3), "triplet", micro_batch=PART)
+    model.compile(keras.optimizers.AdamW(0.01, epsilon=1e-3), "contrastive", micro_batch=PART)
     model.fit(x, y, batch_size=BATCH, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = siamkit.load_model(tmp_path / "model.keras")
@@ -219,7 +219,7 @@ def test_batch_normalisation_is_refused():
         r"layer or group normalisation, freeze that layer \(layer.trainable = False\), or leave out "
         "micro_batch",
     ):
-        trained(encoder(keras.layers.BatchNormalization(name="norm")), "triplet", sgd(), x, y, PART)
+        trained(encoder(keras.layers.BatchNormalization(name="norm")), "contrastive", sgd(), x, y, PART)
 
 
 @pytest.mark.one_backend
@@ -233,7 +233,7 @@ def test_batch_normalisation_is_refused():
 def test_an_encoder_that_cannot_be_repeated_is_refused(layer, message):
     x, y = data("labels", BATCH)
     with pytest.raises(ModelError, match=message):
-        trained(encoder(layer()), "triplet", sgd(), x, y, PART)
+        trained(encoder(layer()), "contrastive", sgd(), x, y, PART)
 
 
 def test_frozen_batch_normalisation_is_not_refused():
@@ -244,7 +244,7 @@ def test_frozen_batch_normalisation_is_not_refused():
         layer.trainable = False
         return encoder(layer)
 
-    assert_alike(*(trained(frozen(), "triplet", sgd(), x, y, size) for size in (PART, None)))
+    assert_alike(*(trained(frozen(), "contrastive", sgd(), x, y, size) for size in (PART, None)))
 
 
 @pytest.mark.one_backend

@@ -28,7 +28,7 @@ def x():
     return np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 
 
-def compiled(loss="triplet", **params):
+def compiled(loss="contrastive", **params):
     keras.utils.set_random_seed(0)
     encoder = siamkit.get_encoder("mlp", input_shape=(5,), embedding_dim=3, depth=1, width=8)
     model = siamkit.Siamese(encoder, "euclidean")

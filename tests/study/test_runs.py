@@ -362,7 +362,8 @@ class Runs:
             folder,
             ("{triplet: {mining: all, margin: {low: 0.1, high: 0.5}}}", "slow"),
             ("budget: {trials: 2}", "plugins: [slow_losses]\nbudget: {trials: 2}"),
-            ("engine: inline", "engine: local\nworkers: 2"),
+            ("engine: inline", "engine: local\nworkers: 1"),
+            ("confirm: {top: 1, seeds: 1}", "confirm: null"),
         )
         self.started: list[subprocess.Popen[str]] = []
 

@@ -40,7 +40,7 @@ class Killed(BaseException):
 
 
 def bench(
-    folder: Path, metric: str = "euclidean", loss: str = "{triplet: {margin: 0.2}}", fixed: str = FIXED
+    folder: Path, metric: str = "euclidean", loss: str = "contrastive", fixed: str = FIXED
 ) -> tuple[JobRunner, Configuration]:
     from siamkit.study.worker.train import KerasTrainer
 

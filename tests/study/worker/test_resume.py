@@ -16,9 +16,9 @@ pytestmark = pytest.mark.keras
 @pytest.mark.parametrize(
     ("metric", "loss", "recipe", "die_after"),
     [
-        ("euclidean", "{triplet: {mining: all, margin: 0.2}}", "optimizer: sgd, schedule: linear", (0, 1)),
+        ("euclidean", "contrastive", "optimizer: sgd, schedule: linear", (0, 1)),
         ("cosine", "proxy_anchor", "optimizer: adamw, schedule: cosine, ema: 0.8, clip_norm: 1", (0, 2)),
-        ("mahalanobis", "{triplet: {mining: semihard, margin: 0.2}}", "optimizer: muon", (0, 3)),
+        ("mahalanobis", "contrastive", "optimizer: muon", (0, 3)),
         (
             "euclidean",
             "{cross_batch_memory: {loss: contrastive, memory_size: 48}}",
