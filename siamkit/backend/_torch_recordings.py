@@ -7,6 +7,7 @@ and replayed from then on. No compiler is needed.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -246,6 +247,14 @@ def _equal(node: Any, constants: Mapping[Any, Any]) -> Any:
         return first
     if operation is _aten.gt.Scalar and node.args[1] == 0 and _is_float_mask(first):
         return first.args[0]
+    if operation is _aten.add.Tensor and alike and _is_itself_less_itself(node.args[1]):
+        return first
+    if operation is _aten.where.self and _is_call(first, _aten.lt.Scalar):  # an index from the end
+        index = node.args[2]
+        if first.args == (index, 0) and _lowest_and_end(index)[0] >= 0:
+            return index
+    if operation is _aten.remainder.Scalar and alike and _lowest_and_end(first)[0] >= 0:
+        return first if _lowest_and_end(first)[1] <= node.args[1] else None
     if operation is _aten.mul.Tensor:  # 1 where a number was kept, 0 where it already is 0
         for kept, mask in (node.args, node.args[::-1]):
             if _is_float_mask(mask) and _is_call(kept, _aten.where.self) and kept.args[0] is mask.args[0]:
@@ -257,6 +266,29 @@ def _equal(node: Any, constants: Mapping[Any, Any]) -> Any:
 
 def _is_call(node: Any, operation: Any) -> bool:
     return isinstance(node, torch.fx.Node) and node.target is operation
+
+
+def _is_itself_less_itself(node: Any) -> bool:
+    """Return whether a node is x - x, which carries a gradient in the recording's first pass."""
+    return _is_call(node, _aten.sub.Tensor) and node.args[0] is node.args[1] and not node.kwargs
+
+
+_KEEP_VALUES = {
+    *(_aten._to_copy.default, _aten.view.default, _aten.unsqueeze.default, _aten.squeeze.dim),
+    *(_aten.select.int, _aten.slice.Tensor, _aten.expand.default),
+}
+
+
+def _lowest_and_end(node: Any) -> tuple[float, float]:
+    """Return numbers between which an index is, the latter excluded."""
+    while isinstance(node, torch.fx.Node) and node.target in _KEEP_VALUES:
+        node = node.args[0]
+    if _is_call(node, _aten.argmax.default) or _is_call(node, _aten.argmin.default):
+        shape = node.args[0].meta["val"].shape
+        return 0, shape[node.args[1]] if len(node.args) > 1 and node.args[1] is not None else shape.numel()
+    if _is_call(node, _aten.searchsorted.Tensor):
+        return 0, node.args[0].meta["val"].shape[-1] + 1
+    return -math.inf, math.inf
 
 
 def _is_float_mask(node: Any) -> bool:

@@ -203,7 +203,8 @@ class ClassSoftmax(ProxyLoss):
         own = self.class_mask(labels)
         logits = self.logits(embeddings, proxies, own)
         # log Σ e^(l - l_own), not log Σ e^l less l_own: the difference of two large numbers loses digits.
-        above = logits - at_own(logits, own)
+        index = ops.clip(labels, 0, self.state.num_classes - 1)  # of an unknown class, the loss is NaN
+        above = logits - ops.take_along_axis(logits, index[:, None], axis=1)
         value = log_sum_exp(above, None, axis=1)
         if not self.label_smoothing:
             return value

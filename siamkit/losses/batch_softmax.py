@@ -253,12 +253,11 @@ class Instance(Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
-        logits = self.gamma * -self.pairwise_distances(embeddings, embeddings)
+        logits = self.gamma * self.pairwise_similarities(embeddings, embeddings)
         if len(y_pred.shape) == 3:
             own = log_sum_exp(logits, labels[:, None] == labels[None, :], axis=1)
         else:
-            target = self._ranks(labels)[:, None] == count_up(labels)[None, :]
-            own = ops.sum(ops.where(target, logits, 0.0), axis=1)
+            own = ops.take_along_axis(logits, self._ranks(labels)[:, None] - 1, axis=1)[:, 0]
         return ops.mean(log_sum_exp(logits, None, axis=1) - own)
 
     def _ranks(self, labels: Tensor) -> Tensor:

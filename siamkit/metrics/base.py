@@ -152,7 +152,7 @@ def unit(x: Tensor) -> Tensor:
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     x = x / ops.where(largest > 0, largest, math.inf)
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)  # at least 1, but 0 for a zero vector
-    return x * ops.rsqrt(ops.where(squares <= 0, 1.0, squares))
+    return x * ops.rsqrt(squares + 1e-8)  # 1 and more stay as they are
 
 
 def is_zero(x: Tensor) -> Tensor:
@@ -181,8 +181,8 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
     |a|² + |b|² - 2ab loses close points far from the origin to cancellation. So the coordinates are
     centred and split, x = h + l, h on a grid so coarse that sums of products of h are exact in float32
-    (the splitting of Ozaki et al. 2012); cancellation then affects only the small rest. The gradient
-    flows through l and through the cross terms of the exact sum: it is 2(a - b).
+    (the splitting of Ozaki et al. 2012); cancellation then affects only the small rest. The gradient is
+    that of |a|² + |b|² - 2ab, which is 2(a - b).
     """
     return ops.relu(_squared_or_below_0(a, b))
 
@@ -197,7 +197,16 @@ def _squared_or_below_0(a: Tensor, b: Tensor) -> Tensor:
     bits = max(1, int((24 - 2 - math.log2(max(1, a.shape[-1]))) // 2))
     exponent = ops.ceil(ops.log2(ops.where(largest > 0, largest, 1.0)))
     grid = ops.stop_gradient(ops.exp2(exponent - bits))
-    high_a, high_b = both(lambda x: ops.stop_gradient(ops.round(x / grid) * grid), a, b)
+    high_a, high_b = both(lambda x: ops.round(x / grid) * grid, a, b)
+    value = ops.stop_gradient(_split_product(a, b, high_a, high_b))
+    square_a, square_b = both(lambda x: _dot(x, x), a, b)
+    # Plus 0, with the gradient: it needs shorter products than that of the value.
+    plain = square_a + ops.transpose(square_b) - 2.0 * (a @ ops.transpose(b))
+    return value + (plain - ops.stop_gradient(plain))
+
+
+def _split_product(a: Tensor, b: Tensor, high_a: Tensor, high_b: Tensor) -> Tensor:
+    """Return squared distances of a = h_a + l_a and b = h_b + l_b, where the products of h are exact."""
     low_a = a - high_a
     low_b = low_a if a is b else b - high_b
     square_a, square_b = both(lambda x: _dot(x, x), high_a, high_b)

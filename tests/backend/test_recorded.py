@@ -276,6 +276,45 @@ def test_a_recording_computes_nothing_twice_and_keeps_constants():
         assert torch.allclose(result, expected, equal_nan=True)
 
 
+def test_a_recording_takes_indices_that_cannot_be_negative_as_they_are():
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend._torch_recordings import _simplify
+
+    def chosen(x, index):
+        nearest = keras.ops.argmax(x, axis=1)[:, None]
+        return [keras.ops.take_along_axis(x, each, axis=1) for each in (nearest, index[:, None])]
+
+    x, index = torch.randn(4, 3), torch.tensor([-1, 2, 0, -3])
+    graph = make_fx(chosen)(x, index)
+    _simplify(graph)
+    names = [str(node.target) for node in graph.graph.nodes]
+    assert names.count("aten.lt.Scalar") == 1  # of the index that the caller gives
+    for result, expected in zip(graph(x, index), chosen(x, index), strict=True):
+        assert torch.equal(result, expected)
+
+
+def test_a_recording_leaves_out_what_only_carries_a_gradient():
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from siamkit.backend._torch_recordings import _simplify
+
+    def squares(x, y):
+        plain = x @ y
+        value = (2.0 * x).detach() + (plain - plain.detach())
+        return value, *torch.autograd.grad(value.sum(), [x, y])
+
+    x, y = torch.randn(3, 3, requires_grad=True), torch.randn(3, 3, requires_grad=True)
+    graph = make_fx(squares)(x, y)
+    with torch.no_grad():
+        _simplify(graph)
+    assert sum("mm" in str(node.target) for node in graph.graph.nodes) == 2  # those of the gradient
+    for result, expected in zip(graph(x, y), squares(x, y), strict=True):
+        torch.testing.assert_close(result, expected)
+
+
 def test_the_exponential_of_a_recording_is_0_where_it_would_be_subnormal():
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
