@@ -8,6 +8,7 @@ and replayed from then on. No compiler is needed.
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -286,6 +287,10 @@ def _lowest_and_end(node: Any) -> tuple[float, float]:
     if _is_call(node, _aten.argmax.default) or _is_call(node, _aten.argmin.default):
         shape = node.args[0].meta["val"].shape
         return 0, shape[node.args[1]] if len(node.args) > 1 and node.args[1] is not None else shape.numel()
+    if _is_call(node, operator.getitem) and node.args[1] == 1:
+        ordered = node.args[0]
+        if ordered.target in (_aten.sort.stable, _aten.sort.default, _aten.topk.default):
+            return 0, max(ordered.args[0].meta["val"].shape)
     if _is_call(node, _aten.searchsorted.Tensor):
         return 0, node.args[0].meta["val"].shape[-1] + 1
     return -math.inf, math.inf

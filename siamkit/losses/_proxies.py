@@ -204,7 +204,8 @@ class ClassSoftmax(ProxyLoss):
         logits = self.logits(embeddings, proxies, own)
         # log Σ e^(l - l_own), not log Σ e^l less l_own: the difference of two large numbers loses digits.
         index = ops.clip(labels, 0, self.state.num_classes - 1)  # of an unknown class, the loss is NaN
-        above = logits - ops.take_along_axis(logits, index[:, None], axis=1)
+        # Plus minus one column, whose gradient is a sum: minus a column needs that of minus the matrix.
+        above = logits + -ops.take_along_axis(logits, index[:, None], axis=1)
         value = log_sum_exp(above, None, axis=1)
         if not self.label_smoothing:
             return value

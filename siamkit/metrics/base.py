@@ -201,7 +201,7 @@ def _squared_or_below_0(a: Tensor, b: Tensor) -> Tensor:
     value = ops.stop_gradient(_split_product(a, b, high_a, high_b))
     square_a, square_b = both(lambda x: _dot(x, x), a, b)
     # Plus 0, with the gradient: it needs shorter products than that of the value.
-    plain = square_a + ops.transpose(square_b) - 2.0 * (a @ ops.transpose(b))
+    plain = square_a + ops.transpose(square_b) + (-2.0 * a) @ ops.transpose(b)
     return value + (plain - ops.stop_gradient(plain))
 
 

@@ -284,7 +284,8 @@ def test_a_recording_takes_indices_that_cannot_be_negative_as_they_are():
 
     def chosen(x, index):
         nearest = keras.ops.argmax(x, axis=1)[:, None]
-        return [keras.ops.take_along_axis(x, each, axis=1) for each in (nearest, index[:, None])]
+        order = keras.ops.argsort(x, axis=1)
+        return [keras.ops.take_along_axis(x, each, axis=1) for each in (nearest, order, index[:, None])]
 
     x, index = torch.randn(4, 3), torch.tensor([-1, 2, 0, -3])
     graph = make_fx(chosen)(x, index)
