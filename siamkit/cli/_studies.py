@@ -242,7 +242,7 @@ def status(study: str, artifacts: str | None, as_json: bool, watch: bool) -> Non
 
     from siamkit.study.monitoring.locate import find_study
     from siamkit.study.monitoring.status import Status, StatusReader, read_status
-    from siamkit.study.monitoring.status_table import status_table
+    from siamkit.study.monitoring.views import status_table
 
     console = Console(highlight=False)
 
@@ -288,8 +288,8 @@ def dashboard(study: str, artifacts: str | None, port: int, no_browser: bool) ->
     """Show the study in the file STUDY in optuna-dashboard, on this machine only, until Ctrl-C."""
     import webbrowser
 
-    from siamkit.study.monitoring.dashboard import address, make_dashboard
     from siamkit.study.monitoring.locate import find_study
+    from siamkit.study.monitoring.views import address, make_dashboard
 
     with make_dashboard(find_study(study, artifacts), port) as server:
         click.echo(f"{address(server)}   (Ctrl-C to stop)")

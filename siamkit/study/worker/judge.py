@@ -1,10 +1,13 @@
-"""Scores of a trained model: measures, scores by query, and what a report shows of it. Needs Keras."""
+"""Scores of a trained model, of its epochs and the kept one; what a report shows of it. Needs Keras."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from keras import ops
 
 from siamkit.data.dataset import Dataset
 from siamkit.data.thumbnails import shown_rows
@@ -147,6 +150,56 @@ class Judge:
 
 
 # ------------------------------------------------------------------ for the report
+
+
+class KeptEpoch:
+    """The model after an epoch, in memory: its weights, its optimizer's state and its scores.
+
+    Args:
+        model: the model.
+        scores: its scores after the epoch.
+        source: the model to take the values from, if it is another one with the same variables.
+
+    Attributes:
+        scores: its scores; all of them once it is judged in full.
+    """
+
+    def __init__(self, model: Siamese, scores: Scores, source: Siamese | None = None) -> None:
+        self.scores, self._model = scores, model
+        # Copies: torch steps in place.
+        variables = self._variables(model if source is None else source)
+        self._values = [np.array(ops.convert_to_numpy(each.value)) for each in variables]
+
+    def restore(self) -> None:
+        """Give the model back what it had then."""
+        for variable, value in zip(self._variables(self._model), self._values, strict=True):
+            variable.assign(value)
+        set_threshold(self._model, self.scores)
+
+    def judged_by(self, judging: Judge) -> Scores:
+        """Restore the model, and return all of its scores."""
+        self.restore()
+        self.scores = judging.kept(self._model, self.scores.embeddings)
+        set_threshold(self._model, self.scores)
+        return self.scores
+
+    def save(self, path: Any) -> None:
+        """Write the model as it was then to a file."""
+        now, threshold = KeptEpoch(self._model, self.scores), self._model.threshold
+        self.restore()
+        self._model.save(path)
+        now.restore()
+        self._model.threshold = threshold
+
+    @staticmethod
+    def _variables(model: Siamese) -> list[Any]:
+        return [*model.variables, *model.optimizer.variables]
+
+
+def set_threshold(model: Siamese, scores: Scores) -> None:
+    """Give a model the threshold that was found when it was judged, None if there is none."""
+    threshold = scores.measures.get("threshold", math.nan)
+    model.threshold = threshold if math.isfinite(threshold) else None
 
 
 def report_data(

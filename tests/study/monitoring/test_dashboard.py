@@ -21,8 +21,8 @@ import pytest
 
 from siamkit.cli import main
 from siamkit.errors import StudyError
-from siamkit.study.monitoring.dashboard import make_dashboard
 from siamkit.study.monitoring.locate import find_study
+from siamkit.study.monitoring.views import make_dashboard
 
 STUDY = """\
 version: 1

@@ -31,7 +31,7 @@ from siamkit.study.monitoring import status as status_module
 from siamkit.study.monitoring.locate import find_study
 from siamkit.study.monitoring.progress import spell
 from siamkit.study.monitoring.status import StatusReader, read_status
-from siamkit.study.monitoring.status_table import status_table
+from siamkit.study.monitoring.views import status_table
 from siamkit.study.storage.leases import Owner, machine_name
 from siamkit.study.storage.open import store_snapshot
 
