@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,15 @@ MIN_RANK = 1.1
 
 MIN_DIM_FOR_RANK = 4
 """The number of dimensions from which on a line is a fault: of two or three, a good embedding can use one."""
+
+CLOSER = 128
+"""How many vectors are kept, on average, to which a vector is closer than all centers so far."""
+
+DRAWN = 64
+"""For how many centers candidates are drawn at a time."""
+
+ITERATIONS, TOLERANCE = 300, 1e-4
+"""After how many iterations k-means ends, or below which shift of the centers, divided by the variance."""
 
 ROUNDING = 1e-6  # a smaller spread is rounding of float32
 
@@ -162,7 +171,7 @@ def clustering_measures(
 
     k-means uses the Euclidean distance only. If the metric compares angles, the vectors are scaled to unit
     length first, so that their Euclidean distance depends on angles only; under any other metric they are
-    clustered unchanged. It starts from `spread_centers`.
+    clustered unchanged. It starts from the centers of `CenterDraws`.
 
     Args:
         embeddings: `(n, dim)`.
@@ -173,12 +182,13 @@ def clustering_measures(
     Returns:
         `nmi`, `ami`, `ari`, as scikit-learn computes them.
     """
-    from sklearn.cluster import KMeans  # late: slow to import
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score  # late: slow to import
 
     vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
-    means = KMeans(len(np.unique(ids)), init=spread_centers, n_init=1, random_state=seed)
-    clusters = means.fit_predict(vectors)
+    vectors -= vectors.mean(axis=0)  # else small distances would vanish in large products
+    draws = CenterDraws(vectors, len(np.unique(ids)), np.random.default_rng(seed))
+    draws.compare()
+    clusters = k_means(vectors, *draws.centers())
     return {
         "nmi": float(normalized_mutual_info_score(ids, clusters)),
         "ami": adjusted_mutual_information(ids, clusters),
@@ -186,47 +196,195 @@ def clustering_measures(
     }
 
 
-def spread_centers(
-    vectors: NDArray[np.float32], count: int, random_state: np.random.RandomState
-) -> NDArray[np.float32]:
-    """Return initial centers of clusters `(count, dim)`, drawn from the vectors by greedy k-means++.
+Some: TypeAlias = "tuple[slice | NDArray[np.integer], NDArray[np.float32]]"
+"""Some vectors, and the squared distances of another from them."""
+
+
+class CenterDraws:
+    """Draws the initial centers of clusters by greedy k-means++.
 
     Each center is the best of 2 + log(count) vectors that are drawn with a probability proportional to their
-    squared distance D from the nearest center so far (Arthur and Vassilvitskii 2007, section 5). scikit-learn
-    draws in the same way, but compares a few vectors at a time with all others, which takes most of the time
-    of k-means if there are many clusters. Here many are drawn and compared at once; a vector that was drawn
-    by an older D is kept with the probability D / older D, so that it is drawn by D.
+    squared distance D from the nearest center so far (Arthur and Vassilvitskii 2007, section 5).
+    scikit-learn, which draws in the same way, compares each of them with all vectors: most of the time of
+    k-means if there are many clusters. But a center changes D only of the vectors that are closer to it than
+    D, and D falls. So when n / `CLOSER` centers are drawn, all vectors are compared with each other, once,
+    and for each one those to which it is closer than D are kept: about `CLOSER`. From then on only they are
+    looked at. The distribution of the centers is the same.
 
     Args:
         vectors: `(n, dim)`, with their mean at zero.
         count: number of centers.
-        random_state: source of random numbers.
+        rng: source of random numbers.
     """
-    candidates = 2 + int(math.log(count))
-    size = max(candidates, min(candidates * count, CHUNK // len(vectors)))  # drawn and compared at once
-    squares = (vectors**2).sum(axis=1)[:, None]
-    # |a - b|² = [-2a, |a|², 1] · [b, 1, |b|²].
-    left = np.concatenate([-2 * vectors, squares, np.ones_like(squares)], axis=1)
-    right = np.concatenate([vectors, np.ones_like(squares), squares], axis=1).T
-    centers = [int(random_state.randint(len(vectors)))]
-    nearest = np.maximum(left[centers[0]] @ right, 0)
-    while len(centers) < count and nearest.any():
-        weights = np.cumsum(nearest, dtype=np.float64)
-        drawn = np.searchsorted(weights, random_state.random_sample(size) * weights[-1], side="right")
-        distances = left[drawn] @ right
-        kept_above = random_state.random_sample(size) * nearest[drawn]
-        while len(centers) < count:
-            rows = np.flatnonzero(kept_above < nearest[drawn])[:candidates]
-            if len(rows) < candidates:
-                break
-            kept_above[: rows[-1] + 1] = np.inf  # each is drawn once
-            closer = np.minimum(distances[rows], nearest)
-            best = int(closer.sum(axis=1).argmin())
-            nearest = np.maximum(closer[best], 0)
-            centers.append(int(drawn[rows[best]]))
-    # If there are fewer distinct vectors than centers, all are centers already.
-    centers += random_state.randint(len(vectors), size=count - len(centers)).tolist()
-    return vectors[centers]
+
+    def __init__(self, vectors: NDArray[np.float32], count: int, rng: np.random.Generator) -> None:
+        self._count, self._rng = count, rng
+        squares = np.einsum("nd,nd->n", vectors, vectors)[:, None]
+        # |a - b|² = [-2a, |a|², 1] · [b, 1, |b|²].
+        self._left = np.concatenate([-2 * vectors, squares, np.ones_like(squares)], axis=1)
+        right = np.concatenate([vectors, np.ones_like(squares), squares], axis=1)
+        self._right = np.ascontiguousarray(right.T)
+        self._centers = [int(rng.integers(len(vectors)))]
+        self._nearest = np.maximum(self._left[self._centers[0]] @ self._right, 0)  # D
+        self._labels = np.zeros(len(vectors), np.int64)
+        self._closer: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
+
+        def with_all(drawn: NDArray[np.int64]) -> tuple[NDArray[np.floating], Callable[[int], Some]]:
+            distances = self._left[drawn] @ self._right
+            gains = np.maximum(self._nearest - distances, 0).sum(axis=1)
+            return gains, lambda best: (slice(None), distances[best])
+
+        self._draw(min(count, math.ceil(len(vectors) / CLOSER)), with_all)
+
+    def compare(self) -> None:
+        """Compare all vectors with each other."""
+        if len(self._centers) == self._count:
+            return
+        side = math.isqrt(CHUNK)
+        memory = np.empty(CHUNK, np.float32)  # used again: new pages take half as long as a product
+        for top in range(0, len(self._left), side):
+            for left in range(top, len(self._left), side):
+                a, b = self._left[top : top + side], self._right[:, left : left + side]
+                self.add(top, left, np.matmul(a, b, out=memory[: len(a) * b.shape[1]].reshape(len(a), -1)))
+
+    def add(self, top: int, left: int, squares: NDArray[np.float32]) -> None:
+        """Add squared distances `(p, q)` of vectors from `top` on, and those from `left` on; each pair once.
+
+        On the diagonal, where `top` and `left` are equal, each pair comes twice.
+        """
+        height, width = squares.shape
+        flat = np.flatnonzero(squares < self._nearest[left : left + width])
+        row, column = np.divmod(flat, width)
+        self._closer.append((row + top, column + left, squares.ravel()[flat]))
+        if top != left:
+            limits = self._nearest[top : top + height, None]
+            flat = np.flatnonzero(squares < limits)
+            row, column = np.divmod(flat, width)
+            self._closer.append((column + left, row + top, squares.ravel()[flat]))
+
+    def centers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the centers `(count,)` among the vectors, and the nearest center `(n,)` of each vector."""
+        from scipy.sparse import coo_array  # late: slow to import
+
+        if self._closer:
+            center, closer, squares = (np.concatenate(arrays) for arrays in zip(*self._closer, strict=True))
+            shape = len(self._left), len(self._left)
+            table = coo_array((squares, (center, closer)), shape=shape).tocsr()
+            starts, found, values = table.indptr, table.indices, table.data
+
+            def with_closer(drawn: NDArray[np.int64]) -> tuple[NDArray[np.floating], Callable[[int], Some]]:
+                rows = list(map(slice, starts[drawn].tolist(), starts[drawn + 1].tolist()))
+                before = self._nearest[np.concatenate([found[row] for row in rows])]
+                gains = np.maximum(before - np.concatenate([values[row] for row in rows]), 0)
+                number = np.repeat(np.arange(len(drawn)), starts[drawn + 1] - starts[drawn])
+                total = np.bincount(number, gains, minlength=len(drawn))
+                return total, lambda best: (found[rows[best]], values[rows[best]])
+
+            self._draw(self._count, with_closer)
+        # If there are fewer distinct vectors than centers, all are centers already.
+        missing = self._count - len(self._centers)
+        self._centers += self._rng.integers(len(self._left), size=missing).tolist()
+        return np.asarray(self._centers), self._labels
+
+    def _draw(
+        self,
+        count: int,
+        compared: Callable[[NDArray[np.int64]], tuple[NDArray[np.floating], Callable[[int], Some]]],
+    ) -> None:
+        """Draw centers until there are `count`.
+
+        Args:
+            count: number of centers.
+            compared: function that returns, for the vectors drawn, by how much each would lower the sum of D,
+                and a function that returns, for one of them, vectors and its squared distances from these.
+        """
+        candidates = 2 + int(math.log(self._count))
+        size, nearest, labels = DRAWN * candidates, self._nearest, self._labels
+        while len(self._centers) < count and nearest.any():
+            weights = np.cumsum(nearest, dtype=np.float64)
+            drawn = np.searchsorted(weights, self._rng.random(size) * weights[-1], side="right")
+            # Drawn by an older D, each is kept with the probability D / older D, so that it is drawn by D.
+            kept_above = self._rng.random(size) * nearest[drawn]
+            while len(self._centers) < count:
+                rows = np.flatnonzero(kept_above < nearest[drawn])[:candidates]
+                if len(rows) < candidates:
+                    break
+                kept_above[: rows[-1] + 1] = np.inf  # each is drawn once
+                gains, near = compared(drawn[rows])
+                best = int(gains.argmax())
+                some, distances = near(best)
+                closer = distances < nearest[some]
+                labels[some] = np.where(closer, len(self._centers), labels[some])
+                nearest[some] = np.where(closer, np.maximum(distances, 0), nearest[some])
+                self._centers.append(int(drawn[rows[best]]))
+
+
+def k_means(
+    vectors: NDArray[np.float32], initial: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the cluster `(n,)` of each vector, by Lloyd's algorithm (1982) as scikit-learn ends it.
+
+    A vector is compared with all centers if its own center moved, else only with those that moved.
+
+    Args:
+        vectors: `(n, dim)`, with their mean at zero.
+        initial: `(count,)`, the vectors that are the first centers.
+        labels: `(n,)`, the nearest center of each vector.
+    """
+    from scipy.sparse import csr_array  # late: slow to import
+
+    count, labels = len(initial), labels.copy()
+    sums, sizes = np.zeros((count, vectors.shape[1])), np.zeros(count, np.int64)
+
+    def add(rows: NDArray[np.int64], sign: int) -> None:
+        members = csr_array((np.ones(len(rows)), labels[rows], np.arange(len(rows) + 1)), (len(rows), count))
+        sums[:] += sign * (members.T @ vectors[rows])
+        sizes[:] += sign * np.bincount(labels[rows], minlength=count)
+
+    add(np.arange(len(vectors)), 1)
+    centers = vectors[initial]
+    moved, distances = np.ones(count, bool), np.empty(0, np.float32)
+    least_shift = TOLERANCE * float(vectors.var(axis=0, dtype=np.float64).mean())
+    for iteration in range(ITERATIONS):
+        means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centers)
+        means = means.astype(np.float32)
+        if iteration:  # before the first, no distances are known
+            moved = (means != centers).any(axis=1)
+        shift, centers = float(np.square(means - centers).sum(dtype=np.float64)), means
+        if not moved.any():
+            break
+        own = moved[labels]
+        if 2 * own.sum() > len(own):
+            nearest, distances = _nearest_center(vectors, centers)
+        else:
+            nearest, whole, others, some = labels.copy(), *map(np.flatnonzero, (own, ~own, moved))
+            nearest[whole], distances[whole] = _nearest_center(vectors[whole], centers)
+            found, near = _nearest_center(vectors[others], centers[some])
+            closer = near < distances[others]
+            nearest[others[closer]], distances[others[closer]] = some[found[closer]], near[closer]
+        changed = np.flatnonzero(nearest != labels)
+        add(changed, -1)
+        labels = nearest
+        add(changed, 1)
+        if not changed.size or shift <= least_shift:
+            break
+    return labels
+
+
+def _nearest_center(
+    vectors: NDArray[np.float32], centers: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the nearest center `(n,)` of each vector a, and |b|² / 2 - a · b of this center b."""
+    halves = np.square(centers).sum(axis=1) / 2
+    labels, values = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.float32)
+    size = max(1, CHUNK // len(centers))
+    for start in range(0, len(vectors), size):
+        rows = slice(start, start + size)
+        compared = vectors[rows] @ centers.T
+        np.subtract(halves, compared, out=compared)
+        labels[rows] = compared.argmin(axis=1)
+        values[rows] = np.take_along_axis(compared, labels[rows, None], axis=1)[:, 0]
+    return labels, values
 
 
 def adjusted_mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
