@@ -17,8 +17,8 @@ from siamkit.evaluation.classification import (
     class_means,
     few_shot_measures,
 )
-from siamkit.evaluation.distances import Metric, ignores_length, resolve_metric
-from siamkit.evaluation.geometry import Occurrences, clustering_measures, geometry_measures
+from siamkit.evaluation.distances import Metric, ignores_length, is_cosine, resolve_metric
+from siamkit.evaluation.geometry import SAMPLE, Occurrences, clustering_measures, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
 from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.scan import Accumulator, Queries, scan
@@ -243,7 +243,14 @@ def evaluate_labels(
     if "clustering" in names:
         measures |= clustering_measures(vectors, ids, ignores_length(resolved, vectors))
     if "geometry" in names:
-        measures |= geometry_measures(vectors, ids) | occurrences.measures()
+        known = within and "verification" in names and len(vectors) <= SAMPLE and is_cosine(resolved, vectors)
+        measures |= geometry_measures(
+            vectors,
+            ids,
+            cosines=pairs.histogram if known else None,
+            nearest=occurrences.nearest_two(queries),
+        )
+        measures |= occurrences.measures()
     measures |= {
         "queries": int((relevant > 0).sum()),
         "queries_excluded": int((relevant == 0).sum()),

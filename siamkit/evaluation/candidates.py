@@ -23,6 +23,9 @@ Indices = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Each = Callable[[Callable[[tuple[int, int]], None], Iterable[tuple[int, int]]], Iterable[None]]
 
+Pairs = Callable[[slice, slice, Vectors], None]
+"""A function of the rows, the columns, and the values of their pairs."""
+
 QUERIES = 256
 """The number of queries that a thread searches for at a time."""
 
@@ -254,6 +257,8 @@ class OwnIndex(Index):
     Args:
         points, by, k: as for `Index`.
         each: function that applies another to all elements, perhaps in several threads: `map`, for example.
+        also: function that is called with the rows, the columns and the negated products of each tile, in
+            the threads; it may change the products. Only by products.
     """
 
     @staticmethod
@@ -261,9 +266,16 @@ class OwnIndex(Index):
         """Return whether it is quicker than an `Index`, and its candidates take little memory."""
         return points > 4 * TILE and points * candidates_for(k) <= KEPT
 
-    def __init__(self, points: Vectors, by: Literal["product", "distance"], k: int, each: Each) -> None:
+    def __init__(
+        self,
+        points: Vectors,
+        by: Literal["product", "distance"],
+        k: int,
+        each: Each,
+        also: Pairs | None = None,
+    ) -> None:
         super().__init__(points, by, k)
-        parts = [slice(start, start + TILE) for start in range(0, len(points), TILE)]
+        parts = [slice(start, min(start + TILE, len(points))) for start in range(0, len(points), TILE)]
         # [-a, |a|² / 2, 1] · [b, 1, |b|² / 2] is the same for b and a.
         rights = [
             np.column_stack([self._centered(rows), np.ones(len(points[rows])), self._halves(rows)]).astype(
@@ -280,6 +292,8 @@ class OwnIndex(Index):
             shortlists[top].add(products, parts[left].start)
             if top != left:
                 shortlists[left].add(products, parts[top].start, of_columns=True)
+            if also is not None:
+                also(parts[top], parts[left], products)
 
         # Tiles on the diagonal come first: what is near there limits what is near elsewhere.
         numbers = range(len(parts))

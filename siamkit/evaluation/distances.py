@@ -79,6 +79,32 @@ def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
     return bool(np.allclose(original, doubled, rtol=1e-4, atol=1e-5))
 
 
+def by_products(metric: Metric, vectors: NDArray[np.float32]) -> bool:
+    """Return whether a metric's values are the products of its points, as cosines are; tried on a few."""
+    if getattr(metric, "ordered_by", None) != "product":
+        return False
+    some = _some_rows(vectors)
+    points = points_of(metric, some).astype(np.float64)
+    products = np.einsum("nd,nd->n", points, np.roll(points, 1, axis=0))
+    distances = paired_distances(metric, some, np.roll(some, 1, axis=0))
+    size = float(np.square(points).sum(axis=1).max())
+    return bool(np.allclose(-distances, products, rtol=1e-5, atol=1e-6 * size))
+
+
+def is_cosine(metric: Metric, vectors: NDArray[np.float32]) -> bool:
+    """Return whether a metric's values are cosines; tried on a few vectors."""
+    if not by_products(metric, vectors):
+        return False
+    lengths = np.linalg.norm(points_of(metric, _some_rows(vectors)), axis=1)
+    return bool(np.allclose(lengths[lengths > 0], 1, rtol=1e-5)) and ignores_length(metric, vectors)
+
+
+def is_euclidean(metric: Metric, vectors: NDArray[np.float32]) -> bool:
+    """Return whether a metric orders items as the Euclidean distance does; tried on a few vectors."""
+    some = _some_rows(vectors)
+    return getattr(metric, "ordered_by", None) == "distance" and bool((points_of(metric, some) == some).all())
+
+
 def sized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors divided by a power of two, so that the largest coordinate is from ½ to 1."""
     _, exponent = np.frexp(np.abs(vectors).max())
@@ -217,12 +243,17 @@ def _as_numpy(values: Any) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
-def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+def check_finite(metric: Metric, values: NDArray[np.float32]) -> None:
+    """Refuse values of a metric of which some are NaN or infinite."""
     if not math.isfinite(values.min()) or not math.isfinite(values.max()):  # both return a NaN in the array
         raise DataError(
             f"{type(metric).__name__} returned NaN or infinity for finite embeddings; if their numbers are "
             "large, divide all embeddings by the largest, or compare by cosine"
         )
+
+
+def _as_distances(values: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    check_finite(metric, values)
     # A new array in both cases, without negative zeros: their bits would rank before zero.
     distances: NDArray[np.float32] = oriented(values, metric) + np.float32(0)
     return distances

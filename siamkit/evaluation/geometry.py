@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import Euclidean, sized, unit
+from siamkit.evaluation.distances import Euclidean, is_cosine, is_euclidean, sized, unit
 from siamkit.evaluation.neighbors import nearest_neighbors
-from siamkit.evaluation.scan import Accumulator, Chunk
+from siamkit.evaluation.scan import Accumulator, Chunk, Histogram, Queries
 
 SAMPLE = 10_000
 """The maximum number of items used for uniformity and intrinsic dimension."""
@@ -95,7 +95,12 @@ def degenerate(measures: Mapping[str, float], dim: int) -> Literal["point", "lin
 
 
 def geometry_measures(
-    embeddings: NDArray[np.float32], ids: NDArray[np.int64] | None = None, seed: int = 0
+    embeddings: NDArray[np.float32],
+    ids: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    *,
+    cosines: Histogram | None = None,
+    nearest: NDArray[np.integer] | None = None,
 ) -> dict[str, float]:
     r"""Return measures of the geometry of embeddings, by the Euclidean distance for any metric.
 
@@ -119,6 +124,8 @@ def geometry_measures(
         embeddings: `(n, dim)`.
         ids: `(n,)`, class ids; without them alignment and class ratio are omitted.
         seed: seed of the random items.
+        cosines: the negated cosines of all pairs, for `uniformity`, if they are known.
+        nearest: `(n, 2)`, the nearest two of each item, for `intrinsic_dimension`, if they are known.
     """
     measures = shape_measures(embeddings)
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
@@ -131,8 +138,8 @@ def geometry_measures(
     squares = float((sphere.astype(np.float64) ** 2).sum())
     measures["anisotropy"] = float((total @ total - squares) / pairs)
     measures["norm_spread"] = float(norms.std() / norms.mean()) if norms.any() else 0.0
-    measures["uniformity"] = _uniformity(sphere[sample])
-    measures["intrinsic_dimension"] = _intrinsic_dimension(embeddings[sample])
+    measures["uniformity"] = _uniformity(sphere[sample]) if cosines is None else _uniformity_of(cosines)
+    measures["intrinsic_dimension"] = _intrinsic_dimension(embeddings[sample], nearest)
     if ids is not None:
         measures["alignment"] = _squares(sphere, ids)[0]
         inside, between = _squares(embeddings, ids)
@@ -145,12 +152,26 @@ class Occurrences(Accumulator):
 
     def __init__(self, gallery: int) -> None:
         self._counts = np.zeros(gallery, np.int64)
+        self._near: list[NDArray[np.int32]] = []
 
     def depth(self, relevant: int, findable: int) -> int:
         return HUB_DEPTH
 
     def add(self, chunk: Chunk) -> None:
-        self._counts += np.bincount(chunk.order[:, :HUB_DEPTH].ravel(), minlength=len(self._counts))
+        near = chunk.order[:, :HUB_DEPTH]
+        self._counts += np.bincount(near.ravel(), minlength=len(self._counts))
+        if len(self._counts) <= SAMPLE:
+            self._near.append(near.astype(np.int32))
+
+    def nearest_two(self, queries: Queries) -> NDArray[np.integer] | None:
+        """Return the two nearest items `(n, 2)` by the Euclidean distance, if they follow from the search."""
+        metric, vectors = queries.metric, queries.vectors
+        if not queries.within or not self._near or len(vectors) < 3:
+            return None
+        near = np.concatenate(self._near)
+        if is_euclidean(metric, vectors):
+            return near[:, :2]
+        return _nearest_two(vectors, near) if is_cosine(metric, vectors) else None
 
     def measures(self) -> dict[str, float]:
         """Return `hubness`, the skewness of the counts (Radovanović, Nanopoulos and Ivanović 2010)."""
@@ -277,7 +298,7 @@ class CenterDraws:
                 before = self._nearest[np.concatenate([found[row] for row in rows])]
                 gains = np.maximum(before - np.concatenate([values[row] for row in rows]), 0)
                 number = np.repeat(np.arange(len(drawn)), starts[drawn + 1] - starts[drawn])
-                total = np.bincount(number, gains, minlength=len(drawn))
+                total = np.asarray(np.bincount(number, weights=gains, minlength=len(drawn)), np.float64)
                 return total, lambda best: (found[rows[best]], values[rows[best]])
 
             self._draw(self._count, with_closer)
@@ -460,11 +481,48 @@ def _uniformity(unit: NDArray[np.float32]) -> float:
     return float(np.log(total / pairs)) - 4 if pairs else math.nan
 
 
-def _intrinsic_dimension(vectors: NDArray[np.float32]) -> float:
+def _uniformity_of(cosines: Histogram) -> float:
+    centers, alike, unlike = cosines.counts()
+    pairs = alike + unlike
+    return float(np.log((pairs * np.exp(-4 * centers - 4)).sum() / pairs.sum()))
+
+
+def _nearest_two(vectors: NDArray[np.float32], near: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the two nearest of each item by the Euclidean distance, given those `(n, k)` of highest cosine.
+
+    Any other item b has at most the lowest of these cosines, c, so |a - b|² ≥ |a|² + r² - 2 |a| r c for some
+    length r between the shortest and the longest. If that is not above the second distance, all are searched.
+    """
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    shortest, longest = float(lengths.min()), float(lengths.max())
+    found, proven = np.empty((len(vectors), 2), np.int64), np.zeros(len(vectors), bool)
+    size = max(1, CHUNK // near[0].size // vectors.shape[1])
+    for start in range(0, len(vectors), size):
+        rows = slice(start, start + size)
+        wide, items = vectors[rows, None].astype(np.float64), np.sort(near[rows], axis=1)
+        products = np.matmul(vectors[items], wide.swapaxes(1, 2))[:, :, 0]
+        own = lengths[rows]
+        with np.errstate(invalid="ignore", divide="ignore"):  # a zero vector is not proven
+            lowest = (products / lengths[items]).min(axis=1) / own
+        squares = np.square(vectors[items] - wide).sum(axis=2)
+        order = squares.argsort(axis=1, kind="stable")[:, :2]
+        found[rows] = np.take_along_axis(items, order, axis=1)
+        second = np.take_along_axis(squares, order[:, 1:], axis=1)[:, 0]
+        closest = np.clip(own * lowest, shortest, longest)
+        bound = own**2 + closest**2 - 2 * own * closest * lowest
+        proven[rows] = second < bound - 1e-5 * (own + longest) ** 2  # more than rounding of float32
+    rest = np.flatnonzero(~proven)
+    if rest.size:
+        found[rest], _ = nearest_neighbors(vectors[rest], vectors, Euclidean(), 2, exclude=rest)
+    return found
+
+
+def _intrinsic_dimension(vectors: NDArray[np.float32], nearest: NDArray[np.integer] | None = None) -> float:
     if len(vectors) < 3:
         return math.nan
     metric, itself = Euclidean(), np.arange(len(vectors))
-    nearest, _ = nearest_neighbors(vectors, vectors, metric, 2, exclude=itself)
+    if nearest is None:
+        nearest, _ = nearest_neighbors(vectors, vectors, metric, 2, exclude=itself)
     first, second = (metric(vectors, vectors[nearest[:, rank]]) for rank in range(2))
     distinct = first > 0  # the ratio of a duplicate is undefined
     logs = float(np.log(second[distinct] / first[distinct]).sum())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,11 +21,14 @@ from siamkit.evaluation.candidates import (
     Index,
     Indices,
     OwnIndex,
+    Pairs,
     Vectors,
     nearest_first,
 )
 from siamkit.evaluation.distances import (
     Metric,
+    by_products,
+    check_finite,
     check_size,
     distance_chunks,
     oriented,
@@ -114,7 +118,12 @@ def is_shallow(metric: Metric, k: int, gallery: int) -> bool:
 
 
 def search(
-    metric: Metric, queries: Vectors, gallery: Vectors, k: int, exclude: Indices | None = None
+    metric: Metric,
+    queries: Vectors,
+    gallery: Vectors,
+    k: int,
+    exclude: Indices | None = None,
+    pairs: Pairs | None = None,
 ) -> Iterator[tuple[int, Indices]]:
     """Yield the index of the first of a few queries, and the k nearest items of each, nearest first.
 
@@ -126,6 +135,9 @@ def search(
         gallery: `(m, dim)`.
         k: number of nearest items.
         exclude: `(n,)`, the index of the item to exclude for each query, -1 for none.
+        pairs: function that is called with the rows, the columns and the distances of all pairs, before the
+            first yield and in several threads, if the search computes them: within one set, of a metric whose
+            values are products. Each pair comes once; tiles on the diagonal have theirs twice.
     """
     from threadpoolctl import threadpool_info, threadpool_limits  # late: scikit-learn brings it
 
@@ -144,7 +156,10 @@ def search(
         if on_accelerator():
             index = DeviceIndex(points_b, by, k)
         elif within and OwnIndex.pays(len(gallery), k):
-            index = OwnIndex(points_b, by, k, pool.map)
+            also = None
+            if pairs is not None and by_products(metric, queries):
+                also = partial(_passed_on, metric, 2 * int(exponent), pairs)
+            index = OwnIndex(points_b, by, k, pool.map, also)
         else:
             index = Index(points_b, by, k)
 
@@ -160,3 +175,14 @@ def search(
                 left_out = None if exclude is None else exclude[some]
                 order[some - start] = nearest_first(distances, k, left_out)[0]
             yield start, order
+
+
+def _passed_on(
+    metric: Metric, exponent: int, pairs: Pairs, rows: slice, columns: slice, products: Vectors
+) -> None:
+    """Pass negated products of scaled points on as distances."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        products *= np.float32(2.0**exponent)
+    check_finite(metric, products)
+    products += 0  # no negative zeros
+    pairs(rows, columns, products)

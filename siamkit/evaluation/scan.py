@@ -83,6 +83,9 @@ class Chunk:
 class Accumulator:
     """An object that collects results during the pass."""
 
+    takes_pairs = False
+    """Whether `add_pairs` does something."""
+
     def depth(self, relevant: int, findable: int) -> int:
         """Return the number of nearest items that the accumulator needs.
 
@@ -95,6 +98,14 @@ class Accumulator:
     def add(self, chunk: Chunk) -> None:
         """Add a chunk; keep none of its arrays, nor views of them."""
         raise NotImplementedError
+
+    def add_pairs(
+        self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]
+    ) -> None:
+        """Add the distances of pairs within one set, if the search computes those of all: in several threads.
+
+        Each pair comes once; tiles on the diagonal have theirs twice.
+        """
 
     def finish(self, queries: Queries) -> None:
         """Compute what needs distances that the search did not compute."""
@@ -112,8 +123,16 @@ def scan(queries: Queries, accumulators: Iterable[Accumulator]) -> None:
     metric, vectors, gallery, itself = queries.metric, queries.vectors, queries.gallery, queries.itself
     deepest = depth(slice(None))
     chunks: Iterator[Chunk]
+
+    takers = [accumulator for accumulator in accumulators if accumulator.takes_pairs]
+
+    def pairs(rows: slice, columns: slice, distances: NDArray[np.float32]) -> None:
+        for accumulator in takers:
+            accumulator.add_pairs(queries, rows, columns, distances)
+
     if is_shallow(metric, deepest, len(gallery)):
-        searched = search(metric, vectors, gallery, deepest, itself) if deepest else iter(())
+        given = pairs if takers else None
+        searched = search(metric, vectors, gallery, deepest, itself, given) if deepest else iter(())
         chunks = (Chunk(queries, start, order) for start, order in searched)
     else:
         chunks = _compared(queries, depth)
@@ -175,9 +194,9 @@ class Histogram:
         for start in range(0, len(flat), CACHED):
             part = slice(start, start + CACHED)
             scaled = np.multiply(flat[part], factor, dtype=precise)
-            cells[part] = np.ceil(scaled, out=scaled)
-        cells -= self._first
-        for counts, counted in zip(self._counts, (cells, cells[alike.ravel()]), strict=True):
+            np.ceil(scaled, out=scaled)
+            cells[part] = np.subtract(scaled, precise(self._first), out=scaled)  # exact: both are whole
+        for counts, counted in zip(self._counts, (cells, cells[np.flatnonzero(alike)]), strict=True):
             counts += np.bincount(counted, minlength=BINS)
 
     @property
@@ -191,6 +210,14 @@ class Histogram:
         centers = np.asarray((filled + self._first - 0.5) * 2.0**self._exponent, np.float64)
         every, alike = self._counts[:, filled]
         return centers, alike, every - alike
+
+    def merge(self, other: Histogram) -> None:
+        """Add the counts of another histogram, which changes its bins."""
+        if other._range is None:
+            return
+        self._widen(*other._range)
+        other._widen(*self._range)  # type: ignore[misc]
+        self._counts += other._counts
 
     def _widen(self, low: float, high: float) -> None:
         if self._range is not None:

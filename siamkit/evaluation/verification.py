@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -279,8 +280,10 @@ class PairCounts(Accumulator):
     The pairs are those of queries i < j, or all with a gallery.
     """
 
+    takes_pairs = True
+
     def __init__(self) -> None:
-        self._histogram = Histogram()
+        self._histograms: list[Histogram] = []  # one for each thread
         self._counted = False
 
     def depth(self, relevant: int, findable: int) -> int:
@@ -288,8 +291,7 @@ class PairCounts(Accumulator):
 
     def add(self, chunk: Chunk) -> None:
         if chunk.distances is not None:
-            self._count(chunk.queries, chunk.rows, slice(None), chunk.distances)
-            self._counted = True
+            self.add_pairs(chunk.queries, chunk.rows, slice(None), chunk.distances)
 
     def finish(self, queries: Queries) -> None:
         if not self._counted:
@@ -299,20 +301,36 @@ class PairCounts(Accumulator):
                 counted: Future[None] = thread.submit(lambda: None)
                 for tile in distance_tiles(queries.metric, queries.vectors, gallery):
                     counted.result()
-                    counted = thread.submit(self._count, queries, *tile)
+                    counted = thread.submit(self.add_pairs, queries, *tile)
                 counted.result()
 
-    def _count(self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]) -> None:
+    def add_pairs(
+        self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]
+    ) -> None:
+        self._counted = True
         alike = queries.ids[rows, None] == queries.gallery_ids[columns]
         first = columns.start or 0
         if queries.within and first < rows.stop:
             pairs = np.arange(first, first + distances.shape[1]) > np.arange(rows.start, rows.stop)[:, None]
             distances, alike = distances[pairs], alike[pairs]
-        self._histogram.add(distances, alike)
+        try:
+            histogram = self._histograms.pop()
+        except IndexError:  # all are in use
+            histogram = Histogram()
+        histogram.add(distances, alike)
+        self._histograms.append(histogram)
+
+    @cached_property
+    def histogram(self) -> Histogram:
+        """The counts of all pairs."""
+        whole = Histogram()
+        for histogram in self._histograms:
+            whole.merge(histogram)
+        return whole
 
     def curve(self) -> Curve | None:
         """Return the ROC curve; None if all pairs are of one kind."""
-        return Curve.of(*self._histogram.counts(), self._histogram.width)
+        return Curve.of(*self.histogram.counts(), self.histogram.width)
 
 
 def _rounded_up(value: float) -> float:

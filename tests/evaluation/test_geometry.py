@@ -7,9 +7,20 @@ import numpy as np
 import pytest
 
 from siamkit.errors import DataError
-from siamkit.evaluation import effective_rank, geometry, spread
+from siamkit.evaluation import effective_rank, evaluate_labels, geometry, spread
+from siamkit.evaluation.distances import Cosine, Euclidean
 
 RNG = np.random.default_rng(0)
+
+
+class Manhattan:
+    orientation = "distance"
+
+    def __call__(self, a, b):
+        return np.abs(a - b).sum(-1)
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])
 
 
 def slowly(rows):
@@ -113,6 +124,37 @@ def test_figures_of_pairs_equal_loops_over_all_of_them():
     assert found["class_ratio"] == pytest.approx(ratio, rel=1e-5)
     norms = np.linalg.norm(rows, axis=1)
     assert found["norm_spread"] == pytest.approx(norms.std() / norms.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "manhattan"])
+@pytest.mark.parametrize("lengths", ["equal", "nearly equal", "any"])
+def test_what_the_search_and_the_pairs_show_is_not_computed_again(monkeypatch, metric, lengths):
+    rng = np.random.default_rng(5)
+    rows = unit(rng.normal(size=(400, 6)))
+    rows *= (
+        1
+        if lengths == "equal"
+        else rng.uniform(*((0.98, 1.02) if "nearly" in lengths else (0.2, 3)), (400, 1))
+    )
+    rows = rows.astype("float32")
+    rows[11] = rows[12]
+    rows[13] = 0 if lengths == "any" else rows[13]
+    expected = geometry.geometry_measures(rows)
+    searched, search = [], geometry.nearest_neighbors
+    monkeypatch.setattr(
+        geometry,
+        "nearest_neighbors",
+        lambda some, *rest, **more: searched.append(len(some)) or search(some, *rest, **more),
+    )
+    plain = {"cosine": Cosine(), "euclidean": Euclidean(), "manhattan": Manhattan()}[metric]
+    groups = ("retrieval", "verification", "geometry")
+    found = evaluate_labels(rows, np.arange(400) % 100, plain, ks=(1,), groups=groups).measures
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
+    few = {"equal": 2, "nearly equal": 400, "any": 401}[lengths]  # not all lengths allow a proof
+    assert (
+        sum(searched) == 400 if metric == "manhattan" else sum(searched) < (few if metric == "cosine" else 1)
+    )
 
 
 def test_far_from_zero_the_class_ratio_keeps_its_digits():

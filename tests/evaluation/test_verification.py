@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from selection import examples
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from siamkit.evaluation import ThresholdRule, evaluate_labels, evaluate_pairs, scan
+from siamkit.errors import DataError
+from siamkit.evaluation import ThresholdRule, evaluate_labels, evaluate_pairs, scan, verification
+from siamkit.evaluation.distances import Cosine
+from siamkit.evaluation.distances import distance_tiles as real
 from siamkit.evaluation.scan import BINS, Histogram
 from siamkit.evaluation.verification import Curve, verification_measures
 
@@ -145,6 +148,60 @@ def test_only_pairs_above_the_diagonal_are_counted(monkeypatch):
     )
 
 
+class Away(Cosine):
+    """1 - cos: ordered by products, of which its values are a function."""
+
+    orientation = "distance"
+
+    def __call__(self, a, b):
+        return 1 - super().__call__(a, b)
+
+    def matrix(self, a, b):
+        return 1 - super().matrix(a, b)
+
+
+@pytest.mark.parametrize("metric", [Cosine(), Away()])
+@pytest.mark.parametrize("classes", [3, 100])
+def test_the_pairs_of_a_search_are_counted_as_all_pairs_are(monkeypatch, metric, classes):
+    monkeypatch.setattr("siamkit.evaluation.candidates.TILE", 70)  # the last tile has fewer rows
+    rng = np.random.default_rng(classes)
+    labels = np.arange(400) % classes
+    embeddings = (rng.normal(size=(classes, 8))[labels] + rng.normal(size=(400, 8))).astype(np.float32)
+    embeddings[7] = 0
+    tiles = []
+    monkeypatch.setattr(verification, "distance_tiles", lambda *given: tiles.append(given) or real(*given))
+    ks = (1,) if classes == 100 else (400,)  # few neighbors are searched for; for many, all are compared
+    found = evaluate_labels(embeddings, labels, metric, ks=ks)
+    assert len(tiles) == (classes == 100 and isinstance(metric, Away))
+    i, j = np.triu_indices(400, 1)
+    distances = metric.matrix(embeddings, embeddings)[i, j] * (-1 if type(metric) is Cosine else 1)
+    alike = labels[i] == labels[j]
+    assert (found.curve.alike, found.curve.unlike) == (alike.sum(), (~alike).sum())
+    assert found.measures["roc_auc"] == pytest.approx(roc_auc_score(alike, -distances), abs=1e-5)
+    threshold = found.measures["threshold"] * (-1 if type(metric) is Cosine else 1)
+    far = (distances[~alike] <= threshold).mean()
+    assert found.measures["far"] == pytest.approx(far, abs=1e-5)
+
+
+def test_products_outside_float32_are_refused_in_a_search(monkeypatch):
+    monkeypatch.setattr("siamkit.evaluation.candidates.TILE", 70)
+    embeddings = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    embeddings[5:7] *= 1e22
+
+    class Dot(Cosine):
+        def points(self, x):
+            return x.copy()
+
+        def __call__(self, a, b):
+            return (a * b).sum(axis=1)
+
+        def matrix(self, a, b):
+            return a @ b.T
+
+    with pytest.raises(DataError, match="NaN or infinity"):
+        evaluate_labels(embeddings, np.arange(400) % 100, Dot(), ks=(1,))
+
+
 # ---------------------------------------------------------------- the histogram
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -167,7 +224,12 @@ def _check_histogram(portions):
     whole.add(distances, alike)
     for k in range(len(flat))[::-1]:
         backwards.add(distances[k : k + 1], alike[k : k + 1])
-    for other in (parts, backwards):
+    merged = Histogram()
+    for portion in portions:
+        one = Histogram()
+        one.add(np.array([d for d, _ in portion], np.float32), np.array([a for _, a in portion], bool))
+        merged.merge(one)
+    for other in (parts, backwards, merged):
         for a, b in zip(whole.counts(), other.counts(), strict=True):
             np.testing.assert_array_equal(a, b)
     centres, in_alike, in_unlike = whole.counts()
