@@ -260,7 +260,10 @@ class Loss(keras.losses.Loss):
 
         def mean(y_pred: Tensor, y_true: Tensor | None = None) -> Tensor:
             self._size = size
-            values = self._in_scopes(y_true, y_pred, training)
+            try:
+                values = self._in_scopes(y_true, y_pred, training)
+            finally:
+                self._size = None  # of this batch; a loss around this one calls it with another
             return ops.mean(values) if len(values.shape) else values
 
         depends_on = (

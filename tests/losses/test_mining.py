@@ -195,3 +195,14 @@ def test_no_loss_needs_memory_for_the_cube_of_the_batch(name, params):
     loss(labels[:2], np.zeros((2, dim), "float32"))  # makes its weights
     program = jax.make_jaxpr(jax.grad(lambda x: loss(labels, x)))(np.zeros((n, dim), "float32"))
     assert max(sizes(program.jaxpr)) <= 16 * n * n
+
+
+def test_a_loss_that_was_called_itself_takes_other_sizes_of_classes_inside_another_loss():
+    embeddings = np.random.default_rng(7).normal(size=(12, 4)).astype("float32")
+    pairs, classes = np.repeat(np.arange(6), 2), np.repeat(np.arange(2), 6)
+    inner = siamkit.get_loss("angular", metric="cosine")
+    for _ in range(2):  # the first call builds the metric
+        inner(pairs, embeddings)
+    around = siamkit.get_loss("weighted_sum", metric="cosine", first=inner, second="angular", weight=1.0)
+    expected = 2 * float(siamkit.get_loss("angular", metric="cosine")(classes, embeddings))
+    np.testing.assert_allclose(float(around(classes, embeddings)), expected, rtol=1e-5)
