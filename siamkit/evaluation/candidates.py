@@ -87,8 +87,12 @@ def limit_of_smallest(values: Vectors, count: int) -> Vectors:
 def below(values: Vectors, limits: Vectors, of_columns: bool = False) -> tuple[Vectors, Indices]:
     """Return the values of each row `(n, m)` that are below its limit `(n,)`, and their columns.
 
-    Rows that have fewer of them than others are filled with infinity. With `of_columns`, rows and columns
-    change places.
+    Rows that have fewer of them than others are filled with infinity.
+
+    Args:
+        values: `(n, m)`; with `of_columns` `(m, n)`.
+        limits: `(n,)`.
+        of_columns: whether the rows are the columns of `values`.
     """
     flat = np.flatnonzero(values < (limits if of_columns else limits[:, None]))
     row, column = np.divmod(flat, values.shape[1])
@@ -182,6 +186,10 @@ class Index:
 
     def nearest(self, queries: Vectors, exclude: Indices | None = None) -> tuple[Indices, NDArray[np.bool_]]:
         """Return the k nearest points of each query, nearest first, ties in order of index; whether proven.
+
+        Args:
+            queries: `(n, dim)`, scaled as the points are.
+            exclude: `(n,)`, the index of the point to exclude for each query, -1 for none.
 
         Returns:
             Indices `(n, k)`; and `(n,)`, False if other points could be as near.
