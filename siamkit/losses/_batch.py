@@ -97,12 +97,24 @@ class Pairs:
     def of_batch(
         cls, labels: Tensor, embeddings: Tensor, training: bool = True, most_positives: int | None = None
     ) -> Pairs:
-        """Return the pairs of a batch with itself."""
+        """Return the pairs of a batch with itself.
+
+        Args:
+            labels: `(n,)` int32, class ids.
+            embeddings: `(n, dim)`.
+            training: whether a loss may update its state.
+            most_positives: no item has more positives; None if the host does not know it.
+        """
         rows = count_up(embeddings)
         return cls(embeddings, embeddings, labels, labels, rows, rows, None, training, most_positives)
 
     def of(self, queries: Tensor, references: Tensor) -> Pairs:
-        """Return the same pairs with other embeddings."""
+        """Return the same pairs with other embeddings.
+
+        Args:
+            queries: `(n, dim)`.
+            references: `(m, dim)`.
+        """
         pairs = copy(self)  # with the masks that are computed already
         vars(pairs).update(queries=queries, references=references)
         return pairs

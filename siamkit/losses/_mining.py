@@ -69,7 +69,7 @@ class RowLoss(PairLoss):
     Args:
         mining: the rule that selects pairs, one of `MINING`.
         chunk_size: how many queries are compared with all references at once. By default all of them, or few
-            enough for little memory if a batch has more than 2,900 items.
+            enough for little memory if a batch has more than 2,900 items (11,600 on an accelerator).
     """
 
     def __init__(self, mining: str = "all", chunk_size: int | None = None, **kwargs: Any) -> None:

@@ -37,7 +37,7 @@ class NTXent(RowLoss):
         temperature: t, above 0.
         mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
         chunk_size: how many items are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if a batch has more than 2,900 items.
+            for all, or few enough if a batch has more than 2,900 items (11,600 on an accelerator).
 
     Reference: Sohn 2016; Chen et al. 2020, "SimCLR"; PML NTXentLoss.
 
@@ -87,7 +87,7 @@ class SupCon(RowLoss):
         temperature: t, above 0.
         mining: the rule that selects pairs, one of `siamkit.losses.MINING`.
         chunk_size: how many items are compared with the batch at once, for the memory of these alone; None
-            for all, or few enough if a batch has more than 2,900 items.
+            for all, or few enough if a batch has more than 2,900 items (11,600 on an accelerator).
 
     Reference: Khosla et al. 2020, "Supervised Contrastive Learning" (L_out, without the factor t of the
     authors' code); PML SupConLoss.

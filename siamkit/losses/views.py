@@ -41,7 +41,7 @@ class MultipleNegativesRanking(Loss):
         symmetric: whether each positive must also find its anchor among all anchors; the loss is then the
             mean of both directions.
         chunk_size: how many anchors are compared with all candidates at once, for the memory of these alone;
-            None for all, or few enough if a batch has more than 2,900 rows.
+            None for all, or few enough if a batch has more than 2,900 rows (11,600 on an accelerator).
 
     Reference: Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply";
     sentence-transformers' MultipleNegativesRankingLoss and MultipleNegativesSymmetricRankingLoss.
@@ -162,7 +162,7 @@ class SigLIP(Loss):
         bias: b at the start; far below 0, since nearly all pairs of a batch are negative.
         learning_rate_multiplier: factor on the learning rate of log t and b, at least 0; 0 keeps them fixed.
         chunk_size: how many anchors are compared with all candidates at once, for the memory of these alone;
-            None for all, or few enough if a batch has more than 2,900 rows.
+            None for all, or few enough if a batch has more than 2,900 rows (11,600 on an accelerator).
 
     Reference: Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training".
 
@@ -229,7 +229,7 @@ class InfoNCE(Loss):
     Args:
         temperature: t, above 0.
         chunk_size: how many items are compared with a view at once, for the memory of these alone; None for
-            all, or few enough if a batch has more than 2,900 rows.
+            all, or few enough if a batch has more than 2,900 rows (11,600 on an accelerator).
 
     Reference: van den Oord, Li, Vinyals 2018, "Representation Learning with Contrastive Predictive Coding";
     Radford et al. 2021, "CLIP", for the symmetric form.
