@@ -28,6 +28,8 @@ demo: $(VENV)/.demo  ## which embedding suits handwritten digits? a few minutes
 # slow each other.
 PARTS := test-tensorflow test-waits test-jax test-plain test-torch test-studies test-examples
 STUDIES := tests/study tests/cli tests/docs
+# Collecting the other files takes as long as importing all backends; a mark is named in the file that sets it.
+WAITING := $(shell grep -rlw waits tests --include='test_*.py')
 MARKS_plain := not keras and not waits and not engines
 MARKS_waits := waits and not engines
 MARKS_backend := keras and not waits
@@ -43,7 +45,7 @@ test-plain: $(VENV)/.test  ## what needs no backend
 	$(BIN)/python -m pytest -q -m "$(MARKS_plain)"
 
 test-waits: $(VENV)/.test  ## what mostly waits: Ray, databases, Chromium, killed studies
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_waits)"
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_waits)" $(WAITING)
 
 test-torch: $(VENV)/.test  ## all components on PyTorch, and models
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(STUDIES:%=--ignore=%)

@@ -55,7 +55,7 @@ def invoke(*arguments: str) -> click.testing.Result:
 
 def refusal(data: str, *changes: tuple[str, str], here: Path) -> str:
     """The sentence that a study over these data is refused with."""
-    text = STUDY.replace("DATA", data)
+    text = STUDY.replace("DATA", data) + "engine: inline\n"  # tests of workers refuse data in others
     for old, new in changes:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
@@ -323,7 +323,7 @@ def test_a_time_for_a_study_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.one_backend
 def test_tune_finishes_the_study_when_its_reader_has_exited(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(
-        STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}")
+        STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}") + "engine: inline\n"
     )
     code, stderr = into_a_closed_pipe("tune", "study.yaml", cwd=tmp_path)
     assert (code, stderr) == (0, "")
@@ -405,6 +405,7 @@ def test_a_study_whose_trials_all_fail_says_why_and_exits_with_1(here: Path) -> 
         STUDY.replace("DATA", "source: digits, limit: {train: 60, valid: 40, test: 40}").replace(
             "trials: 1", "trials: 1, trial_memory: 1MB"
         )
+        + "engine: inline\n"
     )
     result = invoke("tune", "study.yaml", "--progress", "none")
     assert result.exit_code == 1
