@@ -27,6 +27,14 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *leaves: jax.value_and_grad(function, argnums=tuple(range(len(leaves))))(*leaves)
 
 
+def with_gradient_of(other: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    call = jax.custom_vjp(function)
+    call.defvjp(
+        lambda *leaves: (function(*leaves), leaves), lambda leaves, slope: jax.vjp(other, *leaves)[1](slope)
+    )
+    return call  # type: ignore[no-any-return]
+
+
 def run_recorded(owner: Any, key: Any, function: Callable[[], Any], *_: Any) -> Any:
     return function()  # a training step is compiled as a whole
 

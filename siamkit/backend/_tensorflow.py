@@ -33,6 +33,19 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def with_gradient_of(other: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*leaves: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def by_leaves(slope: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(leaves)
+                value = other(*leaves)
+            return tape.gradient(value, leaves, slope)
+
+        return function(*leaves), by_leaves
+
+    return tf.custom_gradient(call)  # type: ignore[no-any-return]
+
+
 def run_recorded(owner: Any, key: Any, function: Callable[[], Any], *_: Any) -> Any:
     return function()  # a training step is compiled as a whole
 

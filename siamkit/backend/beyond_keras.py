@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from siamkit.backend.select import Function, backend_module
+from siamkit.backend.select import Function, backend_module, float32_scope
 from siamkit.errors import ModelError
 
 
@@ -70,6 +70,21 @@ def value_and_gradients(function: Function) -> Function:
     It works inside compiled functions and loops. No gradient passes through what it returns.
     """
     return backend_module().gradient(function)
+
+
+def with_gradient_of(other: Function, function: Function) -> Function:
+    """Return a function of tensors with the gradient of another, which computes the same with fewer digits.
+
+    Args:
+        other: function that has the gradient; JAX and TensorFlow compute of it what the gradient needs.
+        function: function that has the value. Both read no variables.
+    """
+
+    def in_float32(*inputs: Any) -> Any:
+        with float32_scope():  # it may be traced after the scope in which the function is
+            return other(*inputs)
+
+    return backend_module().with_gradient_of(in_float32, function)
 
 
 def run_recorded(

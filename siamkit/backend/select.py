@@ -246,6 +246,9 @@ class Backend(Protocol):
     def gradient(self, function: Function) -> Function:
         """Return a function that gives a scalar function's value and its gradient by each argument."""
 
+    def with_gradient_of(self, other: Function, function: Function) -> Function:
+        """Return a function with the gradient of another; see `beyond_keras.with_gradient_of`."""
+
     def run_recorded(
         self, owner: Any, key: Any, function: Function, pure: Function, inputs: Any, variables: Any
     ) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
+from siamkit.backend.beyond_keras import with_gradient_of
 from siamkit.backend.select import float32_scope
 from siamkit.registry.lookup import get_component
 
@@ -190,23 +191,24 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 def _squared_or_below_0(a: Tensor, b: Tensor) -> Tensor:
     """Return squared distances; by rounding, those of close points may be slightly below 0."""
     centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
-    a, b = both(lambda x: x - centre, a, b)
+    # The gradient needs shorter products than the value.
+    return with_gradient_of(_plain_squares, _split_squares)(*both(lambda x: x - centre, a, b))
+
+
+def _plain_squares(a: Tensor, b: Tensor) -> Tensor:
+    square_a, square_b = both(lambda x: _dot(x, x), a, b)
+    return square_a + ops.transpose(square_b) + (-2.0 * a) @ ops.transpose(b)
+
+
+def _split_squares(a: Tensor, b: Tensor) -> Tensor:
+    """Return squared distances of centred points, by products of their parts."""
     sizes = both(lambda x: ops.max(ops.abs(x)), a, b)
     largest = sizes[0] if a is b else ops.maximum(*sizes)
     # |h_a|² + |h_b|² - 2 h_a h_b is exact while dim * (2 * 2^bits)² stays below 2^24.
     bits = max(1, int((24 - 2 - math.log2(max(1, a.shape[-1]))) // 2))
     exponent = ops.ceil(ops.log2(ops.where(largest > 0, largest, 1.0)))
-    grid = ops.stop_gradient(ops.exp2(exponent - bits))
+    grid = ops.exp2(exponent - bits)
     high_a, high_b = both(lambda x: ops.round(x / grid) * grid, a, b)
-    value = ops.stop_gradient(_split_product(a, b, high_a, high_b))
-    square_a, square_b = both(lambda x: _dot(x, x), a, b)
-    # Plus 0, with the gradient: it needs shorter products than that of the value.
-    plain = square_a + ops.transpose(square_b) + (-2.0 * a) @ ops.transpose(b)
-    return value + (plain - ops.stop_gradient(plain))
-
-
-def _split_product(a: Tensor, b: Tensor, high_a: Tensor, high_b: Tensor) -> Tensor:
-    """Return squared distances of a = h_a + l_a and b = h_b + l_b, where the products of h are exact."""
     low_a = a - high_a
     low_b = low_a if a is b else b - high_b
     square_a, square_b = both(lambda x: _dot(x, x), high_a, high_b)

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ModelError
-from siamkit.metrics.base import Metric, Tensor, absolute, euclidean_distances, norm
+from siamkit.metrics.base import Metric, Tensor, absolute, both, euclidean_distances, norm
 
 Shape = tuple[int, ...]
 
@@ -66,7 +66,7 @@ class Mahalanobis(Metric):
         return norm(self._mapped(a - b))
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        return euclidean_distances(self._mapped(a), self._mapped(b))
+        return euclidean_distances(*both(self._mapped, a, b))
 
     def points(self, x: Tensor) -> Tensor:
         return self._mapped(ops.cast(x, "float32"))
