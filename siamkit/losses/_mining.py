@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from siamkit.backend.beyond_keras import search_rows, value_and_gradients
+from siamkit.backend.beyond_keras import search_rows, sorts_slowly, value_and_gradients
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, by_rows, check_chunk_size, count_up, rows_of_tile
 from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
@@ -204,13 +204,48 @@ def hinge_over_triplets(
 ) -> Tensor:
     """Return the mean of d(a, p) - d(a, n) + margin over the triplets in which it is above 0; 0 without any.
 
-    The sum is linear in the distances once the triplets above 0 are counted for each pair.
+    Where sorting is slow, blocks of positives are compared, unless an anchor has many of them.
 
     Args:
         distances: `(n, m)`.
         positive, negative: `(n, m)` float32, the weights of the pairs; a triplet has their product.
         margin: the margin.
         semihard: whether only the triplets count whose negative is farther than the positive.
+    """
+
+    def by_blocks() -> tuple[Tensor, Tensor]:
+        def term(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
+            weight = weight * negative[:, None, :]
+            if semihard:
+                weight = ops.where(far <= near, 0.0, weight)
+            weight = ops.where(
+                far >= near + margin, 0.0, weight
+            )  # false for NaN, which should reach the loss
+            weight = ops.stop_gradient(weight)
+            return ops.sum(ops.where(weight > 0, near - far + margin, 0.0) * weight), ops.sum(weight)
+
+        return over_triplets(term, positive, distances)
+
+    def by_rank() -> tuple[Tensor, Tensor]:
+        return _ranked_hinge(distances, positive, negative, margin, semihard)
+
+    columns = distances.shape[1]
+    if not sorts_slowly():
+        total, count = by_rank()
+    elif columns is not None and columns <= FEW_POSITIVES:
+        total, count = by_blocks()
+    else:
+        most = ops.max(ops.sum(_as_float(positive > 0), axis=1))
+        total, count = ops.cond(most <= FEW_POSITIVES, by_blocks, by_rank)
+    return total / ops.where(count > 0, count, 1.0)
+
+
+def _ranked_hinge(
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, semihard: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the sum over these triplets, and their number; arguments as above.
+
+    The sum is linear in the distances once the triplets above 0 are counted for each pair.
     """
     frozen = ops.stop_gradient(distances)
     ranked = RankedPairs(frozen, positive, negative)
@@ -223,9 +258,10 @@ def hinge_over_triplets(
     # NaN should reach the loss; ∞ of a pair that does not count should not.
     unknown = ops.any(ops.logical_and(ranked.unknown, positive + negative > 0))
     total = ops.sum(slope * ops.where(ops.equal(slope, 0.0), 0.0, distances)) + margin * count
-    return ops.where(unknown, float("nan"), total / ops.where(count > 0, count, 1.0))
+    return ops.where(unknown, float("nan"), total), count
 
 
+FEW_POSITIVES = 64  # of an anchor: for more, XLA's sort on a CPU takes less time than their blocks
 BLOCK = 2**18  # numbers that are computed at once; one column of positives at least
 
 

@@ -59,6 +59,14 @@ def mean_of_hinges(values, positive, negative, margin, semihard):
     return (total / count, gradient / count) if count else (0.0, gradient)
 
 
+@pytest.fixture(params=[64, 2], ids="up to {} positives by blocks".format)
+def few_positives(request, monkeypatch):
+    """How many positives of an anchor are compared by blocks, where sorting is slow."""
+    monkeypatch.setattr(_mining, "FEW_POSITIVES", request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("few_positives")
 @pytest.mark.parametrize("semihard", [False, True])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("labels", BATCHES)
@@ -75,6 +83,7 @@ def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihar
         np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.usefixtures("few_positives")
 def test_a_nan_of_a_pair_that_counts_makes_the_mean_of_hinges_nan_and_an_infinite_distance_does_not():
     values, positive, negative = case(BATCHES["many classes"], ties=False)
     masks = [ops.cast(mask, "float32") for mask in (positive, negative)]
