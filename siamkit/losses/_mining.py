@@ -218,10 +218,8 @@ def hinge_over_triplets(
             weight = weight * negative[:, None, :]
             if semihard:
                 weight = ops.where(far <= near, 0.0, weight)
-            weight = ops.where(
-                far >= near + margin, 0.0, weight
-            )  # false for NaN, which should reach the loss
-            weight = ops.stop_gradient(weight)
+            inactive = far >= near + margin  # false for NaN, which should reach the loss
+            weight = ops.stop_gradient(ops.where(inactive, 0.0, weight))
             return ops.sum(ops.where(weight > 0, near - far + margin, 0.0) * weight), ops.sum(weight)
 
         return over_triplets(term, positive, distances)

@@ -80,7 +80,8 @@ def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihar
         expected, slopes = mean_of_hinges(values, positive, negative, margin, semihard)
         got, (gradient, _) = ours(values, margin)
         assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
-        np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-7)
+        # Where sorted, a weight is a difference of float32 sums.
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("few_positives")
