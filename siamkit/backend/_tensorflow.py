@@ -36,10 +36,11 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 def with_gradient_of(other: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*leaves: Any) -> tuple[Any, Callable[[Any], Any]]:
         def by_leaves(slope: Any) -> Any:
+            own = [tf.identity(leaf) for leaf in leaves]  # one tensor given twice has two gradients
             with tf.GradientTape() as tape:
-                tape.watch(leaves)
-                value = other(*leaves)
-            return tape.gradient(value, leaves, slope)
+                tape.watch(own)
+                value = other(*own)
+            return tape.gradient(value, own, slope)
 
         return function(*leaves), by_leaves
 

@@ -12,7 +12,7 @@ from keras import ops
 from metric_references import CASES
 
 import siamkit
-from siamkit.backend.beyond_keras import compiled
+from siamkit.backend.beyond_keras import compiled, with_gradient_of
 from siamkit.metrics.base import absolute, centred, quotient, safe_sqrt, unit
 
 pytestmark = pytest.mark.keras
@@ -183,3 +183,11 @@ def test_centred_vectors_have_mean_zero_and_constant_ones_are_exactly_zero(rng):
     weight = rng.normal(size=x.shape).astype("float32")
     _, (gradient,) = value_and_gradient(lambda v: ops.sum(centred(v) * ops.convert_to_tensor(weight)), x)
     np.testing.assert_allclose(gradient, weight - weight.mean(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_a_function_with_the_gradient_of_another_has_it_by_each_argument_also_if_they_are_one_tensor():
+    function = with_gradient_of(lambda a, b: a * a * b, lambda a, b: a + 2.0 * b)
+    value, (by_a, by_b) = value_and_gradient(lambda a, b: ops.sum(function(a, b)), 3.0, 5.0)
+    assert (value, float(by_a), float(by_b)) == (13.0, 30.0, 9.0)  # a + 2b; 2ab, a²
+    value, (gradient,) = value_and_gradient(lambda x: ops.sum(function(x, x)), 3.0)
+    assert (value, float(gradient)) == (9.0, 27.0)  # 2x² + x²
