@@ -213,7 +213,7 @@ def hinge_over_triplets(
         semihard: whether only the triplets count whose negative is farther than the positive.
     """
 
-    def by_blocks() -> tuple[Tensor, Tensor]:
+    def by_blocks(distances: Tensor) -> tuple[Tensor, Tensor]:
         def term(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
             weight = weight * negative[:, None, :]
             if semihard:
@@ -224,17 +224,33 @@ def hinge_over_triplets(
 
         return over_triplets(term, positive, distances)
 
-    def by_rank() -> tuple[Tensor, Tensor]:
+    def by_rank(distances: Tensor) -> tuple[Tensor, Tensor]:
         return _ranked_hinge(distances, positive, negative, margin, semihard)
 
     columns = distances.shape[1]
     if not sorts_slowly():
-        total, count = by_rank()
+        total, count = by_rank(distances)
     elif columns is not None and columns <= FEW_POSITIVES:
-        total, count = by_blocks()
+        total, count = by_blocks(distances)
     else:
+        frozen = ops.stop_gradient(distances)
+
+        def with_slope(way: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[[], tuple[Tensor, ...]]:
+            def of(distances: Tensor, unit: Tensor) -> Tensor:
+                total, count = way(distances)
+                return total + unit * ops.stop_gradient(count)  # so that its gradient is the count
+
+            def run() -> tuple[Tensor, ...]:
+                total, (slope, count) = value_and_gradients(of)(frozen, ops.zeros(()))
+                return total, count, slope
+
+            return run
+
+        # The gradient is computed inside: TensorFlow cannot compile that of a loop in a condition.
         most = ops.max(ops.sum(_as_float(positive > 0), axis=1))
-        total, count = ops.cond(most <= FEW_POSITIVES, by_blocks, by_rank)
+        total, count, slope = ops.cond(most <= FEW_POSITIVES, with_slope(by_blocks), with_slope(by_rank))
+        moved = ops.where(ops.isfinite(frozen), distances - frozen, 0.0)
+        total = total + ops.sum(ops.stop_gradient(slope) * moved)  # plus 0, with the gradient
     return total / ops.where(count > 0, count, 1.0)
 
 

@@ -11,7 +11,7 @@ from gradients import value_and_gradient_at_once
 from keras import ops
 
 import siamkit
-from siamkit.backend.beyond_keras import compiled_if_eager_compiles, gradient_function
+from siamkit.backend.beyond_keras import compiled, compiled_if_eager_compiles, gradient_function
 from siamkit.losses import _mining
 from siamkit.losses._mining import hinge_over_triplets, over_triplets
 from siamkit.registry.catalog import CORE
@@ -82,6 +82,18 @@ def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihar
         assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
         # Where sorted, a weight is a difference of float32 sums.
         np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("few_positives")
+@pytest.mark.parametrize("labels", ["few classes", "many classes"])
+def test_hinges_over_triplets_are_the_same_compiled_as_in_a_step(labels):
+    values, positive, negative = case(BATCHES[labels], ties=False)
+    masks = [ops.cast(mask, "float32") for mask in (positive, negative)]
+    ours = gradient_function(lambda d: hinge_over_triplets(d, *masks, 0.5), 1, (), compiled)
+    expected, slopes = mean_of_hinges(values, positive, negative, 0.5, False)
+    got, (gradient,) = ours(values)
+    assert got == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("few_positives")
