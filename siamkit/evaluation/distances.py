@@ -159,6 +159,18 @@ def distance_tiles(
     Yields:
         The rows, the columns, and their distances.
     """
+    for rows, columns, tile in value_tiles(metric, queries, gallery):
+        kept = _as_numpy(tile)[: rows.stop - rows.start, : columns.stop - columns.start]
+        yield rows, columns, _as_distances(kept, metric)
+
+
+def value_tiles(
+    metric: Metric, queries: NDArray[np.float32], gallery: NDArray[np.float32] | None
+) -> Iterator[tuple[slice, slice, Any]]:
+    """Yield the tiles of `distance_tiles` as the metric returns them: its values, where it computes them.
+
+    All tiles have one shape; the last rows and columns may be padding.
+    """
     pool = queries if gallery is None else gallery
     check_size(metric, queries, pool)
     side = math.isqrt(CHUNK)
@@ -171,9 +183,8 @@ def distance_tiles(
         for left in range(top if gallery is None else 0, len(pool), width):
             columns = slice(left, min(left + width, len(pool)))
             with float32_required():
-                tile = _as_numpy(metric.matrix(block, padded_pool[left : left + width]))
-            kept = tile[: rows.stop - top, : columns.stop - left]
-            yield rows, columns, _as_distances(kept, metric)
+                tile = metric.matrix(block, padded_pool[left : left + width])
+            yield rows, columns, tile
 
 
 def paired_distances(metric: Metric, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

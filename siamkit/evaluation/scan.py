@@ -1,4 +1,7 @@
-"""One pass over all queries, a few at a time: their nearest items or all distances; accumulators, counts."""
+"""One pass over all queries, a few at a time: their nearest items or all distances; accumulators, counts.
+
+Distances are counted on the host, or on an accelerator if it computes them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.backend.select import backend_module
 from siamkit.evaluation.candidates import nearest_first
-from siamkit.evaluation.distances import Metric, distance_chunks
+from siamkit.evaluation.distances import Metric, check_finite, distance_chunks
 from siamkit.evaluation.neighbors import is_shallow, search
 
 
@@ -211,6 +216,22 @@ class Histogram:
         every, alike = self._counts[:, filled]
         return centers, alike, every - alike
 
+    def open(self, low: float, high: float) -> tuple[np.float32, np.float32, np.float32]:
+        """Make bins for a range of distances that are counted elsewhere, for `add_counts`.
+
+        Returns:
+            Two powers of two, whose product may be outside float32, and a number: bin k, from 0, holds the
+            distances d with ceil(d · power · other power) - number = k.
+        """
+        self._widen(low, high)
+        half = self._exponent // 2
+        powers = np.float32(2.0**-half), np.float32(2.0 ** -(self._exponent - half))
+        return *powers, np.float32(self._first)
+
+    def add_counts(self, counts: NDArray[np.int32]) -> None:
+        """Add the counts `(2, BINS)` of all and of matching pairs in the bins of `open`."""
+        self._counts += counts
+
     def merge(self, other: Histogram) -> None:
         """Add the counts of another histogram, which changes its bins."""
         if other._range is None:
@@ -240,3 +261,94 @@ class Histogram:
 
 def _bin(value: float, exponent: int) -> int:
     return math.ceil(value * 2.0**-exponent)
+
+
+# ------------------------------------------------------------------ counts on an accelerator
+
+MOST_COUNTED = 2**31 - 1
+"""The most pairs that are counted in 32 bits, before their counts are added up on the host."""
+
+
+@dataclass(frozen=True)
+class DeviceTile:
+    """Tensors of distances, and which of them count.
+
+    Args:
+        distances: `(q, m)`; all tiles have one shape.
+        rows, columns: `(q,)` and `(m,)`, int32; a pair counts if its column is greater than its row.
+        row_ids, column_ids: `(q,)` and `(m,)`, int32; a pair matches if they are equal.
+    """
+
+    distances: Any
+    rows: Any
+    columns: Any
+    row_ids: Any
+    column_ids: Any
+
+
+def counted_on_device(metric: Metric, tiles: Callable[[], Iterable[DeviceTile]]) -> Histogram:
+    """Return the histogram of distances that never reach the host.
+
+    The tiles are computed twice: their range decides the bins, then they are counted.
+
+    Args:
+        metric: the metric, which an error names.
+        tiles: function that yields the tiles.
+
+    Raises:
+        DataError: a distance is NaN or infinite.
+    """
+    from keras import ops
+
+    with_range, with_counts = backend_module().compiled(_with_range), backend_module().compiled(_with_counts)
+    ends = ops.full((), np.inf), ops.full((), -np.inf)
+    for tile in tiles():
+        ends = with_range(tile.distances, tile.rows, tile.columns, *ends)
+    low, high = (float(ops.convert_to_numpy(end)) for end in ends)
+    histogram = Histogram()
+    if (low, high) == (np.inf, -np.inf):
+        return histogram  # there are no pairs
+    check_finite(metric, np.array([low, high], np.float32))
+    bins = histogram.open(low, high)
+    counts, counted = ops.zeros((2, BINS + 1), "int32"), 0
+    for tile in tiles():
+        pairs = len(tile.rows) * len(tile.columns)
+        if counted + pairs > MOST_COUNTED:
+            histogram.add_counts(ops.convert_to_numpy(counts)[:, :BINS])
+            counts, counted = ops.zeros((2, BINS + 1), "int32"), 0
+        ids = tile.row_ids, tile.column_ids
+        counts = with_counts(tile.distances, tile.rows, tile.columns, *ids, *bins, counts)
+        counted += pairs
+    histogram.add_counts(ops.convert_to_numpy(counts)[:, :BINS])
+    return histogram
+
+
+def _with_range(distances: Any, rows: Any, columns: Any, low: Any, high: Any) -> Any:
+    """Return the range of a tile's distances and of those before; -inf if any is NaN or infinite."""
+    from keras import ops
+
+    counts = columns[None, :] > rows[:, None]
+    is_finite = ops.all(ops.isfinite(ops.where(counts, distances, 0.0)))
+    low = ops.minimum(low, ops.where(is_finite, ops.min(ops.where(counts, distances, np.inf)), -np.inf))
+    return low, ops.maximum(high, ops.max(ops.where(counts, distances, -np.inf)))
+
+
+def _with_counts(
+    distances: Any,
+    rows: Any,
+    columns: Any,
+    row_ids: Any,
+    column_ids: Any,
+    power: Any,
+    other_power: Any,
+    first: Any,
+    before: Any,
+) -> Any:
+    """Return the counts of a tile, of all pairs and of those that match, added to those before."""
+    from keras import ops
+
+    cells = ops.cast(ops.ceil(distances * power * other_power) - first, "int32")
+    cells = ops.reshape(ops.where(columns[None, :] > rows[:, None], cells, BINS), (-1,))
+    alike = ops.reshape(ops.cast(row_ids[:, None] == column_ids[None, :], "int32"), (-1,))
+    every = ops.segment_sum(ops.ones_like(cells), cells, BINS + 1)
+    return before + ops.stack([every, ops.segment_sum(alike, cells, BINS + 1)])

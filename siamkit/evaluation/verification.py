@@ -6,18 +6,27 @@ A threshold is compared in float32, as distances are computed: a pair at exactly
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from siamkit.backend.select import on_accelerator
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import distance_tiles
+from siamkit.evaluation.distances import distance_tiles, oriented, value_tiles
 from siamkit.evaluation.measures import LIMITS, Measures, Threshold, ThresholdRule, as_threshold
-from siamkit.evaluation.scan import Accumulator, Chunk, Histogram, Queries
+from siamkit.evaluation.scan import (
+    Accumulator,
+    Chunk,
+    DeviceTile,
+    Histogram,
+    Queries,
+    counted_on_device,
+)
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """The false accept rates at which `tar_at_far_…` is measured."""
@@ -294,8 +303,13 @@ class PairCounts(Accumulator):
             self.add_pairs(chunk.queries, chunk.rows, slice(None), chunk.distances)
 
     def finish(self, queries: Queries) -> None:
-        if not self._counted:
-            gallery = None if queries.within else queries.gallery
+        if self._counted:
+            return
+        gallery = None if queries.within else queries.gallery
+        if on_accelerator():
+            tiles = partial(_device_tiles, queries, gallery)
+            self._histograms.append(counted_on_device(queries.metric, tiles))
+        else:
             # One tile is counted while the next one is computed.
             with ThreadPoolExecutor(1) as thread:
                 counted: Future[None] = thread.submit(lambda: None)
@@ -331,6 +345,34 @@ class PairCounts(Accumulator):
     def curve(self) -> Curve | None:
         """Return the ROC curve; None if all pairs are of one kind."""
         return Curve.of(*self.histogram.counts(), self.histogram.width)
+
+
+def _device_tiles(queries: Queries, gallery: NDArray[np.float32] | None) -> Iterator[DeviceTile]:
+    """Yield the distances of all pairs as tensors; each pair counts once."""
+    from keras import ops
+
+    _, classes = np.unique(np.append(queries.ids, queries.gallery_ids), return_inverse=True)
+    row_ids, column_ids = np.split(classes, [len(queries.ids)])
+    columns_from_0 = np.arange(len(column_ids))
+    rows_before = columns_from_0 if queries.within else np.full(len(row_ids), -1)
+    for rows, columns, values in value_tiles(queries.metric, queries.vectors, gallery):
+        height, width = values.shape
+        values = ops.stop_gradient(ops.convert_to_tensor(values, "float32"))
+        yield DeviceTile(
+            oriented(values, queries.metric),
+            _padded(rows_before[rows], height, np.iinfo(np.int32).max),
+            _padded(columns_from_0[columns], width, -1),
+            _padded(row_ids[rows], height),
+            _padded(column_ids[columns], width),
+        )
+
+
+def _padded(numbers: NDArray[np.int64], size: int, value: int = 0) -> Any:
+    """Return an int32 tensor of numbers, padded to a size; by default with a value that does not matter."""
+    from keras import ops
+
+    padded = np.pad(numbers.astype(np.int32), (0, size - len(numbers)), constant_values=value)
+    return ops.convert_to_tensor(padded)
 
 
 def _rounded_up(value: float) -> float:
