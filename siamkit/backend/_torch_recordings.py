@@ -52,7 +52,7 @@ def run_recorded(
     if recording is None:
         return function()
     try:
-        value, *state = _Replay.apply(recording, leaves, *(leaves[i] for i in wanted))
+        value, *state = _Replay.apply(recording, pure, leaves, *(leaves[i] for i in wanted))
     except RuntimeError:  # inside torch.func, where a function with a gradient of its own cannot be called
         return function()
     for i, new in zip(recording.changed, state, strict=True):
@@ -66,17 +66,16 @@ class _Recording:
 
     Args:
         run: function of the leaves that gives the scalar, the new values of variables, and the gradients.
-        pure: the function itself, of the leaves; it returns the scalar and all variables' values.
         wanted: the numbers of the leaves with a gradient.
         changed: the numbers of the variables with a new value.
-        kept: the leaves as the gradient of the gradient needs them: True for one that will change.
+        changes: for each leaf, whether it will change; then a second derivative needs a copy of it.
     """
 
+    # The function itself is not kept: it refers to its owner, whose recordings are deleted with it.
     run: Callable[..., Any]
-    pure: Callable[..., Any]
     wanted: tuple[int, ...]
     changed: tuple[int, ...]
-    kept: tuple[bool, ...]
+    changes: tuple[bool, ...]
 
 
 def _recorded(
@@ -103,7 +102,7 @@ def _recorded(
             _simplify(graph)
             _reuse_memory(graph)
     run = _scripted(graph, leaves) or graph.forward
-    return _Recording(run, pure, wanted, changed, tuple(i - inputs in changed for i in range(len(leaves))))
+    return _Recording(run, wanted, changed, tuple(i - inputs in changed for i in range(len(leaves))))
 
 
 def _changes_arguments(node: Any) -> bool:
@@ -113,7 +112,7 @@ def _changes_arguments(node: Any) -> bool:
 
 
 def _return_what_is_written(module: Any) -> None:
-    """Let operations that write into a copy made for it return the result instead."""
+    """Let operations that write into a copy made for them return the result instead."""
     for node in module.graph.nodes:
         if node.target is _aten.index_put_.default and _is_call(node.args[0], _aten.clone.default):
             copy = node.args[0]
@@ -404,16 +403,16 @@ class _Replay(torch.autograd.Function):
     """A recorded scalar, whose gradient is computed with it, and the new values of variables."""
 
     @staticmethod
-    def forward(ctx: Any, recording: _Recording, leaves: Sequence[Any], *sources: Any) -> Any:
+    def forward(ctx: Any, recording: _Recording, pure: Any, leaves: Sequence[Any], *sources: Any) -> Any:
         results = recording.run(*leaves)
         count = 1 + len(recording.changed)
         if count > 1:
             ctx.mark_non_differentiable(*results[1:count])
             leaves = [
                 leaf.clone() if changes else leaf
-                for leaf, changes in zip(leaves, recording.kept, strict=True)
+                for leaf, changes in zip(leaves, recording.changes, strict=True)
             ]
-        ctx.recording = recording
+        ctx.recording, ctx.pure = recording, pure
         ctx.save_for_backward(*leaves, *results[count:])
         return results[:count]
 
@@ -422,7 +421,7 @@ class _Replay(torch.autograd.Function):
         wanted, saved = ctx.recording.wanted, ctx.saved_tensors
         leaves, gradients = saved[: -len(wanted)], saved[-len(wanted) :]
         if torch.is_grad_enabled():  # the gradient must be differentiable, so it needs a graph of its own
-            value, _ = ctx.recording.pure(*leaves)
+            value, _ = ctx.pure(*leaves)
             sources = [leaves[i] for i in wanted]
             gradients = torch.autograd.grad(value, sources, create_graph=True, materialize_grads=True)
-        return None, None, *(gradient * slope for gradient in gradients)
+        return None, None, None, *(gradient * slope for gradient in gradients)

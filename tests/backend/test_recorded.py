@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -385,3 +388,16 @@ def test_what_a_recording_shortens_and_writes_over_gives_the_same_results(monkey
         torch.testing.assert_close(result, wanted, atol=1e-37, rtol=1e-6)
     assert (found[1] == 0).all()
     assert difference.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["contrastive", "cross_batch_memory"])
+def test_the_recordings_of_a_loss_are_deleted_with_it(name, recorded):
+    loss = siamkit.get_loss({name: WRAPPED.get(name)}, metric="euclidean")
+    for _ in range(3):
+        step(loss, LABELS, points())
+    assert graphs(recorded, loss)
+    alive, count = weakref.ref(loss), len(recorded)
+    del loss
+    gc.collect()
+    assert alive() is None
+    assert len(recorded) == count - 1
