@@ -143,7 +143,7 @@ class LocalEngine:
         resources, workers = config.resources, config.workers
         self._scratch, self._notify = scratch, notify
         self._cpus, self._memory = resources.cpus, config.budget.trial_memory
-        self._is_without = resources.gpus == 0
+        self._is_auto, self._is_without = workers == "auto", resources.gpus == 0
         self._devices = [] if self._is_without else accelerators()
         count = len(self._devices)
         if count < (resources.gpus or 0):
@@ -156,7 +156,7 @@ class LocalEngine:
             self._gpus = 1 / -(-int(workers) // count) if int(workers) > count else 1.0
         if not count:
             room = max_workers(self._cpus or 1, self._memory)
-            self.size = room if workers == "auto" else int(workers)
+            self.size = room if self._is_auto else int(workers)
         else:
             room = room_on(count, self._gpus)
             self.size = room if workers == "auto" else min(int(workers), room)
@@ -179,8 +179,14 @@ class LocalEngine:
         self._warm = {number: self._begin(number) for number in range(min(count, self.size))}
 
     def open(self) -> None:
-        for worker in self._warm.values():
-            worker.open()
+        if self._is_auto and not self._devices:  # the data have taken memory since
+            held = sum(worker.memory() for worker in self._warm.values())
+            self.size = min(self.size, max_workers(self._cpus or 1, self._memory, held=held))
+        for number, worker in list(self._warm.items()):
+            if number < self.size:
+                worker.open()
+            else:
+                self._warm.pop(number).kill()
 
     def _begin(self, number: int) -> LocalWorker:
         errors = self._scratch / f"worker-{number}.log"
@@ -241,12 +247,12 @@ class LocalEngine:
         fit = count * use.room()
         on_host = count + max_workers(self._cpus or 1, self._memory, running=count)
         self.size = max(count, min(fit, on_host))
-        limit = f"; {fit} would fit on it, but the machine's cores and memory allow no more"
+        limit = ""
+        if self.size < fit:
+            limit = f"; {fit} would fit on it, but the machine's cores and memory allow no more"
         self._notify(
             f"the first trial took {use.taken / 1e9:.2g} GB of its accelerator and kept it busy for "
-            f"{use.busy:.0%} of the time: {self.size} worker{'s' * (self.size > 1)} at a time"
-            + limit
-            * (self.size < fit)
+            f"{use.busy:.0%} of the time: {self.size} worker{'s' * (self.size > 1)} at a time" + limit
         )
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
@@ -283,15 +289,16 @@ def room_on(count: int, gpus: float) -> int:
     return int(count // gpus) if gpus >= 1 else count * int(1 / gpus + 1e-9)
 
 
-def max_workers(cpus: int, memory: float | None, running: int = 0) -> int:
+def max_workers(cpus: int, memory: float | None, running: int = 0, held: float = 0.0) -> int:
     """Return how many workers the cores and the free memory of this machine allow; at least one if none runs.
 
     Args:
         cpus: the cores of each worker.
         memory: the bytes of each worker; by default 2 GB.
-        running: the number of workers that run already.
+        running: the number of workers that run already, and are not counted.
+        held: the bytes of workers that run already, and are counted.
     """
-    by_memory = int(psutil.virtual_memory().available // (memory or DEFAULT_TRIAL_MEMORY))
+    by_memory = int((psutil.virtual_memory().available + held) // (memory or DEFAULT_TRIAL_MEMORY))
     return max(0 if running else 1, min(core_count() // cpus - running, by_memory))
 
 

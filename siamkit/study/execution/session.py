@@ -156,9 +156,10 @@ def _open(
         path=tuple(sys.path),
         versions=installed,
     )
-    # Workers start while the data are prepared, because both take seconds.
+    # Workers start while the data are prepared, because both take seconds. A resumed study may need only one.
     engine = until_closed.enter_context(closing(make_engine(config, setup, scratch, progress.note)))
-    engine.warm_up(1 if role == "check" else config.budget.trials)
+    is_new = role == "tune" and stored is None
+    engine.warm_up(int(min(config.budget.trials, study.space.count())) if is_new else 1)
     needs_overlap = role == "tune" and (stored is None or stored.overlap is None)
     data, valid_items = prepare_data(study, overlap=needs_overlap)
     sizes = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in SPLITS)

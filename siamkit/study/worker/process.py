@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from siamkit.study.worker.messages import Cause, DataWritten, Epoch, Job, Message, Ready, Setup
+from siamkit.study.worker.messages import Cause, Epoch, Job, Message, Ready, Setup
 
 ORPHANED = 70  # the exit code of a worker whose supervisor has exited
 
@@ -109,7 +109,7 @@ def main(descriptor: int) -> None:
     connection = SupervisorConnection(descriptor)
     setup: Setup = connection.receive()
     prepare(setup)
-    assert isinstance(connection.receive(), DataWritten)
+    connection.receive()  # that the data are written
     runner = make_runner(setup)
     connection.send(Ready(os.getpid()))
     while True:

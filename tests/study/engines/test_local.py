@@ -95,6 +95,7 @@ class Workers:
             trial_seconds=(0.0, 0.0),
             is_open=False,
             is_killed=False,
+            memory=lambda: 0.5e9,
         )
         worker.open = lambda: setattr(worker, "is_open", True)
         worker.kill = lambda: setattr(worker, "is_killed", True)
@@ -211,6 +212,22 @@ def test_workers_start_before_the_data_are_there(tmp_path: Path, gpus: Gpus, wor
     found.close()
     assert all(worker.is_killed for worker in workers.started)
     assert not cast(Any, found.start(0)).is_killed
+
+
+def test_as_many_workers_stay_as_the_memory_that_the_data_left_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: Gpus, workers: Workers
+) -> None:
+    gpus(0)
+    found = engine(tmp_path, "workers: auto")
+    assert found.size == 16
+    found.warm_up(4)
+    monkeypatch.setattr(local.psutil, "virtual_memory", lambda: SimpleNamespace(available=4.5e9))
+    found.open()  # 2 GB each: 4.5 are free, and the four hold 2
+    assert found.size == 3
+    assert [(worker.is_open, worker.is_killed) for worker in workers.started] == [
+        *[(True, False)] * 3,
+        (False, True),
+    ]
 
 
 def test_workers_end_if_the_data_are_refused(
