@@ -255,9 +255,10 @@ class Instance(Loss):
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
         logits = self.gamma * self.pairwise_similarities(embeddings, embeddings)
         if len(y_pred.shape) == 3:
-            own = log_sum_exp(logits, labels[:, None] == labels[None, :], axis=1)
-        else:
-            own = ops.take_along_axis(logits, self._ranks(labels)[:, None] - 1, axis=1)[:, 0]
+            is_own = labels[:, None] == labels[None, :]
+            own, others = (log_sum_exp(logits, each, axis=1) for each in (is_own, ops.logical_not(is_own)))
+            return ops.mean(ops.softplus(others - own))  # no difference of two large, almost equal numbers
+        own = ops.take_along_axis(logits, self._ranks(labels)[:, None] - 1, axis=1)[:, 0]
         return ops.mean(log_sum_exp(logits, None, axis=1) - own)
 
     def _ranks(self, labels: Tensor) -> Tensor:
