@@ -307,7 +307,7 @@ def counted_on_device(metric: Metric, tiles: Callable[[], Iterable[DeviceTile]])
     low, high = (float(ops.convert_to_numpy(end)) for end in ends)
     histogram = Histogram()
     if (low, high) == (np.inf, -np.inf):
-        return histogram  # there are no pairs
+        return histogram  # no pair counts
     check_finite(metric, np.array([low, high], np.float32))
     bins = histogram.open(low, high)
     counts, counted = ops.zeros((2, BINS + 1), "int32"), 0
