@@ -302,9 +302,9 @@ def over_triplets(
         tally: zeros of the tally's shape.
         most: no row has more positives; a block that holds so many is computed without a loop.
     """
-    n, m = values.shape
+    n, m = values.shape  # None where TensorFlow does not know it yet
     columns = max(1, BLOCK // (n * m)) if n and m else 1
-    if most is not None and most < min(m, columns):
+    if m and most is not None and most < min(m, columns):
         _, chosen = ops.top_k(weight, max(1, most))
         near, weights = (ops.take_along_axis(each, chosen, axis=1)[:, :, None] for each in (values, weight))
         between = None if among is None else ops.take(among, chosen, axis=0)
@@ -316,13 +316,14 @@ def over_triplets(
     counted_up = ops.cumsum(ops.cast(weight > 0, "int32"), axis=1)
     of_row = counted_up[:, -1:]
     count = ops.max(of_row)
+    last = ops.shape(values)[1] - 1
     sources = (values,) if among is None else (values, among)
     frozen = tuple(ops.stop_gradient(source) for source in sources)
     start = (ops.convert_to_tensor(tally, "float32"), *frozen)
 
     def body(first: Tensor, total: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
         block = first + ops.arange(1, columns + 1, dtype="int32")[None, :] + ops.zeros_like(of_row)
-        chosen = ops.minimum(ops.cast(search_rows(counted_up, block), "int32"), m - 1)
+        chosen = ops.minimum(ops.cast(search_rows(counted_up, block), "int32"), last)
         weights = ops.where(block <= of_row, ops.take_along_axis(weight, chosen, axis=1), 0.0)
 
         def of_block(tally: Tensor, values: Tensor, *among: Tensor) -> Tensor:

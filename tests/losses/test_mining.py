@@ -181,6 +181,44 @@ def test_a_loss_is_the_same_by_blocks_as_at_once(name, params, monkeypatch):
         np.testing.assert_allclose(other_gradient, gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.one_backend("tensorflow")
+@pytest.mark.parametrize(
+    ("name", "params", "jit_compile"),
+    [
+        ("angular", {}, False),
+        ("dynamic_soft_margin", {}, False),
+        ("pnp", {}, False),
+        ("triplet", {"swap": True}, False),
+        ("triplet", {}, False),
+        ("triplet", {}, True),
+    ],
+    ids=str,
+)
+def test_a_batch_whose_size_tensorflow_does_not_know_has_the_same_loss(name, params, jit_compile):
+    import tensorflow as tf
+
+    labels = tf.constant(BATCHES["few classes"])
+    points = tf.constant(np.random.default_rng(1).normal(size=(len(labels), 4)), "float32")
+
+    def both():
+        metric = "cosine" if name in ("angular", "pnp") else "euclidean"
+        loss = siamkit.get_loss(name, metric=metric, **params)
+
+        def call(labels, points):
+            with tf.GradientTape() as tape:
+                tape.watch(points)
+                value = loss(labels, points)
+            return value, tape.gradient(value, points)
+
+        return call
+
+    signature = [tf.TensorSpec([None], labels.dtype), tf.TensorSpec([None, 4], "float32")]
+    unknown = tf.function(both(), input_signature=signature, jit_compile=jit_compile)
+    for got, expected in zip(unknown(labels, points), both()(labels, points), strict=True):
+        assert np.any(expected)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
 # ------------------------------------------------------------------ memory
 
 
