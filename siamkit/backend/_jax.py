@@ -28,10 +28,8 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_gradient_of(other: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    call = jax.custom_vjp(function)
-    call.defvjp(
-        lambda *leaves: (function(*leaves), leaves), lambda leaves, slope: jax.vjp(other, *leaves)[1](slope)
-    )
+    call = jax.custom_jvp(function)  # not `custom_vjp`, which has no derivatives forward
+    call.defjvp(lambda leaves, tangents: (call(*leaves), jax.jvp(other, leaves, tangents)[1]))
     return call  # type: ignore[no-any-return]
 
 

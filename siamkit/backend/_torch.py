@@ -42,7 +42,8 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 def with_gradient_of(other: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*leaves: Any) -> Any:
         value, zero = function(*leaves).detach(), other(*leaves)
-        return value + (zero - zero.detach())  # plus 0, with the gradient; a recording leaves it out
+        # Plus 0 where it is finite, else NaN, with the gradient; a recording leaves it out.
+        return value + (zero - zero.detach())
 
     return call
 

@@ -80,11 +80,14 @@ def with_gradient_of(other: Function, function: Function) -> Function:
         function: function that has the value. Both read no variables.
     """
 
-    def in_float32(*inputs: Any) -> Any:
-        with float32_scope():  # it may be traced after the scope in which the function is
-            return other(*inputs)
+    def in_float32(function: Function) -> Function:
+        def call(*inputs: Any) -> Any:
+            with float32_scope():  # it may be traced after the scope of the caller
+                return function(*inputs)
 
-    return backend_module().with_gradient_of(in_float32, function)
+        return call
+
+    return backend_module().with_gradient_of(in_float32(other), in_float32(function))
 
 
 def run_recorded(

@@ -142,7 +142,7 @@ def test_on_jax_metrics_and_losses_ask_for_it_themselves_gradient_included(defau
         loss = siamkit.get_loss(name, metric="cosine", **needs)
         loss(labels, points)  # builds its weights
         functions.append(lambda x, loss=loss: loss(labels, x))
-    for function in functions:
+    for function in (*functions, *map(jax.jit, functions)):
         count, full = products(function)
         assert count == full > 1
     assert products(lambda x: jnp.sum(x @ x.T)) == (3, 0)

@@ -191,3 +191,30 @@ def test_a_function_with_the_gradient_of_another_has_it_by_each_argument_also_if
     assert (value, float(by_a), float(by_b)) == (13.0, 30.0, 9.0)  # a + 2b; 2ab, a²
     value, (gradient,) = value_and_gradient(lambda x: ops.sum(function(x, x)), 3.0)
     assert (value, float(gradient)) == (9.0, 27.0)  # 2x² + x²
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX has derivatives forward")
+def test_a_function_with_the_gradient_of_another_has_it_forward_and_a_second_one():
+    import jax
+
+    function = with_gradient_of(lambda a, b: a * a * b, lambda a, b: a + 2.0 * b)
+    value, change = jax.jvp(function, (3.0, 5.0), (1.0, 10.0))
+    assert (value, change) == (13.0, 120.0)  # 2ab + 10 a²
+    second = jax.hessian(function, argnums=(0, 1))(3.0, 5.0)
+    assert np.array(second).tolist() == [[10.0, 6.0], [6.0, 0.0]]  # 2b, 2a; 2a, 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX has derivatives forward")
+def test_a_loss_of_euclidean_distances_changes_forward_as_its_gradient_says(rng):
+    import jax
+
+    labels = np.array([0, 0, 1, 1, 2])
+    points, step = rng.normal(size=(2, 5, 4)).astype("float32")
+    loss = siamkit.get_loss("contrastive", metric="euclidean", neg_margin=5.0)
+    value, change = jax.jvp(lambda x: loss(labels, x), (points,), (step,))
+    expected, gradient = jax.value_and_grad(lambda x: loss(labels, x))(points)
+    assert value == pytest.approx(float(expected), rel=1e-6)
+    assert float(change) == pytest.approx(float(np.sum(gradient * step)), rel=1e-4)
+    squares = siamkit.get_metric("squared_euclidean")
+    second = jax.hessian(lambda x: ops.sum(squares.matrix(x, step)))(points)
+    np.testing.assert_allclose(np.reshape(second, (20, 20)), 10.0 * np.eye(20), atol=1e-4)  # 2 n I
