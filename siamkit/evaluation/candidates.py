@@ -90,7 +90,7 @@ def below(values: Vectors, limits: Vectors, of_columns: bool = False) -> tuple[V
     Rows that have fewer of them than others are filled with infinity.
 
     Args:
-        values: `(n, m)`; with `of_columns` `(m, n)`.
+        values: `(n, m)`, or `(m, n)` with `of_columns`.
         limits: `(n,)`.
         of_columns: whether the rows are the columns of `values`.
     """
@@ -337,7 +337,7 @@ class Shortlist:
         self._limits: Vectors | None = None  # known as soon as there are `count` values
 
     def add(self, values: Vectors, first: int, of_columns: bool = False) -> None:
-        """Add the values `(rows, m)`, or with `of_columns` `(m, rows)`, of the columns from `first` on."""
+        """Add the values `(rows, m)`, or `(m, rows)` with `of_columns`, of the columns from `first` on."""
         limits = self._limits
         if limits is None:
             limits = limit_of_smallest(values.T if of_columns else values, self._count)

@@ -71,7 +71,10 @@ def points_of(metric: Metric, vectors: NDArray[np.float32]) -> NDArray[np.float3
 
 def ignores_length(metric: Metric, vectors: NDArray[np.float32]) -> bool:
     """Return whether a metric ignores the length of a vector, as angles do; tried on a few vectors."""
-    some = sized(vectors[:16])
+    some = sized(_some_rows(vectors))
+    some = some[some.any(axis=1)]
+    if not some.size:  # the length of zero vectors shows nothing
+        return False
     first = np.broadcast_to(some[:1], some.shape)
     original, doubled = (
         paired_distances(metric, factor * some, first) for factor in (np.float32(1), np.float32(2))
@@ -88,7 +91,8 @@ def by_products(metric: Metric, vectors: NDArray[np.float32]) -> bool:
     products = np.einsum("nd,nd->n", points, np.roll(points, 1, axis=0))
     distances = paired_distances(metric, some, np.roll(some, 1, axis=0))
     size = float(np.square(points).sum(axis=1).max())
-    return bool(np.allclose(-distances, products, rtol=1e-5, atol=1e-6 * size))
+    # Zero vectors show nothing: 0 is also the cube of their product.
+    return size > 0 and bool(np.allclose(-distances, products, rtol=1e-5, atol=1e-6 * size))
 
 
 def is_cosine(metric: Metric, vectors: NDArray[np.float32]) -> bool:
@@ -102,7 +106,9 @@ def is_cosine(metric: Metric, vectors: NDArray[np.float32]) -> bool:
 def is_euclidean(metric: Metric, vectors: NDArray[np.float32]) -> bool:
     """Return whether a metric orders items as the Euclidean distance does; tried on a few vectors."""
     some = _some_rows(vectors)
-    return getattr(metric, "ordered_by", None) == "distance" and bool((points_of(metric, some) == some).all())
+    if getattr(metric, "ordered_by", None) != "distance" or not some.any():
+        return False
+    return bool((points_of(metric, some) == some).all())
 
 
 def sized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

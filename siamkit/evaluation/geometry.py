@@ -33,7 +33,10 @@ MIN_DIM_FOR_RANK = 4
 """The number of dimensions from which on a line is a fault: of two or three, a good embedding can use one."""
 
 CLOSER = 128
-"""How many vectors are kept, on average, to which a vector is closer than all centers so far."""
+"""About how many vectors are kept, on average, to which a vector is closer than all centers."""
+
+MOST_CLOSER = 2 * CLOSER
+"""How many of them are kept at most, on average."""
 
 DRAWN = 64
 """For how many centers candidates are drawn at a time."""
@@ -232,6 +235,9 @@ class CenterDraws:
     and for each one those to which it is closer than D are kept: about `CLOSER`. From then on only they are
     looked at. The distribution of the centers is the same.
 
+    Where the first centers are outliers, most vectors are closer than D to most others. Then more centers are
+    compared with all vectors, until no more than `MOST_CLOSER` are to be kept for a vector, on average.
+
     Args:
         vectors: `(n, dim)`, with their mean at zero.
         count: number of centers.
@@ -248,18 +254,29 @@ class CenterDraws:
         self._centers = [int(rng.integers(len(vectors)))]
         self._nearest = np.maximum(self._left[self._centers[0]] @ self._right, 0)  # D
         self._labels = np.zeros(len(vectors), np.int64)
-        self._closer: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
+        self._closer: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]] = []
 
         def with_all(drawn: NDArray[np.int64]) -> tuple[NDArray[np.floating], Callable[[int], Some]]:
             distances = self._left[drawn] @ self._right
             gains = np.maximum(self._nearest - distances, 0).sum(axis=1)
             return gains, lambda best: (slice(None), distances[best])
 
-        self._draw(min(count, math.ceil(len(vectors) / CLOSER)), with_all)
+        step = math.ceil(len(vectors) / CLOSER)
+        self._draw(min(count, step), with_all)
+        while len(self._centers) < count and self._nearest.any() and self._mean_closer() > MOST_CLOSER:
+            self._draw(min(count, len(self._centers) + step), with_all)
+
+    def _mean_closer(self) -> float:
+        """Return to how many vectors a vector is closer than D, on average over every `CLOSER`th one."""
+        some, right, nearest = self._left[::CLOSER], self._right, self._nearest
+        size = max(1, CHUNK // len(some))
+        parts = (slice(start, start + size) for start in range(0, len(nearest), size))
+        closer = sum(int(np.count_nonzero(some @ right[:, part] < nearest[part])) for part in parts)
+        return closer / len(some)
 
     def compare(self) -> None:
         """Compare all vectors with each other."""
-        if len(self._centers) == self._count:
+        if len(self._centers) == self._count or not self._nearest.any():
             return
         side = math.isqrt(CHUNK)
         memory = np.empty(CHUNK, np.float32)  # used again: new pages take half as long as a product
@@ -274,12 +291,12 @@ class CenterDraws:
         On the diagonal, where `top` and `left` are equal, each pair comes twice.
         """
         height, width = squares.shape
-        flat = np.flatnonzero(squares < self._nearest[left : left + width])
+        flat = np.flatnonzero(squares < self._nearest[left : left + width]).astype(np.int32)
         row, column = np.divmod(flat, width)
         self._closer.append((row + top, column + left, squares.ravel()[flat]))
         if top != left:
             limits = self._nearest[top : top + height, None]
-            flat = np.flatnonzero(squares < limits)
+            flat = np.flatnonzero(squares < limits).astype(np.int32)
             row, column = np.divmod(flat, width)
             self._closer.append((column + left, row + top, squares.ravel()[flat]))
 

@@ -137,7 +137,7 @@ def search(
         exclude: `(n,)`, the index of the item to exclude for each query, -1 for none.
         pairs: function that is called with the rows, the columns and the distances of all pairs, before the
             first yield and in several threads, if the search computes them: within one set, of a metric whose
-            values are products. Each pair comes once; tiles on the diagonal have theirs twice.
+            values are products. Each pair is given once, but twice in tiles on the diagonal.
     """
     from threadpoolctl import threadpool_info, threadpool_limits  # late: scikit-learn brings it
 

@@ -109,7 +109,7 @@ class Accumulator:
     ) -> None:
         """Add the distances of pairs within one set, if the search computes those of all: in several threads.
 
-        Each pair comes once; tiles on the diagonal have theirs twice.
+        Each pair is given once, but twice in tiles on the diagonal.
         """
 
     def finish(self, queries: Queries) -> None:
@@ -164,6 +164,9 @@ BINS = 2**20
 CACHED = 2**15
 """The number of distances that are converted to bins at a time."""
 
+COUNTED = 2**21
+"""The number of distances that are counted at a time, in 8 bytes each for their bins."""
+
 _FINEST = -149  # as a power of two: the smallest positive float32
 
 
@@ -195,14 +198,20 @@ class Histogram:
         # Scaled by a power of two each quotient is exact, unless it underflows: in float64 nothing does.
         precise = np.float32 if -126 <= self._exponent <= 0 else np.float64
         factor = precise(2.0**-self._exponent)
-        flat, cells = distances.ravel(), np.empty(distances.size, np.int64)
-        for start in range(0, len(flat), CACHED):
-            part = slice(start, start + CACHED)
-            scaled = np.multiply(flat[part], factor, dtype=precise)
-            np.ceil(scaled, out=scaled)
-            cells[part] = np.subtract(scaled, precise(self._first), out=scaled)  # exact: both are whole
-        for counts, counted in zip(self._counts, (cells, cells[np.flatnonzero(alike)]), strict=True):
-            counts += np.bincount(counted, minlength=BINS)
+        flat, matching = distances.ravel(), alike.ravel()
+        cells = np.empty(min(len(flat), COUNTED), np.int64)
+        for first in range(0, len(flat), COUNTED):
+            last = min(first + COUNTED, len(flat))
+            for start in range(first, last, CACHED):
+                part = slice(start, min(start + CACHED, last))
+                scaled = np.multiply(flat[part], factor, dtype=precise)
+                np.ceil(scaled, out=scaled)
+                np.subtract(scaled, precise(self._first), out=scaled)  # exact: both are whole
+                cells[start - first : part.stop - first] = scaled
+            counted = cells[: last - first]
+            of_alike = counted[np.flatnonzero(matching[first:last])]
+            for counts, some in zip(self._counts, (counted, of_alike), strict=True):
+                counts += np.bincount(some, minlength=BINS)  # np.add.at would stop all other threads
 
     @property
     def width(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -98,28 +99,59 @@ def test_clusters_are_those_of_scikit_learn(metric):
     assert measures["ari"] == pytest.approx(adjusted_rand_score(labels, found))
 
 
-@pytest.mark.parametrize("closer", [1, 5, 9])  # centers drawn before all are compared: 3, 2, 1
-def test_centers_are_drawn_as_often_as_by_scikit_learn(monkeypatch, closer):
-    # Three groups of three, so that no two are equally good, which rounding would decide.
-    line = np.array([0.0, 1.1, 3.2, 8.0, 9.5, 10.1, 15.0, 16.3, 18.1], np.float32)[:, None]
-    line -= line.mean()
+# Three groups of three, so that no two are equally good, which rounding would decide.
+LINE = np.array([0.0, 1.1, 3.2, 8.0, 9.5, 10.1, 15.0, 16.3, 18.1], np.float32)[:, None]
+
+
+def shares(draw):
+    """Return how often each set of three centers of the line is drawn."""
+    sets = [tuple(np.sort(draw(LINE - LINE.mean(), seed).ravel())) for seed in range(2000)]
+    return {each: sets.count(each) / len(sets) for each in {*sets}}
+
+
+@pytest.fixture(scope="module")
+def shares_of_scikit_learn():
+    return shares(lambda line, seed: kmeans_plusplus(line, 3, random_state=seed)[0])
+
+
+# Of three centers 3, 2 and 1 are compared with all vectors; all, one by one; one, and perhaps others.
+@pytest.mark.parametrize(("closer", "most"), [(1, 9), (5, 9), (9, 9), (9, -1), (9, 2.5)])
+def test_centers_are_drawn_as_often_as_by_scikit_learn(monkeypatch, shares_of_scikit_learn, closer, most):
     monkeypatch.setattr(geometry, "CLOSER", closer)
+    monkeypatch.setattr(geometry, "MOST_CLOSER", most)
     monkeypatch.setattr(geometry, "DRAWN", 3)  # enough for several centers
-
-    def shares(draw):
-        sets = [tuple(np.sort(draw(seed).ravel())) for seed in range(2000)]
-        return {each: sets.count(each) / len(sets) for each in {*sets}}
-
-    ours = shares(lambda seed: starts(line, 3, seed))
-    theirs = shares(lambda seed: kmeans_plusplus(line, 3, random_state=seed)[0])
+    ours, theirs = shares(lambda line, seed: starts(line, 3, seed)), shares_of_scikit_learn
     assert len(ours) > 5
     # Of two such samples of one distribution 0.07 ± 0.01; without rejection ours would be 0.4 away.
     assert sum(abs(ours.get(each, 0) - theirs.get(each, 0)) for each in {*ours, *theirs}) / 2 < 0.12
 
 
+def skewed(near, far, dim):
+    """Return vectors of which most are almost zero, and the others far from all."""
+    draw = np.random.default_rng(0)
+    sizes = np.r_[np.full(near, 0.01), draw.lognormal(1, 0.5, far)]
+    return draw.permutation(sizes[:, None] * draw.normal(size=(near + far, dim))).astype(np.float32)
+
+
+def test_clusters_of_skewed_vectors_take_little_memory(monkeypatch):
+    vectors = skewed(1400, 600, 4)
+    monkeypatch.setattr(geometry, "CLOSER", 16)
+    monkeypatch.setattr(geometry, "MOST_CLOSER", 32)
+    monkeypatch.setattr(geometry, "CHUNK", 2**14)
+    tracemalloc.start()
+    try:
+        centers = starts(vectors, 700)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(np.unique(centers, axis=0)) == 700
+    assert peak < 6e6  # about half of 1400² pairs are closer than the first centers: 12 bytes each
+
+
 @pytest.mark.parametrize("closer", [5, 50, 1000])
 def test_the_nearest_center_of_each_vector_is_known(monkeypatch, closer):
     monkeypatch.setattr(geometry, "CLOSER", closer)
+    monkeypatch.setattr(geometry, "MOST_CLOSER", 2 * closer)
     monkeypatch.setattr(geometry, "CHUNK", 400)  # tiles of 20 × 20
     embeddings, _labels = clouds(60, 6, 1.0, dim=8)
     embeddings -= embeddings.mean(axis=0)

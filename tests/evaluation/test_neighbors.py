@@ -14,8 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels
 from siamkit.evaluation.candidates import Index, OwnIndex, below, limit_of_smallest, nearest_first
+from siamkit.evaluation.distances import Cosine, by_products, ignores_length, is_euclidean, paired_distances
 from siamkit.evaluation.distances import Euclidean as Plain
-from siamkit.evaluation.distances import paired_distances
 from siamkit.evaluation.neighbors import nearest_neighbors, search
 
 
@@ -28,6 +28,9 @@ class Dot:
     def matrix(self, a, b):
         self.shapes.add((a.shape, b.shape))
         return a @ b.T
+
+    def __call__(self, a, b):
+        return (a * b).sum(axis=1)
 
 
 class Euclidean(Dot):
@@ -270,6 +273,38 @@ def test_products_among_the_queries_themselves_are_computed_once(monkeypatch):
     x = points("plain", np.random.default_rng(0))
     list(search(Ordered("distance"), x, x, 4, np.arange(400)))
     assert sum(products) == 50 * 50 * 8 * 9 / 2
+
+
+class Cubed(Cosine):
+    """The cube of the cosine, which orders items as the cosine does."""
+
+    def __call__(self, a, b):
+        return super().__call__(a, b) ** 3
+
+
+class Stretched(Plain):
+    """The distance of vectors twice as long in one direction."""
+
+    def points(self, x):
+        return x * np.float32([1, 2, 1])
+
+    def __call__(self, a, b):
+        return super().__call__(self.points(a), self.points(b))
+
+
+def test_zero_vectors_do_not_show_what_a_metric_is():
+    zeros, some = (
+        np.zeros((40, 3), "float32"),
+        np.random.default_rng(0).normal(size=(40, 3)).astype("float32"),
+    )
+    some[0] = 0
+    assert by_products(Cosine(), some)
+    assert is_euclidean(Plain(), some)
+    assert ignores_length(Cosine(), some)
+    for vectors in (zeros, some):
+        assert not by_products(Cubed(), vectors)
+        assert not is_euclidean(Stretched(), vectors)
+        assert not ignores_length(Dot(), vectors)
 
 
 def test_more_candidates_are_compared_where_rounding_could_hide_a_neighbour(monkeypatch):
