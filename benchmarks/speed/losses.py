@@ -27,7 +27,7 @@ from timing import medians, report
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learning import DIM, METRICS, PARAMS, references
 
-BATCHES = (32, 256, 1024, 2048)
+BATCHES = {"torch": (32, 256, 1024, 2048), "jax": (32, 256), "tensorflow": (32, 256)}  # where each step compiles
 PER_CLASS = 4
 SEMIHARD = "triplet, semi-hard"
 WARM_UP = 5  # calls before the first is timed: here siamkit records a loss on PyTorch after 3, else after 100
@@ -221,18 +221,20 @@ def _on_tensorflow(loss: Any, labels: np.ndarray, points: np.ndarray) -> dict[st
 def main() -> None:
     """Print a row for each loss and batch, and the median ratio of each batch."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
+    parser.add_argument("--batches", default="", help="sizes, separated by commas; by default as in BATCHES")
     parser.add_argument("--losses", default="", help="names, separated by commas; by default all")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     import keras
 
-    if keras.backend.backend() == "torch":
+    backend = keras.backend.backend()
+    if backend == "torch":
         from siamkit.backend import _torch_recordings
 
         _torch_recordings.RECORD_AFTER = 3
     reference = Reference()
-    for size in map(int, arguments.batches.split(",")):
+    batches = map(int, arguments.batches.split(",")) if arguments.batches else BATCHES[backend]
+    for size in batches:
         ratios = []
         for name in arguments.losses.split(",") if arguments.losses else names():
             if size > SKIPPED.get(name, size):
