@@ -4,7 +4,7 @@
 
 Batches have four items of each class. siamkit's losses run as in `fit`: as they are on PyTorch, a compiled
 function called for each step on JAX, and on TensorFlow one that a `tf.function` calls for each step.
-PML runs in a process of its own, and the two take turns: in one process its threads and those of JAX or
+PML and siamkit take turns: in one process on PyTorch, else in two, since PyTorch's threads and those of JAX or
 TensorFlow, which all wait actively, slow each other down up to a hundred times. Semi-hard mining is compared
 with PML's miner and loss together.
 """
@@ -27,9 +27,14 @@ from timing import medians, report
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learning import DIM, METRICS, PARAMS, references
 
-BATCHES = {"torch": (32, 256, 1024, 2048), "jax": (32, 256), "tensorflow": (32, 256)}  # where each step compiles
+BATCHES = {
+    "torch": (32, 256, 1024, 2048),
+    "jax": (32, 256),
+    "tensorflow": (32, 256),
+}  # where each step compiles
 PER_CLASS = 4
 SEMIHARD = "triplet, semi-hard"
+SETTLE_SECONDS = 0.05
 WARM_UP = 5  # calls before the first is timed: here siamkit records a loss on PyTorch after 3, else after 100
 SKIPPED = {
     # The largest batch of those whose steps take PML minutes, or more than 20 GB, beyond it.
@@ -68,7 +73,7 @@ def times(size: int) -> int:
 
 
 class Reference:
-    """PML's losses, in a process of their own."""
+    """PML's losses, in a process of their own, next to JAX or TensorFlow."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -232,7 +237,8 @@ def main() -> None:
         from siamkit.backend import _torch_recordings
 
         _torch_recordings.RECORD_AFTER = 3
-    reference = Reference()
+    # On torch in the same process, whose threads are then the same. Those of another library would compete.
+    reference, settle = (_reference_steps, 0.0) if backend == "torch" else (Reference().steps, SETTLE_SECONDS)
     batches = map(int, arguments.batches.split(",")) if arguments.batches else BATCHES[backend]
     for size in batches:
         ratios = []
@@ -242,8 +248,10 @@ def main() -> None:
             loops = contenders(name, size)
             for _ in range(-(-WARM_UP // times(size))):
                 loops["siamkit"]()
-            loops["pytorch-metric-learning"] = reference.steps(name, size)
-            seconds = {key: each / times(size) for key, each in medians(loops, arguments.runs).items()}
+            loops["pytorch-metric-learning"] = reference(name, size)
+            seconds = {
+                key: each / times(size) for key, each in medians(loops, arguments.runs, settle).items()
+            }
             report(f"{name}, batch {size}", seconds, "siamkit", "≤ 1")
             ratios.append(seconds["siamkit"] / seconds["pytorch-metric-learning"])
         print(f"batch {size}: median {statistics.median(ratios):.2f}, worst {max(ratios):.2f}", flush=True)

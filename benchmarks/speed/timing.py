@@ -11,17 +11,25 @@ from collections.abc import Callable, Mapping
 RUNS = 5
 
 
-def medians(contenders: Mapping[str, Callable[[], object]], runs: int = RUNS) -> dict[str, float]:
+def medians(
+    contenders: Mapping[str, Callable[[], object]], runs: int = RUNS, settle: float = 0.0
+) -> dict[str, float]:
     """Return the median seconds of each contender; all run once before, then take turns.
 
     Args:
         contenders: functions that do the same work, by name; each waits for its result.
         runs: how often each is timed.
+        settle: seconds to wait before each turn, for contenders in several processes: the threads of the one
+            before then wait no longer for work on a core. Each also runs once more before it is timed, since
+            its own threads and caches are cold.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for run in range(runs + 1):
         for name, contender in contenders.items():
             gc.collect()
+            if settle:
+                time.sleep(settle)
+                contender()
             start = time.perf_counter()
             contender()
             if run:
