@@ -4,9 +4,9 @@
 
 Batches have four items of each class. siamkit's losses run as in `fit`: as they are on PyTorch, a compiled
 function called for each step on JAX, and on TensorFlow one that a `tf.function` calls for each step.
-PML and siamkit take turns: in one process on PyTorch, else in two, since PyTorch's threads and those of JAX or
-TensorFlow, which all wait actively, slow each other down up to a hundred times. Semi-hard mining is compared
-with PML's miner and loss together.
+PML and siamkit take turns: in one process on PyTorch, else in two, since PyTorch's threads and those of JAX
+or TensorFlow, which all wait actively, slow each other down up to a hundred times. Semi-hard mining is
+compared with PML's miner and loss together.
 """
 
 from __future__ import annotations
