@@ -56,7 +56,7 @@ def run_recorded(
     except RuntimeError:  # inside torch.func, where a function with a gradient of its own cannot be called
         return function()
     for i, new in zip(recording.changed, state, strict=True):
-        variables[i].assign(new)
+        variables[i - len(inputs)].assign(new)
     return value
 
 
@@ -67,15 +67,13 @@ class _Recording:
     Args:
         run: function of the leaves that gives the scalar, the new values of variables, and the gradients.
         wanted: the numbers of the leaves with a gradient.
-        changed: the numbers of the variables with a new value.
-        changes: for each leaf, whether it will change; then a second derivative needs a copy of it.
+        changed: the numbers of the leaves with a new value; a second derivative needs a copy of the old one.
     """
 
     # The function itself is not kept: it refers to its owner, whose recordings are deleted with it.
     run: Callable[..., Any]
     wanted: tuple[int, ...]
     changed: tuple[int, ...]
-    changes: tuple[bool, ...]
 
 
 def _recorded(
@@ -87,9 +85,10 @@ def _recorded(
     def all_results(*leaves: Any) -> tuple[Any, ...]:
         nonlocal changed
         value, state = pure(*leaves)
-        changed = tuple(i for i, new in enumerate(state) if new is not None)
+        new = {i: each.detach() for i, each in enumerate(state, inputs) if each is not None}
+        changed = tuple(new)
         gradients = torch.autograd.grad(value, [leaves[i] for i in wanted], materialize_grads=True)
-        return value, *(state[i].detach() for i in changed), *gradients
+        return value, *new.values(), *gradients
 
     leaves = [leaf.detach().requires_grad_(i in wanted) for i, leaf in enumerate(leaves)]
     try:
@@ -102,7 +101,7 @@ def _recorded(
             _simplify(graph)
             _reuse_memory(graph)
     run = _scripted(graph, leaves) or graph.forward
-    return _Recording(run, wanted, changed, tuple(i - inputs in changed for i in range(len(leaves))))
+    return _Recording(run, wanted, changed)
 
 
 def _changes_arguments(node: Any) -> bool:
@@ -408,10 +407,7 @@ class _Replay(torch.autograd.Function):
         count = 1 + len(recording.changed)
         if count > 1:
             ctx.mark_non_differentiable(*results[1:count])
-            leaves = [
-                leaf.clone() if changes else leaf
-                for leaf, changes in zip(leaves, recording.changes, strict=True)
-            ]
+            leaves = [leaf.clone() if i in recording.changed else leaf for i, leaf in enumerate(leaves)]
         ctx.recording, ctx.pure = recording, pure
         ctx.save_for_backward(*leaves, *results[count:])
         return results[:count]
