@@ -30,7 +30,7 @@ def is_light(path):
     if top == "testing":
         return rest in (["__init__.py"], ["plugin.py"])
     if top == "study":
-        return rest[-1] not in ("train.py", "callbacks.py", "judge.py")
+        return rest[-1] not in ("train.py", "recipe.py", "judge.py")
     if top == "data":
         return rest == ["thumbnails.py"]
     return top in (

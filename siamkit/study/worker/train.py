@@ -26,9 +26,8 @@ from siamkit.registry.compatibility import supervision_for
 from siamkit.registry.lookup import resolve_spec
 from siamkit.registry.specs import Component, LossSpec, Supervision
 from siamkit.runs.configuration import ComponentConfig, Configuration
-from siamkit.study.config.schema import MOMENTUM, Fixed
+from siamkit.study.config.schema import Fixed
 from siamkit.study.config.search_space import recipe_of
-from siamkit.study.worker.callbacks import TrialCallback, made_callbacks
 from siamkit.study.worker.judge import Judge, KeptEpoch, judge, report_data
 from siamkit.study.worker.messages import ResolvedParams
 from siamkit.study.worker.prepared_data import (
@@ -38,6 +37,7 @@ from siamkit.study.worker.prepared_data import (
     scarcest_data,
     training_data,
 )
+from siamkit.study.worker.recipe import TrialCallback, made_callbacks, make_optimizer, share_of_peak
 from siamkit.study.worker.trainer import (
     Arrays,
     BestEpoch,
@@ -340,70 +340,3 @@ def resolve_units(params: Mapping[str, Any], metric: Metric, typical: float) -> 
         return amount * typical
 
     return {key: resolved(value) for key, value in params.items()}
-
-
-# ------------------------------------------------------------------ the recipe
-
-
-def make_optimizer(configuration: Configuration) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a configuration; what the configuration leaves open is as in Keras."""
-    name, decay = configuration["optimizer"], configuration["weight_decay"]
-    options: dict[str, Any] = {
-        "learning_rate": configuration["learning_rate"],
-        "weight_decay": decay,
-        "global_clipnorm": configuration["clip_norm"],
-        "ema_momentum": configuration["ema"],
-    }
-    if name in MOMENTUM:
-        momentum = configuration["momentum"]
-        options["momentum"] = 0.9 if momentum is None and name == "sgd" else momentum
-    if name == "muon":  # it trains all weights but matrices by Adam
-        options["adam_weight_decay"] = decay
-    options = {key: value for key, value in options.items() if value is not None}
-    config = {**options, "use_ema": configuration["ema"] is not None}
-    return keras.optimizers.get({"class_name": name, "config": config})
-
-
-WARMUP = {"constant": 0.0, "cosine": 0.05, "linear": 0.05, "one_cycle": 0.3}
-"""The share of the steps in which the learning rate rises, by default."""
-
-START_OF_CYCLE = 0.04  # of the peak
-
-
-def share_of_peak(configuration: Configuration, steps: int) -> Callable[[Any], Any] | None:
-    """Return the schedule of a learning rate: its share of the peak, as a function of the steps so far.
-
-    With W steps of warm-up of T in total, step t (from 0) has (t + 1) / (W + 1) while t < W; then p = (t - W)
-    / (T - W) goes from 0 to 1, and the share is 1 (constant), 1 - p (linear) or (1 + cos πp) / 2 (cosine).
-    `one_cycle` rises by a cosine too, from 0.04 (Smith & Topin 2018, as PyTorch's OneCycleLR).
-
-    Args:
-        configuration: the configuration, with `schedule` and `warmup`.
-        steps: the number of all steps.
-
-    Returns:
-        A function of a float tensor; None if the learning rate is constant.
-    """
-    name, warmup = configuration["schedule"], configuration["warmup"]
-    rising = round(steps * (WARMUP[name] if warmup is None else warmup))
-    if name == "constant" and not rising:
-        return None
-
-    def share(step: Any) -> Any:
-        progress = ops.clip((step - rising) / max(steps - rising, 1), 0.0, 1.0)
-        falling = {
-            "constant": lambda: ops.ones_like(progress),
-            "linear": lambda: 1 - progress,
-            "cosine": lambda: (1 + ops.cos(math.pi * progress)) / 2,
-            "one_cycle": lambda: (1 + ops.cos(math.pi * progress)) / 2,
-        }[name]()
-        if not rising:
-            return falling
-        if name == "one_cycle":
-            risen = (1 - ops.cos(math.pi * step / rising)) / 2
-            rise = START_OF_CYCLE + (1 - START_OF_CYCLE) * risen
-        else:
-            rise = (step + 1) / (rising + 1)
-        return ops.where(step < rising, rise, falling)
-
-    return share

@@ -470,7 +470,7 @@ def rate_by_hand(name: str, warmup: float, step: int, steps: int) -> float:
 def test_the_learning_rate_follows_its_schedule_step_by_step(
     name: str, warmup: float | None, share: float
 ) -> None:
-    from siamkit.study.worker.train import make_optimizer, share_of_peak
+    from siamkit.study.worker.recipe import make_optimizer, share_of_peak
 
     steps, configuration = 20, recipe(schedule=name, warmup=warmup, momentum=0.0)
     model = falling_weight(make_optimizer(configuration), share_of_peak(configuration, steps))
@@ -487,7 +487,7 @@ def test_the_learning_rate_follows_its_schedule_step_by_step(
 
 @keras_only
 def test_a_recipe_reaches_the_optimizer() -> None:
-    from siamkit.study.worker.train import make_optimizer
+    from siamkit.study.worker.recipe import make_optimizer
 
     ones = np.ones((4, 1), "float32")
     # Two steps of gradient 1 at a rate of 0.1 from 1; momentum 0.9 unless the study says otherwise.
@@ -514,7 +514,7 @@ def test_muon_makes_the_step_of_a_matrix_orthogonal() -> None:
     import keras
     from keras import ops
 
-    from siamkit.study.worker.train import make_optimizer
+    from siamkit.study.worker.recipe import make_optimizer
 
     target = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
     layer = keras.layers.Dense(4, use_bias=False, kernel_initializer="zeros")
@@ -536,7 +536,7 @@ def test_the_average_of_weights_has_the_long_steps_of_a_loss() -> None:
 
     from siamkit import build
     from siamkit.model.training_state import averaged, swap_averages
-    from siamkit.study.worker.train import make_optimizer
+    from siamkit.study.worker.recipe import make_optimizer
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8, 5)).astype("float32"), np.repeat(np.arange(2), 4)
