@@ -60,6 +60,19 @@ def release_memory() -> None:
     pass  # JAX keeps what it reserved until the process exits
 
 
+def free_memory(tensor: Any) -> float:
+    if not is_on_accelerator(tensor):
+        return 0.0
+    (device,) = tensor.devices()
+    known = device.memory_stats() or {}
+    return float(known.get("bytes_limit", 0) - known.get("bytes_in_use", 0))
+
+
+@jax.jit
+def gather(tensor: Any, rows: Any) -> Any:
+    return jnp.take(tensor, rows, axis=0, mode="clip")  # the default compares each index with the bounds
+
+
 def precision() -> Any:
     return jax.config.jax_default_matmul_precision
 

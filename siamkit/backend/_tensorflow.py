@@ -99,6 +99,14 @@ def release_memory() -> None:
     pass  # TensorFlow keeps what it reserved until the process exits
 
 
+def free_memory(tensor: Any) -> float:
+    return 0.0  # a tf.data.Dataset takes the batches of a loader as arrays of the host
+
+
+def gather(tensor: Any, rows: Any) -> Any:
+    return tf.gather(tensor, rows)
+
+
 def precision() -> Any:
     return tf.config.experimental.tensor_float_32_execution_enabled()
 

@@ -125,10 +125,28 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+_usable_share = 1.0  # of the accelerator's memory
+
+
 def limit_memory(share: float) -> None:
     """Let this process allocate at most a share of the accelerator's memory; see `select.limit_memory`."""
+    global _usable_share
     if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
+        _usable_share = share
+
+
+def free_memory(tensor: Any) -> float:
+    if tensor.device.type != "cuda":
+        return 0.0
+    free, total = torch.cuda.mem_get_info(tensor.device)
+    allocated = torch.cuda.memory_allocated(tensor.device)
+    cached = torch.cuda.memory_reserved(tensor.device) - allocated
+    return float(min(free + cached, _usable_share * total - allocated))
+
+
+def gather(tensor: Any, rows: Any) -> Any:
+    return tensor.index_select(0, torch.as_tensor(rows, device=tensor.device))
 
 
 def precision() -> Any:

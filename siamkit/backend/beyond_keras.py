@@ -347,6 +347,62 @@ def release_memory() -> None:
     backend_module().release_memory()
 
 
+# ------------------------------------------------------------------ items on the device
+
+ITEMS_SHARE = 0.1
+"""The share of an accelerator's free memory that items may take; the rest is for training."""
+
+
+class DeviceArray:
+    """An array in the device's memory; indexed by rows it gives a tensor that is gathered there.
+
+    Args:
+        array: `(n, …)`.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._tensor = ops.convert_to_tensor(array)
+
+    def __getitem__(self, rows: np.ndarray) -> Any:
+        return backend_module().gather(self._tensor, rows)
+
+
+class DeviceItems:
+    """The arrays of items that are in the device's memory: those that were asked for last.
+
+    They are copied once, as long as the same arrays are asked for; others take their place.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []
+        self._copies: list[DeviceArray] = []
+
+    def copies(self, arrays: Sequence[np.ndarray]) -> list[DeviceArray] | None:
+        """Return the arrays in the device's memory; None if they had better stay on the host.
+
+        They stay there without an accelerator; if they take more than a tenth of its free memory; if Keras
+        divides batches among devices, or copies tensors to the host (TensorFlow); and if a value is NaN or
+        infinite, since batches of the host are checked for these.
+
+        Args:
+            arrays: arrays that do not change while they are used.
+        """
+        if [*map(id, arrays)] != [*map(id, self._arrays)]:
+            self._arrays, self._copies = [], []  # released before the next are copied
+            is_divided = keras.distribution.distribution() is not None
+            if is_divided or sum(array.nbytes for array in arrays) > ITEMS_SHARE * free_memory():
+                return None
+            if not all(np.isfinite(array.sum(dtype=np.float64)) for array in arrays):
+                return None
+            self._arrays, self._copies = [*arrays], [*map(DeviceArray, arrays)]
+        return self._copies
+
+
+def free_memory() -> float:
+    """Return how many bytes this process may still take of an accelerator; see `Backend.free_memory`."""
+    return backend_module().free_memory(ops.zeros(1))
+
+
 # ------------------------------------------------------------------ exports
 
 

@@ -278,6 +278,16 @@ class Backend(Protocol):
     def release_memory(self) -> None:
         """Return an accelerator's cached memory to other processes, if the backend can."""
 
+    def free_memory(self, tensor: Any) -> float:
+        """Return how many bytes this process may still take of the accelerator that a tensor is on.
+
+        0 if the tensor is in the host's memory, if the number is not known, and if Keras copies the tensors
+        of a loader to the host.
+        """
+
+    def gather(self, tensor: Any, rows: Any) -> Any:
+        """Return the rows of a tensor at indices `(n,)` in an array of the host."""
+
     def precision(self) -> Any:
         """Return the process-wide setting of float32 products and convolutions."""
 

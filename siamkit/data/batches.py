@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from siamkit.backend.beyond_keras import DeviceItems
 from siamkit.data.augmentation import Recipe, Vary, augmenter
 from siamkit.data.dataset import Array, Dataset, Leaf, take
 from siamkit.data.preprocessing import Preprocessor
@@ -49,7 +50,8 @@ class Feed(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     order of the batches, with Python's global random generator.
 
     Args:
-        leaves: the prepared views; one of them may serve several views of a batch.
+        leaves: the prepared views; one of them may serve several views of a batch. The arrays may be
+            `siamkit.backend.beyond_keras.DeviceArray`s, whose batches are tensors.
         planner: function that makes the plan of an epoch.
         seed: random seed.
         vary: functions of prepared items and a random generator that change each view of each batch at
@@ -139,6 +141,7 @@ def feed(
     items_per_class: int = 4,
     drop_last: bool = False,
     augment: Recipe = None,
+    on_device: bool | DeviceItems = False,
 ) -> Feed:
     """Return the batches of a dataset for a loss of this supervision.
 
@@ -166,6 +169,11 @@ def feed(
             (`Loss.batch_coupled`).
         augment: how each view of each batch is augmented, as for `siamkit.data.augmenter`: a preset (`light`,
             `strong`), the name of an augmentation, or `{name: parameters, …}`; None or `none` for not at all.
+        on_device: whether to copy the items to the memory of an accelerator, if they take at most a tenth of
+            what is free, and gather batches there: `x` is then made of tensors. Items stay on the host on
+            TensorFlow, if batches change them at random, if they are token ids, and if values are not float32
+            (in records also int32) or not finite. A `DeviceItems` keeps them for the next feed of the same
+            items.
 
     Raises:
         DataError: if the data cannot feed this supervision, or the augmentation is not for their kind of
@@ -187,18 +195,29 @@ def feed(
         raise DataError(
             "augmentation needs prepared items, in float32 or int32; give the feed a preprocessor"
         )
-    varying = [vary for vary in (augmentation, getattr(preprocessor, "vary", None)) if vary is not None]
-    if dataset.is_unlabelled and not _changes_items(preprocessor) and augmentation is None:
+    varying = [vary for vary in (augmentation, _vary_of(preprocessor)) if vary is not None]
+    if dataset.is_unlabelled and not varying:
         raise DataError(
             "two equal views of an item teach nothing; items without labels need augmentation, for example "
             "augment='strong'"
         )
+    if on_device and not varying:
+        leaves = _on_device(leaves, on_device if isinstance(on_device, DeviceItems) else DeviceItems())
     return Feed(leaves, planner, seed, varying)
 
 
-def _changes_items(preprocessor: object) -> bool:
-    """Return whether a preprocessor has a `vary` of its own."""
-    return getattr(type(preprocessor), "vary", Preprocessor.vary) is not Preprocessor.vary
+def _vary_of(preprocessor: object) -> Vary | None:
+    """Return the `vary` of a preprocessor; None if it has none, or that which changes nothing."""
+    vary: Vary | None = getattr(preprocessor, "vary", None)
+    return None if getattr(vary, "__func__", None) is Preprocessor.vary else vary
+
+
+def _on_device(leaves: list[Leaf], items: DeviceItems) -> list[Leaf]:
+    """Return the views in the device's memory if they can be there; token ids are checked on the host."""
+    if not all(_is_prepared(leaf) and (isinstance(leaf, dict) or leaf.dtype != np.int32) for leaf in leaves):
+        return leaves
+    copies = items.copies(keras.tree.flatten(leaves))
+    return leaves if copies is None else keras.tree.pack_sequence_as(leaves, copies)
 
 
 def _is_prepared(leaf: Leaf) -> bool:

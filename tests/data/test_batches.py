@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import keras
@@ -11,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selection import examples
 
+import siamkit
+from siamkit.backend import beyond_keras
+from siamkit.backend.beyond_keras import DeviceArray, DeviceItems
 from siamkit.data import Dataset, fit_preprocessor
 from siamkit.data.batches import EpochPlan, Feed, feed
 from siamkit.data.preprocessing.scaling import Standardizer
@@ -40,20 +45,22 @@ FEW = labelled([6, 7, 5, 5, 5])
 LONELY = labelled([0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 9])
 
 FEEDS = {
-    "labels": lambda size, seed=0: feed(TEN, "labels", batch_size=size, seed=seed),
-    "pairs": lambda size, seed=0: feed(TEN, "pairs", batch_size=size, seed=seed),
-    "triplets": lambda size, seed=0: feed(TEN, "triplets", batch_size=size, seed=seed),
-    "views": lambda size, seed=0: feed(TEN, "views", batch_size=size, seed=seed),
-    "native pairs": lambda size, seed=0: feed(
-        native("pairs", 50, 2, np.arange(50) % 2), "pairs", batch_size=size, seed=seed
+    "labels": lambda size, seed=0, **options: feed(TEN, "labels", batch_size=size, seed=seed, **options),
+    "pairs": lambda size, seed=0, **options: feed(TEN, "pairs", batch_size=size, seed=seed, **options),
+    "triplets": lambda size, seed=0, **options: feed(TEN, "triplets", batch_size=size, seed=seed, **options),
+    "views": lambda size, seed=0, **options: feed(TEN, "views", batch_size=size, seed=seed, **options),
+    "native pairs": lambda size, seed=0, **options: feed(
+        native("pairs", 50, 2, np.arange(50) % 2), "pairs", batch_size=size, seed=seed, **options
     ),
-    "native scores": lambda size, seed=0: feed(
-        native("scores", 50, 2, np.arange(50) / 50), "scores", batch_size=size, seed=seed
+    "native scores": lambda size, seed=0, **options: feed(
+        native("scores", 50, 2, np.arange(50) / 50), "scores", batch_size=size, seed=seed, **options
     ),
-    "native triplets": lambda size, seed=0: feed(
-        native("triplets", 50, 3), "triplets", batch_size=size, seed=seed
+    "native triplets": lambda size, seed=0, **options: feed(
+        native("triplets", 50, 3), "triplets", batch_size=size, seed=seed, **options
     ),
-    "native views": lambda size, seed=0: feed(native("views", 50, 4), "views", batch_size=size, seed=seed),
+    "native views": lambda size, seed=0, **options: feed(
+        native("views", 50, 4), "views", batch_size=size, seed=seed, **options
+    ),
 }
 VIEWS = {
     "labels": 1,
@@ -445,3 +452,132 @@ def test_a_tokenizer_varies_each_batch_by_seed_epoch_and_number():
     before = ids(same_rows)
     same_rows.on_epoch_end()
     assert not np.array_equal(ids(same_rows), before)
+
+
+# ---------------------------------------------------------------- on the device
+
+
+@pytest.fixture
+def with_room(monkeypatch):
+    """Take the host for an accelerator with free memory, on TensorFlow too."""
+    monkeypatch.setattr(beyond_keras, "free_memory", lambda: 1e6)
+
+
+def on_host(batch):
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, batch)
+
+
+def is_on_device(made):
+    return all(map(keras.ops.is_tensor, flat(made[0][0])))
+
+
+@pytest.mark.usefixtures("with_room")
+@each_feed
+def test_batches_are_the_same_when_they_are_gathered_on_the_device(name):
+    host, device = FEEDS[name](16), FEEDS[name](16, on_device=True)
+    assert is_on_device(device)
+    assert not is_on_device(host)
+    for _ in range(2):
+        for expected, batch in zip(host, device, strict=True):
+            assert all(isinstance(leaf, np.ndarray) for leaf in flat(batch[1:]))
+            for a, b in zip(flat(expected), flat(on_host(batch)), strict=True):
+                assert (a.shape, a.dtype) == (b.shape, b.dtype)
+                np.testing.assert_array_equal(a, b)
+        host.on_epoch_end()
+        device.on_epoch_end()
+
+
+@pytest.mark.usefixtures("with_room")
+def test_records_are_gathered_on_the_device_field_by_field():
+    rng = np.random.default_rng(0)
+    view = {"b": rng.normal(size=(12, 2, 3)).astype(np.float32), "a": rng.integers(0, 9, 12, np.int32)}
+    dataset = Dataset((view, {**view, "b": -view["b"]}), np.arange(12) % 2, "pairs", "records")
+    made = feed(dataset, "pairs", batch_size=5, seed=0, on_device=True)
+    assert is_on_device(made)
+    ((first, second), *_), rows = on_host(made[1]), made._plan().rows[1]
+    assert first["a"].dtype == np.int32
+    for field, sign in (("a", 1), ("b", -1)):
+        np.testing.assert_array_equal(first[field], np.stack([view[field][row] for row in rows[:, 0]]))
+        np.testing.assert_array_equal(second[field], sign * first[field])
+
+
+@pytest.mark.usefixtures("with_room")
+@pytest.mark.parametrize(("name", "loss"), [("labels", "sup_con"), ("native triplets", "triplet")])
+def test_a_model_learns_the_same_from_batches_of_the_device(name, loss):
+    def learned(**options):
+        keras.utils.set_random_seed(3)
+        model = siamkit.build("mlp", "cosine", loss, embedding_dim=4, input_shape=(1,))
+        model.fit(FEEDS[name](16, **options), epochs=2, shuffle=False, verbose=0)
+        return [keras.ops.convert_to_numpy(variable.value) for variable in model.variables]
+
+    for expected, weight in zip(learned(), learned(on_device=True), strict=True):
+        np.testing.assert_array_equal(expected, weight)
+
+
+def test_items_stay_on_the_host_where_they_must(monkeypatch):
+    def stays(dataset, room, **options):
+        monkeypatch.setattr(beyond_keras, "free_memory", lambda: room)
+        made = feed(dataset, dataset.supervision, batch_size=16, seed=0, on_device=True, **options)
+        return not is_on_device(made)
+
+    # 120 float32 numbers; pairs have two views of 50.
+    assert not stays(TEN, 4800)
+    assert stays(TEN, 4799)
+    pairs = native("pairs", 50, 2, np.arange(50) % 2)
+    assert not stays(pairs, 4000)
+    assert stays(pairs, 3999)
+    assert stays(TEN, 0)
+    assert stays(TEN, 1e6, augment={"noise": {"deviation": 0.1}})
+
+    class Varying(Standardizer):
+        def vary(self, leaf, rng):
+            return leaf + 1
+
+    assert stays(TEN, 1e6, preprocessor=Varying((1,), np.zeros(1), np.ones(1)))
+    assert not stays(TEN, 1e6, preprocessor=Standardizer((1,), np.zeros(1), np.ones(1)))
+    values = TEN.views[0]
+    for changed in (values.astype(np.float64), values.astype(np.int32)):
+        assert stays(replace(TEN, views=(changed,)), 1e6)
+    for wrong in (np.nan, np.inf, -np.inf):
+        # `fit` refuses the batch with this item.
+        assert stays(TEN, 1e6, preprocessor=lambda leaf: np.where(leaf == 7, np.float32(wrong), leaf))  # noqa: B023
+    monkeypatch.setattr(keras.distribution, "distribution", object)
+    assert stays(TEN, 1e6)
+
+
+@pytest.mark.skipif(beyond_keras.has_accelerator(), reason="the room of an accelerator")
+def test_the_memory_of_the_host_is_no_room():
+    assert beyond_keras.free_memory() == 0
+
+
+@pytest.mark.usefixtures("with_room")
+def test_feeds_share_the_items_on_the_device_until_others_take_their_place(monkeypatch):
+    items = DeviceItems()
+    first = feed(TEN, "labels", batch_size=16, seed=0, on_device=items)
+    second = feed(TEN, "triplets", batch_size=16, seed=1, on_device=items)
+    assert second._leaves[0] is first._leaves[0]
+    copy = weakref.ref(first._leaves[0])
+    assert isinstance(copy(), DeviceArray)
+    del first, second
+    feed(TEN, "labels", batch_size=16, seed=0, on_device=items)
+    gc.collect()
+    assert copy() is not None
+    other = feed(UNEVEN, "labels", batch_size=16, seed=0, on_device=items)
+    assert is_on_device(other)
+    gc.collect()
+    assert copy() is None
+    copy = weakref.ref(other._leaves[0])
+    monkeypatch.setattr(beyond_keras, "free_memory", lambda: 0)  # others do not fit
+    other = feed(TEN, "labels", batch_size=16, seed=0, on_device=items)
+    assert not is_on_device(other)
+    gc.collect()
+    assert copy() is None
+
+
+@pytest.mark.usefixtures("with_room")
+def test_the_memory_of_the_device_is_released_with_the_feed():
+    made = feed(TEN, "labels", batch_size=16, seed=0, on_device=True)
+    copy = weakref.ref(made._leaves[0])
+    del made
+    gc.collect()
+    assert copy() is None

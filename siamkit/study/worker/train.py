@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import release_memory
+from siamkit.backend.beyond_keras import DeviceItems, release_memory
 from siamkit.data.batches import Feed, Rounds, feed
 from siamkit.data.dataset import Dataset, length, take
 from siamkit.encoders.base import get_encoder
@@ -65,6 +65,7 @@ class KerasTrainer:
 
     def __init__(self, data: PreparedData, fixed: Fixed) -> None:
         self._data, self._fixed = data, fixed
+        self._on_device = DeviceItems()  # for all trials of this process
 
     @staticmethod
     def prepare() -> None:
@@ -226,6 +227,7 @@ class KerasTrainer:
             items_per_class=self._fixed.items_per_class,
             drop_last=getattr(model.loss, "batch_coupled", False),
             augment=recipe_of(configuration),
+            on_device=self._on_device,
         )
 
     def _build(self, configuration: Configuration, items: Dataset) -> tuple[Siamese, ResolvedParams]:

@@ -395,11 +395,37 @@ def test_memory_is_limited_before_a_backend_is_imported(monkeypatch: pytest.Monk
 def test_torch_gets_a_share_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
+    from siamkit.backend import _torch
+
     shares: list[float] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    monkeypatch.setattr(_torch, "_usable_share", 1.0)
     select.limit_memory(1)
     select.limit_memory(None)
     assert shares == []
     select.limit_memory(0.5)
     assert shares == [0.45]
+    # Of 1,000 bytes it holds 300, of which 100 are in use: it may take 350 more of its 450.
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    tensor = SimpleNamespace(device=torch.device("cuda"))
+    for free, room in ((700, 350), (50, 250)):  # others may take the rest of the device
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 1000))
+        assert _torch.free_memory(tensor) == room
+    assert _torch.free_memory(torch.zeros(1)) == 0
+
+
+@pytest.mark.keras
+@pytest.mark.one_backend("jax")
+def test_jax_knows_what_is_left_of_its_memory() -> None:
+    from siamkit.backend import _jax
+
+    def on(platform: str, memory: dict[str, int] | None) -> Any:
+        device = SimpleNamespace(platform=platform, memory_stats=lambda: memory)
+        return SimpleNamespace(devices=lambda: [device])
+
+    known = {"bytes_limit": 1000, "bytes_in_use": 100}
+    assert _jax.free_memory(on("gpu", known)) == 900
+    assert _jax.free_memory(on("cpu", known)) == 0
+    assert _jax.free_memory(on("gpu", None)) == 0
