@@ -16,7 +16,7 @@ from siamkit.study.config.load import load_study
 from siamkit.study.worker.prepared_data import prepare_data
 from siamkit.study.worker.trainer import Limits
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.one_backend]
 
 STUDY = """\
 version: 1
