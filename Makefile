@@ -30,6 +30,9 @@ PARTS := test-tensorflow test-waits test-jax test-plain test-torch test-studies 
 STUDIES := tests/study tests/cli tests/docs
 # Collecting the other files takes as long as importing all backends; a mark is named in the file that sets it.
 WAITING := $(shell grep -rlw waits tests --include='test_*.py')
+# Nor are files collected of which no test can run: those without the mark, and those that set it for all their tests.
+KERAS := $(sort $(shell grep -rl 'mark\.keras' tests plugins --include='test_*.py'))
+PLAIN := $(sort $(shell grep -rLE '^pytestmark = .*mark\.keras' tests plugins --include='test_*.py'))
 MARKS_plain := not keras and not waits and not engines
 MARKS_waits := waits and not engines
 MARKS_backend := keras and not waits
@@ -42,13 +45,13 @@ packages:  ## install PostgreSQL, MariaDB and Chromium for the tests, where miss
 	@sh .ci/packages
 
 test-plain: $(VENV)/.test  ## what needs no backend
-	$(BIN)/python -m pytest -q -m "$(MARKS_plain)"
+	$(BIN)/python -m pytest -q -m "$(MARKS_plain)" $(PLAIN)
 
 test-waits: $(VENV)/.test  ## what mostly waits: Ray, databases, Chromium, killed studies
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_waits)" $(WAITING)
 
 test-torch: $(VENV)/.test  ## all components on PyTorch, and models
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(STUDIES:%=--ignore=%)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(filter-out $(STUDIES:%=%/%),$(KERAS))
 
 test-studies: $(VENV)/.test  ## studies that train, the command line and the documentation, on PyTorch
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(STUDIES)
@@ -57,7 +60,7 @@ test-examples: $(VENV)/.test  ## the examples in docstrings
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q --doctest-modules siamkit
 
 test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "$(MARKS_backend)"
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m "$(MARKS_backend)" $(KERAS)
 
 # Everything, before a release: each part has its own output in $(NIGHTLY) and at most an hour; `make nightly-jax`
 # and the like run one of them. What is missing on the machine is an error.

@@ -86,20 +86,25 @@ def test_half_of_the_cases_of_a_test_and_component_run_on_each_other_backend():
 @pytest.mark.keras
 @pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ["encoder", "metric", "loss"])
-def test_edge_cases_of_every_component_run_on_each_backend_and_jit_on_one(kind):
+def test_edge_cases_and_jit_of_every_component_run_on_the_first_backend_and_on_one_of_the_others(kind):
     from siamkit.registry.registry import components
     from siamkit.testing import cases
 
-    jit = []
-    for entry in components().catalog(kind).all():
-        items = [Item(f"kit[{case.id}]", KERAS, case=case) for case in cases(entry.qualified, kind=kind)]
-        here = {
-            backend: [item.callspec.params["case"].check.__name__ for item in chosen(backend, items)]
-            for backend in OTHERS
-        }
-        assert sorted(map(tuple, here.values())) == [("edge_cases",), ("edge_cases", "jit")], entry.qualified
-        jit += [backend for backend, checks in here.items() if "jit" in checks]
-    assert all(jit.count(backend) >= len(jit) / 4 for backend in OTHERS)
+    names = [entry.qualified for entry in components().catalog(kind).all()]
+    items = [
+        Item(f"kit[{case.id}]", KERAS, case=case, of=name)
+        for name in names
+        for case in cases(name, kind=kind)
+    ]
+    assert chosen(MAIN, items) == items
+    here = {name: {backend: [] for backend in OTHERS} for name in names}
+    for backend in OTHERS:
+        for item in chosen(backend, items):
+            here[item.callspec.params["of"]][backend].append(item.callspec.params["case"].check.__name__)
+    for name, checks in here.items():
+        assert sorted(checks.values()) == [[], ["edge_cases", "jit"]], name
+    for backend in OTHERS:
+        assert sum(bool(checks[backend]) for checks in here.values()) >= len(names) / 4
 
 
 def test_all_run_on_request(monkeypatch):
