@@ -189,7 +189,6 @@ def test_a_loss_is_the_same_by_blocks_as_at_once(name, params, monkeypatch):
         ("dynamic_soft_margin", {}, False),
         ("pnp", {}, False),
         ("triplet", {"swap": True}, False),
-        ("triplet", {}, False),
         ("triplet", {}, True),
     ],
     ids=str,

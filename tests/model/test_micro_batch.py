@@ -236,6 +236,7 @@ def test_an_encoder_that_cannot_be_repeated_is_refused(layer, message):
         trained(encoder(layer()), "contrastive", sgd(), x, y, PART)
 
 
+@pytest.mark.one_backend
 def test_frozen_batch_normalisation_is_not_refused():
     x, y = data("labels", BATCH)
 

@@ -56,7 +56,7 @@ def test_one_trace_computes_the_loss_of_any_numbers(entry: Any, supervision: Any
     assert len(traces) == 1
     for number, (each, name) in zip(values, numbers.places, strict=True):
         setattr(each, name, number)
-    expected, slope = jax.value_and_grad(lambda x: loss(target, x))(embeddings)
+    expected, slope = jax.jit(jax.value_and_grad(lambda x: loss(target, x)))(embeddings)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(gradient, slope, rtol=1e-3, atol=1e-5)
 
