@@ -18,10 +18,15 @@ from siamkit.evaluation.measures import (
 )
 
 if TYPE_CHECKING:
-    from siamkit.evaluation._evaluate import evaluate, evaluate_labels, examine
+    from siamkit.evaluation._evaluate import (
+        evaluate,
+        evaluate_labels,
+        evaluate_pairs,
+        evaluate_scores,
+        examine,
+    )
     from siamkit.evaluation.geometry import effective_rank, spread
     from siamkit.evaluation.neighbors import nearest_neighbors
-    from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
     from siamkit.evaluation.verification import Evaluation
 
 __all__ = [
@@ -49,8 +54,8 @@ __getattr__, __dir__ = lazy_exports(
         "Evaluation": "verification",
         "evaluate": "_evaluate",
         "evaluate_labels": "_evaluate",
-        "evaluate_pairs": "pairs",
-        "evaluate_scores": "pairs",
+        "evaluate_pairs": "_evaluate",
+        "evaluate_scores": "_evaluate",
         "examine": "_evaluate",
         "nearest_neighbors": "neighbors",
         "spread": "geometry",

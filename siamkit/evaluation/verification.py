@@ -13,11 +13,11 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from siamkit.backend.select import on_accelerator
 from siamkit.errors import DataError
-from siamkit.evaluation.distances import distance_tiles, oriented, value_tiles
+from siamkit.evaluation.distances import Metric, distance_tiles, oriented, value_tiles
 from siamkit.evaluation.measures import LIMITS, Measures, Threshold, ThresholdRule, as_threshold
 from siamkit.evaluation.scan import (
     Accumulator,
@@ -27,6 +27,7 @@ from siamkit.evaluation.scan import (
     Queries,
     counted_on_device,
 )
+from siamkit.io.targets import pair_targets
 
 RATES = {"1e-1": 0.1, "1e-2": 0.01, "1e-3": 0.001}
 """The false accept rates at which `tar_at_far_…` is measured."""
@@ -265,6 +266,33 @@ def verification_measures(
         measures |= {"own_threshold": own_threshold}
         measures |= {f"{name}_at_own_threshold": value for name, value in at_own.items()}
     return measures
+
+
+def chosen_threshold(
+    values: NDArray[np.float32], labels: ArrayLike, metric: Metric, rule: ThresholdRule
+) -> float:
+    """Return the threshold that a rule chooses from pairs, in the metric's own orientation.
+
+    Args:
+        values: `(n,)`, the metric of each pair.
+        labels: `(n,)`, 1 for a matching pair, 0 for a non-matching pair.
+        metric: the metric.
+        rule: how to choose.
+
+    Raises:
+        DataError: labels that are not 1 or 0, pairs of one kind, values that are not finite, or no threshold
+            keeps the rule's limit.
+    """
+    alike = pair_targets(labels, len(values)).astype(bool)
+    if not np.isfinite(values).all():
+        raise DataError("the metric returned NaN or infinity for some pairs")
+    curve = Curve.of_pairs(oriented(values, metric) + np.float32(0), alike)
+    if curve is None:
+        raise DataError(
+            f"a threshold is chosen from pairs of both kinds, 1 (alike) and 0; all {len(values)} are "
+            f"{'1' if alike.any() else '0'}"
+        )
+    return float(oriented(curve.choose(rule), metric))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from siamkit.encoders.base import as_items, on_host
 from siamkit.encoders.tokens import check_token_ids
 from siamkit.errors import ModelError
 from siamkit.evaluation.measures import Threshold, ThresholdRule, as_threshold
-from siamkit.evaluation.pairs import chosen_threshold
+from siamkit.evaluation.verification import chosen_threshold
 from siamkit.io.files import atomic_path
 from siamkit.metrics.base import Metric
 

@@ -11,3 +11,13 @@ class Euclidean:
 
     def matrix(self, a, b):
         return self(a[:, None], b[None])
+
+
+class Cosine:
+    orientation = "similarity"
+
+    def __call__(self, a, b):
+        return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+    def matrix(self, a, b):
+        return self(a[:, None], b[None])

@@ -12,11 +12,10 @@ import numpy as np
 
 from siamkit.data.dataset import Array, Dataset, Leaf
 from siamkit.errors import DataError
-from siamkit.evaluation import evaluate_labels
+from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.baselines import CHANCE, UNTRAINED, Items, baselines_for, random_vectors
 from siamkit.evaluation.distances import PLAIN, Metric, plain_metric
 from siamkit.evaluation.measures import QUICK, Group, groups_of
-from siamkit.evaluation.pairs import evaluate_pairs, evaluate_scores
 from siamkit.evaluation.verification import Evaluation
 from siamkit.io.files import write_table
 from siamkit.io.paths import as_path
