@@ -18,7 +18,7 @@ from siamkit.evaluation.classification import (
     class_means,
     few_shot_measures,
 )
-from siamkit.evaluation.clustering import clustering_measures
+from siamkit.evaluation.clustering import Clusters
 from siamkit.evaluation.distances import Metric, ignores_length, is_cosine, paired_distances, resolve_metric
 from siamkit.evaluation.geometry import SAMPLE, Occurrences, geometry_measures
 from siamkit.evaluation.measures import GROUPS, QUICK, Group, Measures, Threshold, checked_groups
@@ -55,7 +55,7 @@ def evaluate(
         ks: the values of k of recall@k, for labeled items.
         gallery: embeddings and labels of other items to search, for labeled items.
         groups: groups of measures to compute; by default all that the data allow.
-            `("retrieval", "verification")` take a third of the time.
+            `("retrieval", "verification")` take half of the time.
         threshold: the threshold at which pairs are accepted, or how to choose it from these pairs: a number,
             `"f1"`, `"accuracy"`, `"balanced_accuracy"` (the default), `{"far": 1e-3}`, `{"precision": 0.95}`,
             `{"recall": 0.95}`, `{"cost": {"false_accept": 10, "false_reject": 1}}`.
@@ -226,6 +226,10 @@ def evaluate_labels(
     accumulators += [pairs] if "verification" in names else []
     accumulators += [votes] if "neighbors" in names else []
     accumulators += [occurrences] if "geometry" in names else []
+    cosines = within and bool(names & {"clustering", "geometry"}) and is_cosine(resolved, vectors)
+    if "clustering" in names:
+        clusters = Clusters(vectors, ids, ignores_length(resolved, vectors), cosines=cosines)
+        accumulators += [clusters] if clusters.takes_pairs else []
     if accumulators:  # else the distances are not needed
         scan(queries, accumulators)
 
@@ -242,9 +246,9 @@ def evaluate_labels(
         measures |= votes.measures()
         measures |= few_shot_measures(resolved, vectors, ids)
     if "clustering" in names:
-        measures |= clustering_measures(vectors, ids, ignores_length(resolved, vectors))
+        measures |= clusters.measures()
     if "geometry" in names:
-        known = within and "verification" in names and len(vectors) <= SAMPLE and is_cosine(resolved, vectors)
+        known = cosines and "verification" in names and len(vectors) <= SAMPLE
         measures |= geometry_measures(
             vectors,
             ids,

@@ -282,22 +282,30 @@ def few_shot_measures(
             continue
         rng = np.random.default_rng((seed, shot))
         items = shot + min(QUERIES, int(sizes[usable].min()) - shot)
-        drawn = np.stack(
-            [
-                np.stack(
-                    [
-                        order[starts[label] + rng.choice(sizes[label], items, replace=False)]
-                        for label in rng.choice(usable, ways, replace=False)
-                    ]
-                )
-                for _ in range(episodes)
-            ]
-        )  # (episodes, ways, items)
+        chosen = usable[distinct(rng, np.full(episodes, len(usable)), ways)]  # (episodes, ways)
+        places = distinct(rng, sizes[chosen.ravel()], items).reshape(episodes, ways, items)
+        drawn = order[starts[chosen][:, :, None] + places]
         rates = _accuracies(metric, embeddings, drawn, shot)
         name = f"accuracy_{ways}_way_{shot}_shot"
         mean, half = float(rates.mean()), 1.96 * float(rates.std(ddof=1)) / math.sqrt(episodes)
         measures |= {name: mean, f"{name}_low": max(0.0, mean - half), f"{name}_high": min(1.0, mean + half)}
     return measures
+
+
+def distinct(rng: np.random.Generator, below: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Draw distinct numbers `(n, count)`, in each row from 0 on and below a limit `(n,)`; all equally often.
+
+    The next number of a row is drawn from as many as are left, and counts those that are drawn already.
+    """
+    numbers = np.empty((len(below), 0), np.int64)  # in order of their size
+    drawn = np.empty((len(below), count), np.int64)
+    for nth in range(count):
+        number = rng.integers(below - nth)
+        for smaller in numbers.T:
+            number += number >= smaller
+        drawn[:, nth] = number
+        numbers = np.sort(np.column_stack([numbers, number]), axis=1)
+    return drawn
 
 
 def _accuracies(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamkit.evaluation.distances import CHUNK, sized, unit
+from siamkit.evaluation.scan import Accumulator, Chunk, Queries
 
 CLOSER = 128
 """About how many vectors are kept, on average, to which a vector is closer than all centers."""
@@ -20,55 +22,84 @@ MOST_CLOSER = 2 * CLOSER
 DRAWN = 64
 """For how many centers candidates are drawn at a time."""
 
+LEAST_WIDE = 0.01
+"""The variance of unit vectors from which on their cosines, in float32, are precise enough for clusters."""
+
 ITERATIONS, TOLERANCE = 300, 1e-4
 """After how many iterations k-means ends, or below which shift of the centers, divided by the variance."""
 
 
-def clustering_measures(
-    embeddings: NDArray[np.float32], ids: NDArray[np.int64], angular: bool, seed: int = 0
-) -> dict[str, float]:
-    """Compare k-means clusters, as many as there are classes, with the classes.
-
-    - nmi: normalized mutual information, by the arithmetic mean of the entropies;
-    - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
-    - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
+class Clusters(Accumulator):
+    """k-means clusters, as many as there are classes, and how well they match the classes.
 
     k-means uses the Euclidean distance only. If the metric compares angles, the vectors are scaled to unit
     length first, so that their Euclidean distance depends on angles only; under any other metric they are
-    clustered unchanged. It starts from the centers of `CenterDraws`.
+    clustered unchanged. It starts from the centers of `draws`, which compares all pairs: by cosines that the
+    search has computed, where these are precise enough.
 
     Args:
         embeddings: `(n, dim)`.
         ids: `(n,)`, class ids.
         angular: whether the metric ignores the length of a vector.
+        cosines: whether the search gives negated cosines.
         seed: seed of the initial centers.
-
-    Returns:
-        `nmi`, `ami`, `ari`, as scikit-learn computes them.
     """
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score  # late: slow to import
 
-    vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
-    vectors -= vectors.mean(axis=0)  # else small distances would vanish in large products
-    draws = CenterDraws(vectors, len(np.unique(ids)), np.random.default_rng(seed))
-    draws.compare()
-    clusters = k_means(vectors, *draws.centers())
-    return {
-        "nmi": float(normalized_mutual_info_score(ids, clusters)),
-        "ami": adjusted_mutual_information(ids, clusters),
-        "ari": float(adjusted_rand_score(ids, clusters)),
-    }
+    def __init__(
+        self,
+        embeddings: NDArray[np.float32],
+        ids: NDArray[np.int64],
+        angular: bool,
+        *,
+        cosines: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._ids = ids
+        vectors = unit(embeddings).astype(np.float32) if angular else sized(embeddings)
+        no_zero = bool(vectors.any(axis=1).all())
+        vectors -= vectors.mean(axis=0)  # else small distances would vanish in large products
+        self._vectors = vectors
+        self.draws = CenterDraws(vectors, len(np.unique(ids)), np.random.default_rng(seed))
+        self.takes_pairs = cosines and no_zero and float(np.square(vectors).sum(axis=1).mean()) > LEAST_WIDE
+
+    def depth(self, relevant: int, findable: int) -> int:
+        return 0
+
+    def add(self, chunk: Chunk) -> None:
+        pass
+
+    def add_pairs(
+        self, queries: Queries, rows: slice, columns: slice, distances: NDArray[np.float32]
+    ) -> None:
+        self.draws.add(rows.start, columns.start, distances, 1)  # |a - b|² / 2 = 1 - a·b of unit vectors
+
+    def measures(self) -> dict[str, float]:
+        """Return the measures, as scikit-learn computes them.
+
+        - nmi: normalized mutual information, by the arithmetic mean of the entropies;
+        - ami: mutual information corrected for chance (Vinh, Epps and Bailey 2010);
+        - ari: Rand's index corrected for chance (Hubert and Arabie 1985).
+        """
+        from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score  # late: slow to import
+
+        self.draws.compare()
+        clusters = k_means(self._vectors, *self.draws.centers())
+        return {
+            "nmi": float(normalized_mutual_info_score(self._ids, clusters)),
+            "ami": adjusted_mutual_information(self._ids, clusters),
+            "ari": float(adjusted_rand_score(self._ids, clusters)),
+        }
 
 
-Some: TypeAlias = "tuple[slice | NDArray[np.integer], NDArray[np.float32]]"
-"""Some vectors, and the squared distances of another from them."""
+Some: TypeAlias = tuple[NDArray[np.integer], NDArray[np.float32]]
+"""Some vectors, and half the squared distances of another from them."""
 
 
 class CenterDraws:
     """Draws the initial centers of clusters by greedy k-means++.
 
-    Each center is the best of 2 + log(count) vectors that are drawn with a probability proportional to their
-    squared distance D from the nearest center so far (Arthur and Vassilvitskii 2007, section 5).
+    Each center is the best of 2 + log(count) vectors that are drawn with a probability proportional to D,
+    half their squared distance from the nearest center so far (Arthur and Vassilvitskii 2007, section 5).
     scikit-learn, which draws in the same way, compares each of them with all vectors: most of the time of
     k-means if there are many clusters. But a center changes D only of the vectors that are closer to it than
     D, and D falls. So when n / `CLOSER` centers are drawn, all vectors are compared with each other, once,
@@ -86,20 +117,22 @@ class CenterDraws:
 
     def __init__(self, vectors: NDArray[np.float32], count: int, rng: np.random.Generator) -> None:
         self._count, self._rng = count, rng
-        squares = np.einsum("nd,nd->n", vectors, vectors)[:, None]
-        # |a - b|² = [-2a, |a|², 1] · [b, 1, |b|²].
-        self._left = np.concatenate([-2 * vectors, squares, np.ones_like(squares)], axis=1)
-        right = np.concatenate([vectors, np.ones_like(squares), squares], axis=1)
+        halves = np.einsum("nd,nd->n", vectors, vectors)[:, None] / 2
+        # |a - b|² / 2 = [-a, |a|² / 2, 1] · [b, 1, |b|² / 2].
+        self._left = np.concatenate([-vectors, halves, np.ones_like(halves)], axis=1)
+        right = np.concatenate([vectors, np.ones_like(halves), halves], axis=1)
         self._right = np.ascontiguousarray(right.T)
         self._centers = [int(rng.integers(len(vectors)))]
         self._nearest = np.maximum(self._left[self._centers[0]] @ self._right, 0)  # D
         self._labels = np.zeros(len(vectors), np.int64)
         self._closer: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]] = []
 
+        every = np.arange(len(vectors))
+
         def with_all(drawn: NDArray[np.int64]) -> tuple[NDArray[np.floating], Callable[[int], Some]]:
             distances = self._left[drawn] @ self._right
             gains = np.maximum(self._nearest - distances, 0).sum(axis=1)
-            return gains, lambda best: (slice(None), distances[best])
+            return gains, lambda best: (every, distances[best])
 
         step = math.ceil(len(vectors) / CLOSER)
         self._draw(min(count, step), with_all)
@@ -115,8 +148,8 @@ class CenterDraws:
         return closer / len(some)
 
     def compare(self) -> None:
-        """Compare all vectors with each other."""
-        if len(self._centers) == self._count or not self._nearest.any():
+        """Compare all vectors with each other, unless that is done or no more centers are to be drawn."""
+        if self._closer or self._complete:
             return
         side = math.isqrt(CHUNK)
         memory = np.empty(CHUNK, np.float32)  # used again: new pages take half as long as a product
@@ -125,38 +158,54 @@ class CenterDraws:
                 a, b = self._left[top : top + side], self._right[:, left : left + side]
                 self.add(top, left, np.matmul(a, b, out=memory[: len(a) * b.shape[1]].reshape(len(a), -1)))
 
-    def add(self, top: int, left: int, squares: NDArray[np.float32]) -> None:
-        """Add squared distances `(p, q)` of vectors from `top` on, and those from `left` on; each pair once.
+    @property
+    def _complete(self) -> bool:
+        return len(self._centers) == self._count or not self._nearest.any()
 
-        On the diagonal, where `top` and `left` are equal, each pair comes twice.
+    def add(self, top: int, left: int, distances: NDArray[np.float32], more: float = 0) -> None:
+        """Add half the squared distances of vectors from `top` on, and those from `left` on; each pair once.
+
+        On the diagonal, where `top` and `left` are equal, each pair comes twice. Several threads may add.
+
+        Args:
+            top, left: the first vectors of the rows and of the columns.
+            distances: `(p, q)`, half the squared distances minus `more`; those of vectors from themselves are
+                overwritten.
+            more: a number.
         """
-        height, width = squares.shape
-        flat = np.flatnonzero(squares < self._nearest[left : left + width]).astype(np.int32)
-        row, column = np.divmod(flat, width)
-        self._closer.append((row + top, column + left, squares.ravel()[flat]))
-        if top != left:
-            limits = self._nearest[top : top + height, None]
-            flat = np.flatnonzero(squares < limits).astype(np.int32)
+        if self._complete:
+            return
+        height, width = distances.shape
+        if top == left:
+            np.fill_diagonal(distances, -more)
+        limits = self._nearest - np.float32(more)
+        for for_rows in (False, True)[: 1 + (top != left)]:
+            below = limits[top : top + height, None] if for_rows else limits[left : left + width]
+            flat = np.flatnonzero(distances < below).astype(np.int32)
             row, column = np.divmod(flat, width)
-            self._closer.append((column + left, row + top, squares.ravel()[flat]))
+            pair = row + top, column + left
+            center, closer = pair[::-1] if for_rows else pair
+            self._closer.append((center, closer, distances.ravel()[flat] + np.float32(more)))
 
     def centers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the centers `(count,)` among the vectors, and the nearest center `(n,)` of each vector."""
         from scipy.sparse import coo_array  # late: slow to import
 
         if self._closer:
-            center, closer, squares = (np.concatenate(arrays) for arrays in zip(*self._closer, strict=True))
-            shape = len(self._left), len(self._left)
-            table = coo_array((squares, (center, closer)), shape=shape).tocsr()
-            starts, found, values = table.indptr, table.indices, table.data
+            center, closer, halves = (np.concatenate(arrays) for arrays in zip(*self._closer, strict=True))
+            table = coo_array((halves, (center, closer)), shape=(len(self._left), len(self._left)))
+            table.has_canonical_format = True  # no pair comes twice, so that nothing is sorted
+            table = table.tocsr()
+            found, values, starts = table.indices, table.data, table.indptr.tolist()
 
             def with_closer(drawn: NDArray[np.int64]) -> tuple[NDArray[np.floating], Callable[[int], Some]]:
-                rows = list(map(slice, starts[drawn].tolist(), starts[drawn + 1].tolist()))
-                before = self._nearest[np.concatenate([found[row] for row in rows])]
-                gains = np.maximum(before - np.concatenate([values[row] for row in rows]), 0)
-                number = np.repeat(np.arange(len(drawn)), starts[drawn + 1] - starts[drawn])
-                total = np.asarray(np.bincount(number, weights=gains, minlength=len(drawn)), np.float64)
-                return total, lambda best: (found[rows[best]], values[rows[best]])
+                rows = [slice(starts[row], starts[row + 1]) for row in drawn.tolist()]
+                gains = self._nearest.take(np.concatenate([found[row] for row in rows]))
+                gains -= np.concatenate([values[row] for row in rows])
+                # None is empty: a vector that is drawn, so D > 0, is closer to itself.
+                firsts = [0, *itertools.accumulate(row.stop - row.start for row in rows[:-1])]
+                gains = np.add.reduceat(np.maximum(gains, 0, out=gains), firsts)
+                return gains, lambda best: (found[rows[best]], values[rows[best]])
 
             self._draw(self._count, with_closer)
         # If there are fewer distinct vectors than centers, all are centers already.
@@ -184,7 +233,7 @@ class CenterDraws:
             # Drawn by an older D, each is kept with the probability D / older D, so that it is drawn by D.
             kept_above = self._rng.random(size) * nearest[drawn]
             while len(self._centers) < count:
-                rows = np.flatnonzero(kept_above < nearest[drawn])[:candidates]
+                rows = (kept_above < nearest.take(drawn)).nonzero()[0][:candidates]
                 if len(rows) < candidates:
                     break
                 kept_above[: rows[-1] + 1] = np.inf  # each is drawn once
@@ -192,8 +241,8 @@ class CenterDraws:
                 best = int(gains.argmax())
                 some, distances = near(best)
                 closer = distances < nearest[some]
-                labels[some] = np.where(closer, len(self._centers), labels[some])
-                nearest[some] = np.where(closer, np.maximum(distances, 0), nearest[some])
+                some = some[closer]
+                nearest[some], labels[some] = np.maximum(distances[closer], 0), len(self._centers)
                 self._centers.append(int(drawn[rows[best]]))
 
 

@@ -180,8 +180,8 @@ def _squares(vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[floa
     order = np.argsort(ids, kind="stable")
     centered = vectors - vectors.mean(axis=0)  # else small differences would vanish in large sums
     starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
-    sums = np.add.reduceat(centered[order].astype(np.float64), starts)
-    squares = np.add.reduceat((centered[order].astype(np.float64) ** 2).sum(axis=1), starts)
+    wide = centered[order].astype(np.float64)
+    sums, squares = (np.add.reduceat(each, starts) for each in (wide, np.einsum("nd,nd->n", wide, wide)))
     counts = np.diff(np.append(starts, len(ids)))
     inside = 2 * float((counts * squares - (sums**2).sum(axis=1)).sum())
     total = 2 * float(len(ids) * squares.sum() - (sums.sum(axis=0) ** 2).sum())
@@ -225,11 +225,13 @@ def _nearest_two(vectors: NDArray[np.float32], near: NDArray[np.int32]) -> NDArr
     for start in range(0, len(vectors), size):
         rows = slice(start, start + size)
         wide, items = vectors[rows, None].astype(np.float64), np.sort(near[rows], axis=1)
-        products = np.matmul(vectors[items], wide.swapaxes(1, 2))[:, :, 0]
+        others = vectors[items].astype(np.float64)
+        products = np.matmul(others, wide.swapaxes(1, 2))[:, :, 0]
         own = lengths[rows]
         with np.errstate(invalid="ignore", divide="ignore"):  # a zero vector is not proven
             lowest = (products / lengths[items]).min(axis=1) / own
-        squares = np.square(vectors[items] - wide).sum(axis=2)
+        others -= wide
+        squares = np.einsum("qcd,qcd->qc", others, others)
         order = squares.argsort(axis=1, kind="stable")[:, :2]
         found[rows] = np.take_along_axis(items, order, axis=1)
         second = np.take_along_axis(squares, order[:, 1:], axis=1)[:, 0]

@@ -28,7 +28,6 @@ from siamkit.evaluation.candidates import (
 from siamkit.evaluation.distances import (
     Metric,
     by_products,
-    check_finite,
     check_size,
     distance_chunks,
     oriented,
@@ -137,14 +136,16 @@ def search(
         exclude: `(n,)`, the index of the item to exclude for each query, -1 for none.
         pairs: function that is called with the rows, the columns and the distances of all pairs, before the
             first yield and in several threads, if the search computes them: within one set, of a metric whose
-            values are products. Each pair is given once, but twice in tiles on the diagonal.
+            values are products that float32 can hold. Each pair is given once, but twice in tiles on the
+            diagonal.
     """
     from threadpoolctl import threadpool_info, threadpool_limits  # late: scikit-learn brings it
 
     check_size(metric, queries, gallery)
     paired_distances(metric, queries[:1], gallery[:1])  # a metric builds its weights when it is first called
     points = [points_of(metric, each) for each in ((gallery,) if queries is gallery else (queries, gallery))]
-    _, exponent = np.frexp(max(max(float(each.max()), -float(each.min())) for each in points))
+    largest = max(max(float(each.max()), -float(each.min())) for each in points)
+    _, exponent = np.frexp(largest)
     for each in points:
         np.ldexp(each, -int(exponent), out=each)
     points_a, points_b = points[0], points[-1]
@@ -157,8 +158,9 @@ def search(
             index = DeviceIndex(points_b, by, k)
         elif within and OwnIndex.pays(len(gallery), k):
             also = None
-            if pairs is not None and by_products(metric, queries):
-                also = partial(_passed_on, metric, 2 * int(exponent), pairs)
+            fits = points_b.shape[1] * largest**2 < float(np.finfo(np.float32).max)
+            if pairs is not None and fits and by_products(metric, queries):
+                also = partial(_passed_on, 2 * int(exponent), pairs)
             index = OwnIndex(points_b, by, k, pool.map, also)
         else:
             index = Index(points_b, by, k)
@@ -177,12 +179,7 @@ def search(
             yield start, order
 
 
-def _passed_on(
-    metric: Metric, exponent: int, pairs: Pairs, rows: slice, columns: slice, products: Vectors
-) -> None:
+def _passed_on(exponent: int, pairs: Pairs, rows: slice, columns: slice, products: Vectors) -> None:
     """Pass negated products of scaled points on as distances."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        products *= np.float32(2.0**exponent)
-    check_finite(metric, products)
-    products += 0  # no negative zeros
+    products *= np.float32(2.0**exponent)
     pairs(rows, columns, products)

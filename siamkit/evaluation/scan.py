@@ -167,6 +167,9 @@ CACHED = 2**15
 COUNTED = 2**21
 """The number of distances that are counted at a time, in 8 bytes each for their bins."""
 
+FEW = 2**14
+"""Below how many distances a histogram is not worth a new table of all bins."""
+
 _FINEST = -149  # as a power of two: the smallest positive float32
 
 
@@ -211,7 +214,10 @@ class Histogram:
             counted = cells[: last - first]
             of_alike = counted[np.flatnonzero(matching[first:last])]
             for counts, some in zip(self._counts, (counted, of_alike), strict=True):
-                counts += np.bincount(some, minlength=BINS)  # np.add.at would stop all other threads
+                if len(some) < FEW:
+                    np.add.at(counts, some, 1)
+                else:  # np.add.at would stop all other threads
+                    counts += np.bincount(some, minlength=BINS)
 
     @property
     def width(self) -> float:

@@ -11,7 +11,10 @@ from numpy_metrics import Cosine, Euclidean
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
-from siamkit.evaluation import clustering, evaluate, evaluate_labels
+from siamkit.evaluation import candidates, clustering, evaluate, evaluate_labels
+from siamkit.evaluation.classification import KnnVotes
+from siamkit.evaluation.distances import Cosine as PlainCosine
+from siamkit.evaluation.scan import Queries, scan
 
 
 def starts(vectors, count, seed=0):
@@ -100,6 +103,31 @@ def test_the_nearest_center_of_each_vector_is_known(monkeypatch, closer):
     np.testing.assert_array_equal(nearest, squares.argmin(axis=1))
 
 
+@pytest.mark.parametrize(("kind", "shared"), [("wide", True), ("narrow", False), ("with a zero", False)])
+def test_the_search_gives_the_distances_if_its_cosines_are_precise(monkeypatch, kind, shared):
+    monkeypatch.setattr(candidates, "TILE", 32)
+    monkeypatch.setattr(clustering, "CLOSER", 20)
+    embeddings, labels = clouds(60, 6, 1.0, dim=8)
+    if kind == "narrow":
+        embeddings = 0.01 * embeddings + 1
+    if kind == "with a zero":
+        embeddings[3] = 0
+    clusters = clustering.Clusters(embeddings, labels, True, cosines=True)
+    assert clusters.takes_pairs == shared
+    if shared:
+        relevant = np.full(360, 5)
+        queries = Queries(PlainCosine(), embeddings, labels, embeddings, labels, True, relevant)
+        scan(queries, [KnnVotes(), clusters])
+    else:
+        clusters.draws.compare()
+    centers, nearest = clusters.draws.centers()
+    unit = embeddings.astype(np.float64)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1), 1e-9)[:, None]
+    squares = np.square(unit[:, None] - unit[centers]).sum(axis=-1)
+    assert len(np.unique(centers)) == 60
+    assert squares[np.arange(360), nearest] == pytest.approx(squares.min(axis=1), rel=1e-4, abs=1e-9)
+
+
 def test_clusters_start_as_well_apart_as_those_of_scikit_learn():
     embeddings, _labels = clouds(60, 6, 1.0, dim=8)
     ours, theirs = (
@@ -130,7 +158,7 @@ def test_more_clusters_than_distinct_vectors_are_no_obstacle():
     centers = starts(points, 3)
     assert centers.shape == (3, 1)
     assert len(np.unique(centers)) == 2
-    measures = clustering.clustering_measures(points, np.arange(3), angular=False)
+    measures = clustering.Clusters(points, np.arange(3), angular=False).measures()
     assert 0.5 < measures["nmi"] < 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from siamkit.evaluation import evaluate
-from siamkit.evaluation.classification import few_shot_measures
+from siamkit.evaluation.classification import distinct, few_shot_measures
 
 
 def test_votes_equal_those_of_scikit_learn_where_two_classes_cannot_tie():
@@ -56,6 +57,15 @@ def test_a_hub_is_seen():
     assert evaluate(rays, np.arange(300) % 3, Euclidean())["hubness"] > 4
     ring = np.stack([np.cos(np.arange(300) * math.tau / 300), np.sin(np.arange(300) * math.tau / 300)], 1)
     assert abs(evaluate(ring, np.arange(300) % 3, Euclidean())["hubness"]) < 0.5
+
+
+def test_all_drawings_without_repetition_come_equally_often():
+    drawn = distinct(np.random.default_rng(0), np.repeat([3, 5], 12_000), 3)
+    for limit, rows in ((3, drawn[:12_000]), (5, drawn[12_000:])):
+        orders, counts = np.unique(rows, axis=0, return_counts=True)
+        expected = list(itertools.permutations(range(limit), 3))
+        assert orders.tolist() == [list(order) for order in expected]
+        assert stats.chisquare(counts).pvalue > 0.001
 
 
 def test_few_shots_of_noise_are_chance_and_of_clear_classes_right():
