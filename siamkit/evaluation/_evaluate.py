@@ -55,7 +55,7 @@ def evaluate(
         ks: the values of k of recall@k, for labeled items.
         gallery: embeddings and labels of other items to search, for labeled items.
         groups: groups of measures to compute; by default all that the data allow.
-            `("retrieval", "verification")` take half of the time.
+            `("retrieval", "verification")` take about half of the time.
         threshold: the threshold at which pairs are accepted, or how to choose it from these pairs: a number,
             `"f1"`, `"accuracy"`, `"balanced_accuracy"` (the default), `{"far": 1e-3}`, `{"precision": 0.95}`,
             `{"recall": 0.95}`, `{"cost": {"false_accept": 10, "false_reject": 1}}`.
