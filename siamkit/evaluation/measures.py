@@ -1,8 +1,9 @@
-"""The measures: names, directions, groups, and how a threshold is chosen. Imports nothing heavy."""
+"""The measures: names, directions, groups, limits, and how a threshold is chosen. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -270,3 +271,77 @@ def _number(value: Any) -> float:
     if not isinstance(value, (str, Real)) or isinstance(value, bool):
         raise TypeError(f"got {value!r}")
     return float(value)
+
+
+# ------------------------------------------------------------------ constraints
+
+FROM_SIZE = frozenset({"bytes_per_vector"})
+"""The measures that follow from the size of an embedding, so that they are known before training."""
+
+BYTES_PER_NUMBER = 4  # float32
+
+LIMIT_PATTERN = r"\s*(<=|>=)\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)\s*"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A limit that a measure on the validation split has to keep.
+
+    Args:
+        measure: the measure's name.
+        operator: `<=` or `>=`.
+        limit: the largest or the smallest value that keeps it.
+
+    Example:
+        >>> from siamkit.evaluation.measures import Constraint
+        >>> speed = Constraint.parse("ms_per_item", "<= 2")
+        >>> str(speed), speed.excess(3.0), speed.excess(1.0)
+        ('ms_per_item <= 2', 0.5, -0.5)
+    """
+
+    measure: str
+    operator: Literal["<=", ">="]
+    limit: float
+
+    @classmethod
+    def parse(cls, measure: str, text: object) -> Constraint:
+        """Return the constraint that a text such as `<= 64` puts on a measure.
+
+        Raises:
+            DataError: the text is something else.
+        """
+        match = re.fullmatch(LIMIT_PATTERN, text) if isinstance(text, str) else None
+        if match is None or not math.isfinite(limit := float(match[2])):
+            raise DataError(f"should be <= or >= with a number, as a text such as '<= 64', got {text!r:.60}")
+        return cls(measure, match[1], limit)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.operator} {repr(self.limit).removesuffix('.0')}"
+
+    def excess(self, value: float) -> float:
+        """Return how far a value is beyond the limit, at most 0 if it keeps it.
+
+        It is relative to the limit, unless that is 0: so bytes and milliseconds can be added up.
+        """
+        beyond = value - self.limit if self.operator == "<=" else self.limit - value
+        return beyond / (abs(self.limit) or 1.0)
+
+
+def measure_of(constraint: str) -> str:
+    """Return the measure of a constraint as a text."""
+    return constraint.split()[0]
+
+
+def excesses(constraints: Iterable[Constraint], measures: Mapping[str, float]) -> dict[str, float]:
+    """Return how far measures are beyond each constraint, by the constraint as a text."""
+    return {str(each): each.excess(measures[each.measure]) for each in constraints}
+
+
+def broken(excesses: Mapping[str, float]) -> list[str]:
+    """Return the constraints that are not kept. A result is feasible if there is none."""
+    return [constraint for constraint, excess in excesses.items() if excess > 0]
+
+
+def total_excess(excesses: Mapping[str, float]) -> float:
+    """Return how far the constraints that are not kept are exceeded, in total; 0 if all are kept."""
+    return sum(max(0.0, excess) for excess in excesses.values())

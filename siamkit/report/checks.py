@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from siamkit.evaluation.baselines import CHANCE
+from siamkit.evaluation.measures import broken, measure_of
 from siamkit.report.load import FinalistSummary, StoredStudy
 from siamkit.report.model import Check
+from siamkit.runs.outcome import which_broke
 from siamkit.runs.results import Overlap, SharedItems, Snapshot, TrialResult, Versions
 from siamkit.stats.resampling import MIN_CLASSES
 from siamkit.stats.results import Difference, Interval
@@ -56,7 +58,8 @@ def check_reliability(stored: StoredStudy) -> list[Check]:
         >>> for check in check_reliability(load_study_results(folder)):  # doctest: +SKIP
         ...     print(check.status, check.sentence)
     """
-    checks = [*check_baseline(stored), *_choice(stored), *check_splits(stored.snapshot), *_search(stored)]
+    checks = [*check_baseline(stored), *check_constraints(stored)]
+    checks += [*_choice(stored), *check_splits(stored.snapshot), *_search(stored)]
     return sorted(checks, key=lambda check: ORDER.index(check.status))
 
 
@@ -158,6 +161,32 @@ def _check_chance(stored: StoredStudy) -> Iterator[Check]:
             f"The winner is not shown to be better than chance: on the {split} split its {name} is "
             f"{value:.4f}, and that of random vectors {by_chance:.4f}.",
         )
+
+
+def check_constraints(stored: StoredStudy) -> Iterator[Check]:
+    """Check whether the winner and the other trials keep the constraints of the study, if it has any."""
+    names = {name for trial in stored.trials for name in trial.excesses}
+    if not names or not (stored.finalists or stored.completed):
+        return
+    if stored.finalists and (failed := broken(stored.finalists[0].finalist.excesses)):
+        best = stored.finalists[0]
+        values = ", ".join(f"{name} {best.mean('valid', name):.4g}" for name in map(measure_of, failed))
+        yield Check(
+            "error",
+            "constraints",
+            f"No finalist keeps the constraint {' and '.join(failed)} when it is trained again; the winner "
+            f"is the closest: {values}.",
+        )
+    number, total = len(stored.infeasible), len(stored.infeasible) + len(stored.completed)
+    if not number:
+        yield Check("ok", "constraints", f"{_counted(total, 'completed trial')} kept all constraints.")
+        return
+    which = which_broke({trial.trial: trial.broken for trial in stored.infeasible})
+    yield Check(
+        "ok",
+        "constraints",
+        f"{number:,} of {_counted(total, 'completed trial')} broke a constraint and cannot win: {which}.",
+    )
 
 
 def _value_on_validation(stored: StoredStudy) -> float:

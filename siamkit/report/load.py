@@ -17,7 +17,15 @@ from siamkit.errors import StudyError, listed
 from siamkit.io.files import read_arrays, read_table
 from siamkit.report.model import Items
 from siamkit.runs.configuration import Factor
-from siamkit.runs.outcome import Finalist, Winner, finalists, leaderboard, pending_repeats, winner_kind
+from siamkit.runs.outcome import (
+    Finalist,
+    Winner,
+    finalists,
+    infeasible,
+    leaderboard,
+    pending_repeats,
+    winner_kind,
+)
 from siamkit.runs.results import BaselineResult, Objective, RepeatResult, Snapshot, TrialResult, mean_measure
 from siamkit.runs.run_folder import AttemptFolder, RunFolder
 from siamkit.stats.effects import Trials
@@ -182,8 +190,13 @@ class StoredStudy:
 
     @cached_property
     def completed(self) -> list[TrialResult]:
-        """The completed trials that have a value, the best first."""
+        """The completed trials that have a value and keep all constraints, the best first."""
         return leaderboard(self.trials, self.objective)
+
+    @cached_property
+    def infeasible(self) -> list[TrialResult]:
+        """The completed trials that break a constraint, so that they cannot win, the closest first."""
+        return infeasible(self.trials)
 
     @cached_property
     def lead(self) -> Difference | None:

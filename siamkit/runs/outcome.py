@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,14 +12,68 @@ from typing import Literal
 from pydantic import JsonValue
 
 from siamkit.errors import StudyError
+from siamkit.evaluation.measures import measure_of, total_excess
 from siamkit.runs.results import Objective, RepeatResult, Snapshot, TrialResult, mean_measures
 from siamkit.runs.run_folder import RunFolder
 
 
 def leaderboard(results: Iterable[TrialResult], objective: Objective) -> list[TrialResult]:
-    """Return the completed trials that have a value, the best first; of equal trials, the earlier first."""
-    ranked = [result for result in results if result.complete and result.value(objective.name) is not None]
+    """Return the trials that can win, the best first; of equal trials, the earlier first.
+
+    They are completed, have a value, and keep all constraints of the study.
+    """
+    ranked = [
+        result
+        for result in results
+        if result.complete and not result.broken and result.value(objective.name) is not None
+    ]
     return sorted(ranked, key=lambda result: (-objective.worth(result.value(objective.name)), result.trial))
+
+
+def infeasible(results: Iterable[TrialResult]) -> list[TrialResult]:
+    """Return the completed trials that break a constraint, the closest to keeping all of them first."""
+    found = [result for result in results if result.complete and result.broken]
+    return sorted(found, key=lambda result: (total_excess(result.excesses), result.trial))
+
+
+MAX_NAMED = 10
+
+
+def which_broke(broken: Mapping[int, Iterable[str]]) -> str:
+    """Return which trials broke which constraint: `ms_per_item <= 2 (trials 1, 4)`.
+
+    Args:
+        broken: the constraints that each trial broke, by the trial's number.
+    """
+    trials: dict[str, list[int]] = {}
+    for trial, names in sorted(broken.items()):
+        for name in names:
+            trials.setdefault(name, []).append(trial)
+    return "; ".join(
+        f"{name} (trial{'s' * (len(numbers) > 1)} {_several(numbers)})" for name, numbers in trials.items()
+    )
+
+
+def _several(numbers: Sequence[int]) -> str:
+    more = len(numbers) - MAX_NAMED
+    shown = ", ".join(map(str, numbers[:MAX_NAMED] if more > 1 else numbers))
+    return f"{shown} and {more} more" if more > 1 else shown
+
+
+def why_no_winner(results: Iterable[TrialResult]) -> str:
+    """Return why no trial can win, as a sentence; the closest one is named if all break constraints."""
+    results = list(results)
+    found = infeasible(results)
+    if not found:
+        return "No trial has completed."
+    closest, names = found[0], list(found[0].excesses)
+    which = f"all constraints ({', '.join(names)})" if len(names) > 1 else f"the constraint {names[0]}"
+    among = f" of {len(found):,} completed trials" if len(found) > 1 else ""
+    values = ", ".join(f"{name} {closest.measures[name]:.4g}" for name in map(measure_of, closest.broken))
+    return (
+        f"No trial keeps {which}; the closest{among} is trial {closest.trial}, {closest.description}: "
+        f"{values}."
+    )
 
 
 @dataclass(frozen=True)
@@ -42,6 +96,14 @@ class Finalist:
         return self.repeats[0].trial
 
     @property
+    def excesses(self) -> dict[str, float]:
+        """How far the means over the repeats are beyond each constraint."""
+        return {
+            name: fmean(repeat.excesses.get(name, 0.0) for repeat in self.repeats)
+            for name in self.repeats[0].excesses
+        }
+
+    @property
     def best(self) -> RepeatResult:
         """The repeat that is best on validation, the earlier of equal ones: its model is published."""
         return max(self.repeats, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
@@ -53,13 +115,20 @@ class Finalist:
 
 
 def finalists(results: Iterable[RepeatResult], objective: Objective) -> list[Finalist]:
-    """Return the finalists, the best on validation first."""
+    """Return the finalists, the best on validation first.
+
+    Those that break a constraint when they are trained again come last, the closest first: the constraint
+    held in the search, so this is rare, and it is for measures that vary, such as times.
+    """
     by_key: dict[str, list[RepeatResult]] = {}
     for result in sorted(results, key=lambda result: (result.key, result.repeat)):
         if result.complete:
             by_key.setdefault(result.key, []).append(result)
     ranked = [Finalist(key, repeats, objective) for key, repeats in by_key.items()]
-    return sorted(ranked, key=lambda finalist: -objective.worth(finalist.mean("valid")))
+    return sorted(
+        ranked,
+        key=lambda finalist: (total_excess(finalist.excesses), -objective.worth(finalist.mean("valid"))),
+    )
 
 
 Winner = Literal["confirmed winner", "best finalist so far", "best trial of the search"]
@@ -156,7 +225,7 @@ def read_outcome(path: Path) -> StudyOutcome:
     """Read the outcome of a study from its run folder.
 
     Raises:
-        StudyError: no study was started there yet, or no trial completed.
+        StudyError: no study was started there yet, no trial completed, or none keeps the constraints.
     """
     folder = RunFolder(path)
     snapshot, trials = folder.snapshot(), folder.trials()
@@ -167,5 +236,7 @@ def read_outcome(path: Path) -> StudyOutcome:
         best, pending = confirmed[0], pending_repeats(snapshot, ranked, repeats)
         return StudyOutcome(folder, snapshot, trials, best.repeats, best.best, True, pending)
     if not ranked:
+        if infeasible(trials):
+            raise StudyError(f"the study in {str(path)!r} has no best trial. {why_no_winner(trials)}")
         raise StudyError(f"no trial of the study in {str(path)!r} completed, so none is the best")
     return StudyOutcome(folder, snapshot, trials, ranked[:1], ranked[0], False)

@@ -24,7 +24,7 @@ from pydantic import (
 
 from siamkit.data.preprocessing import Altered
 from siamkit.errors import StudyError, listed
-from siamkit.evaluation.measures import COUNTS
+from siamkit.evaluation.measures import COUNTS, broken
 from siamkit.io.files import write_json
 from siamkit.runs.configuration import Factor
 
@@ -288,6 +288,8 @@ class Result(Record):
     resolved_params: dict[str, JsonValue] | None = Field(default=None, alias="literal")
     seconds: float | None = None
     versions: Versions | None = None
+    excesses: dict[str, float] = {}
+    """How far the measures on the validation split are beyond each constraint of the study; kept up to 0."""
     folder: str = Field(default="", exclude=True)
     """The result's folder, relative to the run folder."""
 
@@ -295,6 +297,11 @@ class Result(Record):
     def complete(self) -> bool:
         """Whether it was trained to its end."""
         return self.outcome == "complete"
+
+    @property
+    def broken(self) -> list[str]:
+        """The constraints that it does not keep, as texts."""
+        return broken(self.excesses)
 
     @property
     def description(self) -> str:

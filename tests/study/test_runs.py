@@ -116,6 +116,17 @@ def test_one_seed_gives_the_same_figures_twice(digits: Results, tmp_path: Path) 
     assert json.dumps(again.measures) == json.dumps(digits.measures)  # so that NaN is itself
 
 
+def test_measures_with_a_constraint_are_measured(tmp_path: Path) -> None:
+    limits = 'constraints: {ms_per_item: "<= 1e6", ami: ">= 2", bytes_per_vector: "<= 24"}\n'
+    results = siamkit.tune(write(tmp_path, ("budget: {trials: 2}\n", "budget: {trials: 1}\n" + limits)))
+    (trial,) = results.trials
+    assert trial.measures["ms_per_item"] > 0
+    assert trial.measures["bytes_per_vector"] == 24
+    assert trial.broken == ["ami >= 2"]  # never above 1
+    assert trial.excesses["ami >= 2"] == pytest.approx((2 - trial.measures["ami"]) / 2)
+    assert results.winner is None
+
+
 @pytest.mark.one_backend
 def test_text_pairs_with_scores_are_searched(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

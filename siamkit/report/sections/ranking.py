@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from siamkit.evaluation.measures import measure_of
 from siamkit.plotting import COLORS, color, dressed, logarithmic
 from siamkit.report.load import FinalistSummary, Row, StoredStudy
 from siamkit.report.model import Chart, Listing, Section, Table
@@ -187,14 +188,21 @@ def _repeats(stored: StoredStudy) -> Chart:
 
 
 def leaderboard(stored: StoredStudy) -> Section:
-    """Return all completed trials."""
-    if not stored.completed:
+    """Return all completed trials: those that keep all constraints first, the best first."""
+    if not stored.completed and not stored.infeasible:
         return Section("leaderboard", "Leaderboard")
+    paragraph = f"{stored.objective.name} on the validation split, as the search measured it."
+    if stored.infeasible:
+        paragraph += " Trials that break a constraint come last in the table, the closest first: they cannot "
+        paragraph += "win, and effects and trade-offs leave them out."
     return Section(
         "leaderboard",
         "Leaderboard",
-        [f"{stored.objective.name} on the validation split, as the search measured it."],
-        [_bars(stored), Listing("trials", "All completed trials", _trials(stored))],
+        [paragraph],
+        [
+            *([_bars(stored)] if stored.completed else []),
+            Listing("trials", "All completed trials", _trials(stored)),
+        ],
     )
 
 
@@ -214,18 +222,22 @@ def _bars(stored: StoredStudy) -> Chart:
 def _trials(stored: StoredStudy) -> Table:
     naming = ("encoder", "metric", "loss", "embedding_dim")
     factors = [*naming, *(name for name in stored.varied if name not in naming)]
-    measured = {name for trial in stored.completed for name in trial.measures}
-    names = dict.fromkeys(name for name in (*stored.snapshot.objectives, *MORE_MEASURES) if name in measured)
+    trials = [*stored.completed, *stored.infeasible]
+    measured = {name for trial in trials for name in trial.measures}
+    limited = dict.fromkeys(measure_of(text) for trial in trials for text in trial.excesses)
+    shown = (*stored.snapshot.objectives, *limited, *MORE_MEASURES)
+    names = dict.fromkeys(name for name in shown if name in measured)
     rows = [
         [
             trial.trial,
             *(trial.factors.get(name) for name in factors),
             *(trial.value(name) for name in names),
             trial.seconds,
+            *(["; ".join(trial.broken)] if limited else []),
         ]
-        for trial in stored.completed
+        for trial in trials
     ]
-    return Table.of(("trial", *factors, *names, "seconds"), rows)
+    return Table.of(("trial", *factors, *names, "seconds", *(["breaks"] if limited else [])), rows)
 
 
 # ------------------------------------------------------------------ trade-offs

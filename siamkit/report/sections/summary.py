@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from siamkit.report.checks import check_baseline, check_reliability, verdict
+from siamkit.report.checks import check_baseline, check_constraints, check_reliability, verdict
 from siamkit.report.load import StoredStudy
 from siamkit.report.model import Section, Source
 from siamkit.report.sections import duration, number
+from siamkit.runs.outcome import why_no_winner
 from siamkit.stats.effects import MIN_TRIALS
 from siamkit.stats.importance import Importances, Share
 
@@ -39,8 +40,11 @@ def lead(stored: StoredStudy, shares: Importances, variance: Sequence[Share]) ->
 
 
 def answer(stored: StoredStudy) -> list[str]:
-    """Return the winner, its scores, and whether it beats the baselines: first, if it does not."""
-    checks = list(check_baseline(stored))
+    """Return the winner, its scores, and whether it beats the baselines and keeps the constraints.
+
+    What it does not comes first.
+    """
+    checks = [*check_baseline(stored), *check_constraints(stored)]
     before = [check.sentence for check in checks if check.status == "error"]
     return [*before, *_winner(stored), *(check.sentence for check in checks if check.status != "error")]
 
@@ -66,7 +70,7 @@ def _winner(stored: StoredStudy) -> list[str]:
             f"The {stored.kind} is trial {trial.trial}, not confirmed: {trial.description}.",
             f"{name} {number(trial.measures[name])} on the validation split.",
         ]
-    return ["No trial has completed."]
+    return [why_no_winner(stored.trials)]
 
 
 def about(stored: StoredStudy) -> Section:
@@ -77,9 +81,13 @@ def about(stored: StoredStudy) -> Section:
     seconds = sum(trial.seconds or 0 for trial in stored.trials)
     repeats = sum(finalist.repeats for finalist in stored.finalists)
     objectives = ", ".join(f"{way} {name}" for name, way in snapshot.objectives.items())
+    limits = snapshot.setting("constraints")
+    constraints = (
+        ", ".join(f"{name} {limit}" for name, limit in limits.items()) if isinstance(limits, dict) else ""
+    )
     paragraph_of_data = (
         f"{data.items:,} items ({data.input}, {data.supervision}), split by {data.split.by}: {counts}. "
-        f"Objective: {objectives}."
+        f"Objective: {objectives}.{f' Constraints: {constraints}.' if constraints else ''}"
     )
     paragraph_of_trials = (
         f"{outcomes.count('complete')} trials complete, {outcomes.count('pruned')} pruned, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
@@ -12,9 +13,9 @@ from pydantic import JsonValue, ValidationError
 from siamkit.data import ablation
 from siamkit.data.augmentation import augmentation_misfit
 from siamkit.data.dataset import Dataset
-from siamkit.errors import ComponentError, DataError, PluginError, nearest
+from siamkit.errors import ComponentError, DataError, PluginError, listed, nearest
 from siamkit.evaluation.baselines import CHANCE, UNTRAINED, baselines_for
-from siamkit.evaluation.measures import DEFAULT_OBJECTIVE, OBJECTIVES
+from siamkit.evaluation.measures import BYTES_PER_NUMBER, DEFAULT_OBJECTIVE, FROM_SIZE, MEASURES, OBJECTIVES
 from siamkit.io.files import to_jsonable
 from siamkit.io.paths import as_path, unreachable_reason
 from siamkit.registry.compatibility import data_misfit, input_misfit, labels_misfit, supervision_for
@@ -148,6 +149,9 @@ def resolve_study(
     if isinstance(source_data, Mapping):
         source = parse_source(source_data, registry, problems, data_required)
     _check_objectives(data.get("objectives"), problems)
+    _check_constraints(data.get("constraints"), problems)
+    if config is not None and space is not None:
+        space = _with_sizes_that_fit(space, config, problems)
     _check_artifacts(config, artifacts, problems)
     if config is not None and space is not None:
         for check in checks:
@@ -212,6 +216,42 @@ def _check_objectives(objectives: YamlValue, problems: Problems) -> None:
             )
 
 
+def _check_constraints(constraints: YamlValue, problems: Problems) -> None:
+    for name in constraints if isinstance(constraints, Mapping) else ():
+        if name not in MEASURES:
+            problems.add(("constraints", name), f"unknown measure {name!r}; {nearest(name, MEASURES)}")
+
+
+def _with_sizes_that_fit(space: SearchSpace, config: StudyConfig, problems: Problems) -> SearchSpace:
+    """Return the space with only those sizes of embeddings that keep the constraints on `bytes_per_vector`.
+
+    So no sampler proposes another size, no plan lists one, and none takes a worker's time.
+    """
+    limits = [limit for limit in config.limits if limit.measure in FROM_SIZE]
+    if not limits:
+        return space
+    floors = [limit.limit / BYTES_PER_NUMBER for limit in limits if limit.operator == ">="]
+    ceilings = [limit.limit / BYTES_PER_NUMBER for limit in limits if limit.operator == "<="]
+    lowest, highest = max(floors, default=1), min(ceilings, default=math.inf)
+    sizes = space.factors["embedding_dim"]
+    if sizes.options:
+        fitting = replace(sizes, options=tuple(dim for dim in sizes.options if lowest <= dim <= highest))
+        is_empty, dims = not fitting.options, listed(map(str, sizes.options))
+    else:
+        low, high = math.ceil(max(sizes.low, lowest)), math.floor(min(sizes.high, highest))
+        fitting = replace(sizes, low=low, high=high) if low != high else replace(sizes, options=(low,))
+        is_empty, dims = low > high, f"from {sizes.low:g} to {sizes.high:g}"
+    if is_empty:
+        problems.add(
+            ("constraints", limits[0].measure),
+            f"no embedding of this study keeps {' and '.join(map(str, limits))}: embedding_dim is {dims}, "
+            f"with {BYTES_PER_NUMBER} bytes for each dimension. Change the limit, or embedding_dim under "
+            "`fixed:` or `search:`",
+        )
+        return space
+    return replace(space, factors={**space.factors, "embedding_dim": fitting})
+
+
 def _check_artifacts(
     config: StudyConfig | None, artifacts: str | os.PathLike[str] | None, problems: Problems
 ) -> None:
@@ -274,6 +314,13 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
         if reason := ablation.factor_misfit(factor, supervision, kind):
             problems.add(("search", "data", factor), reason)
     _check_augment(study, kind, problems)
+    for name in study.config.constraints or {}:
+        if supervision not in MEASURES[name].supervisions:
+            fitting = [n for n, measure in MEASURES.items() if supervision in measure.supervisions]
+            problems.add(
+                ("constraints", name),
+                f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
+            )
     for name in study.config.objectives or {}:
         if supervision not in OBJECTIVES[name].supervisions:
             fitting = [n for n, measure in OBJECTIVES.items() if supervision in measure.supervisions]

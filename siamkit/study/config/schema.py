@@ -19,8 +19,9 @@ from pydantic.json_schema import JsonSchemaValue
 
 from siamkit.data.ablation import CORRUPTIONS
 from siamkit.data.splits import SIDES
-from siamkit.errors import StudyError, nearest
+from siamkit.errors import DataError, StudyError, nearest
 from siamkit.evaluation.baselines import BASELINES, CHANCE, UNTRAINED
+from siamkit.evaluation.measures import LIMIT_PATTERN, MEASURES, Constraint
 from siamkit.io.paths import url_problem
 from siamkit.registry.registry import components
 from siamkit.registry.specs import Bool, Choice, Float, Int, Param, Text
@@ -92,6 +93,14 @@ def _workers(value: object) -> object:
     raise ValueError(f"should be auto or a whole number from 1 to 10000, got {value!r}")
 
 
+def _limit_of_measure(value: object) -> object:
+    try:
+        Constraint.parse("", value)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 def _accelerators(value: float) -> float:
     """Check a number of accelerators: a fraction shares one, more are whole."""
     if value > 1 and value % 1:
@@ -152,6 +161,12 @@ SplitBy = Annotated[
 ]
 Size = Annotated[
     float, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["500MB", "8GB"]})
+]
+
+LimitOfMeasure = Annotated[
+    str,
+    BeforeValidator(_limit_of_measure),
+    WithJsonSchema({"type": "string", "pattern": f"^{LIMIT_PATTERN}$", "examples": ["<= 64", ">= 0.9"]}),
 ]
 
 # A searched value: one value (fixed), a list to choose from, or a range. `siamkit.study.config._parse` checks
@@ -568,6 +583,13 @@ class StudyConfig(Strict):
     fixed: Fixed = Fixed()
     search: Search
     objectives: dict[str, Direction] | None = Field(None, min_length=1)
+    constraints: dict[str, LimitOfMeasure] | None = Field(
+        None,
+        min_length=1,
+        description="limits that the winner has to keep on the validation split, by measure: "
+        "{bytes_per_vector: '<= 64', ms_per_item: '<= 2'}",
+        json_schema_extra={"propertyNames": {"enum": list(MEASURES)}},
+    )
     budget: Budget = Budget()
     seeds: int = Field(1, ge=1, le=10_000, description="seeds per configuration, within one trial")
     confirm: Confirm | None = Confirm()
@@ -600,6 +622,11 @@ class StudyConfig(Strict):
     log: Log = Log()
     backend: Backend | None = None
     plugins: list[str] = []
+
+    @property
+    def limits(self) -> tuple[Constraint, ...]:
+        """The constraints, in their order in the file."""
+        return tuple(Constraint.parse(name, text) for name, text in (self.constraints or {}).items())
 
 
 RESUMABLE = (

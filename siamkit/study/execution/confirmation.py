@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamkit.errors import StudyError
+from siamkit.evaluation.measures import excesses
 from siamkit.io.files import copy_file, disk_full_as_error, to_jsonable, write_atomic
 from siamkit.runs.configuration import Configuration, derive_seed, factors_of
 from siamkit.runs.results import RepeatResult, TrialResult, write_record
@@ -192,6 +193,8 @@ class RepeatHandle:
             scores["test"] = to_jsonable(ended.test_measures)
             scores["resolved_params"] = ended.resolved_params
             scores["best_epoch"] = ended.epochs[0]
+            if limits := self._session.study.config.limits:
+                scores["excesses"] = excesses(limits, ended.measures[0])
         return RepeatResult(
             trial=self._trial,
             key=self._key,

@@ -139,6 +139,8 @@ def describe_study(session: StudySession) -> list[tuple[str, str]]:
     rows += [(kind, ", ".join(components.alternatives)) for kind, components in kinds.items()]
     rows.append(("also varied", ", ".join(_varied(space)) or "nothing"))
     rows.append(("objective", ", ".join(f"{name} ({way})" for name, way in data.objectives.items())))
+    if study.config.limits:
+        rows.append(("constraints", ", ".join(map(str, study.config.limits))))
     rows.append(("compared with", ", ".join(_baselines(session)) or "nothing (baselines: null)"))
     done = session.folder.trials() if session.folder.exists() else []
     state = f"exists, with {len(done)} trials" if done else "new"

@@ -46,7 +46,7 @@ class RunEnd:
     Args:
         is_finished: whether all work was done; False if the user stopped it.
         early_end: the reason, as a sentence, if the search ended before its budget was spent; else empty.
-        outcome: the winner and its results, once `tune` has ended and a trial is complete.
+        outcome: the winner and its results, once `tune` has ended and a trial can win.
     """
 
     is_finished: bool
@@ -115,8 +115,8 @@ class StudyRun:
             session.supervisor.close()
             # After the display has ended. This is short: a first Ctrl-C lets it finish.
             clean_up(folder, self._queue, is_finished)
-            is_any_complete = any(trial.complete for trial in folder.trials())
-            outcome = read_outcome(folder.path) if is_any_complete else None
+            can_win = any(trial.complete and not trial.broken for trial in folder.trials())
+            outcome = read_outcome(folder.path) if can_win else None
             if outcome is not None:
                 publish_best(folder, outcome.model)
             write_report(folder.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from optuna.exceptions import UpdateFinishedTrialError
 
 from siamkit.errors import StudyError
+from siamkit.evaluation.measures import broken, excesses
 from siamkit.io.files import disk_full_as_error, to_jsonable, write_table
 from siamkit.io.paths import is_local
 from siamkit.runs.configuration import factors_of
@@ -189,18 +191,21 @@ class TrialHandle:
         if cause is not None and cause.kind == "disk_full":
             self.interrupt()
             raise StudyError(f"{str(self._files.path)!r} cannot be written: {cause.text}")
+        is_complete = ended.outcome == "complete"
+        measures = mean_measures(ended.measures) if is_complete else {}
+        beyond = excesses(self._session.study.config.limits, measures) if is_complete else {}
         try:
             with disk_full_as_error(self._files.path):
-                self._write(ended, seconds)
+                self._write(ended, seconds, measures, beyond)
         except StudyError:
             self.interrupt()
             raise
         objective = self._session.data.objective.name
         self._active.record_end([measures[objective] for measures in ended.measures])
         self._active.remove(self)
-        values = ended.values if ended.outcome == "complete" else None
+        values = ended.values if is_complete else None
         text = cause.text if cause is not None else ""
-        if not self._queue.finish(self.claim, ended.outcome, values, text):
+        if not self._queue.finish(self.claim, ended.outcome, values, text, beyond):
             self._on_loss()
             return
         remove_checkpoint(self._files.path)  # only now that the result exists
@@ -211,12 +216,13 @@ class TrialHandle:
             cause=text,
             seconds=round(seconds, 2),
             memory=ended.memory,  # bytes that its worker holds now
+            **({"broken": broken(beyond)} if beyond else {}),
         )
         last = self._history[-1][objective] if self._history else None
         self._end_progress(
             ended.outcome,
             values[0] if values else last,
-            text if ended.outcome == "failed" else "",
+            text if ended.outcome == "failed" else _breaks(beyond),
             done=len(self._queue.trials.counted),
         )
 
@@ -250,16 +256,18 @@ class TrialHandle:
     def _log(self, event: str, **details: object) -> None:
         self._session.folder.log(event, trial=self.claim.number, token=self.claim.token, **details)
 
-    def _write(self, ended: Ended, seconds: float) -> None:
+    def _write(
+        self, ended: Ended, seconds: float, measures: dict[str, float], beyond: dict[str, float]
+    ) -> None:
         """Write the history and, last, the result."""
         if self._history:
             best = {(repeat, epoch): ended.measures[repeat] for repeat, epoch in enumerate(ended.epochs)}
             for row in self._history:
-                measures = best.get((int(row["repeat"]), int(row["epoch"])))
-                row["is_best"] = measures is not None
-                if measures is not None:  # all of them, on all queries
+                kept = best.get((int(row["repeat"]), int(row["epoch"])))
+                row["is_best"] = kept is not None
+                if kept is not None:  # all of them, on all queries
                     row.pop("standard_error", None)
-                    row |= measures
+                    row |= kept
             names = list(dict.fromkeys(name for row in self._history for name in row))
             columns = {name: [row.get(name) for row in self._history] for name in names}
             write_table(self._files.history, columns)
@@ -276,14 +284,21 @@ class TrialHandle:
             factors=factors_of(self.claim.configuration),
             resolved_params=ended.resolved_params,
             values=ended.values if is_complete else None,
-            measures=to_jsonable(mean_measures(ended.measures)) if is_complete else {},
+            measures=to_jsonable(measures),
             repeats=to_jsonable(ended.measures),
             best_epochs=ended.epochs,
             seconds=round(seconds, 3),
             versions=self._session.versions,
             attempt=self.claim.attempt,
+            **({"excesses": beyond} if beyond else {}),
         )
         write_record(self._files.result, result)
+
+
+def _breaks(beyond: Mapping[str, float]) -> str:
+    """Return which constraints are broken, for the line of the trial; empty if none is."""
+    names = broken(beyond)
+    return f"breaks {', '.join(names)}" if names else ""
 
 
 def remove_attempt(folder: Path) -> None:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
 from siamkit.errors import StudyError
+from siamkit.evaluation.measures import broken
 from siamkit.report.checks import check_reliability, verdict
 from siamkit.report.load import load_study_results
 from siamkit.runs.outcome import Winner, finalists, winner_kind
@@ -35,7 +36,8 @@ class TrialCounts:
 
     Args:
         outcomes: the outcome of each configuration that used up budget, by key: complete, pruned or failed.
-        complete: the completed trials, the best in the first objective first.
+        complete: the completed trials that keep all constraints, the best in the first objective first.
+        infeasible: the constraints that each of the other completed trials breaks, by the trial's number.
         failed: trials that failed because of their configuration, and those whose process died.
         duplicates: the number of samples whose configuration already existed.
         died: the number of attempts whose process died.
@@ -45,6 +47,7 @@ class TrialCounts:
 
     outcomes: dict[str, str] = field(default_factory=dict)
     complete: list[FrozenTrial] = field(default_factory=list)
+    infeasible: dict[int, list[str]] = field(default_factory=dict)
     failed: list[FrozenTrial] = field(default_factory=list)
     duplicates: int = 0
     died: int = 0
@@ -73,8 +76,10 @@ def count_trials(trials: Sequence[FrozenTrial], maximize: bool) -> TrialCounts:
             found.waiting += 1
         elif StoredTrial(trial).counts:
             found.outcomes.setdefault(trial.user_attrs["key"], OUTCOMES[trial.state])
-            if trial.state == TrialState.COMPLETE:
+            if StoredTrial(trial).can_win:
                 found.complete.append(trial)
+            elif trial.state == TrialState.COMPLETE:
+                found.infeasible[trial.number] = broken(trial.constraints)
             elif trial.state == TrialState.FAIL:
                 found.failed.append(trial)
         elif outcome == "duplicate":
@@ -171,6 +176,7 @@ class Status:
         failures: the failed and died trials, the latest first.
         baseline: the best embedding without training, if baselines were evaluated.
         trust: one line about how reliable the numbers are, if the study is done.
+        infeasible: the constraints that complete trials break, by the number of the trial; they cannot win.
     """
 
     name: str
@@ -200,6 +206,7 @@ class Status:
     failures: tuple[Failure, ...]
     trust: str = ""
     baseline: Untrained | None = None
+    infeasible: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, JsonValue]:
         """Return the status as plain data, for JSON."""
@@ -297,6 +304,7 @@ class StatusReader:
             failures=tuple(self._failure(trial) for trial in found.failed[:-6:-1]),
             trust=self._trust() if state == "done" else "",
             baseline=self._baseline(Objective.first(objectives)),
+            infeasible=found.infeasible,
         )
 
     def _baseline(self, objective: Objective) -> Untrained | None:

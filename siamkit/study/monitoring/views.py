@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from siamkit.errors import StudyError
+from siamkit.runs.outcome import which_broke
 from siamkit.study.monitoring.event_log import Owner
 from siamkit.study.monitoring.locate import StudyLocation, open_to_read, storage_to_read
 from siamkit.study.monitoring.progress import one_line, spell
@@ -60,6 +61,11 @@ def _facts(status: Status) -> Iterator[tuple[str, Text]]:
     ]
     others = f"; {', '.join(more)}" if more else ""
     yield "counted", Text(f"{status.counted} of {status.target}: {ends}{others}")
+    if status.infeasible:
+        yield (
+            "cannot win",
+            Text(f"{len(status.infeasible)} complete that break {which_broke(status.infeasible)}"),
+        )
     if status.best is not None:
         for number, (measure, value) in enumerate(status.best.values.items()):
             shown = Text(f"{measure} {value:.4f}", style="" if number else "bold")

@@ -39,6 +39,8 @@ def describe_best(outcome: StudyOutcome) -> dict[str, Any]:
             "kind": outcome.kind,
             "confirmed": outcome.confirmed,
             "objectives": results.objectives,
+            "constraints": outcome.snapshot.setting("constraints"),
+            "infeasible": {trial.trial: trial.broken for trial in outcome.trials if trial.broken},
             "configuration": results.winner,
             "factors": results.factors,
             "figures": results.measures,

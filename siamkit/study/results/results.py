@@ -14,7 +14,7 @@ from siamkit.report.checks import check_reliability, failed_checks
 from siamkit.report.load import StoredStudy, load_study_results
 from siamkit.report.model import Block, Check, Document, Listing, Section, Source, Table
 from siamkit.runs.configuration import Factor, factors_of
-from siamkit.runs.outcome import StudyOutcome, Winner
+from siamkit.runs.outcome import StudyOutcome, Winner, infeasible, why_no_winner
 from siamkit.runs.results import BaselineResult, Direction, Objective, TrialResult
 from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.results import Difference, Interval, front
@@ -36,13 +36,13 @@ class Results:
         objectives: the direction of each measure to optimize.
         trials: the results of all trials, by number.
         winner: the configuration that won, in confirmation if there was one; its margins are in the metric's
-            own units. None if no trial completed.
+            own units. None if no trial completed, or none keeps the constraints.
         measures: the winner's measures, `{"valid": …, "test": …}`, means over its repeats; `test` only if
             confirmed.
         interrupted: whether the study was stopped before its budget was spent.
-        trial: the number of the trial that found the winner; None if no trial completed.
+        trial: the number of the trial that found the winner; None if there is none.
         kind: what the winner is, `confirmed winner`, `best finalist so far` or `best trial of the search`;
-            None if no trial completed.
+            None if there is no winner.
     """
 
     folder: Path
@@ -76,8 +76,8 @@ class Results:
 
     @property
     def front(self) -> list[TrialResult]:
-        """The Pareto-optimal trials, the best in the first objective first."""
-        complete = [trial for trial in self.trials if trial.complete]
+        """The Pareto-optimal trials that keep all constraints, the best in the first objective first."""
+        complete = [trial for trial in self.trials if trial.complete and not trial.broken]
         names, directions = list(self.objectives), list(self.objectives.values())
         rows = front([[trial.measures[name] for name in names] for trial in complete], directions)
         first = Objective.first(self.objectives)
@@ -128,7 +128,10 @@ class Results:
         return self.report.charts()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the completed trials as a pandas table, a row each, the best first: factors and measures."""
+        """Return the completed trials as a pandas table, a row each, the best first: factors and measures.
+
+        In a study with constraints, `breaks` names those that a trial does not keep; such trials come last.
+        """
         from siamkit.report.model import Table
 
         return self.report.tables().get("trials", Table((), [])).frame()
@@ -159,8 +162,8 @@ class Results:
 
 
 MAX_CAUSES = 5
-COMPARED = ("chance", "baseline")
-"""The checks that compare the winner with baselines."""
+IN_ANSWER = ("chance", "baseline", "constraints")
+"""The checks that the answer has: they compare the winner with baselines and constraints."""
 
 MAX_FRONT = 20
 MORE_MEASURES = ("recall_at_1", "roc_auc", "eer")
@@ -175,6 +178,8 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
         files: the path of each file to list, by its description, such as `report`.
         configuration: whether to also list the best configuration, factor by factor.
     """
+    if results.winner is None and infeasible(results.trials):
+        return Document("", [why_no_winner(results.trials)], [])
     if results.winner is None:
         causes = sorted({trial.cause for trial in results.trials if trial.cause})
         return Document("", ["No trial completed."], [Section("causes", "Causes", causes[:MAX_CAUSES])])
@@ -185,8 +190,8 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
         rows = Table.of(("factor", "value"), [(name, str(value)) for name, value in results.factors.items()])
         blocks.append(Listing("configuration", "", rows))
     sections = [Section(block.name, "", blocks=[block]) for block in blocks]
-    # The answer says already how the winner compares with the baselines.
-    if failed := [check for check in failed_checks(results.checks) if check.name not in COMPARED]:
+    # The answer says already how the winner compares with the baselines and the constraints.
+    if failed := [check for check in failed_checks(results.checks) if check.name not in IN_ANSWER]:
         sections.append(Section("checks", "Checks that failed", checks=failed))
     width = max(map(len, files), default=0)
     lines = [f"{name:<{width}}  {path}" for name, path in files.items()]
@@ -196,7 +201,10 @@ def summary(results: Results, files: Mapping[str, str], *, configuration: bool =
 
 
 def answer(results: Results) -> str:
-    """Return the winner with its score, and whether it beats the baselines: first, if it does not."""
+    """Return the winner with its score, and whether it beats the baselines and keeps the constraints.
+
+    What it does not comes first.
+    """
     name, split = next(iter(results.objectives)), list(results.measures)[-1]
     value = f"{name} {results.measures[split][name]:.4f}"
     factors = results.factors
@@ -204,7 +212,7 @@ def answer(results: Results) -> str:
     description = f"{names} · {factors['embedding_dim']}-d"
     where = "test split" if split == "test" else "validation split, not confirmed"
     winner = f"The {results.kind} is trial {results.trial}, {description}: {value} on the {where}."
-    checks = [check for check in results.checks if check.name in COMPARED]
+    checks = [check for check in results.checks if check.name in IN_ANSWER]
     before = [check.sentence for check in checks if check.status == "error"]
     after = [check.sentence for check in checks if check.status != "error"]
     return " ".join([*before, winner, *after])

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.evaluation.measures import total_excess
 from siamkit.runs.configuration import Factor
 from siamkit.stats.results import front
 
@@ -63,6 +64,12 @@ class TrialWindow:
         states = (TrialState.COMPLETE, TrialState.PRUNED)
         finished = self._optuna_study._get_trials(deepcopy=False, states=states, use_cache=False)
         complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+        # Trials that break a constraint are not among the best, unless too few keep all of them.
+        excess = {trial.number: total_excess(trial.constraints) for trial in complete}
+        broken = sorted(
+            (trial for trial in complete if excess[trial.number]), key=lambda trial: excess[trial.number]
+        )
+        complete = [trial for trial in complete if not excess[trial.number]]
         maximize = [direction == StudyDirection.MAXIMIZE for direction in self._optuna_study.directions]
         if len(maximize) == 1:
             best = sorted(complete, key=lambda trial: trial.values[0], reverse=maximize[0])[: self._best]
@@ -70,6 +77,7 @@ class TrialWindow:
             directions = ["maximize" if larger else "minimize" for larger in maximize]
             rows = front([trial.values for trial in complete], directions)
             best = [complete[row] for row in rows][-self._best :]
+        best += broken[: self._best - len(best)]
         return {trial.number for trial in (*best, *finished[-self._latest :])}
 
 

@@ -23,6 +23,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.evaluation.measures import total_excess
 from siamkit.runs.configuration import Factor
 from siamkit.stats.results import front
 from siamkit.study.config.search_space import Values
@@ -266,6 +267,12 @@ def inherit(
 def _tournament(
     parents: Sequence[FrozenTrial], directions: Sequence[str], rng: np.random.Generator
 ) -> FrozenTrial:
-    """Return the better one of two random parents; either one if none dominates the other."""
+    """Return the better one of two random parents; either one if none dominates the other.
+
+    One that breaks constraints by less is better, whatever its values are (Deb et al. 2002, section VI).
+    """
     pair = [parents[int(row)] for row in rng.integers(len(parents), size=2)]
+    excess = [total_excess(parent.constraints) for parent in pair]
+    if excess[0] != excess[1]:
+        return pair[excess.index(min(excess))]
     return pair[front([parent.values for parent in pair], directions)[-1]]

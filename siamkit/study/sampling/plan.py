@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +12,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
+from siamkit.evaluation.measures import Constraint, excesses, total_excess
 from siamkit.runs.configuration import ComponentConfig, Configuration, Factor, derive_seed, factors_of, key_of
-from siamkit.runs.results import Objective, Snapshot, as_record
+from siamkit.runs.results import Objective, Snapshot, TrialResult, as_record
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import StudyConfig
@@ -78,23 +79,39 @@ def warm_start_from(folder: Path, space: SearchSpace, sampler: str, snapshot: Sn
     complete = [result for result in run_folder.trials() if result.complete]
     retraced = [(result, retrace(space, cast(Configuration, result.configuration))) for result in complete]
     contained = [(result, *trial) for result, trial in retraced if trial is not None]
+    limits = [Constraint.parse(name, text) for name, text in (snapshot.setting("constraints") or {}).items()]  # type: ignore[union-attr]
     left_out = len(complete) - len(contained)
     comparable = _conditions(before) == _conditions(snapshot)
+    names = [*snapshot.objectives, *(limit.measure for limit in limits)]
+    comparable &= all(result.value(name) is not None for result, _, _ in contained for name in names)
     if comparable and sampler in LEARNING_SAMPLERS:
         known = [
-            _finished(trial, configuration, [result.measures[name] for name in snapshot.objectives])
+            _finished(
+                trial,
+                configuration,
+                [result.measures[name] for name in snapshot.objectives],
+                excesses(limits, result.measures),
+            )
             for result, trial, configuration in contained
         ]
         return WarmStart(known, [], left_out)
     objective = Objective.first(snapshot.objectives)
     if not all(objective.name in result.measures for result, _, _ in contained):
         objective = Objective.first(before.objectives)
-    contained.sort(key=lambda item: objective.worth(item[0].value(objective.name)), reverse=True)
+    contained.sort(
+        key=lambda item: (_excess(limits, item[0]), -objective.worth(item[0].value(objective.name)))
+    )
     retried = [
         PlannedTrial(trial.params, configuration, "warm_start")
         for _, trial, configuration in contained[:RETRIED]
     ]
     return WarmStart([], retried, left_out)
+
+
+def _excess(limits: Sequence[Constraint], result: TrialResult) -> float:
+    """Return how far an earlier result breaks the constraints of this study, by the measures that it has."""
+    known = [limit for limit in limits if result.value(limit.measure) is not None]
+    return total_excess(excesses(known, result.measures))
 
 
 def retrace(space: SearchSpace, configuration: Configuration) -> tuple[ScriptedTrial, Configuration] | None:
@@ -152,13 +169,16 @@ class _Retraced:
         self.params[name] = values.validate(stored)
 
 
-def _finished(trial: ScriptedTrial, configuration: Configuration, values: list[float]) -> FrozenTrial:
+def _finished(
+    trial: ScriptedTrial, configuration: Configuration, values: list[float], beyond: dict[str, float]
+) -> FrozenTrial:
     # With the distributions of this space: samplers learn from no others.
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE,
         params=dict(trial.params),
         distributions={name: distribution(suggested) for name, suggested in trial.values.items()},
         values=values,
+        constraints=beyond,
         user_attrs={
             "outcome": "earlier",
             "key": key_of(configuration),

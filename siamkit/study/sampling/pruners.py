@@ -20,6 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from siamkit.evaluation.geometry import degenerate
+from siamkit.evaluation.measures import broken
 from siamkit.study.config.load import ResolvedStudy
 
 STARTUP_TRIALS = 5  # complete trials before the median pruner stops any
@@ -75,6 +76,9 @@ class MedianPruner(BasePruner):
     supervisor needs after an epoch. This one keeps the values of each epoch sorted and adds those of new
     complete trials, which takes 0.2 ms. A pruner serves one study.
 
+    Trials that break a constraint are not compared with, unlike Optuna's: they are often better because they
+    break it, and would stop those that keep it.
+
     Args:
         n_startup_trials: number of complete trials before any trial is stopped.
         n_warmup_steps: number of epochs of a trial before it can be stopped.
@@ -83,7 +87,8 @@ class MedianPruner(BasePruner):
     def __init__(self, n_startup_trials: int, n_warmup_steps: int) -> None:
         self._n_startup_trials = n_startup_trials
         self._n_warmup_steps = n_warmup_steps
-        self._read: set[int] = set()  # numbers of the trials whose values are in `_values`
+        self._read: set[int] = set()  # numbers of the complete trials that were read
+        self._broken = 0  # the number of those that break a constraint, whose values are not in `_values`
         self._values: dict[int, list[float]] = defaultdict(list)  # sorted, by epoch
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -91,20 +96,22 @@ class MedianPruner(BasePruner):
         step = trial.last_step
         if step is None or step < self._n_warmup_steps:
             return False
-        if not complete or len(complete) < self._n_startup_trials:
+        self._read_new(complete)
+        compared = len(complete) - self._broken
+        if not compared or compared < self._n_startup_trials:
             return False
         reached = [value for value in trial.intermediate_values.values() if not math.isnan(value)]
         if not reached:
             return True
-        median = self._median(complete, step)
+        median = self._median(step)
         if median is None:
             return False
         if study.direction == StudyDirection.MAXIMIZE:
             return max(reached) < median
         return min(reached) > median
 
-    def _median(self, complete: list[FrozenTrial], step: int) -> float | None:
-        """Return the median of the complete trials at an epoch, or None if none reached it."""
+    def _read_new(self, complete: list[FrozenTrial]) -> None:
+        """Add the values of the complete trials that are new."""
         new = len(complete) - len(self._read)
         for trial in reversed(complete):  # the new ones are among the latest
             if not new:
@@ -113,9 +120,15 @@ class MedianPruner(BasePruner):
                 continue
             new -= 1
             self._read.add(trial.number)
+            if broken(trial.constraints):
+                self._broken += 1
+                continue
             for epoch, value in trial.intermediate_values.items():
                 if not math.isnan(value):
                     bisect.insort(self._values[epoch], value)
+
+    def _median(self, step: int) -> float | None:
+        """Return the median of the compared trials at an epoch, or None if none reached it."""
         values = self._values[step]
         if not values:
             return None

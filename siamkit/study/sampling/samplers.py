@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.evaluation.measures import FROM_SIZE
 from siamkit.runs.configuration import derive_seed
 from siamkit.study.config.load import ResolvedStudy
 from siamkit.study.config.schema import StudyConfig
@@ -23,6 +24,7 @@ from siamkit.study.sampling._stateless import CmaSampler, GeneticSampler, SobolS
 
 PACKAGES = {"cmaes": ("cmaes",), "gp": ("torch",)}  # packages that siamkit itself does not need
 MAX_GP_TRIALS = 500  # a suggestion takes 2 s with 500 trials, and 10 s with 1,000
+KEEP_CONSTRAINTS = ("tpe", "nsgaii", "gp")  # the samplers that learn where constraints are kept
 MIN_GENERATIONS = 5  # of nsgaii; with fewer it would be a random search
 MIN_POPULATION, MAX_POPULATION = 8, 50
 
@@ -60,7 +62,8 @@ def make_sampler(study: ResolvedStudy, number: int, repeated: bool = False) -> B
 
 
 def check_sampler(config: StudyConfig, space: SearchSpace, problems: Problems) -> None:
-    """Add the problems of a study with its sampler."""
+    """Add the problems of a study with its sampler, also those that its constraints have with it."""
+    _check_constraints(config, problems)
     if config.design == "factorial":
         return  # the design replaces the sampler
     name, at = config.sampler, ("sampler",)
@@ -98,6 +101,26 @@ def check_sampler(config: StudyConfig, space: SearchSpace, problems: Problems) -
             at,
             f"sampler grid tries every value, but these parameters are real numbers: {_first(real)}. List "
             "their values, or use design: factorial, which tries three values of each range",
+        )
+
+
+def _check_constraints(config: StudyConfig, problems: Problems) -> None:
+    """Add the problems of constraints that only training decides; others limit the search space itself."""
+    limits = [limit for limit in config.limits if limit.measure not in FROM_SIZE]
+    if not limits:
+        return
+    if config.design == "factorial" or config.sampler not in KEEP_CONSTRAINTS:
+        name = "design: factorial" if config.design == "factorial" else f"sampler {config.sampler}"
+        problems.add(
+            ("constraints", limits[0].measure),
+            f"{name} does not learn which configurations keep a constraint on {limits[0].measure}; use "
+            f"sampler {', '.join(KEEP_CONSTRAINTS[:-1])} or {KEEP_CONSTRAINTS[-1]}",
+        )
+    if config.pruner in ("hyperband", "successive_halving"):
+        problems.add(
+            ("pruner",),
+            f"pruner {config.pruner} also compares trials with those that break a constraint, so it would "
+            "stop some that keep it; use median or patient",
         )
 
 

@@ -258,7 +258,8 @@ class _Details:
         self._params = self._rows(_PARAM, "param_name", "param_value", "distribution_json", order="param_id")
         self._values = self._rows(_VALUE, "objective", "value", "value_type", order="objective")
         self._user = self._rows(_USER, "key", "value_json")
-        self._system = self._rows(_SYSTEM, "key", "value_json")
+        # Optuna's gp takes constraints by their position, so it has to be the same in all trials.
+        self._system = self._rows(_SYSTEM, "key", "value_json", order="key")
         self._steps = self._rows(_STEP, "step", "intermediate_value", "intermediate_value_type")
 
     def _rows(self, table: Any, *names: str, order: str | None = None) -> dict[int, list[Any]]:

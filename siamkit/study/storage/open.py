@@ -6,7 +6,7 @@ import base64
 import json
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -162,6 +162,24 @@ class StudyStorage:
             return
         for name, value in attributes.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
+
+    def set_constraints(self, number: int, excesses: Mapping[str, float]) -> None:
+        """Tell the sampler how far a running trial is beyond each constraint; those that are set stay.
+
+        Args:
+            number: the trial's number.
+            excesses: the excess by the constraint as a text, in the same order for all trials of a study.
+
+        Raises:
+            UpdateFinishedTrialError: the trial has ended.
+        """
+        if not excesses:
+            return
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        trial = optuna.trial.Trial(self.optuna_study, trial_id)
+        for constraint, excess in excesses.items():
+            if constraint not in trial.constraints:
+                trial.set_constraint(constraint, excess)
 
     def close(self) -> None:
         """Close the connections to a database."""

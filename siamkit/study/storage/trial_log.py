@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from optuna.trial import FrozenTrial, TrialState
 
+from siamkit.evaluation.measures import broken
 from siamkit.runs.configuration import Configuration, Factor
 from siamkit.runs.results import Objective
 from siamkit.study.storage.leases import Lease, StoredLease
@@ -57,6 +58,16 @@ class StoredTrial:
     def values(self) -> list[float]:
         """The values of the objectives of a complete trial."""
         return list(self.frozen.values or [])
+
+    @property
+    def excesses(self) -> dict[str, float]:
+        """How far a complete trial is beyond each constraint of the study."""
+        return self.frozen.constraints
+
+    @property
+    def can_win(self) -> bool:
+        """Whether it is complete, uses up budget and keeps all constraints."""
+        return self.state == TrialState.COMPLETE and self.counts and not broken(self.excesses)
 
     @property
     def key(self) -> str | None:
@@ -177,7 +188,7 @@ class TrialLog:
         if trial.counts:
             assert trial.key is not None
             self.counted.setdefault(trial.key, trial)
-            if trial.state == TrialState.COMPLETE:
+            if trial.can_win:
                 worth = self._objective.worth(trial.values[0])
                 bisect.insort(self._ranked, (-worth, trial.number, trial))
         elif trial.outcome == "given up":
@@ -210,7 +221,7 @@ class TrialLog:
         return [trial for trial in self.open.values() if trial.state == TrialState.WAITING]
 
     def ranked(self, limit: int | None = None) -> list[StoredTrial]:
-        """Return the complete trials, the best by the first objective first."""
+        """Return the complete trials that keep all constraints, the best by the first objective first."""
         return [trial for _, _, trial in self._ranked[:limit]]
 
     def counted_with(self, outcome: str) -> list[StoredTrial]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import optuna
@@ -108,6 +109,9 @@ class TrialQueue:
 
     def _write(self, number: int, attributes: TrialAttributes) -> None:
         with_retries(self.storage.write_trial, number, attributes, notify=self._notify)
+
+    def _constrain(self, number: int, excesses: Mapping[str, float]) -> None:
+        with_retries(self.storage.set_constraints, number, excesses, notify=self._notify)
 
     # ------------------------------------------------------------- claiming
 
@@ -205,11 +209,19 @@ class TrialQueue:
             attributes["duplicate_of"] = known.number
         self._write(number, attributes)
         values = known.values if known is not None and known.state == TrialState.COMPLETE else None
+        self._constrain(number, known.excesses if known is not None and values else {})
         self._end(number, "complete" if values else "failed", values)
 
     # ------------------------------------------------------------- ending
 
-    def finish(self, claim: Claim, outcome: str, values: list[float] | None, cause: str = "") -> bool:
+    def finish(
+        self,
+        claim: Claim,
+        outcome: str,
+        values: list[float] | None,
+        cause: str = "",
+        excesses: Mapping[str, float] = MappingProxyType({}),
+    ) -> bool:
         """End a trial of this process.
 
         Args:
@@ -217,6 +229,7 @@ class TrialQueue:
             outcome: `complete`, `pruned`, or `failed` if the configuration itself is the cause.
             values: the values of the objectives, if complete.
             cause: the cause of a failure or a stop, as a sentence.
+            excesses: how far it is beyond each constraint of the study, if complete.
 
         Returns:
             True if it ended with this outcome; False if another process had ended it differently.
@@ -228,6 +241,7 @@ class TrialQueue:
         try:
             if attributes:
                 self._write(claim.number, attributes)
+            self._constrain(claim.number, excesses)
             ended = self._end(claim.number, outcome, values)
         except UpdateFinishedTrialError:
             ended = False
@@ -372,6 +386,7 @@ class TrialQueue:
         try:
             if result.outcome == "failed":
                 self._write(number, {"outcome": "failed"})
+            self._constrain(number, result.excesses)
         except UpdateFinishedTrialError:
             return
         self._end(number, result.outcome, result.values)

@@ -92,12 +92,12 @@ class Judge:
 
     Args:
         dataset: prepared items with a target.
-        objectives: the names of the objectives, the first one first.
+        measured: the names of the objectives, the first one first, and of measures with a constraint.
         in_full: whether each epoch gets all measures.
     """
 
-    def __init__(self, dataset: Dataset, objectives: Iterable[str], in_full: bool = False) -> None:
-        names = tuple(objectives)
+    def __init__(self, dataset: Dataset, measured: Iterable[str], in_full: bool = False) -> None:
+        names = tuple(measured)
         self._dataset, self._objective = dataset, names[0]
         self._all = QUICK | groups_of(names)
         self._groups = self._all if in_full else groups_of([self._objective])

@@ -50,6 +50,7 @@ class PreparedData:
         given: embeddings of each split from files that the study names as baselines, by the baseline's name.
         models: the files of models that the study names as baselines, by the baseline's name.
         overlap: the items that splits have in common, if that was requested; it is not compared on resuming.
+        constrained: the measures that have to keep a constraint.
     """
 
     train: Dataset
@@ -63,6 +64,12 @@ class PreparedData:
     given: Mapping[str, Mapping[SplitName, Array]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     overlap: dict[str, JsonValue] | None = None
+    constrained: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The measures that every trial needs, the first objective first."""
+        return tuple(dict.fromkeys([*self.objectives, *self.constrained]))
 
     @property
     def objective(self) -> Objective:
@@ -150,6 +157,7 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         given,
         models,
         find_overlap(splits) if overlap else None,
+        tuple(study.config.constraints or ()),
     )
     return data, valid
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import traceback
+from collections.abc import Mapping
 
 import numpy as np
 import psutil
@@ -121,7 +122,14 @@ class JobRunner:
         if not all(math.isfinite(value) for value in ended.values or []):
             values = dict(zip(self._data.objectives, ended.values or [], strict=True))
             raise TrialFailure("nan", f"an objective is NaN or infinite: {values}")
+        for measures in ended.measures:
+            self._check_constrained(measures)
         return ended
+
+    def _check_constrained(self, measures: Mapping[str, float]) -> None:
+        for name in self._data.constrained:
+            if not math.isfinite(value := measures.get(name, math.nan)):
+                raise TrialFailure("nan", f"{name}, which has a constraint, is {value}")
 
     def _ended(self, checkpoint: Checkpoint, cause: Cause | None = None) -> Ended:
         repeats = checkpoint.state.measures
@@ -236,7 +244,8 @@ class JobRunner:
         measures = trained.scores.measures
         if not math.isfinite(measures[objective]):
             raise TrialFailure("nan", f"the objective {objective} is {measures[objective]}")
-        groups = set(GROUPS) - ({"speed"} - groups_of(data.objectives))
+        self._check_constrained(measures)
+        groups = set(GROUPS) - ({"speed"} - groups_of(data.measured))
         # At the threshold that was calibrated on validation: new items are also judged at it.
         calibrated = measures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None

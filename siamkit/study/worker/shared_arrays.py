@@ -25,6 +25,7 @@ def write_data(data: PreparedData, folder: Path) -> None:
     facts = data.preprocessor.facts
     description: dict[str, Any] = {
         "objectives": data.objectives,
+        "constrained": data.constrained,
         "needs": {name: value for name, value in data.needs.items() if name not in facts},
         "record": data.record,
         "given": list(data.given),
@@ -69,6 +70,7 @@ def map_data(folder: Path) -> PreparedData:
             for number, baseline in enumerate(description["given"])
         },
         description["models"],
+        constrained=tuple(description["constrained"]),
     )
 
 
@@ -131,7 +133,7 @@ class PackedData:
 
     Args:
         splits: the datasets, by name.
-        objectives, needs, record, raw, given, models: the same as in `PreparedData`.
+        objectives, needs, record, raw, given, models, constrained: the same as in `PreparedData`.
         preprocessor: the content of the preprocessor's files, by name.
     """
 
@@ -143,6 +145,7 @@ class PackedData:
     raw: Mapping[SplitName, tuple[Leaf, ...]]
     given: Mapping[str, Mapping[SplitName, Array]]
     models: Mapping[str, str]
+    constrained: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
@@ -164,7 +167,15 @@ def pack(folder: Path) -> PackedData:
     files = {file.name: file.read_bytes() for file in sorted((folder / "preprocessor").iterdir())}
     splits = {name: getattr(data, name) for name in SPLITS}
     return PackedData(
-        splits, data.objectives, data.needs, data.record, files, data.raw, data.given, data.models
+        splits,
+        data.objectives,
+        data.needs,
+        data.record,
+        files,
+        data.raw,
+        data.given,
+        data.models,
+        data.constrained,
     )
 
 
@@ -186,4 +197,5 @@ def unpack(packed: PackedData) -> PreparedData:
         packed.raw,
         packed.given,
         packed.models,
+        constrained=packed.constrained,
     )

@@ -120,7 +120,7 @@ class KerasTrainer:
         history = start.history if start is not None else []
         for row in history:
             best.add(int(row["epoch"]), row[data.objective.name])
-        judging = Judge(data.valid, data.objectives, in_full=fixed.callbacks is not None)
+        judging = Judge(data.valid, data.measured, in_full=fixed.callbacks is not None)
         items = training_data(data, configuration, data_seed)
         done, kept = len(history), None
         if start is not None:
@@ -166,7 +166,7 @@ class KerasTrainer:
         return judge(model, getattr(self._data, split), groups, threshold)
 
     def timing(self, configuration: Configuration) -> Timing:
-        judging = Judge(self._data.valid, self._data.objectives, in_full=self._fixed.callbacks is not None)
+        judging = Judge(self._data.valid, self._data.measured, in_full=self._fixed.callbacks is not None)
         _begin(seed=0)
         start = time.monotonic()
         items = training_data(self._data, configuration, seed=0)
