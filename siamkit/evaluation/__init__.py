@@ -13,6 +13,7 @@ from siamkit.evaluation.measures import (
     GROUPS,
     MEASURES,
     OBJECTIVES,
+    Constraint,
     Measure,
     ThresholdRule,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "GROUPS",
     "MEASURES",
     "OBJECTIVES",
+    "Constraint",
     "Evaluation",
     "Measure",
     "ThresholdRule",

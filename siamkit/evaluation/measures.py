@@ -293,7 +293,7 @@ class Constraint:
         limit: the largest or the smallest value that keeps it.
 
     Example:
-        >>> from siamkit.evaluation.measures import Constraint
+        >>> from siamkit.evaluation import Constraint
         >>> speed = Constraint.parse("ms_per_item", "<= 2")
         >>> str(speed), speed.excess(3.0), speed.excess(1.0)
         ('ms_per_item <= 2', 0.5, -0.5)

@@ -42,7 +42,7 @@ class Results:
         interrupted: whether the study was stopped before its budget was spent.
         trial: the number of the trial that found the winner; None if there is none.
         kind: what the winner is, `confirmed winner`, `best finalist so far` or `best trial of the search`;
-            None if there is no winner.
+            None without a winner.
     """
 
     folder: Path

@@ -164,7 +164,7 @@ class StudyStorage:
             self.storage.set_trial_user_attr(trial_id, name, value)
 
     def set_constraints(self, number: int, excesses: Mapping[str, float]) -> None:
-        """Tell the sampler how far a running trial is beyond each constraint; those that are set stay.
+        """Set how far a running trial is beyond each constraint, for the sampler; those that are set stay.
 
         Args:
             number: the trial's number.
