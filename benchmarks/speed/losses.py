@@ -33,7 +33,7 @@ BATCHES = {
     "tensorflow": (32, 256),
 }  # where each step compiles
 PER_CLASS = 4
-SEMIHARD = "triplet, semi-hard"
+SEMIHARD = "triplet semi-hard"  # without a comma, which separates names
 SETTLE_SECONDS = 0.05
 WARM_UP = 5  # calls before the first is timed: here siamkit records a loss on PyTorch after 3, else after 100
 SKIPPED = {

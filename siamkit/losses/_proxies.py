@@ -153,9 +153,20 @@ class ProxyLoss(Loss):
         """Return the class of each item, `(batch, num_classes)` bool; all False for an unknown id."""
         return labels[:, None] == ops.arange(self.state.num_classes, dtype="int32")[None, :]
 
-    def by_class(self, values: Tensor) -> Tensor:
-        """Return `(batch, classes · per_class)` as `(batch, classes, per_class)`."""
-        return ops.reshape(values, (-1, values.shape[1] // self.state.per_class, self.state.per_class))
+    def similarities_by_class(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        """Return similarities with each proxy, `(batch, per_class, classes)`.
+
+        So arranged, a sum or maximum over the proxies of a class takes less than half the time on torch: the
+        classes are next to each other in memory, and a CPU computes several at a time.
+
+        Args:
+            embeddings: `(batch, dim)`.
+            proxies: `(classes · per_class, dim)`, those of a class one after the other.
+        """
+        per_class, dim = self.state.per_class, proxies.shape[-1]
+        by_place = ops.transpose(ops.reshape(proxies, (-1, per_class, dim)), (1, 0, 2))
+        values = self.pairwise_similarities(embeddings, ops.reshape(by_place, (-1, dim)))
+        return ops.reshape(values, (-1, per_class, values.shape[1] // per_class))
 
 
 def at_own(values: Tensor, own: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, ClassVar
 
 import keras
@@ -216,10 +217,9 @@ class SubCenterArcFace(ArcFace):
         )
 
     def cosines(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
-        to_centers = self.by_class(self.pairwise_similarities(embeddings, proxies))
+        to_centers = ops.unstack(self.similarities_by_class(embeddings, proxies), axis=1)
         # Not ops.max: its gradient at equal maxima differs by backend.
-        nearest = ops.argmax(to_centers, axis=2, keepdims=True)
-        return ops.squeeze(ops.take_along_axis(to_centers, nearest, axis=2), axis=2)
+        return reduce(lambda nearest, other: nearest + ops.relu(other - nearest), to_centers)
 
 
 @keras.saving.register_keras_serializable("siamkit")

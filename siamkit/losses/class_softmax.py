@@ -197,6 +197,9 @@ class SoftTriple(ClassSoftmax):
         self.margin = margin
 
     def logits(self, embeddings: Tensor, proxies: Tensor, own: Tensor) -> Tensor:
-        to_centers = self.by_class(self.pairwise_similarities(embeddings, proxies))
-        to_classes = ops.sum(ops.softmax(to_centers / self.gamma, axis=2) * to_centers, axis=2)
+        to_centers = self.similarities_by_class(embeddings, proxies)
+        # Not ops.softmax, for which TensorFlow transposes the scores.
+        nearest = ops.stop_gradient(ops.max(to_centers, axis=1, keepdims=True))
+        shares = ops.exp((to_centers - nearest) / self.gamma)
+        to_classes = ops.sum(shares * to_centers, axis=1) / ops.sum(shares, axis=1)
         return self.la * (to_classes - self.margin * ops.cast(own, "float32"))
