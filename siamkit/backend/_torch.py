@@ -29,7 +29,7 @@ def is_on_accelerator(tensor: Any) -> bool:
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*leaves: Any) -> tuple[Any, list[Any]]:
         with torch.enable_grad():
-            inputs = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+            inputs = [leaf.detach().requires_grad_() for leaf in leaves]
             value = function(*inputs)
             gradients = torch.autograd.grad(value, inputs, allow_unused=True)
         return value.detach(), [

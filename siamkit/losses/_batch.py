@@ -173,6 +173,18 @@ class BatchLoss(Loss):
         return self.pairwise_similarities(pairs.queries, pairs.references)
 
 
+def among_references(pairs: Pairs, values: Tensor, compare: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return the values among the references, `(m, m)`: those of all pairs if these are the queries.
+
+    Args:
+        pairs: the pairs.
+        values: their values, `(n, m)`.
+        compare: the function that gave the values, of queries and references.
+    """
+    itself = pairs.queries is pairs.references
+    return values if itself else compare(pairs.references, pairs.references)
+
+
 def labels_and_items(labels: Tensor | None, embeddings: Tensor, loss: str) -> tuple[Tensor, Tensor]:
     """Return class ids `(n,)` int32 and embeddings `(n, dim)` of a batch.
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from siamkit.backend.beyond_keras import search_rows, sorts_slowly, value_and_gradients
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, by_rows, check_chunk_size, count_up, rows_of_tile
+from siamkit.losses._batch import BatchLoss, Pairs, count_up
 from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
 
 MINING = ("all", "hard", "semihard", "easy_positive", "distance_weighted", "multi_similarity")
@@ -58,47 +58,6 @@ class PairLoss(BatchLoss):
 
     def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss over pairs of these weights, each `(n, m)` float32, 0 for a pair left out."""
-        raise NotImplementedError
-
-
-class RowLoss(PairLoss):
-    """A loss made of numbers of each query, so that a few queries can be compared at a time.
-
-    A subclass implements `row_terms` and `total`.
-
-    Args:
-        mining: the rule that selects pairs, one of `MINING`.
-        chunk_size: how many queries are compared with all references at once. By default all of them, or few
-            enough for little memory if a batch has more than 2,900 items (11,600 on an accelerator).
-    """
-
-    def __init__(self, mining: str = "all", chunk_size: int | None = None, **kwargs: Any) -> None:
-        check_chunk_size(chunk_size)
-        super().__init__(mining, **kwargs)
-        self.chunk_size = chunk_size
-
-    def compare(self, pairs: Pairs) -> Tensor:
-        size = rows_of_tile(self.chunk_size, pairs.queries.shape[0], pairs.references.shape[0])
-        if size is None:
-            return self.total(*self.row_terms(pairs, *self.mined(pairs)))
-
-        def terms(_: Tensor, *fields: Tensor) -> tuple[Tensor, ...]:
-            queries, labels, rows, references, reference_labels, reference_rows, *filled = fields
-            some = Pairs(queries, references, labels, reference_labels, rows, reference_rows, *filled)
-            return self.row_terms(some, *self.mined(some))
-
-        queries = [pairs.queries, pairs.labels, pairs.rows]
-        references = [pairs.references, pairs.reference_labels, pairs.reference_rows]
-        references += [] if pairs.filled is None else [pairs.filled]
-        self.build_metric(pairs.queries.shape[-1])
-        return self.total(*by_rows(terms, queries, references, size, self.metric))
-
-    def row_terms(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
-        """Return numbers of each query, `(n,)` each, from the weights of its pairs, each `(n, m)` float32."""
-        raise NotImplementedError
-
-    def total(self, *terms: Tensor) -> Tensor:
-        """Return the loss from these numbers of all queries."""
         raise NotImplementedError
 
 
@@ -200,35 +159,42 @@ class RankedPairs:
 
 
 def hinge_over_triplets(
-    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, semihard: bool = False
+    distances: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    semihard: bool = False,
+    most: int | None = None,
 ) -> Tensor:
     """Return the mean of d(a, p) - d(a, n) + margin over the triplets in which it is above 0; 0 without any.
 
-    Where sorting is slow, blocks of positives are compared, unless an anchor has many of them.
+    Blocks of positives are compared if an anchor has few of them; otherwise the pairs are sorted.
 
     Args:
         distances: `(n, m)`.
         positive, negative: `(n, m)` float32, the weights of the pairs; a triplet has their product.
         margin: the margin.
         semihard: whether only the triplets count whose negative is farther than the positive.
+        most: no row has more positives; None if the host does not know it.
     """
 
     def by_blocks(distances: Tensor) -> tuple[Tensor, Tensor]:
         def term(weight: Tensor, near: Tensor, far: Tensor, _: None) -> tuple[Tensor, Tensor]:
-            weight = weight * negative[:, None, :]
-            if semihard:
-                weight = ops.where(far <= near, 0.0, weight)
             inactive = far >= near + margin  # false for NaN, which should reach the loss
-            weight = ops.stop_gradient(ops.where(inactive, 0.0, weight))
+            if semihard:
+                inactive = ops.logical_or(inactive, far <= near)
+            weight = ops.stop_gradient(ops.where(inactive, 0.0, weight * negative[:, None, :]))
             return ops.sum(ops.where(weight > 0, near - far + margin, 0.0) * weight), ops.sum(weight)
 
-        return over_triplets(term, positive, distances)
+        return over_triplets(term, positive, distances, most=most)
 
     def by_rank(distances: Tensor) -> tuple[Tensor, Tensor]:
         return _ranked_hinge(distances, positive, negative, margin, semihard)
 
     columns = distances.shape[1]
-    if not sorts_slowly():
+    if _listed(most, *distances.shape) is not None:
+        total, count = by_blocks(distances)
+    elif not sorts_slowly():
         total, count = by_rank(distances)
     elif columns is not None and columns <= FEW_POSITIVES:
         total, count = by_blocks(distances)
@@ -247,8 +213,8 @@ def hinge_over_triplets(
             return run
 
         # The gradient is computed inside: TensorFlow cannot compile that of a loop in a condition.
-        most = ops.max(ops.sum(_as_float(positive > 0), axis=1))
-        total, count, slope = ops.cond(most <= FEW_POSITIVES, with_slope(by_blocks), with_slope(by_rank))
+        largest = ops.max(ops.sum(_as_float(positive > 0), axis=1))
+        total, count, slope = ops.cond(largest <= FEW_POSITIVES, with_slope(by_blocks), with_slope(by_rank))
         moved = ops.where(ops.isfinite(frozen), distances - frozen, 0.0)
         total = total + ops.sum(ops.stop_gradient(slope) * moved)  # plus 0, with the gradient
     return total / ops.where(count > 0, count, 1.0)
@@ -277,6 +243,7 @@ def _ranked_hinge(
 
 FEW_POSITIVES = 64  # of an anchor: for more, XLA's sort on a CPU takes less time than their blocks
 BLOCK = 2**18  # numbers that are computed at once; one column of positives at least
+MOST_BLOCKS = 16  # computed without a loop: more take as long as a sort on torch
 
 
 def over_triplets(
@@ -300,50 +267,80 @@ def over_triplets(
         values: `(n, m)`, the values of all pairs.
         among: `(m, m)`, the values among the references, if the term uses them.
         tally: zeros of the tally's shape.
-        most: no row has more positives; a block that holds so many is computed without a loop.
+        most: no row has more positives; a small number needs no loop, which torch cannot record.
     """
     n, m = values.shape  # None where TensorFlow does not know it yet
-    columns = max(1, BLOCK // (n * m)) if n and m else 1
-    if m and most is not None and most < min(m, columns):
-        _, chosen = ops.top_k(weight, max(1, most))
-        near, weights = (ops.take_along_axis(each, chosen, axis=1)[:, :, None] for each in (values, weight))
-        between = None if among is None else ops.take(among, chosen, axis=0)
-        return term(weights, near, values[:, None, :], between)
+    columns = _columns(n, m)
     if m and columns >= m:
         between = None if among is None else among[None]
         return term(weight[:, :, None], values[:, :, None], values[:, None, :], between)
-    # The k-th positive of a row is the first column up to which k of them are counted.
-    counted_up = ops.cumsum(ops.cast(weight > 0, "int32"), axis=1)
-    of_row = counted_up[:, -1:]
-    count = ops.max(of_row)
-    last = ops.shape(values)[1] - 1
+
+    def of_block(
+        chosen: Tensor, weights: Tensor, values: Tensor, among: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        near = ops.take_along_axis(values, chosen, axis=1)[:, :, None]
+        between = None if among is None else ops.take(among, chosen, axis=0)
+        return term(weights[:, :, None], near, values[:, None, :], between)
+
     sources = (values,) if among is None else (values, among)
     frozen = tuple(ops.stop_gradient(source) for source in sources)
     start = (ops.convert_to_tensor(tally, "float32"), *frozen)
 
-    def body(first: Tensor, total: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
-        block = first + ops.arange(1, columns + 1, dtype="int32")[None, :] + ops.zeros_like(of_row)
-        chosen = ops.minimum(ops.cast(search_rows(counted_up, block), "int32"), last)
-        weights = ops.where(block <= of_row, ops.take_along_axis(weight, chosen, axis=1), 0.0)
+    def with_gradients(chosen: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the sum over a block, and the tally and its gradients."""
 
-        def of_block(tally: Tensor, values: Tensor, *among: Tensor) -> Tensor:
-            near = ops.take_along_axis(values, chosen, axis=1)[:, :, None]
-            between = ops.take(among[0], chosen, axis=0) if among else None
-            value, counted = term(weights[:, :, None], near, values[:, None, :], between)
+        def value(tally: Tensor, *sources: Tensor) -> Tensor:
+            value, counted = of_block(chosen, weights, *sources)
             return value + ops.sum(tally * ops.stop_gradient(counted))  # so that its gradient is the tally
 
-        value, gradients = value_and_gradients(of_block)(*start)
-        return (first + columns, total + value, *(s + g for s, g in zip(sums, gradients, strict=True)))
+        total, gradients = value_and_gradients(value)(*start)
+        return total, gradients
 
-    begin = (ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(0.0, "float32"))
-    _, total, counted, *slopes = ops.while_loop(
-        lambda first, *_: first < count, body, (*begin, *map(ops.zeros_like, start))
-    )
+    total = ops.convert_to_tensor(0.0, "float32")
+    sums = tuple(map(ops.zeros_like, start))
+    listed = _listed(most, n, m)
+    if listed is not None:
+        _, chosen = ops.top_k(weight, listed)
+        weights = ops.take_along_axis(weight, chosen, axis=1)
+        if listed <= columns:
+            return of_block(chosen, weights, *sources)
+        for first in range(0, listed, columns):
+            block = slice(first, first + columns)
+            value, gradients = with_gradients(chosen[:, block], weights[:, block])
+            total, sums = total + value, tuple(s + g for s, g in zip(sums, gradients, strict=True))
+    else:
+        # The k-th positive of a row is the first column up to which k of them are counted.
+        counted_up = ops.cumsum(ops.cast(weight > 0, "int32"), axis=1)
+        of_row = counted_up[:, -1:]
+        count = ops.max(of_row)
+        last = ops.shape(values)[1] - 1
+
+        def body(first: Tensor, total: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
+            block = first + ops.arange(1, columns + 1, dtype="int32")[None, :] + ops.zeros_like(of_row)
+            chosen = ops.minimum(ops.cast(search_rows(counted_up, block), "int32"), last)
+            weights = ops.where(block <= of_row, ops.take_along_axis(weight, chosen, axis=1), 0.0)
+            value, gradients = with_gradients(chosen, weights)
+            return (first + columns, total + value, *(s + g for s, g in zip(sums, gradients, strict=True)))
+
+        begin = ops.convert_to_tensor(0, "int32")
+        _, total, *sums = ops.while_loop(lambda first, *_: first < count, body, (begin, total, *sums))
+    counted, *slopes = sums
     # Plus 0, with the gradient.
     for source, known, slope in zip(sources, frozen, slopes, strict=True):
         moved = ops.where(ops.isfinite(known), source - known, 0.0)
         total = total + ops.sum(slope * moved)
     return total, counted
+
+
+def _columns(n: int | None, m: int | None) -> int:
+    """Return how many positives of each anchor are a block."""
+    return max(1, BLOCK // (n * m)) if n and m else 1
+
+
+def _listed(most: int | None, n: int | None, m: int | None) -> int | None:
+    """Return how many positives of each anchor are computed without a loop; None if it needs one."""
+    few = most is not None and m is not None and most < m and most <= MOST_BLOCKS * _columns(n, m)
+    return max(1, most) if few and most is not None else None
 
 
 def distance_weights(pairs: Pairs) -> Tensor:

@@ -13,14 +13,58 @@ from siamkit.losses._batch import (
     BatchLoss,
     Pairs,
     active_mean,
+    by_rows,
+    check_chunk_size,
     check_positive,
     count_up,
     labels_and_items,
     log_sum_exp,
+    rows_of_tile,
 )
-from siamkit.losses._mining import PairLoss, RowLoss
+from siamkit.losses._mining import PairLoss
 from siamkit.losses.base import Loss, masked_mean, mean_of_sums
 from siamkit.metrics.base import Tensor, safe_sqrt
+
+
+class RowLoss(PairLoss):
+    """A loss made of numbers of each query, so that a few queries can be compared at a time.
+
+    A subclass implements `row_terms` and `total`.
+
+    Args:
+        mining: the rule that selects pairs, one of `MINING`.
+        chunk_size: how many queries are compared with all references at once. By default all of them, or few
+            enough for little memory if a batch has more than 2,900 items (11,600 on an accelerator).
+    """
+
+    def __init__(self, mining: str = "all", chunk_size: int | None = None, **kwargs: Any) -> None:
+        check_chunk_size(chunk_size)
+        super().__init__(mining, **kwargs)
+        self.chunk_size = chunk_size
+
+    def compare(self, pairs: Pairs) -> Tensor:
+        size = rows_of_tile(self.chunk_size, pairs.queries.shape[0], pairs.references.shape[0])
+        if size is None:
+            return self.total(*self.row_terms(pairs, *self.mined(pairs)))
+
+        def terms(_: Tensor, *fields: Tensor) -> tuple[Tensor, ...]:
+            queries, labels, rows, references, reference_labels, reference_rows, *filled = fields
+            some = Pairs(queries, references, labels, reference_labels, rows, reference_rows, *filled)
+            return self.row_terms(some, *self.mined(some))
+
+        queries = [pairs.queries, pairs.labels, pairs.rows]
+        references = [pairs.references, pairs.reference_labels, pairs.reference_rows]
+        references += [] if pairs.filled is None else [pairs.filled]
+        self.build_metric(pairs.queries.shape[-1])
+        return self.total(*by_rows(terms, queries, references, size, self.metric))
+
+    def row_terms(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
+        """Return numbers of each query, `(n,)` each, from the weights of its pairs, each `(n, m)` float32."""
+        raise NotImplementedError
+
+    def total(self, *terms: Tensor) -> Tensor:
+        """Return the loss from these numbers of all queries."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean, check_positive, log_sum_exp
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, among_references, check_positive, log_sum_exp
 from siamkit.losses._mining import PairLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
@@ -147,13 +147,13 @@ class Angular(BatchLoss):
 
     def compare(self, pairs: Pairs) -> Tensor:
         square = math.tan(math.radians(self.alpha)) ** 2
-        values = self.similarities(pairs)
-        among = self.pairwise_similarities(pairs.references, pairs.references)
+        values = 4.0 * square * self.similarities(pairs)
+        among = among_references(pairs, values, lambda a, b: 4.0 * square * self.pairwise_similarities(a, b))
         positive = ops.cast(pairs.positive, "float32")
 
         def term(weight: Tensor, near: Tensor, far: Tensor, between: Tensor) -> tuple[Tensor, Tensor]:
-            logits = 4.0 * square * (far + between) - 2.0 * (1.0 + square) * near
-            losses = log_sum_exp(logits, pairs.negative[:, None, :], axis=2, plus_one=True)[:, :, None]
+            of_negatives = log_sum_exp(far + between, pairs.negative[:, None, :], axis=2)[:, :, None]
+            losses = ops.softplus(of_negatives - (1.0 + square) / (2.0 * square) * near)
             return ops.sum(ops.where(weight > 0, losses, 0.0)), ops.sum(weight)
 
         total, count = over_triplets(term, positive, values, among, most=pairs.most_positives)

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from siamkit.errors import ComponentError
-from siamkit.losses._batch import BatchLoss, Pairs, active_mean, split_views
+from siamkit.losses._batch import BatchLoss, Pairs, active_mean, among_references, split_views
 from siamkit.losses._mining import (
     checked_mining,
     hinge_over_triplets,
@@ -64,7 +64,7 @@ class Triplet(BatchLoss):
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.mining = checked_mining(mining)
-        self.lists_positives = swap or smooth_loss
+        self.lists_positives = not mines_one_triplet(mining)
 
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         if len(y_pred.shape) != 3:
@@ -84,12 +84,14 @@ class Triplet(BatchLoss):
             near = ops.sum(positive * distances, axis=1)
             far = ops.sum(negative * distances, axis=1)
             if self.swap:
-                far = _smaller(far, ops.sum(positive @ self._among_references(pairs) * negative, axis=1))
+                among = self._among_references(pairs, distances)
+                far = _smaller(far, ops.sum(positive @ among * negative, axis=1))
             return active_mean(self._violation(near - far), weights)
         semihard = self.mining == "semihard"
         positive, negative = mined_products(self.mining, frozen, pairs)
         if not (self.swap or self.smooth_loss):
-            return hinge_over_triplets(distances, positive, negative, self.margin, semihard)
+            most = pairs.most_positives
+            return hinge_over_triplets(distances, positive, negative, self.margin, semihard, most)
 
         def term(weight: Tensor, near: Tensor, far: Tensor, between: Tensor | None) -> tuple[Tensor, Tensor]:
             weight = weight * negative[:, None, :]
@@ -100,13 +102,13 @@ class Triplet(BatchLoss):
             weight = ops.stop_gradient(ops.where(active, weight, 0.0))
             return ops.sum(ops.where(weight > 0, violation, 0.0) * weight), ops.sum(weight)
 
-        among = self._among_references(pairs) if self.swap else None
+        among = self._among_references(pairs, distances) if self.swap else None
         total, count = over_triplets(term, positive, distances, among, most=pairs.most_positives)
         return total / ops.where(count > 0, count, 1.0)
 
-    def _among_references(self, pairs: Pairs) -> Tensor:
+    def _among_references(self, pairs: Pairs, distances: Tensor) -> Tensor:
         """Return distances `(m, m)` among the references: of positives to negatives."""
-        return self.pairwise_distances(pairs.references, pairs.references)
+        return among_references(pairs, distances, self.pairwise_distances)
 
     def _violation(self, gap: Tensor) -> Tensor:
         return (ops.softplus if self.smooth_loss else ops.relu)(gap + self.margin)

@@ -67,15 +67,20 @@ def few_positives(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("few_positives")
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("semihard", [False, True])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("labels", BATCHES)
-def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihard):
+def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihard, listed, monkeypatch):
+    monkeypatch.setattr(_mining, "BLOCK", 300 if listed else _mining.BLOCK)  # two positives at a time
     values, positive, negative = case(BATCHES[labels], ties, weighted=not ties)
     masks = [ops.cast(mask, "float32") for mask in (positive, negative)]
-    ours = gradient_function(
-        lambda d, margin: hinge_over_triplets(d, *masks, margin, semihard), 2, (), compiled_if_eager_compiles
-    )
+    most = int(positive.sum(axis=1).max(initial=0)) if listed else None
+
+    def hinge(distances, margin):
+        return hinge_over_triplets(distances, *masks, margin, semihard, most)
+
+    ours = gradient_function(hinge, 2, (), compiled_if_eager_compiles)
     for margin in np.float32([0.5, 0.0, -0.5, 10.0]):
         expected, slopes = mean_of_hinges(values, positive, negative, margin, semihard)
         got, (gradient, _) = ours(values, margin)
@@ -86,7 +91,8 @@ def test_hinges_over_triplets_are_those_of_a_loop_over_all(labels, ties, semihar
 
 @pytest.mark.usefixtures("few_positives")
 @pytest.mark.parametrize("labels", ["few classes", "many classes"])
-def test_hinges_over_triplets_are_the_same_compiled_as_in_a_step(labels):
+def test_hinges_over_triplets_are_the_same_compiled_as_in_a_step(labels, monkeypatch):
+    monkeypatch.setattr(_mining, "BLOCK", 300)  # two positives at a time, in a loop
     values, positive, negative = case(BATCHES[labels], ties=False)
     masks = [ops.cast(mask, "float32") for mask in (positive, negative)]
     ours = gradient_function(lambda d: hinge_over_triplets(d, *masks, 0.5), 1, (), compiled)
@@ -124,8 +130,11 @@ def squares(values, among, positive, negative):
     return total, count, by_value, by_among
 
 
-# One column of positives, two, all references at once, and as many columns as a row has positives.
-@pytest.mark.parametrize(("block", "listed"), [(1, False), (300, False), (10**6, False), (10**6, True)])
+# One column of positives, two, all references at once; and without a loop: as many columns as a row has
+# positives, at once and two at a time.
+@pytest.mark.parametrize(
+    ("block", "listed"), [(1, False), (300, False), (10**6, False), (10**6, True), (300, True)]
+)
 @pytest.mark.parametrize("labels", BATCHES)
 def test_sums_over_triplets_are_those_of_a_loop_whatever_the_size_of_a_block(
     labels, block, listed, monkeypatch
