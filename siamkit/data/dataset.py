@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,6 +39,14 @@ def take(leaf: Leaf, indices: Array) -> Leaf:
     if isinstance(leaf, dict):
         return {name: values[indices] for name, values in leaf.items()}
     return leaf[indices]
+
+
+def join(leaves: Sequence[Leaf]) -> Leaf:
+    """Return the items of several leaves of one kind as one leaf, in their order."""
+    first = leaves[0]
+    if isinstance(first, dict):
+        return {name: np.concatenate([cast(Any, leaf)[name] for leaf in leaves]) for name in first}
+    return np.concatenate(cast(Any, leaves))
 
 
 def length(leaf: Leaf) -> int:
@@ -117,6 +125,18 @@ class Dataset:
             target=None if self.target is None else self.target[indices],
             columns={name: values[indices] for name, values in self.columns.items()},
             ids=self.ids[indices],
+        )
+
+    def joined(self, other: Dataset) -> Dataset:
+        """Return these items followed by those of another dataset of the same kind and columns."""
+        pairs = zip(self.views, other.views, strict=True)
+        has_target = self.target is not None and other.target is not None
+        return dataclasses.replace(
+            self,
+            views=tuple(join(pair) for pair in pairs),
+            target=np.concatenate([cast(Any, self.target), other.target]) if has_target else None,
+            columns={name: join([values, other.columns[name]]) for name, values in self.columns.items()},
+            ids=np.concatenate([self.ids, other.ids]),
         )
 
     @property

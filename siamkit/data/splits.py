@@ -33,13 +33,16 @@ class Split:
         test: `(n_test,)` indices of the items to report on.
         record: the split's arguments and result, as JSON data: `by` in words, `seed`, `shares`, `limit`,
             `counts`, if it is by class or column the `values` of each part, and if it is by side or
-            components the number of `groups` in each part.
+            components the number of `groups` in each part; with folds the classes of each, as `folds`.
+        folds: with folds, the sorted indices of the items of each, `(n_fold,)`; `valid` is the first, and
+            `train` are the others.
     """
 
     train: Array
     valid: Array
     test: Array
     record: dict[str, Any]
+    folds: tuple[Array, ...] = ()
 
 
 def split(
@@ -51,6 +54,7 @@ def split(
     test: Share = 0.2,
     seed: int = 0,
     limit: Mapping[str, int] | None = None,
+    folds: int | None = None,
 ) -> Split:
     """Split a dataset; the same dataset and arguments always give the same split.
 
@@ -67,12 +71,18 @@ def split(
             most as many items more than its fraction as the largest group has items.
         seed: random seed.
         limit: the maximum number of items of a part; the selected items are also stratified.
+        folds: the number of folds, for a split by class: all classes but those of test are divided into so
+            many folds of about as many classes, and each fold is to be the validation split of a training on
+            the others (`train` and `valid` are not used). The protocol is that of Musgrave, Belongie & Lim
+            2020, "A Metric Learning Reality Check".
 
     Raises:
         DataError: a part would be empty, or an argument names something that does not exist.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise DataError(f"seed should be a whole number from 0, got {seed!r}")
+    if folds is not None:
+        return _by_fold(dataset, by, test, folds, int(seed), _limits(limit))
     shares = dict(zip(PARTS, (train, valid, test), strict=True))
     limits = _limits(limit)
     rng = np.random.default_rng(int(seed))
@@ -97,7 +107,52 @@ def split(
         parts[part] = np.sort(indices)
     record: dict[str, Any] = {"by": rule, "seed": int(seed), "shares": _as_json(shares), "limit": limits}
     record["counts"] = {part: len(indices) for part, indices in parts.items()}
-    return Split(**parts, record=record | details)
+    return Split(parts["train"], parts["valid"], parts["test"], record | details)
+
+
+def _by_fold(dataset: Dataset, by: By, test: Share, folds: int, seed: int, limits: dict[str, int]) -> Split:
+    """Split by class into folds and a test part."""
+    if by != "class":
+        raise DataError(f"folds divide classes, so they need by: class, got by: {by_in_words(by)}")
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+        raise DataError(f"folds should be a whole number from 2, got {folds!r}")
+    if "train" in limits:
+        raise DataError("folds have no limit of train: limit valid, which is the limit of each fold")
+    rng = np.random.default_rng(seed)
+    column = _column(dataset, by)
+    classes, codes = np.unique(column, return_inverse=True)
+    names = [str(value) for value in classes]
+    if isinstance(test, (int, float)):
+        (share,) = _fractions({"test": test}, by)
+        tested = rng.permutation(len(names))[: max(1, round(share * len(names)))]
+    else:
+        tested = np.array([names.index(name) for name in _listed_values({"test": test}, by, names)["test"]])
+    rest = rng.permutation(np.setdiff1d(np.arange(len(names)), tested))
+    if len(rest) < 2 * folds:
+        raise DataError(
+            f"{folds} folds need 2 classes each: {2 * folds} that are not in test, got {len(rest)}"
+        )
+    groups = [*np.array_split(rest, folds), tested]
+    strata, parts = _strata(dataset), []
+    for number, group in enumerate(groups):
+        rows = np.flatnonzero(np.isin(codes, group))
+        limit = limits.get("valid" if number < folds else "test")
+        if limit is not None and len(rows) > limit:
+            rows = rows[stratified_order(strata[rows], rng)[:limit]]
+        parts.append(np.sort(rows))
+    train = np.sort(np.concatenate(parts[1:folds]))
+    chosen = [[names[code] for code in sorted(group)] for group in (*groups, np.concatenate(groups[1:folds]))]
+    values = {"train": chosen[-1], "valid": chosen[0], "test": chosen[folds]}
+    record = {
+        "by": "class",
+        "seed": seed,
+        "shares": _as_json({"test": test}),
+        "limit": limits,
+        "counts": {"train": len(train), "valid": len(parts[0]), "test": len(parts[-1])},
+        "values": values,
+        "folds": chosen[:folds],
+    }
+    return Split(train, parts[0], parts[-1], record, tuple(parts[:-1]))
 
 
 def by_in_words(by: By) -> str:
@@ -281,7 +336,7 @@ def _listed_values(shares: Mapping[str, Share], by: str, names: Sequence[str]) -
                 raise DataError(
                     f"{what} {name!r} should be in one part, got it in {part_of[name]} and {part}"
                 )
-    return {part: [name for name in names if part_of.get(name) == part] for part in PARTS}
+    return {part: [name for name in names if part_of.get(name) == part] for part in shares}
 
 
 def _fractions(shares: Mapping[str, Share], by: str) -> list[float]:

@@ -254,11 +254,11 @@ def _seeds(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
         yield Check(
             "warning",
             "seeds",
-            f"The winner was trained with {best.repeats} seeds: too few to estimate their spread "
+            f"The winner was trained with {best.trainings}: too few to estimate their spread "
             f"(at least {MIN_REPEATS}).",
         )
     else:
-        yield Check("ok", "seeds", f"The winner was trained with {best.repeats} seeds.")
+        yield Check("ok", "seeds", f"The winner was trained with {best.trainings}.")
     failed = [repeat for repeat in stored.repeats if not repeat.complete]
     if failed:
         of_winner = sum(repeat.trial == best.trial for repeat in failed)
@@ -271,7 +271,7 @@ def _seeds(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
         )
     elif len({finalist.repeats for finalist in stored.finalists}) > 1:
         counts = ", ".join(str(finalist.repeats) for finalist in stored.finalists)
-        yield Check("warning", "repeats", f"Finalists have different numbers of seeds: {counts}.")
+        yield Check("warning", "repeats", f"Finalists have different numbers of repeats: {counts}.")
 
 
 def _test_split(stored: StoredStudy) -> Iterator[Check]:
@@ -423,6 +423,22 @@ def _classes(snapshot: Snapshot) -> Iterator[Check]:
             "split",
             f"{number} classes of the test split are also in training (split by {split.by}): the scores say "
             "nothing about new classes.",
+        )
+    trained = len((split.values or {}).get("train", []))
+    if split.by == "class" and trained < MIN_CLASSES and not split.folds:
+        yield Check(
+            "warning",
+            "folds",
+            f"The study trains on one choice of {trained} classes, and cannot say how its trials compare if "
+            "trained on others. `split: {by: class, folds: 4}` trains each on four choices.",
+        )
+    elif split.folds:
+        sizes = [len(fold) for fold in split.folds]
+        yield Check(
+            "ok",
+            "folds",
+            f"Each trial was trained on {len(sizes)} choices of classes, and validated on the other "
+            f"{min(sizes)}" + (f" or {max(sizes)}." if max(sizes) > min(sizes) else "."),
         )
     if classes and classes < MIN_CLASSES:
         yield Check(

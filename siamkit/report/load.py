@@ -69,6 +69,14 @@ class FinalistSummary:
         return len(self.finalist.repeats)
 
     @property
+    def trainings(self) -> str:
+        """Its completed repeats in words: `3 seeds`, or `3 seeds on each of 4 folds`."""
+        folds = len({repeat.fold for repeat in self.finalist.repeats})
+        seeds = -(-self.repeats // folds)
+        words = f"{seeds} seed{'s' * (seeds > 1)}"
+        return words if folds == 1 else f"{words} on each of {folds} folds"
+
+    @property
     def best(self) -> RepeatResult:
         """The repeat with the best objective on the validation split."""
         return self.finalist.best
@@ -401,24 +409,27 @@ def _on_test(
     values = [value for result in results if (value := result.value(measure, "test")) is not None]
     if not values or len(values) < len(results):
         return None
+    folds = [result.fold for result in results if isinstance(result, RepeatResult)]
+    on_folds = folds if len({*folds}) > 1 else None
     files = [folder.test_queries for folder in folders]
     if not all(file.is_file() for file in files):
-        return Repeats(measure, values)
+        return Repeats(measure, values, folds=on_folds)
     tables = [read_table(file) for file in files]
     for file, table in zip(files, tables, strict=True):
         _check_columns(file, table, "id")
     ids = tables[0].column("id")
     for table in tables:
         if measure not in table.column_names or not table.column("id").equals(ids):
-            return Repeats(measure, values)
+            return Repeats(measure, values, folds=on_folds)
     scores = np.array([table.column(measure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
     # Scores with another mean than the measure are scores of something else.
     if not np.allclose(np.nanmean(scores, axis=1), values, atol=1e-4):
-        return Repeats(measure, values)
+        return Repeats(measure, values, folds=on_folds)
     if "target" not in tables[0].column_names:
-        return Repeats(measure, values, scores)
+        return Repeats(measure, values, scores, folds=on_folds)
     target = tables[0].column("target").combine_chunks()
-    return Repeats(measure, values, scores, target.dictionary_encode("encode").indices.to_numpy())
+    classes = target.dictionary_encode("encode").indices.to_numpy()
+    return Repeats(measure, values, scores, classes, on_folds)
 
 
 # ------------------------------------------------------------------ damaged files

@@ -105,8 +105,12 @@ class Finalist:
 
     @property
     def best(self) -> RepeatResult:
-        """The repeat that is best on validation, the earlier of equal ones: its model is published."""
-        return max(self.repeats, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
+        """The repeat that is best on validation, the earlier of equal ones: its model is published.
+
+        With folds only those of one fold are compared: other folds have other classes to validate on.
+        """
+        first = [repeat for repeat in self.repeats if repeat.fold == self.repeats[0].fold]
+        return max(first, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
 
     def mean(self, split: str, measure: str | None = None) -> float:
         """Return the mean of a measure, by default the objective, over the repeats; NaN if one lacks it."""
@@ -157,7 +161,8 @@ def pending_repeats(
         return 0
     keys = list(dict.fromkeys(trial.key for trial in ranked))[: int(str(confirm["top"]))]
     ended = {(repeat.key, repeat.repeat) for repeat in repeats}
-    return sum((key, repeat) not in ended for key in keys for repeat in range(int(str(confirm["seeds"]))))
+    numbers = range(int(str(confirm["seeds"])) * snapshot.folds)
+    return sum((key, number) not in ended for key in keys for number in numbers)
 
 
 @dataclass(frozen=True)

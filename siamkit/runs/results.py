@@ -151,13 +151,17 @@ def _displayed(version: str | None) -> str:
 
 
 class SplitRecord(Record):
-    """The split of the data: its rule in words, and the number of items in each split."""
+    """The split of the data: its rule in words, and the number of items in each split.
+
+    With `folds`, the classes of each, each configuration is trained once for each fold; `valid` is the first.
+    """
 
     by: str = "item"
     shares: dict[str, JsonValue] = {}
     counts: dict[str, int] = {}
     values: dict[str, list[JsonValue]] | None = None
     groups: dict[str, int] | None = None
+    folds: list[list[JsonValue]] = []
 
 
 class LeftOut(Record):
@@ -258,6 +262,11 @@ class Snapshot(Record):
         """Return a key of the study file, whether it may change on resuming or not."""
         return {**self.settings, **self.study}.get(key, default)
 
+    @property
+    def folds(self) -> int:
+        """The number of folds of the classes; 1 without folds."""
+        return max(1, len(self.data.split.folds))
+
     def required(self, key: str) -> Any:
         """Return a key of the study file that every study has.
 
@@ -350,6 +359,8 @@ class RepeatResult(Result):
 
     repeat: int = 0
     seed: int | None = None
+    fold: int = 0
+    """The fold that was its validation split; 0 without folds."""
     best_epoch: int | None = None
     """The epoch whose model was kept, from 1."""
     valid: Measures | None = None
@@ -375,7 +386,7 @@ class BaselineResult(Record):
     """The result of a baseline (`baselines/<name>/result.json`).
 
     `variant` is the encoder of an untrained one, `metric` the better of cosine and Euclidean distance on the
-    validation split, and `cause` why it has no measures.
+    validation split, and `cause` why it has no measures. With folds, `valid` has the means of `folds`.
     """
 
     name: str
@@ -384,6 +395,7 @@ class BaselineResult(Record):
     metric: str = ""
     dim: int = 0
     valid: Measures = {}
+    folds: list[Measures] = []
     test: Measures | None = None
     cause: str = ""
     seconds: float | None = None

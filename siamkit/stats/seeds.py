@@ -1,4 +1,4 @@
-"""A configuration trained with several seeds: its mean, and the interval over seeds and queries."""
+"""A configuration trained with several seeds, or on folds: its mean, with an interval that includes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Source:
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """A configuration's repeats on one split, each trained with its own seed.
+    """A configuration's repeats on one split, each trained with its own seed, and maybe on its own fold.
 
     A repetition would use other seeds, and other queries: of other classes if there are 20 or more, else of
     the same classes. The interval is Student's. Its variance V = Σ Vᵢ is that of the mean over seeds plus
@@ -43,12 +43,21 @@ class Repeats:
     queries, 4 to 50 classes, the seed's effect from 0 to much larger than the queries' effect), intervals
     of 95 % contained the true value in 92 to 98 %; with 2 seeds and a large seed effect, in 87 to 92 %.
 
+    With k folds, whose models were trained on the classes of the other k - 1, a repetition would also use
+    other training classes. Any two of these models share most of their classes, so they differ less than
+    models of new classes would. The variance that training classes add is that of the jackknife (Efron &
+    Stein, Annals of Statistics 1981), (k - 1)² / k times that of the folds' means. The part of it that is due
+    to seeds counts as often, so the interval is too wide where seeds matter more than classes. In 400
+    simulations of each of 72 cases (3 to 5 folds, 1 to 3 seeds), intervals of 95 % contained the true value
+    in 92 to 100 %.
+
     Args:
         measure: the measure's name.
         values: `(seeds,)`, the value of each repeat.
         scores: `(seeds, queries)` in [0, 1], whose means are the values, NaN where a query was excluded; None
             for a measure that is not a mean over queries: its interval is over seeds only.
         classes: `(queries,)` the class of each query, or None.
+        folds: `(seeds,)` the fold that each repeat was validated on, and not trained on; None without folds.
 
     Raises:
         DataError: repeats are missing, or shapes do not fit.
@@ -63,6 +72,7 @@ class Repeats:
     values: Sequence[float]
     scores: NDArray[np.float64] | None = None
     classes: NDArray[np.generic] | None = None
+    folds: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         seeds = len(self.values)
@@ -99,7 +109,7 @@ class Repeats:
 
     def interval(self, level: float = 0.95) -> Interval | None:
         """Return the mean over repeats with its interval; None if nothing varies."""
-        sources = [_seed_source(self)]
+        sources = [_source_of_training(self)]
         if self.unit is not None:
             sources.append(_unit_source(self._query_means, self.classes, self.unit))
         ends = _student(self.mean, sources, level, self.unit is not None)
@@ -108,22 +118,25 @@ class Repeats:
         low, high, _ = ends
         if self.scores is not None or self.measure in SHARES:
             low, high = max(0.0, low), min(1.0, high)
-        over = _over(self.unit, self.seeds > 1)
+        over = _over(self.unit, self.trained_on, self.seeds > 1)
         return Interval(self.measure, self.mean, low, high, level, over, sources[-1].units, 0)
 
     def difference(self, other: Repeats, level: float = 0.95) -> Difference | None:
         """Return another configuration's mean minus this one, with its interval; None if nothing varies.
 
-        Each configuration has its own seeds. Queries (or classes) are the same for both and resampled
-        together, so queries that are hard for both do not widen the interval. The p-value is from the same
-        Student's distribution.
+        Each configuration has its own seeds. Folds are the same for both, and compared one by one. Queries
+        (or classes) are the same for both and resampled together, so queries that are hard for both do not
+        widen the interval. The p-value is from the same Student's distribution.
 
         Args:
             other: the other configuration's repeats, with the same queries in the same order if there are
                 scores.
             level: confidence level of the interval, such as 0.95.
         """
-        sources = [_seed_source(self), _seed_source(other)]
+        if self.folds is not None and other.folds is not None and {*self.folds} == {*other.folds}:
+            sources = [_source_of_folds(other._fold_means - self._fold_means)]
+        else:
+            sources = [_source_of_training(self), _source_of_training(other)]
         unit = self.unit if self.unit == other.unit else None
         if unit is not None and len(self._query_means) != len(other._query_means):
             unit = None
@@ -134,10 +147,21 @@ class Repeats:
         if ends is None:
             return None
         low, high, p = ends
-        over = _over(unit, self.seeds > 1 < other.seeds)
+        over = _over(unit, self.trained_on, self.seeds > 1 < other.seeds)
         return Difference(
             self.measure, self.mean, other.mean, value, low, high, level, p, None, over, sources[-1].units, 0
         )
+
+    @property
+    def trained_on(self) -> str:
+        """The units of training that an interval is over: `seeds` or `folds`."""
+        return "seeds" if self.folds is None or len({*self.folds}) < 2 else "folds"
+
+    @property
+    def _fold_means(self) -> NDArray[np.float64]:
+        """`(folds,)` means over the repeats of each fold."""
+        values, folds = np.asarray(self.values, np.float64), np.asarray(self.folds)
+        return np.array([values[folds == fold].mean() for fold in np.unique(folds)])
 
     @cached_property
     def _query_means(self) -> NDArray[np.float64]:
@@ -146,9 +170,18 @@ class Repeats:
         return np.asarray(self.scores.mean(axis=0), np.float64)
 
 
-def _seed_source(repeats: Repeats) -> _Source:
+def _source_of_training(repeats: Repeats) -> _Source:
+    """Return what trainings add to the variance of a mean; NaN if there is only one."""
+    if repeats.trained_on == "folds":
+        return _source_of_folds(repeats._fold_means)
     variance = float(np.var(repeats.values, ddof=1)) / repeats.seeds if repeats.seeds > 1 else math.nan
     return _Source(variance, repeats.seeds)
+
+
+def _source_of_folds(means: NDArray[np.float64]) -> _Source:
+    """Return what training classes add to the variance of the mean of all folds."""
+    k = len(means)
+    return _Source(float(np.var(means, ddof=1)) * (k - 1) ** 2 / k, k)
 
 
 def _unit_source(query_means: NDArray[np.float64], classes: NDArray[np.generic] | None, unit: str) -> _Source:
@@ -163,11 +196,11 @@ def _unit_source(query_means: NDArray[np.float64], classes: NDArray[np.generic] 
     return _Source(float(count / (count - 1) * (deviations**2).sum()) / len(values) ** 2, count)
 
 
-def _over(unit: str | None, seeds: bool) -> str:
+def _over(unit: str | None, trained_on: str, several: bool) -> str:
     """Return in words the units that an interval is over."""
     if unit is None:
-        return "seeds"
-    return f"{unit} and seeds" if seeds else unit
+        return trained_on
+    return f"{unit} and {trained_on}" if several else unit
 
 
 def _student(

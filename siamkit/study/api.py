@@ -424,5 +424,8 @@ def retrain_trial(
         trained.model.save(file)
     measures, objective = trained.scores.measures, data.objective.name
     reporter.ended(label, "complete", measures[objective], None, done=1)
-    baseline = folder.best_baseline(data.objective)
-    return Retrained(place, trial, fixed.evaluations, seed, measures, stored.measures, baseline)
+    before, baseline = stored.measures, folder.best_baseline(data.objective)
+    if data.folds > 1:  # the stored measures are means over folds, and the new model has the first alone
+        before = stored.repeats[0] if stored.repeats else {}
+        baseline = baseline and baseline.model_copy(update={"valid": baseline.folds[0]})
+    return Retrained(place, trial, fixed.evaluations, seed, measures, before, baseline)

@@ -84,6 +84,33 @@ def test_class_split_holds_classes_apart():
     assert len({tuple(split(TEN, by="class", seed=seed).record["values"]["test"]) for seed in range(9)}) > 3
 
 
+@pytest.mark.parametrize("test", [0.2, [3, "7"]])
+def test_each_class_is_in_one_fold_or_in_test(test):
+    made = split(TEN, by="class", test=test, folds=3, seed=4)
+    classes = [set(TEN.target[rows].tolist()) for rows in (*made.folds, made.test)]
+    assert sorted(label for each in classes for label in each) == list(range(10))
+    assert [len(each) for each in classes] == [3, 3, 2, 2]
+    assert sorted(np.concatenate([*made.folds, made.test])) == list(range(50))
+    assert made.valid.tolist() == made.folds[0].tolist()
+    assert made.train.tolist() == sorted(np.concatenate(made.folds[1:]))
+    assert [set(map(int, names)) for names in made.record["folds"]] == classes[:3]
+    assert {int(name) for name in made.record["values"]["train"]} == classes[1] | classes[2]
+    assert made.record["counts"] == {"train": 25, "valid": 15, "test": 10}
+    assert json.loads(json.dumps(made.record)) == made.record
+    if test != 0.2:
+        assert classes[3] == {3, 7}
+    again = split(TEN, by="class", test=test, folds=3, seed=4)
+    assert [rows.tolist() for rows in again.folds] == [rows.tolist() for rows in made.folds]
+    assert len({split(TEN, by="class", folds=3, seed=seed).folds[0].tobytes() for seed in range(9)}) > 3
+
+
+def test_a_limit_is_that_of_each_fold():
+    made = split(TEN, by="class", folds=4, limit={"valid": 6, "test": 4}, seed=2)
+    assert [len(rows) for rows in made.folds] == [6, 6, 6, 6]
+    assert np.unique(TEN.target[made.valid], return_counts=True)[1].tolist() == [3, 3]
+    assert (len(made.train), len(made.test)) == (18, 4)
+
+
 def test_every_part_gets_a_class_where_there_are_three():
     made = split(labelled([0, 0, 1, 1, 2, 2, 3]), by="class", train=0.8, valid=0.1, test=0.1)
     assert [len(each) for each in made.record["values"].values()] == [2, 1, 1]
@@ -150,6 +177,11 @@ def test_the_record_is_fit_for_json():
         ({"by": "class", "train": [0, 1], "valid": [], "test": [2]}, "the valid part is empty"),
         ({"limit": {"validation": 3}}, "did you mean 'valid'"),
         ({"limit": {"train": 0}}, "limit of train should be a whole number from 1, got 0"),
+        ({"folds": 4}, "folds divide classes, so they need by: class, got by: item"),
+        ({"by": "class", "folds": 1}, "folds should be a whole number from 2, got 1"),
+        ({"by": "class", "folds": 5}, "5 folds need 2 classes each: 10 that are not in test, got 8"),
+        ({"by": "class", "folds": 2, "test": [7, "x"]}, "no class is 'x'"),
+        ({"by": "class", "folds": 2, "limit": {"train": 9}}, "limit valid, which is the limit of each fold"),
         ({"seed": -1}, "seed should be a whole number from 0, got -1"),
     ],
 )

@@ -144,6 +144,64 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(luck: float) -> None:
     assert np.all(np.abs(np.mean(held, axis=0) - 0.955) < 0.04)
 
 
+def of_folds(values: list[float], folds: list[int]) -> Repeats:
+    return Repeats("eer", values, folds=folds)
+
+
+def test_the_variance_of_folds_is_that_of_the_jackknife() -> None:
+    values = [0.31, 0.35, 0.30, 0.33]
+    found = of_folds(values, [0, 1, 2, 3]).interval()
+    # Each mean leaves one of four groups out: (k - 1) / k times the sum of squares.
+    error = math.sqrt(3 / 4 * sum((value - np.mean(values)) ** 2 for value in values))
+    half = stats.t.ppf(0.975, 3) * error
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+    assert (found.over, found.units) == ("folds", 4)
+    # Seeds of one fold are one model of its classes.
+    twice = of_folds([0.30, 0.34, 0.29, 0.32, 0.32, 0.36, 0.31, 0.34], [0, 1, 2, 3] * 2).interval()
+    assert twice is not None
+    assert (twice.low, twice.high) == pytest.approx((found.low, found.high))
+
+
+def test_folds_are_compared_one_by_one() -> None:
+    a = of_folds([0.30, 0.50, 0.40, 0.60], [0, 1, 2, 3])
+    b = of_folds([0.32, 0.51, 0.43, 0.62], [0, 1, 2, 3])
+    found = a.difference(b)
+    lead = np.array([0.02, 0.01, 0.03, 0.02])
+    half = stats.t.ppf(0.975, 3) * math.sqrt(3 / 4 * ((lead - 0.02) ** 2).sum())
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half))
+    other = a.difference(of_folds([0.32, 0.51, 0.43], [0, 1, 2]))  # a fold failed
+    assert other is not None
+    assert other.high - other.low > 10 * (found.high - found.low)
+
+
+@pytest.mark.parametrize(("seeds", "luck", "effect"), [(1, 0.01, 0.03), (2, 0.01, 0.03), (2, 0.0, 0.05)])
+def test_intervals_over_folds_hold_the_truth(seeds: int, luck: float, effect: float) -> None:
+    """Each model has the mean effect of its training classes: those of all folds but one."""
+    rng, classes, folds = np.random.default_rng(0), np.repeat(np.arange(25), 10), 4
+    held = []
+
+    def trained(both: np.ndarray) -> Repeats:
+        effects = rng.normal(0, effect * math.sqrt(30), (folds, 10))
+        worth = np.array([np.delete(effects, fold, axis=0).mean() for fold in range(folds)])
+        given = np.concatenate(
+            [0.5 + worth[:, None] + scores(folds, 250, rng, 0.0, luck) + both for _ in range(seeds)]
+        )
+        return Repeats("map_at_r", given.mean(axis=1).tolist(), given, classes, [*range(folds)] * seeds)
+
+    for _ in range(400):
+        both = rng.normal(0, 0.1, 250) + rng.normal(0, 0.05, 25)[classes]
+        a, b = trained(both), trained(both)
+        mean, difference = a.interval(), a.difference(b)
+        assert mean is not None
+        assert difference is not None
+        held.append((mean.low <= 0.5 <= mean.high, difference.low <= 0 <= difference.high))
+    rates = np.mean(held, axis=0)
+    assert np.all(rates > 0.92), rates
+    assert np.all(rates < 0.995), rates
+
+
 def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(DataError, match="needs at least one repeat"):
         Repeats("eer", [])

@@ -52,7 +52,7 @@ def bench(
     path.write_text(STUDY.replace("METRIC", metric).replace("LOSS", loss).replace("FIXED", fixed))
     study = load_study(path)
     data = prepare_data(study)[0]
-    runner = JobRunner(study.config, data, KerasTrainer(data, study.config.fixed))
+    runner = JobRunner(study.config, data, KerasTrainer)
     return runner, study.space.sample(optuna.create_study().ask())
 
 

@@ -98,7 +98,7 @@ def finalists(stored: StoredStudy) -> Section:
         return Section("finalists", "Finalists")
     name = stored.objective.name
     columns = (
-        "configuration", "trial", "seeds", f"{name} valid", "± sd", f"{name} test", "low", "high",
+        "configuration", "trial", "repeats", f"{name} valid", "± sd", f"{name} test", "low", "high",
         "parameters",
     )  # fmt: skip
     rows = []
@@ -116,11 +116,11 @@ def finalists(stored: StoredStudy) -> Section:
                 finalist.parameters,
             )
         )
-    has_interval = any(row[6] is not None for row in rows)
-    caption = "low and high: the 95% interval over seeds and queries." if has_interval else ""
+    intervals = [each.interval for each in stored.finalists if each.interval is not None]
+    caption = f"low and high: the 95% interval over {intervals[0].over}." if intervals else ""
     paragraph = (
         "The best configurations of the search, trained again with new seeds and ordered by the validation "
-        "split. Only these models were scored on the test split. ± is the standard deviation over seeds, "
+        "split. Only these models were scored on the test split. ± is the standard deviation over repeats, "
         "not an interval."
     )
     listing = Listing("finalists", "Trained again", Table.of(columns, rows), caption)

@@ -55,12 +55,12 @@ def _winner(stored: StoredStudy) -> list[str]:
     if stored.finalists:
         best = stored.finalists[0]
         interval, deviation = best.interval, best.deviation("test")
-        spread = f" (± {deviation:.4f} over seeds)" if deviation is not None else ""
+        spread = f" (± {deviation:.4f} over repeats)" if deviation is not None else ""
         if interval is not None:
             spread = f" (95% interval {interval.low:.4f} to {interval.high:.4f}, over {interval.over})"
         return [
-            f"The {stored.kind} is trial {best.trial}, trained again with {best.repeats} "
-            f"seed{'s' * (best.repeats > 1)}: {best.description}.",
+            f"The {stored.kind} is trial {best.trial}, trained again with {best.trainings}: "
+            f"{best.description}.",
             f"{name} {number(best.mean('valid'))} on the validation split, "
             f"{number(best.mean('test'))} on the test split{spread}.",
         ]

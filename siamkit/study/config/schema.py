@@ -270,6 +270,21 @@ class Split(Strict):
         description="item, class (unseen classes), components (pairs that share items stay together), "
         "{side: left} or {side: right} (unseen items on this side of pairs), or a column's name",
     )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=100,
+        description="by: class only: divide all classes but those of test into so many folds; each "
+        "configuration is trained once for each fold, on the other folds, and its value is the mean",
+    )
+
+    @model_validator(mode="after")
+    def _has_folds_of_classes(self) -> Self:
+        if self.folds is not None and self.by != "class":
+            raise ValueError("has folds, which need by: class")
+        if self.folds is not None and {"train", "valid"} & self.model_fields_set:
+            raise ValueError("has folds, which take all classes but those of test; leave train and valid out")
+        return self
 
 
 class Limit(Strict):

@@ -33,14 +33,14 @@ from siamkit.study.worker.messages import (
 
 @dataclass(frozen=True)
 class ConfirmationSize:
-    """The number of finalists, and how many seeds each is trained with."""
+    """The number of finalists, and how many seeds each is trained with, on each fold."""
 
     top: int
     seeds: int
 
 
 def confirmation_size(
-    confirm: Confirm | None, ranked: list[TrialResult], spent: float
+    confirm: Confirm | None, ranked: list[TrialResult], spent: float, folds: int = 1
 ) -> ConfirmationSize | None:
     """Return the largest confirmation that takes at most the stated share of the search's training time.
 
@@ -50,6 +50,7 @@ def confirmation_size(
         confirm: the section of the study file.
         ranked: the complete trials, the best first.
         spent: the training time of all trials in seconds.
+        folds: the number of folds; each seed of a finalist is trained on all of them.
     """
     if confirm is None:
         return None
@@ -59,7 +60,7 @@ def confirmation_size(
         ConfirmationSize(top, seeds)
         for top in range(1, confirm.top + 1)
         for seeds in range(1, confirm.seeds + 1)
-        if sum(seconds[:top]) * seeds <= confirm.limit * spent
+        if sum(seconds[:top]) * seeds * folds <= confirm.limit * spent
     ]
     smallest = ConfirmationSize(1, 1)
     return max(affordable, key=lambda size: (size.top * size.seeds, size.seeds), default=smallest)
@@ -77,7 +78,7 @@ class Confirmation:
     def __init__(self, session: StudySession, trials: TrialLog, size: ConfirmationSize | None) -> None:
         self._session = session
         finalists = trials.ranked(size.top) if size is not None else []
-        repeats = range(size.seeds if size is not None else 0)
+        repeats = range(size.seeds * session.data.folds if size is not None else 0)
         stored = {(result.key, result.repeat) for result in session.folder.repeats()}
         self._waiting = [
             RepeatHandle(self, session, trial, repeat)
@@ -122,7 +123,7 @@ class RepeatHandle:
         confirmation: the confirmation that it belongs to.
         session: the session of this process.
         trial: the trial that made its configuration a finalist.
-        repeat: its number, from 0.
+        repeat: its number, from 0; with folds, a seed is trained with each fold before the next seed.
     """
 
     is_lost = False  # no other process runs repeats
@@ -134,7 +135,8 @@ class RepeatHandle:
         assert trial.key is not None
         self._confirmation, self._session = confirmation, session
         self._key, self._configuration = trial.key, trial.configuration
-        self._seed = _seed(session, trial.configuration, repeat)
+        self._seed_number, self._fold = divmod(repeat, session.data.folds)
+        self._seed = _seed(session, trial.configuration, self._seed_number)
         self._files = AttemptFolder(session.folder.confirmation(trial.key, repeat))
         self._trial, self._repeat, self._deaths = trial.number, repeat, 0
 
@@ -151,7 +153,8 @@ class RepeatHandle:
             folder,
             self._configuration,
             self._seed,
-            derive_seed(self._session.study.config.seed, "data", "confirm", self._repeat),
+            derive_seed(self._session.study.config.seed, "data", "confirm", self._seed_number),
+            self._fold,
             resume=folder if self._files.checkpoint_state.is_file() else None,
         )
 
@@ -200,6 +203,7 @@ class RepeatHandle:
             key=self._key,
             repeat=self._repeat,
             seed=self._seed,
+            fold=self._fold,
             outcome=outcome,
             cause=cause.text if cause is not None else "",
             cause_kind=cause.kind if cause is not None else "",

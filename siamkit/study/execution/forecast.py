@@ -27,7 +27,8 @@ class Forecast:
     Args:
         timings: the times of a training by each encoder of the search space, with its default parameters.
         trials: the number of trials.
-        seeds: the number of trainings of a trial.
+        seeds: the number of seeds of a trial.
+        folds: the number of folds; each seed is trained with all of them.
         finals: the largest number of trainings of finalists that are left.
         share: the maximum training time of the finalists, as a share of that of the search.
         workers: the number of trainings at a time.
@@ -43,6 +44,7 @@ class Forecast:
     workers: int
     limit: float | None = None
     tried: int = 0
+    folds: int = 1
 
     @property
     def training(self) -> float:
@@ -61,7 +63,7 @@ class Forecast:
         return min(rounds * self.training, self.share * self._search_of(self.trials)) if self.finals else 0.0
 
     def _search_of(self, trials: int) -> float:
-        rounds = math.ceil(trials * self.seeds / self.workers)
+        rounds = math.ceil(trials * self.seeds * self.folds / self.workers)
         return min(rounds * self.training, math.inf if self.limit is None else self.limit)
 
     @property
@@ -83,6 +85,7 @@ class Forecast:
             for steps, evaluations in sorted(lengths)
         ]
         seeds = f", each with {self.seeds} seeds" if self.seeds > 1 else ""
+        seeds += f", each on {self.folds} folds" if self.folds > 1 else ""
         at_once = f", {self.workers} at a time" if self.workers > 1 else ""
         trials = f"{self.trials:,} trials" + (f", of which {self.tried:,} have ended" if self.tried else "")
         rows.append(("search", f"{trials}{seeds}{at_once}: about {spell(self.search)}"))
@@ -113,11 +116,12 @@ def forecast(session: StudySession) -> Forecast:
         timings=timings,
         trials=int(min(config.budget.trials, planned, study.space.count())),
         seeds=config.seeds,
-        finals=0 if confirm is None else max(0, confirm.top * confirm.seeds - confirmed),
+        finals=0 if confirm is None else max(0, confirm.top * confirm.seeds * session.data.folds - confirmed),
         share=0.0 if confirm is None else confirm.limit,
         workers=session.supervisor.size,
         limit=config.budget.time,
         tried=tried,
+        folds=session.data.folds,
     )
 
 

@@ -219,7 +219,7 @@ class StudyRun:
         results = {trial.trial: trial for trial in session.folder.trials()}
         ranked = [results[each.number] for each in self._queue.trials.ranked() if each.number in results]
         spent = sum(trial.seconds or 0.0 for trial in results.values())
-        size = confirmation_size(confirm, ranked, spent)
+        size = confirmation_size(confirm, ranked, spent, session.data.folds)
         if confirm is None or size is None or (size.top, size.seeds) == (confirm.top, confirm.seeds):
             return size
         session.progress.note(

@@ -174,15 +174,16 @@ class Scheduler:
         top = self._queue.trials.ranked(finalists)
         # With several objectives any trial can be on the Pareto front.
         is_full = len(top) == finalists and len(session.data.objectives) == 1
-        best = top[0] if top and config.seeds > 1 else None
+        # A seed is trained with each fold in turn before the next seed.
+        repeats = [(seed, fold) for seed in range(config.seeds) for fold in range(session.data.folds)]
+        best = top[0] if top and len(repeats) > 1 else None
         folder = session.folder
         job = TrialJob(
             folder=str(folder.attempt(claim.number, claim.token)),
             configuration=claim.configuration,
-            seeds=tuple(
-                derive_seed(config.seed, claim.configuration, repeat) for repeat in range(config.seeds)
-            ),
-            data_seeds=tuple(derive_seed(config.seed, "data", repeat) for repeat in range(config.seeds)),
+            seeds=tuple(derive_seed(config.seed, claim.configuration, seed) for seed, _ in repeats),
+            data_seeds=tuple(derive_seed(config.seed, "data", seed) for seed, _ in repeats),
+            folds=tuple(fold for _, fold in repeats),
             resume=str(folder.path / claim.resume) if claim.resume else None,
             best_queries=str(self._queries(best)) if best is not None else None,
             baseline_queries=str(self._baseline_queries) if top and self._baseline_queries else None,

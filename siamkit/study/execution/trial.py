@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,11 +62,15 @@ class ActiveTrials:
         """Remove a trial that no longer runs."""
         self.handles.pop(handle.claim.number, None)
 
-    def record_end(self, values: list[float]) -> None:
-        """Record a trial that has ended by itself, with the values of its seeds."""
+    def record_end(self, values: Sequence[float], folds: Sequence[int]) -> None:
+        """Record a trial that has ended by itself, with the value and the fold of each of its repeats."""
         self._crashes = 0
-        if len(values) > 1:
-            self._variances.append(float(np.var(values, ddof=1)))
+        by_fold: dict[int, list[float]] = {}
+        for value, fold in zip(values, folds, strict=False):
+            by_fold.setdefault(fold, []).append(value)
+        variances = [np.var(seeds, ddof=1) for seeds in by_fold.values() if len(seeds) > 1]
+        if variances:
+            self._variances.append(float(np.mean(variances)))
 
     def record_crash(self, cause: Cause) -> None:
         """Record a trial whose process died.
@@ -201,7 +205,7 @@ class TrialHandle:
             self.interrupt()
             raise
         objective = self._session.data.objective.name
-        self._active.record_end([measures[objective] for measures in ended.measures])
+        self._active.record_end([measures[objective] for measures in ended.measures], self.job.folds)
         self._active.remove(self)
         values = ended.values if is_complete else None
         text = cause.text if cause is not None else ""

@@ -262,7 +262,7 @@ class StatusReader:
         counted = len(found.outcomes)
         target = start.target if start is not None and start.target is not None else None
         target = int(snapshot.required("budget")["trials"]) if target is None else target
-        confirmed, to_confirm = self._confirmed(found, snapshot.required("confirm"))
+        confirmed, to_confirm = self._confirmed(found, snapshot.required("confirm"), snapshot.folds)
         owners = [
             replace(owner, alive=False) if owner.name in self._log.stopped else owner
             for owner in self._owners.judge(self._signs(found.running))
@@ -340,13 +340,13 @@ class StatusReader:
                 if repeats or is_here(owner):
                     yield owner, (line.time, *repeats)
 
-    def _confirmed(self, found: TrialCounts, confirm: dict[str, int] | None) -> tuple[int, int]:
+    def _confirmed(self, found: TrialCounts, confirm: dict[str, int] | None, folds: int) -> tuple[int, int]:
         """Return how many repeats of finalists are done, and how many there will be."""
         if confirm is None:
             return 0, 0
-        folder, seeds = self._where.folder, range(confirm["seeds"])
+        folder, repeats = self._where.folder, range(confirm["seeds"] * folds)
         keys = [trial.user_attrs["key"] for trial in found.complete[: confirm["top"]]]
-        files = [AttemptFolder(folder.confirmation(key, repeat)).result for key in keys for repeat in seeds]
+        files = [AttemptFolder(folder.confirmation(key, repeat)).result for key in keys for repeat in repeats]
         return sum(file.is_file() for file in files), len(files)
 
     def _best(self, found: TrialCounts, objectives: Mapping[str, Direction], pending: int) -> Best | None:

@@ -26,7 +26,7 @@ from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import make_progress
 from siamkit.study.reality.config import ResolvedReality, load_reality
 
-COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "seeds", "over the best baseline")
+COLUMNS = ("loss", "trials", "search", "valid", "test", "95 % interval", "repeats", "over the best baseline")
 SHOWN_FACTORS = ("encoder", "metric", "embedding_dim", "learning_rate")
 
 

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
 import numpy as np
 
-from siamkit.data.dataset import Array, Dataset, Leaf
+from siamkit.data.dataset import Array, Dataset, Leaf, join
 from siamkit.errors import DataError
 from siamkit.evaluation import evaluate_labels, evaluate_pairs, evaluate_scores
 from siamkit.evaluation.baselines import CHANCE, UNTRAINED, Items, baselines_for, random_vectors
@@ -20,7 +19,7 @@ from siamkit.evaluation.verification import Evaluation
 from siamkit.io.files import write_table
 from siamkit.io.paths import as_path
 from siamkit.registry.specs import Supervision
-from siamkit.runs.results import BaselineResult, write_record
+from siamkit.runs.results import BaselineResult, mean_measures, write_record
 from siamkit.runs.run_folder import RunFolder
 from siamkit.study.worker.messages import BaselinesJob
 from siamkit.study.worker.prepared_data import PreparedData, SplitName
@@ -42,15 +41,20 @@ class Candidate:
     variants: Mapping[str, Callable[[SplitName], Array]]
 
 
-def run_baselines(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> None:
+OfFold = Callable[[int], tuple[PreparedData, Trainer]]
+"""A function that returns the data with a fold as the validation split, and their trainer."""
+
+
+def run_baselines(job: BaselinesJob, of_fold: OfFold) -> None:
     """Evaluate the baselines on a split, and write their results into the run folder.
 
     Each is compared by cosine and by Euclidean distance; the better variant and metric on validation are
-    kept, and the test split is evaluated by them alone.
+    kept, and the test split is evaluated by them alone. With folds, each is fitted and evaluated on every
+    fold, as trained models are, and its measures are means.
     """
     folder = RunFolder(as_path(job.run_folder))
     known = {result.name: result for result in folder.baselines()}
-    for candidate in _candidates(job, data, trainer):
+    for candidate in _candidates(job, *of_fold(0)):
         before = known.get(candidate.name)
         if job.split == "valid":
             is_due, choices = before is None, [(each, list(PLAIN)) for each in candidate.variants]
@@ -61,7 +65,7 @@ def run_baselines(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> No
             continue
         start = time.monotonic()
         try:
-            result, queries = _best(candidate, choices, job.split, data)
+            result, queries = _best(candidate, choices, job, of_fold)
         except Exception as error:  # one baseline that fails does not end a study
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             result, queries = BaselineResult(name=candidate.name, summary=candidate.summary, cause=text), {}
@@ -71,39 +75,62 @@ def run_baselines(job: BaselinesJob, data: PreparedData, trainer: Trainer) -> No
             result = result.model_copy(update={"seconds": round(time.monotonic() - start, 3)})
         files = folder.baseline(candidate.name)
         if queries:
-            split: Dataset = getattr(data, job.split)
-            targets = np.asarray(split.target)
-            texts = {"id": [str(id) for id in split.ids], "target": [str(target) for target in targets]}
-            write_table(files.queries if job.split == "valid" else files.test_queries, {**texts, **queries})
+            write_table(files.queries if job.split == "valid" else files.test_queries, queries)
         write_record(files.result, result)
 
 
 def _best(
-    candidate: Candidate,
-    choices: Iterable[tuple[str, Iterable[str]]],
-    split: SplitName,
-    data: PreparedData,
+    candidate: Candidate, choices: Iterable[tuple[str, Iterable[str]]], job: BaselinesJob, of_fold: OfFold
 ) -> tuple[BaselineResult, dict[str, Array]]:
     """Return the best result of a candidate on a split, its measures as `valid`, and its scores by query."""
+    data, _ = of_fold(0)
     objective, groups = data.objective, QUICK | groups_of(data.objectives)
-    dataset: Dataset = getattr(data, split)
-    results = []
-    for variant, metrics in choices:
-        embeddings = np.asarray(candidate.variants[variant](split), np.float32)
-        for metric in metrics:
+    pairs = [(variant, metric) for variant, metrics in choices for metric in metrics]
+    measures: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in pairs}
+    queries: dict[tuple[str, str], list[dict[str, Array]]] = {pair: [] for pair in pairs}
+    dims: dict[str, int] = {}
+    for fold in range(data.folds):
+        of_this, trainer = of_fold(fold)
+        dataset: Dataset = getattr(of_this, job.split)
+        variants = next(
+            each.variants for each in _candidates(job, of_this, trainer) if each.name == candidate.name
+        )
+        embeddings = {
+            variant: np.asarray(variants[variant](job.split), np.float32) for variant in dict(pairs)
+        }
+        dims = {variant: vectors.shape[-1] for variant, vectors in embeddings.items()}
+        for variant, metric in pairs:
             found = evaluate_split(
-                embeddings, dataset.target, dataset.supervision, plain_metric(metric), groups
+                embeddings[variant], dataset.target, dataset.supervision, plain_metric(metric), groups
             )
-            result = BaselineResult(
-                name=candidate.name,
-                summary=candidate.summary,
-                variant=variant,
-                metric=metric,
-                dim=embeddings.shape[-1],
-                valid=found.measures,
-            )
-            results.append((result, found.queries))
-    return max(results, key=lambda each: objective.worth(each[0].valid.get(objective.name)))
+            measures[variant, metric].append(found.measures)
+            texts = {"id": dataset.ids.astype(str), "target": np.asarray(dataset.target).astype(str)}
+            queries[variant, metric].append({**texts, **found.queries} if found.queries else {})
+    means = {pair: mean_measures(measures[pair]) for pair in pairs}
+    best = max(pairs, key=lambda pair: objective.worth(means[pair].get(objective.name)))
+    result = BaselineResult(
+        name=candidate.name,
+        summary=candidate.summary,
+        variant=best[0],
+        metric=best[1],
+        dim=dims[best[0]],
+        valid=means[best],
+        **({"folds": measures[best]} if data.folds > 1 else {}),
+    )
+    return result, _of_all_folds(queries[best], job.split)
+
+
+def _of_all_folds(queries: list[dict[str, Array]], split: SplitName) -> dict[str, Array]:
+    """Return the scores by query of all folds: those of the folds' own items, or means on the test split."""
+    first = queries[0]
+    if len(queries) == 1:
+        return first
+    if split == "valid":
+        return {name: np.concatenate([each[name] for each in queries]) for name in first}
+    return {
+        name: first[name] if name in ("id", "target") else np.mean([each[name] for each in queries], axis=0)
+        for name in first
+    }
 
 
 def evaluate_split(
@@ -194,7 +221,4 @@ def _concatenated(leaves: list[Leaf]) -> Leaf:
     ]
     if any(kind != kinds[0] for kind in kinds):
         raise DataError(f"the two sides are of different shapes, {kinds[0]} and {kinds[1]}")
-    first: Any = leaves[0]
-    if isinstance(first, dict):
-        return {name: np.concatenate([leaf[name] for leaf in cast(list[Any], leaves)]) for name in first}
-    return np.concatenate(cast(list[Array], leaves))
+    return join(leaves)

@@ -101,6 +101,7 @@ class TrialJob:
         seeds: the seed of each repeat.
         data_seeds: the seed of the ablation of the training data for each repeat. All configurations get the
             same seeds, so that they are compared on the same items and the same wrong labels.
+        folds: the fold that is the validation split of each repeat; all 0 without folds.
         resume: the folder of an earlier attempt that left a checkpoint.
         best_queries: the file with the scores by query of the best trial; further seeds that are futile
             compared with it are not trained.
@@ -114,6 +115,7 @@ class TrialJob:
     configuration: Configuration
     seeds: tuple[int, ...]
     data_seeds: tuple[int, ...]
+    folds: tuple[int, ...]
     resume: str | None = None
     best_queries: str | None = None
     baseline_queries: str | None = None
@@ -128,7 +130,7 @@ class RepeatJob:
     Args:
         folder: the path or URL of the folder that only this job writes to.
         configuration: the configuration.
-        seed, data_seed: the seeds of one repeat, as in `TrialJob`.
+        seed, data_seed, fold: the seeds and the fold of one repeat, as in `TrialJob`.
         resume: the folder of an earlier attempt that left a checkpoint.
     """
 
@@ -136,6 +138,7 @@ class RepeatJob:
     configuration: Configuration
     seed: int
     data_seed: int
+    fold: int
     resume: str | None = None
 
 

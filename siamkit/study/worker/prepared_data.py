@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from siamkit.data.ablation import ablate
-from siamkit.data.dataset import Array, Dataset, Leaf
+from siamkit.data.dataset import Array, Dataset, Leaf, join, take
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
@@ -51,6 +51,8 @@ class PreparedData:
         models: the files of models that the study names as baselines, by the baseline's name.
         overlap: the items that splits have in common, if that was requested; it is not compared on resuming.
         constrained: the measures that have to keep a constraint.
+        fold_of: with folds, `(n_train + n_valid,)` the number of the fold of each item of `train` and then of
+            `valid`, which is fold 0; None without folds.
     """
 
     train: Dataset
@@ -65,6 +67,7 @@ class PreparedData:
     models: Mapping[str, str] = field(default_factory=dict)
     overlap: dict[str, JsonValue] | None = None
     constrained: tuple[str, ...] = ()
+    fold_of: Array | None = None
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -75,6 +78,38 @@ class PreparedData:
     def objective(self) -> Objective:
         """The first objective."""
         return Objective.first(self.objectives)
+
+    @property
+    def folds(self) -> int:
+        """The number of folds; 1 without folds."""
+        return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
+
+    def of_fold(self, fold: int) -> PreparedData:
+        """Return the data with this fold as the validation split, and all others as the training split."""
+        if not fold:
+            return self
+        assert self.fold_of is not None
+        is_valid = self.fold_of == fold
+        train, valid = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
+        items = self.train.joined(self.valid)
+        raw, given = dict(self.raw), {name: dict(arrays) for name, arrays in self.given.items()}
+        if raw:
+            views = [join(pair) for pair in zip(raw["train"], raw["valid"], strict=True)]
+            raw["train"] = tuple(take(view, train) for view in views)
+            raw["valid"] = tuple(take(view, valid) for view in views)
+        for arrays in given.values():
+            embeddings = np.concatenate([arrays["train"], arrays["valid"]])
+            arrays["train"], arrays["valid"] = embeddings[train], embeddings[valid]
+        others = items.take(train)
+        return replace(
+            self,
+            train=others,
+            valid=items.take(valid),
+            raw=raw,
+            given=given,
+            needs={**self.needs, "num_classes": len(others.classes)},
+            fold_of=None,
+        )
 
 
 def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedData, Dataset]:
@@ -102,13 +137,15 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
     train, valid, test = (dataset.take(rows) for rows in (indices.train, indices.valid, indices.test))
     before = train
     with _at(study, "data", "min_items_per_class"):
-        if minimum is not None:
+        if minimum is not None and not indices.folds:  # folds have whole classes
             train = train.take(rows_of_large_classes(train, minimum))
-    _check_splits(study, valid=valid, test=test)
+    _check_splits(study, valid=valid, test=test, **_further_folds(dataset, indices))
     splits = {"train": train, "valid": valid, "test": test}
     with _at(study, "data", "text"):
         text = study.config.data.text
-        preprocessor = fit_preprocessor(train, **({} if text is None else text.model_dump()))
+        # One preprocessor serves all folds, so it is fitted on all items but those of test.
+        fitted_on = train.joined(valid) if indices.folds else train
+        preprocessor = fit_preprocessor(fitted_on, **({} if text is None else text.model_dump()))
         preprocessor = preprocessor.with_columns(_columns_of(study))
     needs = dict(preprocessor.facts)
     if train.supervision == "labels":
@@ -158,8 +195,22 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         models,
         find_overlap(splits) if overlap else None,
         tuple(study.config.constraints or ()),
+        _fold_of(indices),
     )
     return data, valid
+
+
+def _further_folds(dataset: Dataset, indices: Split) -> dict[str, Dataset]:
+    """Return the items of each fold but the first, which is the validation split."""
+    return {f"fold {number}": dataset.take(rows) for number, rows in enumerate(indices.folds[1:], start=2)}
+
+
+def _fold_of(indices: Split) -> Array | None:
+    """Return the number of the fold of each training and validation item; None without folds."""
+    if not indices.folds:
+        return None
+    rows = np.concatenate([indices.train, indices.valid])
+    return np.asarray(np.argmax([np.isin(rows, fold) for fold in indices.folds], axis=0))
 
 
 def _given(
@@ -227,6 +278,7 @@ def _split(study: ResolvedStudy, dataset: Dataset, limits: dict[str, int]) -> Sp
         test=config.test,
         seed=derive_seed(study.config.seed, "split"),
         limit=limits or None,
+        folds=config.folds,
     )
 
 

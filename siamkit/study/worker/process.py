@@ -60,7 +60,7 @@ def make_runner(setup: Setup, data: Any = None) -> Any:
     from siamkit.study.worker.shared_arrays import map_data
 
     data = data or map_data(Path(setup.data_folder))
-    return JobRunner(setup.config, data, _trainer_class(setup)(data, setup.config.fixed))
+    return JobRunner(setup.config, data, _trainer_class(setup))
 
 
 def _trainer_class(setup: Setup) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 import psutil
@@ -18,7 +19,7 @@ from siamkit.evaluation.measures import GROUPS, groups_of
 from siamkit.io.files import is_disk_full, local_file, read_table, write_array, write_arrays, write_table
 from siamkit.io.paths import as_path
 from siamkit.runs.configuration import Configuration, derive_seed
-from siamkit.study.config.schema import StudyConfig
+from siamkit.study.config.schema import Fixed, StudyConfig
 from siamkit.study.config.search_space import recipe_of
 from siamkit.study.worker.baselines import run_baselines
 from siamkit.study.worker.checkpoint import Checkpoint
@@ -55,11 +56,14 @@ class JobRunner:
     Args:
         config: the parsed study file.
         data: the data of the study.
-        trainer: trains and evaluates.
+        trainer_class: makes a trainer from data and the fixed settings.
     """
 
-    def __init__(self, config: StudyConfig, data: PreparedData, trainer: Trainer) -> None:
-        self._config, self._data, self._trainer = config, data, trainer
+    def __init__(
+        self, config: StudyConfig, data: PreparedData, trainer_class: Callable[[PreparedData, Fixed], Trainer]
+    ) -> None:
+        self._config, self._data, self._trainer_class = config, data, trainer_class
+        self._further: tuple[int, PreparedData, Trainer] | None = None  # the fold that was used last, not 0
 
     def run(self, job: Job, send: Send) -> Ended:
         """Run a job. Errors are returned, not raised, except those that end the process."""
@@ -87,17 +91,31 @@ class JobRunner:
             case RepeatJob():
                 return self._run_repeat(job, send)
             case FeedsJob():
-                self._trainer.check_feeds(job.losses, job.batch_sizes)
+                for fold in range(self._data.folds):
+                    self._fold(fold)[1].check_feeds(job.losses, job.batch_sizes)
                 for file in self._data.models.values():
                     self._trainer.embedded_by(file, "valid", most=2)
                 return Ended("complete")
             case BaselinesJob():
-                run_baselines(job, self._data, self._trainer)
+                run_baselines(job, self._fold)
                 return Ended("complete")
             case TimingJob():
                 self._trainer.timing(job.configurations[0])  # what a process does once is not of a training
                 timings = map(self._trainer.timing, job.configurations)
                 return Ended("complete", measures=[dataclasses.asdict(timing) for timing in timings])
+
+    def _fold(self, fold: int) -> tuple[PreparedData, Trainer]:
+        """Return the data with this fold as the validation split, and their trainer."""
+        if not fold:
+            return self._data, self._trainer
+        if self._further is None or self._further[0] != fold:
+            data = self._data.of_fold(fold)
+            self._further = fold, data, self._trainer_class(data, self._config.fixed)
+        return self._further[1:]
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return self._trainer_class(self._data, self._config.fixed)
 
     # ------------------------------------------------------------- trials
 
@@ -108,9 +126,12 @@ class JobRunner:
             send(Resumed(state.history))
         while state.repeat < len(job.seeds):
             seed, data_seed = job.seeds[state.repeat], job.data_seeds[state.repeat]
-            trained = self._train(job, seed, data_seed, checkpoint, send)
+            fold = job.folds[state.repeat]
+            trained = self._train(job, seed, data_seed, fold, checkpoint, send)
+            if fold == state.repeat:  # the first seed
+                self._write_queries(checkpoint, trained, fold)
             if state.repeat == 0:
-                self._write_scores(job, checkpoint, trained)
+                self._write_embeddings(job, checkpoint, trained)
             checkpoint.next_repeat(trained.scores.measures, trained.epoch)
             state.resolved_params = trained.resolved_params
             if state.repeat == 1 < len(job.seeds):
@@ -147,11 +168,13 @@ class JobRunner:
         job: TrialJob | RepeatJob,
         seed: int,
         data_seed: int,
+        fold: int,
         checkpoint: Checkpoint,
         send: Send,
     ) -> Trained:
         """Train the current repeat, from its checkpoint if it has one."""
         budget, repeat = self._config.budget, checkpoint.state.repeat
+        _, trainer = self._fold(fold)
         ends: list[EpochEnd] = []
 
         def on_checkpoint(end: EpochEnd) -> None:
@@ -168,7 +191,7 @@ class JobRunner:
                 raise Pruned(cause)
 
         def train(start: Start | None) -> Trained:
-            return self._trainer.train(
+            return trainer.train(
                 job.configuration,
                 seed=seed,
                 data_seed=data_seed,
@@ -185,12 +208,20 @@ class JobRunner:
                 Start(model, checkpoint.epochs_so_far(), best_model, checkpoint.state.resolved_params)
             )
 
-    def _write_scores(self, job: TrialJob, checkpoint: Checkpoint, trained: Trained) -> None:
-        """Write the scores by query and, for a trial that may be among the best, what the report shows."""
+    def _write_queries(self, checkpoint: Checkpoint, trained: Trained, fold: int) -> None:
+        """Write the scores by query, after those of the folds before this one."""
+        file, queries = checkpoint.files.queries, trained.scores.queries
+        if not queries:
+            return
+        columns = {"id": np.array([str(name) for name in self._fold(fold)[0].valid.ids]), **queries}
+        if fold:
+            before = read_table(file)
+            columns = {name: np.concatenate([before[name].to_numpy(), columns[name]]) for name in columns}
+        write_table(file, columns)
+
+    def _write_embeddings(self, job: TrialJob, checkpoint: Checkpoint, trained: Trained) -> None:
+        """Write what the report shows, if the trial may be among the best."""
         files, scores = checkpoint.files, trained.scores
-        if scores.queries:
-            ids = [str(name) for name in self._data.valid.ids]
-            write_table(files.queries, {"id": ids, **scores.queries})
         objective = self._data.objective
         if job.keep_above is None or objective.worth(scores.measures[objective.name]) > job.keep_above:
             write_array(files.embeddings, scores.embeddings)
@@ -229,7 +260,8 @@ class JobRunner:
         table = read_table(as_path(file))
         if column not in table.column_names:
             return None
-        best, classes = table.column(column).to_numpy(), self._data.valid.target
+        classes = self._data.valid.target
+        best = table.column(column).to_numpy()[: len(classes)]  # the first fold, if there are several
         text = futility(queries[column], best, classes, job.seed_std, better, when)
         return None if text is None else Cause("futility", text)
 
@@ -240,7 +272,7 @@ class JobRunner:
         data, objective = self._data, self._data.objective.name
         checkpoint = _resume(job)
         # The state stays at its last epoch: a job killed from here on is evaluated again, and not trained.
-        trained = self._train(job, job.seed, job.data_seed, checkpoint, send)
+        trained = self._train(job, job.seed, job.data_seed, job.fold, checkpoint, send)
         measures = trained.scores.measures
         if not math.isfinite(measures[objective]):
             raise TrialFailure("nan", f"the objective {objective} is {measures[objective]}")
@@ -249,12 +281,13 @@ class JobRunner:
         # At the threshold that was calibrated on validation: new items are also judged at it.
         calibrated = measures.get("threshold", math.nan)
         threshold = calibrated if math.isfinite(calibrated) else None
-        test = self._trainer.evaluate(trained.model, "test", groups, threshold)
+        data, trainer = self._fold(job.fold)
+        test = trainer.evaluate(trained.model, "test", groups, threshold)
         if test.queries:
             columns = {"id": data.test.ids, "target": np.asarray(data.test.target)}
             texts = {name: [str(value) for value in column] for name, column in columns.items()}
             write_table(checkpoint.files.test_queries, {**texts, **test.queries})
-        report_data = self._trainer.report_data(trained.model, trained.scores.embeddings, test.embeddings)
+        report_data = trainer.report_data(trained.model, trained.scores.embeddings, test.embeddings)
         write_arrays(checkpoint.files.report_data, report_data | self._augmented(job.configuration))
         return Ended(
             "complete",

@@ -44,6 +44,8 @@ def write_data(data: PreparedData, folder: Path) -> None:
         if dataset.target is not None:
             _save(folder / name / "target.npy", dataset.target)
         _save(folder / name / "ids.npy", dataset.ids)
+    if data.fold_of is not None:
+        _save(folder / "fold_of.npy", data.fold_of)
     (folder / "preprocessor").mkdir()
     data.preprocessor.save(str(folder / "preprocessor"))
     (folder / "data.json").write_text(json.dumps(description), encoding="utf-8")
@@ -56,6 +58,7 @@ def map_data(folder: Path) -> PreparedData:
     raw = {name: _map_views(folder / name / "raw", description[name]["raw"]) for name in SPLITS}
     given = {name: _map_views(folder / name / "given", description[name]["given"]) for name in SPLITS}
     preprocessor = load_preprocessor(str(folder / "preprocessor"))
+    fold_of = folder / "fold_of.npy"
     return PreparedData(
         splits["train"],
         splits["valid"],
@@ -71,6 +74,7 @@ def map_data(folder: Path) -> PreparedData:
         },
         description["models"],
         constrained=tuple(description["constrained"]),
+        fold_of=_load(fold_of) if fold_of.is_file() else None,
     )
 
 
@@ -133,7 +137,7 @@ class PackedData:
 
     Args:
         splits: the datasets, by name.
-        objectives, needs, record, raw, given, models, constrained: the same as in `PreparedData`.
+        objectives, needs, record, raw, given, models, constrained, fold_of: as in `PreparedData`.
         preprocessor: the content of the preprocessor's files, by name.
     """
 
@@ -146,6 +150,7 @@ class PackedData:
     given: Mapping[str, Mapping[SplitName, Array]]
     models: Mapping[str, str]
     constrained: tuple[str, ...]
+    fold_of: Array | None
 
     @property
     def nbytes(self) -> int:
@@ -176,6 +181,7 @@ def pack(folder: Path) -> PackedData:
         data.given,
         data.models,
         data.constrained,
+        data.fold_of,
     )
 
 
@@ -198,4 +204,5 @@ def unpack(packed: PackedData) -> PreparedData:
         packed.given,
         packed.models,
         constrained=packed.constrained,
+        fold_of=packed.fold_of,
     )

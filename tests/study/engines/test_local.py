@@ -321,7 +321,7 @@ def test_a_worker_notes_when_its_first_trial_began_and_ended() -> None:
     worker = local.LocalWorker.__new__(local.LocalWorker)
     worker.trial_seconds = (0.0, 0.0)
     worker._send = lambda message: None  # type: ignore[method-assign]
-    trial = TrialJob("", {}, (1,), (1,))
+    trial = TrialJob("", {}, (1,), (1,), (0,))
     worker.assign(trial, lambda message: None)
     worker._note_end(Ended("failed"))
     assert worker.trial_seconds == (0.0, 0.0)  # which says nothing of what a trial needs

@@ -195,3 +195,50 @@ def test_a_split_is_evaluated_as_siamkit_evaluate_does(rng) -> None:
     groups = frozenset({"retrieval"})
     got = evaluate_split(x, y, "labels", plain_metric("euclidean"), groups).measures["map_at_r"]
     assert got == pytest.approx(evaluate_labels(x, y, "euclidean", groups=groups).measures["map_at_r"])
+
+
+def test_with_folds_a_baseline_is_fitted_and_judged_on_each(tmp_path: Path, rng) -> None:
+    y = np.arange(120) % 8
+    x = np.eye(8)[y] + rng.normal(size=(120, 8))
+    file = write(tmp_path, x, y, more="baselines: [pca]\n")
+    by_item, by_class = "{train: 0.4, valid: 0.3, test: 0.3}", "{by: class, test: [6, 7], folds: 3}"
+    text = file.read_text().replace(by_item, by_class).replace("seeds: 3", "seeds: 1")
+    file.write_text(text)
+    results = siamkit.tune(file, progress="none")
+    pca = next(each for each in results.baselines if each.name == "pca")
+    record = RunFolder(results.folder).snapshot().data.split.folds
+    folds = [np.isin(y, [int(str(name)) for name in fold]) for fold in record]
+    known = y < 6
+    scaled = (x - x[known].mean(0)) / x[known].std(0)
+    values, on_test = [], []
+    for fold in folds:
+        center = scaled[known & ~fold].mean(0)
+        axes = np.linalg.svd(scaled[known & ~fold] - center, full_matrices=False)[2]
+        found = (scaled - center) @ axes.T
+        values.append(map_at_r(found[fold], y[fold], pca.metric))
+        on_test.append(map_at_r(found[~known], y[~known], pca.metric))
+    assert [each["map_at_r"] for each in pca.folds] == pytest.approx(values, abs=1e-4)
+    assert pca.valid["map_at_r"] == pytest.approx(np.mean(values), abs=1e-4)
+    assert pca.test is not None
+    assert pca.test["map_at_r"] == pytest.approx(np.mean(on_test), abs=1e-4)
+    files = RunFolder(results.folder).baseline("pca")
+    assert sorted(pq.read_table(files.queries).column("id").to_pylist(), key=int) == [
+        str(row) for row in np.flatnonzero(known)
+    ]
+    assert pq.read_table(files.test_queries).column("map_at_r").to_numpy().mean() == pytest.approx(
+        np.mean(on_test), abs=1e-4
+    )
+
+
+def map_at_r(embeddings: np.ndarray, labels: np.ndarray, metric: str) -> float:
+    """MAP@R by a loop over the queries, as the Reality Check defines it."""
+    if metric == "cosine":
+        embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scores = []
+    for row, label in enumerate(labels):
+        distances = np.linalg.norm(embeddings - embeddings[row], axis=1)
+        order = [each for each in np.argsort(distances, kind="stable") if each != row]
+        r = int((labels == label).sum()) - 1
+        hits = labels[order[:r]] == label
+        scores.append(sum(hits[: i + 1].mean() for i in range(r) if hits[i]) / r)
+    return float(np.mean(scores))

@@ -16,6 +16,7 @@ from siamkit.runs.results import Snapshot
 from siamkit.study.config.load import load_study
 from siamkit.study.results.export import export_best
 from siamkit.study.worker.prepared_data import prepare_data
+from siamkit.study.worker.shared_arrays import map_data, pack, unpack, write_data
 
 STUDY = """\
 version: 1
@@ -176,3 +177,57 @@ def test_a_column_with_the_name_of_a_rule_is_refused(tmp_path: Path, rule: str) 
     with pytest.raises(StudyFileError, match=f"by: {rule} is the name of a rule, and the data also"):
         prepared(tmp_path, f"path: items.npz, split: {{by: {rule}}}", "mlp")
     prepared(tmp_path, "path: items.npz", "mlp")  # by item, the default
+
+
+FOLDS = "split: {by: class, test: 0.25, folds: 3}"
+
+
+def test_each_fold_is_validated_on_once_and_trained_on_else(tmp_path: Path) -> None:
+    items(tmp_path, *range(5, 13))  # 8 classes
+    task, _ = prepared(tmp_path, f"path: items.npz, {FOLDS}", "mlp")
+    assert task.folds == 3
+    rows = {label: np.flatnonzero(np.load(tmp_path / "items.npz")["y"] == label) for label in range(8)}
+    x = np.load(tmp_path / "items.npz")["x"]
+    seen: list[int] = []
+    for number in range(3):
+        data = task.of_fold(number)
+        valid, train = set(data.valid.target.tolist()), set(data.train.target.tolist())
+        assert valid == {int(name) for name in task.record["split"]["folds"][number]}
+        assert not valid & (train | set(data.test.target.tolist()))
+        assert valid | train == set(range(8)) - set(data.test.target.tolist())
+        assert data.needs["num_classes"] == len(train)
+        for part in (data.train, data.valid):  # each item with its own label and name
+            for label in np.unique(part.target):
+                of_class = part.target == label
+                assert part.ids[of_class].tolist() == [str(row) for row in rows[label]]
+        scale = task.preprocessor  # one for all folds
+        np.testing.assert_array_equal(data.valid.views[0], scale(x[data.valid.ids.astype(int)]))
+        seen += valid
+    assert sorted(seen) == sorted(set(range(8)) - set(task.test.target.tolist()))
+
+
+def test_folds_reach_workers(tmp_path: Path) -> None:
+    items(tmp_path, *range(5, 13))
+    task, _ = prepared(tmp_path, f"path: items.npz, {FOLDS}", "mlp")
+    write_data(task, tmp_path / "data")
+    for there in (map_data(tmp_path / "data"), unpack(pack(tmp_path / "data"))):
+        for number in range(3):
+            here, away = task.of_fold(number), there.of_fold(number)
+            assert away.valid.ids.tolist() == here.valid.ids.tolist()
+            np.testing.assert_array_equal(away.train.views[0], here.train.views[0])
+            assert away.needs["num_classes"] == here.needs["num_classes"]
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("{by: item, folds: 4}", "has folds, which need by: class"),
+        ("{by: class, folds: 4, train: 0.5}", "leave train and valid out"),
+        ("{by: class, folds: 1}", "folds: should be at least 2, got 1"),
+        ("{by: class, folds: 4}", "4 folds need 2 classes each: 8 that are not in test, got 6"),
+    ],
+)
+def test_folds_that_do_not_fit_are_refused(tmp_path: Path, split: str, sentence: str) -> None:
+    items(tmp_path, *range(5, 13))
+    with pytest.raises(StudyFileError, match=sentence):
+        prepared(tmp_path, f"path: items.npz, split: {split}", "mlp")

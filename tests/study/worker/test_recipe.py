@@ -95,18 +95,18 @@ def test_the_best_epochs_model_is_kept_also_after_a_kill(
     judged(monkeypatch, VALUES)
     recipe = "learning_rate: 0.01, ema: 0.5, schedule: constant"  # that of a cosine depends on the end
     runner, configuration = bench(tmp_path, fixed=f"epochs: 4, {recipe}")
-    job = TrialJob(str(tmp_path / "a"), configuration, (5,), (5,))
+    job = TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,))
     if die_after is not None:
         with pytest.raises(Killed):
             do(runner, job, (0, die_after))
-        job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+        job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "a"))
     ended, _ = do(runner, job)
     assert ended.outcome == "complete", ended.cause
     assert ended.epochs == [2]
     assert ended.values == [0.7]
     # The same training, ended after the second epoch.
     short, _ = bench(tmp_path, fixed=f"epochs: 2, {recipe}")
-    do(short, TrialJob(str(tmp_path / "short"), configuration, (5,), (5,)))
+    do(short, TrialJob(str(tmp_path / "short"), configuration, (5,), (5,), (0,)))
     for one, other in zip(weights(Path(job.folder)), weights(tmp_path / "short"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     embeddings = [np.load(folder / "embeddings.npy") for folder in (Path(job.folder), tmp_path / "short")]
@@ -124,12 +124,12 @@ def test_a_checkpoint_after_the_best_epoch_has_both_models(
     monkeypatch.setattr(checkpoint, "seconds_between", lambda cost: wait.get(next(epochs), 0.0))
     recipe = "learning_rate: 0.01, ema: 0.5, schedule: constant"
     runner, configuration = bench(tmp_path, fixed=f"epochs: 4, {recipe}")
-    whole, _ = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    whole, _ = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,), (0,)))
     epochs = iter(range(1, 9))
     with pytest.raises(Killed):
-        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)), (0, 3))
     assert len(list((tmp_path / "a").glob("resume-0-[23].keras"))) == 2
-    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "a"))
     ended, said = do(runner, job)
     assert [each.number for each in said if isinstance(each, Epoch)] == [4]
     assert (ended.epochs, ended.values) == (whole.epochs, whole.values) == ([2], [0.7])
@@ -144,10 +144,10 @@ def test_training_continues_from_the_last_epoch_and_returns_the_best(
 ) -> None:
     judged(monkeypatch, VALUES)
     runner, configuration = bench(tmp_path, fixed="epochs: 4, learning_rate: 0.01")
-    _, whole = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    _, whole = do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,), (0,)))
     with pytest.raises(Killed):
-        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
-    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)), (0, 3))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "a"))
     _, rest = do(runner, job)
     last = [[each.row["loss"] for each in said if isinstance(each, Epoch)][-1] for said in (whole, rest)]
     assert last[0] == pytest.approx(last[1], rel=1e-5)
@@ -171,8 +171,8 @@ def test_training_ends_when_patience_does_and_is_not_continued(
     judged(monkeypatch, VALUES)
     runner, configuration = bench(tmp_path, fixed="epochs: 9, patience: 1")
     with pytest.raises(Killed):
-        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 3))
-    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)), (0, 3))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "a"))
     ended, said = do(runner, job)
     assert not [each for each in said if isinstance(each, Epoch)]
     assert (ended.epochs, ended.values) == ([2], [0.7])
@@ -185,10 +185,10 @@ def test_micro_batches_are_kept_after_a_kill(tmp_path: Path) -> None:
     from siamkit import load_model
 
     runner, configuration = bench(tmp_path, fixed="epochs: 3, learning_rate: 0.01, micro_batch: 7")
-    do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,)))
+    do(runner, TrialJob(str(tmp_path / "whole"), configuration, (5,), (5,), (0,)))
     with pytest.raises(Killed):
-        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)), (0, 1))
-    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), resume=str(tmp_path / "a"))
+        do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)), (0, 1))
+    job = TrialJob(str(tmp_path / "b"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "a"))
     ended, _ = do(runner, job)
     assert ended.outcome == "complete", ended.cause
     for one, other in zip(weights(tmp_path / "b"), weights(tmp_path / "whole"), strict=True):
@@ -223,7 +223,7 @@ def test_with_ema_averages_are_evaluated_and_kept_and_the_weights_are_trained(
     monkeypatch.setattr(train, "made_callbacks", lambda name: [Recorder()])
     # Epochs of one step: what is trained at the beginning of an epoch is what the step before it left.
     runner, configuration = bench(tmp_path, fixed="steps: 10, learning_rate: 0.05, ema: 0.6")
-    ended, _ = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)))
+    ended, _ = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)))
     assert ended.outcome == "complete", ended.cause
     average = trained[1]
     for step in range(1, 10):
@@ -396,7 +396,7 @@ def test_rounds_are_the_batches_of_the_epochs_in_their_order() -> None:
 @pytest.mark.one_backend
 def test_steps_replace_epochs(tmp_path: Path) -> None:
     runner, configuration = bench(tmp_path, fixed="steps: 30, schedule: linear")
-    ended, said = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,)))
+    ended, said = do(runner, TrialJob(str(tmp_path / "a"), configuration, (5,), (5,), (0,)))
     assert ended.outcome == "complete", ended.cause
     assert [each.number for each in said if isinstance(each, Epoch)] == [*range(1, 11)]
     from siamkit import load_model
