@@ -26,6 +26,7 @@ from siamkit.stats.bootstrap import Sample, compare_queries
 from siamkit.stats.pair_bootstrap import compare_pairs
 from siamkit.stats.resampling import bootstrap_weights
 from siamkit.stats.results import Difference
+from siamkit.stats.seeds import Repeats
 
 RESULTS = Path(__file__).parent / "results" / "coverage.md"
 LEVEL = 0.95
@@ -266,6 +267,32 @@ def plain_pairs(measure, count):
     return Setting("pairs", f"{measure} over pairs, {count}", draw, lambda: value(gain_b) - value(gain_a))
 
 
+# ---------------------------------------------------------------- models of folds
+
+
+def over_folds(folds, seeds, effect=0.03, luck=0.01, gain=0.02):
+    """Two configurations, each trained on all folds but one in turn; all are scored on the same 30 classes.
+
+    Each training class adds to the models that are trained on it. `effect` is the deviation of such a model
+    over choices of classes, `luck` that of its seed.
+    """
+    test = np.repeat(np.arange(30), 10)
+
+    def trained(rng, worth, hard):
+        of_classes = rng.normal(0, effect * math.sqrt(10 * (folds - 1)), (folds, 10))
+        models = [worth + np.delete(of_classes, fold, axis=0).mean() for fold in range(folds)] * seeds
+        means = np.array(models) + rng.normal(0, luck, len(models))
+        scores = means[:, None] + hard + rng.normal(0, 0.1, (len(models), len(test)))
+        return Repeats("figure", scores.mean(axis=1), scores, test, [*range(folds)] * seeds)
+
+    def draw(rng, null):
+        hard = rng.normal(0, 0.05, 30)[test] + rng.normal(0, 0.1, len(test))
+        a, b = (trained(rng, worth, hard) for worth in (0.5, 0.5 if null else 0.5 + gain))
+        return a.difference(b, LEVEL), {}
+
+    return Setting("folds", f"{folds} folds, {seeds} seed{'s' * (seeds > 1)}", draw, lambda: gain)
+
+
 def settings() -> list[Setting]:
     found = []
     for n in (50, 200):
@@ -279,6 +306,7 @@ def settings() -> list[Setting]:
             found += [over_classes(kind, count, mean) for count in (20, 40, 100)]
     found += [plain_pairs("roc_auc", 200), plain_pairs("spearman", 200)]
     found += [auc_over("items", 20, 4), auc_over("classes", 20, 4), auc_over("classes", 40, 2)]
+    found += [over_folds(folds, seeds) for folds in (3, 4, 5) for seeds in (1, 2)]
     return found
 
 
