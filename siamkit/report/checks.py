@@ -425,7 +425,7 @@ def _classes(snapshot: Snapshot) -> Iterator[Check]:
             "nothing about new classes.",
         )
     trained = len((split.values or {}).get("train", []))
-    if split.by == "class" and trained < MIN_CLASSES and not split.folds:
+    if split.by == "class" and 0 < trained < MIN_CLASSES and not split.folds:
         yield Check(
             "warning",
             "folds",

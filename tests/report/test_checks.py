@@ -363,6 +363,22 @@ def test_a_side_that_was_kept_apart_is_no_fault_if_the_sides_are_of_two_kinds(fo
     assert shared_pairs(folder, "left side", crossed=3).status == "warning"
 
 
+def test_one_choice_of_few_training_classes_is_told(folder: Folder) -> None:
+    split = folder.frozen["data"]["split"]
+    split["values"] = {"train": list("abcdef"), "valid": list("gh"), "test": list("ij")}
+    found = folder.found()["folds"]
+    assert (found.status, "one choice of 6 classes" in found.sentence) == ("warning", True)
+    split["folds"] = [list("gh"), list("ab"), list("cd"), list("e")]
+    found = folder.found()["folds"]
+    assert (found.status, found.sentence) == (
+        "ok",
+        "Each trial was trained on 4 choices of classes, and validated on the other 1 or 2.",
+    )
+    del split["folds"]
+    split["values"]["train"] = [str(number) for number in range(20)]
+    assert "folds" not in folder.found()
+
+
 def test_groups_too_large_for_their_split_and_altered_items_are_told(folder: Folder) -> None:
     folder.frozen["data"]["split"] |= {
         "by": "components",
