@@ -135,7 +135,9 @@ class Dataset:
             self,
             views=tuple(join(pair) for pair in pairs),
             target=np.concatenate([cast(Any, self.target), other.target]) if has_target else None,
-            columns={name: join([values, other.columns[name]]) for name, values in self.columns.items()},
+            columns={
+                name: np.concatenate([values, other.columns[name]]) for name, values in self.columns.items()
+            },
             ids=np.concatenate([self.ids, other.ids]),
         )
 
