@@ -72,8 +72,8 @@ def split(
         seed: random seed.
         limit: the maximum number of items of a part; the selected items are also stratified.
         folds: the number of folds, for a split by class: all classes but those of test are divided into so
-            many folds of about as many classes, and each fold is to be the validation split of a training on
-            the others (`train` and `valid` are not used). The protocol is that of Musgrave, Belongie & Lim
+            many folds of about as many classes. A model is trained on all folds but one, its validation split
+            (`train` and `valid` are not used). The protocol is that of Musgrave, Belongie & Lim
             2020, "A Metric Learning Reality Check".
 
     Raises:
