@@ -1,12 +1,12 @@
 """How much sooner a study reaches what a naive search finds.
 
-    python benchmarks/naive.py FOLDER [--seeds 5] [--trials 60] [--epochs 4]
+    python benchmarks/naive.py FOLDER [--seeds 5] [--trials 60]
 
 FOLDER holds Fashion-MNIST (`*.gz`). The naive search trains random configurations one after the other in one
-process, each to its end, and evaluates each once. The study is `siamkit tune` on the same search space, items
-and epochs, with its own sampler and pruner and two workers. Both begin with the start of their process, and
-have the machine to themselves. The study ends when one of its trials is as good as the best of the naive
-search, or when it has taken as long. About five minutes a seed on two cores.
+process, each to its end by siamkit's usual recipe, and evaluates each once. The study is `siamkit tune` on
+the same search space, items and recipe, with its own sampler and pruner and two workers. Both begin with the
+start of their process, and have the machine to themselves. The study ends when one of its trials is as good
+as the best of the naive search, or when it has taken as long. About five minutes a seed on two cores.
 
 Each seed is a line in benchmarks/results/naive.jsonl once it is done; those that are there are not run again.
 The table goes to benchmarks/results/naive.md.
@@ -34,14 +34,14 @@ HEAD = """\
 # A study beside a naive search
 
 `python benchmarks/naive.py FOLDER`: 1,500 training images of Fashion-MNIST, encoder × metric ×
-loss × dimension with the losses' own parameters. The naive search trains random configurations one after
-the other in one process. The study has its own sampler and pruner and two workers; it ends when a trial
-is as good as the best of the naive search. All seconds are from the start of a process. The last two
-columns divide the seconds of the naive search, until its end and until it found its best, by those of
-the study.
+loss × dimension with the losses' own parameters; trainings of the length that a study has by default
+(300 steps). The naive search trains random configurations one after the other in one process. The study
+has its own sampler and pruner and two workers; it ends when a trial is as good as the best of the naive
+search. All seconds are from the start of a process. The last two columns divide the seconds of the naive
+search, until its end and until it found its best, by those of the study.
 
-| backend | epochs | seed | naive: trials | seconds | MAP@R | found | study: after | trials | end | found |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| backend | seed | naive: trials | seconds | MAP@R | found | study: after | trials | end | found |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 STUDY = """\
 version: 1
 name: naive
@@ -51,7 +51,7 @@ data:
   path: {folder}
   split: {{by: item, train: 0.6, valid: 0.2, test: 0.2}}
   limit: {{train: 1500, valid: 1000, test: 100}}
-fixed: {{batch_size: 64, epochs: {epochs}}}
+fixed: {{batch_size: 64}}
 search:
   encoder: [mlp, {{cnn: {{depth: 2, filters: 8}}}}]
   metric: [euclidean, cosine, manhattan]
@@ -70,14 +70,16 @@ def naive(file: str, trials: int, seed: int) -> None:
     """Train random configurations of a study, and print the value of each."""
     import optuna
 
+    from siamkit.data.batches import Rounds
     from siamkit.study.config.load import load_study
     from siamkit.study.worker.prepared_data import prepare_data, training_data
-    from siamkit.study.worker.train import KerasTrainer, _begin
+    from siamkit.study.worker.train import KerasTrainer, _begin, schedule_steps, share_of_peak
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = load_study(file)
     data = prepare_data(study)[0]
-    trainer: Any = KerasTrainer(data, study.config.fixed)
+    fixed = study.config.fixed
+    trainer: Any = KerasTrainer(data, fixed)
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed))
     for number in range(trials):
         trial = search.ask()
@@ -86,7 +88,10 @@ def naive(file: str, trials: int, seed: int) -> None:
         items = training_data(data, configuration, number)
         model, _ = trainer._build(configuration, items)
         batches = trainer._batches(model, configuration, items, number)
-        model.fit(batches, epochs=study.config.fixed.epochs, verbose=0, shuffle=False)
+        rounds = Rounds(batches, fixed.steps_between(len(batches)))
+        if (share := share_of_peak(configuration, fixed.evaluations * len(rounds))) is not None:
+            schedule_steps(model.optimizer, share)
+        model.fit(rounds, epochs=fixed.evaluations, verbose=0, shuffle=False)
         value = trainer.evaluate(model, "valid", {"retrieval", "verification"}).measures["map_at_r"]
         search.tell(trial, value)
         print(json.dumps(value), flush=True)
@@ -136,11 +141,11 @@ def study_until(folder: Path, target: float, limit: float) -> tuple[float | None
     return seconds, len(results), max(values)
 
 
-def measured(folder: Path, seed: int, trials: int, epochs: int) -> dict[str, Any]:
+def measured(folder: Path, seed: int, trials: int) -> dict[str, Any]:
     """Return the times of both searches for a seed."""
     with tempfile.TemporaryDirectory() as place:
         study = Path(place) / "study.yaml"
-        study.write_text(STUDY.format(seed=seed, folder=folder.resolve(), epochs=epochs, budget=10 * trials))
+        study.write_text(STUDY.format(seed=seed, folder=folder.resolve(), budget=10 * trials))
         found = list(naive_search(study.parent, trials, seed))
         seconds, best = max(found, key=lambda each: each[1])
         whole = found[-1][0]
@@ -149,7 +154,6 @@ def measured(folder: Path, seed: int, trials: int, epochs: int) -> dict[str, Any
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "seed": seed,
         "trials": trials,
-        "epochs": epochs,
         "best": best,
         "naive_seconds": whole,
         "naive_found": seconds,
@@ -163,13 +167,12 @@ def page(rows: list[dict[str, Any]]) -> str:
     """Return the table, in Markdown."""
     lines = [HEAD]
     ratios: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: (row["backend"], row["epochs"], row["seed"])):
+    for row in sorted(rows, key=lambda row: (row["backend"], row["seed"])):
         reached = row["study_seconds"]
         ratio = (row["naive_seconds"] / reached, row["naive_found"] / reached) if reached else (0.0, 0.0)
         ratios.append(ratio)
         cells = [
             row["backend"],
-            row["epochs"],
             row["seed"],
             row["trials"],
             f"{row['naive_seconds']:.0f}",
@@ -195,7 +198,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a folder with Fashion-MNIST")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=60, help="trials of the naive search")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of a trial")
     parser.add_argument("--naive", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.naive is not None:
@@ -203,11 +205,11 @@ def main() -> None:
         return
     os.environ.setdefault("KERAS_BACKEND", "torch")
     rows = [json.loads(line) for line in MEASURED.read_text().splitlines()] if MEASURED.exists() else []
-    done = {(row["backend"], row["seed"], row["trials"], row["epochs"]) for row in rows}
+    done = {(row["backend"], row["seed"], row["trials"]) for row in rows}
     for seed in range(arguments.seeds):
-        if (os.environ["KERAS_BACKEND"], seed, arguments.trials, arguments.epochs) in done:
+        if (os.environ["KERAS_BACKEND"], seed, arguments.trials) in done:
             continue
-        rows.append(measured(arguments.folder, seed, arguments.trials, arguments.epochs))
+        rows.append(measured(arguments.folder, seed, arguments.trials))
         print(json.dumps(rows[-1]), flush=True)
         with MEASURED.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
