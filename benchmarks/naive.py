@@ -71,9 +71,11 @@ def naive(file: str, trials: int, seed: int) -> None:
     import optuna
 
     from siamkit.data.batches import Rounds
+    from siamkit.model.training_state import schedule_steps
     from siamkit.study.config.load import load_study
     from siamkit.study.worker.prepared_data import prepare_data, training_data
-    from siamkit.study.worker.train import KerasTrainer, _begin, schedule_steps, share_of_peak
+    from siamkit.study.worker.recipe import share_of_peak
+    from siamkit.study.worker.train import KerasTrainer, _begin
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = load_study(file)
