@@ -243,7 +243,7 @@ def _ranked_hinge(
 
 FEW_POSITIVES = 64  # of an anchor: for more, XLA's sort on a CPU takes less time than their blocks
 BLOCK = 2**18  # numbers that are computed at once; one column of positives at least
-MOST_BLOCKS = 16  # computed without a loop: more take as long as a sort on torch
+MOST_BLOCKS = 4  # without a loop: while a loss is recorded, the results of all blocks are in memory
 
 
 def over_triplets(

@@ -209,7 +209,7 @@ def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, 
     from siamkit.losses import _mining
 
     monkeypatch.setattr(_mining, "BLOCK", 1)  # as many blocks as the class with most items needs
-    for most_blocks, recordings in ((16, 1), (1, 0)):
+    for most_blocks, recordings in ((4, 1), (1, 0)):
         monkeypatch.setattr(_mining, "MOST_BLOCKS", most_blocks)
         loss = siamkit.get_loss("angular", metric="cosine")
         values = [step(loss, LABELS, points()) for _ in range(3)]
