@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -24,6 +23,9 @@ DRAWN = 64
 
 LEAST_WIDE = 0.01
 """The variance of unit vectors from which on their cosines, in float32, are precise enough for clusters."""
+
+PRECISE = 2.0**-18
+"""From which on a difference of float32 numbers of the size of 1 is not only rounding."""
 
 ITERATIONS, TOLERANCE = 300, 1e-4
 """After how many iterations k-means ends, or below which shift of the centers, divided by the variance."""
@@ -124,8 +126,12 @@ class CenterDraws:
         self._right = np.ascontiguousarray(right.T)
         self._centers = [int(rng.integers(len(vectors)))]
         self._nearest = np.maximum(self._left[self._centers[0]] @ self._right, 0)  # D
+        self._nearest[self._centers[0]] = 0
         self._labels = np.zeros(len(vectors), np.int64)
-        self._closer: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]] = []
+        # By the first row and column of their tiles: centers, vectors closer to them than D, and distances.
+        self._closer: list[
+            tuple[tuple[int, int], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+        ] = []
 
         every = np.arange(len(vectors))
 
@@ -169,30 +175,33 @@ class CenterDraws:
 
         Args:
             top, left: the first vectors of the rows and of the columns.
-            distances: `(p, q)`, half the squared distances minus `more`; those of vectors from themselves are
-                overwritten.
+            distances: `(p, q)`, half the squared distances minus `more`.
             more: a number.
         """
         if self._complete:
             return
         height, width = distances.shape
-        if top == left:
-            np.fill_diagonal(distances, -more)
         limits = self._nearest - np.float32(more)
+        limits[self._nearest <= PRECISE * more] = -np.inf  # else equal vectors seem closer to each other
         for for_rows in (False, True)[: 1 + (top != left)]:
-            below = limits[top : top + height, None] if for_rows else limits[left : left + width]
-            flat = np.flatnonzero(distances < below).astype(np.int32)
+            limit = limits[top : top + height, None] if for_rows else limits[left : left + width]
+            below = distances < limit
+            if top == left:
+                np.fill_diagonal(below, False)  # that a vector is closest to itself is known
+            flat = np.flatnonzero(below).astype(np.int32)
             row, column = np.divmod(flat, width)
             pair = row + top, column + left
             center, closer = pair[::-1] if for_rows else pair
-            self._closer.append((center, closer, distances.ravel()[flat] + np.float32(more)))
+            self._closer.append(((top, left), center, closer, distances.ravel()[flat] + np.float32(more)))
 
     def centers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the centers `(count,)` among the vectors, and the nearest center `(n,)` of each vector."""
         from scipy.sparse import coo_array  # late: slow to import
 
         if self._closer:
-            center, closer, halves = (np.concatenate(arrays) for arrays in zip(*self._closer, strict=True))
+            # In the order of the tiles, not in that in which threads were ready: sums are rounded.
+            _, *parts = zip(*sorted(self._closer, key=lambda part: part[0]), strict=True)
+            center, closer, halves = map(np.concatenate, parts)
             table = coo_array((halves, (center, closer)), shape=(len(self._left), len(self._left)))
             table.has_canonical_format = True  # no pair comes twice, so that nothing is sorted
             table = table.tocsr()
@@ -202,10 +211,9 @@ class CenterDraws:
                 rows = [slice(starts[row], starts[row + 1]) for row in drawn.tolist()]
                 gains = self._nearest.take(np.concatenate([found[row] for row in rows]))
                 gains -= np.concatenate([values[row] for row in rows])
-                # None is empty: a vector that is drawn, so D > 0, is closer to itself.
-                firsts = [0, *itertools.accumulate(row.stop - row.start for row in rows[:-1])]
-                gains = np.add.reduceat(np.maximum(gains, 0, out=gains), firsts)
-                return gains, lambda best: (found[rows[best]], values[rows[best]])
+                of_row = np.repeat(np.arange(len(rows)), [row.stop - row.start for row in rows])
+                sums = np.bincount(of_row, np.maximum(gains, 0, out=gains), minlength=len(rows))
+                return self._nearest[drawn] + sums, lambda best: (found[rows[best]], values[rows[best]])
 
             self._draw(self._count, with_closer)
         # If there are fewer distinct vectors than centers, all are centers already.
@@ -223,7 +231,8 @@ class CenterDraws:
         Args:
             count: number of centers.
             compared: function that returns, for the vectors drawn, by how much each would lower the sum of D,
-                and a function that returns, for one of them, vectors and its squared distances from these.
+                and a function that returns, for one of them, vectors and its squared distances from these; it
+                may be left out itself.
         """
         candidates = 2 + int(math.log(self._count))
         size, nearest, labels = DRAWN * candidates, self._nearest, self._labels
@@ -239,11 +248,12 @@ class CenterDraws:
                 kept_above[: rows[-1] + 1] = np.inf  # each is drawn once
                 gains, near = compared(drawn[rows])
                 best = int(gains.argmax())
-                some, distances = near(best)
+                center, (some, distances) = int(drawn[rows[best]]), near(best)
                 closer = distances < nearest[some]
                 some = some[closer]
                 nearest[some], labels[some] = np.maximum(distances[closer], 0), len(self._centers)
-                self._centers.append(int(drawn[rows[best]]))
+                nearest[center], labels[center] = 0, len(self._centers)  # distances are rounded: D would stay
+                self._centers.append(center)
 
 
 def k_means(

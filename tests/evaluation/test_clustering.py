@@ -128,6 +128,65 @@ def test_the_search_gives_the_distances_if_its_cosines_are_precise(monkeypatch, 
     assert squares[np.arange(360), nearest] == pytest.approx(squares.min(axis=1), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize("dim", [1, 3, 7])
+@pytest.mark.parametrize("shared", [True, False])
+def test_fewer_distinct_vectors_than_classes_are_no_obstacle(monkeypatch, dim, shared):
+    """Of equal vectors, rounding makes the distance from a center positive or not: some are drawn too."""
+    monkeypatch.setattr(candidates, "TILE", 32)
+    monkeypatch.setattr(clustering, "CLOSER", 20)  # 18 centers before the lists
+    labels = np.repeat(np.arange(60), 6)
+    for seed in range(12):
+        draw = np.random.default_rng(seed)
+        codes = draw.choice([-1.0, 1.0], (9, dim))[draw.integers(0, 9, 360)]
+        embeddings = (codes * draw.uniform(0.5, 3, (360, 1))).astype(np.float32)
+        clusters = clustering.Clusters(embeddings, labels, True, cosines=True, seed=seed)
+        if shared:
+            relevant = np.full(360, 5)
+            queries = Queries(PlainCosine(), embeddings, labels, embeddings, labels, True, relevant)
+            scan(queries, [KnnVotes(), clusters])
+        else:
+            clusters.draws.compare()
+        centers, nearest = clusters.draws.centers()
+        assert centers.shape == (60,)
+        assert len(np.unique(codes[centers], axis=0)) == len(np.unique(codes, axis=0))
+        np.testing.assert_array_equal(codes[centers[nearest]], codes)
+
+
+def test_equal_vectors_are_not_listed_as_closer_to_each_other():
+    codes = np.random.default_rng(0).choice([-1.0, 1.0], (400, 3)).astype(np.float32) / np.sqrt(3)
+    draws = clustering.CenterDraws(codes - codes.mean(axis=0), 60, np.random.default_rng(0))
+    draws._nearest[:] = np.where(codes[:, 0] > 0, 2.0**-20, 0.0)  # as rounding leaves them
+    draws.add(0, 0, np.float32(-1 - 2.0**-23) * (codes @ codes.T), 1)
+    assert not any(center.size for _tile, center, *_ in draws._closer)
+    draws._nearest[7] = 0.1
+    draws.add(0, 0, -codes @ codes.T, 1)
+    center, closer = np.concatenate([part[1:3] for part in draws._closer], axis=1)
+    equal = np.flatnonzero((codes == codes[7]).all(axis=1))
+    assert set(center) == {*equal} - {7}
+    assert {*closer} == {7}
+
+
+def test_centers_do_not_depend_on_the_order_in_which_tiles_are_compared(monkeypatch):
+    """Four vectors each are equal, so that they are equally good centers but for rounding."""
+    monkeypatch.setattr(clustering, "CLOSER", 160)
+    vectors = np.tile(np.random.default_rng(1).normal(size=(120, 16)), (4, 1))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    tiles = [(top, left) for top in range(0, 480, 24) for left in range(top, 480, 24)]
+    products = -vectors @ vectors.T
+
+    def centers(order):
+        draws = clustering.CenterDraws(vectors, 100, np.random.default_rng(0))
+        for top, left in (tiles[number] for number in order):
+            draws.add(top, left, products[top : top + 24, left : left + 24], 1)
+        return draws.centers()
+
+    expected = centers(range(len(tiles)))
+    for seed in range(8):
+        found = centers(np.random.default_rng(seed).permutation(len(tiles)))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_clusters_start_as_well_apart_as_those_of_scikit_learn():
     embeddings, _labels = clouds(60, 6, 1.0, dim=8)
     ours, theirs = (
