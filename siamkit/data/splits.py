@@ -114,6 +114,8 @@ def _by_fold(dataset: Dataset, by: By, test: Share, folds: int, seed: int, limit
     """Split by class into folds and a test part."""
     if by != "class":
         raise DataError(f"folds divide classes, so they need by: class, got by: {by_in_words(by)}")
+    if dataset.supervision != "labels":
+        raise DataError(f"folds divide the classes of labelled data, these are {dataset.supervision}")
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
         raise DataError(f"folds should be a whole number from 2, got {folds!r}")
     if "train" in limits:
@@ -237,6 +239,34 @@ def rows_of_large_classes(dataset: Dataset, minimum: int) -> Array:
     if not len(rows):
         raise DataError(f"every class has fewer than {minimum} items (min_items_per_class), so none is left")
     return rows
+
+
+def copies_among(dataset: Dataset, parts: Sequence[Array]) -> int:
+    """Count the items of all parts that are an exact copy of an item in another part.
+
+    Args:
+        dataset: the items, labelled.
+        parts: the indices of the items of each part, `(n_part,)`.
+    """
+    digests = item_digests(dataset.views[0], dataset.input)
+    parts_of: dict[bytes, set[int]] = {}
+    for number, rows in enumerate(parts):
+        for row in rows:
+            parts_of.setdefault(digests[row], set()).add(number)
+    return sum(len(parts_of[digests[row]]) > 1 for rows in parts for row in rows)
+
+
+def with_large_classes(dataset: Dataset, made: Split, minimum: int) -> Split:
+    """Return a split into folds whose folds have only classes with at least `minimum` items in the fold.
+
+    Raises:
+        DataError: a fold has no such class.
+    """
+    folds = tuple(rows[rows_of_large_classes(dataset.take(rows), minimum)] for rows in made.folds)
+    train = np.sort(np.concatenate(folds[1:]))
+    counts = {**made.record["counts"], "train": len(train), "valid": len(folds[0])}
+    record = {**made.record, "counts": counts}
+    return Split(train, folds[0], made.test, record, folds)
 
 
 def labelled_rows(codes: Array, share: float, seed: int) -> Array:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import stdev
 
+from siamkit.errors import listed
 from siamkit.evaluation.baselines import CHANCE
 from siamkit.evaluation.measures import broken, measure_of
 from siamkit.report.load import FinalistSummary, StoredStudy
@@ -170,12 +172,14 @@ def check_constraints(stored: StoredStudy) -> Iterator[Check]:
         return
     if stored.finalists and (failed := broken(stored.finalists[0].finalist.excesses)):
         best = stored.finalists[0]
+        which = (
+            f"the constraint {failed[0]}" if len(names) == 1 else f"all constraints ({listed(sorted(names))})"
+        )
         values = ", ".join(f"{name} {best.mean('valid', name):.4g}" for name in map(measure_of, failed))
         yield Check(
             "error",
             "constraints",
-            f"No finalist keeps the constraint {' and '.join(failed)} when it is trained again; the winner "
-            f"is the closest: {values}.",
+            f"No finalist keeps {which} when it is trained again; the winner is the closest: {values}.",
         )
     number, total = len(stored.infeasible), len(stored.infeasible) + len(stored.completed)
     if not number:
@@ -240,11 +244,25 @@ def _confirmed(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
     before = trial.measures[name]
     loss = stored.objective.worth(before) - stored.objective.worth(again)
     yield Check(
-        "warning" if loss > max(2 * (best.deviation("valid") or 0.0), 1e-6) else "ok",
+        "warning" if loss > max(2 * _deviation(trial, best), 1e-6) else "ok",
         "luck",
         f"In the search the winner had {name} {before:.4f}; trained again it has {again:.4f} on the same "
         f"validation split, {abs(loss):.4f} {'worse. Quote the second value.' if loss > 0 else 'better.'}",
     )
+
+
+def _deviation(trial: TrialResult, best: FinalistSummary) -> float:
+    """Return how much one training of the winner differs from another one on the same fold; 0 if unknown."""
+    deviation, name = best.deviation("valid"), best.finalist.objective.name
+    if deviation is not None:
+        return deviation
+    # One seed a fold: two trainings, in the search and in the confirmation, differ by √2 deviations.
+    pairs = [
+        value - trial.repeats[repeat.fold].get(name, math.nan)
+        for repeat in best.finalist.repeats
+        if (value := repeat.value(name)) is not None and repeat.fold < len(trial.repeats)
+    ]
+    return stdev(pairs) / math.sqrt(2) if len(pairs) > 1 else 0.0
 
 
 def _seeds(stored: StoredStudy, best: FinalistSummary) -> Iterator[Check]:
@@ -392,7 +410,8 @@ def notes_on_data(snapshot: Snapshot) -> list[str]:
 
 def shared_items(snapshot: Snapshot) -> str | None:
     """Return which items two splits share, in a sentence; None if none were found."""
-    sentences = [_shared(snapshot, shared) for shared in (snapshot.overlap or Overlap()).between]
+    overlap = snapshot.overlap or Overlap()
+    sentences = [*(_shared(snapshot, shared) for shared in overlap.between), _among_folds(overlap)]
     found = [sentence for sentence in sentences if sentence]
     if not found:
         return None
@@ -426,11 +445,16 @@ def _classes(snapshot: Snapshot) -> Iterator[Check]:
         )
     trained = len((split.values or {}).get("train", []))
     if split.by == "class" and 0 < trained < MIN_CLASSES and not split.folds:
+        available = trained + len((split.values or {}).get("valid", []))
+        folds = min(4, available // 2)
+        advice = (
+            f" `split: {{by: class, folds: {folds}}}` trains each on {folds} choices." if folds > 1 else ""
+        )
         yield Check(
             "warning",
             "folds",
             f"The study trains on one choice of {trained} classes, and cannot say how its trials compare if "
-            "trained on others. `split: {by: class, folds: 4}` trains each on four choices.",
+            f"trained on others.{advice}",
         )
     elif split.folds:
         sizes = [len(fold) for fold in split.folds]
@@ -456,6 +480,8 @@ def _duplicates(snapshot: Snapshot) -> Iterator[Check]:
     if overlap is None:
         yield Check("warning", "duplicates", "The splits were not searched for shared items.")
         return
+    if sentence := _among_folds(overlap):
+        yield Check("warning", "duplicates_in_folds", f"{sentence}.")
     between = [shared for shared in overlap.between if shared.exact or shared.near]
     if not between:
         sampled = {split: count for split, count in overlap.looked_at.items() if count < counts[split]}
@@ -497,6 +523,12 @@ def _way_out(snapshot: Snapshot) -> str:
         f" {linked:.0%} of the pairs are linked by shared items, so they cannot be split by components; to "
         f"keep the items of one side in one split, write split: {rules}."
     )
+
+
+def _among_folds(overlap: Overlap) -> str:
+    """Return how many items are in two folds of the training split; empty if none is."""
+    count = overlap.among_folds
+    return f"{count:,} items of the training folds are exactly in another of these folds too" if count else ""
 
 
 def _shared(snapshot: Snapshot, shared: SharedItems) -> str:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from siamkit.runs.outcome import (
     winner_kind,
 )
 from siamkit.runs.results import BaselineResult, Objective, RepeatResult, Snapshot, TrialResult, mean_measure
-from siamkit.runs.run_folder import AttemptFolder, RunFolder
+from siamkit.runs.run_folder import RunFolder
 from siamkit.stats.effects import Trials
 from siamkit.stats.results import Difference, Interval
 from siamkit.stats.seeds import Repeats
@@ -71,10 +72,13 @@ class FinalistSummary:
     @property
     def trainings(self) -> str:
         """Its completed repeats in words: `3 seeds`, or `3 seeds on each of 4 folds`."""
-        folds = len({repeat.fold for repeat in self.finalist.repeats})
-        seeds = -(-self.repeats // folds)
+        by_fold = self.finalist.by_fold
+        seeds = len(by_fold[0])
         words = f"{seeds} seed{'s' * (seeds > 1)}"
-        return words if folds == 1 else f"{words} on each of {folds} folds"
+        if len(by_fold) == 1:
+            return words
+        is_even = len({len(repeats) for repeats in by_fold}) == 1
+        return f"{words} on each of {len(by_fold)} folds" if is_even else f"{self.repeats} trainings on folds"
 
     @property
     def best(self) -> RepeatResult:
@@ -97,14 +101,24 @@ class FinalistSummary:
         return [value for repeat in self.finalist.repeats if (value := repeat.value(name, split)) is not None]
 
     def mean(self, split: str, name: str | None = None) -> float | None:
-        """Return the mean of these values; None if there are none."""
-        values = self.values(split, name)
-        return fmean(values) if values else None
+        """Return the mean of these values, with folds that of the folds' means; None if there are none."""
+        by_fold = self._by_fold(split, name or self.finalist.objective.name)
+        return fmean(map(fmean, by_fold)) if by_fold else None
 
     def deviation(self, split: str) -> float | None:
-        """Return their standard deviation; None for fewer than two."""
-        values = self.values(split)
-        return stdev(values) if len(values) > 1 else None
+        """Return their standard deviation over seeds, within each fold; None if no fold has two."""
+        by_fold = self._by_fold(split, self.finalist.objective.name)
+        freedom = sum(len(values) - 1 for values in by_fold)
+        squares = sum((value - fmean(values)) ** 2 for values in by_fold for value in values)
+        return sqrt(squares / freedom) if freedom else None
+
+    def _by_fold(self, split: str, name: str) -> list[list[float]]:
+        """Return a measure of the repeats that have it, for each fold that has one."""
+        known = [
+            [value for repeat in repeats if (value := repeat.value(name, split)) is not None]
+            for repeats in self.finalist.by_fold
+        ]
+        return [values for values in known if values]
 
     @property
     def test_measures(self) -> dict[str, float]:
@@ -280,6 +294,8 @@ class StoredStudy:
             StudyError: the file is damaged.
         """
         result = row.best if isinstance(row, FinalistSummary) else row
+        if isinstance(result, RepeatResult) and result.fold:
+            return {}  # its rows are those of another fold; the stored items are those of the first
         if result.folder not in self._report_data:
             file = self.folder.files(result).report_data
             arrays = read_arrays(file) if file.is_file() else {}
@@ -349,9 +365,7 @@ def load_study_results(path: Path) -> StoredStudy:
     trials, repeats = folder.trials(), folder.repeats()
     objective = Objective.first(snapshot.objectives)
     summaries = [
-        FinalistSummary(
-            finalist, _on_test(list(map(folder.files, finalist.repeats)), finalist.repeats, objective.name)
-        )
+        FinalistSummary(finalist, _on_test(folder, finalist.repeats, objective.name))
         for finalist in finalists(repeats, objective)
     ]
     ranked = leaderboard(trials, objective)
@@ -360,7 +374,7 @@ def load_study_results(path: Path) -> StoredStudy:
     curves = [_curve(folder, trial, objective.name) for trial in trials]
     found = folder.baselines()
     baselines = [
-        BaselineSummary(result, objective, _on_test([folder.baseline(result.name)], [result], objective.name))
+        BaselineSummary(result, objective, _baseline_on_test(folder, result, objective.name))
         for result in found
         if result.value(objective.name) is not None
     ]
@@ -399,37 +413,61 @@ def _curve(folder: RunFolder, trial: TrialResult, measure: str) -> Curve | None:
     )
 
 
-def _on_test(
-    folders: Sequence[AttemptFolder], results: Sequence[RepeatResult | BaselineResult], measure: str
-) -> Repeats | None:
-    """Return the repeats of one configuration on the test split; None if one lacks the measure.
-
-    Scores by query are read if the measure is a mean of them.
-    """
-    values = [value for result in results if (value := result.value(measure, "test")) is not None]
-    if not values or len(values) < len(results):
+def _on_test(folder: RunFolder, repeats: Sequence[RepeatResult], measure: str) -> Repeats | None:
+    """Return the repeats of one configuration on the test split; None if one lacks the measure."""
+    values = [value for repeat in repeats if (value := repeat.value(measure, "test")) is not None]
+    if not values or len(values) < len(repeats):
         return None
-    folds = [result.fold for result in results if isinstance(result, RepeatResult)]
-    on_folds = folds if len({*folds}) > 1 else None
-    files = [folder.test_queries for folder in folders]
-    if not all(file.is_file() for file in files):
-        return Repeats(measure, values, folds=on_folds)
-    tables = [read_table(file) for file in files]
-    for file, table in zip(files, tables, strict=True):
-        _check_columns(file, table, "id")
+    files = [folder.files(repeat).test_queries for repeat in repeats]
+    tables = [_queries(file) for file in files] if all(file.is_file() for file in files) else []
+    folds = [repeat.fold for repeat in repeats]
+    return _with_scores(measure, values, tables, folds if len({*folds}) > 1 else None)
+
+
+def _baseline_on_test(folder: RunFolder, baseline: BaselineResult, measure: str) -> Repeats | None:
+    """Return a baseline on the test split, once for each fold that it was fitted without."""
+    value = baseline.value(measure, "test")
+    if value is None:
+        return None
+    file = folder.baseline(baseline.name).test_queries
+    table = _queries(file) if file.is_file() else None
+    if not baseline.test_folds:
+        return _with_scores(measure, [value], [] if table is None else [table], None)
+    values = [each[measure] for each in baseline.test_folds]
+    folds = list(range(len(values)))
+    tables = []
+    if table is not None and "fold" in table.column_names:
+        number = table.column("fold").to_numpy()
+        tables = [table.filter(pa.array(number == fold)) for fold in folds]
+    return _with_scores(measure, values, tables, folds)
+
+
+def _queries(file: Path) -> pa.Table:
+    table = read_table(file)
+    _check_columns(file, table, "id")
+    return table
+
+
+def _with_scores(
+    measure: str, values: list[float], tables: Sequence[pa.Table], folds: list[int] | None
+) -> Repeats:
+    """Return repeats with their scores by query, if the measure is a mean of them."""
+    without = Repeats(measure, values, folds=folds)
+    if not tables:
+        return without
     ids = tables[0].column("id")
     for table in tables:
         if measure not in table.column_names or not table.column("id").equals(ids):
-            return Repeats(measure, values, folds=on_folds)
+            return without
     scores = np.array([table.column(measure).to_numpy(zero_copy_only=False) for table in tables], np.float64)
     # Scores with another mean than the measure are scores of something else.
     if not np.allclose(np.nanmean(scores, axis=1), values, atol=1e-4):
-        return Repeats(measure, values, folds=on_folds)
+        return without
     if "target" not in tables[0].column_names:
-        return Repeats(measure, values, scores, folds=on_folds)
+        return Repeats(measure, values, scores, folds=folds)
     target = tables[0].column("target").combine_chunks()
     classes = target.dictionary_encode("encode").indices.to_numpy()
-    return Repeats(measure, values, scores, classes, on_folds)
+    return Repeats(measure, values, scores, classes, folds)
 
 
 # ------------------------------------------------------------------ damaged files

@@ -107,22 +107,37 @@ class Finalist:
     def best(self) -> RepeatResult:
         """The repeat that is best on validation, the earlier of equal ones: its model is published.
 
-        With folds only those of one fold are compared: other folds have other classes to validate on.
+        With folds only those of the first one are compared, if there are any: other folds have other classes
+        to validate on, and the report shows the items of the first.
         """
-        first = [repeat for repeat in self.repeats if repeat.fold == self.repeats[0].fold]
-        return max(first, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
+        fold = min(repeat.fold for repeat in self.repeats)
+        of_one = [repeat for repeat in self.repeats if repeat.fold == fold]
+        return max(of_one, key=lambda repeat: self.objective.worth(repeat.value(self.objective.name)))
+
+    @property
+    def by_fold(self) -> list[list[RepeatResult]]:
+        """The repeats of each fold that has one; a single list without folds."""
+        folds = sorted({repeat.fold for repeat in self.repeats})
+        return [[repeat for repeat in self.repeats if repeat.fold == fold] for fold in folds]
 
     def mean(self, split: str, measure: str | None = None) -> float:
-        """Return the mean of a measure, by default the objective, over the repeats; NaN if one lacks it."""
-        values = [repeat.value(measure or self.objective.name, split) for repeat in self.repeats]
-        return math.nan if None in values else fmean(value for value in values if value is not None)
+        """Return the mean of a measure, by default the objective; NaN if a repeat lacks it.
+
+        It is over the repeats, or with folds over the means of the folds.
+        """
+        name = measure or self.objective.name
+        values = [[repeat.value(name, split) for repeat in repeats] for repeats in self.by_fold]
+        known = [[value for value in each if value is not None] for each in values]
+        return math.nan if known != values else fmean(map(fmean, known))
 
 
 def finalists(results: Iterable[RepeatResult], objective: Objective) -> list[Finalist]:
     """Return the finalists, the best on validation first.
 
     Those that break a constraint when they are trained again come last, the closest first: the constraint
-    held in the search, so this is rare, and it is for measures that vary, such as times.
+    held in the search, so this is rare, and it is for measures that vary, such as times. Those that lack a
+    fold, because its training failed or has not ended, come after those that have it, since their mean is
+    over other classes.
     """
     by_key: dict[str, list[RepeatResult]] = {}
     for result in sorted(results, key=lambda result: (result.key, result.repeat)):
@@ -131,7 +146,11 @@ def finalists(results: Iterable[RepeatResult], objective: Objective) -> list[Fin
     ranked = [Finalist(key, repeats, objective) for key, repeats in by_key.items()]
     return sorted(
         ranked,
-        key=lambda finalist: (total_excess(finalist.excesses), -objective.worth(finalist.mean("valid"))),
+        key=lambda finalist: (
+            -len(finalist.by_fold),
+            total_excess(finalist.excesses),
+            -objective.worth(finalist.mean("valid")),
+        ),
     )
 
 

@@ -235,6 +235,8 @@ class SharedItems(Record):
 class Overlap(Record):
     """The overlap of the splits: shared items, and for each split its classes and those also in training.
 
+    `among_folds` counts the items of folds in the training split that another of these folds has too.
+
     `largest` is the fraction of items in the largest group that shares items, by components and by side: with
     a large one, the data cannot be split by these groups.
     """
@@ -242,6 +244,7 @@ class Overlap(Record):
     looked_at: dict[str, int] = {}
     between: list[SharedItems] = []
     largest: dict[str, float] = {}
+    among_folds: int = 0
     classes: dict[str, int] = {}
     seen: dict[str, int] = {}
 
@@ -386,7 +389,8 @@ class BaselineResult(Record):
     """The result of a baseline (`baselines/<name>/result.json`).
 
     `variant` is the encoder of an untrained one, `metric` the better of cosine and Euclidean distance on the
-    validation split, and `cause` why it has no measures. With folds, `valid` has the means of `folds`.
+    validation split, and `cause` why it has no measures. With folds, `valid` and `test` are means of `folds`
+    and `test_folds`.
     """
 
     name: str
@@ -397,6 +401,7 @@ class BaselineResult(Record):
     valid: Measures = {}
     folds: list[Measures] = []
     test: Measures | None = None
+    test_folds: list[Measures] = []
     cause: str = ""
     seconds: float | None = None
 
@@ -410,6 +415,10 @@ class BaselineResult(Record):
     def value(self, measure: str, split: str = "valid") -> float | None:
         """Return a measure on a split; None if it is missing or NaN."""
         return _known((self.valid if split == "valid" else self.test) or {}, measure)
+
+    def on_first_fold(self, measure: str) -> float | None:
+        """Return a measure on the validation split, with folds on the first of them."""
+        return _known(self.folds[0] if self.folds else self.valid, measure)
 
 
 def _known(measures: dict[str, float], name: str) -> float | None:

@@ -80,6 +80,8 @@ class Repeats:
             raise DataError("a mean over repeats needs at least one repeat, got none")
         if self.scores is not None and (self.scores.ndim != 2 or len(self.scores) != seeds):
             raise DataError(f"scores should have the shape ({seeds} seeds, queries), got {self.scores.shape}")
+        if self.folds is not None and len(self.folds) != seeds:
+            raise DataError(f"{seeds} repeats should have a fold each, got {len(self.folds)} folds")
         if self.scores is not None and self.classes is not None:
             queries = self.scores.shape[1]
             if len(self.classes) != queries:
@@ -89,8 +91,8 @@ class Repeats:
 
     @property
     def mean(self) -> float:
-        """The mean over seeds."""
-        return float(np.mean(self.values))
+        """The mean over seeds, with folds that of the folds' means."""
+        return float(np.mean(self._fold_means if self.trained_on == "folds" else self.values))
 
     @property
     def seeds(self) -> int:
@@ -133,7 +135,8 @@ class Repeats:
                 scores.
             level: confidence level of the interval, such as 0.95.
         """
-        if self.folds is not None and other.folds is not None and {*self.folds} == {*other.folds}:
+        is_by_fold = self.trained_on == other.trained_on == "folds" and self._folds == other._folds
+        if is_by_fold:
             sources = [_source_of_folds(other._fold_means - self._fold_means)]
         else:
             sources = [_source_of_training(self), _source_of_training(other)]
@@ -147,7 +150,7 @@ class Repeats:
         if ends is None:
             return None
         low, high, p = ends
-        over = _over(unit, self.trained_on, self.seeds > 1 < other.seeds)
+        over = _over(unit, self.trained_on, is_by_fold or self.seeds > 1 < other.seeds)
         return Difference(
             self.measure, self.mean, other.mean, value, low, high, level, p, None, over, sources[-1].units, 0
         )
@@ -155,7 +158,11 @@ class Repeats:
     @property
     def trained_on(self) -> str:
         """The units of training that an interval is over: `seeds` or `folds`."""
-        return "seeds" if self.folds is None or len({*self.folds}) < 2 else "folds"
+        return "folds" if len(self._folds) > 1 else "seeds"
+
+    @property
+    def _folds(self) -> set[int]:
+        return set() if self.folds is None else {*self.folds}
 
     @property
     def _fold_means(self) -> NDArray[np.float64]:

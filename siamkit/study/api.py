@@ -426,6 +426,6 @@ def retrain_trial(
     reporter.ended(label, "complete", measures[objective], None, done=1)
     before, baseline = stored.measures, folder.best_baseline(data.objective)
     if data.folds > 1:  # the stored measures are means over folds, and the new model has the first alone
-        before = stored.repeats[0] if stored.repeats else {}
+        before = stored.repeats[0] if stored.complete else {}
         baseline = baseline and baseline.model_copy(update={"valid": baseline.folds[0]})
     return Retrained(place, trial, fixed.evaluations, seed, measures, before, baseline)

@@ -13,6 +13,7 @@ from siamkit.evaluation.measures import MEASURES
 from siamkit.plotting import COLORS, ReferenceLine, measure_axis
 from siamkit.report.load import Row, StoredStudy
 from siamkit.report.model import shorten
+from siamkit.runs.results import BaselineResult
 
 SPLITS = {"valid": "validation", "test": "test"}
 """The names of the splits that are evaluated."""
@@ -77,16 +78,22 @@ def _has_zero(name: str) -> bool:
     return name in MEASURES and MEASURES[name].has_zero
 
 
-def reference_lines(stored: StoredStudy, name: str, split: str = "valid") -> list[ReferenceLine]:
+def reference_lines(
+    stored: StoredStudy, name: str, split: str = "valid", on_first_fold: bool = False
+) -> list[ReferenceLine]:
     """Return chance and the best baseline on a split, for a scale with a zero, as far as they are known."""
+
+    def value_of(result: BaselineResult) -> float | None:
+        return result.on_first_fold(name) if on_first_fold else result.value(name, split)
+
     if not _has_zero(name):
         return []
     chance = next((each for each in stored.baselines if each.result.name == CHANCE), None)
     best = stored.baseline if stored.baseline is not chance else None
     lines = []
-    if chance is not None and (value := chance.result.value(name, split)) is not None:
+    if chance is not None and (value := value_of(chance.result)) is not None:
         lines.append(ReferenceLine("chance", value, "dot"))
-    if best is not None and (value := best.result.value(name, split)) is not None:
+    if best is not None and (value := value_of(best.result)) is not None:
         title = f"best baseline: {shorten(best.result.name, 40)}"
         lines.append(ReferenceLine(title, value, "dash", COLORS[1]))
     return lines

@@ -46,7 +46,10 @@ def effects(stored: StoredStudy, shares: dict[Method, Importances], variance: Se
                 "the search and does not prove the effect of a single factor."
             )
         )
-    warnings = [Check("warning", "design", text) for text in stored.table.warnings(varied, stored.seeds)]
+    warnings = [
+        Check("warning", "design", text)
+        for text in stored.table.warnings(varied, stored.seeds * stored.snapshot.folds)
+    ]
     return Section("effects", title, paragraphs, blocks, warnings)
 
 

@@ -172,9 +172,8 @@ def _repeats(stored: StoredStudy) -> Chart:
         for number, (split, name) in enumerate(SPLITS.items())
         for line in reference_lines(stored, stored.objective.name, split)
     ]
-    caption = (
-        "Each mark is one training with its own seed. The distance of marks in one row is due to the seed."
-    )
+    own = "its own seed and fold" if stored.snapshot.folds > 1 else "its own seed"
+    caption = f"Each mark is one training with {own}, to which the distance of marks in one row is due."
     return Chart(
         "repeats",
         "Every repeat",
@@ -319,7 +318,7 @@ def sizes(stored: StoredStudy) -> Section:
     untrained = [
         Size("baseline", each.result.dim, 4.0 * each.result.dim, {name: value})
         for each in stored.baselines
-        if (value := each.value("valid")) is not None
+        if (value := each.result.on_first_fold(name)) is not None
     ]
     points = (*_retrained(stored), *compressed, *untrained)
     if len({point.bytes_per_vector for point in points}) < 2:
@@ -333,7 +332,7 @@ def sizes(stored: StoredStudy) -> Section:
     table = Table.of(columns, [(*row[:-1], "yes" if row[-1] else "no") for row in rows])
     used = {point.how for point in curve}
     methods = "; ".join(f"{method}: {text}" for method, text in SIZE_METHODS.items() if method in used)
-    lines = reference_lines(stored, name)
+    lines = reference_lines(stored, name, on_first_fold=True)
     caption = f"{methods[0].upper()}{methods[1:]}.{legend(lines)}"
     chart = Chart("sizes", "Size curve", curve.plot(lines), table, caption)
     paragraph = (
@@ -357,7 +356,9 @@ def _retrained(stored: StoredStudy) -> list[Size]:
         if any(trial.factors.get(kind) != winner.get(kind) for kind in ("encoder", "metric", "loss")):
             continue
         dim = int(str(trial.factors["embedding_dim"]))
-        best.setdefault(dim, Size("retrained", dim, 4.0 * dim, {name: trial.measures[name]}))
+        # Compressed sizes are measured on the first fold, if there are several.
+        measures = trial.repeats[0] if stored.snapshot.folds > 1 else trial.measures
+        best.setdefault(dim, Size("retrained", dim, 4.0 * dim, {name: measures[name]}))
     return [best[dim] for dim in sorted(best)]
 
 

@@ -66,7 +66,8 @@ def training_curves(stored: StoredStudy) -> Section:
         for epoch, value in zip(curve.epochs, curve.values, strict=True)
     ]
     table = Table.of(("trial", "configuration", "epoch", name, "kept"), rows)
-    caption = f"{name} on the validation split after each epoch of the first seed, a line for each trial"
+    where = "on the first fold" if stored.snapshot.folds > 1 else "on the validation split"
+    caption = f"{name} {where} after each epoch of the first seed, a line for each trial"
     caption += (
         f": the best {MAX_LINES}; of the other {len(others)} the median and the range of the middle 80%."
         if others
@@ -81,7 +82,7 @@ def training_curves(stored: StoredStudy) -> Section:
             f" It was judged on all queries, the other epochs on the same {queries or 0:,} random ones: "
             f"their standard error is up to {error:.2g}."
         )
-    caption += measured(figure, "y", name, reference_lines(stored, name))
+    caption += measured(figure, "y", name, reference_lines(stored, name, on_first_fold=True))
     return Section("curves", "Training curves", [], [Chart("curves", "By epoch", figure, table, caption)])
 
 

@@ -365,6 +365,14 @@ class Data(Strict):
     )
     text: Texts | None = None
 
+    @model_validator(mode="after")
+    def _limits_folds(self) -> Self:
+        if self.split.folds is not None and self.limit.train is not None:
+            raise ValueError(
+                "has folds and limit.train; limit.valid limits each fold, so leave limit.train out"
+            )
+        return self
+
 
 EVALUATIONS = 10  # of a training, unless its length is given in epochs
 MIN_STEPS = 300  # of a training whose length is not given

@@ -174,9 +174,10 @@ class Scheduler:
         top = self._queue.trials.ranked(finalists)
         # With several objectives any trial can be on the Pareto front.
         is_full = len(top) == finalists and len(session.data.objectives) == 1
+        folded = session.data.folds > 1  # the embeddings are of one fold, the value is the mean of all
         # A seed is trained with each fold in turn before the next seed.
         repeats = [(seed, fold) for seed in range(config.seeds) for fold in range(session.data.folds)]
-        best = top[0] if top and len(repeats) > 1 else None
+        best = top[0] if top and config.seeds > 1 else None
         folder = session.folder
         job = TrialJob(
             folder=str(folder.attempt(claim.number, claim.token)),
@@ -188,7 +189,7 @@ class Scheduler:
             best_queries=str(self._queries(best)) if best is not None else None,
             baseline_queries=str(self._baseline_queries) if top and self._baseline_queries else None,
             seed_std=self._active.seed_std,
-            keep_above=session.data.objective.worth(top[-1].values[0]) if is_full else None,
+            keep_above=session.data.objective.worth(top[-1].values[0]) if is_full and not folded else None,
         )
         return TrialHandle(session, self._queue, claim, job, self._active)
 

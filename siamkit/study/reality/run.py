@@ -141,7 +141,7 @@ class RealityCheck:
             f"{self.measure} of each loss",
             [
                 "Each loss had the same number of trials. Its best configuration on the validation split was "
-                "trained again with each seed, and scored once on the test split"
+                "trained again, and each of these models was scored once on the test split"
                 + (f"; intervals are 95 % over {over}." if over else ".")
             ],
             [Listing("losses", "Scores", self.table())],

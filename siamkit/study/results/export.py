@@ -236,10 +236,14 @@ def _measures(outcome: StudyOutcome) -> str:
         cells = [_spread([repeat[split].get(name, math.nan) for repeat in repeats]) for split in splits]
         rows.append([f"`{name}`", *cells, MEASURES[name].summary if name in MEASURES else ""])
     if outcome.confirmed:
+        folds = outcome.snapshot.folds
+        times = f"{len(repeats)} seed{'s' * (len(repeats) > 1)}"
+        if folds > 1:
+            times = f"{-(-len(repeats) // folds)} seeds on {folds} folds"
         text = (
-            f"Trained again with {len(repeats)} seed{'s' * (len(repeats) > 1)}: mean, lowest to highest. "
+            f"Trained again with {times}: mean, lowest to highest. "
             "Chosen on the validation split; the test split was scored for finalists only, after the search. "
-            "This model is the repeat with the best validation score."
+            f"This model is the repeat with the best validation score{' on the first fold' * (folds > 1)}."
         )
     else:
         text = (

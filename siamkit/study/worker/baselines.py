@@ -70,7 +70,8 @@ def run_baselines(job: BaselinesJob, of_fold: OfFold) -> None:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             result, queries = BaselineResult(name=candidate.name, summary=candidate.summary, cause=text), {}
         if before is not None:
-            result = before.model_copy(update={"test": result.valid, "cause": result.cause})
+            by_fold = {"test_folds": result.folds} if result.folds else {}
+            result = before.model_copy(update={"test": result.valid, "cause": result.cause, **by_fold})
         else:
             result = result.model_copy(update={"seconds": round(time.monotonic() - start, 3)})
         files = folder.baseline(candidate.name)
@@ -121,16 +122,11 @@ def _best(
 
 
 def _of_all_folds(queries: list[dict[str, Array]], split: SplitName) -> dict[str, Array]:
-    """Return the scores by query of all folds: those of the folds' own items, or means on the test split."""
-    first = queries[0]
-    if len(queries) == 1:
-        return first
-    if split == "valid":
-        return {name: np.concatenate([each[name] for each in queries]) for name in first}
-    return {
-        name: first[name] if name in ("id", "target") else np.mean([each[name] for each in queries], axis=0)
-        for name in first
-    }
+    """Return the scores by query of all folds, one below the other; those on test with a column `fold`."""
+    joined = {name: np.concatenate([each[name] for each in queries]) for name in queries[0]}
+    if split == "test" and len(queries) > 1 and joined:
+        joined["fold"] = np.repeat(np.arange(len(queries)), len(queries[0]["id"]))
+    return joined
 
 
 def evaluate_split(

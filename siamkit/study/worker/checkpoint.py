@@ -46,7 +46,8 @@ class State:
         model: the file of the model after these epochs; None before the first. If nothing is left to train,
             it is that of the best epoch.
         best_model: the file of the model after the best of these epochs.
-        resolved_params: the parameters as the API takes them.
+        resolved_params: the parameters of this repeat as the API takes them.
+        first_params: those of the first repeat, whose model is kept.
         history: the rows of all epochs so far.
         measures: the measures of the repeats that are done.
         epochs: the best epoch of each of these repeats.
@@ -57,6 +58,7 @@ class State:
     model: str | None = None
     best_model: str | None = None
     resolved_params: ResolvedParams = field(default_factory=dict)
+    first_params: ResolvedParams = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     measures: list[dict[str, float]] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)

@@ -16,7 +16,14 @@ from siamkit.data.dataset import Array, Dataset, Leaf, join, take
 from siamkit.data.leakage import find_overlap
 from siamkit.data.preprocessing import Altered, Preprocessor, Shape
 from siamkit.data.preprocessing.columns import fit_preprocessor
-from siamkit.data.splits import Split, labelled_rows, rows_of_large_classes, split
+from siamkit.data.splits import (
+    Split,
+    copies_among,
+    labelled_rows,
+    rows_of_large_classes,
+    split,
+    with_large_classes,
+)
 from siamkit.errors import DataError, StudyFileError
 from siamkit.evaluation.baselines import read_embeddings
 from siamkit.io.paths import existing_file
@@ -84,6 +91,19 @@ class PreparedData:
         """The number of folds; 1 without folds."""
         return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
 
+    def rows_before(self, fold: int) -> int:
+        """Return the number of validation items of the folds before this one."""
+        return 0 if self.fold_of is None else int((self.fold_of < fold).sum())
+
+    @property
+    def validated_targets(self) -> Array:
+        """The targets of the validation items of all folds, fold by fold."""
+        assert self.valid.target is not None
+        if self.fold_of is None:
+            return self.valid.target
+        targets = np.concatenate([np.asarray(self.train.target), self.valid.target])
+        return np.asarray(targets[np.argsort(self.fold_of, kind="stable")])
+
     def of_fold(self, fold: int) -> PreparedData:
         """Return the data with this fold as the validation split, and all others as the training split."""
         if not fold:
@@ -134,12 +154,21 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
             dataset = dataset.take(rows_of_large_classes(dataset, minimum))
     with _at(study, "data", "split"):
         indices = _split(study, dataset, limits)
+    with _at(study, "data", "min_items_per_class"):
+        if minimum is not None and indices.folds:  # each fold is in the training split of another
+            indices = with_large_classes(dataset, indices, minimum)
     train, valid, test = (dataset.take(rows) for rows in (indices.train, indices.valid, indices.test))
     before = train
     with _at(study, "data", "min_items_per_class"):
-        if minimum is not None and not indices.folds:  # folds have whole classes
+        if minimum is not None and not indices.folds:
             train = train.take(rows_of_large_classes(train, minimum))
-    _check_splits(study, valid=valid, test=test, **_further_folds(dataset, indices))
+    for number, rows in enumerate(indices.folds, start=1):
+        if _degenerate("valid", dataset.take(rows)) is not None:
+            where = study.document.at(("data", "split", "folds"))
+            raise StudyFileError(
+                [f"{where}: fold {number} cannot be evaluated: no class of it has two items; use fewer folds"]
+            )
+    _check_splits(study, valid=valid, test=test)
     splits = {"train": train, "valid": valid, "test": test}
     with _at(study, "data", "text"):
         text = study.config.data.text
@@ -193,16 +222,19 @@ def prepare_data(study: ResolvedStudy, overlap: bool = False) -> tuple[PreparedD
         {name: splits[name].views for name in SPLITS} if models or dataset.input in TEXTUAL else {},
         given,
         models,
-        find_overlap(splits) if overlap else None,
+        _overlap(dataset, splits, indices) if overlap else None,
         tuple(study.config.constraints or ()),
         _fold_of(indices),
     )
     return data, valid
 
 
-def _further_folds(dataset: Dataset, indices: Split) -> dict[str, Dataset]:
-    """Return the items of each fold but the first, which is the validation split."""
-    return {f"fold {number}": dataset.take(rows) for number, rows in enumerate(indices.folds[1:], start=2)}
+def _overlap(dataset: Dataset, splits: Mapping[str, Dataset], indices: Split) -> dict[str, JsonValue]:
+    """Return the items that splits have in common, and those that folds of the training split have."""
+    found = find_overlap(splits)
+    if indices.folds:
+        found["among_folds"] = copies_among(dataset, indices.folds[1:])
+    return found
 
 
 def _fold_of(indices: Split) -> Array | None:

@@ -132,10 +132,10 @@ class JobRunner:
                 self._write_queries(checkpoint, trained, fold)
             if state.repeat == 0:
                 self._write_embeddings(job, checkpoint, trained)
+                state.first_params = trained.resolved_params
             checkpoint.next_repeat(trained.scores.measures, trained.epoch)
-            state.resolved_params = trained.resolved_params
-            if state.repeat == 1 < len(job.seeds):
-                queries, when = trained.scores.queries, "after the first seed"
+            if state.repeat == self._data.folds < len(job.seeds):
+                queries, when = self._stored_queries(checkpoint), "after the first seed"
                 cause = self._futility(job, job.best_queries, queries, "the best trial", when)
                 if cause is not None:
                     return self._ended(checkpoint, cause)
@@ -160,7 +160,7 @@ class JobRunner:
             values=[float(np.mean([repeat[name] for repeat in repeats])) for name in self._data.objectives],
             measures=repeats,
             epochs=checkpoint.state.epochs,
-            resolved_params=checkpoint.state.resolved_params,
+            resolved_params=checkpoint.state.first_params,
         )
 
     def _train(
@@ -215,9 +215,17 @@ class JobRunner:
             return
         columns = {"id": np.array([str(name) for name in self._fold(fold)[0].valid.ids]), **queries}
         if fold:
-            before = read_table(file)
+            # Without those of this fold, which a process wrote that was killed before it stored its state.
+            before = read_table(file).slice(0, self._data.rows_before(fold))
             columns = {name: np.concatenate([before[name].to_numpy(), columns[name]]) for name in columns}
         write_table(file, columns)
+
+    def _stored_queries(self, checkpoint: Checkpoint) -> Arrays:
+        """Return the scores by query of the first seed, on all folds."""
+        file, column = checkpoint.files.queries, self._data.objective.name
+        if not file.is_file() or column not in (table := read_table(file)).column_names:
+            return {}
+        return {column: table[column].to_numpy()}
 
     def _write_embeddings(self, job: TrialJob, checkpoint: Checkpoint, trained: Trained) -> None:
         """Write what the report shows, if the trial may be among the best."""
@@ -260,8 +268,8 @@ class JobRunner:
         table = read_table(as_path(file))
         if column not in table.column_names:
             return None
-        classes = self._data.valid.target
-        best = table.column(column).to_numpy()[: len(classes)]  # the first fold, if there are several
+        count = len(queries[column])  # of all folds, or of the first
+        best, classes = table.column(column).to_numpy()[:count], self._data.validated_targets[:count]
         text = futility(queries[column], best, classes, job.seed_std, better, when)
         return None if text is None else Cause("futility", text)
 

@@ -13,11 +13,13 @@ from stand_in_trainers import StandIn
 from tiny_study import HEAD, Run, changing
 from training_stand_in import Killed, use_stand_in
 
+from siamkit.errors import StudyError
 from siamkit.report.load import load_study_results
 from siamkit.runs.outcome import read_outcome
 from siamkit.study.monitoring.status import read_status
 from siamkit.study.results.results import Results
-from siamkit.study.worker.trainer import Scores
+from siamkit.study.worker.checkpoint import Checkpoint
+from siamkit.study.worker.trainer import Scores, TrialFailure
 
 CLASSES, FOLDS = 10, 4
 STUDY = f"""\
@@ -31,13 +33,19 @@ class OfClasses(StandIn):
     """Each class has a score of its own, to which the size of the embedding adds."""
 
     trained: ClassVar[list[tuple[int, frozenset[int], frozenset[int]]]] = []
-    die_at = 0
+    die_at = die_after = fail_at = 0
 
     def begin(self, configuration: Any, seed: int, data_seed: int, done: int) -> None:
         of = (frozenset(split.target.tolist()) for split in (self.data.train, self.data.valid))
         self.trained.append((configuration["embedding_dim"], *of))
         if len(self.trained) == self.die_at:
             raise Killed
+        if len(self.trained) == self.fail_at:
+            raise TrialFailure("nan", "the loss of epoch 1 is nan")
+
+    def report_data(self, model: Any, valid: Any, test: Any = None) -> dict[str, np.ndarray]:
+        rows = np.arange(len(self.data.valid))
+        return {"embeddings": np.ones((len(rows), 2)), "rows": rows, "fold": self.data.valid.target}
 
     def queries(self, configuration: Any, seed: int) -> dict[str, np.ndarray]:
         return {"map_at_r": self.data.valid.target / 20 + configuration["embedding_dim"] / 200}
@@ -124,7 +132,66 @@ def test_a_study_goes_on_where_its_fold_stopped(run: Run, monkeypatch: pytest.Mo
         assert len(pq.read_table(file)) == 48
 
 
+def test_scores_of_a_fold_that_were_written_before_a_kill_are_not_kept_twice(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Checkpoint.next_repeat
+    count = 0
+
+    def dying(self: Checkpoint, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise Killed
+        written(self, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "next_repeat", dying)
+    with pytest.raises(Killed):
+        run()
+    results = run()
+    for file in results.folder.glob("trials/*/*/queries.parquet"):
+        ids = pq.read_table(file).column("id").to_pylist()
+        assert len(ids) == len(set(ids)) == 48
+
+
+def test_a_finalist_without_a_fold_comes_last_and_the_first_fold_is_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The best trial of the search loses its first fold when it is trained again.
+    monkeypatch.setattr(OfClasses, "fail_at", 4 * FOLDS + 1)
+    results = run(("confirm: null", "confirm: {top: 2, seeds: 1}"))
+    outcome = read_outcome(results.folder)
+    best = max(trial.configuration["embedding_dim"] for trial in results.trials)
+    assert outcome.configuration["embedding_dim"] != best
+    assert [repeat.fold for repeat in outcome.repeats] == [0, 1, 2, 3]
+    stored = load_study_results(results.folder)
+    complete, lacking = stored.finalists
+    assert lacking.factors["embedding_dim"] == best
+    assert (complete.trainings, lacking.trainings) == (
+        "1 seed on each of 4 folds",
+        "1 seed on each of 3 folds",
+    )
+    assert set(stored.report_data(complete)["fold"].tolist()) == folds_of(results)[0]
+    assert stored.report_data(lacking) == {}
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_best_trial_is_compared_with_after_all_folds_of_a_seed(
+    run: Run, tmp_path: Path, seeds: int
+) -> None:
+    items = np.repeat(np.arange(14), 6)
+    np.savez(tmp_path / "items.npz", x=np.random.default_rng(0).normal(size=(84, 5)), y=items)
+    results = run(
+        ("test: 0.2, folds: 4", "test: [10, 11, 12, 13], folds: 2"),
+        ("{low: 2, high: 90}", "[2, 200]"),
+        ("budget: {trials: 4}", f"budget: {{trials: 2}}\nseeds: {seeds}\nenqueue: [{{embedding_dim: 200}}]"),
+    )
+    best, other = results.trials
+    assert (len(best.repeats), best.outcome) == (2 * seeds, "complete")
+    assert (len(other.repeats), other.outcome) == (2, "complete" if seeds == 1 else "pruned")
+
+
 def test_folds_are_of_the_study_and_do_not_change_on_resuming(run: Run) -> None:
     run()
-    with pytest.raises(Exception, match="folds"):
+    with pytest.raises(StudyError, match=r"data\.split\.folds"):
         run(("folds: 4", "folds: 3"))

@@ -32,13 +32,20 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
 ) -> None:
     work, configuration = bench(tmp_path, metric, loss, f"{FIXED}, {recipe}")
     seeds = (5, 6) if die_after[0] else (5,)
-    whole, said = do(work, TrialJob(str(tmp_path / "whole"), configuration, seeds, seeds))
+    whole, said = do(work, TrialJob(str(tmp_path / "whole"), configuration, seeds, seeds, (0,) * len(seeds)))
     rows = [{"repeat": each.repeat, **each.row} for each in said if isinstance(each, Epoch)]
     with pytest.raises(Killed):
-        do(work, TrialJob(str(tmp_path / "first"), configuration, seeds, seeds), die_after)
+        do(work, TrialJob(str(tmp_path / "first"), configuration, seeds, seeds, (0,) * len(seeds)), die_after)
     assert (tmp_path / "first" / STATE).is_file()
 
-    job = TrialJob(str(tmp_path / "second"), configuration, seeds, seeds, resume=str(tmp_path / "first"))
+    job = TrialJob(
+        str(tmp_path / "second"),
+        configuration,
+        seeds,
+        seeds,
+        (0,) * len(seeds),
+        resume=str(tmp_path / "first"),
+    )
     ended, said = do(work, job)
     before, later = said[0], [each for each in said if isinstance(each, Epoch)]
     done = die_after[0] * 3 + die_after[1]
@@ -68,9 +75,9 @@ def test_an_attempt_goes_on_as_if_it_had_never_stopped(
 def test_a_checkpoint_that_was_cut_off_is_not_gone_on_from(tmp_path: Path) -> None:
     work, configuration = bench(tmp_path, "cosine", "proxy_anchor")
     with pytest.raises(Killed):
-        do(work, TrialJob(str(tmp_path / "first"), configuration, (5,), (5,)), (0, 1))
+        do(work, TrialJob(str(tmp_path / "first"), configuration, (5,), (5,), (0,)), (0, 1))
     (tmp_path / "first" / ".0a1b2c3d.keras").write_bytes(b"half a model")
-    job = TrialJob(str(tmp_path / "second"), configuration, (5,), (5,), resume=str(tmp_path / "first"))
+    job = TrialJob(str(tmp_path / "second"), configuration, (5,), (5,), (0,), resume=str(tmp_path / "first"))
     ended, said = do(work, job)
     assert ended.outcome == "complete", ended.cause
     assert [each.number for each in said if isinstance(each, Epoch)] == [2, 3]
