@@ -98,7 +98,7 @@ class StandIn:
         file = self.folder / "done.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 40) -> dict[str, Any]:
+    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
         """Waits for a line of what was done."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -106,6 +106,7 @@ class StandIn:
             if found is not None:
                 return found
             time.sleep(0.02)
+        self.go()  # else actors that wait, and the study with them, would never end
         raise AssertionError("it was never done")
 
 

@@ -208,7 +208,7 @@ def near_or_nothing(params: dict[str, Any]) -> float:
 
 def test_nsgaii_inherits_conditional_parameters() -> None:
     def parent(values: list[float], **params: Any) -> Any:
-        return SimpleNamespace(values=values, params=params)
+        return SimpleNamespace(values=values, params=params, constraints={})
 
     parents = [parent([1.0], loss="a", margin=0.31, dim=8), parent([0.0], loss="b", power=2, dim=9)]
     rng = np.random.default_rng(0)
