@@ -158,7 +158,7 @@ def search(
             index = DeviceIndex(points_b, by, k)
         elif within and OwnIndex.pays(len(gallery), k):
             also = None
-            fits = points_b.shape[1] * largest**2 < float(np.finfo(np.float32).max)
+            fits = points_b.shape[1] * largest**2 < float(np.finfo(np.float32).max) and exponent < 64
             if pairs is not None and fits and by_products(metric, queries):
                 also = partial(_passed_on, 2 * int(exponent), pairs)
             index = OwnIndex(points_b, by, k, pool.map, also)
@@ -180,6 +180,6 @@ def search(
 
 
 def _passed_on(exponent: int, pairs: Pairs, rows: slice, columns: slice, products: Vectors) -> None:
-    """Pass negated products of scaled points on as distances."""
+    """Pass negated products of scaled points on as distances, times 2^exponent: at most 2^126."""
     products *= np.float32(2.0**exponent)
     pairs(rows, columns, products)

@@ -183,22 +183,38 @@ def test_the_pairs_of_a_search_are_counted_as_all_pairs_are(monkeypatch, metric,
     assert found.measures["far"] == pytest.approx(far, abs=1e-5)
 
 
+class Dot(Cosine):
+    """The dot product in float32."""
+
+    def points(self, x):
+        return x.copy()
+
+    def __call__(self, a, b):
+        return (a * b).sum(axis=1)
+
+    def matrix(self, a, b):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return a @ b.T
+
+
+@pytest.mark.parametrize("largest", [2.0**62, 2.0**63])
+def test_products_just_inside_float32_are_counted_in_a_search(monkeypatch, largest):
+    monkeypatch.setattr("siamkit.evaluation.candidates.TILE", 70)
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 100
+    embeddings = rng.normal(size=(100, 2))[labels] + rng.normal(size=(400, 2))
+    embeddings = (embeddings * (largest / np.abs(embeddings).max())).astype(np.float32)
+    found = evaluate_labels(embeddings, labels, Dot(), ks=(1,))
+    i, j = np.triu_indices(400, 1)
+    products = np.einsum("nd,nd->n", *embeddings[[i, j]].astype(np.float64))
+    expected = roc_auc_score(labels[i] == labels[j], products / largest**2)
+    assert found.measures["roc_auc"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_products_outside_float32_are_refused_in_a_search(monkeypatch):
     monkeypatch.setattr("siamkit.evaluation.candidates.TILE", 70)
     embeddings = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
     embeddings[5:7] *= 1e22
-
-    class Dot(Cosine):
-        def points(self, x):
-            return x.copy()
-
-        def __call__(self, a, b):
-            return (a * b).sum(axis=1)
-
-        def matrix(self, a, b):
-            with np.errstate(over="ignore", invalid="ignore"):
-                return a @ b.T
-
     with pytest.raises(DataError, match="NaN or infinity"):
         evaluate_labels(embeddings, np.arange(400) % 100, Dot(), ks=(1,))
 
