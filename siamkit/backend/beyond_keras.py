@@ -378,7 +378,7 @@ class DeviceItems:
         self._copies: list[DeviceArray] = []
 
     def copies(self, arrays: Sequence[np.ndarray]) -> list[DeviceArray] | None:
-        """Return the arrays in the device's memory; None if they had better stay on the host.
+        """Return the arrays in the device's memory; None if they stay on the host.
 
         They stay there without an accelerator; if they take more than a tenth of its free memory; if Keras
         divides batches among devices, or copies tensors to the host (TensorFlow); and if a value is NaN or

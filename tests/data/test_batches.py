@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from dataclasses import replace
 
@@ -459,7 +460,7 @@ def test_a_tokenizer_varies_each_batch_by_seed_epoch_and_number():
 
 @pytest.fixture
 def with_room(monkeypatch):
-    """Take the host for an accelerator with free memory, on TensorFlow too."""
+    """Pretend that the host is an accelerator with free memory."""
     monkeypatch.setattr(beyond_keras, "free_memory", lambda: 1e6)
 
 
@@ -572,6 +573,30 @@ def test_feeds_share_the_items_on_the_device_until_others_take_their_place(monke
     assert not is_on_device(other)
     gc.collect()
     assert copy() is None
+
+
+@pytest.fixture
+def warned_each_time():
+    """torch warns once in a process otherwise."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+@pytest.mark.usefixtures("with_room", "warned_each_time")
+def test_read_only_items_are_copied_without_a_warning():
+    items = TEN.views[0].copy()
+    items.setflags(write=False)  # as memory maps of a study's workers are
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = feed(replace(TEN, views=(items,)), "labels", batch_size=16, seed=0, on_device=True)
+    assert is_on_device(made)
 
 
 @pytest.mark.usefixtures("with_room")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import keras
@@ -53,6 +55,7 @@ from siamkit.study.worker.trainer import (
 
 SAMPLE_PAIRS = 512  # number of pairs for the typical distance
 TIMED_STEPS, TIMED_SECONDS = 5, 1.0  # what a timing measures: at least so many steps, up to about so long
+_ON_DEVICE = weakref.WeakValueDictionary[str, DeviceItems]()  # one: each fold has its own trainer
 
 
 class KerasTrainer:
@@ -65,7 +68,7 @@ class KerasTrainer:
 
     def __init__(self, data: PreparedData, fixed: Fixed) -> None:
         self._data, self._fixed = data, fixed
-        self._on_device = DeviceItems()  # for all trials of this process
+        self._on_device = _ON_DEVICE.setdefault("items", DeviceItems())
 
     @staticmethod
     def prepare() -> None:
@@ -218,7 +221,7 @@ class KerasTrainer:
         """Return the batches of a trial's training items for the model's loss."""
         supervision = self._supervision_of(resolve_spec("loss", _identifier(configuration["loss"])))
         return feed(
-            for_supervision(self._data, items, supervision),
+            self._items_for(supervision, items),
             supervision,
             batch_size=configuration["batch_size"],
             seed=seed,
@@ -229,6 +232,16 @@ class KerasTrainer:
             augment=recipe_of(configuration),
             on_device=self._on_device,
         )
+
+    def _items_for(self, supervision: Supervision, items: Dataset) -> Dataset:
+        """Return the items that a loss learns from: the same arrays in all trials that have all items."""
+        if items is self._data.train and supervision != "views":
+            return self._labelled
+        return for_supervision(self._data, items, supervision)
+
+    @cached_property
+    def _labelled(self) -> Dataset:
+        return for_supervision(self._data, self._data.train, "labels")
 
     def _build(self, configuration: Configuration, items: Dataset) -> tuple[Siamese, ResolvedParams]:
         """Return the compiled model for the items of a trial, and the parameters as the API takes them."""

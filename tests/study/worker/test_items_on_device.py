@@ -31,18 +31,23 @@ search:
 """
 
 
+SPLIT = "{train: 0.5, valid: 0.25, test: 0.25}"
+
+
 class Study:
     """A trainer, which trains on the items of the host, or as if the host were an accelerator."""
 
-    def __init__(self, folder: Path, with_room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, with_room: bool, monkeypatch: pytest.MonkeyPatch, split: str = SPLIT
+    ) -> None:
         from siamkit.backend import beyond_keras
         from siamkit.study.worker.train import KerasTrainer
 
         rng = np.random.default_rng(0)
-        labels = np.repeat(np.arange(4), 24)
+        labels = np.repeat(np.arange(6), 16)
         items = rng.normal(size=(96, 5)).astype("float32") + labels[:, None]
         np.savez(folder / "items.npz", x=items, y=labels)
-        (folder / "study.yaml").write_text(STUDY)
+        (folder / "study.yaml").write_text(STUDY.replace(SPLIT, split))
         study = load_study(folder / "study.yaml")
         self.copies = copies = list[weakref.ref[Any]]()
         DeviceArray = beyond_keras.DeviceArray
@@ -54,7 +59,7 @@ class Study:
 
         monkeypatch.setattr(beyond_keras, "free_memory", lambda: 1e6 if with_room else 0)
         monkeypatch.setattr(beyond_keras, "DeviceArray", copied)
-        data = prepare_data(study)[0]
+        data = self.data = prepare_data(study)[0]
         self.trainer = KerasTrainer(data, study.config.fixed)
         self._study = study
 
@@ -94,6 +99,28 @@ def test_trials_share_the_items_and_learn_the_same(tmp_path: Path, monkeypatch: 
     # The third trial has fewer items; they take the place of all, which are copied again for the fourth.
     assert counts == [1, 1, 2, 3]
     copies = study.copies
-    del study
+    del host, study
     gc.collect()
     assert all(copy() is None for copy in copies)
+
+
+def test_folds_share_the_memory_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from siamkit.study.worker.train import KerasTrainer
+
+    study = Study(tmp_path, True, monkeypatch, "{by: class, test: 0.25, folds: 2}")
+    first, config = study.trainer, study._study.config
+    other = KerasTrainer(study.data.of_fold(1), config.fixed)
+    for trainer in (first, other, first):
+        study.trainer = trainer
+        study.learned("multi_similarity")
+        gc.collect()
+        assert sum(copy() is not None for copy in study.copies) == 1
+    assert len(study.copies) == 3
+
+
+def test_trials_share_the_items_that_have_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(tmp_path, True, monkeypatch, f"{SPLIT}, labelled_share: 0.5")
+    for loss in ("multi_similarity", "triplet"):
+        study.learned(loss)
+    (copy,) = study.copies
+    assert len(copy()._tensor) == 24
