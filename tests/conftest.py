@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import signal
 import sys
 import tempfile
@@ -21,13 +22,14 @@ os.environ.setdefault("KERAS_BACKEND", selection.MAIN)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["KERAS_BACKEND"] == "jax" and "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = selection.known_xla_flags(
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        "--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"
     )
 if not selection.EVERYTHING:
     processes = str(Path(__file__).parent / "support/processes")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (processes, os.environ.get("PYTHONPATH"))))
     sys.path.append(processes)  # a study's workers get this
-    import sitecustomize  # noqa: F401  what the processes of tests run at their start, here too
+    # What the processes of tests run at their start, here too; an import might give another sitecustomize.
+    runpy.run_path(f"{processes}/sitecustomize.py")
 os.environ.setdefault("SIAMKIT_CACHE", "")  # commands and workers keep no compiled graphs
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Whatever plugins this machine happens to have, the tests see the built-ins and the repository's own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,3 +119,17 @@ def test_all_run_on_request(monkeypatch):
     monkeypatch.setattr(selection, "EVERYTHING", False)
     selection.select(config, items)
     assert items == []
+
+
+@pytest.mark.parametrize("known", [{"--a=1", "--b=2"}, {"--b=2"}, set()])
+def test_each_flag_is_set_where_xla_knows_it(monkeypatch, known):
+    def probe(command, env, **_options):
+        return SimpleNamespace(returncode=int(not {*env["XLA_FLAGS"].split()} <= known))
+
+    monkeypatch.setattr(subprocess, "run", probe)
+    assert {*selection.known_xla_flags("--a=1", "--b=2").split()} == known
+
+
+@pytest.mark.skipif(selection.EVERYTHING, reason="make nightly leaves TensorFlow as it is")
+def test_the_process_of_the_tests_hides_tensorflow_as_the_processes_of_tests_do():
+    assert "OtherBackend" in {type(finder).__name__ for finder in sys.meta_path}

@@ -143,9 +143,12 @@ def select(config: pytest.Config, items: list[Any]) -> None:
     items[:] = here
 
 
-def known_xla_flags(flags: str) -> str:
-    """Return the flags if the installed XLA knows them, else none: an unknown flag ends the process."""
-    command = [sys.executable, "-c", "import jax; jax.devices()"]
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    probe = subprocess.run(command, env=environment, capture_output=True, check=False)
-    return flags if probe.returncode == 0 else ""
+def known_xla_flags(*flags: str) -> str:
+    """Return those flags that the installed XLA knows: an unknown one ends the process."""
+
+    def known(some: str) -> bool:
+        command = [sys.executable, "-c", "import jax; jax.devices()"]
+        environment = {**os.environ, "XLA_FLAGS": some, "JAX_PLATFORMS": "cpu"}
+        return not subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+    return every if known(every := " ".join(flags)) else " ".join(filter(known, flags))
