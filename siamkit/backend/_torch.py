@@ -10,6 +10,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils.checkpoint import checkpoint
 
+from siamkit.backend._torch_recordings import is_transformed
 from siamkit.backend._torch_recordings import run_recorded as run_recorded
 
 EAGER_COMPILES = False
@@ -29,7 +30,12 @@ def is_on_accelerator(tensor: Any) -> bool:
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*leaves: Any) -> tuple[Any, list[Any]]:
         with torch.enable_grad():
-            inputs = [leaf.detach().requires_grad_() for leaf in leaves]
+            try:
+                inputs = [leaf.detach().requires_grad_() for leaf in leaves]
+            except RuntimeError:  # inside torch.func, which computes gradients in its own way only
+                fixed = [leaf.detach() for leaf in leaves]
+                slopes, value = torch.func.grad_and_value(function, tuple(range(len(fixed))))(*fixed)
+                return value.detach(), [slope.detach() for slope in slopes]
             value = function(*inputs)
             gradients = torch.autograd.grad(value, inputs, allow_unused=True)
         return value.detach(), [
@@ -117,7 +123,7 @@ class _Mapped(torch.autograd.Function):
 
 
 def is_concrete(tensor: Any) -> bool:
-    return not torch.compiler.is_compiling()
+    return not torch.compiler.is_compiling() and not is_transformed(tensor)
 
 
 def release_memory() -> None:

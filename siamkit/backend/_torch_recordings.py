@@ -38,6 +38,7 @@ def run_recorded(
         or not torch.is_grad_enabled()
         or torch.is_autocast_enabled()
         or torch.compiler.is_compiling()
+        or any(map(is_transformed, leaves))
     ):
         return function()
     own = _recordings.setdefault(owner, {})
@@ -51,13 +52,19 @@ def run_recorded(
         recording = own[key] = _recorded(pure, leaves, wanted, len(inputs))
     if recording is None:
         return function()
-    try:
-        value, *state = _Replay.apply(recording, pure, leaves, *(leaves[i] for i in wanted))
-    except RuntimeError:  # inside torch.func, where a function with a gradient of its own cannot be called
-        return function()
+    value, *state = _Replay.apply(recording, pure, leaves, *(leaves[i] for i in wanted))
     for i, new in zip(recording.changed, state, strict=True):
         variables[i - len(inputs)].assign(new)
     return value
+
+
+def is_transformed(tensor: Any) -> bool:
+    """Return whether a tensor belongs to torch.func: it has no memory, and takes no gradient by autograd."""
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from functools import cached_property
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import has_accelerator, in_tiles, is_readable
+from siamkit.backend.beyond_keras import has_accelerator, in_tiles
 from siamkit.errors import ComponentError, ModelError
 from siamkit.io.targets import PairTarget
 from siamkit.losses.base import Loss, masked_mean
@@ -145,20 +144,9 @@ class BatchLoss(Loss):
     takes_references: bool = True
     """Whether the references may differ from the queries, as a cross-batch memory requires."""
 
-    lists_positives: bool = False
-    """Whether `most_positives` of the pairs decides shapes, as in `over_triplets`."""
-
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         labels, embeddings = labels_and_items(y_true, y_pred, self.name)
         return self.compare(Pairs.of_batch(labels, embeddings, training, self._size))
-
-    def size_of(self, y_true: Tensor | None) -> int | None:
-        """Return the most positives of an item, rounded up to two binary digits, so that few differ."""
-        if not self.lists_positives or y_true is None or not is_readable(y_true):
-            return None
-        most = int(np.unique(ops.convert_to_numpy(y_true), return_counts=True)[1].max(initial=1)) - 1
-        unit = 1 << max(0, most.bit_length() - 2)
-        return -(-most // unit) * unit
 
     def compare(self, pairs: Pairs) -> Tensor:
         """Return the loss over these pairs, a scalar."""
@@ -181,8 +169,8 @@ def among_references(pairs: Pairs, values: Tensor, compare: Callable[[Tensor, Te
         values: their values, `(n, m)`.
         compare: the function that gave the values, of queries and references.
     """
-    itself = pairs.queries is pairs.references
-    return values if itself else compare(pairs.references, pairs.references)
+    is_same_set = pairs.queries is pairs.references
+    return values if is_same_set else compare(pairs.references, pairs.references)
 
 
 def labels_and_items(labels: Tensor | None, embeddings: Tensor, loss: str) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from siamkit.backend.beyond_keras import search_rows, sorts_slowly, value_and_gradients
+from siamkit.backend.beyond_keras import is_readable, search_rows, sorts_slowly, value_and_gradients
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, count_up
 from siamkit.metrics.base import Tensor, safe_sqrt, squared_distances, unit
@@ -59,6 +60,22 @@ class PairLoss(BatchLoss):
     def compare_mined(self, pairs: Pairs, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss over pairs of these weights, each `(n, m)` float32, 0 for a pair left out."""
         raise NotImplementedError
+
+
+class TripletSumLoss(BatchLoss):
+    """A loss that sums over the triplets of a batch; its `most_positives` decides how."""
+
+    def size_of(self, y_true: Tensor | None) -> int | None:
+        """Return the most positives of an item, rounded up to two binary digits, so that few numbers differ.
+
+        None if they are not known, or too many to be compared one after the other.
+        """
+        if y_true is None or not is_readable(y_true):
+            return None
+        labels = ops.convert_to_numpy(y_true)
+        most = int(np.unique(labels, return_counts=True)[1].max(initial=1)) - 1
+        unit = 1 << max(0, most.bit_length() - 2)
+        return _few(-(-most // unit) * unit, labels.size, labels.size)
 
 
 def checked_mining(mining: str) -> str:
@@ -192,7 +209,7 @@ def hinge_over_triplets(
         return _ranked_hinge(distances, positive, negative, margin, semihard)
 
     columns = distances.shape[1]
-    if _listed(most, *distances.shape) is not None:
+    if _few(most, *distances.shape) is not None:
         total, count = by_blocks(distances)
     elif not sorts_slowly():
         total, count = by_rank(distances)
@@ -243,7 +260,8 @@ def _ranked_hinge(
 
 FEW_POSITIVES = 64  # of an anchor: for more, XLA's sort on a CPU takes less time than their blocks
 BLOCK = 2**18  # numbers that are computed at once; one column of positives at least
-MOST_BLOCKS = 4  # without a loop: while a loss is recorded, the results of all blocks are in memory
+MOST_BLOCKS = 4  # of an anchor with few positives
+RECORDED = 2**22  # numbers computed without a loop: to record them, torch needs up to 250 bytes for each
 
 
 def over_triplets(
@@ -267,11 +285,13 @@ def over_triplets(
         values: `(n, m)`, the values of all pairs.
         among: `(m, m)`, the values among the references, if the term uses them.
         tally: zeros of the tally's shape.
-        most: no row has more positives; a small number needs no loop, which torch cannot record.
+        most: no row has more positives. If they and the batch are small there is no loop, which torch cannot
+            record.
     """
     n, m = values.shape  # None where TensorFlow does not know it yet
-    columns = _columns(n, m)
-    if m and columns >= m:
+    columns, few = _columns(n, m), _few(most, n, m)
+    listed = few if few and few * n * m <= RECORDED else None
+    if listed is None and m and columns >= m:
         between = None if among is None else among[None]
         return term(weight[:, :, None], values[:, :, None], values[:, None, :], between)
 
@@ -298,7 +318,6 @@ def over_triplets(
 
     total = ops.convert_to_tensor(0.0, "float32")
     sums = tuple(map(ops.zeros_like, start))
-    listed = _listed(most, n, m)
     if listed is not None:
         _, chosen = ops.top_k(weight, listed)
         weights = ops.take_along_axis(weight, chosen, axis=1)
@@ -337,10 +356,11 @@ def _columns(n: int | None, m: int | None) -> int:
     return max(1, BLOCK // (n * m)) if n and m else 1
 
 
-def _listed(most: int | None, n: int | None, m: int | None) -> int | None:
-    """Return how many positives of each anchor are computed without a loop; None if it needs one."""
-    few = most is not None and m is not None and most < m and most <= MOST_BLOCKS * _columns(n, m)
-    return max(1, most) if few and most is not None else None
+def _few(most: int | None, n: int | None, m: int | None) -> int | None:
+    """Return how many positives of each anchor are compared without a sort; None if many or unknown."""
+    if most is None or m is None or most >= m or most > MOST_BLOCKS * _columns(n, m):
+        return None
+    return max(1, most)
 
 
 def distance_weights(pairs: Pairs) -> Tensor:

@@ -164,8 +164,8 @@ class ProxyLoss(Loss):
             proxies: `(classes · per_class, dim)`, those of a class one after the other.
         """
         per_class, dim = self.state.per_class, proxies.shape[-1]
-        by_place = ops.transpose(ops.reshape(proxies, (-1, per_class, dim)), (1, 0, 2))
-        values = self.pairwise_similarities(embeddings, ops.reshape(by_place, (-1, dim)))
+        by_center = ops.transpose(ops.reshape(proxies, (-1, per_class, dim)), (1, 0, 2))
+        values = self.pairwise_similarities(embeddings, ops.reshape(by_center, (-1, dim)))
         return ops.reshape(values, (-1, per_class, values.shape[1] // per_class))
 
 

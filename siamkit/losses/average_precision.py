@@ -10,7 +10,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, check_positive, count_up, soft_histogram
-from siamkit.losses._mining import over_triplets
+from siamkit.losses._mining import TripletSumLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -138,7 +138,7 @@ class Histogram(BatchLoss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class PNP(BatchLoss):
+class PNP(TripletSumLoss):
     """PNP loss: a penalty on the negatives that are ranked before each positive.
 
     L = mean over anchors with positives of  mean over positives p of  f(R),  R = Σₙ σ((s(a,n) - s(a,p)) / τ)
@@ -166,7 +166,6 @@ class PNP(BatchLoss):
 
     params = ("b", "alpha", "anneal", "variant")
     takes_references = False
-    lists_positives = True
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, bin_below, check_not_negative, soft_histogram
-from siamkit.losses._mining import PairLoss, over_triplets
+from siamkit.losses._mining import PairLoss, TripletSumLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -213,7 +213,7 @@ class RunningHistogram(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class DynamicSoftMargin(BatchLoss):
+class DynamicSoftMargin(TripletSumLoss):
     """Dynamic soft margin loss: triplets weighted by the fraction of all triplets that are easier.
 
     L = mean over triplets of  CDF(x) · x,  x = d(a, p) - d(a, n)
@@ -241,7 +241,6 @@ class DynamicSoftMargin(BatchLoss):
     params = ("min_val", "num_bins", "momentum")
     state: RunningHistogram
     takes_references = False
-    lists_positives = True
 
     def __init__(
         self, min_val: float = -2.0, num_bins: int = 10, momentum: float = 0.01, **kwargs: Any

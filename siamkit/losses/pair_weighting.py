@@ -10,7 +10,7 @@ from keras import ops
 
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean, among_references, check_positive, log_sum_exp
-from siamkit.losses._mining import PairLoss, over_triplets
+from siamkit.losses._mining import PairLoss, TripletSumLoss, over_triplets
 from siamkit.losses.base import masked_mean
 from siamkit.metrics.base import Tensor
 
@@ -115,7 +115,7 @@ class Circle(PairLoss):
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Angular(BatchLoss):
+class Angular(TripletSumLoss):
     """Angular loss: in the triangle of a triplet, the angle at the negative is kept below α.
 
     L = mean over positive pairs (a, p) of  log(1 + Σₙ e^{4 tan²α (s(a,n) + s(p,n)) - 2 (1 + tan²α) s(a,p)})
@@ -137,7 +137,6 @@ class Angular(BatchLoss):
     """
 
     params = ("alpha",)
-    lists_positives = True
 
     def __init__(self, alpha: float = 40.0, **kwargs: Any) -> None:
         if not 0 < alpha < 90:

@@ -10,6 +10,7 @@ from keras import ops
 from siamkit.errors import ComponentError
 from siamkit.losses._batch import BatchLoss, Pairs, active_mean, among_references, split_views
 from siamkit.losses._mining import (
+    TripletSumLoss,
     checked_mining,
     hinge_over_triplets,
     mined_pairs,
@@ -22,7 +23,7 @@ from siamkit.metrics.base import Tensor
 
 
 @keras.saving.register_keras_serializable("siamkit")
-class Triplet(BatchLoss):
+class Triplet(TripletSumLoss):
     """Triplet loss: the positive is nearer to the anchor than the negative, by a margin.
 
     L = [d(a, p) - d(a, n) + margin]₊
@@ -64,7 +65,9 @@ class Triplet(BatchLoss):
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.mining = checked_mining(mining)
-        self.lists_positives = not mines_one_triplet(mining)
+
+    def size_of(self, y_true: Tensor | None) -> int | None:
+        return None if mines_one_triplet(self.mining) else super().size_of(y_true)
 
     def call(self, y_true: Tensor, y_pred: Tensor, training: bool = True) -> Tensor:
         if len(y_pred.shape) != 3:

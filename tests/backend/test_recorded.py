@@ -184,6 +184,7 @@ def test_a_recorded_loss_that_changes_its_state_does_so_when_training_only(recor
 
 def test_sums_over_triplets_are_recorded_for_each_number_of_positives(recorded, monkeypatch):
     from siamkit.backend import _torch_recordings
+    from siamkit.losses import _mining
 
     loss = siamkit.get_loss("angular", metric="cosine")
     for labels, count in (
@@ -197,10 +198,22 @@ def test_sums_over_triplets_are_recorded_for_each_number_of_positives(recorded, 
         assert len(graphs(recorded, loss)) == count
         with monkeypatch.context() as patch:
             patch.setattr(_torch_recordings, "RECORD_AFTER", 10**9)
-            patch.setattr(siamkit.losses.BatchLoss, "size_of", lambda *_: None)
+            patch.setattr(_mining.TripletSumLoss, "size_of", lambda *_: None)
             other = siamkit.get_loss("angular", metric="cosine")
             for result, expected in zip(got, step(other, labels, points(4)), strict=True):
                 torch_close(result, expected)
+
+
+def test_triplets_that_are_sorted_have_one_recording_whatever_the_size_of_classes(recorded, monkeypatch):
+    from siamkit.losses import _mining
+
+    monkeypatch.setattr(_mining, "BLOCK", 1)
+    loss = siamkit.get_loss("triplet", metric="euclidean")
+    for counts in ([8, 8], [6, 5, 5], [7, 7, 2], [15, 1]):
+        labels = np.repeat(np.arange(len(counts), dtype="int32"), counts)
+        for _ in range(2):
+            step(loss, labels, points(count=16))
+        assert len(graphs(recorded, loss)) == 1
 
 
 def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, monkeypatch):
@@ -209,17 +222,28 @@ def test_what_the_values_decide_and_what_others_trace_runs_as_written(recorded, 
     from siamkit.losses import _mining
 
     monkeypatch.setattr(_mining, "BLOCK", 1)  # as many blocks as the class with most items needs
-    for most_blocks, recordings in ((4, 1), (1, 0)):
+    for most_blocks, most_recorded, recordings in ((4, 2**22, 1), (1, 2**22, 0), (4, 100, 0)):
         monkeypatch.setattr(_mining, "MOST_BLOCKS", most_blocks)
+        monkeypatch.setattr(_mining, "RECORDED", most_recorded)
         loss = siamkit.get_loss("angular", metric="cosine")
         values = [step(loss, LABELS, points()) for _ in range(3)]
         for result, expected in zip(values[2], values[0], strict=True):
             torch_close(result, expected)
         assert len(graphs(recorded, loss)) == recordings
-    loss = siamkit.get_loss("nt_xent", metric="cosine")
-    gradient = torch.func.grad(lambda x: loss(torch.tensor(LABELS), x))(points())
-    assert not graphs(recorded, loss)
-    np.testing.assert_allclose(gradient, step(loss, LABELS, points())[1], rtol=1e-5, atol=1e-6)
+    # Angular in a loop; triplets block by block, without a loop and in one.
+    for name, most_blocks, most_recorded in (
+        ("nt_xent", 1, 0),
+        ("angular", 1, 0),
+        ("triplet", 4, 10**6),
+        ("triplet", 4, 0),
+    ):
+        monkeypatch.setattr(_mining, "MOST_BLOCKS", most_blocks)
+        monkeypatch.setattr(_mining, "RECORDED", most_recorded)
+        loss = siamkit.get_loss(name, metric="cosine")
+        for _ in range(2):  # the first call builds the metric
+            gradient = torch.func.grad(lambda x, loss=loss: loss(torch.tensor(LABELS), x))(points())
+        assert not graphs(recorded, loss)
+        np.testing.assert_allclose(gradient, step(loss, LABELS, points())[1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_is_recorded_after_some_calls_and_for_a_few_shapes_only():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gradients import value_and_gradient_at_once
 from keras import ops
+from selection import EVERYTHING
 
 import siamkit
 from siamkit.backend.beyond_keras import compiled, compiled_if_eager_compiles, gradient_function
@@ -176,10 +177,10 @@ def test_a_loss_is_the_same_by_blocks_as_at_once(name, params, monkeypatch):
     labels = BATCHES["few classes"]
     points = np.random.default_rng(1).normal(size=(len(labels), 4)).astype("float32")
     results = []
-    sizes = siamkit.losses.BatchLoss.size_of
+    sizes = _mining.TripletSumLoss.size_of
     for block, size_of in ((10**6, sizes), (10**6, lambda *_: None), (300, sizes)):
         monkeypatch.setattr(_mining, "BLOCK", block)
-        monkeypatch.setattr(siamkit.losses.BatchLoss, "size_of", size_of)
+        monkeypatch.setattr(_mining.TripletSumLoss, "size_of", size_of)
         metric = "cosine" if name in ("angular", "pnp") else "euclidean"
         loss = siamkit.get_loss(name, metric=metric, **params)
         results.append(value_and_gradient_at_once(lambda x, loss=loss: loss(labels, x), points))
@@ -199,6 +200,7 @@ def test_a_loss_is_the_same_by_blocks_as_at_once(name, params, monkeypatch):
         ("pnp", {}, False),
         ("triplet", {"swap": True}, False),
         ("triplet", {}, True),
+        *([("triplet", {}, False)] if EVERYTHING else []),
     ],
     ids=str,
 )
@@ -263,6 +265,34 @@ def test_no_loss_needs_memory_for_the_cube_of_the_batch(name, params):
     loss(labels[:2], np.zeros((2, dim), "float32"))  # makes its weights
     program = jax.make_jaxpr(jax.grad(lambda x: loss(labels, x)))(np.zeros((n, dim), "float32"))
     assert max(sizes(program.jaxpr)) <= 16 * n * n
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("name", "params"), [*BLOCKWISE, ("triplet", {}), ("triplet", {"mining": "semihard"})]
+)
+def test_few_positives_of_a_large_batch_are_compared_one_after_the_other(name, params):
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = 0
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            several = result if isinstance(result, (tuple, list)) else [result]
+            largest = max(largest, *(each.numel() for each in several if isinstance(each, torch.Tensor)), 0)
+            return result
+
+    loss = siamkit.get_loss(name, metric="cosine", **params)
+    n = 1024
+    labels = torch.arange(n, dtype=torch.int32) // 4
+    points = np.random.default_rng(2).normal(size=(n, 8)).astype("float32")
+    loss(labels[:4], points[:4])  # builds the metric: later calls know the largest class
+    with Counting():
+        loss(labels, torch.tensor(points).requires_grad_()).backward()
+    assert n * n <= largest <= 2 * n * n
 
 
 def test_a_loss_that_was_called_itself_takes_other_sizes_of_classes_inside_another_loss():
