@@ -285,7 +285,7 @@ def over_triplets(
         values: `(n, m)`, the values of all pairs.
         among: `(m, m)`, the values among the references, if the term uses them.
         tally: zeros of the tally's shape.
-        most: no row has more positives. If they and the batch are small there is no loop, which torch cannot
+        most: no row has more positives. A small number in a small batch needs no loop, which torch cannot
             record.
     """
     n, m = values.shape  # None where TensorFlow does not know it yet
