@@ -102,9 +102,7 @@ def split(
     for part, indices in parts.items():
         if not len(indices):
             raise DataError(f"the {part} part is empty: splitting by {rule} leaves no item for it")
-        if part in limits and len(indices) > limits[part]:
-            indices = indices[stratified_order(strata[indices], rng)[: limits[part]]]
-        parts[part] = np.sort(indices)
+        parts[part] = _limited(indices, limits.get(part), strata, rng)
     record: dict[str, Any] = {"by": rule, "seed": int(seed), "shares": _as_json(shares), "limit": limits}
     record["counts"] = {part: len(indices) for part, indices in parts.items()}
     return Split(parts["train"], parts["valid"], parts["test"], record | details)
@@ -138,10 +136,7 @@ def _by_fold(dataset: Dataset, by: By, test: Share, folds: int, seed: int, limit
     strata, parts = _strata(dataset), []
     for number, group in enumerate(groups):
         rows = np.flatnonzero(np.isin(codes, group))
-        limit = limits.get("valid" if number < folds else "test")
-        if limit is not None and len(rows) > limit:
-            rows = rows[stratified_order(strata[rows], rng)[:limit]]
-        parts.append(np.sort(rows))
+        parts.append(_limited(rows, limits.get("valid" if number < folds else "test"), strata, rng))
     train = np.sort(np.concatenate(parts[1:folds]))
     chosen = [[names[code] for code in sorted(group)] for group in (*groups, np.concatenate(groups[1:folds]))]
     values = {"train": chosen[-1], "valid": chosen[0], "test": chosen[folds]}
@@ -155,6 +150,13 @@ def _by_fold(dataset: Dataset, by: By, test: Share, folds: int, seed: int, limit
         "folds": chosen[:folds],
     }
     return Split(train, parts[0], parts[-1], record, tuple(parts[:-1]))
+
+
+def _limited(rows: Array, limit: int | None, strata: Array, rng: np.random.Generator) -> Array:
+    """Return at most `limit` of these rows, of each stratum in proportion, sorted."""
+    if limit is not None and len(rows) > limit:
+        rows = rows[stratified_order(strata[rows], rng)[:limit]]
+    return np.sort(rows)
 
 
 def by_in_words(by: By) -> str:

@@ -103,6 +103,17 @@ def test_the_nearest_center_of_each_vector_is_known(monkeypatch, closer):
     np.testing.assert_array_equal(nearest, squares.argmin(axis=1))
 
 
+def drawn(clusters, embeddings, labels, shared):
+    """Draw the centers of 360 vectors in classes of six, compared by the search or by the draws."""
+    if shared:
+        relevant = np.full(360, 5)
+        queries = Queries(PlainCosine(), embeddings, labels, embeddings, labels, True, relevant)
+        scan(queries, [KnnVotes(), clusters])
+    else:
+        clusters.draws.compare()
+    return clusters.draws.centers()
+
+
 @pytest.mark.parametrize(("kind", "shared"), [("wide", True), ("narrow", False), ("with a zero", False)])
 def test_the_search_gives_the_distances_if_its_cosines_are_precise(monkeypatch, kind, shared):
     monkeypatch.setattr(candidates, "TILE", 32)
@@ -114,13 +125,7 @@ def test_the_search_gives_the_distances_if_its_cosines_are_precise(monkeypatch, 
         embeddings[3] = 0
     clusters = clustering.Clusters(embeddings, labels, True, cosines=True)
     assert clusters.takes_pairs == shared
-    if shared:
-        relevant = np.full(360, 5)
-        queries = Queries(PlainCosine(), embeddings, labels, embeddings, labels, True, relevant)
-        scan(queries, [KnnVotes(), clusters])
-    else:
-        clusters.draws.compare()
-    centers, nearest = clusters.draws.centers()
+    centers, nearest = drawn(clusters, embeddings, labels, shared)
     unit = embeddings.astype(np.float64)
     unit /= np.maximum(np.linalg.norm(unit, axis=1), 1e-9)[:, None]
     squares = np.square(unit[:, None] - unit[centers]).sum(axis=-1)
@@ -140,13 +145,7 @@ def test_fewer_distinct_vectors_than_classes_are_no_obstacle(monkeypatch, dim, s
         codes = draw.choice([-1.0, 1.0], (9, dim))[draw.integers(0, 9, 360)]
         embeddings = (codes * draw.uniform(0.5, 3, (360, 1))).astype(np.float32)
         clusters = clustering.Clusters(embeddings, labels, True, cosines=True, seed=seed)
-        if shared:
-            relevant = np.full(360, 5)
-            queries = Queries(PlainCosine(), embeddings, labels, embeddings, labels, True, relevant)
-            scan(queries, [KnnVotes(), clusters])
-        else:
-            clusters.draws.compare()
-        centers, nearest = clusters.draws.centers()
+        centers, nearest = drawn(clusters, embeddings, labels, shared)
         assert centers.shape == (60,)
         assert len(np.unique(codes[centers], axis=0)) == len(np.unique(codes, axis=0))
         np.testing.assert_array_equal(codes[centers[nearest]], codes)

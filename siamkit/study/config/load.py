@@ -314,20 +314,17 @@ def _check_data(study: ResolvedStudy, dataset: Dataset, problems: Problems) -> N
         if reason := ablation.factor_misfit(factor, supervision, kind):
             problems.add(("search", "data", factor), reason)
     _check_augment(study, kind, problems)
-    for name in study.config.constraints or {}:
-        if supervision not in MEASURES[name].supervisions:
-            fitting = [n for n, measure in MEASURES.items() if supervision in measure.supervisions]
-            problems.add(
-                ("constraints", name),
-                f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
-            )
-    for name in study.config.objectives or {}:
-        if supervision not in OBJECTIVES[name].supervisions:
-            fitting = [n for n, measure in OBJECTIVES.items() if supervision in measure.supervisions]
-            problems.add(
-                ("objectives", name),
-                f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
-            )
+    for key, named, known in (
+        ("constraints", study.config.constraints, MEASURES),
+        ("objectives", study.config.objectives, OBJECTIVES),
+    ):
+        fitting = [name for name, measure in known.items() if supervision in measure.supervisions]
+        for name in named or {}:
+            if name not in fitting:
+                problems.add(
+                    (key, name),
+                    f"cannot be computed on data with {supervision}; choose from {', '.join(fitting)}",
+                )
 
 
 def _check_augment(study: ResolvedStudy, kind: str, problems: Problems) -> None:
