@@ -206,6 +206,7 @@ def main() -> None:
         naive(str(arguments.folder), arguments.trials, arguments.naive)
         return
     os.environ.setdefault("KERAS_BACKEND", "torch")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     rows = [json.loads(line) for line in MEASURED.read_text().splitlines()] if MEASURED.exists() else []
     done = {(row["backend"], row["seed"], row["trials"]) for row in rows}
     for seed in range(arguments.seeds):
