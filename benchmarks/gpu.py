@@ -190,7 +190,9 @@ def peak_memory() -> str:
     if os.environ["KERAS_BACKEND"] == "torch":
         import torch
 
-        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        if not torch.cuda.is_available():
+            return ""
+        peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
     else:
         import jax

@@ -26,7 +26,7 @@ from siamkit.study.results.results import Results, answer, summary
 from siamkit.study.sampling._optuna_tpe import TrialWindow
 from siamkit.study.sampling._stateless import inherit
 from siamkit.study.sampling.plan import check_plan
-from siamkit.study.sampling.pruners import MedianPruner
+from siamkit.study.sampling.pruners import PercentilePruner
 from siamkit.study.sampling.samplers import check_sampler, make_sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is experimental")
@@ -262,7 +262,7 @@ def test_parents_that_break_by_less_win_tournaments() -> None:
 
 
 def test_the_median_is_of_trials_that_keep_it() -> None:
-    storage = optuna.create_study(direction="maximize", pruner=MedianPruner(2, 0))
+    storage = optuna.create_study(direction="maximize", pruner=PercentilePruner(50.0, 2, 0))
 
     def ended(value: float, excess: float) -> None:
         trial = storage.ask()

@@ -32,6 +32,9 @@ MOMENTUM: tuple[Optimizer, ...] = ("sgd", "rmsprop", "muon")
 """The optimizers that have a momentum of their own to set."""
 
 Schedule = Literal["constant", "cosine", "linear", "one_cycle"]
+Pruner = Literal[
+    "auto", "none", "percentile", "median", "hyperband", "successive_halving", "patient", "collapse"
+]
 Backend = Literal["tensorflow", "torch", "jax"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -621,9 +624,7 @@ class StudyConfig(Strict):
         "adaptive", description="factorial: a balanced grid in place of a sampler, to compare factors"
     )
     sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"] = "tpe"
-    pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
-        "auto"
-    )
+    pruner: Pruner = "auto"
     enqueue: list[Enqueued] = Field(
         ["defaults"], description="configurations to try first; parameters that they omit have their defaults"
     )

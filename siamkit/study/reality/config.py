@@ -28,6 +28,7 @@ from siamkit.study.config.schema import (
     Fixed,
     Named,
     OneOrMore,
+    Pruner,
     Resources,
     Size,
     Strict,
@@ -89,9 +90,7 @@ class RealityConfig(Strict):
     confirm: Confirm = Confirm()
     baselines: Baselines = Field([], description=BASELINES_DESCRIPTION)
     sampler: Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"] = "tpe"
-    pruner: Literal["auto", "none", "median", "hyperband", "successive_halving", "patient", "collapse"] = (
-        Field("none", description="none: every trial is trained to the end")
-    )
+    pruner: Pruner = Field("none", description="none: every trial is trained to the end")
     artifacts: str | None = Field(None, description="a folder; by default runs/<name> next to this file")
     workers: Workers = "auto"
     resources: Resources = Resources()

@@ -120,7 +120,7 @@ def _check_constraints(config: StudyConfig, problems: Problems) -> None:
         problems.add(
             ("pruner",),
             f"pruner {config.pruner} also compares trials with those that break a constraint, so it would "
-            "stop some that keep it; use median or patient",
+            "stop some that keep it; use percentile, median or patient",
         )
 
 

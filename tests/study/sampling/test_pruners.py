@@ -64,9 +64,18 @@ RISING = [0.1 + 0.02 * epoch for epoch in range(9)]
 
 
 def test_the_median_spares_the_first_five_and_the_first_quarter() -> None:
-    for name in ("auto", "median"):
-        assert ended(make(pruner=name), [GOOD] * 5 + [BAD, GOOD]) == [9] * 5 + [2, 9]
-        assert ended(make(pruner=name), [GOOD] * 4 + [BAD]) == [9] * 5
+    assert ended(make(pruner="median"), [GOOD] * 5 + [BAD, GOOD]) == [9] * 5 + [2, 9]
+    assert ended(make(pruner="median"), [GOOD] * 4 + [BAD]) == [9] * 5
+
+
+def test_the_best_third_goes_on_after_the_first_five() -> None:
+    levels = [[value] * 9 for value in (0.1, 0.2, 0.3, 0.4, 0.5)]  # a third is above 0.5 - 0.33 · 0.4 = 0.368
+    for name in ("auto", "percentile"):
+        assert ended(make(pruner=name), [*levels, [0.36] * 9]) == [9] * 5 + [1]
+        assert ended(make(pruner=name), [*levels, [0.37] * 9]) == [9] * 6
+        assert ended(make(pruner=name), [*levels[1:], [0.1] * 9]) == [9] * 5
+        late = [0.45] + [0.1] * 8  # its best value so far counts
+        assert ended(make(pruner=name), [*levels, late]) == [9] * 6
 
 
 def test_patient_spares_what_still_gets_better() -> None:

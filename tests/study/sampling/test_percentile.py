@@ -1,4 +1,4 @@
-"""The median pruner of ours answers as Optuna's."""
+"""The percentile pruner of ours answers as Optuna's."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.pruners import MedianPruner as OptunasMedianPruner
+from optuna.pruners import PercentilePruner as OptunasPercentilePruner
 from optuna.trial import TrialState
 
 from siamkit.runs.run_folder import RunFolder
-from siamkit.study.sampling.pruners import MedianPruner
+from siamkit.study.sampling.pruners import PercentilePruner
 from siamkit.study.storage.open import open_storage
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("where", ["sqlite", "journal"])
-def test_it_answers_as_optunas_does(direction: str, where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "percentile"), [("sqlite", 50.0), ("journal", 50.0), ("journal", 33.0), ("journal", 67.0)]
+)
+def test_it_answers_as_optunas_does(direction: str, where: str, percentile: float, tmp_path: Path) -> None:
     storage = open_storage("s", RunFolder(tmp_path), where, [direction], {"layout": 1})  # type: ignore[list-item]
     study = storage.optuna_study
     ours, optunas = (
-        kind(n_startup_trials=3, n_warmup_steps=2) for kind in (MedianPruner, OptunasMedianPruner)
+        kind(percentile, n_startup_trials=3, n_warmup_steps=2)
+        for kind in (PercentilePruner, OptunasPercentilePruner)
     )
     rng, answers = random.Random(0), []
     for number in range(25):
@@ -49,7 +52,7 @@ def test_it_serves_a_study_that_was_not_begun_by_it(tmp_path: Path) -> None:
     storage.close()
     storage = open_storage("s", RunFolder(tmp_path), "sqlite", None, {"layout": 1})
     study = storage.optuna_study
-    study.pruner = MedianPruner(n_startup_trials=3, n_warmup_steps=0)
+    study.pruner = PercentilePruner(50.0, n_startup_trials=3, n_warmup_steps=0)
     for value, pruned in ((0.15, True), (0.25, False)):
         trial: optuna.Trial = study.ask()
         trial.report(value, 1)
