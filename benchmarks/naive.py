@@ -6,7 +6,7 @@ FOLDER holds Fashion-MNIST (`*.gz`). The naive search trains random configuratio
 process, each to its end by siamkit's usual recipe, and evaluates each once. The study is `siamkit tune` on
 the same search space, items and recipe, with its own sampler and pruner and two workers. Both begin with the
 start of their process, and have the machine to themselves. The study ends when one of its trials is as good
-as the best of the naive search, or when it has taken as long. About five minutes a seed on two cores.
+as the best of the naive search, or when it has taken as long. About ten minutes a seed on two cores.
 
 Each seed is a line in benchmarks/results/naive.jsonl once it is done; those that are there are not run again.
 The table goes to benchmarks/results/naive.md.

@@ -1,6 +1,6 @@
 """Which pruner trains the fewest epochs, and keeps the best? Random trainings, replayed under each pruner.
 
-    KERAS_BACKEND=torch python benchmarks/pruners.py DATA [--count 60]
+    KERAS_BACKEND=torch python benchmarks/pruners.py DATA
 
 DATA holds the folders `fashion-mnist` and `letter-recognition`. For each set of items, random configurations
 are trained to their end (300 steps, ten evaluations). Then each pruner sees their curves in 20 random orders
@@ -25,10 +25,11 @@ CURVES, PAGE = RESULTS / "pruners.jsonl", RESULTS / "pruners.md"
 START = 0.3  # the start of a trial, in evaluations
 ORDERS, TRIALS = 20, 60
 SETS = {
-    "known": "clothes of known classes, the search space of naive.py",
-    "letters": "unseen letters, learning rates from 1e-4 to 1e-2",
-    "clothes": "unseen clothes, learning rates from 1e-4 to 1e-2",
+    "known": ("Clothes of known classes, the search space of naive.py", 168),
+    "letters": ("Unseen letters, learning rates from 1e-4 to 1e-2", 60),
+    "clothes": ("Unseen clothes, learning rates from 1e-4 to 1e-2", 45),
 }
+"""What each set is, and the number of its trainings."""
 SEARCH: dict[str, Any] = {
     "metric": ["euclidean", "cosine"],
     "loss": ["contrastive", "triplet", "multi_similarity", "nt_xent", "normalized_softmax"],
@@ -39,21 +40,35 @@ ENCODERS: dict[str, list[Any]] = {
     "letters": ["mlp", "linear"],
     "clothes": ["mlp", {"cnn": {"depth": 2, "filters": 8}}],
 }
+LIMIT = {"train": 2000, "valid": 600, "test": 1200}
+SPLITS: dict[str, dict[str, Any]] = {
+    "letters": {"train": list("ABCDEFG"), "valid": list("HIJ"), "test": list("KLM")},
+    "clothes": {"train": [6, 7, 8, 9], "valid": [4, 5], "test": [0, 1, 2, 3]},
+}
 
 
 def study_file(name: str, data: Path, place: Path) -> Path:
     """Write the study of a set, and return its file."""
     import naive
-    import recipe
     from ruamel.yaml import YAML
+
+    from siamkit.data.sources.arrays import fashion_mnist
 
     file = place / "study.yaml"
     if name == "known":
         file.write_text(naive.STUDY.format(seed=0, folder=data.resolve() / "fashion-mnist", budget=100))
         return file
-    recipe.write_arrays(data, place)
+    if name == "clothes":
+        source = fashion_mnist(data / "fashion-mnist")
+        x, y = source.views[0], source.codes
+    else:
+        lines = (data / "letter-recognition" / "letter-recognition.data").read_text().split()
+        cells = np.array([line.split(",") for line in lines])
+        x, y = cells[:, 1:].astype("float32"), cells[:, 0]
+    np.savez(place / "items.npz", x=x, y=y)
     content = {
-        "version": 1, "name": name, "data": {"path": f"{name}.npz", **recipe.DATA[name][0]},
+        "version": 1, "name": name,
+        "data": {"path": "items.npz", "split": {"by": "class", **SPLITS[name]}, "limit": LIMIT},
         "fixed": {"steps": 300, "batch_size": 64}, "search": {"encoder": ENCODERS[name], **SEARCH},
     }  # fmt: skip
     YAML(typ="safe", pure=True).dump(content, file)
@@ -132,19 +147,19 @@ def page(curves: dict[str, np.ndarray]) -> str:
         "# Pruners",
         "",
         "`python benchmarks/pruners.py DATA`: random trainings of ten evaluations, replayed in "
-        f"{ORDERS} random orders of up to {TRIALS}. The share of the evaluations that are trained; how often "
-        "the best training is stopped, and by how much the best of the others is worse, in MAP@R on "
-        "validation.",
+        f"{ORDERS} random orders of up to {TRIALS}. The share of the work that is done (an evaluation is 1, "
+        f"the start of a trial {START}); how often the best training is stopped, and by how much the best of the "
+        "others is worse, in MAP@R on validation.",
     ]
     for name, of_set in curves.items():
         last = of_set.max(axis=1)
         order = ", ".join(f"{spearmanr(of_set[:, step], last)[0]:.2f}" for step in (0, 1, 4))
-        lines += ["", f"## {SETS[name][0].upper()}{SETS[name][1:]}", ""]
+        lines += ["", f"## {SETS[name][0]}", ""]
         lines += [
             f"{len(of_set)} trainings. The order after evaluation 1, 2 and 5 agrees with that of the best "
             f"epochs to {order} (Spearman).",
             "",
-            "| pruner | trained | best stopped | worse by |",
+            "| pruner | work | best stopped | worse by |",
             "|---|---:|---:|---:|",
         ]
         for title, make in pruners.items():
@@ -159,15 +174,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--count", type=int, default=45, help="trainings of each set")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     lines = CURVES.read_text().splitlines() if CURVES.exists() else []
     rows = [json.loads(line) for line in lines]
-    for name in SETS:
+    for name, (_, count) in SETS.items():
         done = sum(row["set"] == name for row in rows)
-        for curve in train(name, arguments.data, done, arguments.count) if done < arguments.count else ():
+        for curve in train(name, arguments.data, done, count) if done < count else ():
             rows.append({"set": name, "curve": curve})
             with CURVES.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
