@@ -148,8 +148,8 @@ def page(curves: dict[str, np.ndarray]) -> str:
         "",
         "`python benchmarks/pruners.py DATA`: random trainings of ten evaluations, replayed in "
         f"{ORDERS} random orders of up to {TRIALS}. The share of the work that is done (an evaluation is 1, "
-        f"the start of a trial {START}); how often the best training is stopped, and by how much the best of the "
-        "others is worse, in MAP@R on validation.",
+        f"the start of a trial {START}); how often the best training is stopped, and by how much the best of "
+        "the others is worse, in MAP@R on validation.",
     ]
     for name, of_set in curves.items():
         last = of_set.max(axis=1)

@@ -46,7 +46,7 @@ def make_pruner(study: ResolvedStudy, objectives: int) -> BasePruner:
         if name in ("median", "patient"):
             median = PercentilePruner(50.0, STARTUP_TRIALS, n_warmup_steps=quarter)
             return PatientPruner(median, patience=quarter) if name == "patient" else median
-        return PercentilePruner(BEST_PERCENT, STARTUP_TRIALS, n_warmup_steps=1)
+        return PercentilePruner(BEST_PERCENT, STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 10))
 
 
 def compares(study: ResolvedStudy, objectives: int) -> bool:

@@ -76,6 +76,8 @@ def test_the_best_third_goes_on_after_the_first_five() -> None:
         assert ended(make(pruner=name), [*levels[1:], [0.1] * 9]) == [9] * 5
         late = [0.45] + [0.1] * 8  # its best value so far counts
         assert ended(make(pruner=name), [*levels, late]) == [9] * 6
+    long = [[value] * 30 for value in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert ended(make(epochs=30), [*long, [0.36] * 30]) == [30] * 5 + [3]  # a tenth of the epochs is spared
 
 
 def test_patient_spares_what_still_gets_better() -> None:
