@@ -16,6 +16,7 @@ import numpy as np
 from siamkit.backend.diagnosis import accelerators
 from siamkit.data.dataset import Dataset
 from siamkit.data.inspection import DataReport, inspect
+from siamkit.data.splits import rows_of_large_classes, split
 from siamkit.errors import DataError, StudyFileError
 from siamkit.registry.specs import Supervision
 from siamkit.study.config.load import ResolvedStudy, read_data, resolve_study
@@ -27,7 +28,6 @@ from siamkit.study.monitoring.progress import spell
 BATCH_SIZE, ITEMS_PER_CLASS = 64, 8
 MIN_STEPS = 100
 MAX_TRIALS, MIN_TRIALS = 40, 6
-TRAINING_SHARE = 0.6  # of the items or classes
 # Of the time: what the trials should take, and the limit of the search. The confirmation may take as long.
 SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.3, 0.35
 SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
@@ -193,25 +193,23 @@ class Plan:
     @classmethod
     def of(cls, name: str, data: Mapping[str, YamlValue], dataset: Dataset) -> Plan:
         """Return a plan for a dataset."""
-        by_class = data["split"] == {"by": "class"}
+        minimum = data.get("min_items_per_class")
+        if isinstance(minimum, int):
+            dataset = dataset.take(rows_of_large_classes(dataset, minimum))
+        parts = split(dataset, **data["split"])  # type: ignore[arg-type]
+        training, test = dataset.take(parts.train), dataset.take(parts.test)
         space = SPACES[dataset.input]
-        if by_class:
-            space = UNSEEN.get(dataset.input, space)
         if dataset.supervision != "labels":
             encoders = tuple(name for name in space.encoders if name not in NEED_LABELS)
             space = dataclasses.replace(space, encoders=encoders)
-        plan = cls(name, data, dataset.supervision, space, steps=space.steps)
-        if dataset.supervision != "labels":
-            training = int(TRAINING_SHARE * len(dataset))
-            return dataclasses.replace(plan, batch_size=max(2, min(BATCH_SIZE, training)))
-        sizes = np.bincount(dataset.codes)
-        smallest = data.get("min_items_per_class")
-        sizes = sizes[sizes >= (smallest if isinstance(smallest, int) else 1)]
-        classes = max(2, int(TRAINING_SHARE * len(sizes))) if by_class else len(sizes)
-        smaller = float(np.quantile(sizes if by_class else TRAINING_SHARE * sizes, 0.25))
-        in_batch = int(np.clip(smaller, 2, ITEMS_PER_CLASS))
-        batch = in_batch * min(BATCH_SIZE // in_batch, classes)
-        return dataclasses.replace(plan, items_per_class=in_batch, batch_size=batch)
+            batch = max(2, min(BATCH_SIZE, len(training)))
+            return cls(name, data, dataset.supervision, space, batch, steps=space.steps)
+        if set(test.classes).isdisjoint(training.classes):
+            space = UNSEEN.get(dataset.input, space)
+        sizes = np.bincount(training.codes)
+        in_batch = int(np.clip(np.quantile(sizes, 0.25), 2, ITEMS_PER_CLASS))
+        batch = in_batch * min(BATCH_SIZE // in_batch, len(sizes))
+        return cls(name, data, dataset.supervision, space, batch, in_batch, space.steps)
 
     def fitted(self, timed: Forecast, seconds: float) -> tuple[Plan, Forecast]:
         """Return the plan with as many trials as fit the time, and its forecast.

@@ -329,8 +329,29 @@ TITLES = [f"{WORDS[n % 5]} number {n}" for n in range(N)]
             "vector",
             "labels",
         ),
+        (
+            {"typo": [f"wrod{n}" for n in range(N)], "word": [f"word{n // 2}" for n in range(N)]},
+            {"label": "word", "features": "typo"},  # other words in each row, but nothing else is the item
+            "text",
+            "labels",
+        ),
+        (
+            {"street": TITLES, "state": ["x", "y", "z"] * 20, "name": TITLES[::-1], "entity": ["a", "b"] * 30},
+            {"label": "entity", "features": "street, state, name"},  # short texts: the fields of a record
+            "tabular",
+            "labels",
+        ),
+        (
+            {"name": TITLES, "about": [f"{title} and {title}" for title in TITLES], "kind": ["x", "y"] * 30},
+            {"label": "kind", "features": "about"},
+            "text",
+            "labels",
+        ),
     ],
-    ids=["iris", "titles", "tabular", "unnamed", "pairs", "scores", "questions", "records", "features"],
+    ids=[
+        "iris", "titles", "tabular", "unnamed", "pairs", "scores", "questions", "records", "features", "words",
+        "fields", "name and text",
+    ],
 )
 def test_the_columns_of_a_table_are_guessed(tmp_path: Path, columns, params, kind, supervision) -> None:
     path = csv(tmp_path, columns)

@@ -54,6 +54,18 @@ def test_the_batch_fits_the_classes(
     assert (plan.batch_size, plan.items_per_class) == (batch, in_class)
 
 
+def test_classes_that_a_column_keeps_out_of_training_are_unseen() -> None:
+    images, labels = RNG.normal(size=(80, 8, 8, 1)), np.repeat(np.arange(4), 20)
+    parts = {
+        "classes": np.repeat(["train", "train", "valid", "test"], 20),
+        "items": np.tile(np.repeat(["train", "valid", "test"], [12, 4, 4]), 4),
+    }
+    data = Dataset((images,), labels, "labels", "image", columns=parts)
+    unseen, seen = (Plan.of("x", {"path": "x.npz", "split": {"by": name}}, data) for name in parts)
+    assert (unseen.space, seen.space) == (UNSEEN["image"], SPACES["image"])
+    assert (unseen.batch_size, seen.batch_size) == (16, 32)  # of 2 classes, and of 4
+
+
 def test_a_batch_of_pairs_is_not_larger_than_what_there_is_to_train_on() -> None:
     items = RNG.normal(size=(40, 3))
     pairs = Dataset((items, items), np.arange(40) % 2, "pairs", "vector")
