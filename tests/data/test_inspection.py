@@ -336,7 +336,12 @@ TITLES = [f"{WORDS[n % 5]} number {n}" for n in range(N)]
             "labels",
         ),
         (
-            {"street": TITLES, "state": ["x", "y", "z"] * 20, "name": TITLES[::-1], "entity": ["a", "b"] * 30},
+            {
+                "street": TITLES,
+                "state": ["x", "y", "z"] * 20,
+                "name": TITLES[::-1],
+                "entity": ["a", "b"] * 30,
+            },
             {"label": "entity", "features": "street, state, name"},  # short texts: the fields of a record
             "tabular",
             "labels",
@@ -349,8 +354,18 @@ TITLES = [f"{WORDS[n % 5]} number {n}" for n in range(N)]
         ),
     ],
     ids=[
-        "iris", "titles", "tabular", "unnamed", "pairs", "scores", "questions", "records", "features", "words",
-        "fields", "name and text",
+        "iris",
+        "titles",
+        "tabular",
+        "unnamed",
+        "pairs",
+        "scores",
+        "questions",
+        "records",
+        "features",
+        "words",
+        "fields",
+        "name and text",
     ],
 )
 def test_the_columns_of_a_table_are_guessed(tmp_path: Path, columns, params, kind, supervision) -> None:
