@@ -35,6 +35,7 @@ _VECTORS = [
         reference="Pearson 1901",
         formula="W (x - mean)",
         needs=("training_items",),
+        params={"center": Bool(True, help="subtract the mean of the training items")},
     ),
     EncoderSpec(
         name="linear_lda",
@@ -100,6 +101,19 @@ _IMAGES = [
             "filters": Int(32, low=16, high=64, log=True, minimum=1, help="filters of the first block"),
             "pooling": replace(_pooling, default="gem", search=("gem", "average_max")),
             "dropout": _dropout,
+        },
+    ),
+    EncoderSpec(
+        name="scattering",
+        factory="siamkit.encoders.image:scattering",
+        inputs=("image",),
+        summary="one dense layer on edges of each orientation and size in each place, which are not trained",
+        reference="Bruna & Mallat 2013",
+        formula="W √(mean |x * ψ|)",
+        needs=("training_items",),
+        params={
+            "orientations": Int(8, minimum=1, help="orientations of the wavelets"),
+            "grid": Int(7, minimum=1, help="places a side"),
         },
     ),
     EncoderSpec(

@@ -10,11 +10,14 @@ import numpy as np
 from keras import ops
 
 from siamkit.encoders.base import LayerScale, Positions, UnitNormalization, attend, finish, of_rank
-from siamkit.encoders.tabular import principal_components
+from siamkit.encoders.tabular import fitted_items, principal_components
 from siamkit.metrics.base import Tensor
 
 SMALLEST = 4  # a feature map narrower than twice this is not pooled any further
 SHORTCUT_SIDE = 64  # pixels a side that a linear shortcut reads
+# Of the smallest Morlet wavelets of Bruna & Mallat 2013, in pixels and radians a pixel.
+WAVELET_SIDE, WAVELET_WIDTH, WAVELET_FREQUENCY = 7, 0.8, 0.75 * math.pi
+FITTED_AT_ONCE = 256  # images
 
 
 def cnn(
@@ -149,7 +152,7 @@ def cnn_pca(
     )
     if not count:
         return network
-    axes, mean, deviation = principal_components(training_items, shape, count, "cnn_pca")
+    axes, mean, deviation = principal_components(fitted_items(training_items, shape, "cnn_pca"), count)
     axes = (axes / np.sqrt(np.where(deviation > 0, deviation, 1))).astype(np.float32)
     layer = keras.layers.Dense(count, trainable=False, name="components")
     components = layer(keras.layers.Flatten()(network.input))
@@ -158,6 +161,127 @@ def cnn_pca(
     if normalize:
         x = UnitNormalization()(x)
     return keras.Model(network.input, x, name="cnn_pca")
+
+
+def scattering(
+    *,
+    input_shape: tuple[int, ...],
+    embedding_dim: int,
+    training_items: Any,
+    normalize: bool = True,
+    orientations: int = 8,
+    grid: int = 7,
+) -> keras.Model:
+    """Return one dense layer on the first order of the scattering transform, which is not trained.
+
+    The transform says how strong edges of each orientation and size are in each place, so an image that is
+    moved or deformed by a little hardly changes. The dense layer starts as the singular vectors of the
+    transformed training items: training starts at an embedding that has as much of them as fits. Meant for
+    classes that the training data do not have, and for few images.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        embedding_dim: number of dimensions of an embedding.
+        training_items: prepared training items, `(n, height, width, channels)`.
+        normalize: whether to scale embeddings to unit length.
+        orientations: number of orientations of the wavelets.
+        grid: number of places a side.
+
+    Returns:
+        A `keras.Model`, `(batch, height, width, channels)` -> `(batch, embedding_dim)`.
+
+    Raises:
+        ComponentError: training items of another shape, or that are all the same.
+
+    Reference: Bruna, Mallat 2013, "Invariant Scattering Convolution Networks".
+
+    Example:
+        >>> import numpy as np, siamkit
+        >>> x = np.random.default_rng(0).normal(size=(50, 28, 28, 1))
+        >>> siamkit.get_encoder(
+        ...     "scattering", input_shape=(28, 28, 1), embedding_dim=16, training_items=x).output_shape
+        (None, 16)
+    """
+    shape = of_rank(input_shape, 3, "scattering", "(height, width, channels)")
+    items = fitted_items(training_items, shape, "scattering")
+    layer = Scattering(orientations, grid)
+    chunks = np.array_split(items, -(-len(items) // FITTED_AT_ONCE))
+    features = np.concatenate([ops.convert_to_numpy(layer(chunk)) for chunk in chunks])
+    axes, _, _ = principal_components(features, embedding_dim, center=False)
+    inputs = keras.Input(shape)
+    encoder = finish(inputs, layer(inputs), embedding_dim, normalize, "scattering")
+    encoder.get_layer("projection").set_weights([axes, np.zeros(embedding_dim)])
+    return encoder
+
+
+@keras.saving.register_keras_serializable("siamkit")
+class Scattering(keras.layers.Layer):
+    """The first order of the scattering transform, `(batch, height, width, channels)` -> `(batch, features)`.
+
+    √ of the mean of |x * ψ| over each place of a grid, for each channel, orientation and octave. At u pixels
+    along an orientation and v across,
+
+        ψ(u, v) = e^(-(u² + (4 v / orientations)²) / 2σ²) (e^(iξu) - κ) / Σ |ψ|,  σ = 0.8, ξ = 3π/4,
+
+    where κ makes its sum 0. For the next octave the image is halved, until no side has two pixels a place.
+    Nothing is trained. In float32 whatever the dtype policy.
+
+    Args:
+        orientations: number of orientations in half a turn.
+        grid: number of places a side.
+    """
+
+    def __init__(self, orientations: int = 8, grid: int = 7, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.orientations, self.grid = orientations, grid
+
+    def call(self, inputs: Tensor) -> Tensor:
+        # One image a channel, so that one convolution serves any number of channels.
+        channels = inputs.shape[3]
+        x = ops.transpose(inputs, (0, 3, 1, 2))
+        x = ops.reshape(x, (-1, *inputs.shape[1:3], 1))
+        wavelets = ops.convert_to_tensor(self._wavelets())
+        features = []
+        for octave, (height, width) in enumerate(self._octaves(inputs.shape)):
+            if octave:
+                x = ops.average_pool(x, 2, strides=2, data_format="channels_last")
+            waves = ops.conv(x, wavelets, padding="same", data_format="channels_last")
+            real, imaginary = waves[..., : self.orientations], waves[..., self.orientations :]
+            moduli = _grid_means(ops.sqrt(real**2 + imaginary**2 + 1e-12), self.grid, "float32")
+            size = min(self.grid, height) * min(self.grid, width) * self.orientations
+            features.append(ops.reshape(moduli, (-1, channels * size)))
+        return ops.sqrt(ops.concatenate(features, axis=1) + 1e-6)
+
+    def _wavelets(self) -> np.ndarray:
+        """Return the real and the imaginary parts of all wavelets, `(7, 7, 1, 2 orientations)`."""
+        places = np.arange(WAVELET_SIDE) - WAVELET_SIDE // 2
+        rows, columns = np.meshgrid(places, places, indexing="ij")
+        angles = np.pi * np.arange(self.orientations) / self.orientations
+        along = columns[..., None] * np.cos(angles) + rows[..., None] * np.sin(angles)
+        across = rows[..., None] * np.cos(angles) - columns[..., None] * np.sin(angles)
+        window = np.exp(-(along**2 + (4 / self.orientations * across) ** 2) / (2 * WAVELET_WIDTH**2))
+        waves = window * np.exp(1j * WAVELET_FREQUENCY * along)
+        waves = waves - waves.sum((0, 1)) / window.sum((0, 1)) * window
+        waves = waves / np.abs(waves).sum((0, 1))
+        return np.concatenate([waves.real, waves.imag], axis=2)[:, :, None].astype("float32")
+
+    def _octaves(self, input_shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Return the height and the width of the image in each octave."""
+        sizes = [(input_shape[1], input_shape[2])]
+        while min(sizes[-1]) >= 2 * self.grid:
+            sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+        return sizes
+
+    def flops(self, input_shape: tuple[int, ...]) -> int:
+        pixels = sum(height * width for height, width in self._octaves(input_shape))
+        return 2 * WAVELET_SIDE**2 * 2 * self.orientations * pixels * input_shape[3]
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        places = sum(min(self.grid, h) * min(self.grid, w) for h, w in self._octaves(input_shape))
+        return (input_shape[0], places * input_shape[3] * self.orientations)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "orientations": self.orientations, "grid": self.grid}
 
 
 def _normalized(x: Tensor, normalization: str) -> Tensor:
@@ -203,17 +327,7 @@ class GridMean(keras.layers.Layer):
         self.grid = grid
 
     def call(self, inputs: Tensor) -> Tensor:
-        rows, columns = (ops.cast(self._weights(side), self.compute_dtype) for side in inputs.shape[1:3])
-        return ops.einsum("ih,bhwc,jw->bijc", rows, inputs, columns)
-
-    def _weights(self, side: int) -> np.ndarray:
-        """Return the weight of each pixel of a side in each place, `(places, side)`."""
-        places = min(self.grid, side)
-        weights = np.zeros((places, side), dtype="float32")
-        for place in range(places):
-            cell = slice(place * side // places, -(-(place + 1) * side // places))
-            weights[place, cell] = 1 / (cell.stop - cell.start)
-        return weights
+        return _grid_means(inputs, self.grid, self.compute_dtype)
 
     def flops(self, input_shape: tuple[int, ...]) -> int:
         return 0  # as for other poolings
@@ -224,6 +338,21 @@ class GridMean(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "grid": self.grid}
+
+
+def _grid_means(x: Tensor, grid: int, dtype: str) -> Tensor:
+    rows, columns = (ops.cast(_shares(side, grid), dtype) for side in x.shape[1:3])
+    return ops.einsum("ih,bhwc,jw->bijc", rows, x, columns)
+
+
+def _shares(side: int, grid: int) -> np.ndarray:
+    """Return the weight of each pixel of a side in each place, `(places, side)`."""
+    places = min(grid, side)
+    weights = np.zeros((places, side), dtype="float32")
+    for place in range(places):
+        cell = slice(place * side // places, -(-(place + 1) * side // places))
+        weights[place, cell] = 1 / (cell.stop - cell.start)
+    return weights
 
 
 @keras.saving.register_keras_serializable("siamkit")

@@ -25,56 +25,14 @@ from siamkit.study.execution.forecast import Forecast, forecast
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import spell
 
-BATCH_SIZE, ITEMS_PER_CLASS = 64, 8
+REFUSAL = "no study can be proposed for these data"
+ITEMS_PER_CLASS = 8
 MIN_STEPS = 100
+EMA, STEPS_FOR_EMA = 0.98, 200  # the average has little of the start after so many steps
 MAX_TRIALS, MIN_TRIALS = 40, 6
 # Of the time: what the trials should take, and the limit of the search. The confirmation may take as long.
 SHARE_OF_TRIALS, SHARE_OF_SEARCH = 0.3, 0.35
 SECONDS_BEFORE = 20  # of the search: a worker starts, and baselines are evaluated
-
-
-@dataclass(frozen=True)
-class Space:
-    """What is searched for a kind of input, as YAML.
-
-    Args:
-        encoders: the encoders; each is tried first with its defaults.
-        embedding_dim, learning_rate: the sizes of the embedding and the learning rates.
-        augment: the augmentations; empty for none.
-        steps: the steps of a training.
-    """
-
-    encoders: tuple[str, ...]
-    embedding_dim: str = "[32, 64, 128]"
-    learning_rate: str = "{low: 3e-4, high: 3e-3, log: true}"
-    augment: str = ""
-    steps: int = 300
-
-
-SPACES: Mapping[str, Space] = {
-    "image": Space(("{cnn: {filters: 32}}", "mlp"), augment="[none, light]"),
-    "vector": Space(("linear_pca", "linear_lda", "mlp"), "[16, 32, 64]"),
-    "tabular": Space(("tabular",), "[32, 64]", steps=200),
-    "text": Space(("bag", "ngrams"), "[64, 128]"),
-    "tokens": Space(("ngrams", "bag"), "[64, 128]"),
-    "series": Space(
-        ("kernels", "inception_time"), learning_rate="{low: 1e-3, high: 3e-3, log: true}", steps=200
-    ),
-}
-"""What does best on small data, by kind of input (benchmarks/results/encoders.md)."""
-
-UNSEEN: Mapping[str, Space] = {
-    "image": Space(
-        ("linear_pca", "cnn_pca", "{cnn: {pooling: [average_max, gem]}}"),
-        learning_rate="{low: 3e-5, high: 5e-4, log: true}",
-        augment="[none, light]",
-        steps=100,
-    ),
-}
-"""The same where classes of the test split are not in training, if something else is best there."""
-
-NEED_LABELS = ("linear_lda",)
-"""The encoders of these spaces that are for data with labels only."""
 
 LOSSES: Mapping[Supervision, str] = {
     "labels": "[multi_similarity, {triplet: {mining: [all, semihard]}}]",
@@ -86,6 +44,66 @@ METRICS: Mapping[Supervision, str] = {
     "pairs": "[cosine, euclidean]",
     "scores": "cosine",
 }
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched for a kind of input, as YAML.
+
+    Args:
+        encoders: the encoders; each is tried first with its defaults.
+        embedding_dim, learning_rate: the sizes of the embedding and the learning rates.
+        augment: the augmentations; empty for none.
+        steps: the steps of a training.
+        batch_size: the items of a batch, if there are enough classes.
+        losses: the losses for items with labels.
+    """
+
+    encoders: tuple[str, ...]
+    embedding_dim: str = "[32, 64, 128]"
+    learning_rate: str = "{low: 1e-4, high: 3e-3, log: true}"
+    augment: str = ""
+    steps: int = 300
+    batch_size: int = 64
+    losses: str = LOSSES["labels"]
+
+
+# Encoders of texts are quick, and there are often many classes: a batch may have many.
+_TEXTS = Space(
+    ("bag", "ngrams"),
+    "[64, 128, 256]",
+    "{low: 1e-3, high: 1e-2, log: true}",
+    steps=1000,
+    batch_size=256,
+    losses="[sup_con, multi_similarity]",
+)
+
+SPACES: Mapping[str, Space] = {
+    "image": Space(("{cnn: {filters: 32}}", "mlp"), augment="[none, light]"),
+    "vector": Space(("linear_pca", "linear_lda", "mlp"), "[16, 32, 64]"),
+    "tabular": Space(("tabular",), "[32, 64]", steps=200),
+    "text": _TEXTS,
+    "tokens": dataclasses.replace(_TEXTS, encoders=("ngrams", "bag")),
+    "series": Space(
+        ("kernels", "inception_time"), learning_rate="{low: 3e-4, high: 3e-3, log: true}", steps=200
+    ),
+}
+"""What does best on small data, by kind of input (benchmarks/results/encoders.md and recipe.md)."""
+
+UNSEEN: Mapping[str, Space] = {
+    "image": Space(
+        ("scattering", "cnn_pca", "{cnn: {pooling: [average_max, gem]}}"),
+        "[64, 128]",
+        "{low: 3e-5, high: 5e-4, log: true}",
+        augment="[none, light]",
+        steps=100,
+    ),
+}
+"""The same where classes of the test split are not in training, if something else is best there."""
+
+NEED_LABELS = ("linear_lda",)
+"""The encoders of these spaces that are for data with labels only."""
+
 IMAGE_SIDE = 48
 """The side in pixels of larger images on a machine without accelerators: a quarter of the time of 96."""
 
@@ -143,7 +161,11 @@ def propose(
         raise DataError("; ".join(problems))
     section = {**report.data, "path": data["path"]}
     source = {key: value for key, value in section.items() if key in ("path", *report.params)}
-    plan = Plan.of(name, section, read_data(source, folder))
+    dataset = read_data(source, folder)
+    try:
+        plan = Plan.of(name, section, dataset)
+    except DataError as error:
+        raise DataError(f"{REFUSAL}: {error}") from error
     study = _resolve(plan, folder, plugins)
     try:
         with open_session("check", study, backend, plugins, None, progress) as session:
@@ -152,7 +174,7 @@ def propose(
             plan, timed = plan.fitted(forecast(session), seconds)
     except StudyFileError as error:  # of a file that the user does not have
         causes = [line.removeprefix(study.document.name).split(": ", 2)[-1] for line in error.problems]
-        raise DataError(f"no study can be proposed for these data: {'; '.join(causes)}") from error
+        raise DataError(f"{REFUSAL}: {'; '.join(causes)}") from error
     text = plan.text(report, timed, seconds)
     return Proposal(parse_document(text, str(folder / "study.yaml")), text, report, timed)
 
@@ -184,7 +206,7 @@ class Plan:
     data: Mapping[str, YamlValue]
     supervision: Supervision
     space: Space
-    batch_size: int = BATCH_SIZE
+    batch_size: int = Space.batch_size
     items_per_class: int = ITEMS_PER_CLASS
     steps: int = Space.steps
     trials: int = MIN_TRIALS
@@ -202,13 +224,13 @@ class Plan:
         if dataset.supervision != "labels":
             encoders = tuple(name for name in space.encoders if name not in NEED_LABELS)
             space = dataclasses.replace(space, encoders=encoders)
-            batch = max(2, min(BATCH_SIZE, len(training)))
+            batch = max(2, min(space.batch_size, len(training)))
             return cls(name, data, dataset.supervision, space, batch, steps=space.steps)
         if set(test.classes).isdisjoint(training.classes):
             space = UNSEEN.get(dataset.input, space)
         sizes = np.bincount(training.codes)
         in_batch = int(np.clip(np.quantile(sizes, 0.25), 2, ITEMS_PER_CLASS))
-        batch = in_batch * min(BATCH_SIZE // in_batch, len(sizes))
+        batch = in_batch * min(space.batch_size // in_batch, len(sizes))
         return cls(name, data, dataset.supervision, space, batch, in_batch, space.steps)
 
     def fitted(self, timed: Forecast, seconds: float) -> tuple[Plan, Forecast]:
@@ -239,11 +261,13 @@ class Plan:
         if self.supervision == "labels":
             yield f"  items_per_class: {self.items_per_class}"
         yield f"  steps: {self.steps}"
+        if self.steps >= STEPS_FOR_EMA:
+            yield f"  ema: {EMA}"
         space = self.space
         yield "search:"
         yield f"  encoder: [{', '.join(space.encoders)}]"
         yield f"  metric: {METRICS[self.supervision]}"
-        yield f"  loss: {LOSSES[self.supervision]}"
+        yield f"  loss: {space.losses if self.supervision == 'labels' else LOSSES[self.supervision]}"
         yield f"  embedding_dim: {space.embedding_dim}"
         yield f"  learning_rate: {space.learning_rate}"
         if space.augment:
@@ -264,6 +288,7 @@ class Plan:
             "min_items_per_class": "classes with fewer items are left out",
             "items_per_class": "items of each class in a batch",
             "steps": f"a training of so many takes about {trainings} on this machine",
+            "ema": "the weights are replaced by their average over the last steps",
             "augment": "random changes of training items",
             "enqueue": "tried first, so that each encoder has a trial",
             "image_size": "a machine with an accelerator could use larger images",

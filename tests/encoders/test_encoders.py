@@ -38,6 +38,11 @@ SMALL = {
         "depth": 2,
         "training_items": np.random.default_rng(4).normal(size=(9, *IMAGE["input_shape"])).astype("float32"),
     },
+    "scattering": {
+        **IMAGE,
+        "grid": 3,
+        "training_items": np.random.default_rng(6).normal(size=(9, *IMAGE["input_shape"])).astype("float32"),
+    },
     "resnet": {**IMAGE, "filters": 4, "depth": 2},
     "convnext": {**IMAGE, "filters": 4, "blocks": 1, "kernel": 3},
     "vit": {**IMAGE, "width": 8, "depth": 1, "heads": 2},
@@ -53,6 +58,7 @@ SMALL = {
     "rnn": {**SERIES, "units": 4},
 }
 FROZEN = {"kernels": ("weight", "bias"), "cnn_pca": ("kernel", "bias")}  # by design
+FITTED = ("linear_pca", "linear_lda", "scattering")  # what they start as is not random
 NAMES = sorted(SMALL)
 OF_TOKENS = {name for name in NAMES if SMALL[name]["input_shape"] == (6,)}
 OF_COLUMNS = {"tabular", "ft_transformer"}  # tested beside the preprocessor of tables
@@ -156,7 +162,7 @@ def test_a_saved_encoder_is_loaded_whole(name, tmp_path):
         np.testing.assert_allclose(embed(loaded, x), embed(made(name), x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("linear_pca", "linear_lda")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FITTED])
 def test_a_seed_decides_the_weights(name):
     def weights(seed):
         keras.utils.set_random_seed(seed)
@@ -192,6 +198,12 @@ def test_a_linear_encoder_starts_as_the_principal_components_of_the_training_ite
     expected = (flat - flat.mean(axis=0)) @ axes.T
     # The sign of an axis is free.
     np.testing.assert_allclose(np.abs(found[:, :6]), np.abs(expected), atol=1e-4)
+    assert not found[:, 6:].any()
+    encoder = siamkit.get_encoder(
+        "linear_pca", input_shape=(3, 2), embedding_dim=8, normalize=False, training_items=x, center=False
+    )
+    found = embed(encoder, x)
+    np.testing.assert_allclose(np.abs(found[:, :6]), np.abs(flat @ np.linalg.svd(flat)[2].T), atol=1e-3)
     assert not found[:, 6:].any()
 
 

@@ -7,11 +7,12 @@ import math
 import keras
 import numpy as np
 import pytest
+from scipy.signal import convolve2d
 
 import siamkit
 from siamkit.encoders import cost
 from siamkit.encoders.base import LayerScale, Positions
-from siamkit.encoders.image import GeneralizedMean
+from siamkit.encoders.image import GeneralizedMean, Scattering
 
 pytestmark = pytest.mark.keras
 
@@ -233,3 +234,82 @@ def test_layer_scale_multiplies_each_channel_and_keeps_its_start():
     x = np.full((1, 2, 2, 3), 2.0, dtype="float32")
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x))[0, 1, 1], [2, 4, 6])
     assert LayerScale.from_config(layer.get_config()).start == 0.5
+
+
+def moduli(image, orientations):
+    """|x * ψ| of each orientation, `(height, width, orientations)`, pixel by pixel from the formula."""
+    found = []
+    for number in range(orientations):
+        angle = math.pi * number / orientations
+        window, wave = np.zeros((7, 7)), np.zeros((7, 7), dtype=complex)
+        for row in range(-3, 4):
+            for column in range(-3, 4):
+                along = column * math.cos(angle) + row * math.sin(angle)
+                across = row * math.cos(angle) - column * math.sin(angle)
+                window[row + 3, column + 3] = math.exp(
+                    -(along**2 + (4 / orientations * across) ** 2) / (2 * 0.8**2)
+                )
+                wave[row + 3, column + 3] = np.exp(0.75j * math.pi * along)
+        kappa = (window * wave).sum() / window.sum()
+        wavelet = window * (wave - kappa)
+        found.append(np.abs(convolve2d(image, wavelet / np.abs(wavelet).sum(), mode="same")))
+    return np.stack(found, axis=-1)
+
+
+def scattered(images, orientations, grid):
+    """The first order of the scattering transform of images, item by item."""
+    features = []
+    for image in images:
+        found = []
+        x = np.moveaxis(image.astype("float64"), -1, 0)
+        while True:
+            height, width = x.shape[1:]
+            for channel in x:
+                of_channel = moduli(channel, orientations)
+                for rows in cells(height, min(grid, height)):
+                    for columns in cells(width, min(grid, width)):
+                        found.extend(of_channel[rows, columns].mean(axis=(0, 1)))
+            if min(height, width) < 2 * grid:
+                break
+            x = x[:, : height // 2 * 2, : width // 2 * 2]
+            x = x.reshape(len(x), height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+        features.append(np.sqrt(found))
+    return np.array(features)
+
+
+def test_scattering_is_what_its_formula_says():
+    x = np.random.default_rng(8).normal(size=(3, 17, 12, 2)).astype("float32")
+    layer = Scattering(orientations=6, grid=3)
+    found = keras.ops.convert_to_numpy(layer(x))  # octaves of 17 by 12, 8 by 6 and 4 by 3 pixels
+    assert found.shape == tuple(layer.compute_output_shape((3, 17, 12, 2))) == (3, 3 * 9 * 2 * 6)
+    np.testing.assert_allclose(found, scattered(x, 6, 3), rtol=2e-3, atol=1e-3)
+
+
+def test_scattering_starts_with_the_cosine_similarities_of_its_features():
+    x = np.random.default_rng(9).normal(size=(6, 9, 8, 1)).astype("float32")
+    encoder = siamkit.get_encoder(
+        "scattering", input_shape=(9, 8, 1), embedding_dim=8, training_items=x, grid=2, orientations=3
+    )
+    features = scattered(x, 3, 2)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    found = encoder.predict(x, verbose=0).astype("float64")  # 6 items have at most 6 singular vectors
+    np.testing.assert_allclose(found @ found.T, features @ features.T, atol=2e-3)
+    assert not found[:, 6:].any()
+
+
+def test_an_image_that_moves_a_little_stays_near_in_scattering():
+    image = np.zeros((1, 28, 28, 1), dtype="float32")
+    image[0, 8:20, 10:14] = 1.0
+    moved, turned = np.roll(image, 1, axis=2), np.moveaxis(image, 1, 2)
+    layer = Scattering()
+    vectors = np.stack([keras.ops.convert_to_numpy(layer(each))[0] for each in (image, moved, turned)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    flat = np.stack([each.ravel() / np.linalg.norm(each) for each in (image, moved, turned)])
+    assert vectors[0] @ vectors[1] > 0.97 > 0.8 > flat[0] @ flat[1]
+    assert vectors[0] @ vectors[2] < vectors[0] @ vectors[1] - 0.03
+
+
+def test_a_black_image_has_a_finite_embedding_by_scattering():
+    x = np.random.default_rng(9).normal(size=(6, 9, 8, 1)).astype("float32")
+    encoder = siamkit.get_encoder("scattering", input_shape=(9, 8, 1), embedding_dim=4, training_items=x)
+    assert np.isfinite(encoder.predict(np.zeros((1, 9, 8, 1), dtype="float32"), verbose=0)).all()
