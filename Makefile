@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage bench naive pruners components clean
+.PHONY: help demo test nightly packages lint check engines study learning faults storage-scale soak scaling coverage bench naive pruners recipe reach components clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -136,6 +136,12 @@ naive: $(VENV)/torch/.ready  ## how much sooner a study reaches the best of a na
 
 pruners: $(VENV)/torch/.ready  ## which pruner trains the fewest epochs and keeps the best; DATA=folder of the data sets
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(VENV)/torch/bin/python benchmarks/pruners.py $(DATA)
+
+recipe: $(VENV)/torch/.ready  ## what each ingredient of a training brings, a fractional design; DATA=folder of the data sets
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(VENV)/torch/bin/python benchmarks/recipe.py $(DATA)
+
+reach: $(VENV)/torch/.ready  ## what init and tune reach on six data sets; DATA=their folder, ROW=one of them; an hour
+	KERAS_BACKEND=torch $(VENV)/torch/bin/python benchmarks/reach.py $(DATA) $(ROW)
 
 components: $(VENV)/.test  ## docs/components.md from the registry
 	KERAS_BACKEND=torch $(BIN)/python docs/components.py

@@ -1,12 +1,12 @@
-"""Numbers that pages quote are those of the tables that benchmarks wrote, and tables those of the trainings."""
+"""Numbers that pages quote are those of the tables of benchmarks, and these are those of the trainings."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import runpy
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,12 +18,8 @@ QUOTES = {
 NUMBER = re.compile(r"[+-]0\.\d{3} ± 0\.\d{3}|(?<![\d.+-])0\.\d{3}(?!\d)")
 
 
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(name: str) -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py")))
 
 
 def numbers(text: str) -> list[str]:
