@@ -35,7 +35,6 @@ GROUPS = (
 )
 _MANY = frozenset({"", "many"})  # in place of values that are too many to keep
 _ROWS_PER_VALUE = 2  # at least, of a column that names groups
-_WORDS_OF_A_TEXT = 4  # at least, on average; shorter ones next to each other are the fields of a record
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,3 @@ def label_column(facts: Mapping[str, ColumnFacts], ids: Sequence[str]) -> str | 
     ]  # fmt: skip
     texts = [name for name in groups if not facts[name].is_numeric]
     return (texts or groups or [None])[-1]  # type: ignore[list-item]
-
-
-def text_column(names: Sequence[str], facts: Mapping[str, ColumnFacts]) -> list[str]:
-    """Return the column of texts that the other columns are about; none if several are fields of a record."""
-    texts = sorted((name for name in names if facts[name].is_free_text), key=lambda name: -facts[name].words)
-    return texts[:1] if len(texts) == 1 or (texts and facts[texts[0]].words >= _WORDS_OF_A_TEXT) else []

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from siamkit.data._columns import GROUPS, ColumnFacts, label_column, pair_columns, text_column
+from siamkit.data._columns import GROUPS, ColumnFacts, label_column, pair_columns
 from siamkit.data._sketches import equal_items, item_digests, nearly_equal_items, sketch_of
 from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.sources.arrays import load_arrays
@@ -639,7 +639,8 @@ def _choose_labelled(findings: _Findings, facts: Mapping[str, ColumnFacts]) -> N
     if not rest and len(alone) == 1:  # words that differ in each row are the items, if there is nothing else
         rest = alone
         findings.found["id_columns"] = tuple(name for name in ids if name not in rest)
-    features = nested[:1] or text_column(rest, facts) or rest
+    texts = [name for name in rest if facts[name].is_free_text]
+    features = nested[:1] or sorted(texts, key=lambda name: -facts[name].words)[:1] or rest
     if not features:
         findings.problems.append(f"{findings.path} has no column for the items besides the label {label}")
         return

@@ -24,6 +24,8 @@ from siamkit.study.config.yaml import Document, YamlValue, parse_document
 from siamkit.study.execution.forecast import Forecast, forecast
 from siamkit.study.execution.session import check_feeds, open_session
 from siamkit.study.monitoring.progress import spell
+from siamkit.study.sampling.plan import check_plan
+from siamkit.study.sampling.samplers import check_sampler
 
 REFUSAL = "no study can be proposed for these data"
 ITEMS_PER_CLASS = 8
@@ -92,7 +94,7 @@ SPACES: Mapping[str, Space] = {
 
 UNSEEN: Mapping[str, Space] = {
     "image": Space(
-        ("scattering", "cnn_pca", "{cnn: {pooling: [average_max, gem]}}"),
+        ("scattering", "cnn_pca", "{cnn: {pooling: gem}}"),
         "[64, 128]",
         "{low: 3e-5, high: 5e-4, log: true}",
         augment="[none, light]",
@@ -181,7 +183,7 @@ def propose(
 
 def _resolve(plan: Plan, folder: Path, plugins: tuple[str, ...]) -> ResolvedStudy:
     document = parse_document("\n".join(plan.lines()), str(folder / "the proposed study"))
-    return resolve_study(document, plugins)
+    return resolve_study(document, plugins, checks=[check_sampler, check_plan])  # as `tune` does
 
 
 # ------------------------------------------------------------------ the plan

@@ -337,18 +337,11 @@ TITLES = [f"{WORDS[n % 5]} number {n}" for n in range(N)]
         ),
         (
             {
-                "street": TITLES,
-                "state": ["x", "y", "z"] * 20,
-                "name": TITLES[::-1],
-                "entity": ["a", "b"] * 30,
+                "name": TITLES,
+                "about": [f"{title} and {title}" for title in TITLES],
+                "entity": ["x", "y"] * 30,
             },
-            {"label": "entity", "features": "street, state, name"},  # short texts: the fields of a record
-            "tabular",
-            "labels",
-        ),
-        (
-            {"name": TITLES, "about": [f"{title} and {title}" for title in TITLES], "kind": ["x", "y"] * 30},
-            {"label": "kind", "features": "about"},
+            {"label": "entity", "features": "about"},
             "text",
             "labels",
         ),
@@ -364,7 +357,6 @@ TITLES = [f"{WORDS[n % 5]} number {n}" for n in range(N)]
         "records",
         "features",
         "words",
-        "fields",
         "name and text",
     ],
 )

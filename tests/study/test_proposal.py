@@ -19,6 +19,8 @@ from siamkit.study.api import _relative, is_data, propose_study, study_file_for
 from siamkit.study.config.load import load_study, resolve_study
 from siamkit.study.config.yaml import parse_document
 from siamkit.study.execution.forecast import Forecast
+from siamkit.study.sampling.plan import check_plan
+from siamkit.study.sampling.samplers import check_sampler
 from siamkit.study.worker.trainer import Timing
 
 RNG = np.random.default_rng(0)
@@ -87,7 +89,8 @@ def test_an_encoder_that_needs_labels_is_not_proposed_for_pairs() -> None:
 def test_a_study_of_each_kind_of_data_is_valid(kind: str, by: str, supervision: str, tmp_path: Path) -> None:
     space = (SPACES if by == "item" else UNSEEN)[kind]
     plan = Plan("x", {"source": "digits", "split": {"by": by}}, supervision, space)  # type: ignore[arg-type]
-    study = resolve_study(parse_document("\n".join(plan.lines()), str(tmp_path / "study.yaml")))
+    document = parse_document("\n".join(plan.lines()), str(tmp_path / "study.yaml"))
+    study = resolve_study(document, checks=[check_sampler, check_plan])
     assert study.config.fixed.steps == plan.steps
     # Each metric serves a loss, and each loss a metric: the file is checked for it.
     assert len(study.space.metric.alternatives) == METRICS[supervision].count(",") + 1  # type: ignore[index]
