@@ -349,11 +349,11 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# What two commands reach",
         "",
         "`make reach DATA=FOLDER`, PyTorch on two cores. Each row is `siamkit init` and `siamkit tune` on a "
-        "file of the items, with nothing changed in the study that `init` wrote. The winner and the baselines "
-        "are scored on the test part, which the study has not used before; intervals are 95 %, over seeds and "
-        "queries or classes. `random` is the best of the untrained encoders.",
+        "file of the items, with nothing changed in the study that `init` wrote. The winner and the "
+        "baselines are scored on the test part, which the study has not used before; intervals are 95 %, "
+        "over seeds and queries or classes. `random` is the best of the untrained encoders.",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: list(ROWS).index(row["row"])):
         lines += ["", f"## {ROWS[row['row']].question}", "", f"Wanted: {ROWS[row['row']].floor}.", ""]
         lines += ["```bash", *row["commands"], "```", ""]
         lines += [f"{row['minutes']} minutes, {row['trials']} trials. {' '.join(row['answer'])}", ""]
