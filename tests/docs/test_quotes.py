@@ -51,6 +51,11 @@ def test_the_effects_of_the_recipe_are_those_of_its_trainings() -> None:
     assert columns[0] == columns[1]
 
 
+def test_the_page_of_two_commands_is_that_of_its_runs() -> None:
+    rows = [json.loads(line) for line in (RESULTS / "reach.jsonl").read_text().splitlines()]
+    assert benchmark("reach").page(rows) == (RESULTS / "reach.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("name", "level"), [("cosine schedule", 1), ("light augmentation", 0)])
 def test_the_design_is_balanced(name: str, level: int) -> None:
     recipe = benchmark("recipe")
