@@ -265,7 +265,14 @@ def page(rows: list[Row], raw: dict[str, float]) -> str:
             yield line(name, lambda each, name=name: effects(each, when, partial(level_of, name)))
 
     def gain(part: str) -> Callable[[list[Row]], list[float]]:
-        return lambda each: [row["best"][part] - row["last"][part] for row in each]
+        def of(each: list[Row]) -> list[float]:
+            blocks: dict[tuple[str, str, int], list[float]] = {}
+            for row in each:
+                block = blocks.setdefault((row["data"], row["loss"], row["seed"]), [])
+                block.append(row["best"][part] - row["last"][part])
+            return [float(np.mean(values)) for values in blocks.values()]
+
+        return of
 
     minutes, longest = sum(row["seconds"] for row in rows) / 60, max(row["seconds"] for row in rows)
     head = ["", *DATA, "all"]
@@ -287,7 +294,7 @@ def page(rows: list[Row], raw: dict[str, float]) -> str:
             "## What each ingredient brings",
             "",
             f"{len(designed)} trainings: 16 recipes, two losses, {len(SEEDS)} seeds. ± is half of a 95 % "
-            "interval over losses and seeds (Student's); other data may differ more.",
+            "interval over losses and seeds (Student's), for these data sets; other data may differ more.",
             "",
             "### In the best epoch on validation",
             "",
@@ -301,7 +308,7 @@ def page(rows: list[Row], raw: dict[str, float]) -> str:
             "",
             *table(head, [line("on test", gain("test")), line("on validation", gain("valid"))]),
             "",
-            "The best epoch is chosen on validation, so its gain there is optimistic; that on test is not.",
+            "The best epoch is chosen on validation, so its gain there may be optimistic.",
             "",
             "### Optimizer and learning rate",
             "",

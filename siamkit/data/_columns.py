@@ -73,15 +73,19 @@ class ColumnFacts:
             return False
         if not self.is_numeric:
             return self.words <= 1
-        return self.is_whole and bool(
-            re.search(r"(^|_|\b)(id|ids|index|idx|no|nr|row|number)$|^unnamed|^$", name.lower())
-        )
+        return self.is_whole and is_id_name(name)
 
     @property
     def is_free_text(self) -> bool:
         return (
             not self.is_numeric and not self.is_nested and self.words >= 2 and self.distinct > self.rows / 4
         )
+
+
+def is_id_name(name: str) -> bool:
+    """Return whether a column is called as one that numbers the rows."""
+    pattern = r"(^|_|\b)(id|ids|uuid|guid|index|idx|no|nr|row|number)$|^unnamed|^$"
+    return name.lower() in GROUPS or re.search(pattern, name.lower()) is not None
 
 
 def _words(text: str) -> int:

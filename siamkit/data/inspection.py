@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from siamkit.data._columns import GROUPS, ColumnFacts, label_column, pair_columns
+from siamkit.data._columns import GROUPS, ColumnFacts, is_id_name, label_column, pair_columns
 from siamkit.data._sketches import equal_items, item_digests, nearly_equal_items, sketch_of
 from siamkit.data.dataset import Array, Dataset, take
 from siamkit.data.sources.arrays import load_arrays
@@ -635,7 +635,7 @@ def _choose_labelled(findings: _Findings, facts: Mapping[str, ColumnFacts]) -> N
     rest = [name for name in facts if name not in (label, *ids, *constant)]
     rest = [name for name in rest if not (_names_parts(facts[name]) or name.lower() in GROUPS)]
     nested = [name for name in rest if facts[name].is_nested]
-    alone = [name for name in ids if not facts[name].is_numeric]
+    alone = [name for name in ids if not (facts[name].is_numeric or is_id_name(name))]
     if not rest and len(alone) == 1:  # words that differ in each row are the items, if there is nothing else
         rest = alone
         findings.found["id_columns"] = tuple(name for name in ids if name not in rest)

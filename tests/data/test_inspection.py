@@ -429,6 +429,12 @@ def test_a_column_of_other_parts_is_no_feature_and_is_named(tmp_path: Path, valu
     )
 
 
+@pytest.mark.parametrize("name", ["id", "uuid", "order_id", "user"])
+def test_a_column_of_ids_is_no_item_also_if_there_is_nothing_else(tmp_path: Path, name: str) -> None:
+    report = inspect(csv(tmp_path, {name: [f"A{n}" for n in range(N)], "label": ["x", "y"] * (N // 2)}))
+    assert any("no column for the items" in problem for problem in report.problems)
+
+
 def test_a_table_without_a_label_says_what_to_name(tmp_path: Path) -> None:
     report = inspect(csv(tmp_path, {"x": NUMBERS, "z": NUMBERS[::-1]}))
     assert report.problems[0].startswith(f"no column of {tmp_path / 't.csv'} looks like a label; name it and")

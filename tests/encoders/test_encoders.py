@@ -207,6 +207,14 @@ def test_a_linear_encoder_starts_as_the_principal_components_of_the_training_ite
     assert not found[:, 6:].any()
 
 
+def test_a_linear_encoder_of_one_number_starts_as_that_number():
+    x = np.arange(1, 6, dtype="float32")[:, None]
+    encoder = siamkit.get_encoder(
+        "linear_pca", input_shape=(1,), embedding_dim=2, normalize=False, training_items=x, center=False
+    )
+    np.testing.assert_allclose(embed(encoder, x), np.concatenate([x, 0 * x], axis=1), atol=1e-6)
+
+
 def of_three_classes():
     rng = np.random.default_rng(6)
     labels = np.arange(90) % 3
