@@ -223,8 +223,8 @@ class Scattering(keras.layers.Layer):
 
         ψ(u, v) = e^(-(u² + (4 v / orientations)²) / 2σ²) (e^(iξu) - κ) / Σ |ψ|,  σ = 0.8, ξ = 3π/4,
 
-    where κ makes its sum 0. The next octave has the image halved, as long as its shorter side has two pixels a
-    place. Nothing is trained. In float32 whatever the dtype policy.
+    where κ makes its sum 0. The next octave has the image halved, as long as its shorter side has two pixels
+    a place. Nothing is trained. In float32 whatever the dtype policy.
 
     Args:
         orientations: number of orientations in half a turn.
